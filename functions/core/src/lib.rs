@@ -1,0 +1,7 @@
+//! What clipflow's functions share.
+
+pub mod error;
+pub mod mp4;
+pub mod range;
+
+pub use error::{ClipError, ErrorKind};

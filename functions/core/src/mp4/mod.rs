@@ -1,0 +1,1 @@
+//! MP4 and MOV: the index, and a window cut out of it.
