@@ -14,7 +14,7 @@ resource "aws_lambda_invocation" "indexes" {
   input         = jsonencode({ ensureIndexes = true })
 
   triggers = {
-    package     = aws_lambda_function.this["store"].source_code_hash
+    package     = aws_lambda_function.this["store"].s3_key
     database    = var.mongodb_database
     uri_version = var.mongodb_uri_version
   }
