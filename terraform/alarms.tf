@@ -1,0 +1,44 @@
+locals {
+  alarms = {
+    dead-letters = {
+      description = "Requests were given up on: start failed on them five times."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateNumberOfMessagesVisible"
+      dimensions  = { QueueName = local.name.dead_letters }
+      statistic   = "Maximum"
+    }
+    executions-failed = {
+      description = "Executions failed: mend the cause, then rerun them."
+      namespace   = "AWS/States"
+      metric      = "ExecutionsFailed"
+      dimensions  = { StateMachineArn = local.arn.state_machine }
+      statistic   = "Sum"
+    }
+    executions-timed-out = {
+      description = "Executions ran out of time: mend the cause, then rerun them."
+      namespace   = "AWS/States"
+      metric      = "ExecutionsTimedOut"
+      dimensions  = { StateMachineArn = local.arn.state_machine }
+      statistic   = "Sum"
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = { for name, alarm in local.alarms : name => alarm if length(var.alarm_topic_arns) > 0 }
+
+  alarm_name          = "${var.name_prefix}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 300
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
+  tags                = var.tags
+}

@@ -1,0 +1,102 @@
+locals {
+  # What a property of a function in local.functions sets besides its own variables.
+  function_environment = {
+    for name, function in local.functions : name => merge(
+      { CLIPFLOW_LOG = var.log_filter },
+      function.environment,
+      function.ffmpeg ? { CLIPFLOW_SCRATCH_BYTES = function.scratch_mb * 1024 * 1024 } : {},
+      function.mongodb ? {
+        CLIPFLOW_MONGODB_URI_PARAMETER = local.name.mongodb_uri
+        CLIPFLOW_MONGODB_DATABASE      = var.mongodb_database
+      } : {},
+      function.mongodb && var.public_base_url != null ? { CLIPFLOW_PUBLIC_BASE_URL = var.public_base_url } : {},
+    )
+  }
+}
+
+# Packages go by way of S3: the provider uploads files to Lambda one function after the other, and creates functions
+# whose code is in S3 at the same time. Their names hold their hashes, so that a package that changed is a new object.
+resource "aws_s3_object" "package" {
+  for_each = setunion(keys(local.functions), ["ffmpeg-layer"])
+
+  bucket = aws_s3_bucket.packages.id
+  key    = "${each.key}-${filesha256("${var.package_dir}/${each.key}.zip")}.zip"
+  source = "${var.package_dir}/${each.key}.zip"
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_lambda_layer_version" "ffmpeg" {
+  layer_name               = "${var.name_prefix}-ffmpeg"
+  description              = "ffmpeg and ffprobe in /opt/bin."
+  s3_bucket                = aws_s3_object.package["ffmpeg-layer"].bucket
+  s3_key                   = aws_s3_object.package["ffmpeg-layer"].key
+  compatible_architectures = [var.architecture]
+  compatible_runtimes      = ["provided.al2023"]
+}
+
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.functions
+
+  name              = "/aws/lambda/${var.name_prefix}-${each.key}"
+  retention_in_days = var.log_retention_days
+  tags              = var.tags
+}
+
+resource "aws_lambda_function" "this" {
+  for_each = local.functions
+
+  function_name = "${var.name_prefix}-${each.key}"
+  description   = each.value.description
+  role          = aws_iam_role.function[each.key].arn
+  s3_bucket     = aws_s3_object.package[each.key].bucket
+  s3_key        = aws_s3_object.package[each.key].key
+  runtime       = "provided.al2023"
+  handler       = "bootstrap"
+  architectures = [var.architecture]
+  layers        = each.value.ffmpeg ? [aws_lambda_layer_version.ffmpeg.arn] : []
+  memory_size   = each.value.memory_mb
+  timeout       = each.value.timeout_seconds
+  publish       = true
+  tags          = var.tags
+
+  environment {
+    variables = local.function_environment[each.key]
+  }
+
+  ephemeral_storage {
+    size = each.value.scratch_mb
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.function[each.key].name
+  }
+
+  tracing_config {
+    mode = var.tracing ? "Active" : "PassThrough"
+  }
+
+  dynamic "vpc_config" {
+    for_each = each.value.mongodb && var.vpc != null ? [var.vpc] : []
+
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = vpc_config.value.security_group_ids
+    }
+  }
+
+  # The first invocation needs the permissions, and functions in a VPC need them to be created at all.
+  depends_on = [aws_iam_role_policy.function]
+}
+
+# What invokes a function names this alias, so that a fixed function takes effect on executions that are redriven.
+resource "aws_lambda_alias" "live" {
+  for_each = local.functions
+
+  name             = "live"
+  function_name    = aws_lambda_function.this[each.key].function_name
+  function_version = aws_lambda_function.this[each.key].version
+}

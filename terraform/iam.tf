@@ -1,0 +1,143 @@
+locals {
+  # What functions may do, by the names that local.functions uses.
+  permissions = {
+    receive_requests = [
+      { Action = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], Resource = [local.arn.requests] },
+    ]
+    start_executions = [
+      { Action = ["states:StartExecution"], Resource = [local.arn.state_machine] },
+    ]
+    # Without s3:ListBucket, S3 answers 403 for an object that does not exist.
+    read_sources = concat(
+      [
+        { Action = ["s3:GetObject", "s3:GetObjectVersion"], Resource = [for arn in local.arn.sources : "${arn}/*"] },
+        { Action = ["s3:ListBucket"], Resource = local.arn.sources },
+      ],
+      length(var.source_kms_key_arns) == 0 ? [] : [
+        { Action = ["kms:Decrypt"], Resource = sort(var.source_kms_key_arns) },
+      ],
+    )
+    read_clips = [
+      { Action = ["s3:GetObject", "s3:GetObjectVersion"], Resource = ["${local.arn.bucket}/clips/*"] },
+      { Action = ["s3:ListBucket"], Resource = [local.arn.bucket] },
+    ]
+    write_clips = [
+      { Action = ["s3:PutObject", "s3:AbortMultipartUpload"], Resource = ["${local.arn.bucket}/clips/*"] },
+    ]
+    publish_outcomes = [
+      { Action = ["sns:Publish"], Resource = [local.arn.topic] },
+    ]
+    # The parameter is encrypted with aws/ssm, whose key policy lets every reader of the parameter decrypt it.
+    read_mongodb_uri = [
+      { Action = ["ssm:GetParameter"], Resource = [local.arn.mongodb_uri] },
+    ]
+    # EC2 evaluates these for the network interfaces that Lambda makes; its calls name no resource known beforehand.
+    attach_to_vpc = [
+      {
+        Action = [
+          "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+          "ec2:DescribeSubnets", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses",
+        ],
+        Resource = ["*"]
+      },
+    ]
+  }
+
+  # X-Ray has no resources to name.
+  trace = var.tracing ? [
+    { Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], Resource = ["*"] },
+  ] : []
+
+  function_permissions = {
+    for name, function in local.functions : name => concat(
+      function.permissions,
+      function.mongodb ? ["read_mongodb_uri"] : [],
+      function.mongodb && var.vpc != null ? ["attach_to_vpc"] : [],
+    )
+  }
+}
+
+resource "aws_iam_role" "function" {
+  for_each = local.functions
+
+  # Roles are global: the region keeps deployments of one name in two regions apart.
+  name        = "${var.name_prefix}-${each.key}-${local.region}"
+  description = each.value.description
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = local.functions
+
+  name = "function"
+  role = aws_iam_role.function[each.key].name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in concat(
+        [
+          {
+            Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+            Resource = ["arn:${local.partition}:logs:${local.regional}:log-group:/aws/lambda/${var.name_prefix}-${each.key}:*"]
+          },
+        ],
+        local.trace,
+        flatten([for name in local.function_permissions[each.key] : local.permissions[name]]),
+      ) : merge({ Effect = "Allow" }, statement)
+    ]
+  })
+}
+
+resource "aws_iam_role" "state_machine" {
+  name        = "${local.name.state_machine}-${local.region}"
+  description = "The state machine invokes its functions."
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "states.amazonaws.com" }
+      Condition = { ArnEquals = { "aws:SourceArn" = local.arn.state_machine } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "state_machine" {
+  name = "state-machine"
+  role = aws_iam_role.state_machine.name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in concat(
+        [
+          {
+            Action   = ["lambda:InvokeFunction"]
+            Resource = [for name, function in local.functions : aws_lambda_alias.live[name].arn if function.state]
+          },
+          # Log deliveries have no resources to name either.
+          {
+            Action = [
+              "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery",
+              "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
+            ]
+            Resource = ["*"]
+          },
+        ],
+        local.trace,
+      ) : merge({ Effect = "Allow" }, statement)
+    ]
+  })
+}

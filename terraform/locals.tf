@@ -1,0 +1,103 @@
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+data "aws_caller_identity" "current" {}
+
+locals {
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.name
+  account_id = data.aws_caller_identity.current.account_id
+
+  # ARNs are composed from names where a reference would be a cycle (start needs the state machine, which needs the
+  # other functions) or would make one resource wait for another without need.
+  regional = "${local.region}:${local.account_id}"
+  name = {
+    state_machine = "${var.name_prefix}-clip"
+    requests      = "${var.name_prefix}-requests"
+    dead_letters  = "${var.name_prefix}-requests-dead"
+    topic         = "${var.name_prefix}-outcomes"
+    bucket        = "${var.name_prefix}-clips-${local.account_id}-${local.region}"
+    packages      = "${var.name_prefix}-packages-${local.account_id}-${local.region}"
+    mongodb_uri   = "/${var.name_prefix}/mongodb-uri"
+  }
+  arn = {
+    state_machine = "arn:${local.partition}:states:${local.regional}:stateMachine:${local.name.state_machine}"
+    requests      = "arn:${local.partition}:sqs:${local.regional}:${local.name.requests}"
+    topic         = "arn:${local.partition}:sns:${local.regional}:${local.name.topic}"
+    bucket        = "arn:${local.partition}:s3:::${local.name.bucket}"
+    sources       = [for bucket in sort(var.source_buckets) : "arn:${local.partition}:s3:::${bucket}"]
+    mongodb_uri   = "arn:${local.partition}:ssm:${local.regional}:parameter${local.name.mongodb_uri}"
+  }
+
+  # One entry a function drives the function, its role, log group and alias. `permissions` names entries of
+  # local.permissions; `state` says that the state machine invokes it; what is left out is as in the first line.
+  functions = {
+    for name, function in {
+      start = {
+        description     = "Starts one execution a request."
+        state           = false
+        timeout_seconds = 30
+        permissions     = ["receive_requests", "start_executions"]
+        environment     = { CLIPFLOW_STATE_MACHINE_ARN = local.arn.state_machine }
+      }
+      validate = {
+        description = "Turns a request into its canonical form, or rejects it."
+        environment = {
+          CLIPFLOW_BUCKET         = local.name.bucket
+          CLIPFLOW_SOURCE_BUCKETS = join(",", sort(var.source_buckets))
+        }
+      }
+      probe = {
+        description     = "Reads the source's headers and estimates what the clip takes."
+        memory_mb       = 512
+        timeout_seconds = 60
+        permissions     = ["read_sources"]
+        environment = {
+          CLIPFLOW_MAX_CLIP_SECONDS = var.max_clip_seconds
+          CLIPFLOW_MAX_COST_USD     = var.max_cost_usd
+          CLIPFLOW_TRIM_MEMORY_MB   = var.trim_memory_mb
+        }
+      }
+      trim = {
+        description     = "Cuts the clip with FFmpeg."
+        ffmpeg          = true
+        memory_mb       = var.trim_memory_mb
+        timeout_seconds = var.trim_timeout_seconds
+        scratch_mb      = var.trim_ephemeral_storage_mb
+        permissions     = ["read_sources", "read_clips", "write_clips"]
+        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
+      }
+      verify = {
+        description     = "Compares the delivered clip with the request."
+        memory_mb       = 512
+        timeout_seconds = 60
+        permissions     = ["read_clips"]
+        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
+      }
+      thumbnail = {
+        description     = "Makes thumbnails and the preview of the delivered clip."
+        ffmpeg          = true
+        memory_mb       = 1769
+        timeout_seconds = 300
+        scratch_mb      = 1024
+        permissions     = ["read_clips", "write_clips"]
+        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
+      }
+      store = {
+        description     = "Writes the clip's document to MongoDB."
+        mongodb         = true
+        timeout_seconds = 30
+        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
+      }
+      notify = {
+        description     = "Publishes the outcome."
+        timeout_seconds = 30
+        permissions     = ["publish_outcomes"]
+        environment     = { CLIPFLOW_TOPIC_ARN = local.arn.topic }
+      }
+    } :
+    name => merge(
+      { state = true, ffmpeg = false, mongodb = false, memory_mb = 256, timeout_seconds = 15, scratch_mb = 512, permissions = [] },
+      function,
+    )
+  }
+}

@@ -1,0 +1,42 @@
+# Log groups named /aws/vendedlogs/ do not count against the size limit of the resource policy for log deliveries.
+resource "aws_cloudwatch_log_group" "state_machine" {
+  name              = "/aws/vendedlogs/states/${local.name.state_machine}"
+  retention_in_days = var.log_retention_days
+  tags              = var.tags
+}
+
+resource "aws_sfn_state_machine" "clip" {
+  name     = local.name.state_machine
+  type     = "STANDARD"
+  role_arn = aws_iam_role.state_machine.arn
+  tags     = var.tags
+
+  definition = templatefile(
+    coalesce(var.definition_file, "${path.module}/../statemachine/clip.asl.json"),
+    merge(
+      { for name, function in local.functions : "${name}_arn" => aws_lambda_alias.live[name].arn if function.state },
+      {
+        max_trim_seconds     = var.max_trim_seconds
+        trim_timeout_seconds = var.trim_timeout_seconds
+        trim_scratch_bytes   = local.function_environment.trim.CLIPFLOW_SCRATCH_BYTES
+      },
+    ),
+  )
+
+  # Step Functions itself keeps every event of a Standard execution for 90 days; the log is for finding failures.
+  logging_configuration {
+    level                  = "ERROR"
+    include_execution_data = var.log_execution_data
+    log_destination        = "${aws_cloudwatch_log_group.state_machine.arn}:*"
+  }
+
+  dynamic "tracing_configuration" {
+    for_each = var.tracing ? [true] : []
+
+    content {
+      enabled = true
+    }
+  }
+
+  depends_on = [aws_iam_role_policy.state_machine]
+}

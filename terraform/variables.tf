@@ -1,0 +1,317 @@
+variable "name_prefix" {
+  description = "Start of every resource's name, so that several deployments share an account."
+  type        = string
+  default     = "clipflow"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,22}[a-z0-9]$", var.name_prefix)) && !startswith(var.name_prefix, "aws") && !startswith(var.name_prefix, "ssm")
+    error_message = "name_prefix is 2 to 24 lower-case letters, digits and hyphens, begins with a letter, ends with no hyphen, and does not begin with aws or ssm, which Parameter Store reserves."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource that can have them."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.tags) : !startswith(lower(key), "aws:")])
+    error_message = "Tag keys that begin with aws: are reserved."
+  }
+}
+
+# Functions
+
+variable "package_dir" {
+  description = "Folder with one <function>.zip a function, each holding the file bootstrap, and ffmpeg-layer.zip."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = fileexists("${var.package_dir}/ffmpeg-layer.zip")
+    error_message = "package_dir holds no ffmpeg-layer.zip: package the functions first."
+  }
+}
+
+variable "architecture" {
+  description = "Instruction set that the packages were built for: x86_64 or arm64."
+  type        = string
+  default     = "x86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.architecture)
+    error_message = "architecture is x86_64 or arm64."
+  }
+}
+
+variable "log_filter" {
+  description = "What the functions log, as a tracing filter: a level, or targets with levels such as \"info,clipflow_core=debug\"."
+  type        = string
+  default     = "info"
+  nullable    = false
+
+  validation {
+    condition     = length(trimspace(var.log_filter)) > 0
+    error_message = "log_filter is empty."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that logs are kept."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition = contains(
+      [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+      var.log_retention_days,
+    )
+    error_message = "log_retention_days is one of the periods of CloudWatch Logs: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+  }
+}
+
+variable "tracing" {
+  description = "Whether X-Ray traces the executions and the functions."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "vpc" {
+  description = "Where the functions that talk to MongoDB run, when it is only reachable inside a VPC. The subnets need a way to S3, SSM, SNS and Step Functions."
+  type = object({
+    subnet_ids         = set(string)
+    security_group_ids = set(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc == null ? true : length(var.vpc.subnet_ids) > 0 && length(var.vpc.security_group_ids) > 0
+    error_message = "vpc names at least one subnet and one security group."
+  }
+}
+
+# Trimming: how much a Lambda takes on, and from where MediaConvert does
+
+variable "trim_memory_mb" {
+  description = "Memory of trim in MB. 1769 MB give one vCPU, so the default is two."
+  type        = number
+  default     = 3538
+  nullable    = false
+
+  validation {
+    condition     = var.trim_memory_mb >= 128 && var.trim_memory_mb <= 10240 && floor(var.trim_memory_mb) == var.trim_memory_mb
+    error_message = "trim_memory_mb is a whole number from 128 to 10240."
+  }
+}
+
+variable "trim_timeout_seconds" {
+  description = "Seconds after which trim is stopped."
+  type        = number
+  default     = 900
+  nullable    = false
+
+  validation {
+    condition     = var.trim_timeout_seconds >= 1 && var.trim_timeout_seconds <= 900 && floor(var.trim_timeout_seconds) == var.trim_timeout_seconds
+    error_message = "trim_timeout_seconds is a whole number from 1 to 900, the longest that a Lambda runs."
+  }
+}
+
+variable "trim_ephemeral_storage_mb" {
+  description = "Size of trim's /tmp in MB: the window of the source and the clip made of it lie there at the same time."
+  type        = number
+  default     = 2048
+  nullable    = false
+
+  validation {
+    condition     = var.trim_ephemeral_storage_mb >= 512 && var.trim_ephemeral_storage_mb <= 10240 && floor(var.trim_ephemeral_storage_mb) == var.trim_ephemeral_storage_mb
+    error_message = "trim_ephemeral_storage_mb is a whole number from 512 to 10240."
+  }
+}
+
+variable "max_trim_seconds" {
+  description = "Clips that are encoded and longer than this many seconds go to MediaConvert."
+  type        = number
+  default     = 600
+  nullable    = false
+
+  validation {
+    condition     = var.max_trim_seconds > 0
+    error_message = "max_trim_seconds is greater than 0."
+  }
+}
+
+# Limits of a request
+
+variable "max_clip_seconds" {
+  description = "Clips longer than this many seconds are rejected as TooLong."
+  type        = number
+  default     = 10800
+  nullable    = false
+
+  validation {
+    condition     = var.max_clip_seconds > 0
+    error_message = "max_clip_seconds is greater than 0."
+  }
+}
+
+variable "max_cost_usd" {
+  description = "Clips whose estimate is above this many US dollars are rejected as TooExpensive."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.max_cost_usd > 0
+    error_message = "max_cost_usd is greater than 0."
+  }
+}
+
+# Queue
+
+variable "start_max_concurrency" {
+  description = "Most invocations of start that the queue drives at the same time, from 2 to 1000; null leaves it to Lambda."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.start_max_concurrency == null ? true : var.start_max_concurrency >= 2 && var.start_max_concurrency <= 1000 && floor(var.start_max_concurrency) == var.start_max_concurrency
+    error_message = "start_max_concurrency is a whole number from 2 to 1000."
+  }
+}
+
+# State machine
+
+variable "definition_file" {
+  description = "The state machine's definition, a template in Amazon States Language; null for the one of this repository."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.definition_file == null ? true : fileexists(var.definition_file)
+    error_message = "definition_file names no file."
+  }
+}
+
+variable "log_execution_data" {
+  description = "Whether the state machine's log entries about failures carry the input and output of the states."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+# Buckets
+
+variable "source_buckets" {
+  description = "Names of the buckets that sources may lie in. They are not created here."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.source_buckets) > 0
+    error_message = "source_buckets names no bucket: every request would be rejected."
+  }
+
+  validation {
+    condition     = alltrue([for bucket in var.source_buckets : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", bucket))])
+    error_message = "source_buckets holds bucket names: 3 to 63 lower-case letters, digits, dots and hyphens."
+  }
+}
+
+variable "source_kms_key_arns" {
+  description = "ARNs of the KMS keys that objects in the source buckets are encrypted with, where they are not S3's own."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.source_kms_key_arns : can(regex("^arn:[^:]+:kms:[^:]+:[0-9]{12}:key/.+$", arn))])
+    error_message = "source_kms_key_arns holds ARNs of keys: arn:aws:kms:<region>:<account>:key/<id>. IAM does not resolve aliases."
+  }
+}
+
+variable "force_destroy" {
+  description = "Whether destroying the deployment deletes the clips with their bucket."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "abort_uploads_after_days" {
+  description = "Days after which S3 drops the parts of uploads that were never completed; null keeps them. The provider waits almost a minute on this rule."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.abort_uploads_after_days == null ? true : var.abort_uploads_after_days >= 1 && floor(var.abort_uploads_after_days) == var.abort_uploads_after_days
+    error_message = "abort_uploads_after_days is a whole number from 1, or null."
+  }
+}
+
+variable "public_base_url" {
+  description = "Start of the URLs in outcomes, such as a CDN in front of the clips; null for outcomes without URLs."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.public_base_url == null ? true : can(regex("^https?://[^/?#]+(/[^?#]*)?$", var.public_base_url))
+    error_message = "public_base_url is an http or https URL without query and fragment."
+  }
+}
+
+# MongoDB
+
+variable "mongodb_uri" {
+  description = "The whole MongoDB URI with its credentials. It is written to Parameter Store, and neither to the plan nor to the state."
+  type        = string
+  sensitive   = true
+  ephemeral   = true
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^mongodb([+]srv)?://", var.mongodb_uri))
+    error_message = "mongodb_uri begins with mongodb:// or mongodb+srv://."
+  }
+}
+
+variable "mongodb_uri_version" {
+  description = "Number to change when mongodb_uri changes: Terraform does not remember the URI, so it cannot see the change itself."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.mongodb_uri_version >= 1 && floor(var.mongodb_uri_version) == var.mongodb_uri_version
+    error_message = "mongodb_uri_version is a whole number from 1."
+  }
+}
+
+variable "mongodb_database" {
+  description = "Name of the MongoDB database."
+  type        = string
+  default     = "clipflow"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,63}$", var.mongodb_database))
+    error_message = "mongodb_database is 1 to 63 letters, digits, underscores and hyphens."
+  }
+}
+
+# Alarms
+
+variable "alarm_topic_arns" {
+  description = "SNS topics that alarms are sent to; with none, there are no alarms."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_topic_arns : can(regex("^arn:[^:]+:sns:[^:]+:[0-9]{12}:.+$", arn))])
+    error_message = "alarm_topic_arns holds ARNs of SNS topics: arn:aws:sns:<region>:<account>:<name>."
+  }
+}
