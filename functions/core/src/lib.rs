@@ -7,6 +7,7 @@ pub mod ffmpeg;
 pub mod identity;
 pub mod mp4;
 pub mod outcome;
+pub mod plan;
 pub mod range;
 pub mod records;
 pub mod request;

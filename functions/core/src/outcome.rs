@@ -1,7 +1,9 @@
 //! What became of a request: the document in `MongoDB`, the message on SNS and the execution's output.
 
+use crate::{identity::Identity, request::MAX_REQUEST_BYTES};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -138,4 +140,29 @@ pub struct Execution {
     pub arn: String,
     /// When it was started first (a redrive keeps it), RFC 3339 in UTC.
     pub started_at: String,
+}
+
+impl Outcome {
+    /// An outcome of a request as it was sent, valid or not, with nothing delivered.
+    #[must_use]
+    pub fn new(status: Status, request: &Value, execution: Execution, bucket: &str) -> Self {
+        let identity = Identity::of(request);
+        let requested = (identity.canonical.len() <= MAX_REQUEST_BYTES).then(|| request.clone());
+        let metadata = requested.as_ref().and_then(|request| request.get("metadata")?.as_object().cloned());
+        Self {
+            clip_id: identity.clip_id,
+            status,
+            reason: None,
+            message: None,
+            bucket: bucket.to_owned(),
+            clip: None,
+            thumbnails: Vec::new(),
+            requested,
+            delivered: None,
+            engine: None,
+            execution,
+            metadata: metadata.unwrap_or_default(),
+            updated_at: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits of year"),
+        }
+    }
 }

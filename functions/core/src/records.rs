@@ -3,6 +3,7 @@
 //! Also runs on Amazon `DocumentDB` 5: no bulk write, no pipeline updates, no transactions; one document a clip.
 
 use crate::{
+    aws, config,
     error::ClipError,
     outcome::{Outcome, Status},
 };
@@ -16,6 +17,7 @@ use mongodb::{
 };
 use serde_json::Value;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// The collection that holds one document a clip.
 pub const COLLECTION: &str = "clips";
@@ -28,6 +30,45 @@ const DUPLICATE_KEY: i32 = 11000;
 #[derive(Debug, Clone)]
 pub struct Records {
     clips: Collection<Document>,
+}
+
+/// The clips' documents, connected at the first use, so that trouble on the way there is an error of the step, which the
+/// state machine retries, and not of the process, which it would not.
+#[derive(Debug)]
+pub struct LazyRecords {
+    ssm: aws_sdk_ssm::Client,
+    parameter: String,
+    database: String,
+    records: OnceCell<Records>,
+}
+
+impl LazyRecords {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// `Internal`, naming the variable that is missing.
+    pub fn from_env(sdk_config: &aws_config::SdkConfig) -> Result<Self, ClipError> {
+        Ok(Self {
+            ssm: aws_sdk_ssm::Client::new(sdk_config),
+            parameter: config::required("CLIPFLOW_MONGODB_URI_PARAMETER")?,
+            database: config::required("CLIPFLOW_MONGODB_DATABASE")?,
+            records: OnceCell::new(),
+        })
+    }
+
+    /// The records; the first time reads the URI from its parameter.
+    ///
+    /// # Errors
+    /// `DependencyUnavailable` or `Internal` when the parameter cannot be read or the URI cannot be used.
+    pub async fn get(&self) -> Result<&Records, ClipError> {
+        let connect = async || {
+            let read = self.ssm.get_parameter().name(&self.parameter).with_decryption(true).send().await;
+            let read = read.map_err(|error| aws::failure(&format!("reading parameter {}", self.parameter), &error))?;
+            let uri = read.parameter.and_then(|parameter| parameter.value).unwrap_or_default();
+            Records::connect(&uri, &self.database).await
+        };
+        self.records.get_or_try_init(connect).await
+    }
 }
 
 /// What became of a document that was to be saved.

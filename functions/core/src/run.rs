@@ -43,7 +43,8 @@ where
         async {
             let deadline = event.context.deadline();
             let result = match parse(event.payload) {
-                Ok(input) => handle(deps, input, deadline).await,
+                // Boxed, because the layout of the MongoDB driver's futures is too deep for the compiler otherwise.
+                Ok(input) => Box::pin(handle(deps, input, deadline)).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = &result {

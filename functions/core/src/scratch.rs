@@ -1,7 +1,10 @@
 //! Working space in `/tmp`, within a budget, and cleaned however the step ends.
 
 use crate::error::ClipError;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt, pin_mut};
 use std::path::{Path, PathBuf};
+use tokio::io::AsyncWriteExt;
 
 /// A folder of a step's own, removed when this is dropped.
 #[derive(Debug)]
@@ -33,6 +36,24 @@ impl Scratch {
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
+    }
+
+    /// Writes a file in it.
+    ///
+    /// # Errors
+    /// The stream's own; `Internal` when the file cannot be written.
+    pub async fn save(
+        &self,
+        name: &str,
+        content: impl Stream<Item = Result<Bytes, ClipError>>,
+    ) -> Result<(), ClipError> {
+        let failed = |error: std::io::Error| ClipError::internal(format!("writing {name} to /tmp: {error}"));
+        let mut file = tokio::fs::File::create(self.file(name)).await.map_err(failed)?;
+        pin_mut!(content);
+        while let Some(part) = content.try_next().await? {
+            file.write_all(&part).await.map_err(failed)?;
+        }
+        file.flush().await.map_err(failed)
     }
 }
 
