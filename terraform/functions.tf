@@ -8,6 +8,8 @@ locals {
       function.mongodb ? {
         CLIPFLOW_MONGODB_URI_PARAMETER = local.name.mongodb_uri
         CLIPFLOW_MONGODB_DATABASE      = var.mongodb_database
+        # Nothing reads this. It replaces the running environments when the URI changes, because they hold the old one.
+        CLIPFLOW_MONGODB_URI_VERSION = aws_ssm_parameter.mongodb_uri.value_wo_version
       } : {},
       function.mongodb && var.public_base_url != null ? { CLIPFLOW_PUBLIC_BASE_URL = var.public_base_url } : {},
     )
@@ -70,9 +72,11 @@ resource "aws_lambda_function" "this" {
     size = each.value.scratch_mb
   }
 
+  # Lambda drops no level, so that log_filter alone decides.
   logging_config {
-    log_format = "JSON"
-    log_group  = aws_cloudwatch_log_group.function[each.key].name
+    log_format            = "JSON"
+    log_group             = aws_cloudwatch_log_group.function[each.key].name
+    application_log_level = "TRACE"
   }
 
   tracing_config {

@@ -109,7 +109,7 @@ resource "aws_iam_role" "state_machine" {
       Effect    = "Allow"
       Action    = "sts:AssumeRole"
       Principal = { Service = "states.amazonaws.com" }
-      Condition = { ArnEquals = { "aws:SourceArn" = local.arn.state_machine } }
+      Condition = { ArnLike = { "aws:SourceArn" = local.arn.state_machine } }
     }]
   })
 }
