@@ -25,7 +25,7 @@ locals {
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = local.alarms
+  for_each = { for name, alarm in local.alarms : name => alarm if length(var.alarm_topic_arns) > 0 }
 
   alarm_name          = "${var.name_prefix}-${each.key}"
   alarm_description   = each.value.description
@@ -38,7 +38,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   period              = 300
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
-  alarm_actions       = compact([var.alarm_topic_arn])
-  ok_actions          = compact([var.alarm_topic_arn])
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
   tags                = var.tags
 }

@@ -8,17 +8,33 @@ locals {
       function.mongodb ? {
         CLIPFLOW_MONGODB_URI_PARAMETER = local.name.mongodb_uri
         CLIPFLOW_MONGODB_DATABASE      = var.mongodb_database
+        # Nothing reads this. It replaces the running environments when the URI changes, because they hold the old one.
+        CLIPFLOW_MONGODB_URI_VERSION = aws_ssm_parameter.mongodb_uri.value_wo_version
       } : {},
       function.mongodb && var.public_base_url != null ? { CLIPFLOW_PUBLIC_BASE_URL = var.public_base_url } : {},
     )
   }
 }
 
+# Packages go by way of S3: the provider uploads files to Lambda one function after the other, and creates functions
+# whose code is in S3 at the same time. Their names hold their hashes, so that a package that changed is a new object.
+resource "aws_s3_object" "package" {
+  for_each = setunion(keys(local.functions), ["ffmpeg-layer"])
+
+  bucket = aws_s3_bucket.packages.id
+  key    = "${each.key}-${filesha256("${var.package_dir}/${each.key}.zip")}.zip"
+  source = "${var.package_dir}/${each.key}.zip"
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
 resource "aws_lambda_layer_version" "ffmpeg" {
   layer_name               = "${var.name_prefix}-ffmpeg"
   description              = "ffmpeg and ffprobe in /opt/bin."
-  filename                 = "${var.package_dir}/ffmpeg-layer.zip"
-  source_code_hash         = filebase64sha256("${var.package_dir}/ffmpeg-layer.zip")
+  s3_bucket                = aws_s3_object.package["ffmpeg-layer"].bucket
+  s3_key                   = aws_s3_object.package["ffmpeg-layer"].key
   compatible_architectures = [var.architecture]
   compatible_runtimes      = ["provided.al2023"]
 }
@@ -34,19 +50,19 @@ resource "aws_cloudwatch_log_group" "function" {
 resource "aws_lambda_function" "this" {
   for_each = local.functions
 
-  function_name    = "${var.name_prefix}-${each.key}"
-  description      = each.value.description
-  role             = aws_iam_role.function[each.key].arn
-  filename         = "${var.package_dir}/${each.key}.zip"
-  source_code_hash = filebase64sha256("${var.package_dir}/${each.key}.zip")
-  runtime          = "provided.al2023"
-  handler          = "bootstrap"
-  architectures    = [var.architecture]
-  layers           = each.value.ffmpeg ? [aws_lambda_layer_version.ffmpeg.arn] : []
-  memory_size      = each.value.memory_mb
-  timeout          = each.value.timeout_seconds
-  publish          = true
-  tags             = var.tags
+  function_name = "${var.name_prefix}-${each.key}"
+  description   = each.value.description
+  role          = aws_iam_role.function[each.key].arn
+  s3_bucket     = aws_s3_object.package[each.key].bucket
+  s3_key        = aws_s3_object.package[each.key].key
+  runtime       = "provided.al2023"
+  handler       = "bootstrap"
+  architectures = [var.architecture]
+  layers        = each.value.ffmpeg ? [aws_lambda_layer_version.ffmpeg.arn] : []
+  memory_size   = each.value.memory_mb
+  timeout       = each.value.timeout_seconds
+  publish       = true
+  tags          = var.tags
 
   environment {
     variables = local.function_environment[each.key]
@@ -56,13 +72,15 @@ resource "aws_lambda_function" "this" {
     size = each.value.scratch_mb
   }
 
+  # Lambda drops no level, so that log_filter alone decides.
   logging_config {
-    log_format = "JSON"
-    log_group  = aws_cloudwatch_log_group.function[each.key].name
+    log_format            = "JSON"
+    log_group             = aws_cloudwatch_log_group.function[each.key].name
+    application_log_level = "TRACE"
   }
 
   tracing_config {
-    mode = "Active"
+    mode = var.tracing ? "Active" : "PassThrough"
   }
 
   dynamic "vpc_config" {

@@ -44,7 +44,9 @@ locals {
   }
 
   # X-Ray has no resources to name.
-  trace = { Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], Resource = ["*"] }
+  trace = var.tracing ? [
+    { Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], Resource = ["*"] },
+  ] : []
 
   function_permissions = {
     for name, function in local.functions : name => concat(
@@ -88,8 +90,8 @@ resource "aws_iam_role_policy" "function" {
             Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
             Resource = ["arn:${local.partition}:logs:${local.regional}:log-group:/aws/lambda/${var.name_prefix}-${each.key}:*"]
           },
-          local.trace,
         ],
+        local.trace,
         flatten([for name in local.function_permissions[each.key] : local.permissions[name]]),
       ) : merge({ Effect = "Allow" }, statement)
     ]
@@ -107,7 +109,7 @@ resource "aws_iam_role" "state_machine" {
       Effect    = "Allow"
       Action    = "sts:AssumeRole"
       Principal = { Service = "states.amazonaws.com" }
-      Condition = { ArnEquals = { "aws:SourceArn" = local.arn.state_machine } }
+      Condition = { ArnLike = { "aws:SourceArn" = local.arn.state_machine } }
     }]
   })
 }
@@ -119,21 +121,23 @@ resource "aws_iam_role_policy" "state_machine" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
-      for statement in [
-        {
-          Action   = ["lambda:InvokeFunction"]
-          Resource = [for name, function in local.functions : aws_lambda_alias.live[name].arn if function.state]
-        },
-        # Log deliveries have no resources to name either.
-        {
-          Action = [
-            "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery",
-            "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
-          ]
-          Resource = ["*"]
-        },
+      for statement in concat(
+        [
+          {
+            Action   = ["lambda:InvokeFunction"]
+            Resource = [for name, function in local.functions : aws_lambda_alias.live[name].arn if function.state]
+          },
+          # Log deliveries have no resources to name either.
+          {
+            Action = [
+              "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery",
+              "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
+            ]
+            Resource = ["*"]
+          },
+        ],
         local.trace,
-      ] : merge({ Effect = "Allow" }, statement)
+      ) : merge({ Effect = "Allow" }, statement)
     ]
   })
 }

@@ -16,6 +16,7 @@ locals {
     dead_letters  = "${var.name_prefix}-requests-dead"
     topic         = "${var.name_prefix}-outcomes"
     bucket        = "${var.name_prefix}-clips-${local.account_id}-${local.region}"
+    packages      = "${var.name_prefix}-packages-${local.account_id}-${local.region}"
     mongodb_uri   = "/${var.name_prefix}/mongodb-uri"
   }
   arn = {

@@ -7,17 +7,11 @@ resource "aws_ssm_parameter" "mongodb_uri" {
   tags             = var.tags
 }
 
-# The indexes are made here, once a release or database, and not on a cold start.
+# The indexes are made here and not on a cold start. Whatever changes about store, the database and its URI included,
+# publishes a version.
 resource "aws_lambda_invocation" "indexes" {
   function_name = aws_lambda_function.this["store"].function_name
   qualifier     = aws_lambda_alias.live["store"].name
   input         = jsonencode({ ensureIndexes = true })
-
-  triggers = {
-    package     = aws_lambda_function.this["store"].source_code_hash
-    database    = var.mongodb_database
-    uri_version = var.mongodb_uri_version
-  }
-
-  depends_on = [aws_ssm_parameter.mongodb_uri]
+  triggers      = { version = aws_lambda_alias.live["store"].function_version }
 }

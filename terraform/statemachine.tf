@@ -30,8 +30,12 @@ resource "aws_sfn_state_machine" "clip" {
     log_destination        = "${aws_cloudwatch_log_group.state_machine.arn}:*"
   }
 
-  tracing_configuration {
-    enabled = true
+  dynamic "tracing_configuration" {
+    for_each = var.tracing ? [true] : []
+
+    content {
+      enabled = true
+    }
   }
 
   depends_on = [aws_iam_role_policy.state_machine]

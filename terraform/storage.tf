@@ -12,8 +12,16 @@ resource "aws_s3_bucket_versioning" "clips" {
   }
 }
 
-resource "aws_s3_bucket_public_access_block" "clips" {
-  bucket = aws_s3_bucket.clips.id
+resource "aws_s3_bucket" "packages" {
+  bucket        = local.name.packages
+  force_destroy = true
+  tags          = var.tags
+}
+
+resource "aws_s3_bucket_public_access_block" "this" {
+  for_each = { clips = aws_s3_bucket.clips.id, packages = aws_s3_bucket.packages.id }
+
+  bucket = each.value
 
   block_public_acls       = true
   block_public_policy     = true
@@ -21,16 +29,20 @@ resource "aws_s3_bucket_public_access_block" "clips" {
   restrict_public_buckets = true
 }
 
-resource "aws_s3_bucket_ownership_controls" "clips" {
-  bucket = aws_s3_bucket.clips.id
+resource "aws_s3_bucket_ownership_controls" "this" {
+  for_each = { clips = aws_s3_bucket.clips.id, packages = aws_s3_bucket.packages.id }
+
+  bucket = each.value
 
   rule {
     object_ownership = "BucketOwnerEnforced"
   }
 }
 
-resource "aws_s3_bucket_server_side_encryption_configuration" "clips" {
-  bucket = aws_s3_bucket.clips.id
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  for_each = { clips = aws_s3_bucket.clips.id, packages = aws_s3_bucket.packages.id }
+
+  bucket = each.value
 
   rule {
     apply_server_side_encryption_by_default {
@@ -40,6 +52,8 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "clips" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "clips" {
+  count = var.abort_uploads_after_days == null ? 0 : 1
+
   bucket = aws_s3_bucket.clips.id
 
   rule {
@@ -49,7 +63,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "clips" {
     filter {}
 
     abort_incomplete_multipart_upload {
-      days_after_initiation = 1
+      days_after_initiation = var.abort_uploads_after_days
     }
   }
 }

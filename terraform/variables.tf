@@ -74,6 +74,13 @@ variable "log_retention_days" {
   }
 }
 
+variable "tracing" {
+  description = "Whether X-Ray traces the executions and the functions."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "vpc" {
   description = "Where the functions that talk to MongoDB run, when it is only reachable inside a VPC. The subnets need a way to S3, SSM, SNS and Step Functions."
   type = object({
@@ -234,6 +241,17 @@ variable "force_destroy" {
   nullable    = false
 }
 
+variable "abort_uploads_after_days" {
+  description = "Days after which S3 drops the parts of uploads that were never completed; null keeps them. The provider waits almost a minute on this rule."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.abort_uploads_after_days == null ? true : var.abort_uploads_after_days >= 1 && floor(var.abort_uploads_after_days) == var.abort_uploads_after_days
+    error_message = "abort_uploads_after_days is a whole number from 1, or null."
+  }
+}
+
 variable "public_base_url" {
   description = "Start of the URLs in outcomes, such as a CDN in front of the clips; null for outcomes without URLs."
   type        = string
@@ -286,13 +304,14 @@ variable "mongodb_database" {
 
 # Alarms
 
-variable "alarm_topic_arn" {
-  description = "SNS topic that the alarms are sent to; null for alarms that only the console shows."
-  type        = string
-  default     = null
+variable "alarm_topic_arns" {
+  description = "SNS topics that alarms are sent to; with none, there are no alarms."
+  type        = list(string)
+  default     = []
+  nullable    = false
 
   validation {
-    condition     = var.alarm_topic_arn == null ? true : can(regex("^arn:[^:]+:sns:[^:]+:[0-9]{12}:.+$", var.alarm_topic_arn))
-    error_message = "alarm_topic_arn is the ARN of an SNS topic."
+    condition     = alltrue([for arn in var.alarm_topic_arns : can(regex("^arn:[^:]+:sns:[^:]+:[0-9]{12}:.+$", arn))])
+    error_message = "alarm_topic_arns holds ARNs of SNS topics: arn:aws:sns:<region>:<account>:<name>."
   }
 }

@@ -1,0 +1,363 @@
+# What is deployed, against a mocked provider: no account and no network.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-1" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/mock" }
+  }
+  mock_resource "aws_lambda_alias" {
+    defaults = { arn = "arn:aws:lambda:eu-west-1:123456789012:function:mock:live" }
+  }
+  mock_resource "aws_lambda_layer_version" {
+    defaults = { arn = "arn:aws:lambda:eu-west-1:123456789012:layer:mock:1" }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:mock" }
+  }
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:eu-west-1:123456789012:mock", url = "https://sqs.eu-west-1.amazonaws.com/123456789012/mock" }
+  }
+  mock_resource "aws_sfn_state_machine" {
+    defaults = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:mock" }
+  }
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-west-1:123456789012:mock" }
+  }
+}
+
+variables {
+  name_prefix     = "surf"
+  package_dir     = "tests/packages"
+  definition_file = "tests/definition.asl.json"
+  source_buckets  = ["surf-archive", "another-archive"]
+  mongodb_uri     = "mongodb://user:secret@db.example/"
+}
+
+run "every_function_is_deployed_alike" {
+  assert {
+    condition = alltrue([
+      for name, function in aws_lambda_function.this :
+      function.function_name == "surf-${name}" && function.runtime == "provided.al2023" &&
+      function.handler == "bootstrap" && function.publish && one(function.architectures) == "x86_64" &&
+      function.environment[0].variables.CLIPFLOW_LOG == "info" && function.tracing_config[0].mode == "Active"
+    ])
+    error_message = "A function has another name, runtime, handler, architecture, log filter or tracing mode, or is not published."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, function in aws_lambda_function.this :
+      function.logging_config[0].log_group == "/aws/lambda/surf-${name}" && function.logging_config[0].log_format == "JSON" &&
+      aws_cloudwatch_log_group.function[name].retention_in_days == 30 && aws_lambda_alias.live[name].name == "live"
+    ])
+    error_message = "A function lacks its own JSON log group with a retention, or its alias live."
+  }
+
+  assert {
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["thumbnail", "trim"]
+    error_message = "Exactly thumbnail and trim carry the FFmpeg layer."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : length(function.vpc_config) == 0])
+    error_message = "Without vpc, no function runs in one."
+  }
+}
+
+run "functions_are_told_what_they_read" {
+  assert {
+    condition = jsonencode({ for name, function in aws_lambda_function.this : name => function.environment[0].variables }) == jsonencode({
+      start = {
+        CLIPFLOW_LOG               = "info"
+        CLIPFLOW_STATE_MACHINE_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
+      }
+      validate = {
+        CLIPFLOW_LOG            = "info"
+        CLIPFLOW_BUCKET         = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_SOURCE_BUCKETS = "another-archive,surf-archive"
+      }
+      probe = {
+        CLIPFLOW_LOG              = "info"
+        CLIPFLOW_MAX_CLIP_SECONDS = "10800"
+        CLIPFLOW_MAX_COST_USD     = "5"
+        CLIPFLOW_TRIM_MEMORY_MB   = "3538"
+      }
+      trim = {
+        CLIPFLOW_LOG           = "info"
+        CLIPFLOW_BUCKET        = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_SCRATCH_BYTES = "2147483648"
+      }
+      verify = {
+        CLIPFLOW_LOG    = "info"
+        CLIPFLOW_BUCKET = "surf-clips-123456789012-eu-west-1"
+      }
+      thumbnail = {
+        CLIPFLOW_LOG           = "info"
+        CLIPFLOW_BUCKET        = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_SCRATCH_BYTES = "1073741824"
+      }
+      store = {
+        CLIPFLOW_LOG                   = "info"
+        CLIPFLOW_BUCKET                = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_MONGODB_URI_PARAMETER = "/surf/mongodb-uri"
+        CLIPFLOW_MONGODB_DATABASE      = "clipflow"
+        CLIPFLOW_MONGODB_URI_VERSION   = "1"
+      }
+      notify = {
+        CLIPFLOW_LOG       = "info"
+        CLIPFLOW_TOPIC_ARN = "arn:aws:sns:eu-west-1:123456789012:surf-outcomes"
+      }
+    })
+    error_message = "The functions' variables are others than the functions read."
+  }
+}
+
+run "roles_reach_only_what_is_named" {
+  assert {
+    condition = alltrue(flatten([
+      for policy in concat([aws_iam_role_policy.state_machine], values(aws_iam_role_policy.function)) : [
+        for statement in jsondecode(policy.policy).Statement : [
+          for action in statement.Action : startswith(action, "xray:Put") || startswith(action, "logs:")
+        ] if contains(statement.Resource, "*")
+      ]
+    ]))
+    error_message = "A policy names * for an action other than X-Ray's and those of log deliveries."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for policy in concat([aws_iam_role_policy.state_machine], values(aws_iam_role_policy.function)) : [
+        for statement in jsondecode(policy.policy).Statement : [for action in statement.Action : !strcontains(action, "*")]
+      ]
+    ]))
+    error_message = "A policy allows actions by a wildcard."
+  }
+
+  assert {
+    condition = jsonencode({
+      for name, policy in aws_iam_role_policy.function : name => sort(flatten([
+        for statement in jsondecode(policy.policy).Statement : [
+          for pair in setproduct(statement.Action, statement.Resource) : join(" ", pair)
+        ] if !contains(statement.Action, "logs:PutLogEvents") && !contains(statement.Action, "xray:PutTraceSegments")
+      ]))
+      }) == jsonencode({
+      start = [
+        "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-requests",
+        "sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:123456789012:surf-requests",
+        "sqs:ReceiveMessage arn:aws:sqs:eu-west-1:123456789012:surf-requests",
+        "states:StartExecution arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
+      ]
+      validate = []
+      probe = [
+        "s3:GetObject arn:aws:s3:::another-archive/*",
+        "s3:GetObject arn:aws:s3:::surf-archive/*",
+        "s3:GetObjectVersion arn:aws:s3:::another-archive/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-archive/*",
+        "s3:ListBucket arn:aws:s3:::another-archive",
+        "s3:ListBucket arn:aws:s3:::surf-archive",
+      ]
+      trim = [
+        "s3:AbortMultipartUpload arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObject arn:aws:s3:::another-archive/*",
+        "s3:GetObject arn:aws:s3:::surf-archive/*",
+        "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObjectVersion arn:aws:s3:::another-archive/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-archive/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:ListBucket arn:aws:s3:::another-archive",
+        "s3:ListBucket arn:aws:s3:::surf-archive",
+        "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
+        "s3:PutObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+      ]
+      verify = [
+        "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
+      ]
+      thumbnail = [
+        "s3:AbortMultipartUpload arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
+        "s3:PutObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+      ]
+      store  = ["ssm:GetParameter arn:aws:ssm:eu-west-1:123456789012:parameter/surf/mongodb-uri"]
+      notify = ["sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes"]
+    })
+    error_message = "A function may do something else than it needs."
+  }
+}
+
+run "definition_names_aliases_and_limits" {
+  assert {
+    condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
+      functions = [for _ in range(7) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
+      numbers   = ["600", "900", "2147483648"]
+    }
+    error_message = "The definition's placeholders are not the aliases and trim's limits."
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.clip.type == "STANDARD" && aws_sfn_state_machine.clip.tracing_configuration[0].enabled
+    error_message = "The state machine is not a traced Standard one."
+  }
+}
+
+run "limits_of_trim_reach_everything_that_reads_them" {
+  variables {
+    trim_memory_mb            = 1769
+    trim_timeout_seconds      = 300
+    trim_ephemeral_storage_mb = 512
+    max_trim_seconds          = 90.5
+  }
+
+  assert {
+    condition = (
+      aws_lambda_function.this["trim"].memory_size == 1769 && aws_lambda_function.this["trim"].timeout == 300 &&
+      aws_lambda_function.this["trim"].ephemeral_storage[0].size == 512 &&
+      aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
+      aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_MEMORY_MB == "1769" &&
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == ["90.5", "300", "536870912"]
+    )
+    error_message = "trim, probe's estimates and the definition disagree about trim's limits."
+  }
+}
+
+run "requests_that_fail_five_times_are_kept" {
+  assert {
+    condition     = jsondecode(aws_sqs_queue_redrive_policy.requests.redrive_policy).maxReceiveCount == 5
+    error_message = "The redrive policy does not give up after five receives."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.dead_letters.redrive_allow_policy).sourceQueueArns == ["arn:aws:sqs:eu-west-1:123456789012:surf-requests"]
+    error_message = "Another queue than that of requests may use the dead-letter queue."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dead_letters.message_retention_seconds == 1209600
+    error_message = "Dead letters are not kept for 14 days."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.requests.visibility_timeout_seconds >= 6 * aws_lambda_function.this["start"].timeout
+    error_message = "A request can be delivered again while start is at work on it."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.start.function_response_types == toset(["ReportBatchItemFailures"])
+    error_message = "One bad request would fail the whole batch."
+  }
+}
+
+run "clips_are_private_versioned_and_kept" {
+  assert {
+    condition = alltrue([
+      for block in aws_s3_bucket_public_access_block.this :
+      block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets
+    ])
+    error_message = "A bucket can be made public."
+  }
+
+  assert {
+    condition     = !aws_s3_bucket.clips.force_destroy && aws_s3_bucket_versioning.clips.versioning_configuration[0].status == "Enabled"
+    error_message = "Clips can be deleted with the deployment, or overwritten without a trace."
+  }
+}
+
+run "packages_that_change_are_new_objects" {
+  assert {
+    condition     = aws_lambda_function.this["trim"].s3_key == "trim-${filesha256("tests/packages/trim.zip")}.zip"
+    error_message = "The package's object is not named after its content."
+  }
+}
+
+run "alarms_exist_where_somebody_listens" {
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.this) == 0
+    error_message = "Without topics, there are alarms that nobody hears."
+  }
+}
+
+run "alarms_are_sent_to_the_topics" {
+  variables {
+    alarm_topic_arns = ["arn:aws:sns:eu-west-1:123456789012:operators"]
+  }
+
+  assert {
+    condition = alltrue([
+      for name in ["dead-letters", "executions-failed", "executions-timed-out"] :
+      aws_cloudwatch_metric_alarm.this[name].alarm_actions == toset(["arn:aws:sns:eu-west-1:123456789012:operators"])
+    ])
+    error_message = "An alarm is missing or is sent elsewhere."
+  }
+}
+
+run "only_what_talks_to_mongodb_runs_in_the_vpc" {
+  variables {
+    vpc = { subnet_ids = ["subnet-1", "subnet-2"], security_group_ids = ["sg-1"] }
+  }
+
+  assert {
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["store"]
+    error_message = "Functions that do not talk to MongoDB run in the VPC, or store does not."
+  }
+
+  assert {
+    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["store"]
+    error_message = "Functions outside the VPC may make network interfaces, or store may not."
+  }
+}
+
+run "options_are_passed_on" {
+  variables {
+    architecture             = "arm64"
+    tracing                  = false
+    abort_uploads_after_days = null
+    start_max_concurrency    = 20
+    public_base_url          = "https://cdn.example/clips"
+    source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/0d7bd0e3"]
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : one(function.architectures) == "arm64"])
+    error_message = "A function is built for another architecture."
+  }
+
+  assert {
+    condition = (
+      length(aws_sfn_state_machine.clip.tracing_configuration) == 0 &&
+      alltrue([for function in aws_lambda_function.this : function.tracing_config[0].mode == "PassThrough"]) &&
+      !anytrue([for policy in aws_iam_role_policy.function : strcontains(policy.policy, "xray")])
+    )
+    error_message = "Something is traced although tracing is off."
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_lifecycle_configuration.clips) == 0
+    error_message = "There is a lifecycle rule although none was asked for."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.start.scaling_config[0].maximum_concurrency == 20
+    error_message = "The limit on start's concurrency is not passed on."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this["store"].environment[0].variables.CLIPFLOW_PUBLIC_BASE_URL == "https://cdn.example/clips"
+    error_message = "store does not know the base of URLs."
+  }
+
+  assert {
+    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "kms:Decrypt")] == ["probe", "trim"]
+    error_message = "Exactly probe and trim may decrypt sources."
+  }
+}
