@@ -1,0 +1,110 @@
+"""The command `local/clipflow-local`, also `python3 -m local`."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from . import paths, stack, status
+from .console import Failure, Progress, coloured, seconds
+
+_DESCRIPTION = "The whole of clipflow on this machine: MiniStack and mongod, the functions, deployed by Terraform."
+_EPILOG = """\
+exit codes: 0 done; 1 something failed, with the reason on standard error; 2 wrong usage; 3 (status) the stack is
+not up; 130 interrupted. Everything lies in target/local/; local/README.md says what is what.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return options.run(options)
+    except Failure as failure:
+        print(f"\n{coloured('error', 'red')}: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted: everything that was begun is ended", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clipflow-local", description=_DESCRIPTION, epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    commands.add_parser("up", help="bring the stack up, or up to date, and leave it running").set_defaults(run=_up)
+    commands.add_parser("down", help="end the stack").set_defaults(run=_down)
+    commands.add_parser("status", help="say what runs, and where").set_defaults(run=_status)
+    commands.add_parser("package", help="compile the functions and pack them for Lambda").set_defaults(run=_package)
+    commands.add_parser("setup", help="install the stack's programs, without starting anything").set_defaults(run=_setup)
+
+    demo = commands.add_parser("demo", help="cut a clip out of a video, from the request to the notification")
+    demo.add_argument("--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny")
+    demo.add_argument("--start", help="where the clip starts: seconds, HH:MM:SS.fff or a percentage")
+    demo.add_argument("--end", help="where it ends")
+    demo.set_defaults(run=_demo)
+
+    logs = commands.add_parser("logs", help="print the logs of a function or a service")
+    logs.add_argument("name", nargs="?", help="a function, ministack, mongod or supervisor; default: all functions")
+    logs.set_defaults(run=_logs)
+    return parser
+
+
+def _up(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress, stack.up(progress) as found:
+        stack.keep()
+        progress.line(f"\nThe stack is up after {seconds(progress.duration())}.\n")
+        progress.line(status.describe(found))
+        progress.line("\nEnd it with `make down`.")
+    return 0
+
+
+def _down(_: argparse.Namespace) -> int:
+    with stack.lock():
+        print("The stack is down." if stack.down() else "No stack was up.")
+    return 0
+
+
+def _status(_: argparse.Namespace) -> int:
+    return status.show()
+
+
+def _package(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        stack.package(progress)
+        progress.line(f"\nPackages are in {paths.relative(paths.LAMBDA_PACKAGES)}.")
+    return 0
+
+
+def _setup(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        stack.setup(progress)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from . import demo
+
+    with stack.lock(), Progress() as progress, stack.up(progress) as found:
+        return demo.run(found, progress, demo.Choice(options.video, options.start, options.end))
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from . import logs
+
+    return logs.show(options.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

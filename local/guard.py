@@ -1,0 +1,280 @@
+"""Runs programs so that nothing they started outlives their owner, however the owner ends.
+
+    guard.py command LIFELINE PROGRAM ARGUMENT…
+    guard.py services LIFELINE CONTROL STATUS < services.json
+
+LIFELINE is the number of an inherited file descriptor: the read end of a pipe whose write end only the owner holds.
+The kernel closes that end when the owner ends, also when it is killed, and the guard then ends every process below it.
+Orphans come to the guard (it is their subreaper), so a program that starts programs of its own cannot lose them. If the
+guard itself is killed, the kernel kills the programs that it started.
+
+`command` runs one program and exits with its code. `services` runs several until one of them ends unasked, the owner
+goes away or SIGTERM arrives; it reads orders, one a line, from the named pipe CONTROL: `keep` lets the services
+outlive their owner, `stop NAME` and `start NAME` are for one service. It writes what runs to the file STATUS.
+
+This file is a program of its own and imports nothing but the standard library, so that it starts in milliseconds.
+"""
+
+import ctypes
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+
+STOP_SECONDS = 20
+"""How long programs have to end by themselves before they are killed."""
+
+_SET_PDEATHSIG = 1
+_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def children(pid):
+    """Process ids of the direct children of a process, of all its threads."""
+    found = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += [int(child) for child in file.read().split()]
+    except OSError:
+        pass
+    return found
+
+
+def descendants(pid):
+    """Process ids of everything below a process, children before grandchildren."""
+    found = children(pid)
+    for child in found:
+        found += descendants(child)
+    return found
+
+
+def start_ticks(pid):
+    """When a process started, in clock ticks since the machine did; None when there is no such process, or it has ended.
+
+    With the process id it names a process for good: ids are used again.
+    """
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _signal(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _reap():
+    """Collects the children that have ended: {pid: exit code, or minus the signal}."""
+    ended = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = os.waitstatus_to_exitcode(status)
+
+
+def _end_everything(seconds=STOP_SECONDS):
+    """Asks the children to end, then kills what is left below this process until nothing is."""
+    limit = time.monotonic() + seconds
+    asked = children(os.getpid())
+    for pid in asked:
+        _signal(pid, signal.SIGTERM)
+    while time.monotonic() < limit and not set(asked).isdisjoint(children(os.getpid())):
+        _reap()
+        time.sleep(0.01)
+    while True:
+        _reap()
+        left = descendants(os.getpid())
+        if not left:
+            return
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+class _Events:
+    """What a guard waits for: signals, the end of a child, the lifeline, and lines on a pipe."""
+
+    def __init__(self, lifeline):
+        self._selector = selectors.DefaultSelector()
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(reader, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        # The owner gets the terminal's interrupt as well, and decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._selector.register(reader, selectors.EVENT_READ, "signal")
+        self._selector.register(lifeline, selectors.EVENT_READ, "lifeline")
+
+    def add(self, descriptor, name):
+        self._selector.register(descriptor, selectors.EVENT_READ, name)
+
+    def remove(self, descriptor):
+        self._selector.unregister(descriptor)
+
+    def wait(self):
+        """Waits, and returns (name, what was read) for each event; an empty read is the end of that pipe."""
+        events = []
+        for key, _ in self._selector.select():
+            try:
+                events.append((key.data, os.read(key.fd, 4096)))
+            except BlockingIOError:
+                pass
+        return events
+
+
+def _asked_to_end(name, data):
+    return (name == "lifeline" and not data) or (name == "signal" and not {signal.SIGTERM, signal.SIGHUP}.isdisjoint(data))
+
+
+def _spawn(arguments, **options):
+    def prepare():
+        _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    # The only threads that could make preexec_fn unsafe are other people's: this program has none.
+    return subprocess.Popen(arguments, preexec_fn=prepare, **options).pid
+
+
+def run_command(lifeline, arguments):
+    """Runs one program to its end, or to the owner's; returns the exit code."""
+    events = _Events(lifeline)
+    program = _spawn(arguments)
+    while True:
+        for name, data in events.wait():
+            if _asked_to_end(name, data):
+                _end_everything()
+                return 128 + signal.SIGTERM
+        ended = _reap()
+        if program in ended:
+            _end_everything(0)
+            code = ended[program]
+            return code if code >= 0 else 128 - code
+
+
+class Services:
+    """The programs that a stack is made of.
+
+    A service is described by `name`, `arguments`, `environment` and `log`, the file that its output is appended to.
+    """
+
+    def __init__(self, specifications, status):
+        self._specifications = {each["name"]: each for each in specifications}
+        self._status = status
+        self._pids = {}
+        self._ended = {}
+        self.kept = False
+
+    def start(self, name):
+        service = self._specifications[name]
+        with open(service["log"], "ab") as log:
+            self._pids[name] = _spawn(
+                service["arguments"], env=service["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.write_status()
+
+    def start_all(self):
+        for name in self._specifications:
+            self.start(name)
+
+    def stop(self, name):
+        """Ends one service and what it started."""
+        pid = self._pids.pop(name)
+        below = {child: start_ticks(child) for child in descendants(pid)}
+        _signal(pid, signal.SIGTERM)
+        limit = time.monotonic() + STOP_SECONDS
+        while pid not in self._ended:
+            if time.monotonic() > limit:
+                _signal(pid, signal.SIGKILL)
+            time.sleep(0.01)
+            self._ended.update(_reap())
+        for child, ticks in below.items():
+            if start_ticks(child) == ticks:
+                _signal(child, signal.SIGKILL)
+        self.write_status()
+
+    def obey(self, order):
+        """Carries out one order."""
+        verb, _, name = order.partition(" ")
+        if verb == "keep":
+            self.kept = True
+            self.write_status()
+        elif verb == "stop" and name in self._pids:
+            self.stop(name)
+        elif verb == "start" and name in self._specifications and name not in self._pids:
+            self.start(name)
+        else:
+            print(f"not an order that can be carried out: {order}", flush=True)
+
+    def ended(self):
+        """Name and exit code of a service that ended unasked, or None."""
+        self._ended.update(_reap())
+        for name, pid in self._pids.items():
+            if pid in self._ended:
+                return name, self._ended[pid]
+        self._ended.clear()
+        return None
+
+    def write_status(self):
+        """Writes who runs, in one step, so that no reader sees half of it."""
+        status = {
+            "supervisor": {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())},
+            "kept": self.kept,
+            "services": {name: {"pid": pid, "start_ticks": start_ticks(pid)} for name, pid in self._pids.items()},
+        }
+        with open(self._status + ".new", "w") as file:
+            json.dump(status, file)
+        os.replace(self._status + ".new", self._status)
+
+
+def run_services(lifeline, control, status, specifications):
+    """Runs the services until one ends unasked, or the owner does, or the guard is asked to end; returns the exit code."""
+    events = _Events(lifeline)
+    # Open for reading and writing: a pipe without a writer would be at its end.
+    orders = os.open(control, os.O_RDWR | os.O_NONBLOCK)
+    events.add(orders, "control")
+    services = Services(specifications, status)
+    services.start_all()
+    code = None
+    while code is None:
+        for name, data in events.wait():
+            if name == "control":
+                for order in data.decode().splitlines():
+                    services.obey(order)
+            elif name == "lifeline" and services.kept:
+                events.remove(lifeline)
+            elif _asked_to_end(name, data):
+                code = 0
+        ended = services.ended()
+        if ended and code is None:
+            print(f"{ended[0]} ended by itself with code {ended[1]}", flush=True)
+            code = 1
+    _end_everything()
+    os.remove(status)
+    return code
+
+
+def main():
+    _libc.prctl(_SET_CHILD_SUBREAPER, 1)
+    mode, lifeline = sys.argv[1], int(sys.argv[2])
+    if mode == "command":
+        return run_command(lifeline, sys.argv[3:])
+    return run_services(lifeline, sys.argv[3], sys.argv[4], json.load(sys.stdin))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

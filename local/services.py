@@ -1,0 +1,268 @@
+"""The services that a stack runs on, MiniStack and mongod, and the supervisor that they run under."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional
+
+from . import packages, paths, processes
+from .console import Failure
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+REPLICA_SET = "rs0"
+READY_SECONDS = 60
+"""How long the services have until they answer; they take two or three seconds."""
+
+# MiniStack starts no listener and loads no module for what is not named here.
+_AWS_APIS = "events,iam,lambda,logs,monitoring,s3,sns,sqs,ssm,states,sts"
+
+
+def ports() -> dict[str, int]:
+    """The ports of this checkout's stack: those it had before while they are free, because they are part of what was
+    deployed, and else free ones."""
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(paths.PORTS.read_text())
+        if all(_is_free(port) for port in known.values()):
+            return known
+    chosen = _free_ports("aws", "mongodb")
+    paths.PORTS.write_text(json.dumps(chosen))
+    return chosen
+
+
+def endpoint(port: int) -> str:
+    """URL of the AWS APIs."""
+    return f"http://{HOST}:{port}"
+
+
+def mongodb_uri(port: int) -> str:
+    """URI of the database server."""
+    return f"mongodb://{HOST}:{port}/?replicaSet={REPLICA_SET}"
+
+
+def client(service: str, aws_endpoint: str, **settings: Any) -> Any:
+    """A botocore client of one of the stack's AWS APIs."""
+    import botocore.config
+    import botocore.session
+
+    session = botocore.session.Session()
+    session.set_config_variable("config_file", os.devnull)
+    session.set_config_variable("credentials_file", os.devnull)
+    return session.create_client(
+        service,
+        region_name=REGION,
+        endpoint_url=aws_endpoint,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=botocore.config.Config(s3={"addressing_style": "path"}, **settings),
+    )
+
+
+def status() -> Optional[dict[str, Any]]:
+    """What the supervisor says about itself and the services, while it runs; None when no stack does."""
+    try:
+        found = json.loads(paths.SERVICES.read_text())
+    except (OSError, ValueError):
+        return None
+    return found if processes.is_running(found["supervisor"]) else None
+
+
+def stop() -> None:
+    """Ends the services and everything they started."""
+    running = status()
+    if running:
+        processes.end(running["supervisor"])
+    paths.SERVICES.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def started(numbers: dict[str, int]) -> Iterator[None]:
+    """Starts the services on the data in DATA and waits until they are ready. They end with this process, or when the
+    block is left by an error, or with `stop`; `keep` lets them go on.
+
+    # Errors
+    Failure when a service ends, or is not ready in time.
+    """
+    _prepare_folders()
+    with processes.lifeline() as reader:
+        supervisor = _supervise(reader, numbers)
+        try:
+            _wait(lambda: _mongod_is_ready(numbers["mongodb"]), supervisor, "mongod")
+            _wait(lambda: _aws_is_ready(numbers["aws"]), supervisor, "ministack")
+            yield
+        except BaseException:
+            supervisor.terminate()
+            supervisor.wait()
+            raise
+
+
+def order(text: str) -> None:
+    """Gives the supervisor an order (see guard.py)."""
+    with open(paths.CONTROL, "w", encoding="utf-8") as control:
+        control.write(text + "\n")
+
+
+def keep() -> None:
+    """Lets the services outlive this process."""
+    order("keep")
+    limit = time.monotonic() + 10
+    while not (status() or {}).get("kept"):
+        if time.monotonic() > limit:
+            raise Failure(f"the supervisor does not answer:\n\n{processes.tail(paths.LOGS / 'supervisor.log')}")
+        time.sleep(0.01)
+
+
+def _prepare_folders() -> None:
+    for folder in (paths.DATA / "aws", paths.DATA / "s3", paths.DATA / "mongodb", paths.LOGS):
+        folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(paths.TEMPORARY, ignore_errors=True)
+    paths.TEMPORARY.mkdir()
+    paths.CONTROL.unlink(missing_ok=True)
+    os.mkfifo(paths.CONTROL)
+
+
+def _supervise(reader: int, numbers: dict[str, int]) -> "subprocess.Popen[str]":
+    with open(paths.LOGS / "supervisor.log", "w", encoding="utf-8") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(paths.LOCAL / "guard.py"), "services", str(reader),
+             str(paths.CONTROL), str(paths.SERVICES)],
+            env=processes.environment(),
+            cwd=paths.STATE,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=[reader],
+            text=True,
+            start_new_session=True,
+        )
+    assert supervisor.stdin
+    json.dump(_specifications(numbers), supervisor.stdin)
+    supervisor.stdin.close()
+    return supervisor
+
+
+def _specifications(numbers: dict[str, int]) -> list[dict[str, Any]]:
+    return [
+        {"name": "mongod", "arguments": _mongod(numbers["mongodb"]), "environment": _environment(), "log": _log("mongod")},
+        {
+            "name": "ministack",
+            "arguments": [str(packages.python()), "-m", "ministack"],
+            "environment": {**_environment(), **_ministack(numbers["aws"])},
+            "log": _log("ministack"),
+        },
+    ]
+
+
+def _log(name: str) -> str:
+    path = paths.LOGS / f"{name}.log"
+    path.write_bytes(b"")
+    return str(path)
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the services, which MiniStack hands on to the functions: nothing of the user's settings."""
+    return {
+        "PATH": f"{paths.BIN}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(paths.TEMPORARY),
+        "TMPDIR": str(paths.TEMPORARY),
+        "LANG": "C.UTF-8",
+        processes.MARKER: str(paths.STATE),
+    }
+
+
+def _mongod(port: int) -> list[str]:
+    return [
+        str(paths.BIN / "mongod"),
+        "--dbpath", str(paths.DATA / "mongodb"),
+        "--port", str(port),
+        "--bind_ip", HOST,
+        "--nounixsocket",
+        "--replSet", REPLICA_SET,
+        "--oplogSize", "64",
+        "--wiredTigerCacheSizeGB", "0.25",
+        "--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=16MB)",
+        "--networkMessageCompressors", "snappy,zstd",
+        "--setParameter", "diagnosticDataCollectionEnabled=false",
+    ]
+
+
+def _ministack(port: int) -> dict[str, str]:
+    return {
+        "BIND_HOST": HOST,
+        "MINISTACK_HOST": HOST,
+        "GATEWAY_PORT": str(port),
+        "AWS_ENDPOINT_URL": endpoint(port),
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "MINISTACK_REGION": REGION,
+        "SERVICES": _AWS_APIS,
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(paths.DATA / "aws"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(paths.DATA / "s3"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", name: str) -> None:
+    limit = time.monotonic() + READY_SECONDS
+    while not is_ready():
+        if supervisor.poll() is not None or time.monotonic() > limit:
+            raise Failure(f"{name} did not start; its last lines:\n\n{processes.tail(paths.LOGS / f'{name}.log')}")
+        time.sleep(0.05)
+
+
+def _mongod_is_ready(port: int) -> bool:
+    """Whether mongod takes writes. Makes the replica set of a new server."""
+    import pymongo
+    import pymongo.errors
+
+    with pymongo.MongoClient(HOST, port, directConnection=True, serverSelectionTimeoutMS=500) as server:
+        try:
+            hello = server.admin.command("hello")
+            if hello["isWritablePrimary"]:
+                return True
+            if "setName" not in hello:
+                members = [{"_id": 0, "host": f"{HOST}:{port}"}]
+                server.admin.command({"replSetInitiate": {"_id": REPLICA_SET, "members": members}})
+        except pymongo.errors.PyMongoError:
+            # Not listening yet, or the replica set is already being made.
+            pass
+    return False
+
+
+def _aws_is_ready(port: int) -> bool:
+    import botocore.exceptions
+
+    try:
+        client("sqs", endpoint(port), connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}).list_queues()
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+        return False
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_ports(*names: str) -> dict[str, int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in names]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets)}

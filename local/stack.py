@@ -1,0 +1,205 @@
+"""Brings the whole stack up and down: programs, functions, services, deployment."""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from typing import Any, Iterator, Optional
+
+from . import build, deploy, packages, paths, prerequisites, processes, services
+from .console import Failure, Progress
+
+_DEPLOYED = paths.DATA / "deployed"
+"""Holds the digest of what is deployed; not there while a deployment is under way or has failed."""
+_TERRAFORM_STATE = paths.DATA / "terraform.tfstate"
+
+
+@contextlib.contextmanager
+def lock() -> Iterator[None]:
+    """Makes sure that nobody else changes this checkout's stack.
+
+    # Errors
+    Failure when somebody does, with the process id.
+    """
+    paths.STATE.mkdir(parents=True, exist_ok=True)
+    with open(paths.LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Failure(f"this checkout's stack is already being worked on, by process {file.read()}") from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def load() -> Optional[dict[str, Any]]:
+    """The running stack as stack.json describes it, or None."""
+    if not services.status():
+        return None
+    try:
+        return json.loads(paths.STACK.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def up(progress: Progress) -> Iterator[dict[str, Any]]:
+    """Brings the stack up to date, for the time of the block or, when it was up before, for good.
+
+    # Errors
+    Failure when anything does not work; what was begun is ended then.
+    """
+    prerequisites.check()
+    _prepare(progress)
+    with contextlib.ExitStack() as until:
+        fresh = not _is_healthy()
+        if fresh:
+            _end()
+            _restore(services.ports())
+            _start(progress, until)
+        try:
+            yield _deploy(progress, until, fresh)
+        finally:
+            if fresh and not (services.status() or {}).get("kept"):
+                _end()
+
+
+def keep() -> None:
+    """Lets the stack outlive this process."""
+    if not (services.status() or {}).get("kept"):
+        services.keep()
+
+
+def down() -> bool:
+    """Ends the stack, and its data with it; returns whether one was up."""
+    was_up = services.status() is not None
+    _end()
+    return was_up
+
+
+def setup(progress: Progress) -> None:
+    """Installs the programs that the stack and the tests use."""
+    prerequisites.check()
+    packages.install(progress)
+
+
+def package(progress: Progress) -> None:
+    """Builds and packs the functions and the FFmpeg layer."""
+    prerequisites.check()
+    build.build(progress)
+    packages.install(progress)
+    build.package_layer()
+
+
+def _prepare(progress: Progress) -> None:
+    """Programs and functions, at the same time: the one waits for the network, the other for the processors."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        work = [pool.submit(build.build, progress), pool.submit(_install, progress)]
+        try:
+            for each in work:
+                each.result()
+        except BaseException:
+            processes.cancel()
+            raise
+
+
+def _install(progress: Progress) -> None:
+    packages.install(progress)
+    with progress.step("package FFmpeg"):
+        build.package_layer()
+    with progress.step("initialise Terraform"):
+        deploy.initialise()
+
+
+def _is_healthy() -> bool:
+    """Whether the stack runs and nothing of it is half done."""
+    running = services.status()
+    return bool(running and running["kept"] and load() and _DEPLOYED.exists())
+
+
+def _end() -> None:
+    paths.STACK.unlink(missing_ok=True)
+    services.stop()
+    processes.end_leftovers()
+
+
+def _start(progress: Progress, until: contextlib.ExitStack) -> None:
+    with progress.step("start MiniStack and mongod"):
+        until.enter_context(services.started(services.ports()))
+
+
+def _restore(ports: dict[str, int]) -> None:
+    """Puts the data in place that the services start from: those of the last deployment, or none."""
+    shutil.rmtree(paths.DATA, ignore_errors=True)
+    snapshot = paths.SNAPSHOT
+    if snapshot.exists() and (snapshot / "identity").read_text() == _identity(ports):
+        shutil.copytree(snapshot, paths.DATA)
+    else:
+        paths.DATA.mkdir()
+
+
+def _identity(ports: dict[str, int]) -> str:
+    """What a snapshot can only be used with: the ports are part of it, in URLs of queues and members of the replica set."""
+    return json.dumps([ports, packages.REQUIREMENTS.read_text()])
+
+
+def _take_snapshot(ports: dict[str, int]) -> None:
+    unfinished = paths.SNAPSHOT.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(paths.DATA, unfinished)
+    (unfinished / "identity").write_text(_identity(ports))
+    shutil.rmtree(paths.SNAPSHOT, ignore_errors=True)
+    unfinished.rename(paths.SNAPSHOT)
+
+
+def _deploy(progress: Progress, until: contextlib.ExitStack, fresh: bool) -> dict[str, Any]:
+    ports = json.loads(paths.PORTS.read_text())
+    variables = {
+        "endpoint": services.endpoint(ports["aws"]),
+        "region": services.REGION,
+        "package_dir": str(paths.LAMBDA_PACKAGES),
+        "architecture": prerequisites.architecture(),
+        "mongodb_port": ports["mongodb"],
+    }
+    wanted = deploy.inputs(variables)
+    if _DEPLOYED.exists() and _DEPLOYED.read_text() == wanted:
+        deployment = deploy.outputs(_TERRAFORM_STATE)
+    else:
+        deployment = _apply(progress, variables, wanted, ports)
+        if fresh:
+            with progress.step("keep the deployment for the next start"):
+                services.stop()
+                _take_snapshot(ports)
+            _start(progress, until)
+    return _describe(deployment, ports)
+
+
+def _apply(progress: Progress, variables: dict[str, Any], wanted: str, ports: dict[str, int]) -> dict[str, Any]:
+    _DEPLOYED.unlink(missing_ok=True)
+    secrets = {"mongodb_uri": services.mongodb_uri(ports["mongodb"])}
+    with progress.step("deploy with Terraform") as step:
+        deploy.apply(variables, secrets, _TERRAFORM_STATE, step)
+    _DEPLOYED.write_text(wanted)
+    return deploy.outputs(_TERRAFORM_STATE)
+
+
+def _describe(deployment: dict[str, Any], ports: dict[str, int]) -> dict[str, Any]:
+    """Writes stack.json."""
+    stack = {
+        "endpoint": services.endpoint(ports["aws"]),
+        "access_key_id": "test",
+        "secret_access_key": "test",
+        "mongodb_uri": services.mongodb_uri(ports["mongodb"]),
+        "bin": str(paths.BIN),
+        "footage": str(packages.footage("bigbuckbunny.mp4").parent),
+        **deployment,
+    }
+    unfinished = paths.STACK.with_suffix(".new")
+    unfinished.write_text(json.dumps(stack, indent=2, sort_keys=True) + "\n")
+    unfinished.rename(paths.STACK)
+    return stack

@@ -1,0 +1,105 @@
+# The deployment of the local stack: the same module as on AWS, plus what stands for its surroundings, a bucket with
+# sources and a subscriber that keeps the outcomes for whoever reads them.
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+
+  backend "local" {}
+}
+
+variable "endpoint" {
+  description = "URL of the AWS APIs."
+  type        = string
+}
+
+variable "region" {
+  description = "The region that the AWS APIs play."
+  type        = string
+}
+
+variable "package_dir" {
+  description = "Folder with the packed functions and the FFmpeg layer."
+  type        = string
+}
+
+variable "architecture" {
+  description = "Instruction set of this machine: x86_64 or arm64."
+  type        = string
+}
+
+variable "mongodb_uri" {
+  description = "URI of the stack's mongod."
+  type        = string
+  sensitive   = true
+  ephemeral   = true
+}
+
+variable "mongodb_port" {
+  description = "Port of the stack's mongod: the URI differs exactly when the port does."
+  type        = number
+}
+
+provider "aws" {
+  region                      = var.region
+  access_key                  = "test"
+  secret_key                  = "test"
+  s3_use_path_style           = true
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_region_validation      = true
+
+  endpoints {
+    cloudwatch = var.endpoint
+    events     = var.endpoint
+    iam        = var.endpoint
+    lambda     = var.endpoint
+    logs       = var.endpoint
+    s3         = var.endpoint
+    sfn        = var.endpoint
+    sns        = var.endpoint
+    sqs        = var.endpoint
+    ssm        = var.endpoint
+    sts        = var.endpoint
+  }
+}
+
+module "clipflow" {
+  source = "../../terraform"
+
+  package_dir         = var.package_dir
+  architecture        = var.architecture
+  source_buckets      = [aws_s3_bucket.sources.id]
+  mongodb_uri         = var.mongodb_uri
+  mongodb_uri_version = var.mongodb_port
+  force_destroy       = true
+}
+
+resource "aws_s3_bucket" "sources" {
+  bucket        = "clipflow-sources"
+  force_destroy = true
+}
+
+resource "aws_sqs_queue" "subscriber" {
+  name = "clipflow-subscriber"
+}
+
+resource "aws_sns_topic_subscription" "subscriber" {
+  topic_arn = module.clipflow.topic_arn
+  protocol  = "sqs"
+  endpoint  = aws_sqs_queue.subscriber.arn
+}
+
+output "deployment" {
+  description = "The module's outputs, and the surroundings."
+  value = merge(module.clipflow, {
+    source_bucket        = aws_s3_bucket.sources.id
+    subscriber_queue_url = aws_sqs_queue.subscriber.url
+  })
+}
