@@ -93,12 +93,12 @@ impl SampleTable {
     /// # Errors
     /// `UnsupportedMedia` when the tables contradict each other, or name bytes beyond `file_bytes`.
     pub fn read(stbl: &Bytes, packet: Option<Packet>, file_bytes: u64) -> Result<Self, ClipError> {
-        let timing = Runs::of_box(&require(stbl, b"stts")?)?;
-        let composition = find(stbl, b"ctts")?.as_ref().map(Runs::of_box).transpose()?;
+        let timing = Runs::of_box(&require(stbl, *b"stts")?)?;
+        let composition = find(stbl, *b"ctts")?.as_ref().map(Runs::of_box).transpose()?;
         let (sizes, count) = read_sizes(stbl, packet)?;
-        let offsets = match find(stbl, b"co64")? {
+        let offsets = match find(stbl, *b"co64")? {
             Some(co64) => Offsets::Long(Table::of_box(&co64)?),
-            None => Offsets::Short(Table::of_box(&require(stbl, b"stco")?)?),
+            None => Offsets::Short(Table::of_box(&require(stbl, *b"stco")?)?),
         };
         let mut group_descriptions = Vec::new();
         let mut groups = Vec::new();
@@ -113,15 +113,15 @@ impl SampleTable {
         let table = Self {
             count,
             duration: total_duration(&timing, count)?,
-            descriptions: require(stbl, b"stsd")?.whole,
+            descriptions: require(stbl, *b"stsd")?.whole,
             group_descriptions,
             sync: read_sync(stbl, &groups, count)?,
             timing,
             composition,
-            chunk_runs: Table::of_box(&require(stbl, b"stsc")?)?,
+            chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
             offsets,
             sizes,
-            dependencies: find(stbl, b"sdtp")?
+            dependencies: find(stbl, *b"sdtp")?
                 .and_then(|child| child.body.get(4..).map(|rest| child.body.slice_ref(rest))),
             groups,
         };
@@ -334,6 +334,17 @@ impl SampleList {
         self.durations.iter().map(|run| u64::from(run.count)).sum()
     }
 
+    /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
+    pub fn extend_to(&mut self, duration: i64) {
+        let missing = u64::try_from(duration).unwrap_or(0).saturating_sub(self.duration());
+        let Some(last) = self.durations.last_mut().filter(|_| missing > 0) else { return };
+        // A duration that does not fit in the table is that of a frame that lasts for hours.
+        let Ok(value) = u32::try_from(u64::from(last.value) + missing) else { return };
+        last.count -= 1;
+        self.durations.retain(|run| run.count > 0);
+        self.durations.push(Run { count: 1, value });
+    }
+
     /// The sum of the durations, in the track's timescale.
     pub fn duration(&self) -> u64 {
         self.durations.iter().map(|run| u64::from(run.count) * u64::from(run.value)).sum()
@@ -375,14 +386,14 @@ impl Group {
         Ok(Self { head, runs })
     }
 
-    fn is(&self, grouping: &Kind) -> bool {
-        self.head.get(4..8) == Some(grouping)
+    fn is(&self, grouping: Kind) -> bool {
+        self.head.get(4..8) == Some(&grouping)
     }
 }
 
 fn split_entry(entry: &[u8; 12]) -> [u32; 3] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = *entry;
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_be_bytes)
+    let (fields, _) = entry.as_chunks();
+    [fields[0], fields[1], fields[2]].map(u32::from_be_bytes)
 }
 
 fn next_is(indices: &mut Peekable<impl Iterator<Item = u32>>, index: u32) -> bool {
@@ -407,7 +418,7 @@ fn total_duration(timing: &Runs, count: u32) -> Result<i64, ClipError> {
 }
 
 fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), ClipError> {
-    if let Some(stsz) = find(stbl, b"stsz")? {
+    if let Some(stsz) = find(stbl, *b"stsz")? {
         let mut body = stsz.body;
         if body.len() < 12 {
             return Err(damaged("box stsz is too short"));
@@ -421,7 +432,7 @@ fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), Clip
         let table = Table::new(body, count).ok_or_else(|| damaged("box stsz is shorter than its table"))?;
         return Ok((Sizes::Each(table), count));
     }
-    let mut body = require(stbl, b"stz2")?.body;
+    let mut body = require(stbl, *b"stz2")?.body;
     if body.len() < 12 {
         return Err(damaged("box stz2 is too short"));
     }
@@ -436,7 +447,7 @@ fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), Clip
 fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
     let byte = |at: usize| u32::from(entries.get(at).copied().unwrap_or(0));
     match bits {
-        4 if index % 2 == 0 => byte(index / 2) >> 4,
+        4 if index.is_multiple_of(2) => byte(index / 2) >> 4,
         4 => byte(index / 2) & 15,
         8 => byte(index),
         _ => byte(index * 2) << 8 | byte(index * 2 + 1),
@@ -446,9 +457,9 @@ fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
 /// The samples that decoding can start at: `stss`, `QuickTime`'s partial sync samples (`stps`) and the random access
 /// points of open groups of pictures (`sbgp` of type `rap `).
 fn read_sync(stbl: &Bytes, groups: &[Group], count: u32) -> Result<Option<Vec<u32>>, ClipError> {
-    let Some(stss) = find(stbl, b"stss")? else { return Ok(None) };
+    let Some(stss) = find(stbl, *b"stss")? else { return Ok(None) };
     let mut sync: Vec<u32> = Table::<4>::of_box(&stss)?.all().collect();
-    if let Some(stps) = find(stbl, b"stps")? {
+    if let Some(stps) = find(stbl, *b"stps")? {
         sync.extend(Table::<4>::of_box(&stps)?.all());
     }
     if sync.contains(&0) {
@@ -457,7 +468,7 @@ fn read_sync(stbl: &Bytes, groups: &[Group], count: u32) -> Result<Option<Vec<u3
     for number in &mut sync {
         *number -= 1;
     }
-    for group in groups.iter().filter(|group| group.is(b"rap ")) {
+    for group in groups.iter().filter(|group| group.is(*b"rap ")) {
         let mut at = 0_u32;
         for run in group.runs.runs() {
             let end = at.saturating_add(run.count).min(count.min(MAX_VIDEO_SAMPLES));

@@ -28,6 +28,10 @@ pub struct Window {
     header: Bytes,
     copies: Vec<Range<u64>>,
     spans: Vec<Range<u64>>,
+    /// When the last frame is shown, from the start, in the pictures' timescale.
+    last_frame: i64,
+    /// How long, in the pictures' timescale.
+    last_frame_duration: i64,
 }
 
 /// What a window holds. Times are seconds from the first picture or sound that a player shows of the source.
@@ -96,7 +100,14 @@ impl Movie {
             output_bytes: bytes,
             source_bytes: spans.iter().map(|span| span.end - span.start).sum(),
         };
-        Ok(Window { facts, header, copies, spans })
+        Ok(Window {
+            facts,
+            header,
+            copies,
+            spans,
+            last_frame: selection.last_frame - interval.start,
+            last_frame_duration: interval.end - selection.last_frame,
+        })
     }
 
     fn ticks(&self, ticks: i64) -> Time {
@@ -158,6 +169,9 @@ impl Movie {
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
         let shift = lift_composition(&mut samples.composition);
         let media_start = selection.keyframe.decode_time - shift;
+        // Where frames last differently long, the durations between decoding them may not reach to the end that is
+        // shown; a player that measures the media by them would stop early.
+        samples.extend_to(interval.end - interval.start);
         Cut { source: &self.video, samples, media_start, gap: 0, shown: interval.clone() }
     }
 
@@ -204,6 +218,8 @@ struct Selection {
     next_keyframe: Option<Frame>,
     frames: u64,
     preroll_frames: u64,
+    /// The media time of the last frame that is shown.
+    last_frame: i64,
 }
 
 impl Selection {
@@ -215,11 +231,13 @@ impl Selection {
         let mut next_keyframe = None;
         let mut shown: Option<Range<u32>> = None;
         let mut frames = 0;
+        let mut last_frame = interval.start;
         for frame in video.samples.frames()? {
             if interval.contains(&frame.time) && video.timeline.shows(frame.time) {
                 let first = shown.map_or(frame.index, |shown| shown.start);
                 shown = Some(first..frame.index + 1);
                 frames += 1;
+                last_frame = last_frame.max(frame.time);
             }
             let can_start = frame.sync && shown.as_ref().is_none_or(|shown| shown.start == frame.index);
             if keyframe.is_none() || (can_start && frame.time <= interval.start) {
@@ -239,6 +257,7 @@ impl Selection {
             samples,
             keyframe,
             frames,
+            last_frame,
         })
     }
 }
@@ -309,6 +328,33 @@ fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 impl Window {
+    /// The output options with which `FFmpeg`, given the window as its input (`-f mov`), encodes exactly its frames:
+    /// each at its time and none twice, the last one for as long as in the source, and the sound up to the end.
+    ///
+    /// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
+    /// edit list to milliseconds, and to let the sound end with its last packet.
+    #[must_use]
+    pub fn encode_arguments(&self) -> Vec<String> {
+        let Self { facts, last_frame, last_frame_duration, .. } = self;
+        // The sound's edit is rounded to this, so it must not be coarse.
+        let timescale = (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
+        let durations =
+            format!("setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{last_frame_duration}\\,DURATION)");
+        let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
+        [
+            ["-fps_mode", "passthrough"],
+            ["-enc_time_base:v", "demux"],
+            ["-video_track_timescale", &timescale],
+            ["-movie_timescale", &timescale],
+            ["-bsf:v", &durations],
+            ["-t", &length],
+        ]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+    }
+
     /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
     /// `connections` requests in flight. At most 2 MiB a connection are held at any time.
     ///

@@ -109,15 +109,12 @@ fn place(tracks: &[TrackOut]) -> Result<Placement, ClipError> {
 }
 
 fn encode_mdat_header(buffer: &mut Vec<u8>, media_bytes: u64) {
-    match u32::try_from(media_bytes + 8) {
-        Ok(bytes) => {
-            buffer.extend_from_slice(&bytes.to_be_bytes());
-            buffer.extend_from_slice(b"mdat");
-        }
-        Err(_) => {
-            buffer.extend_from_slice(b"\0\0\0\x01mdat");
-            buffer.extend_from_slice(&(media_bytes + 16).to_be_bytes());
-        }
+    if let Ok(bytes) = u32::try_from(media_bytes + 8) {
+        buffer.extend_from_slice(&bytes.to_be_bytes());
+        buffer.extend_from_slice(b"mdat");
+    } else {
+        buffer.extend_from_slice(b"\0\0\0\x01mdat");
+        buffer.extend_from_slice(&(media_bytes + 16).to_be_bytes());
     }
 }
 
