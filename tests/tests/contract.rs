@@ -108,7 +108,8 @@ fn every_task_has_a_timeout_and_retries_what_passes() {
 
 #[test]
 fn accepted_clip_takes_at_most_nine_transitions() {
-    let (states, mut name, mut transitions) = (states(), definition()["StartAt"].as_str().expect("a start").to_owned(), 1);
+    let (states, mut name, mut transitions) =
+        (states(), definition()["StartAt"].as_str().expect("a start").to_owned(), 1);
     loop {
         transitions += 1;
         let state = &states[&name];
@@ -252,7 +253,8 @@ fn accepts(function: &str, payload: Value) {
 fn each_function_understands_what_the_states_before_it_hand_on() {
     let (states, samples) = (states(), samples());
     let execution = json!({"Id": "arn:e", "StartTime": "2026-01-01T00:00:00Z", "Input": {"clipId": "a"}});
-    let mut variables = Map::from_iter([("engine".to_owned(), json!({"name": "trim", "why": "short", "estimateUsd": 0.1}))]);
+    let mut variables =
+        Map::from_iter([("engine".to_owned(), json!({"name": "trim", "why": "short", "estimateUsd": 0.1}))]);
     let (mut name, mut input) = (definition()["StartAt"].as_str().expect("a start").to_owned(), json!({}));
     loop {
         let state = &states[&name];
@@ -262,7 +264,11 @@ fn each_function_understands_what_the_states_before_it_hand_on() {
             accepts(&function, evaluate(&state["Arguments"]["Payload"], &variables));
             variables["states"]["result"] = json!({"Payload": samples[&function]});
             let assigned = evaluate(&state["Assign"], &variables);
-            input = if state["Output"].is_null() { samples[&function].clone() } else { evaluate(&state["Output"], &variables) };
+            input = if state["Output"].is_null() {
+                samples[&function].clone()
+            } else {
+                evaluate(&state["Output"], &variables)
+            };
             variables.extend(assigned.as_object().cloned().unwrap_or_default());
         }
         match state["Next"].as_str().or_else(|| state["Default"].as_str()) {

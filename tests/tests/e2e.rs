@@ -24,7 +24,11 @@ async fn source(stack: &Stack, name: &str, options: &[&str]) -> tempfile::TempDi
 
 /// What every delivered clip must be: stored, announced, and there. Returns the outcome.
 async fn delivered(stack: &Stack, clip_id: &str, ended: &Ended, folder: &Path) -> (Value, PathBuf) {
-    assert_eq!((ended.status.as_str(), &ended.states[..]), ("SUCCEEDED", &ACCEPTED.map(str::to_owned)[..]), "{ended:?}");
+    assert_eq!(
+        (ended.status.as_str(), &ended.states[..]),
+        ("SUCCEEDED", &ACCEPTED.map(str::to_owned)[..]),
+        "{ended:?}"
+    );
     let outcome = ended.output.clone();
     assert_eq!(outcome["status"], "available");
     assert_eq!(outcome["execution"]["arn"], ended.arn);
@@ -80,7 +84,10 @@ async fn exact_clip_of_real_footage_is_delivered_stored_and_announced() {
     assert_eq!(outcome["requested"], request);
     assert_eq!(outcome["engine"]["name"], "trim");
     let thumbnails = outcome["thumbnails"].as_array().expect("thumbnails");
-    assert_eq!(thumbnails.iter().map(|one| one["size"].as_u64()).collect::<Vec<_>>(), [Some(200), Some(640), Some(1280)]);
+    assert_eq!(
+        thumbnails.iter().map(|one| one["size"].as_u64()).collect::<Vec<_>>(),
+        [Some(200), Some(640), Some(1280)]
+    );
     for thumbnail in thumbnails {
         let picture = folder.path().join("thumb.jpg");
         stack.download(thumbnail["key"].as_str().expect("a key"), &picture).await;
@@ -101,7 +108,11 @@ async fn copied_clip_shows_exactly_the_interval_and_encodes_nothing() {
     assert_eq!(frames(&probe), 50, "from 2.52 s to 4.52 s at 25 frames a second");
     assert_eq!(outcome["delivered"]["start"], 2.52);
     let encoder = |probe: &Value| stream(probe, "video").expect("pictures")["extradata_size"].clone();
-    assert_eq!(encoder(&probe), encoder(&stack.ffprobe(&folder.path().join("copy.mp4"))), "the source's own parameter sets");
+    assert_eq!(
+        encoder(&probe),
+        encoder(&stack.ffprobe(&folder.path().join("copy.mp4"))),
+        "the source's own parameter sets"
+    );
 }
 
 #[tokio::test]
@@ -195,7 +206,11 @@ async fn rejected(stack: &Stack, case: &Rejection) {
     let states: Vec<_> = ended.states.iter().map(String::as_str).collect();
     assert_eq!(states[states.len() - 3..], [case.state, "Store", "Notify"], "{label}: {}", ended.output);
     let outcome = &ended.output;
-    assert_eq!((&outcome["status"], &outcome["reason"]), (&json!("rejected"), &json!(case.reason)), "{label}: {outcome}");
+    assert_eq!(
+        (&outcome["status"], &outcome["reason"]),
+        (&json!("rejected"), &json!(case.reason)),
+        "{label}: {outcome}"
+    );
     let message = outcome["message"].as_str().expect("a message");
     assert!(message.contains(case.message), "{label}: {message:?} does not say {:?}", case.message);
     assert_eq!(outcome.get("clip"), None, "{label}");
@@ -224,7 +239,10 @@ async fn bad_requests_are_rejected_stored_and_announced() {
         invalid(with("e2e-bad-2", "/start", json!(-1)), "start: -1 is negative"),
         invalid(with("e2e-bad-3", "/start", json!("NaN")), "start: \"NaN\" is not a number"),
         invalid(with("e2e-bad-4", "/crop", json!(1)), "unknown field `crop`"),
-        invalid(with("e2e-bad-5", "/source/bucket", json!("elsewhere")), "source.bucket: \"elsewhere\" is not a source"),
+        invalid(
+            with("e2e-bad-5", "/source/bucket", json!("elsewhere")),
+            "source.bucket: \"elsewhere\" is not a source",
+        ),
         invalid(with("e2e/bad/6", "/cut", json!("exact")), "clipId: \"e2e/bad/6\" is not"),
         invalid(with("..", "/cut", json!("exact")), "clipId: \"..\" is not"),
         invalid(with("\u{6ce2}", "/cut", json!("exact")), "clipId: \"\u{6ce2}\" is not"),
@@ -233,7 +251,10 @@ async fn bad_requests_are_rejected_stored_and_announced() {
         invalid(json!(["e2e-bad-11"]), "not a JSON object"),
         invalid(with("e2e-bad-12", "/metadata", json!({"$set": {"a.b": 1}})), "metadata: key \"$set\""),
         absent(with("e2e-bad-13", "/source/key", json!("absent.mp4")), "absent.mp4 does not exist"),
-        absent(with("e2e-bad-14", "/source/bucket", json!("clipflow-absent")), "source.bucket: clipflow-absent does not exist"),
+        absent(
+            with("e2e-bad-14", "/source/bucket", json!("clipflow-absent")),
+            "source.bucket: clipflow-absent does not exist",
+        ),
     ];
     join_all(cases.iter().map(async |case| stack.send(&case.request.to_string()).await)).await;
     join_all(cases.iter().map(async |case| rejected(&stack, case).await)).await;
@@ -270,7 +291,8 @@ async fn sources_that_cannot_be_cut_are_rejected_stored_and_announced() {
         message,
         state,
     };
-    let unsupported = |clip_id: &str, key: &str, message| case(clip_id, key, json!(2), "UnsupportedMedia", message, "Probe");
+    let unsupported =
+        |clip_id: &str, key: &str, message| case(clip_id, key, json!(2), "UnsupportedMedia", message, "Probe");
     let mut beyond = case("e2e-src-6", "whole.mp4", json!(101), "OutOfRange", "start", "Probe");
     beyond.request["start"] = json!(100);
     let cases = [

@@ -19,6 +19,7 @@ use clipflow_core::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
+    ffi::OsString,
     time::{Duration, SystemTime},
 };
 
@@ -141,31 +142,21 @@ async fn encode(
         time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
         file_bytes: deps.scratch_bytes - window_bytes,
     };
-    deps.ffmpeg.run(scratch.path(), "window.mp4", &ENCODE.map(Into::into), limits).await?;
+    deps.ffmpeg.run(scratch.path(), "window.mp4", &arguments(window), limits).await?;
     upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
 }
 
-/// How `FFmpeg` encodes a window.
-const ENCODE: [&str; 21] = [
-    "-map",
-    "0:v:0",
-    "-map",
-    "0:a:0?",
-    "-c:v",
-    "libx264",
-    "-preset",
-    "veryfast",
-    "-crf",
-    "20",
-    "-pix_fmt",
-    "yuv420p",
-    "-fps_mode",
-    "passthrough",
-    "-c:a",
-    "aac",
-    "-b:a",
-    "160k",
-    "-movflags",
-    "+faststart",
-    "clip.mp4",
-];
+/// The streams and encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart
+/// in players that ignore edit lists.
+const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac \
+                      -movflags +faststart";
+
+fn arguments(window: &Window) -> Vec<OsString> {
+    let of_window = window.encode_arguments();
+    ENCODE
+        .split_whitespace()
+        .chain(of_window.iter().map(String::as_str))
+        .chain(["clip.mp4"])
+        .map(OsString::from)
+        .collect()
+}
