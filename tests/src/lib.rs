@@ -1,6 +1,7 @@
 //! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
 
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_sqs::types::QueueAttributeName;
 use mongodb::bson::{Document, doc};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -121,6 +122,16 @@ impl Stack {
     pub async fn send(&self, body: &str) {
         let send = self.sqs.send_message().queue_url(&self.description.queue_url).message_body(body);
         send.send().await.expect("the message can be sent");
+    }
+
+    /// Sets the visibility timeout of the queue of requests, in seconds; returns what it was.
+    pub async fn set_visibility_timeout(&self, seconds: &str) -> String {
+        let (queue, name) = (&self.description.queue_url, QueueAttributeName::VisibilityTimeout);
+        let get = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
+        let mut attributes = get.send().await.expect("the queue answers").attributes.expect("it has attributes");
+        let set = self.sqs.set_queue_attributes().queue_url(queue).attributes(name.clone(), seconds);
+        set.send().await.expect("the timeout can be set");
+        attributes.remove(&name).expect("it has a visibility timeout")
     }
 
     /// Sends a request and waits for the end of its execution.
