@@ -24,10 +24,6 @@ resource "aws_s3_object" "package" {
   bucket = aws_s3_bucket.packages.id
   key    = "${each.key}-${filesha256("${var.package_dir}/${each.key}.zip")}.zip"
   source = "${var.package_dir}/${each.key}.zip"
-
-  lifecycle {
-    create_before_destroy = true
-  }
 }
 
 resource "aws_lambda_layer_version" "ffmpeg" {

@@ -85,7 +85,13 @@ impl ErrorKind {
         };
         matches!(
             self,
-            InvalidRequest | SourceNotFound | UnsupportedMedia | OutOfRange | TooLong | TooExpensive | IncompleteCoverage
+            InvalidRequest
+                | SourceNotFound
+                | UnsupportedMedia
+                | OutOfRange
+                | TooLong
+                | TooExpensive
+                | IncompleteCoverage
         )
     }
 }

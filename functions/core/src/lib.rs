@@ -1,7 +1,21 @@
 //! What clipflow's functions share.
 
+pub mod aws;
+pub mod config;
 pub mod error;
+pub mod ffmpeg;
+pub mod identity;
 pub mod mp4;
+pub mod outcome;
+pub mod plan;
 pub mod range;
+pub mod records;
+pub mod request;
+pub mod run;
+pub mod scratch;
+pub mod source;
+pub mod text;
+pub mod time;
+pub mod upload;
 
 pub use error::{ClipError, ErrorKind};

@@ -1,1 +1,25 @@
-//! MP4 and MOV: the index, and a window cut out of it.
+//! MP4 and MOV: the index of a source, and an interval of it as a small file of its own.
+//!
+//! A clip costs what the clip weighs: [`Movie::read`] reads a source's index by byte range, [`Movie::window`] chooses
+//! the samples that an interval needs, and [`Window::stream`] fetches their bytes and yields them as a self-contained
+//! MP4 whose edit lists show exactly the interval.
+//!
+//! Sample descriptions, and whatever else this crate need not understand, are passed on byte for byte. Tables are read
+//! where they stand in the index, so that memory is the index and little more. All times are integers in the tracks' own
+//! timescales.
+
+mod boxes;
+mod codec;
+mod fetch;
+mod index;
+mod movie;
+mod samples;
+mod sniff;
+mod time;
+mod track;
+mod window;
+mod write;
+
+pub use index::MAX_INDEX_BYTES;
+pub use movie::{AudioFacts, Facts, Movie, VideoFacts};
+pub use window::{Window, WindowFacts};

@@ -1,0 +1,42 @@
+//! The SDK's configuration, and what its errors mean to a step.
+
+use crate::error::ClipError;
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+
+/// Codes of throttling and passing trouble that come with a status below 500.
+const PASSING: [&str; 7] = [
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+];
+
+/// The configuration that every client of a function is built from.
+pub async fn sdk_config() -> aws_config::SdkConfig {
+    aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await
+}
+
+/// The step's error for a failed call: `DependencyUnavailable` where a retry may help, else `Internal`.
+///
+/// `doing` says what was tried, for example `publishing to the topic`.
+pub fn failure<E: ProvideErrorMetadata + std::fmt::Debug>(doing: &str, error: &SdkError<E, HttpResponse>) -> ClipError {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let said = match (code, message, status) {
+        (Some(code), Some(message), _) => format!("{code}: {message}"),
+        (Some(code), None, _) => code.to_owned(),
+        (None, _, Some(status)) => format!("status {status}"),
+        (None, _, None) => format!("{error:?}"),
+    };
+    let passing =
+        status.is_none_or(|status| status >= 500 || status == 429) || code.is_some_and(|code| PASSING.contains(&code));
+    let message = format!("{doing}: {said}");
+    if passing { ClipError::dependency_unavailable(message) } else { ClipError::internal(message) }
+}

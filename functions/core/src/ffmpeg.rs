@@ -1,0 +1,157 @@
+//! Running `FFmpeg`: an argument list and never a shell, no network, no environment, bounded in time and space.
+
+use crate::{error::ClipError, text::shorten};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Command,
+};
+
+/// Options that stand before everything else: quiet, never asking, and reading nothing but files.
+const COMMON: [&str; 8] =
+    ["-nostdin", "-hide_banner", "-v", "error", "-y", "-protocol_whitelist", "file,pipe", "-xerror"];
+/// The largest picture that is decoded, in pixels: 8192 x 8192.
+const MAX_PIXELS: &str = "67108864";
+/// The most streams that are looked at.
+const MAX_STREAMS: &str = "64";
+/// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").
+const MB_PER_VCPU: u32 = 1769;
+
+/// The `ffmpeg` that is on the `PATH`; in a Lambda that of the layer, `/opt/bin/ffmpeg`.
+#[derive(Debug, Clone)]
+pub struct Ffmpeg {
+    program: PathBuf,
+    threads: u32,
+}
+
+/// What one run may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long it may run.
+    pub time: Duration,
+    /// How long each file that it writes may get, in bytes.
+    pub file_bytes: u64,
+}
+
+impl Ffmpeg {
+    /// Finds the program, and how many threads the function's memory is good for.
+    ///
+    /// # Errors
+    /// `Internal` when there is no `ffmpeg` on the `PATH`.
+    pub fn find() -> Result<Self, ClipError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).map(|folder| folder.join("ffmpeg")).find(|file| file.is_file());
+        let program =
+            found.ok_or_else(|| ClipError::internal("there is no ffmpeg on the PATH; is the layer missing?"))?;
+        let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|mb| mb.parse::<u32>().ok());
+        Ok(Self { program, threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU) })
+    }
+
+    /// Runs it on an MP4 file in `folder`, which is also where it writes. `output` follows the input's options.
+    ///
+    /// The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it lists.
+    ///
+    /// # Errors
+    /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the last lines of its
+    /// own message when it gives up, `Internal` when it cannot be started.
+    pub async fn run(&self, folder: &Path, input: &str, output: &[OsString], limits: Limits) -> Result<(), ClipError> {
+        let threads = self.threads.to_string();
+        let mut child = Command::new(&self.program)
+            .args(COMMON)
+            .args(["-max_pixels", MAX_PIXELS, "-max_streams", MAX_STREAMS, "-threads", &threads])
+            .args(["-f", "mov", "-i", input, "-threads", &threads])
+            .args(["-progress", "pipe:1", "-stats_period", "5"])
+            .args(output)
+            .current_dir(folder)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| ClipError::internal(format!("starting {}: {error}", self.program.display())))?;
+        let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+        group.limit(Resource::Fsize, limits.file_bytes)?;
+        group.limit(Resource::Core, 0)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let work = async { tokio::join!(child.wait(), log_progress(stdout), last_lines(stderr)) };
+        match tokio::time::timeout(limits.time, work).await {
+            Err(_) => {
+                let seconds = limits.time.as_secs();
+                Err(ClipError::trim_budget_exceeded(format!("encoding took more than the {seconds} s that were left")))
+            }
+            Ok((Err(error), ..)) => Err(ClipError::internal(format!("waiting for ffmpeg: {error}"))),
+            Ok((Ok(status), (), said)) => judge(status, &said),
+        }
+    }
+}
+
+/// The process group of a run, ended when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        match prlimit(self.0, resource, limit) {
+            // It may have ended already; what it said is judged later.
+            Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(ClipError::internal(format!("limiting ffmpeg: {error}"))),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+fn judge(status: ExitStatus, said: &str) -> Result<(), ClipError> {
+    use std::os::unix::process::ExitStatusExt;
+    const SIGKILL: i32 = 9;
+    const SIGXFSZ: i32 = 25;
+    match (status.success(), status.signal()) {
+        (true, _) => Ok(()),
+        (_, Some(SIGKILL)) => Err(ClipError::trim_budget_exceeded("ffmpeg was ended for want of memory")),
+        (_, Some(SIGXFSZ)) => Err(ClipError::trim_budget_exceeded("the clip is larger than the working space")),
+        _ if said.contains("No space left") || said.contains("File too large") => {
+            Err(ClipError::trim_budget_exceeded("the clip is larger than the working space"))
+        }
+        (_, Some(signal)) => Err(ClipError::internal(format!("ffmpeg was ended by signal {signal}: {said}"))),
+        _ => Err(ClipError::unsupported_media(format!("ffmpeg cannot read the source: {said}"))),
+    }
+}
+
+/// Logs the position every few seconds, from the key=value lines of `-progress`.
+async fn log_progress(stdout: Option<impl AsyncRead + Unpin>) {
+    let Some(stdout) = stdout else { return };
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(position) = line.strip_prefix("out_time=") {
+            tracing::info!(position, "encoding");
+        }
+    }
+}
+
+/// The end of what was said on standard error, on one line.
+async fn last_lines(stderr: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(stderr) = stderr else { return String::new() };
+    let mut lines = BufReader::new(stderr).lines();
+    let mut last = std::collections::VecDeque::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        last.push_back(shorten(&line, 300).into_owned());
+        if last.len() > 5 {
+            last.pop_front();
+        }
+    }
+    Vec::from(last).join("; ")
+}

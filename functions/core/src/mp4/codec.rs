@@ -1,0 +1,182 @@
+//! What a sample description says about the stream: its codec's name, picture size, channels and sample rate.
+
+use super::{
+    boxes::{Child, Kind, children, damaged, find, kind_name},
+    samples::Packet,
+};
+use crate::error::ClipError;
+use bytes::{Buf, Bytes};
+use mp4_atom::{Atom, Esds};
+
+/// A video sample description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VideoEntry {
+    pub codec: String,
+    pub width: u16,
+    pub height: u16,
+}
+
+/// A sound sample description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AudioEntry {
+    pub codec: String,
+    pub channels: u32,
+    /// In Hz; 0 when the description does not say.
+    pub sample_rate: u32,
+    /// What samples of a fixed length are; `None` when `stsz` is right about it.
+    pub packet: Option<Packet>,
+}
+
+/// The bytes of a visual sample entry in front of its boxes.
+const VISUAL_ENTRY_BYTES: usize = 78;
+/// The bytes of a sound sample entry in front of its boxes, as MP4 has it.
+const SOUND_ENTRY_BYTES: usize = 28;
+
+/// The first description of an `stsd` body.
+pub(crate) fn first_entry(stsd: &Bytes) -> Result<Child, ClipError> {
+    let entries = stsd.get(8..).map(|entries| stsd.slice_ref(entries)).unwrap_or_default();
+    children(entries).next().unwrap_or_else(|| Err(damaged("a track has no sample description (stsd)")))
+}
+
+impl VideoEntry {
+    /// # Errors
+    /// `UnsupportedMedia` for an encrypted or damaged description.
+    pub fn read(entry: &Child) -> Result<Self, ClipError> {
+        if entry.body.len() < VISUAL_ENTRY_BYTES {
+            return Err(damaged("a video sample description is too short"));
+        }
+        let mut size = entry.body.slice(24..28);
+        Ok(Self { codec: codec_name(entry, VISUAL_ENTRY_BYTES)?, width: size.get_u16(), height: size.get_u16() })
+    }
+}
+
+impl AudioEntry {
+    /// # Errors
+    /// `UnsupportedMedia` for an encrypted or damaged description.
+    pub fn read(entry: &Child) -> Result<Self, ClipError> {
+        if entry.body.len() < SOUND_ENTRY_BYTES {
+            return Err(damaged("a sound sample description is too short"));
+        }
+        let mut fields = entry.body.slice(8..);
+        let version = fields.get_u16();
+        fields.advance(6);
+        let (channels, bits) = (fields.get_u16(), fields.get_u16());
+        fields.advance(4);
+        let rate = fields.get_u32() >> 16;
+        let raw = Packet { samples: 1, bytes: u32::from(channels) * u32::from(bits / 8) };
+        let mut read = Self {
+            codec: codec_name(entry, SOUND_ENTRY_BYTES + extension_bytes(version))?,
+            channels: channels.into(),
+            sample_rate: rate,
+            packet: None,
+        };
+        // QuickTime's versions 1 and 2 put more fields behind those of MP4.
+        match version {
+            1 if fields.len() >= 16 => {
+                let samples = fields.get_u32();
+                fields.advance(4);
+                read.packet = Some(Packet { samples, bytes: fields.get_u32() });
+            }
+            2 if fields.len() >= 36 => {
+                fields.advance(4);
+                read.sample_rate = rate_of(fields.get_f64());
+                read.channels = fields.get_u32();
+                fields.advance(12);
+                let bytes = fields.get_u32();
+                read.packet = Some(Packet { samples: fields.get_u32(), bytes });
+            }
+            _ if read.codec == "pcm" => read.packet = Some(raw),
+            _ => {}
+        }
+        if let Some(config) = esds(&entry.body, SOUND_ENTRY_BYTES + extension_bytes(version))
+            && read.codec == "aac"
+            && let Some(specific) = config.es_desc.dec_config.dec_specific
+            && let channels @ 1.. = u32::from(specific.chan_conf)
+        {
+            read.channels = if channels == 7 { 8 } else { channels };
+        }
+        Ok(read)
+    }
+}
+
+fn extension_bytes(version: u16) -> usize {
+    match version {
+        1 => 16,
+        2 => 36,
+        _ => 0,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+fn rate_of(rate: f64) -> u32 {
+    rate.round() as u32
+}
+
+/// The name that people and `FFmpeg` use; for an unknown codec its four-character code.
+fn codec_name(entry: &Child, boxes_at: usize) -> Result<String, ClipError> {
+    Ok(match &entry.kind {
+        b"encv" | b"enca" | b"drmi" | b"drms" | b"p608" => {
+            return Err(ClipError::unsupported_media("the source is encrypted, which is not supported"));
+        }
+        b"avc1" | b"avc2" | b"avc3" | b"avc4" | b"dva1" | b"dvav" => "h264",
+        b"hvc1" | b"hev1" | b"hvc2" | b"hev2" | b"dvh1" | b"dvhe" => "hevc",
+        b"vvc1" | b"vvi1" => "vvc",
+        b"av01" | b"dav1" => "av1",
+        b"vp08" => "vp8",
+        b"vp09" => "vp9",
+        b"apch" | b"apcn" | b"apcs" | b"apco" | b"ap4h" | b"ap4x" | b"aprn" => "prores",
+        b"jpeg" | b"mjpa" | b"mjpb" | b"dmb1" => "mjpeg",
+        b"mp4v" => match object_type(&entry.body, boxes_at) {
+            Some(0x60..=0x65) => "mpeg2video",
+            Some(0x6a) => "mpeg1video",
+            Some(0x6c) => "mjpeg",
+            _ => "mpeg4",
+        },
+        b"mp4a" => match object_type(&entry.body, boxes_at) {
+            Some(0x69 | 0x6b) => "mp3",
+            Some(0xa5) => "ac3",
+            Some(0xa6) => "eac3",
+            Some(0xa9) => "dts",
+            _ => "aac",
+        },
+        b".mp3" => "mp3",
+        b"Opus" => "opus",
+        b"fLaC" => "flac",
+        b"alac" => "alac",
+        b"ac-3" => "ac3",
+        b"ec-3" => "eac3",
+        b"samr" => "amr_nb",
+        b"sawb" => "amr_wb",
+        b"raw " | b"twos" | b"sowt" | b"in24" | b"in32" | b"fl32" | b"fl64" | b"lpcm" | b"ipcm" | b"fpcm" | b"NONE" => {
+            "pcm"
+        }
+        other => return Ok(kind_name(*other).trim_end().to_owned()),
+    }
+    .to_owned())
+}
+
+fn object_type(body: &Bytes, boxes_at: usize) -> Option<u8> {
+    Some(esds(body, boxes_at)?.es_desc.dec_config.object_type_indication)
+}
+
+/// The `esds` box of a sample entry, which `QuickTime` puts into a `wave` box; `None` when there is none to be read.
+fn esds(body: &Bytes, boxes_at: usize) -> Option<Esds> {
+    let boxes = body.slice_ref(body.get(boxes_at..)?);
+    let esds = match find(&boxes, *b"esds").ok()? {
+        Some(esds) => esds,
+        None => find(&find(&boxes, *b"wave").ok()??.body, *b"esds").ok()??,
+    };
+    Esds::decode_body(&mut &esds.body[..]).ok()
+}
+
+/// Whether `kind` is a handler of tracks that this crate cuts, and what people call it.
+pub(crate) fn handler_name(kind: Kind) -> String {
+    match &kind {
+        b"vide" => "video".to_owned(),
+        b"soun" => "audio".to_owned(),
+        b"text" | b"sbtl" | b"subt" | b"clcp" => "text".to_owned(),
+        b"tmcd" => "time code".to_owned(),
+        b"meta" => "metadata".to_owned(),
+        other => kind_name(*other).trim_end().to_owned(),
+    }
+}

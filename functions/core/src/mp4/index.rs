@@ -1,0 +1,204 @@
+//! Finds a source's index, the `moov` box, and reads it and little else.
+
+use super::{
+    boxes::{Child, Header, Kind, damaged, find, kind_name},
+    fetch, sniff,
+};
+use crate::{error::ClipError, range::RangeRead};
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+
+/// The longest index that is read. At about 1 kB a second of source, that is nine hours; a source with a longer one is
+/// `UnsupportedMedia`, so that a function's memory does not depend on its source.
+pub const MAX_INDEX_BYTES: u64 = 32 << 20;
+
+/// The first read: enough for the boxes in front of an index, and for all of a short source's index.
+const FIRST_READ_BYTES: u64 = 64 << 10;
+/// The read behind the first box that was jumped over, where an index at the end usually begins.
+const JUMP_READ_BYTES: u64 = 128 << 10;
+/// Every further read in search of the index.
+const SEARCH_READ_BYTES: u64 = 4 << 10;
+/// How many reads the search may take; together they stay below 256 KiB.
+const MAX_SEARCH_READS: u32 = 14;
+/// How many boxes there may be in front of the index.
+const MAX_BOXES: u32 = 10_000;
+const CONNECTIONS: usize = 4;
+
+/// What can be the first box of an MP4 or a MOV.
+const FIRST_BOXES: &[&Kind] = &[
+    b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx", b"moof", b"emsg",
+    b"prft", b"udta", b"meta", b"junk", b"pict",
+];
+/// Brands of still pictures, which have no `moov`.
+const IMAGE_BRANDS: &[&Kind] = &[b"heic", b"heix", b"mif1", b"avif", b"crx "];
+
+/// The index of a source, as it stands in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    /// The `ftyp` box; old `QuickTime` files have none.
+    pub ftyp: Option<Child>,
+    /// The body of the `moov` box.
+    pub moov: Bytes,
+    /// Bytes of both with their headers.
+    pub bytes: u64,
+}
+
+impl Index {
+    /// Finds and reads the index of `source`.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia`, naming what was found instead; and whatever the source raises.
+    pub async fn read(source: &impl RangeRead) -> Result<Self, ClipError> {
+        if source.is_empty() {
+            return Err(ClipError::unsupported_media("the source is empty (0 bytes)"));
+        }
+        let mut search = Search { source, buffer: Bytes::new(), buffer_start: 0, reads: 0 };
+        let mut ftyp: Option<Child> = None;
+        let mut has_media = false;
+        let mut at = 0;
+        for _ in 0..MAX_BOXES {
+            let Some(header) = search.header(at).await? else { break };
+            if at == 0 && !FIRST_BOXES.contains(&&header.kind) {
+                return Err(not_an_mp4(&search.buffer));
+            }
+            let end = header.bytes.map_or(Some(source.len()), |bytes| at.checked_add(bytes));
+            let Some(end) = end.filter(|end| *end <= source.len()) else {
+                return Err(cut_short(&format!("its box {} goes beyond the end of the file", kind_name(header.kind))));
+            };
+            match &header.kind {
+                b"ftyp" if ftyp.is_none() => ftyp = Some(search.small_box(at, end, header).await?),
+                b"moov" => {
+                    let moov = search.moov(at, end).await?.slice(usize_of(header.length)..);
+                    let bytes = end - at + ftyp.as_ref().map_or(0, |ftyp| ftyp.whole.len() as u64);
+                    check_form(&moov)?;
+                    return Ok(Self { ftyp, moov, bytes });
+                }
+                b"moof" | b"styp" | b"sidx" => return Err(fragmented()),
+                b"mdat" => has_media = true,
+                _ => {}
+            }
+            at = end;
+        }
+        Err(match ftyp.as_ref().and_then(brand) {
+            Some(brand) if IMAGE_BRANDS.contains(&&brand) => {
+                ClipError::unsupported_media("the source is not an MP4: it is a HEIF or AVIF image")
+            }
+            _ if has_media => cut_short("it has media but no index (moov)"),
+            _ => ClipError::unsupported_media("the source is not an MP4 that can be cut: it has no index (moov)"),
+        })
+    }
+}
+
+/// The major brand of an `ftyp` box.
+pub(crate) fn brand(ftyp: &Child) -> Option<Kind> {
+    ftyp.body.first_chunk().copied()
+}
+
+fn check_form(moov: &Bytes) -> Result<(), ClipError> {
+    if find(moov, *b"cmov")?.is_some() {
+        return Err(ClipError::unsupported_media(
+            "the source has a compressed index (cmov), which is not supported yet",
+        ));
+    }
+    if find(moov, *b"mvex")?.is_some() {
+        return Err(fragmented());
+    }
+    Ok(())
+}
+
+fn fragmented() -> ClipError {
+    ClipError::unsupported_media("the source is a fragmented MP4, which is not supported yet")
+}
+
+fn cut_short(how: &str) -> ClipError {
+    ClipError::unsupported_media(format!("the source is an MP4 that was cut short or never finished: {how}"))
+}
+
+fn not_an_mp4(head: &[u8]) -> ClipError {
+    ClipError::unsupported_media(match sniff::describe(head) {
+        Some(what) => format!("the source is not an MP4: it is {what}, which is not supported"),
+        None => "the source is not an MP4".to_owned(),
+    })
+}
+
+/// Lengths in memory fit: what is read is bounded by [`MAX_INDEX_BYTES`].
+fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// A walk over the boxes of a file through a buffer that follows it.
+struct Search<'a, R> {
+    source: &'a R,
+    buffer: Bytes,
+    buffer_start: u64,
+    reads: u32,
+}
+
+impl<R: RangeRead> Search<'_, R> {
+    /// The header of the box at `at`; `None` at the end of the file.
+    async fn header(&mut self, at: u64) -> Result<Option<Header>, ClipError> {
+        let rest = self.source.len() - at;
+        if rest < 8 {
+            return Ok(None);
+        }
+        let needed = usize_of(rest.min(16));
+        if self.buffered(at).len() < needed {
+            let bytes = match self.reads {
+                0 => FIRST_READ_BYTES,
+                1 => JUMP_READ_BYTES,
+                reads if reads < MAX_SEARCH_READS => SEARCH_READ_BYTES,
+                _ => return Err(damaged("its boxes are too many to find the index (moov)")),
+            };
+            self.reads += 1;
+            self.buffer = fetch::read_exact(self.source, at..at + rest.min(bytes)).await?;
+            self.buffer_start = at;
+        }
+        Header::read(&self.buffered(at))
+    }
+
+    /// What the buffer holds from `at` on.
+    fn buffered(&self, at: u64) -> Bytes {
+        match at.checked_sub(self.buffer_start).map(usize_of) {
+            Some(skip) if skip < self.buffer.len() => self.buffer.slice(skip..),
+            _ => Bytes::new(),
+        }
+    }
+
+    /// A box that is expected to lie in the buffer, as `ftyp` does.
+    async fn small_box(&self, at: u64, end: u64, header: Header) -> Result<Child, ClipError> {
+        if end - at > FIRST_READ_BYTES {
+            return Err(damaged(format!("box {} is too long", kind_name(header.kind))));
+        }
+        let whole = self.bytes(at, end).await?;
+        Ok(Child { kind: header.kind, body: whole.slice(usize_of(header.length)..), whole })
+    }
+
+    async fn moov(&self, at: u64, end: u64) -> Result<Bytes, ClipError> {
+        if end - at > MAX_INDEX_BYTES {
+            let (found, limit) = ((end - at) >> 20, MAX_INDEX_BYTES >> 20);
+            return Err(ClipError::unsupported_media(format!(
+                "the source's index is {found} MiB; sources with more than {limit} MiB are not supported"
+            )));
+        }
+        self.bytes(at, end).await
+    }
+
+    /// The bytes of the file from `at` to `end`: what the buffer has, and the rest in parallel.
+    async fn bytes(&self, at: u64, end: u64) -> Result<Bytes, ClipError> {
+        let mut front = self.buffered(at);
+        let length = usize_of(end - at);
+        if front.len() >= length {
+            front.truncate(length);
+            return Ok(front);
+        }
+        let mut whole = BytesMut::with_capacity(length);
+        whole.extend_from_slice(&front);
+        let rest = at + front.len() as u64..end;
+        let parts = fetch::parts(std::slice::from_ref(&rest), CONNECTIONS);
+        let mut parts = std::pin::pin!(fetch::read_parts(self.source, parts, CONNECTIONS));
+        while let Some((_, part)) = parts.try_next().await? {
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole.freeze())
+    }
+}

@@ -1,0 +1,308 @@
+//! A source as its index describes it.
+
+use super::{
+    boxes::{Kind, children, damaged, kind_name, require},
+    codec::{AudioEntry, VideoEntry, handler_name},
+    index::{self, Index},
+    samples::Frame,
+    time::Time,
+    track::{Outline, Track, decode},
+};
+use crate::{error::ClipError, range::RangeRead};
+use mp4_atom::{Matrix, Mvhd};
+use serde::{Deserialize, Serialize};
+
+/// A source whose index has been read, and checked against the length of the file.
+#[derive(Debug, Clone)]
+pub struct Movie {
+    /// What there is to know about the source.
+    pub facts: Facts,
+    pub(crate) index: Index,
+    pub(crate) mvhd: Mvhd,
+    pub(crate) video: Track,
+    pub(crate) audio: Option<Track>,
+    pub(crate) pictures: Pictures,
+    /// The first picture or sound that a player shows, on the movie's timeline: what a user calls second 0.
+    pub(crate) origin: Time,
+}
+
+/// The extent of the pictures that a player shows, in media time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pictures {
+    pub start: i64,
+    /// Where the last picture ends.
+    pub end: i64,
+    /// The last picture's duration.
+    pub last_duration: u32,
+}
+
+/// What a source is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// The container's major brand, such as `isom` or `qt`.
+    pub container: String,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Length of the index (`ftyp` and `moov`).
+    pub index_bytes: u64,
+    /// From the first picture or sound that a player shows to the last, in seconds.
+    pub duration_seconds: f64,
+    /// The track of pictures that clips are made of.
+    pub video: VideoFacts,
+    /// The track of sound that clips are made of; `None` for a silent source.
+    pub audio: Option<AudioFacts>,
+    /// Tracks that clips do not get, such as `audio (deu)` or `time code`.
+    pub dropped_tracks: Vec<String>,
+}
+
+/// What a source's pictures are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VideoFacts {
+    /// `FFmpeg`'s name of the codec, such as `h264` or `hevc`; for an unknown one its four-character code.
+    pub codec: String,
+    /// Width of the coded picture, in pixels.
+    pub coded_width: u32,
+    /// Height of the coded picture, in pixels.
+    pub coded_height: u32,
+    /// Width of the picture as it is shown, after pixel aspect and rotation, in pixels.
+    pub width: u32,
+    /// Height of the picture as it is shown, after pixel aspect and rotation, in pixels.
+    pub height: u32,
+    /// How far players turn the picture clockwise: 0, 90, 180 or 270 degrees.
+    pub rotation_degrees: u16,
+    /// Average frames per second.
+    pub frame_rate: f64,
+    /// Whether all frames last equally long, to the unit of the timescale.
+    pub constant_frame_rate: bool,
+    /// Units per second that the track counts in.
+    pub timescale: u32,
+    /// Number of frames that a player shows.
+    pub frames: u64,
+    /// When the first frame is shown, in seconds; above zero when sound starts first.
+    pub start_seconds: f64,
+    /// From the first frame to the end of the last, in seconds.
+    pub duration_seconds: f64,
+    /// Average bits per second.
+    pub bit_rate: u64,
+}
+
+/// What a source's sound is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AudioFacts {
+    /// `FFmpeg`'s name of the codec, such as `aac`, or `pcm` for any uncompressed one.
+    pub codec: String,
+    /// Number of channels.
+    pub channels: u32,
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Average bits per second.
+    pub bit_rate: u64,
+    /// Number of sound tracks in the source; clips get the first.
+    pub tracks: usize,
+}
+
+impl Movie {
+    /// Reads the index of `source`: in two or three requests, and little more than the index.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for what is not an MP4 or MOV that can be cut, saying what it is; and whatever the source
+    /// raises.
+    pub async fn read(source: &impl RangeRead) -> Result<Self, ClipError> {
+        Self::from_index(Index::read(source).await?, source.len())
+    }
+
+    fn from_index(index: Index, file_bytes: u64) -> Result<Self, ClipError> {
+        let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
+        if mvhd.timescale == 0 {
+            return Err(damaged("the movie's timescale is zero"));
+        }
+        let mut outlines = Vec::new();
+        for child in children(index.moov.clone()) {
+            let child = child?;
+            if &child.kind == b"trak" {
+                outlines.push(Outline::read(&child)?);
+            }
+        }
+        let audio_tracks = outlines.iter().filter(|outline| outline.is(*b"soun")).count();
+        let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(audio_tracks))?;
+        let audio = take_track(&mut outlines, *b"soun");
+        let dropped_tracks = outlines.iter().map(Outline::name).collect();
+
+        let (video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
+        let audio = audio.map(|audio| audio.audio(mvhd.timescale, file_bytes)).transpose()?;
+        let survey = Survey::of(&video)?;
+        let pictures = survey.pictures()?;
+        let first_picture = video.timeline.presentation(pictures.start);
+        let last_picture = video.timeline.presentation(pictures.end);
+        let sound = audio.as_ref().map(|(track, _)| sound_extent(track));
+        let origin = sound.map(|sound| sound.0).filter(|sound| sound.is_before(first_picture)).unwrap_or(first_picture);
+        let end = sound.map(|sound| sound.1).filter(|sound| last_picture.is_before(*sound)).unwrap_or(last_picture);
+
+        let facts = Facts {
+            container: index
+                .ftyp
+                .as_ref()
+                .and_then(index::brand)
+                .map_or_else(|| "qt".to_owned(), |brand| kind_name(brand).trim_end().to_owned()),
+            bytes: file_bytes,
+            index_bytes: index.bytes,
+            duration_seconds: end.seconds_since(origin),
+            video: video_facts(&video, &video_entry, &survey, pictures, origin),
+            audio: audio.as_ref().map(|(track, entry)| audio_facts(track, entry, audio_tracks)),
+            dropped_tracks,
+        };
+        Ok(Self { facts, index, mvhd, video, audio: audio.map(|(track, _)| track), pictures, origin })
+    }
+}
+
+impl Outline {
+    fn is(&self, handler: Kind) -> bool {
+        self.handler == handler && self.has_samples
+    }
+
+    fn name(&self) -> String {
+        let name = handler_name(self.handler);
+        self.language().map_or_else(|| name.clone(), |language| format!("{name} ({language})"))
+    }
+}
+
+/// Takes the track of `handler` that players choose: the first that is enabled, or else the first.
+fn take_track(outlines: &mut Vec<Outline>, handler: Kind) -> Option<Outline> {
+    let enabled = outlines.iter().position(|outline| outline.is(handler) && outline.enabled);
+    let chosen = enabled.or_else(|| outlines.iter().position(|outline| outline.is(handler)))?;
+    Some(outlines.remove(chosen))
+}
+
+fn no_video(audio_tracks: usize) -> ClipError {
+    ClipError::unsupported_media(if audio_tracks > 0 {
+        "the source has no video: it is audio only"
+    } else {
+        "the source has no video track with frames"
+    })
+}
+
+/// What a pass over all frames finds.
+#[derive(Debug, Default)]
+struct Survey {
+    shown: u64,
+    first: Option<i64>,
+    last: Option<Frame>,
+    end: i64,
+    shortest: u32,
+    longest: u32,
+}
+
+impl Survey {
+    fn of(video: &Track) -> Result<Self, ClipError> {
+        let mut survey = Self { shortest: u32::MAX, ..Self::default() };
+        let count = video.samples.count;
+        for frame in video.samples.frames()? {
+            // Writers put anything into the last duration.
+            if frame.index + 1 < count {
+                survey.shortest = survey.shortest.min(frame.duration);
+                survey.longest = survey.longest.max(frame.duration);
+            }
+            if !video.timeline.shows(frame.time) {
+                continue;
+            }
+            survey.shown += 1;
+            survey.first = Some(survey.first.map_or(frame.time, |first| first.min(frame.time)));
+            if survey.last.is_none_or(|last| frame.time >= last.time) {
+                survey.last = Some(frame);
+            }
+        }
+        survey.end = survey.last.map_or(0, |last| survey.end_of(last, video.timeline.media_end));
+        Ok(survey)
+    }
+
+    /// Where the last frame ends: with the edit, which alone knows it where frames are reordered and last differently
+    /// long; but an edit that goes on for longer than any frame lasts does not stretch it.
+    fn end_of(&self, last: Frame, media_end: i64) -> i64 {
+        let longest = self.longest.max(last.duration);
+        if media_end <= last.time.saturating_add(longest.into()) {
+            media_end
+        } else {
+            last.time.saturating_add(last.duration.into())
+        }
+    }
+
+    fn pictures(&self) -> Result<Pictures, ClipError> {
+        match (self.first, self.last) {
+            (Some(start), Some(last)) if self.end > start => {
+                Ok(Pictures { start, end: self.end, last_duration: last.duration })
+            }
+            _ => Err(ClipError::unsupported_media("the source shows no frame of its video")),
+        }
+    }
+
+    fn is_constant(&self) -> bool {
+        self.longest <= self.shortest || (self.shortest >= 10 && self.longest - self.shortest == 1)
+    }
+}
+
+fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pictures, origin: Time) -> VideoFacts {
+    let (coded_width, coded_height) = (u32::from(entry.width), u32::from(entry.height));
+    let rotation_degrees = rotation(&video.tkhd.matrix);
+    let shown = [(video.tkhd.width.integer(), coded_width), (video.tkhd.height.integer(), coded_height)]
+        .map(|(shown, coded)| if shown == 0 || video.tkhd.size_is_aspect_ratio { coded } else { shown.into() });
+    let [width, height] = if rotation_degrees.is_multiple_of(180) { shown } else { [shown[1], shown[0]] };
+    let duration = Time { ticks: pictures.end - pictures.start, timescale: video.timeline.timescale };
+    VideoFacts {
+        codec: entry.codec.clone(),
+        coded_width,
+        coded_height,
+        width,
+        height,
+        rotation_degrees,
+        frame_rate: per_second(survey.shown, duration),
+        constant_frame_rate: survey.is_constant(),
+        timescale: video.timeline.timescale,
+        frames: survey.shown,
+        start_seconds: video.timeline.presentation(pictures.start).seconds_since(origin),
+        duration_seconds: duration.seconds(),
+        bit_rate: bit_rate(video),
+    }
+}
+
+fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
+    AudioFacts {
+        codec: entry.codec.clone(),
+        channels: entry.channels,
+        sample_rate: if entry.sample_rate == 0 { audio.timeline.timescale } else { entry.sample_rate },
+        bit_rate: bit_rate(audio),
+        tracks,
+    }
+}
+
+/// When a sound track starts and ends, on the movie's timeline.
+fn sound_extent(audio: &Track) -> (Time, Time) {
+    let start = audio.timeline.media_start.max(0);
+    let end = audio.samples.duration.min(audio.timeline.media_end).max(start);
+    (audio.timeline.presentation(start), audio.timeline.presentation(end))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
+fn per_second(count: u64, duration: Time) -> f64 {
+    count as f64 / duration.seconds()
+}
+
+fn bit_rate(track: &Track) -> u64 {
+    let bits = u128::from(track.samples.bytes(0..track.samples.count)) * 8 * u128::from(track.timeline.timescale);
+    let duration = u128::try_from(track.samples.duration).unwrap_or(0).max(1);
+    u64::try_from(bits / duration).unwrap_or(u64::MAX)
+}
+
+/// How far a display matrix turns the picture clockwise, to the nearest quarter turn. A mirrored picture counts as not
+/// mirrored.
+fn rotation(matrix: &Matrix) -> u16 {
+    if matrix.a.unsigned_abs() >= matrix.b.unsigned_abs() {
+        if matrix.a < 0 && matrix.d < 0 { 180 } else { 0 }
+    } else if matrix.b > 0 {
+        90
+    } else {
+        270
+    }
+}

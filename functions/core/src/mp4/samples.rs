@@ -1,0 +1,484 @@
+//! A track's samples: when each is shown, how long it is and where it lies in the file.
+
+use super::boxes::{Child, Kind, Run, Runs, Table, children, damaged, find, kind_name, require};
+use crate::error::ClipError;
+use bytes::{Buf, Bytes};
+use std::{iter::Peekable, ops::Range};
+
+/// The most samples of a video track that are looked at one by one; two days at 60 frames a second.
+const MAX_VIDEO_SAMPLES: u32 = 10_000_000;
+
+/// The tables of an `stbl` box, read where they stand in the index.
+#[derive(Debug, Clone)]
+pub(crate) struct SampleTable {
+    /// The number of samples.
+    pub count: u32,
+    /// The sum of all samples' durations, in the track's timescale.
+    pub duration: i64,
+    /// The `stsd` box, passed on byte for byte.
+    pub descriptions: Bytes,
+    /// The `sgpd` boxes, passed on byte for byte.
+    pub group_descriptions: Vec<Bytes>,
+    timing: Runs,
+    composition: Option<Runs>,
+    chunk_runs: Table<12>,
+    offsets: Offsets,
+    sizes: Sizes,
+    /// Indices of the samples that decoding can start at, ascending; `None` when it can start at any.
+    sync: Option<Vec<u32>>,
+    dependencies: Option<Bytes>,
+    groups: Vec<Group>,
+}
+
+#[derive(Debug, Clone)]
+enum Offsets {
+    Short(Table<4>),
+    Long(Table<8>),
+}
+
+/// How long samples are.
+#[derive(Debug, Clone)]
+pub(crate) enum Sizes {
+    /// Packets of the same length, each of one or more samples.
+    Fixed(Packet),
+    /// A length for each sample.
+    Each(Table<4>),
+    /// A length of 4, 8 or 16 bits for each sample.
+    Compact { bits: u8, entries: Bytes },
+}
+
+/// A run of samples that cannot be taken apart: `samples` is above one only in old `QuickTime` sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub samples: u32,
+    pub bytes: u32,
+}
+
+/// An `sbgp` box: which group description each sample has.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// Version, flags and grouping type, up to the number of entries, passed on byte for byte.
+    pub head: Bytes,
+    pub runs: Runs,
+}
+
+/// A sample's place in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Zero-based, in decode order.
+    pub index: u32,
+    /// When it is decoded, in the track's timescale.
+    pub decode_time: i64,
+    /// When it is shown, before edits, in the track's timescale.
+    pub time: i64,
+    /// How long it lasts, in the track's timescale.
+    pub duration: u32,
+    /// Whether decoding can start here.
+    pub sync: bool,
+}
+
+/// Samples that lie one behind the other in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub offset: u64,
+    pub bytes: u64,
+    pub samples: u32,
+    /// One-based index into the sample descriptions.
+    pub description: u32,
+}
+
+impl SampleTable {
+    /// Reads an `stbl` box. `packet` is what the sound description says about samples of a fixed length.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` when the tables contradict each other, or name bytes beyond `file_bytes`.
+    pub fn read(stbl: &Bytes, packet: Option<Packet>, file_bytes: u64) -> Result<Self, ClipError> {
+        let timing = Runs::of_box(&require(stbl, *b"stts")?)?;
+        let composition = find(stbl, *b"ctts")?.as_ref().map(Runs::of_box).transpose()?;
+        let (sizes, count) = read_sizes(stbl, packet)?;
+        let offsets = match find(stbl, *b"co64")? {
+            Some(co64) => Offsets::Long(Table::of_box(&co64)?),
+            None => Offsets::Short(Table::of_box(&require(stbl, *b"stco")?)?),
+        };
+        let mut group_descriptions = Vec::new();
+        let mut groups = Vec::new();
+        for child in children(stbl.clone()) {
+            let child = child?;
+            match &child.kind {
+                b"sgpd" => group_descriptions.push(child.whole),
+                b"sbgp" => groups.push(Group::read(&child)?),
+                _ => {}
+            }
+        }
+        let table = Self {
+            count,
+            duration: total_duration(&timing, count)?,
+            descriptions: require(stbl, *b"stsd")?.whole,
+            group_descriptions,
+            sync: read_sync(stbl, &groups, count)?,
+            timing,
+            composition,
+            chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
+            offsets,
+            sizes,
+            dependencies: find(stbl, *b"sdtp")?
+                .and_then(|child| child.body.get(4..).map(|rest| child.body.slice_ref(rest))),
+            groups,
+        };
+        table.check(file_bytes)?;
+        Ok(table)
+    }
+
+    fn check(&self, file_bytes: u64) -> Result<(), ClipError> {
+        let mut next_first_chunk = 1;
+        for (entry, [first_chunk, samples, _]) in self.chunk_runs.entries().iter().map(split_entry).enumerate() {
+            if (entry == 0 && first_chunk != 1) || first_chunk < next_first_chunk || samples == 0 {
+                return Err(damaged("box stsc is not in order"));
+            }
+            next_first_chunk = first_chunk.saturating_add(1);
+        }
+        let mut samples = 0;
+        for piece in self.pieces(0..self.count) {
+            samples += piece.samples;
+            if piece.offset.checked_add(piece.bytes).is_none_or(|end| end > file_bytes) {
+                return Err(ClipError::unsupported_media(format!(
+                    "the source was cut short: its index names media at byte {}, and it has {file_bytes}",
+                    piece.offset.saturating_add(piece.bytes)
+                )));
+            }
+        }
+        if samples < self.count {
+            return Err(damaged(format!("it places {samples} samples of {}", self.count)));
+        }
+        Ok(())
+    }
+
+    /// Every sample's place in time, in decode order.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for a track with too many samples to look at one by one.
+    pub fn frames(&self) -> Result<impl Iterator<Item = Frame>, ClipError> {
+        if self.count > MAX_VIDEO_SAMPLES {
+            return Err(ClipError::unsupported_media(format!(
+                "the source has {} video frames; more than {MAX_VIDEO_SAMPLES} are not supported",
+                self.count
+            )));
+        }
+        let mut composition = self.composition.iter().flat_map(Runs::values);
+        let mut sync = self.sync.as_ref().map(|sync| sync.iter().copied().peekable());
+        let mut decode_time = 0_i64;
+        Ok((0..self.count).zip(self.timing.values()).map(move |(index, duration)| {
+            let frame = Frame {
+                index,
+                decode_time,
+                time: decode_time + i64::from(composition.next().unwrap_or(0).cast_signed()),
+                duration,
+                sync: sync.as_mut().is_none_or(|sync| next_is(sync, index)),
+            };
+            decode_time += i64::from(duration);
+            frame
+        }))
+    }
+
+    /// When sample `index` is decoded.
+    pub fn decode_time(&self, index: u32) -> i64 {
+        self.timing.slice(0, index).map(|run| i64::from(run.count) * i64::from(run.value)).sum()
+    }
+
+    /// The sample that is being decoded at `time`: the first before the first, the last behind the last.
+    pub fn sample_at(&self, time: i64) -> u32 {
+        let (mut index, mut start) = (0_u32, 0_i64);
+        for run in self.timing.slice(0, self.count) {
+            let end = start + i64::from(run.count) * i64::from(run.value);
+            if time < end {
+                // A run that ends behind its start has a value above zero.
+                let within = (time - start).max(0) / i64::from(run.value);
+                return index + u32::try_from(within).unwrap_or(run.count);
+            }
+            (index, start) = (index + run.count, end);
+        }
+        self.count.saturating_sub(1)
+    }
+
+    /// The sample whose decode time is nearest to `time`.
+    pub fn sample_nearest(&self, time: i64) -> u32 {
+        let index = self.sample_at(time);
+        let start = self.decode_time(index);
+        let duration = self.timing.slice(index, index + 1).map(|run| i64::from(run.value)).sum::<i64>();
+        if index + 1 < self.count && (time - start) * 2 > duration { index + 1 } else { index }
+    }
+
+    /// How many samples cannot be taken apart; one but for old `QuickTime` sound.
+    pub fn samples_per_packet(&self) -> u32 {
+        match &self.sizes {
+            Sizes::Fixed(packet) => packet.samples,
+            _ => 1,
+        }
+    }
+
+    /// The total length of the samples in `range`.
+    pub fn bytes(&self, range: Range<u32>) -> u64 {
+        let indices = range.start as usize..range.end as usize;
+        match &self.sizes {
+            Sizes::Fixed(packet) => {
+                u64::from(range.end - range.start).div_ceil(u64::from(packet.samples)) * u64::from(packet.bytes)
+            }
+            Sizes::Each(table) => table.numbers(indices).map(u64::from).sum(),
+            Sizes::Compact { bits, entries } => {
+                indices.map(|index| u64::from(compact_size(*bits, entries, index))).sum()
+            }
+        }
+    }
+
+    /// Where the samples in `range` lie, in decode order, one piece a chunk.
+    pub fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = Piece> {
+        let mut runs = self.chunk_runs.entries().iter().map(split_entry).peekable();
+        let mut run = [1, 0, 1];
+        let mut next = 0_u32;
+        let count = self.count;
+        self.offsets
+            .iter()
+            .zip(1_u32..)
+            .map(move |(offset, chunk)| {
+                if let Some(new) = runs.next_if(|[first_chunk, ..]| *first_chunk <= chunk) {
+                    run = new;
+                }
+                let [_, samples, description] = run;
+                let first = next;
+                next = next.saturating_add(samples).min(count);
+                (offset, first..next, description)
+            })
+            .skip_while({
+                let start = range.start;
+                move |(_, samples, _)| samples.end <= start
+            })
+            .take_while({
+                let end = range.end;
+                move |(_, samples, _)| samples.start < end && !samples.is_empty()
+            })
+            .map(move |(offset, samples, description)| {
+                let kept = samples.start.max(range.start)..samples.end.min(range.end);
+                Piece {
+                    offset: offset.saturating_add(self.bytes(samples.start..kept.start)),
+                    bytes: self.bytes(kept.clone()),
+                    samples: kept.end - kept.start,
+                    description,
+                }
+            })
+    }
+
+    /// The tables of the samples in `range`, as a track of their own.
+    pub fn select(&self, range: Range<u32>) -> SampleList {
+        let Range { start, end } = range;
+        let indices = start as usize..end as usize;
+        SampleList {
+            durations: self.timing.slice(start, end).collect(),
+            composition: self
+                .composition
+                .iter()
+                .flat_map(|runs| runs.slice(start, end))
+                .map(|run| CompositionRun { count: run.count, offset: run.value.cast_signed().into() })
+                .collect(),
+            sync: self.sync.as_ref().map(|sync| {
+                let at = |index: u32| sync.partition_point(|sync| *sync < index);
+                sync[at(start)..at(end)].iter().map(|index| index - start).collect()
+            }),
+            sizes: match &self.sizes {
+                Sizes::Fixed(packet) => SampleSizes::Same(*packet),
+                Sizes::Each(table) => SampleSizes::Each(table.numbers(indices.clone()).collect()),
+                Sizes::Compact { bits, entries } => {
+                    SampleSizes::Each(indices.clone().map(|index| compact_size(*bits, entries, index)).collect())
+                }
+            },
+            dependencies: self
+                .dependencies
+                .as_ref()
+                .filter(|entries| indices.end <= entries.len())
+                .map(|entries| entries.slice(indices)),
+            groups: self
+                .groups
+                .iter()
+                .map(|group| (group.head.clone(), group.runs.slice(start, end).collect()))
+                .collect(),
+            pieces: self.pieces(range).collect(),
+        }
+    }
+}
+
+/// The tables of some samples, in decode order.
+#[derive(Debug, Clone)]
+pub(crate) struct SampleList {
+    pub durations: Vec<Run>,
+    /// Empty when nothing is reordered.
+    pub composition: Vec<CompositionRun>,
+    /// Zero-based; `None` when decoding can start at any sample.
+    pub sync: Option<Vec<u32>>,
+    pub sizes: SampleSizes,
+    /// One `sdtp` entry a sample.
+    pub dependencies: Option<Bytes>,
+    /// The fields of each `sbgp` box in front of its table, and the table.
+    pub groups: Vec<(Bytes, Vec<Run>)>,
+    /// Where the samples lie in the source.
+    pub pieces: Vec<Piece>,
+}
+
+/// `count` samples that are shown `offset` after they are decoded, in the track's timescale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CompositionRun {
+    pub count: u32,
+    pub offset: i64,
+}
+
+impl SampleList {
+    pub fn count(&self) -> u64 {
+        self.durations.iter().map(|run| u64::from(run.count)).sum()
+    }
+
+    /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
+    pub fn extend_to(&mut self, duration: i64) {
+        let missing = u64::try_from(duration).unwrap_or(0).saturating_sub(self.duration());
+        let Some(last) = self.durations.last_mut().filter(|_| missing > 0) else { return };
+        // A duration that does not fit in the table is that of a frame that lasts for hours.
+        let Ok(value) = u32::try_from(u64::from(last.value) + missing) else { return };
+        last.count -= 1;
+        self.durations.retain(|run| run.count > 0);
+        self.durations.push(Run { count: 1, value });
+    }
+
+    /// The sum of the durations, in the track's timescale.
+    pub fn duration(&self) -> u64 {
+        self.durations.iter().map(|run| u64::from(run.count) * u64::from(run.value)).sum()
+    }
+}
+
+/// Lengths of samples, as they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SampleSizes {
+    /// All packets have the same length.
+    Same(Packet),
+    /// One length a sample.
+    Each(Vec<u32>),
+}
+
+impl Offsets {
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        let (short, long) = match self {
+            Self::Short(table) => (Some(table), None),
+            Self::Long(table) => (None, Some(table)),
+        };
+        short
+            .into_iter()
+            .flat_map(|table| table.all().map(u64::from))
+            .chain(long.into_iter().flat_map(|table| table.entries().iter().map(|entry| u64::from_be_bytes(*entry))))
+    }
+}
+
+impl Group {
+    fn read(child: &Child) -> Result<Self, ClipError> {
+        let head_bytes = if child.body.first() == Some(&1) { 12 } else { 8 };
+        let mut body = child.body.clone();
+        if body.len() < head_bytes + 4 {
+            return Err(damaged("box sbgp is too short"));
+        }
+        let head = body.split_to(head_bytes);
+        let count = body.get_u32();
+        let runs = Table::new(body, count).ok_or_else(|| damaged("box sbgp is shorter than its table"))?;
+        Ok(Self { head, runs })
+    }
+
+    fn is(&self, grouping: Kind) -> bool {
+        self.head.get(4..8) == Some(&grouping)
+    }
+}
+
+fn split_entry(entry: &[u8; 12]) -> [u32; 3] {
+    let (fields, _) = entry.as_chunks();
+    [fields[0], fields[1], fields[2]].map(u32::from_be_bytes)
+}
+
+fn next_is(indices: &mut Peekable<impl Iterator<Item = u32>>, index: u32) -> bool {
+    indices.next_if_eq(&index).is_some()
+}
+
+fn total_duration(timing: &Runs, count: u32) -> Result<i64, ClipError> {
+    let (mut samples, mut duration) = (0_u64, 0_i64);
+    for run in timing.slice(0, count) {
+        // Sums of products of two u32 stay in range: there are no more than u32::MAX samples, and no duration is
+        // above i32::MAX.
+        if i32::try_from(run.value).is_err() {
+            return Err(damaged("a sample has a negative duration"));
+        }
+        samples += u64::from(run.count);
+        duration += i64::from(run.count) * i64::from(run.value);
+    }
+    if samples < u64::from(count) {
+        return Err(damaged(format!("it times {samples} samples of {count}")));
+    }
+    Ok(duration)
+}
+
+fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), ClipError> {
+    if let Some(stsz) = find(stbl, *b"stsz")? {
+        let mut body = stsz.body;
+        if body.len() < 12 {
+            return Err(damaged("box stsz is too short"));
+        }
+        body.advance(4);
+        let (bytes, count) = (body.get_u32(), body.get_u32());
+        if bytes > 0 {
+            let packet = packet.filter(|packet| packet.bytes > bytes && packet.samples > 0);
+            return Ok((Sizes::Fixed(packet.unwrap_or(Packet { samples: 1, bytes })), count));
+        }
+        let table = Table::new(body, count).ok_or_else(|| damaged("box stsz is shorter than its table"))?;
+        return Ok((Sizes::Each(table), count));
+    }
+    let mut body = require(stbl, *b"stz2")?.body;
+    if body.len() < 12 {
+        return Err(damaged("box stz2 is too short"));
+    }
+    body.advance(7);
+    let (bits, count) = (body.get_u8(), body.get_u32());
+    if !matches!(bits, 4 | 8 | 16) || (u64::from(count) * u64::from(bits)).div_ceil(8) > body.len() as u64 {
+        return Err(damaged("box stz2 is shorter than its table"));
+    }
+    Ok((Sizes::Compact { bits, entries: body }, count))
+}
+
+fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
+    let byte = |at: usize| u32::from(entries.get(at).copied().unwrap_or(0));
+    match bits {
+        4 if index.is_multiple_of(2) => byte(index / 2) >> 4,
+        4 => byte(index / 2) & 15,
+        8 => byte(index),
+        _ => byte(index * 2) << 8 | byte(index * 2 + 1),
+    }
+}
+
+/// The samples that decoding can start at: `stss`, `QuickTime`'s partial sync samples (`stps`) and the random access
+/// points of open groups of pictures (`sbgp` of type `rap `).
+fn read_sync(stbl: &Bytes, groups: &[Group], count: u32) -> Result<Option<Vec<u32>>, ClipError> {
+    let Some(stss) = find(stbl, *b"stss")? else { return Ok(None) };
+    let mut sync: Vec<u32> = Table::<4>::of_box(&stss)?.all().collect();
+    if let Some(stps) = find(stbl, *b"stps")? {
+        sync.extend(Table::<4>::of_box(&stps)?.all());
+    }
+    if sync.contains(&0) {
+        return Err(damaged(format!("box {} counts samples from zero", kind_name(stss.kind))));
+    }
+    for number in &mut sync {
+        *number -= 1;
+    }
+    for group in groups.iter().filter(|group| group.is(*b"rap ")) {
+        let mut at = 0_u32;
+        for run in group.runs.runs() {
+            let end = at.saturating_add(run.count).min(count.min(MAX_VIDEO_SAMPLES));
+            if run.value > 0 {
+                sync.extend(at..end);
+            }
+            at = end;
+        }
+    }
+    sync.sort_unstable();
+    sync.dedup();
+    Ok(Some(sync))
+}

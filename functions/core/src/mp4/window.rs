@@ -1,0 +1,389 @@
+//! An interval of a source as a file of its own.
+
+use super::{
+    fetch,
+    movie::Movie,
+    samples::{CompositionRun, Frame, SampleList},
+    time::{Time, rescale},
+    track::Track,
+    write::{Edit, Layout, TrackOut, layout},
+};
+use crate::{error::ClipError, range::RangeRead};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use std::ops::{Deref, Range};
+
+/// Bytes between samples that are fetched and thrown away rather than being skipped with a request of their own.
+const MAX_GAP_BYTES: u64 = 256 << 10;
+
+/// The samples that an interval of a source needs, laid out as a small MP4 whose edit lists show exactly the interval.
+///
+/// Besides the interval it holds the frames from the keyframe before it, hidden by the edit list, which decoding the
+/// first picture takes; and the frames behind its end that its last pictures refer to.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// What the window holds.
+    pub facts: WindowFacts,
+    header: Bytes,
+    copies: Vec<Range<u64>>,
+    spans: Vec<Range<u64>>,
+    /// When the last frame is shown, from the start, in the pictures' timescale.
+    last_frame: i64,
+    /// How long, in the pictures' timescale.
+    last_frame_duration: i64,
+}
+
+/// What a window holds. Times are seconds from the first picture or sound that a player shows of the source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowFacts {
+    /// When the first frame is shown: the frame nearest to what was asked.
+    pub start_seconds: f64,
+    /// When the last frame ends: the frame boundary nearest to what was asked.
+    pub end_seconds: f64,
+    /// From the first frame to the end of the last, in seconds.
+    pub duration_seconds: f64,
+    /// Frames from start to end.
+    pub frames: u64,
+    /// Frames that come before the start and are hidden.
+    pub preroll_frames: u64,
+    /// When the keyframe that decoding starts with is shown.
+    pub keyframe_seconds: f64,
+    /// When the first keyframe behind the start is shown; `None` when the interval has none.
+    pub next_keyframe_seconds: Option<f64>,
+    /// Whether the window has sound.
+    pub has_audio: bool,
+    /// Units per second that the pictures are timed in.
+    pub timescale: u32,
+    /// Length of the file that the window is written as.
+    pub output_bytes: u64,
+    /// Bytes of the source that will be read for it.
+    pub source_bytes: u64,
+}
+
+impl Movie {
+    /// Chooses what the interval from `start_seconds` up to, not including, `end_seconds` needs.
+    ///
+    /// Both are snapped to the nearest frame boundary; the earlier of two that are equally near. An end that is beyond
+    /// the last frame by less than a frame, or not beyond the longest track, is taken as the end of the last frame.
+    ///
+    /// # Errors
+    /// `OutOfRange` for a time beyond the source; `InvalidRequest` for an interval that is not one or holds no frame;
+    /// `UnsupportedMedia` for a source that stores samples one over the other.
+    pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window, ClipError> {
+        let interval = self.snap(start_seconds, end_seconds)?;
+        let selection = Selection::of(&self.video, interval.clone())?;
+        let pictures = self.pictures(&interval, &selection);
+        let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, &interval, &pictures));
+        let timescale = movie_timescale(&pictures, sound.as_ref());
+        let has_audio = sound.is_some();
+        let tracks: Vec<TrackOut> =
+            [Some(pictures), sound].into_iter().flatten().map(|cut| cut.track(timescale)).collect();
+        let mut mvhd = self.mvhd.clone();
+        mvhd.timescale = timescale;
+        mvhd.duration = tracks.iter().map(|track| track.edit.empty + track.edit.duration).max().unwrap_or(0);
+        let Layout { header, copies, bytes } = layout(self.index.ftyp.as_ref(), &mvhd, &tracks)?;
+
+        let spans = spans(&copies);
+        let seconds = |media_time: i64| self.video.timeline.presentation(media_time).seconds_since(self.origin);
+        let facts = WindowFacts {
+            start_seconds: seconds(interval.start),
+            end_seconds: seconds(interval.end),
+            duration_seconds: self.ticks(interval.end - interval.start).seconds(),
+            frames: selection.frames,
+            preroll_frames: selection.preroll_frames,
+            keyframe_seconds: seconds(selection.keyframe.time),
+            next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
+            has_audio,
+            timescale: self.video.timeline.timescale,
+            output_bytes: bytes,
+            source_bytes: spans.iter().map(|span| span.end - span.start).sum(),
+        };
+        Ok(Window {
+            facts,
+            header,
+            copies,
+            spans,
+            last_frame: selection.last_frame - interval.start,
+            last_frame_duration: interval.end - selection.last_frame,
+        })
+    }
+
+    fn ticks(&self, ticks: i64) -> Time {
+        Time { ticks, timescale: self.video.timeline.timescale }
+    }
+
+    /// The media times of the frame boundaries that an interval is snapped to.
+    fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>, ClipError> {
+        for (name, seconds) in [("start", start_seconds), ("end", end_seconds)] {
+            if !seconds.is_finite() || seconds < 0.0 {
+                return Err(ClipError::invalid_request(format!("{name}: {seconds} is not a time")));
+            }
+        }
+        if end_seconds <= start_seconds {
+            return Err(ClipError::invalid_request(format!(
+                "end: {end_seconds} s is not after start, {start_seconds} s"
+            )));
+        }
+        let (pictures, duration_seconds) = (self.pictures, self.facts.duration_seconds);
+        let beyond = |name: &str, seconds: f64| {
+            ClipError::out_of_range(format!(
+                "{name}: {seconds} s is beyond the source, which is {duration_seconds:.3} s long"
+            ))
+        };
+        let (start, end) = (self.media_time(start_seconds), self.media_time(end_seconds));
+        if start >= pictures.end {
+            return Err(beyond("start", start_seconds));
+        }
+        let is_near = end.saturating_sub(pictures.end) < i64::from(pictures.last_duration);
+        // Half a millisecond is what is lost when a duration is printed with three decimals.
+        if end > pictures.end && !is_near && end_seconds > duration_seconds + 0.0005 {
+            return Err(beyond("end", end_seconds));
+        }
+        let mut nearest = [pictures.start, pictures.end];
+        for frame in self.video.samples.frames()?.filter(|frame| self.video.timeline.shows(frame.time)) {
+            for (nearest, wanted) in nearest.iter_mut().zip([start, end]) {
+                if (frame.time.abs_diff(wanted), frame.time) < (nearest.abs_diff(wanted), *nearest) {
+                    *nearest = frame.time;
+                }
+            }
+        }
+        let [start, end] = nearest;
+        if start < end {
+            Ok(start..end)
+        } else {
+            Err(ClipError::invalid_request(format!("end: no frame lies between {start_seconds} s and {end_seconds} s")))
+        }
+    }
+
+    /// The media time of the pictures at `seconds` of what a player shows.
+    fn media_time(&self, seconds: f64) -> i64 {
+        let timescale = self.video.timeline.timescale;
+        let origin = rescale(self.origin.ticks, self.origin.timescale, timescale);
+        self.video.timeline.media_time(self.ticks(Time::from_seconds(seconds, timescale).ticks.saturating_add(origin)))
+    }
+
+    fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
+        let mut samples = self.video.samples.select(selection.samples.clone());
+        // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
+        let shift = lift_composition(&mut samples.composition);
+        let media_start = selection.keyframe.decode_time - shift;
+        // Where frames last differently long, the durations between decoding them may not reach to the end that is
+        // shown; a player that measures the media by them would stop early.
+        samples.extend_to(interval.end - interval.start);
+        Cut { source: &self.video, samples, media_start, gap: 0, shown: interval.clone() }
+    }
+
+    /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
+    /// in sync, and at least as much earlier as the decoder needs to get going.
+    fn sound<'a>(&self, audio: &'a Track, interval: &Range<i64>, pictures: &Cut) -> Option<Cut<'a>> {
+        let at = |media_time: i64| audio.timeline.media_time(self.video.timeline.presentation(media_time));
+        let wanted = at(interval.start)..at(interval.end);
+        let shown = wanted.start.max(audio.timeline.media_start).max(0)
+            ..wanted.end.min(audio.timeline.media_end).min(audio.samples.duration);
+        if shown.is_empty() {
+            return None;
+        }
+        let samples = &audio.samples;
+        let in_sync = samples.sample_nearest(at(pictures.media_start));
+        let primed = samples.sample_at(shown.start - self.priming(audio));
+        let packet = samples.samples_per_packet();
+        let first = in_sync.min(primed).min(samples.sample_at(shown.start).saturating_sub(1));
+        let end = (samples.sample_at(shown.end - 1) + 1).checked_next_multiple_of(packet).unwrap_or(samples.count);
+        let range = first - first % packet..end.min(samples.count);
+        Some(Cut {
+            source: audio,
+            media_start: samples.decode_time(range.start),
+            samples: samples.select(range),
+            gap: shown.start - wanted.start,
+            shown,
+        })
+    }
+
+    /// How much earlier than what is shown sound is decoded, beyond the one sample that every codec gets. RFC 7845
+    /// asks for 80 ms of Opus.
+    fn priming(&self, audio: &Track) -> i64 {
+        let is_opus = self.facts.audio.as_ref().is_some_and(|facts| facts.codec == "opus");
+        if is_opus { rescale(80, 1000, audio.timeline.timescale) } else { 0 }
+    }
+}
+
+/// The samples of the pictures that an interval needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Selection {
+    /// In decode order, from the keyframe to the last that is shown.
+    samples: Range<u32>,
+    keyframe: Frame,
+    next_keyframe: Option<Frame>,
+    frames: u64,
+    preroll_frames: u64,
+    /// The media time of the last frame that is shown.
+    last_frame: i64,
+}
+
+impl Selection {
+    /// Chooses the keyframe that is the last before everything shown in the interval, both when decoding and when
+    /// showing: so that an interval which starts with the leading pictures of an open group of pictures gets the
+    /// keyframe of the group before, which they refer to.
+    fn of(video: &Track, interval: Range<i64>) -> Result<Self, ClipError> {
+        let mut keyframe: Option<Frame> = None;
+        let mut next_keyframe = None;
+        let mut shown: Option<Range<u32>> = None;
+        let mut frames = 0;
+        let mut last_frame = interval.start;
+        for frame in video.samples.frames()? {
+            if interval.contains(&frame.time) && video.timeline.shows(frame.time) {
+                let first = shown.map_or(frame.index, |shown| shown.start);
+                shown = Some(first..frame.index + 1);
+                frames += 1;
+                last_frame = last_frame.max(frame.time);
+            }
+            let can_start = frame.sync && shown.as_ref().is_none_or(|shown| shown.start == frame.index);
+            if keyframe.is_none() || (can_start && frame.time <= interval.start) {
+                keyframe = Some(frame);
+            } else if next_keyframe.is_none() && frame.sync && frame.time > interval.start {
+                next_keyframe = Some(frame);
+            }
+        }
+        let (Some(keyframe), Some(shown)) = (keyframe, shown) else {
+            return Err(ClipError::internal("an interval between frame boundaries has no frame"));
+        };
+        let samples = keyframe.index..shown.end;
+        let within = video.samples.frames()?.skip(samples.start as usize).take(samples.len());
+        Ok(Self {
+            preroll_frames: within.filter(|frame| frame.time < interval.start).count() as u64,
+            next_keyframe: next_keyframe.filter(|next| interval.contains(&next.time)),
+            samples,
+            keyframe,
+            frames,
+            last_frame,
+        })
+    }
+}
+
+/// A track's part of a window.
+#[derive(Debug)]
+struct Cut<'a> {
+    source: &'a Track,
+    samples: SampleList,
+    /// The media time of the source at which the media of the window begins.
+    media_start: i64,
+    /// How long nothing is shown first, in the track's timescale.
+    gap: i64,
+    /// What is shown then, in media time of the source.
+    shown: Range<i64>,
+}
+
+impl<'a> Cut<'a> {
+    fn track(self, movie_timescale: u32) -> TrackOut<'a> {
+        let timescale = self.source.timeline.timescale;
+        let in_movie = |ticks: i64| rescale(ticks, timescale, movie_timescale).max(0).cast_unsigned();
+        TrackOut {
+            source: self.source,
+            samples: self.samples,
+            edit: Edit {
+                empty: in_movie(self.gap),
+                media_time: (self.shown.start - self.media_start).max(0).cast_unsigned(),
+                duration: in_movie(self.shown.end - self.shown.start),
+            },
+        }
+    }
+}
+
+/// Makes all offsets zero or more, and returns by how much.
+fn lift_composition(runs: &mut [CompositionRun]) -> i64 {
+    let shift = runs.iter().map(|run| -run.offset).max().unwrap_or(0).max(0);
+    for run in runs {
+        run.offset += shift;
+    }
+    shift
+}
+
+/// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
+/// excessive, a multiple of the pictures' that is good to 0.1 ms.
+fn movie_timescale(pictures: &Cut, sound: Option<&Cut>) -> u32 {
+    const MAX_TIMESCALE: u64 = 50_000_000;
+    let timescale = |cut: &Cut| u64::from(cut.source.timeline.timescale);
+    let (video, audio) = (timescale(pictures), sound.map_or(1, timescale));
+    let common = video / greatest_common_divisor(video, audio) * audio;
+    let chosen = if common <= MAX_TIMESCALE { common } else { video * 10_000_u64.div_ceil(video) };
+    u32::try_from(chosen).unwrap_or(pictures.source.timeline.timescale)
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// The spans that are fetched for `copies`: small gaps are read and thrown away.
+fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut spans: Vec<Range<u64>> = Vec::new();
+    for copy in copies {
+        match spans.last_mut() {
+            Some(last) if copy.start - last.end <= MAX_GAP_BYTES => last.end = copy.end,
+            _ => spans.push(copy.clone()),
+        }
+    }
+    spans
+}
+
+impl Window {
+    /// The output options with which `FFmpeg`, given the window as its input (`-f mov`), encodes exactly its frames:
+    /// each at its time and none twice, the last one for as long as in the source, and the sound up to the end.
+    ///
+    /// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
+    /// edit list to milliseconds, and to let the sound end with its last packet.
+    #[must_use]
+    pub fn encode_arguments(&self) -> Vec<String> {
+        let Self { facts, last_frame, last_frame_duration, .. } = self;
+        // The sound's edit is rounded to this, so it must not be coarse.
+        let timescale = (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
+        let durations =
+            format!("setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{last_frame_duration}\\,DURATION)");
+        let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
+        [
+            ["-fps_mode", "passthrough"],
+            ["-enc_time_base:v", "demux"],
+            ["-video_track_timescale", &timescale],
+            ["-movie_timescale", &timescale],
+            ["-bsf:v", &durations],
+            ["-t", &length],
+        ]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+    }
+
+    /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
+    /// `connections` requests in flight. At most 2 MiB a connection are held at any time.
+    ///
+    /// # Errors
+    /// The stream ends with whatever the source raises.
+    pub fn stream<S>(
+        &self,
+        source: S,
+        connections: usize,
+    ) -> impl Stream<Item = Result<Bytes, ClipError>> + Send + use<S>
+    where
+        S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
+    {
+        let copies = self.copies.clone();
+        let mut next = 0;
+        let parts = fetch::read_parts(source, fetch::parts(&self.spans, connections), connections);
+        let samples = parts.map_ok(move |(start, part)| {
+            let end = start + part.len() as u64;
+            let within = |at: u64| usize::try_from(at.clamp(start, end) - start).unwrap_or(part.len());
+            let mut kept = Vec::new();
+            while let Some(copy) = copies.get(next).filter(|copy| copy.start < end) {
+                kept.push(Ok(part.slice(within(copy.start)..within(copy.end))));
+                if copy.end > end {
+                    break;
+                }
+                next += 1;
+            }
+            stream::iter(kept)
+        });
+        stream::iter([Ok(self.header.clone())]).chain(samples.try_flatten())
+    }
+}

@@ -1,0 +1,168 @@
+//! What became of a request: the document in `MongoDB`, the message on SNS and the execution's output.
+
+use crate::{identity::Identity, request::MAX_REQUEST_BYTES};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The clip's name.
+    pub clip_id: String,
+    /// Whether there is a clip.
+    pub status: Status,
+    /// The name of the error, when there is no clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is wrong, for a person, when there is no clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The bucket of the clip, its thumbnails and its preview.
+    pub bucket: String,
+    /// The clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Object>,
+    /// The thumbnails, from small to large.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thumbnails: Vec<Thumbnail>,
+    /// The request as it was sent; absent when it is larger than a request may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<Value>,
+    /// What `verify` found in the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Delivered>,
+    /// What made the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// The execution that made it.
+    pub execution: Execution,
+    /// From the request.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// When this was written, RFC 3339 in UTC.
+    pub updated_at: String,
+}
+
+/// Whether there is a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// The clip was read back and is what was asked for.
+    Available,
+    /// The request is at fault; a rerun cannot help.
+    Rejected,
+    /// Something else is at fault; rerun it when that is mended.
+    Failed,
+}
+
+impl Status {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An object that was delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    /// Its key in the outcome's bucket.
+    pub key: String,
+    /// Where the public finds it, when the deployment has a public base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Its length.
+    pub bytes: u64,
+    /// Its `ETag`, without quotes.
+    pub etag: String,
+}
+
+/// A thumbnail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Thumbnail {
+    /// The width that was asked for, in pixels.
+    pub size: u32,
+    /// Its key in the outcome's bucket.
+    pub key: String,
+    /// Where the public finds it, when the deployment has a public base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// What a delivered clip is.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivered {
+    /// The first moment of the clip in its source, in seconds, on the source's frame grid.
+    pub start: f64,
+    /// The end of the clip in its source, exclusive, in seconds, on the source's frame grid.
+    pub end: f64,
+    /// How long the clip plays.
+    pub duration_seconds: f64,
+    /// How many pictures it shows.
+    pub frames: u64,
+    /// Width in pixels as shown, after rotation.
+    pub width: u32,
+    /// Height in pixels as shown, after rotation.
+    pub height: u32,
+    /// For example `h264`.
+    pub video_codec: String,
+    /// For example `aac`; absent when the clip is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_codec: Option<String>,
+}
+
+/// What made a clip.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Engine {
+    /// `trim` or `transcode`.
+    pub name: String,
+    /// Why this one.
+    pub why: String,
+    /// What it was estimated to cost, in US dollars.
+    pub estimate_usd: f64,
+}
+
+/// The execution that a step belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Execution {
+    /// Its ARN.
+    pub arn: String,
+    /// When it was started first (a redrive keeps it), RFC 3339 in UTC.
+    pub started_at: String,
+}
+
+impl Outcome {
+    /// An outcome of a request as it was sent, valid or not, with nothing delivered.
+    #[must_use]
+    pub fn new(status: Status, request: &Value, execution: Execution, bucket: &str) -> Self {
+        let identity = Identity::of(request);
+        let requested = (identity.canonical.len() <= MAX_REQUEST_BYTES).then(|| request.clone());
+        let metadata = requested.as_ref().and_then(|request| request.get("metadata")?.as_object().cloned());
+        Self {
+            clip_id: identity.clip_id,
+            status,
+            reason: None,
+            message: None,
+            bucket: bucket.to_owned(),
+            clip: None,
+            thumbnails: Vec::new(),
+            requested,
+            delivered: None,
+            engine: None,
+            execution,
+            metadata: metadata.unwrap_or_default(),
+            updated_at: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits of year"),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The request, as a user sends it and as the steps pass it on.
+
+use crate::{ClipError, identity::is_clip_id, text::shorten, time::Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The largest request, in bytes of its canonical form.
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// The largest `metadata`, in bytes of its JSON.
+pub const MAX_METADATA_BYTES: usize = 8 * 1024;
+/// The most thumbnails of a clip.
+pub const MAX_THUMBNAILS: usize = 8;
+/// The widest thumbnail, in pixels.
+pub const MAX_THUMBNAIL_WIDTH: u32 = 4096;
+/// The widths of thumbnails when a request names none, in pixels.
+pub const DEFAULT_THUMBNAILS: [u32; 4] = [300, 640, 1500, 3000];
+
+/// A request for one clip, as it is sent to the queue.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// The clip's name: 1 to 60 of A-Z a-z 0-9 _ -. Left out, it is derived from the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,60}$"))]
+    pub clip_id: Option<String>,
+    /// The object to cut from.
+    pub source: Source,
+    /// The first moment of the clip, snapped to the source's nearest frame.
+    pub start: Time,
+    /// The end of the clip: the first moment that is no longer part of it.
+    pub end: Time,
+    /// How the clip is cut.
+    #[serde(default)]
+    pub cut: Cut,
+    /// What is made besides the clip.
+    #[serde(default)]
+    pub output: Output,
+    /// Kept with the clip's document and announced with it; at most 8 KiB of JSON.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+}
+
+/// An S3 object to cut from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// A bucket that the deployment allows as a source.
+    #[schemars(length(min = 3, max = 63))]
+    pub bucket: String,
+    /// The object's key; 1 to 1,024 bytes.
+    #[schemars(length(min = 1, max = 1024))]
+    pub key: String,
+}
+
+/// How a clip is cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cut {
+    /// Frame-exact in every player; pictures are encoded anew.
+    #[default]
+    Exact,
+    /// Nothing is encoded. Exact where the player honours edit lists; the file still holds, hidden, up to a group of
+    /// pictures from before the start.
+    Copy,
+}
+
+/// What is made besides the clip.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Output {
+    /// Widths of the thumbnails in pixels, 16 to 4,096, at most 8 of them. A width above the clip's own gives a
+    /// thumbnail of the clip's own width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8), inner(range(min = 16, max = 4096)))]
+    pub thumbnails: Option<Vec<u32>>,
+}
+
+/// One cut out of one source.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Segment {
+    /// Where it is cut from.
+    pub source: Source,
+    /// The first moment.
+    pub start: Time,
+    /// The end, exclusive.
+    pub end: Time,
+}
+
+/// A request that was found valid, with every default filled in: what `validate` returns.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClipRequest {
+    /// The clip's name.
+    pub clip_id: String,
+    /// The folder of the clip's objects, ending in a slash.
+    pub prefix: String,
+    /// The cuts, joined in this order.
+    pub segments: Vec<Segment>,
+    /// How they are cut.
+    pub cut: Cut,
+    /// Widths of the thumbnails in pixels, ascending, each once.
+    pub thumbnails: Vec<u32>,
+    /// Kept with the clip's document.
+    pub metadata: Map<String, Value>,
+}
+
+impl Request {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, naming the field at fault.
+    pub fn check(&self, source_buckets: &[String]) -> Result<(), ClipError> {
+        if let Some(clip_id) = &self.clip_id
+            && !is_clip_id(clip_id)
+        {
+            return invalid("clipId", format_args!("{:?} is not 1 to 60 of A-Z a-z 0-9 _ -", shorten(clip_id, 80)));
+        }
+        if !source_buckets.contains(&self.source.bucket) {
+            let bucket = shorten(&self.source.bucket, 80);
+            return invalid("source.bucket", format_args!("{bucket:?} is not a source bucket of this deployment"));
+        }
+        if !(1..=1024).contains(&self.source.key.len()) {
+            return invalid("source.key", format_args!("has {} bytes, not 1 to 1,024", self.source.key.len()));
+        }
+        if let (Time::Seconds(start), Time::Seconds(end)) | (Time::Percent(start), Time::Percent(end)) =
+            (self.start, self.end)
+            && end <= start
+        {
+            return invalid("end", format_args!("{} is not after start, {}", self.end, self.start));
+        }
+        self.output.check()?;
+        check_metadata(&self.metadata)
+    }
+}
+
+impl Output {
+    fn check(&self) -> Result<(), ClipError> {
+        let widths = self.thumbnails.as_deref().unwrap_or_default();
+        if widths.len() > MAX_THUMBNAILS {
+            return invalid("output.thumbnails", format_args!("has {} widths, at most 8", widths.len()));
+        }
+        match widths.iter().find(|width| !(16..=MAX_THUMBNAIL_WIDTH).contains(*width)) {
+            Some(width) => invalid("output.thumbnails", format_args!("{width} is not between 16 and 4,096 pixels")),
+            None => Ok(()),
+        }
+    }
+
+    /// The widths of the thumbnails in pixels, ascending, each once.
+    #[must_use]
+    pub fn thumbnail_widths(&self) -> Vec<u32> {
+        let mut widths = self.thumbnails.clone().unwrap_or_else(|| DEFAULT_THUMBNAILS.to_vec());
+        widths.sort_unstable();
+        widths.dedup();
+        widths
+    }
+}
+
+/// `MongoDB` forbids NUL in names and reads `$` and `.` as operators and paths, so metadata's keys have none of them.
+fn check_metadata(metadata: &Map<String, Value>) -> Result<(), ClipError> {
+    fn bad_key(value: &Value) -> Option<&String> {
+        match value {
+            Value::Object(map) => map.iter().find_map(|(key, value)| {
+                if key.starts_with('$') || key.contains(['.', '\0']) { Some(key) } else { bad_key(value) }
+            }),
+            Value::Array(items) => items.iter().find_map(bad_key),
+            _ => None,
+        }
+    }
+    let value = Value::Object(metadata.clone());
+    if let Some(key) = bad_key(&value) {
+        return invalid("metadata", format_args!("key {:?} begins with $ or contains a dot or NUL", shorten(key, 40)));
+    }
+    match value.to_string().len() {
+        bytes if bytes > MAX_METADATA_BYTES => {
+            invalid("metadata", format_args!("has {bytes} bytes, at most {MAX_METADATA_BYTES}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invalid<T>(field: &str, reason: std::fmt::Arguments) -> Result<T, ClipError> {
+    Err(ClipError::invalid_request(format!("{field}: {reason}")))
+}
+
+/// The JSON Schema of [`Request`], as it is kept in `functions/core/request.schema.json`.
+#[must_use]
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Request);
+    serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, run::parse};
+    use serde_json::json;
+
+    /// The message with which a request is refused after `change`.
+    fn refusal(change: impl Fn(&mut Value)) -> String {
+        let mut request = json!({"clipId": "a", "source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2});
+        change(&mut request);
+        let error = parse::<Request>(request)
+            .and_then(|request| request.check(&["archive".into()]))
+            .expect_err("the request is invalid");
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
+        error.message
+    }
+
+    macro_rules! refused {
+        ($($name:ident: $pointer:literal = $value:expr => $message:literal;)*) => {$(
+            #[test]
+            fn $name() {
+                let message = refusal(|request| {
+                    let (parent, key) = $pointer.rsplit_once('/').unwrap();
+                    request.pointer_mut(parent).unwrap()[key] = $value;
+                });
+                assert!(message.contains($message), "{message}");
+            }
+        )*};
+    }
+
+    refused! {
+        end_before_start_is_invalid_request: "/end" = json!(0.5) => "end: 0.5 s is not after start, 1 s";
+        end_at_start_is_invalid_request: "/end" = json!("0:01") => "end: 1 s is not after start, 1 s";
+        negative_start_is_invalid_request: "/start" = json!(-1) => "start: -1 is negative";
+        nan_start_is_invalid_request: "/start" = json!("NaN") => "start: \"NaN\" is not a number";
+        absent_start_is_invalid_request: "/start" = json!(null) => "start: invalid type: null";
+        unknown_field_is_named: "/edit" = json!({}) => "unknown field `edit`";
+        unknown_field_within_source_is_named: "/source/url" = json!("") => "source.url: unknown field `url`";
+        field_of_a_later_version_is_named: "/segments" = json!([]) => "unknown field `segments`";
+        foreign_bucket_is_invalid_request: "/source/bucket" = json!("other") => "source.bucket: \"other\" is not a source";
+        empty_key_is_invalid_request: "/source/key" = json!("") => "source.key: has 0 bytes";
+        clip_id_with_slash_is_invalid_request: "/clipId" = json!("a/b") => "clipId: \"a/b\" is not";
+        clip_id_with_dots_is_invalid_request: "/clipId" = json!("..") => "clipId: \"..\" is not";
+        clip_id_in_unicode_is_invalid_request: "/clipId" = json!("\u{6ce2}") => "clipId: \"\u{6ce2}\" is not";
+        clip_id_of_300_characters_is_invalid_request: "/clipId" = json!("x".repeat(300)) => "clipId: \"xxx";
+        unknown_cut_is_named: "/cut" = json!("fast") => "cut: unknown variant `fast`, expected `exact` or `copy`";
+        tiny_thumbnail_is_invalid_request: "/output" = json!({"thumbnails": [1]}) => "output.thumbnails: 1 is not";
+        operator_in_metadata_is_invalid_request: "/metadata" = json!({"a": [{"$set": 1}]}) => "metadata: key \"$set\"";
+        large_metadata_is_invalid_request: "/metadata" = json!({"a": "x".repeat(9000)}) => "metadata: has 9008 bytes";
+    }
+
+    #[test]
+    fn thumbnails_are_ascending_and_unique() {
+        let output = Output { thumbnails: Some(vec![640, 300, 640]) };
+        assert_eq!(output.thumbnail_widths(), [300, 640]);
+        assert_eq!(Output::default().thumbnail_widths(), DEFAULT_THUMBNAILS);
+    }
+
+    #[test]
+    fn schema_in_the_repository_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/request.schema.json");
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        if std::env::var_os("CLIPFLOW_WRITE_SCHEMA").is_some() {
+            std::fs::write(path, schema()).expect("the schema can be written");
+        } else {
+            assert_eq!(kept, schema(), "write it anew with CLIPFLOW_WRITE_SCHEMA=1 cargo test -p clipflow-core schema");
+        }
+    }
+}

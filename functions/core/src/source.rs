@@ -1,0 +1,140 @@
+//! A source in S3, pinned to what was seen first and read by byte range.
+
+use crate::{aws, error::ClipError, range::RangeRead, request::Source};
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::get_object::{GetObjectError, GetObjectOutput},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// How much of the object pinning reads along, in bytes: enough for the boxes in front of most indexes.
+const HEAD_BYTES: u64 = 64 * 1024;
+
+/// An S3 object as it was when it was seen first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinnedObject {
+    /// The object's bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// Its version, where the bucket keeps versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// Its `ETag`, as S3 writes it. Every later read is conditional on it.
+    pub etag: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Reads a [`PinnedObject`].
+#[derive(Debug, Clone)]
+pub struct S3Source {
+    client: Client,
+    object: PinnedObject,
+    head: Bytes,
+}
+
+impl S3Source {
+    /// Pins the object that is there now.
+    ///
+    /// # Errors
+    /// `SourceNotFound` when the bucket or the object does not exist, `UnsupportedMedia` when it is empty,
+    /// `DependencyUnavailable` when S3 does not answer.
+    pub async fn pin(client: Client, source: &Source) -> Result<Self, ClipError> {
+        let mut object = PinnedObject {
+            bucket: source.bucket.clone(),
+            key: source.key.clone(),
+            version_id: None,
+            etag: String::new(),
+            bytes: 0,
+        };
+        let got = get(&client, &object, 0..HEAD_BYTES).await?;
+        object.bytes = total_length(&got).ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
+        object.etag = got.e_tag.clone().unwrap_or_default();
+        // The version "null" is that of a bucket without versions; asking for it by name needs another permission.
+        object.version_id = got.version_id.clone().filter(|id| id != "null");
+        let head = body(&object, got).await?;
+        Ok(Self { client, object, head })
+    }
+
+    /// Reads an object that was pinned before.
+    #[must_use]
+    pub fn pinned(client: Client, object: PinnedObject) -> Self {
+        Self { client, object, head: Bytes::new() }
+    }
+
+    /// What was pinned.
+    #[must_use]
+    pub fn object(&self) -> &PinnedObject {
+        &self.object
+    }
+}
+
+impl RangeRead for S3Source {
+    fn len(&self) -> u64 {
+        self.object.bytes
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        if range.end <= self.head.len() as u64 {
+            return self.head.read(range).await;
+        }
+        let wanted = range.end - range.start;
+        let got = get(&self.client, &self.object, range).await?;
+        let bytes = body(&self.object, got).await?;
+        if bytes.len() as u64 == wanted {
+            Ok(bytes)
+        } else {
+            Err(ClipError::dependency_unavailable(format!("S3 sent {} bytes instead of {wanted}", bytes.len())))
+        }
+    }
+}
+
+async fn get(client: &Client, object: &PinnedObject, range: Range<u64>) -> Result<GetObjectOutput, ClipError> {
+    client
+        .get_object()
+        .bucket(&object.bucket)
+        .key(&object.key)
+        .set_version_id(object.version_id.clone())
+        .set_if_match(Some(object.etag.clone()).filter(|etag| !etag.is_empty()))
+        .range(format!("bytes={}-{}", range.start, range.end - 1))
+        .send()
+        .await
+        .map_err(|error| read_failure(object, &error))
+}
+
+async fn body(object: &PinnedObject, got: GetObjectOutput) -> Result<Bytes, ClipError> {
+    let collected = got.body.collect().await.map_err(|error| {
+        ClipError::dependency_unavailable(format!("reading s3://{}/{}: {error}", object.bucket, object.key))
+    })?;
+    Ok(collected.into_bytes())
+}
+
+fn total_length(got: &GetObjectOutput) -> Option<u64> {
+    got.content_range.as_ref()?.rsplit('/').next()?.parse().ok()
+}
+
+fn read_failure(object: &PinnedObject, error: &SdkError<GetObjectError, HttpResponse>) -> ClipError {
+    let name = format!("s3://{}/{}", object.bucket, object.key);
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    match (code, error.raw_response().map(|response| response.status().as_u16())) {
+        (Some("NoSuchBucket"), _) => {
+            ClipError::source_not_found(format!("source.bucket: {} does not exist", object.bucket))
+        }
+        (_, Some(412)) => ClipError::source_not_found(format!("{name} changed while its clip was made")),
+        (_, Some(404)) if !object.etag.is_empty() => {
+            ClipError::source_not_found(format!("{name} was deleted while its clip was made"))
+        }
+        (_, Some(404)) => ClipError::source_not_found(format!("source.key: {name} does not exist")),
+        (_, Some(416)) => ClipError::unsupported_media(format!("{name} is empty: it has 0 bytes")),
+        _ => aws::failure(&format!("reading {name}"), error),
+    }
+}

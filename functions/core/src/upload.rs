@@ -1,0 +1,187 @@
+//! Putting what was made into S3.
+
+use crate::{aws, error::ClipError};
+use aws_sdk_s3::{
+    Client,
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
+};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, TryStreamExt, pin_mut};
+use std::{collections::HashMap, path::Path};
+
+/// Objects above this length are uploaded in parts of this length, in bytes.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// How many parts are under way at once; with [`PART_BYTES`] this bounds the memory of an upload.
+const PARTS_AT_ONCE: usize = 3;
+const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32C;
+
+/// Where an object goes and what it is.
+#[derive(Debug, Clone)]
+pub struct Destination<'a> {
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The key.
+    pub key: &'a str,
+    /// The media type.
+    pub content_type: &'a str,
+    /// The object's own metadata (`x-amz-meta-`).
+    pub metadata: HashMap<String, String>,
+}
+
+/// An object that was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Its length.
+    pub bytes: u64,
+    /// Its `ETag`, without quotes.
+    pub etag: String,
+}
+
+/// Puts a stream: at once up to 8 MiB, above that in parts, which are aborted on failure. S3 checks a checksum of
+/// every part.
+///
+/// # Errors
+/// The stream's own, or that of the call that failed.
+pub async fn put(
+    client: &Client,
+    to: &Destination<'_>,
+    content: impl Stream<Item = Result<Bytes, ClipError>>,
+) -> Result<Uploaded, ClipError> {
+    let parts = parts(content);
+    pin_mut!(parts);
+    let first = parts.try_next().await?.unwrap_or_default();
+    if first.len() < PART_BYTES {
+        return put_at_once(client, to, first).await;
+    }
+    let upload_id = begin(client, to).await?;
+    let result = put_parts(client, to, &upload_id, futures::stream::once(async { Ok(first) }).chain(parts)).await;
+    if result.is_err() {
+        let abort = client.abort_multipart_upload().bucket(to.bucket).key(to.key).upload_id(&upload_id);
+        if let Err(error) = abort.send().await {
+            tracing::warn!(key = to.key, "the upload could not be aborted: {error:?}");
+        }
+    }
+    result
+}
+
+/// Puts a file.
+///
+/// # Errors
+/// As [`put`]; `Internal` when the file cannot be read.
+pub async fn put_file(client: &Client, to: &Destination<'_>, path: &Path) -> Result<Uploaded, ClipError> {
+    let unreadable = |error: std::io::Error| ClipError::internal(format!("reading {}: {error}", path.display()));
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    put(client, to, tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).map_err(unreadable)).await
+}
+
+/// Regroups a stream into parts of [`PART_BYTES`], the last one shorter.
+fn parts(content: impl Stream<Item = Result<Bytes, ClipError>>) -> impl Stream<Item = Result<Bytes, ClipError>> {
+    let state = (Box::pin(content), BytesMut::new());
+    futures::stream::try_unfold(state, |(mut content, mut rest)| async move {
+        while rest.len() < PART_BYTES {
+            match content.try_next().await? {
+                Some(bytes) => rest.extend_from_slice(&bytes),
+                None if rest.is_empty() => return Ok(None),
+                None => return Ok(Some((rest.split().freeze(), (content, rest)))),
+            }
+        }
+        let part = rest.split_to(PART_BYTES).freeze();
+        let rest = BytesMut::from(&rest[..]);
+        Ok(Some((part, (content, rest))))
+    })
+}
+
+async fn put_at_once(client: &Client, to: &Destination<'_>, content: Bytes) -> Result<Uploaded, ClipError> {
+    let bytes = content.len() as u64;
+    let put = client
+        .put_object()
+        .bucket(to.bucket)
+        .key(to.key)
+        .content_type(to.content_type)
+        .set_metadata(Some(to.metadata.clone()))
+        .checksum_algorithm(CHECKSUM)
+        .body(ByteStream::from(content))
+        .send()
+        .await
+        .map_err(|error| failure(to, &error))?;
+    Ok(Uploaded { bytes, etag: unquoted(put.e_tag) })
+}
+
+async fn begin(client: &Client, to: &Destination<'_>) -> Result<String, ClipError> {
+    let begun = client
+        .create_multipart_upload()
+        .bucket(to.bucket)
+        .key(to.key)
+        .content_type(to.content_type)
+        .set_metadata(Some(to.metadata.clone()))
+        .checksum_algorithm(CHECKSUM)
+        .send()
+        .await
+        .map_err(|error| failure(to, &error))?;
+    begun.upload_id.ok_or_else(|| ClipError::internal("S3 began an upload without an upload id"))
+}
+
+async fn put_parts(
+    client: &Client,
+    to: &Destination<'_>,
+    upload_id: &str,
+    parts: impl Stream<Item = Result<Bytes, ClipError>>,
+) -> Result<Uploaded, ClipError> {
+    let done: Vec<(u64, CompletedPart)> = parts
+        .zip(futures::stream::iter(1..))
+        .map(|(part, number)| async move { put_part(client, to, upload_id, number, part?).await })
+        .buffered(PARTS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let bytes = done.iter().map(|(bytes, _)| bytes).sum();
+    let parts = done.into_iter().map(|(_, part)| part).collect();
+    let completed = client
+        .complete_multipart_upload()
+        .bucket(to.bucket)
+        .key(to.key)
+        .upload_id(upload_id)
+        .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+        .send()
+        .await
+        .map_err(|error| failure(to, &error))?;
+    Ok(Uploaded { bytes, etag: unquoted(completed.e_tag) })
+}
+
+async fn put_part(
+    client: &Client,
+    to: &Destination<'_>,
+    upload_id: &str,
+    number: i32,
+    content: Bytes,
+) -> Result<(u64, CompletedPart), ClipError> {
+    let bytes = content.len() as u64;
+    let put = client
+        .upload_part()
+        .bucket(to.bucket)
+        .key(to.key)
+        .upload_id(upload_id)
+        .part_number(number)
+        .checksum_algorithm(CHECKSUM)
+        .body(ByteStream::from(content))
+        .send()
+        .await
+        .map_err(|error| failure(to, &error))?;
+    let part = CompletedPart::builder()
+        .part_number(number)
+        .set_e_tag(put.e_tag)
+        .set_checksum_crc32_c(put.checksum_crc32_c)
+        .build();
+    Ok((bytes, part))
+}
+
+fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::fmt::Debug>(
+    to: &Destination<'_>,
+    error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
+) -> ClipError {
+    aws::failure(&format!("writing s3://{}/{}", to.bucket, to.key), error)
+}
+
+fn unquoted(etag: Option<String>) -> String {
+    etag.unwrap_or_default().trim_matches('"').to_owned()
+}

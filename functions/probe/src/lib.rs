@@ -1,0 +1,99 @@
+//! Reads a source's index by byte range, plans the cut on the source's frames and estimates what it takes.
+//!
+//! Raises `SourceNotFound`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest` and `TooLong`, each naming the field or
+//! object at fault. Pins what it saw: every later step reads that version or notices that it changed.
+
+pub mod estimate;
+
+use clipflow_core::{
+    ClipError, aws, config,
+    mp4::Movie,
+    outcome::Execution,
+    plan::{PlannedSegment, ProbedSource},
+    request::{ClipRequest, Segment},
+    source::S3Source,
+};
+use estimate::Estimates;
+use serde::{Deserialize, Serialize};
+
+/// What the state hands over.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// The execution.
+    pub execution: Execution,
+    /// The valid request.
+    pub request: ClipRequest,
+}
+
+/// The plan of the cut.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// The sources, pinned.
+    pub sources: Vec<ProbedSource>,
+    /// The cuts, on the sources' frames.
+    pub segments: Vec<PlannedSegment>,
+    /// How long the clip will play.
+    pub clip_seconds: f64,
+    /// What making it takes.
+    pub estimates: Estimates,
+}
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct Deps {
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// The longest clip of this deployment, in seconds.
+    pub max_clip_seconds: f64,
+    /// The memory of `trim`, in MB.
+    pub trim_memory_mb: u32,
+}
+
+impl Deps {
+    /// Builds the client and reads the configuration.
+    ///
+    /// # Errors
+    /// `Internal`, naming the variable that is missing.
+    pub async fn from_env() -> Result<Self, ClipError> {
+        Ok(Self {
+            max_clip_seconds: config::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
+            trim_memory_mb: config::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
+            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+        })
+    }
+}
+
+/// Plans the cut.
+///
+/// # Errors
+/// See the module.
+pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
+    let request = &input.request;
+    let mut sources = Vec::new();
+    let mut segments = Vec::new();
+    for segment in &request.segments {
+        let (source, planned) = plan(deps, segment, sources.len()).await?;
+        sources.push(source);
+        segments.push(planned);
+    }
+    let clip_seconds = segments.iter().map(|segment| segment.window.duration_seconds).sum();
+    if clip_seconds > deps.max_clip_seconds {
+        let most = deps.max_clip_seconds;
+        return Err(ClipError::too_long(format!(
+            "end: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed"
+        )));
+    }
+    let estimates = Estimates::of(request.cut, &sources, &segments, deps.trim_memory_mb);
+    Ok(Output { sources, segments, clip_seconds, estimates })
+}
+
+async fn plan(deps: &Deps, segment: &Segment, source: usize) -> Result<(ProbedSource, PlannedSegment), ClipError> {
+    let object = S3Source::pin(deps.s3.clone(), &segment.source).await?;
+    let movie = Movie::read(&object).await?;
+    let duration = movie.facts.duration_seconds;
+    let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration))?;
+    let probed = ProbedSource { object: object.object().clone(), facts: movie.facts.clone() };
+    Ok((probed, PlannedSegment { source, window: window.facts }))
+}

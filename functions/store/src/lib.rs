@@ -1,0 +1,100 @@
+//! Stores an outcome in `MongoDB`.
+//!
+//! Promises: storing the same outcome again changes nothing, and an older execution never overwrites a newer one.
+
+use clipflow_core::{
+    ClipError, aws, config,
+    outcome::{Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail},
+    records::{LazyRecords, Saved},
+    run::parse,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What the states hand over.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// The execution.
+    pub execution: Execution,
+    /// The execution's input.
+    pub request: Value,
+    /// What became of it.
+    pub result: Made,
+}
+
+/// What became of a request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// Whether there is a clip.
+    pub status: Status,
+    /// The name of the error that rejected the request.
+    pub reason: Option<String>,
+    /// That error's message.
+    pub message: Option<String>,
+    /// The clip.
+    pub clip: Option<Object>,
+    /// Its thumbnails.
+    #[serde(default)]
+    pub thumbnails: Vec<Thumbnail>,
+    /// What `verify` found.
+    pub delivered: Option<Delivered>,
+    /// What made the clip.
+    pub engine: Option<Engine>,
+}
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct Deps {
+    /// The documents.
+    pub records: LazyRecords,
+    /// The bucket that clips are written to.
+    pub bucket: String,
+    /// Where the public finds that bucket's objects.
+    pub public_base_url: Option<String>,
+}
+
+impl Deps {
+    /// Builds the client and reads the configuration.
+    ///
+    /// # Errors
+    /// `Internal`, naming the variable that is missing.
+    pub async fn from_env() -> Result<Self, ClipError> {
+        Ok(Self {
+            records: LazyRecords::from_env(&aws::sdk_config().await)?,
+            bucket: config::required("CLIPFLOW_BUCKET")?,
+            public_base_url: config::optional("CLIPFLOW_PUBLIC_BASE_URL"),
+        })
+    }
+}
+
+/// Stores the outcome and returns it; with `{"ensureIndexes": true}`, which a deployment sends, makes the indexes.
+///
+/// # Errors
+/// `DependencyUnavailable` when `MongoDB` does not answer.
+pub async fn handle(deps: &Deps, input: Value) -> Result<Value, ClipError> {
+    if input.get("ensureIndexes").is_some() {
+        deps.records.get().await?.ensure_indexes().await?;
+        return Ok(json!({}));
+    }
+    let outcome = outcome(deps, parse(input)?);
+    if deps.records.get().await?.save(&outcome).await? == Saved::Superseded {
+        tracing::info!("a newer execution has stored this clip already");
+    }
+    Ok(serde_json::to_value(outcome).expect("an outcome is JSON"))
+}
+
+fn outcome(deps: &Deps, input: Input) -> Outcome {
+    let result = input.result;
+    let url = |key: &str| deps.public_base_url.as_ref().map(|base| format!("{}/{key}", base.trim_end_matches('/')));
+    let mut outcome = Outcome::new(result.status, &input.request, input.execution, &deps.bucket);
+    outcome.reason = result.reason;
+    outcome.message = result.message;
+    outcome.clip = result.clip.map(|clip| Object { url: url(&clip.key), ..clip });
+    outcome.thumbnails =
+        result.thumbnails.into_iter().map(|thumbnail| Thumbnail { url: url(&thumbnail.key), ..thumbnail }).collect();
+    outcome.delivered = result.delivered;
+    outcome.engine = result.engine;
+    outcome
+}

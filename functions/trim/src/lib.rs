@@ -1,0 +1,162 @@
+//! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
+//!
+//! `copy` streams the window of the source straight to S3; `exact` has `FFmpeg` encode that window and nothing else.
+//! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
+//! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
+//! made before is found and not made again.
+
+use clipflow_core::{
+    ClipError, aws, config,
+    ffmpeg::{Ffmpeg, Limits},
+    mp4::{Movie, Window},
+    outcome::{Execution, Object},
+    plan::Plan,
+    request::{ClipRequest, Cut},
+    scratch::Scratch,
+    source::S3Source,
+    upload::{self, Destination, Uploaded},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    time::{Duration, SystemTime},
+};
+
+/// Ranged reads of a source that are under way at once.
+const CONNECTIONS: usize = 4;
+/// What is kept back of the function's time to clean up and answer.
+const RESERVE: Duration = Duration::from_secs(5);
+/// The metadata of a clip that says which version of the function made it out of which source.
+const MADE_BY: &str = "made-by";
+
+/// What the state hands over.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// The execution.
+    pub execution: Execution,
+    /// The valid request.
+    pub request: ClipRequest,
+    /// What `probe` found.
+    pub probe: Plan,
+}
+
+/// What was made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// The clip.
+    pub clip: Object,
+}
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct Deps {
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// The bucket that clips are written to.
+    pub bucket: String,
+    /// The function's space in `/tmp`, in bytes.
+    pub scratch_bytes: u64,
+    /// The encoder.
+    pub ffmpeg: Ffmpeg,
+    /// The function's published version.
+    pub version: String,
+}
+
+impl Deps {
+    /// Builds the client and reads the configuration.
+    ///
+    /// # Errors
+    /// `Internal`, naming the variable that is missing.
+    pub async fn from_env() -> Result<Self, ClipError> {
+        Ok(Self {
+            bucket: config::required("CLIPFLOW_BUCKET")?,
+            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            ffmpeg: Ffmpeg::find()?,
+            version: config::required("AWS_LAMBDA_FUNCTION_VERSION")?,
+            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+        })
+    }
+}
+
+/// Makes the clip, unless it is there already.
+///
+/// # Errors
+/// See the module.
+pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
+    let key = format!("{}clip.mp4", input.request.prefix);
+    let [segment] = input.probe.segments.as_slice() else {
+        return Err(ClipError::internal("a clip of several segments cannot be cut yet"));
+    };
+    let object = input.probe.sources[segment.source].object.clone();
+    let made_by = format!("trim {} from {}", deps.version, object.etag.trim_matches('"'));
+    if let Some(clip) = find(deps, &key, &made_by).await? {
+        tracing::info!(key, "the clip is there already");
+        return Ok(Output { clip });
+    }
+    let source = S3Source::pinned(deps.s3.clone(), object);
+    let movie = Movie::read(&source).await?;
+    let window = movie.window(segment.window.start_seconds, segment.window.end_seconds)?;
+    let to = Destination {
+        bucket: &deps.bucket,
+        key: &key,
+        content_type: "video/mp4",
+        metadata: HashMap::from([(MADE_BY.to_owned(), made_by)]),
+    };
+    let put = match input.request.cut {
+        Cut::Copy => upload::put(&deps.s3, &to, window.stream(&source, CONNECTIONS)).await?,
+        Cut::Exact => encode(deps, &source, &window, &to, deadline).await?,
+    };
+    Ok(Output { clip: Object { key, url: None, bytes: put.bytes, etag: put.etag } })
+}
+
+/// The clip, if this version of the function has made it out of the same source before.
+async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Object>, ClipError> {
+    let head = match deps.s3.head_object().bucket(&deps.bucket).key(key).send().await {
+        Ok(head) => head,
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => return Ok(None),
+        Err(error) => return Err(aws::failure(&format!("looking for {key}"), &error)),
+    };
+    let same = head.metadata().and_then(|metadata| metadata.get(MADE_BY)).is_some_and(|by| by == made_by);
+    Ok(same.then(|| Object {
+        key: key.to_owned(),
+        url: None,
+        bytes: head.content_length().and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
+        etag: head.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
+    }))
+}
+
+async fn encode(
+    deps: &Deps,
+    source: &S3Source,
+    window: &Window,
+    to: &Destination<'_>,
+    deadline: SystemTime,
+) -> Result<Uploaded, ClipError> {
+    let window_bytes = window.facts.output_bytes;
+    let scratch = Scratch::new(window_bytes.saturating_mul(2), deps.scratch_bytes)?;
+    scratch.save("window.mp4", window.stream(source, CONNECTIONS)).await?;
+    let limits = Limits {
+        time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
+        file_bytes: deps.scratch_bytes - window_bytes,
+    };
+    deps.ffmpeg.run(scratch.path(), "window.mp4", &arguments(window), limits).await?;
+    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
+}
+
+/// The streams and encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart
+/// in players that ignore edit lists.
+const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac \
+                      -movflags +faststart";
+
+fn arguments(window: &Window) -> Vec<OsString> {
+    let of_window = window.encode_arguments();
+    ENCODE
+        .split_whitespace()
+        .chain(of_window.iter().map(String::as_str))
+        .chain(["clip.mp4"])
+        .map(OsString::from)
+        .collect()
+}

@@ -1,0 +1,9 @@
+//! The Lambda `trim`.
+
+use trim::{Deps, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    clipflow_core::run::start_tracing();
+    clipflow_core::run::run_until(Deps::from_env().await?, handle).await
+}

@@ -1,0 +1,100 @@
+//! Checks a request and fills in its defaults; the only step that sees a request as it was sent.
+//!
+//! Raises `InvalidRequest`, naming the field at fault. Makes no calls.
+
+use clipflow_core::{
+    ClipError, config,
+    identity::Identity,
+    outcome::Execution,
+    request::{ClipRequest, MAX_REQUEST_BYTES, Request, Segment},
+    run::parse,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What the state hands over.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// The execution.
+    pub execution: Execution,
+    /// The execution's input.
+    pub request: Value,
+}
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct Deps {
+    /// The buckets that a source may lie in.
+    pub source_buckets: Vec<String>,
+}
+
+impl Deps {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// `Internal`, naming the variable that is missing.
+    pub fn from_env() -> Result<Self, ClipError> {
+        let buckets = config::required("CLIPFLOW_SOURCE_BUCKETS")?;
+        Ok(Self { source_buckets: buckets.split(',').map(str::to_owned).collect() })
+    }
+}
+
+/// Checks the request.
+///
+/// # Errors
+/// `InvalidRequest`, naming the field at fault.
+pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError> {
+    let identity = Identity::of(&input.request);
+    let bytes = identity.canonical.len();
+    if bytes > MAX_REQUEST_BYTES {
+        let message = format!("the request has {bytes} bytes, at most {MAX_REQUEST_BYTES}");
+        return Err(ClipError::invalid_request(message));
+    }
+    if !input.request.is_object() {
+        return Err(ClipError::invalid_request("the request is not a JSON object"));
+    }
+    let request: Request = parse(input.request)?;
+    request.check(&deps.source_buckets)?;
+    Ok(ClipRequest {
+        prefix: identity.prefix(),
+        clip_id: identity.clip_id,
+        thumbnails: request.output.thumbnail_widths(),
+        segments: vec![Segment { source: request.source, start: request.start, end: request.end }],
+        cut: request.cut,
+        metadata: request.metadata,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clipflow_core::{ErrorKind, request::Cut};
+    use serde_json::json;
+
+    async fn validate(request: Value) -> Result<ClipRequest, ClipError> {
+        let execution = Execution { arn: "arn:e".into(), started_at: "2026-01-01T00:00:00Z".into() };
+        handle(&Deps { source_buckets: vec!["archive".into()] }, Input { execution, request }).await
+    }
+
+    #[tokio::test]
+    async fn defaults_are_filled_in() {
+        let request = json!({"source": {"bucket": "archive", "key": "k.mp4"}, "start": "0:01", "end": "50%"});
+        let valid = validate(request).await.expect("the request is valid");
+        assert_eq!(valid.prefix, format!("clips/{}/{}/", valid.clip_id, valid.clip_id.trim_start_matches("clip-")));
+        assert_eq!((valid.cut, valid.thumbnails), (Cut::Exact, vec![300, 640, 1500, 3000]));
+    }
+
+    #[tokio::test]
+    async fn request_of_200_kb_is_invalid_request() {
+        let error = validate(json!({"clipId": "x".repeat(200_000)})).await.expect_err("it is too large");
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
+        assert_eq!(error.message, "the request has 200013 bytes, at most 65536");
+    }
+
+    #[tokio::test]
+    async fn json_that_is_no_object_is_invalid_request() {
+        let error = validate(json!([1])).await.expect_err("it is an array");
+        assert_eq!(error, ClipError::invalid_request("the request is not a JSON object"));
+    }
+}
