@@ -79,7 +79,9 @@ module "clipflow" {
   source_buckets      = [aws_s3_bucket.sources.id, "clipflow-absent"]
   mongodb_uri         = var.mongodb_uri
   mongodb_uri_version = var.mongodb_port
-  force_destroy       = true
+  # Nothing here lives for a day, and the provider waits almost a minute on the rule.
+  abort_uploads_after_days = null
+  force_destroy            = true
 }
 
 resource "aws_s3_bucket" "sources" {
