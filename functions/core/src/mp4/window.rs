@@ -3,7 +3,7 @@
 use super::{
     fetch,
     movie::Movie,
-    samples::{CompositionRun, Frame, SampleList},
+    samples::{Frame, SampleList},
     time::{Time, rescale},
     track::Track,
     write::{Edit, Layout, TrackOut, layout},
@@ -167,7 +167,7 @@ impl Movie {
     fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
         let mut samples = self.video.samples.select(selection.samples.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
-        let shift = lift_composition(&mut samples.composition);
+        let shift = samples.lift_composition();
         let media_start = selection.keyframe.decode_time - shift;
         // Where frames last differently long, the durations between decoding them may not reach to the end that is
         // shown; a player that measures the media by them would stop early.
@@ -289,15 +289,6 @@ impl<'a> Cut<'a> {
             },
         }
     }
-}
-
-/// Makes all offsets zero or more, and returns by how much.
-fn lift_composition(runs: &mut [CompositionRun]) -> i64 {
-    let shift = runs.iter().map(|run| -run.offset).max().unwrap_or(0).max(0);
-    for run in runs {
-        run.offset += shift;
-    }
-    shift
 }
 
 /// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
