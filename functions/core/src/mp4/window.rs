@@ -329,8 +329,11 @@ impl Window {
         let Self { facts, last_frame, last_frame_duration, .. } = self;
         // The sound's edit is rounded to this, so it must not be coarse.
         let timescale = (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
-        let durations =
-            format!("setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{last_frame_duration}\\,DURATION)");
+        // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
+        let end = last_frame + last_frame_duration;
+        let durations = format!(
+            "setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS))"
+        );
         let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
         [
             ["-fps_mode", "passthrough"],

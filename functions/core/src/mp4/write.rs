@@ -231,7 +231,10 @@ fn encode_offsets(buffer: &mut Vec<u8>, offsets: &[u64], base: u64, long: bool) 
 }
 
 fn encode_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
-    samples.groups.iter().try_for_each(|(head, runs)| encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry)))
+    samples
+        .groups
+        .iter()
+        .try_for_each(|(head, runs)| encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry)))
 }
 
 /// Writes a box that is a table: version and flags (`head`; by default zero), the number of entries, the entries.
