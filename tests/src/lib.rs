@@ -14,7 +14,7 @@ use std::{
 };
 
 /// How long to wait for anything that the stack does.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How often to look.
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -194,9 +194,7 @@ impl Stack {
             let text = envelope["Message"].as_str().expect("a message").to_owned();
             envelope["Message"] = serde_json::from_str(&text).expect("an outcome");
             let clip_id = envelope["Message"]["clipId"].as_str().expect("a clipId").to_owned();
-            let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
-            received.entry(clip_id).or_default().push(envelope);
-            drop(received);
+            keep(clip_id, envelope);
             let delete = self.sqs.delete_message().queue_url(queue).set_receipt_handle(message.receipt_handle);
             delete.send().await.expect("the message can be deleted");
         }
@@ -231,6 +229,11 @@ impl Stack {
 
 fn run_to_end(command: &mut Command) -> std::process::Output {
     command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
+}
+
+fn keep(clip_id: String, envelope: Value) {
+    let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
+    received.entry(clip_id).or_default().push(envelope);
 }
 
 /// Waits until `condition` gives something.
