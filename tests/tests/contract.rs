@@ -188,7 +188,7 @@ fn every_placeholder_is_supplied() {
     assert!(!text.contains("%{"), "templatefile would read %{{ as a directive");
 }
 
-/// Evaluates the part of JSONata that the definition uses to hand values on: a path from a variable.
+/// Evaluates the part of `JSONata` that the definition uses to hand values on: a path from a variable.
 fn evaluate(template: &Value, variables: &Map<String, Value>) -> Value {
     match template {
         Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), evaluate(value, variables))).collect(),
