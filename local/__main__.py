@@ -1,11 +1,12 @@
 """The command `local/clipflow-local`, also `python3 -m local`."""
 
 import argparse
+import contextlib
 import signal
 import sys
 from pathlib import Path
 
-from . import paths, stack, status
+from . import checks, demo, logs, paths, processes, stack, status
 from .console import Failure, Progress, coloured, seconds
 
 _DESCRIPTION = "The whole of clipflow on this machine: MiniStack and mongod, the functions, deployed by Terraform."
@@ -47,7 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="end the stack").set_defaults(run=_down)
     commands.add_parser("status", help="say what runs, and where").set_defaults(run=_status)
     commands.add_parser("package", help="compile the functions and pack them for Lambda").set_defaults(run=_package)
-    commands.add_parser("setup", help="install the stack's programs, without starting anything").set_defaults(run=_setup)
+    commands.add_parser("check-terraform", help="check the Terraform code").set_defaults(run=_check_terraform)
+    commands.add_parser("check-definition", help="check the state machine's definition").set_defaults(run=_check_definition)
+
+    run = commands.add_parser("run", help="run a command with the stack up, such as tests")
+    run.add_argument("--programs", action="store_true", help="without the stack, with just its programs on the PATH")
+    run.add_argument("command", nargs="+", metavar="COMMAND", help="put -- before it")
+    run.set_defaults(run=_run)
 
     demo = commands.add_parser("demo", help="cut a clip out of a video, from the request to the notification")
     demo.add_argument("--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny")
@@ -87,22 +94,39 @@ def _package(_: argparse.Namespace) -> int:
     return 0
 
 
-def _setup(_: argparse.Namespace) -> int:
+def _check_terraform(_: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
-        stack.setup(progress)
+        checks.terraform(progress)
     return 0
 
 
-def _demo(options: argparse.Namespace) -> int:
-    from . import demo
+def _check_definition(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.definition(progress)
+    return 0
 
+
+def _run(options: argparse.Namespace) -> int:
+    with stack.lock():
+        if options.programs:
+            with Progress() as progress:
+                stack.setup(progress)
+            return processes.run_in_view(options.command, stack.environment())
+        with contextlib.ExitStack() as until:
+            with Progress() as progress:
+                found = until.enter_context(stack.up(progress))
+            try:
+                return processes.run_in_view(options.command, stack.environment())
+            finally:
+                logs.collect(found)
+
+
+def _demo(options: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress, stack.up(progress) as found:
         return demo.run(found, progress, demo.Choice(options.video, options.start, options.end))
 
 
 def _logs(options: argparse.Namespace) -> int:
-    from . import logs
-
     return logs.show(options.name)
 
 

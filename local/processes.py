@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from . import guard, paths
 from .console import Failure
@@ -54,40 +54,45 @@ def run(
     Failure with the last lines of the log, when the exit code is not one of `accept`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with lifeline() as reader, open(log, "w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [*_GUARD, "command", str(reader), *arguments],
-            env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[reader],
-            text=True,
-            errors="replace",
-        )
-        _running.add(process)
-        try:
-            code = _follow(process, output, on_line)
-        finally:
-            _running.discard(process)
-            process.terminate()
-            process.wait()
+    with open(log, "w", encoding="utf-8") as output, _guarded(
+        arguments, environment, folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            output.write(line)
+            output.flush()
+            if on_line:
+                on_line(line.rstrip())
+        code = process.wait()
     if code not in accept:
         raise Failure(f"{Path(arguments[0]).name} failed with exit code {code}; its last lines:\n\n{tail(log)}")
     return code
 
 
-def _follow(process: "subprocess.Popen[str]", output: IO[str], on_line: Optional[Callable[[str], None]]) -> int:
-    if _cancelled.is_set():
-        process.terminate()
-    assert process.stdout
-    for line in process.stdout:
-        output.write(line)
-        output.flush()
-        if on_line:
-            on_line(line.rstrip())
-    return process.wait()
+def run_in_view(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs a program to its end with this process's own input and output, and returns its exit code."""
+    with _guarded(arguments, environment, paths.ROOT) as process:
+        return process.wait()
+
+
+@contextlib.contextmanager
+def _guarded(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path, **streams: Any
+) -> "Iterator[subprocess.Popen[str]]":
+    with lifeline() as reader:
+        process = subprocess.Popen(
+            [*_GUARD, "command", str(reader), *arguments],
+            env=dict(environment), cwd=folder, pass_fds=[reader], text=True, errors="replace", **streams,
+        )
+        _running.add(process)
+        try:
+            if _cancelled.is_set():
+                process.terminate()
+            yield process
+        finally:
+            _running.discard(process)
+            process.terminate()
+            process.wait()
 
 
 def cancel() -> None:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 
 from . import packages, paths, processes

@@ -88,6 +88,15 @@ def setup(progress: Progress) -> None:
     packages.install(progress)
 
 
+def environment() -> dict[str, str]:
+    """The environment for tests: the programs on the PATH, and where mongod and stack.json are."""
+    return processes.environment({
+        "PATH": f"{paths.BIN}:{os.environ['PATH']}",
+        "CLIPFLOW_TEST_MONGOD": str(paths.BIN / "mongod"),
+        "CLIPFLOW_STACK": str(paths.STACK),
+    })
+
+
 def package(progress: Progress) -> None:
     """Builds and packs the functions and the FFmpeg layer."""
     prerequisites.check()

@@ -58,6 +58,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = serde_json::json!({
         "facts": movie.facts,
         "window": window.facts,
+        "encodeArguments": window.encode_arguments(),
         "indexReads": index_reads,
         "indexBytesRead": index_bytes,
         "sampleReads": reads - index_reads,

@@ -19,6 +19,14 @@ pub struct Input {
     pub execution: Execution,
     /// The execution's input.
     pub request: Value,
+    /// What became of it.
+    pub result: Made,
+}
+
+/// What became of a request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
     /// Whether there is a clip.
     pub status: Status,
     /// The name of the error that rejected the request.
@@ -78,14 +86,15 @@ pub async fn handle(deps: &Deps, input: Value) -> Result<Value, ClipError> {
 }
 
 fn outcome(deps: &Deps, input: Input) -> Outcome {
+    let result = input.result;
     let url = |key: &str| deps.public_base_url.as_ref().map(|base| format!("{}/{key}", base.trim_end_matches('/')));
-    let mut outcome = Outcome::new(input.status, &input.request, input.execution, &deps.bucket);
-    outcome.reason = input.reason;
-    outcome.message = input.message;
-    outcome.clip = input.clip.map(|clip| Object { url: url(&clip.key), ..clip });
+    let mut outcome = Outcome::new(result.status, &input.request, input.execution, &deps.bucket);
+    outcome.reason = result.reason;
+    outcome.message = result.message;
+    outcome.clip = result.clip.map(|clip| Object { url: url(&clip.key), ..clip });
     outcome.thumbnails =
-        input.thumbnails.into_iter().map(|thumbnail| Thumbnail { url: url(&thumbnail.key), ..thumbnail }).collect();
-    outcome.delivered = input.delivered;
-    outcome.engine = input.engine;
+        result.thumbnails.into_iter().map(|thumbnail| Thumbnail { url: url(&thumbnail.key), ..thumbnail }).collect();
+    outcome.delivered = result.delivered;
+    outcome.engine = result.engine;
     outcome
 }

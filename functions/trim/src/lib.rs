@@ -5,6 +5,7 @@
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
 
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Limits},
@@ -19,6 +20,7 @@ use clipflow_core::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
+    ffi::OsString,
     time::{Duration, SystemTime},
 };
 
@@ -115,7 +117,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
 async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Object>, ClipError> {
     let head = match deps.s3.head_object().bucket(&deps.bucket).key(key).send().await {
         Ok(head) => head,
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => return Ok(None),
+        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
         Err(error) => return Err(aws::failure(&format!("looking for {key}"), &error)),
     };
     let same = head.metadata().and_then(|metadata| metadata.get(MADE_BY)).is_some_and(|by| by == made_by);
@@ -141,31 +143,21 @@ async fn encode(
         time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
         file_bytes: deps.scratch_bytes - window_bytes,
     };
-    deps.ffmpeg.run(scratch.path(), "window.mp4", &ENCODE.map(Into::into), limits).await?;
+    deps.ffmpeg.run(scratch.path(), "window.mp4", &arguments(window), limits).await?;
     upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
 }
 
-/// How `FFmpeg` encodes a window.
-const ENCODE: [&str; 21] = [
-    "-map",
-    "0:v:0",
-    "-map",
-    "0:a:0?",
-    "-c:v",
-    "libx264",
-    "-preset",
-    "veryfast",
-    "-crf",
-    "20",
-    "-pix_fmt",
-    "yuv420p",
-    "-fps_mode",
-    "passthrough",
-    "-c:a",
-    "aac",
-    "-b:a",
-    "160k",
-    "-movflags",
-    "+faststart",
-    "clip.mp4",
-];
+/// The streams and encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart
+/// in players that ignore edit lists.
+const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac \
+                      -movflags +faststart";
+
+fn arguments(window: &Window) -> Vec<OsString> {
+    let of_window = window.encode_arguments();
+    ENCODE
+        .split_whitespace()
+        .chain(of_window.iter().map(String::as_str))
+        .chain(["clip.mp4"])
+        .map(OsString::from)
+        .collect()
+}

@@ -22,7 +22,7 @@ pub(crate) fn kind_name(kind: Kind) -> String {
 pub(crate) struct Header {
     pub kind: Kind,
     /// Bytes of the header itself: 8, or 16 with a 64-bit size.
-    pub header_bytes: u64,
+    pub length: u64,
     /// Bytes of the box with its header; `None` when it goes on to the end of what holds it.
     pub bytes: Option<u64>,
 }
@@ -39,16 +39,16 @@ impl Header {
         let size = data.get_u32();
         let mut kind = Kind::default();
         data.copy_to_slice(&mut kind);
-        let (header_bytes, bytes) = match size {
+        let (length, bytes) = match size {
             0 => (8, None),
             1 if data.len() < 8 => return Ok(None),
             1 => (16, Some(data.get_u64())),
             size => (8, Some(u64::from(size))),
         };
-        if bytes.is_some_and(|bytes| bytes < header_bytes) {
+        if bytes.is_some_and(|bytes| bytes < length) {
             return Err(damaged(format!("box {} has an impossible size", kind_name(kind))));
         }
-        Ok(Some(Self { kind, header_bytes, bytes }))
+        Ok(Some(Self { kind, length, bytes }))
     }
 }
 
@@ -73,33 +73,25 @@ pub(crate) fn children(mut body: Bytes) -> impl Iterator<Item = Result<Child, Cl
             }
         };
         let bytes = header.bytes.map_or(Some(body.len()), |bytes| usize::try_from(bytes).ok());
-        match bytes.filter(|bytes| *bytes <= body.len()) {
-            Some(bytes) => {
-                let whole = body.split_to(bytes);
-                // A header is 8 or 16 bytes, and `bytes` is no less.
-                let child = Child {
-                    kind: header.kind,
-                    body: whole.slice(if header.header_bytes == 8 { 8.. } else { 16.. }),
-                    whole,
-                };
-                Some(Ok(child))
-            }
-            None => {
-                body.clear();
-                Some(Err(damaged(format!("box {} goes beyond the box that holds it", kind_name(header.kind)))))
-            }
-        }
+        let Some(bytes) = bytes.filter(|bytes| *bytes <= body.len()) else {
+            body.clear();
+            return Some(Err(damaged(format!("box {} goes beyond the box that holds it", kind_name(header.kind)))));
+        };
+        let whole = body.split_to(bytes);
+        // A header is 8 or 16 bytes, and `bytes` is no less.
+        let content = whole.slice(if header.length == 8 { 8.. } else { 16.. });
+        Some(Ok(Child { kind: header.kind, body: content, whole }))
     })
 }
 
 /// The first box of `kind` in `body`.
-pub(crate) fn find(body: &Bytes, kind: &Kind) -> Result<Option<Child>, ClipError> {
-    children(body.clone()).find(|child| child.as_ref().map_or(true, |child| child.kind == *kind)).transpose()
+pub(crate) fn find(body: &Bytes, kind: Kind) -> Result<Option<Child>, ClipError> {
+    children(body.clone()).find(|child| child.as_ref().map_or(true, |child| child.kind == kind)).transpose()
 }
 
 /// The first box of `kind` in `body`, which must be there.
-pub(crate) fn require(body: &Bytes, kind: &Kind) -> Result<Child, ClipError> {
-    find(body, kind)?.ok_or_else(|| damaged(format!("it has no box {}", kind_name(*kind))))
+pub(crate) fn require(body: &Bytes, kind: Kind) -> Result<Child, ClipError> {
+    find(body, kind)?.ok_or_else(|| damaged(format!("it has no box {}", kind_name(kind))))
 }
 
 /// A table of entries of `N` bytes, read where it stands in the index, so that it costs no memory of its own.
@@ -135,6 +127,11 @@ impl<const N: usize> Table<N> {
 }
 
 impl Table<4> {
+    /// The entries in `range`, as they stand in the index.
+    pub fn slice(&self, range: Range<usize>) -> Bytes {
+        self.entries().get(range).map_or_else(Bytes::new, |entries| self.0.slice_ref(entries.as_flattened()))
+    }
+
     pub fn numbers(&self, range: Range<usize>) -> impl Iterator<Item = u32> {
         self.entries().get(range).unwrap_or_default().iter().map(|entry| u32::from_be_bytes(*entry))
     }
@@ -152,6 +149,13 @@ pub(crate) type Runs = Table<8>;
 pub(crate) struct Run {
     pub count: u32,
     pub value: u32,
+}
+
+impl Run {
+    /// The run as it is written.
+    pub fn entry(self) -> [u32; 2] {
+        [self.count, self.value]
+    }
 }
 
 impl Runs {

@@ -112,7 +112,7 @@ fn rate_of(rate: f64) -> u32 {
     rate.round() as u32
 }
 
-/// The name that people and FFmpeg use; for an unknown codec its four-character code.
+/// The name that people and `FFmpeg` use; for an unknown codec its four-character code.
 fn codec_name(entry: &Child, boxes_at: usize) -> Result<String, ClipError> {
     Ok(match &entry.kind {
         b"encv" | b"enca" | b"drmi" | b"drms" | b"p608" => {
@@ -162,9 +162,9 @@ fn object_type(body: &Bytes, boxes_at: usize) -> Option<u8> {
 /// The `esds` box of a sample entry, which `QuickTime` puts into a `wave` box; `None` when there is none to be read.
 fn esds(body: &Bytes, boxes_at: usize) -> Option<Esds> {
     let boxes = body.slice_ref(body.get(boxes_at..)?);
-    let esds = match find(&boxes, b"esds").ok()? {
+    let esds = match find(&boxes, *b"esds").ok()? {
         Some(esds) => esds,
-        None => find(&find(&boxes, b"wave").ok()??.body, b"esds").ok()??,
+        None => find(&find(&boxes, *b"wave").ok()??.body, *b"esds").ok()??,
     };
     Esds::decode_body(&mut &esds.body[..]).ok()
 }

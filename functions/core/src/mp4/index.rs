@@ -68,7 +68,7 @@ impl Index {
             match &header.kind {
                 b"ftyp" if ftyp.is_none() => ftyp = Some(search.small_box(at, end, header).await?),
                 b"moov" => {
-                    let moov = search.moov(at, end).await?.slice(usize_of(header.header_bytes)..);
+                    let moov = search.moov(at, end).await?.slice(usize_of(header.length)..);
                     let bytes = end - at + ftyp.as_ref().map_or(0, |ftyp| ftyp.whole.len() as u64);
                     check_form(&moov)?;
                     return Ok(Self { ftyp, moov, bytes });
@@ -95,12 +95,12 @@ pub(crate) fn brand(ftyp: &Child) -> Option<Kind> {
 }
 
 fn check_form(moov: &Bytes) -> Result<(), ClipError> {
-    if find(moov, b"cmov")?.is_some() {
+    if find(moov, *b"cmov")?.is_some() {
         return Err(ClipError::unsupported_media(
             "the source has a compressed index (cmov), which is not supported yet",
         ));
     }
-    if find(moov, b"mvex")?.is_some() {
+    if find(moov, *b"mvex")?.is_some() {
         return Err(fragmented());
     }
     Ok(())
@@ -170,7 +170,7 @@ impl<R: RangeRead> Search<'_, R> {
             return Err(damaged(format!("box {} is too long", kind_name(header.kind))));
         }
         let whole = self.bytes(at, end).await?;
-        Ok(Child { kind: header.kind, body: whole.slice(usize_of(header.header_bytes)..), whole })
+        Ok(Child { kind: header.kind, body: whole.slice(usize_of(header.length)..), whole })
     }
 
     async fn moov(&self, at: u64, end: u64) -> Result<Bytes, ClipError> {

@@ -1,7 +1,7 @@
 //! A source as its index describes it.
 
 use super::{
-    boxes::{children, damaged, kind_name, require},
+    boxes::{Kind, children, damaged, kind_name, require},
     codec::{AudioEntry, VideoEntry, handler_name},
     index::{self, Index},
     samples::Frame,
@@ -60,7 +60,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VideoFacts {
-    /// FFmpeg's name of the codec, such as `h264` or `hevc`; for an unknown one its four-character code.
+    /// `FFmpeg`'s name of the codec, such as `h264` or `hevc`; for an unknown one its four-character code.
     pub codec: String,
     /// Width of the coded picture, in pixels.
     pub coded_width: u32,
@@ -92,7 +92,7 @@ pub struct VideoFacts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AudioFacts {
-    /// FFmpeg's name of the codec, such as `aac`, or `pcm` for any uncompressed one.
+    /// `FFmpeg`'s name of the codec, such as `aac`, or `pcm` for any uncompressed one.
     pub codec: String,
     /// Number of channels.
     pub channels: u32,
@@ -115,7 +115,7 @@ impl Movie {
     }
 
     fn from_index(index: Index, file_bytes: u64) -> Result<Self, ClipError> {
-        let mvhd: Mvhd = decode(&require(&index.moov, b"mvhd")?)?;
+        let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
         if mvhd.timescale == 0 {
             return Err(damaged("the movie's timescale is zero"));
         }
@@ -126,9 +126,9 @@ impl Movie {
                 outlines.push(Outline::read(&child)?);
             }
         }
-        let audio_tracks = outlines.iter().filter(|outline| outline.is(b"soun")).count();
-        let video = take_track(&mut outlines, b"vide").ok_or_else(|| no_video(audio_tracks))?;
-        let audio = take_track(&mut outlines, b"soun");
+        let audio_tracks = outlines.iter().filter(|outline| outline.is(*b"soun")).count();
+        let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(audio_tracks))?;
+        let audio = take_track(&mut outlines, *b"soun");
         let dropped_tracks = outlines.iter().map(Outline::name).collect();
 
         let (video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
@@ -159,8 +159,8 @@ impl Movie {
 }
 
 impl Outline {
-    fn is(&self, handler: &[u8; 4]) -> bool {
-        self.handler == *handler && self.has_samples
+    fn is(&self, handler: Kind) -> bool {
+        self.handler == handler && self.has_samples
     }
 
     fn name(&self) -> String {
@@ -170,7 +170,7 @@ impl Outline {
 }
 
 /// Takes the track of `handler` that players choose: the first that is enabled, or else the first.
-fn take_track(outlines: &mut Vec<Outline>, handler: &[u8; 4]) -> Option<Outline> {
+fn take_track(outlines: &mut Vec<Outline>, handler: Kind) -> Option<Outline> {
     let enabled = outlines.iter().position(|outline| outline.is(handler) && outline.enabled);
     let chosen = enabled.or_else(|| outlines.iter().position(|outline| outline.is(handler)))?;
     Some(outlines.remove(chosen))
@@ -214,9 +214,19 @@ impl Survey {
                 survey.last = Some(frame);
             }
         }
-        survey.end =
-            survey.last.map_or(0, |last| last.time.saturating_add(last.duration.into()).min(video.timeline.media_end));
+        survey.end = survey.last.map_or(0, |last| survey.end_of(last, video.timeline.media_end));
         Ok(survey)
+    }
+
+    /// Where the last frame ends: with the edit, which alone knows it where frames are reordered and last differently
+    /// long; but an edit that goes on for longer than any frame lasts does not stretch it.
+    fn end_of(&self, last: Frame, media_end: i64) -> i64 {
+        let longest = self.longest.max(last.duration);
+        if media_end <= last.time.saturating_add(longest.into()) {
+            media_end
+        } else {
+            last.time.saturating_add(last.duration.into())
+        }
     }
 
     fn pictures(&self) -> Result<Pictures, ClipError> {
@@ -238,7 +248,7 @@ fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pic
     let rotation_degrees = rotation(&video.tkhd.matrix);
     let shown = [(video.tkhd.width.integer(), coded_width), (video.tkhd.height.integer(), coded_height)]
         .map(|(shown, coded)| if shown == 0 || video.tkhd.size_is_aspect_ratio { coded } else { shown.into() });
-    let [width, height] = if rotation_degrees % 180 == 0 { shown } else { [shown[1], shown[0]] };
+    let [width, height] = if rotation_degrees.is_multiple_of(180) { shown } else { [shown[1], shown[0]] };
     let duration = Time { ticks: pictures.end - pictures.start, timescale: video.timeline.timescale };
     VideoFacts {
         codec: entry.codec.clone(),

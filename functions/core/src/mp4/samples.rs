@@ -5,8 +5,8 @@ use crate::error::ClipError;
 use bytes::{Buf, Bytes};
 use std::{iter::Peekable, ops::Range};
 
-/// The most samples of a video track that are looked at one by one; two days at 60 frames a second.
-const MAX_VIDEO_SAMPLES: u32 = 10_000_000;
+/// The most samples of a video track that are looked at one by one; half a day at 60 frames a second is 2.6 million.
+const MAX_VIDEO_SAMPLES: u32 = 4_000_000;
 
 /// The tables of an `stbl` box, read where they stand in the index.
 #[derive(Debug, Clone)]
@@ -93,12 +93,12 @@ impl SampleTable {
     /// # Errors
     /// `UnsupportedMedia` when the tables contradict each other, or name bytes beyond `file_bytes`.
     pub fn read(stbl: &Bytes, packet: Option<Packet>, file_bytes: u64) -> Result<Self, ClipError> {
-        let timing = Runs::of_box(&require(stbl, b"stts")?)?;
-        let composition = find(stbl, b"ctts")?.as_ref().map(Runs::of_box).transpose()?;
+        let timing = Runs::of_box(&require(stbl, *b"stts")?)?;
+        let composition = find(stbl, *b"ctts")?.as_ref().map(Runs::of_box).transpose()?;
         let (sizes, count) = read_sizes(stbl, packet)?;
-        let offsets = match find(stbl, b"co64")? {
+        let offsets = match find(stbl, *b"co64")? {
             Some(co64) => Offsets::Long(Table::of_box(&co64)?),
-            None => Offsets::Short(Table::of_box(&require(stbl, b"stco")?)?),
+            None => Offsets::Short(Table::of_box(&require(stbl, *b"stco")?)?),
         };
         let mut group_descriptions = Vec::new();
         let mut groups = Vec::new();
@@ -110,22 +110,23 @@ impl SampleTable {
                 _ => {}
             }
         }
-        let table = Self {
+        let mut table = Self {
             count,
             duration: total_duration(&timing, count)?,
-            descriptions: require(stbl, b"stsd")?.whole,
+            descriptions: require(stbl, *b"stsd")?.whole,
             group_descriptions,
-            sync: read_sync(stbl, &groups, count)?,
+            sync: None,
             timing,
             composition,
-            chunk_runs: Table::of_box(&require(stbl, b"stsc")?)?,
+            chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
             offsets,
             sizes,
-            dependencies: find(stbl, b"sdtp")?
+            dependencies: find(stbl, *b"sdtp")?
                 .and_then(|child| child.body.get(4..).map(|rest| child.body.slice_ref(rest))),
             groups,
         };
         table.check(file_bytes)?;
+        table.sync = read_sync(stbl, &table.groups, count)?;
         Ok(table)
     }
 
@@ -273,22 +274,17 @@ impl SampleTable {
         let indices = start as usize..end as usize;
         SampleList {
             durations: self.timing.slice(start, end).collect(),
-            composition: self
-                .composition
-                .iter()
-                .flat_map(|runs| runs.slice(start, end))
-                .map(|run| CompositionRun { count: run.count, offset: run.value.cast_signed().into() })
-                .collect(),
+            composition: self.composition.iter().flat_map(|runs| runs.slice(start, end)).collect(),
             sync: self.sync.as_ref().map(|sync| {
                 let at = |index: u32| sync.partition_point(|sync| *sync < index);
                 sync[at(start)..at(end)].iter().map(|index| index - start).collect()
             }),
             sizes: match &self.sizes {
                 Sizes::Fixed(packet) => SampleSizes::Same(*packet),
-                Sizes::Each(table) => SampleSizes::Each(table.numbers(indices.clone()).collect()),
-                Sizes::Compact { bits, entries } => {
-                    SampleSizes::Each(indices.clone().map(|index| compact_size(*bits, entries, index)).collect())
-                }
+                Sizes::Each(table) => SampleSizes::Each(table.slice(indices.clone())),
+                Sizes::Compact { bits, entries } => SampleSizes::Each(
+                    indices.clone().flat_map(|index| compact_size(*bits, entries, index).to_be_bytes()).collect(),
+                ),
             },
             dependencies: self
                 .dependencies
@@ -300,7 +296,7 @@ impl SampleTable {
                 .iter()
                 .map(|group| (group.head.clone(), group.runs.slice(start, end).collect()))
                 .collect(),
-            pieces: self.pieces(range).collect(),
+            range,
         }
     }
 }
@@ -308,9 +304,11 @@ impl SampleTable {
 /// The tables of some samples, in decode order.
 #[derive(Debug, Clone)]
 pub(crate) struct SampleList {
+    /// Which samples of the source these are.
+    pub range: Range<u32>,
     pub durations: Vec<Run>,
-    /// Empty when nothing is reordered.
-    pub composition: Vec<CompositionRun>,
+    /// How long after being decoded samples are shown, as an i32; empty when nothing is reordered.
+    pub composition: Vec<Run>,
     /// Zero-based; `None` when decoding can start at any sample.
     pub sync: Option<Vec<u32>>,
     pub sizes: SampleSizes,
@@ -318,26 +316,6 @@ pub(crate) struct SampleList {
     pub dependencies: Option<Bytes>,
     /// The fields of each `sbgp` box in front of its table, and the table.
     pub groups: Vec<(Bytes, Vec<Run>)>,
-    /// Where the samples lie in the source.
-    pub pieces: Vec<Piece>,
-}
-
-/// `count` samples that are shown `offset` after they are decoded, in the track's timescale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CompositionRun {
-    pub count: u32,
-    pub offset: i64,
-}
-
-impl SampleList {
-    pub fn count(&self) -> u64 {
-        self.durations.iter().map(|run| u64::from(run.count)).sum()
-    }
-
-    /// The sum of the durations, in the track's timescale.
-    pub fn duration(&self) -> u64 {
-        self.durations.iter().map(|run| u64::from(run.count) * u64::from(run.value)).sum()
-    }
 }
 
 /// Lengths of samples, as they are written.
@@ -345,8 +323,39 @@ impl SampleList {
 pub(crate) enum SampleSizes {
     /// All packets have the same length.
     Same(Packet),
-    /// One length a sample.
-    Each(Vec<u32>),
+    /// One length a sample, as big-endian u32.
+    Each(Bytes),
+}
+
+impl SampleList {
+    pub fn count(&self) -> u32 {
+        self.range.end - self.range.start
+    }
+
+    /// Makes all composition offsets zero or more, and returns by how much.
+    pub fn lift_composition(&mut self) -> i64 {
+        let lowest = self.composition.iter().map(|run| run.value.cast_signed()).min().unwrap_or(0).min(0);
+        for run in &mut self.composition {
+            run.value = run.value.wrapping_add(lowest.unsigned_abs());
+        }
+        -i64::from(lowest)
+    }
+
+    /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
+    pub fn extend_to(&mut self, duration: i64) {
+        let missing = u64::try_from(duration).unwrap_or(0).saturating_sub(self.duration());
+        let Some(last) = self.durations.last_mut().filter(|_| missing > 0) else { return };
+        // A duration that does not fit in the table is that of a frame that lasts for hours.
+        let Ok(value) = u32::try_from(u64::from(last.value) + missing) else { return };
+        last.count -= 1;
+        self.durations.retain(|run| run.count > 0);
+        self.durations.push(Run { count: 1, value });
+    }
+
+    /// The sum of the durations, in the track's timescale.
+    pub fn duration(&self) -> u64 {
+        self.durations.iter().map(|run| u64::from(run.count) * u64::from(run.value)).sum()
+    }
 }
 
 impl Offsets {
@@ -375,14 +384,14 @@ impl Group {
         Ok(Self { head, runs })
     }
 
-    fn is(&self, grouping: &Kind) -> bool {
-        self.head.get(4..8) == Some(grouping)
+    fn is(&self, grouping: Kind) -> bool {
+        self.head.get(4..8) == Some(&grouping)
     }
 }
 
 fn split_entry(entry: &[u8; 12]) -> [u32; 3] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = *entry;
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_be_bytes)
+    let (fields, _) = entry.as_chunks();
+    [fields[0], fields[1], fields[2]].map(u32::from_be_bytes)
 }
 
 fn next_is(indices: &mut Peekable<impl Iterator<Item = u32>>, index: u32) -> bool {
@@ -407,7 +416,7 @@ fn total_duration(timing: &Runs, count: u32) -> Result<i64, ClipError> {
 }
 
 fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), ClipError> {
-    if let Some(stsz) = find(stbl, b"stsz")? {
+    if let Some(stsz) = find(stbl, *b"stsz")? {
         let mut body = stsz.body;
         if body.len() < 12 {
             return Err(damaged("box stsz is too short"));
@@ -421,7 +430,7 @@ fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), Clip
         let table = Table::new(body, count).ok_or_else(|| damaged("box stsz is shorter than its table"))?;
         return Ok((Sizes::Each(table), count));
     }
-    let mut body = require(stbl, b"stz2")?.body;
+    let mut body = require(stbl, *b"stz2")?.body;
     if body.len() < 12 {
         return Err(damaged("box stz2 is too short"));
     }
@@ -436,7 +445,7 @@ fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), Clip
 fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
     let byte = |at: usize| u32::from(entries.get(at).copied().unwrap_or(0));
     match bits {
-        4 if index % 2 == 0 => byte(index / 2) >> 4,
+        4 if index.is_multiple_of(2) => byte(index / 2) >> 4,
         4 => byte(index / 2) & 15,
         8 => byte(index),
         _ => byte(index * 2) << 8 | byte(index * 2 + 1),
@@ -446,9 +455,9 @@ fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
 /// The samples that decoding can start at: `stss`, `QuickTime`'s partial sync samples (`stps`) and the random access
 /// points of open groups of pictures (`sbgp` of type `rap `).
 fn read_sync(stbl: &Bytes, groups: &[Group], count: u32) -> Result<Option<Vec<u32>>, ClipError> {
-    let Some(stss) = find(stbl, b"stss")? else { return Ok(None) };
+    let Some(stss) = find(stbl, *b"stss")? else { return Ok(None) };
     let mut sync: Vec<u32> = Table::<4>::of_box(&stss)?.all().collect();
-    if let Some(stps) = find(stbl, b"stps")? {
+    if let Some(stps) = find(stbl, *b"stps")? {
         sync.extend(Table::<4>::of_box(&stps)?.all());
     }
     if sync.contains(&0) {
@@ -457,7 +466,7 @@ fn read_sync(stbl: &Bytes, groups: &[Group], count: u32) -> Result<Option<Vec<u3
     for number in &mut sync {
         *number -= 1;
     }
-    for group in groups.iter().filter(|group| group.is(b"rap ")) {
+    for group in groups.iter().filter(|group| group.is(*b"rap ")) {
         let mut at = 0_u32;
         for run in group.runs.runs() {
             let end = at.saturating_add(run.count).min(count.min(MAX_VIDEO_SAMPLES));

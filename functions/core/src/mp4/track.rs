@@ -37,7 +37,7 @@ pub(crate) struct Track {
 
 /// What a track's edit list does: where its media is shown on the movie's timeline.
 ///
-/// One edit of the media, behind empty ones, is what cameras, phones and FFmpeg write.
+/// One edit of the media, behind empty ones, is what cameras, phones and `FFmpeg` write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeline {
     /// The units of everything below: 1/`timescale` second.
@@ -74,28 +74,28 @@ impl Outline {
     /// `UnsupportedMedia` when the box is damaged.
     pub fn read(trak: &Child) -> Result<Self, ClipError> {
         let trak = &trak.body;
-        let tkhd: Tkhd = decode(&require(trak, b"tkhd")?)?;
-        let mdia = require(trak, b"mdia")?.body;
-        let hdlr = require(&mdia, b"hdlr")?.body;
+        let tkhd: Tkhd = decode(&require(trak, *b"tkhd")?)?;
+        let mdia = require(trak, *b"mdia")?.body;
+        let hdlr = require(&mdia, *b"hdlr")?.body;
         let handler =
             hdlr.get(8..12).and_then(|kind| kind.try_into().ok()).ok_or_else(|| damaged("box hdlr is too short"))?;
-        let stbl = require(&require(&mdia, b"minf")?.body, b"stbl")?.body;
-        let has_samples = match find(&stbl, b"stsz")? {
+        let stbl = require(&require(&mdia, *b"minf")?.body, *b"stbl")?.body;
+        let has_samples = match find(&stbl, *b"stsz")? {
             Some(stsz) => stsz.body.get(8..12) != Some(&[0; 4]),
-            None => find(&stbl, b"stz2")?.is_some(),
+            None => find(&stbl, *b"stz2")?.is_some(),
         };
         Ok(Self { handler, enabled: tkhd.enabled, has_samples, trak: trak.clone(), tkhd, mdia, stbl })
     }
 
     /// The ISO 639-2 code of the track's language; `None` when it names none.
     pub fn language(&self) -> Option<String> {
-        let mdhd: Mdhd = decode(&find(&self.mdia, b"mdhd").ok()??).ok()?;
+        let mdhd: Mdhd = decode(&find(&self.mdia, *b"mdhd").ok()??).ok()?;
         let code = mdhd.language;
         (code != "und" && code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase())).then_some(code)
     }
 
     pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry), ClipError> {
-        let entry = VideoEntry::read(&codec::first_entry(&require(&self.stbl, b"stsd")?.body)?)?;
+        let entry = VideoEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
         let samples = SampleTable::read(&self.stbl, None, file_bytes)?;
         let has_edit = edit_list(&self.trak)?.is_some();
         let mut track = self.track(samples, movie_timescale)?;
@@ -109,20 +109,20 @@ impl Outline {
     }
 
     pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry), ClipError> {
-        let entry = AudioEntry::read(&codec::first_entry(&require(&self.stbl, b"stsd")?.body)?)?;
+        let entry = AudioEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
         let samples = SampleTable::read(&self.stbl, entry.packet, file_bytes)?;
         Ok((self.track(samples, movie_timescale)?, entry))
     }
 
     fn track(self, samples: SampleTable, movie_timescale: u32) -> Result<Track, ClipError> {
-        let mdhd: Mdhd = decode(&require(&self.mdia, b"mdhd")?)?;
+        let mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
         if mdhd.timescale == 0 {
             return Err(damaged("a track's timescale is zero"));
         }
         if samples.duration >= max_ticks(mdhd.timescale) {
             return Err(damaged("a track is impossibly long"));
         }
-        let minf = require(&self.mdia, b"minf")?.body;
+        let minf = require(&self.mdia, *b"minf")?.body;
         check_self_contained(&minf)?;
         Ok(Track {
             timeline: read_timeline(&self.trak, movie_timescale, mdhd.timescale)?,
@@ -156,8 +156,8 @@ fn copies(body: &Bytes, keep: impl Fn(&Kind) -> bool) -> Result<Vec<Bytes>, Clip
 
 /// A track's media may lie in another file, as `QuickTime` reference movies have it.
 fn check_self_contained(minf: &Bytes) -> Result<(), ClipError> {
-    let Some(dinf) = find(minf, b"dinf")? else { return Ok(()) };
-    let Some(dref) = find(&dinf.body, b"dref")? else { return Ok(()) };
+    let Some(dinf) = find(minf, *b"dinf")? else { return Ok(()) };
+    let Some(dref) = find(&dinf.body, *b"dref")? else { return Ok(()) };
     let entries = dref.body.get(8..).map(|entries| dref.body.slice_ref(entries)).unwrap_or_default();
     for entry in children(entries) {
         if entry?.body.get(3).is_some_and(|flags| flags & 1 == 0) {
@@ -205,7 +205,7 @@ fn read_timeline(trak: &Bytes, movie_timescale: u32, timescale: u32) -> Result<T
 }
 
 fn edit_list(trak: &Bytes) -> Result<Option<Elst>, ClipError> {
-    let Some(edts) = find(trak, b"edts")? else { return Ok(None) };
-    let Some(elst) = find(&edts.body, b"elst")? else { return Ok(None) };
+    let Some(edts) = find(trak, *b"edts")? else { return Ok(None) };
+    let Some(elst) = find(&edts.body, *b"elst")? else { return Ok(None) };
     decode(&elst).map(Some)
 }

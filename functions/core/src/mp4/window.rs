@@ -3,7 +3,7 @@
 use super::{
     fetch,
     movie::Movie,
-    samples::{CompositionRun, Frame, SampleList},
+    samples::{Frame, SampleList},
     time::{Time, rescale},
     track::Track,
     write::{Edit, Layout, TrackOut, layout},
@@ -28,6 +28,10 @@ pub struct Window {
     header: Bytes,
     copies: Vec<Range<u64>>,
     spans: Vec<Range<u64>>,
+    /// When the last frame is shown, from the start, in the pictures' timescale.
+    last_frame: i64,
+    /// How long, in the pictures' timescale.
+    last_frame_duration: i64,
 }
 
 /// What a window holds. Times are seconds from the first picture or sound that a player shows of the source.
@@ -96,7 +100,14 @@ impl Movie {
             output_bytes: bytes,
             source_bytes: spans.iter().map(|span| span.end - span.start).sum(),
         };
-        Ok(Window { facts, header, copies, spans })
+        Ok(Window {
+            facts,
+            header,
+            copies,
+            spans,
+            last_frame: selection.last_frame - interval.start,
+            last_frame_duration: interval.end - selection.last_frame,
+        })
     }
 
     fn ticks(&self, ticks: i64) -> Time {
@@ -156,8 +167,11 @@ impl Movie {
     fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
         let mut samples = self.video.samples.select(selection.samples.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
-        let shift = lift_composition(&mut samples.composition);
+        let shift = samples.lift_composition();
         let media_start = selection.keyframe.decode_time - shift;
+        // Where frames last differently long, the durations between decoding them may not reach to the end that is
+        // shown; a player that measures the media by them would stop early.
+        samples.extend_to(interval.end - interval.start);
         Cut { source: &self.video, samples, media_start, gap: 0, shown: interval.clone() }
     }
 
@@ -204,6 +218,8 @@ struct Selection {
     next_keyframe: Option<Frame>,
     frames: u64,
     preroll_frames: u64,
+    /// The media time of the last frame that is shown.
+    last_frame: i64,
 }
 
 impl Selection {
@@ -215,11 +231,13 @@ impl Selection {
         let mut next_keyframe = None;
         let mut shown: Option<Range<u32>> = None;
         let mut frames = 0;
+        let mut last_frame = interval.start;
         for frame in video.samples.frames()? {
             if interval.contains(&frame.time) && video.timeline.shows(frame.time) {
                 let first = shown.map_or(frame.index, |shown| shown.start);
                 shown = Some(first..frame.index + 1);
                 frames += 1;
+                last_frame = last_frame.max(frame.time);
             }
             let can_start = frame.sync && shown.as_ref().is_none_or(|shown| shown.start == frame.index);
             if keyframe.is_none() || (can_start && frame.time <= interval.start) {
@@ -239,6 +257,7 @@ impl Selection {
             samples,
             keyframe,
             frames,
+            last_frame,
         })
     }
 }
@@ -272,15 +291,6 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// Makes all offsets zero or more, and returns by how much.
-fn lift_composition(runs: &mut [CompositionRun]) -> i64 {
-    let shift = runs.iter().map(|run| -run.offset).max().unwrap_or(0).max(0);
-    for run in runs {
-        run.offset += shift;
-    }
-    shift
-}
-
 /// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
 /// excessive, a multiple of the pictures' that is good to 0.1 ms.
 fn movie_timescale(pictures: &Cut, sound: Option<&Cut>) -> u32 {
@@ -309,6 +319,36 @@ fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 impl Window {
+    /// The output options with which `FFmpeg`, given the window as its input (`-f mov`), encodes exactly its frames:
+    /// each at its time and none twice, the last one for as long as in the source, and the sound up to the end.
+    ///
+    /// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
+    /// edit list to milliseconds, and to let the sound end with its last packet.
+    #[must_use]
+    pub fn encode_arguments(&self) -> Vec<String> {
+        let Self { facts, last_frame, last_frame_duration, .. } = self;
+        // The sound's edit is rounded to this, so it must not be coarse.
+        let timescale = (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
+        // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
+        let end = last_frame + last_frame_duration;
+        let durations = format!(
+            "setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS))"
+        );
+        let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
+        [
+            ["-fps_mode", "passthrough"],
+            ["-enc_time_base:v", "demux"],
+            ["-video_track_timescale", &timescale],
+            ["-movie_timescale", &timescale],
+            ["-bsf:v", &durations],
+            ["-t", &length],
+        ]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+    }
+
     /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
     /// `connections` requests in flight. At most 2 MiB a connection are held at any time.
     ///

@@ -1,0 +1,58 @@
+# Everything a person does with this repository. `make` lists the targets.
+#
+# The programs that the targets need beyond cargo, Terraform and Python are installed below target/local/ by the first
+# target that uses them.
+
+PYTHON ?= python3
+LOCAL := $(PYTHON) -m local
+DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status logs test lint unit e2e bench fmt package clean
+
+help: ## List the targets
+	@echo 'Usage: make TARGET'
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-11s %s\n' "$$name" "$$text"; done
+
+demo: ## Cut a clip on the local stack and show everything that happens [VIDEO=path START=time END=time]
+	@$(LOCAL) demo $(DEMO_OPTIONS)
+
+up: ## Bring the local stack up, or up to date, and leave it running
+	@$(LOCAL) up
+
+down: ## End the local stack
+	@$(LOCAL) down
+
+status: ## Say what of the local stack runs, and where
+	@$(LOCAL) status
+
+logs: ## Print logs [NAME=a function, ministack, mongod or supervisor]
+	@$(LOCAL) logs $(NAME)
+
+test: lint unit e2e ## Check everything: lint, unit, then e2e
+	@echo 'passed: lint, unit, e2e'
+
+lint: ## Formatting, clippy, Terraform and the state machine's definition
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(LOCAL) check-terraform
+	$(LOCAL) check-definition
+
+unit: ## Tests that need no stack
+	$(LOCAL) run --programs -- cargo test --workspace --locked --quiet
+
+e2e: ## Tests on the local stack
+	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e
+
+bench: ## Measure, against FFmpeg and against the limits of the issue
+	$(LOCAL) run --programs -- cargo run --release --locked --package tests --bin bench
+
+fmt: ## Format Rust and Terraform
+	cargo fmt --all
+	env -u TF_CLI_CONFIG_FILE terraform fmt -recursive .
+
+package: ## Compile the functions and pack them for Lambda, in target/lambda/
+	@$(LOCAL) package
+
+clean: down ## Remove everything that was built, installed or left
+	cargo clean

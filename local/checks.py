@@ -1,0 +1,55 @@
+"""Checks of what is deployed, with the tools that are made for it."""
+
+import os
+import shutil
+from pathlib import Path
+
+from . import deploy, packages, paths, processes
+from .console import Progress
+
+_ASL = paths.ROOT / "tests" / "asl"
+_MODULE = paths.ROOT / "terraform"
+_DEFINITION = paths.ROOT / "statemachine" / "clip.asl.json"
+
+
+def terraform(progress: Progress) -> None:
+    """Checks the format of all Terraform files, validates both root modules and runs the module's tests.
+
+    # Errors
+    Failure with what Terraform said.
+    """
+    with progress.step("terraform fmt"):
+        deploy.run(paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log")
+    for folder in (paths.TERRAFORM, _MODULE):
+        with progress.step(f"terraform validate in {folder.relative_to(paths.ROOT)}"):
+            deploy.initialise(folder)
+            deploy.run(folder, ["validate", "-no-color"], "terraform-validate.log")
+    with progress.step("terraform test") as step:
+        deploy.run(_MODULE, ["test", "-no-color"], "terraform-test.log", on_line=step.say)
+
+
+def definition(progress: Progress) -> None:
+    """Checks the state machine's definition with npm's asl-validator.
+
+    # Errors
+    Failure with what is wrong with it.
+    """
+    node, npm = _node(progress)
+    environment = processes.environment({"PATH": f"{node.parent}:{os.environ['PATH']}"})
+    validator = _ASL / "node_modules" / ".bin" / "asl-validator"
+    with progress.step("asl-validator"):
+        lock = _ASL / "node_modules" / ".package-lock.json"
+        if not lock.exists() or lock.stat().st_mtime < (_ASL / "package-lock.json").stat().st_mtime:
+            processes.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                          log=paths.LOGS / "npm.log", environment=environment, folder=_ASL)
+        processes.run([str(node), str(validator), "--json-path", str(_DEFINITION)],
+                      log=paths.LOGS / "asl-validator.log", environment=environment)
+
+
+def _node(progress: Progress) -> tuple[Path, list[str]]:
+    """Node.js and its package manager: the machine's own, else those of the package index."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        return Path(node), [npm]
+    packages.install_node(progress)
+    return packages.node(), [str(packages.node()), str(packages.node().parents[1] / "lib/node_modules/npm/bin/npm-cli.js")]

@@ -1,0 +1,286 @@
+"""The demonstration: requests on the queue become clips, documents and notifications.
+
+Each scene is a function that makes one request or more, checks everything that came of it, and leaves it in a folder
+of its own below `target/demo/`. A scene that finds something other than it should fails the demonstration.
+"""
+
+import dataclasses
+import datetime
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Callable, Optional, TypeVar
+
+from . import history, logs, packages, paths, services
+from .console import Failure, Progress, coloured, seconds
+
+WAIT_SECONDS = 120
+"""How long anything may take before the demonstration gives up on it."""
+
+_DEFAULT_VIDEO = ("bigbuckbunny.mp4", "1.2", "00:00:04.2")
+_DEFAULT_SPAN = ("25%", "75%")
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What the person who runs the demonstration chose to cut; None where nothing was chosen."""
+
+    video: Optional[Path]
+    start: Optional[str]
+    end: Optional[str]
+
+    def resolved(self) -> tuple[Path, str, str]:
+        """The video, and the start and end as a request has them."""
+        if self.video:
+            if not self.video.is_file():
+                raise Failure(f"there is no video {self.video}")
+            return self.video, self.start or _DEFAULT_SPAN[0], self.end or _DEFAULT_SPAN[1]
+        name, start, end = _DEFAULT_VIDEO
+        return packages.footage(name), self.start or start, self.end or end
+
+
+class Stage:
+    """What every scene needs: the stack, and ways to ask for clips and to see what became of them."""
+
+    def __init__(self, stack: dict[str, Any], progress: Progress):
+        self.stack = stack
+        self.progress = progress
+        self._clients: dict[str, Any] = {}
+        self._notifications: list[dict[str, Any]] = []
+        self._run = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
+
+    def client(self, service: str) -> Any:
+        """A client of one of the AWS APIs."""
+        return self._clients.setdefault(service, services.client(service, self.stack["endpoint"]))
+
+    def clip_id(self, scene: str) -> str:
+        """A clip's name that no other run has."""
+        return f"demo-{scene}-{self._run}"
+
+    def upload(self, video: Path) -> str:
+        """Uploads a video as a source and returns its key."""
+        key = f"demo/{self._run}/{video.name}"
+        with self.progress.step(f"upload {video.name} ({video.stat().st_size / 1e6:.1f} MB)"):
+            with open(video, "rb") as body:
+                self.client("s3").put_object(Bucket=self.stack["source_bucket"], Key=key, Body=body)
+        return key
+
+    def enqueue(self, request: dict[str, Any]) -> None:
+        """Puts a request on the queue and shows it."""
+        body = json.dumps(request)
+        self.client("sqs").send_message(QueueUrl=self.stack["queue_url"], MessageBody=body)
+        self.progress.line(f"  → request on the queue: {body}")
+
+    def executions(self, clip_id: str) -> list[dict[str, Any]]:
+        """The executions of a clip. Their names are the clip's and part of the request's hash."""
+        pages = self.client("stepfunctions").get_paginator("list_executions")
+        found = pages.paginate(stateMachineArn=self.stack["state_machine_arn"]).search("executions[]")
+        return [each for each in found if each["name"].startswith(f"{clip_id}-")]
+
+    def follow(self, clip_id: str) -> list[dict[str, Any]]:
+        """Shows the execution of a clip while it happens, and returns its events.
+
+        # Errors
+        Failure when there is none, or when it ends other than by succeeding.
+        """
+        with self.progress.step(f"execution of {clip_id}") as step:
+            execution = self.wait(lambda: next(iter(self.executions(clip_id)), None), f"an execution of {clip_id}")
+            events = history.follow(
+                self.client("stepfunctions"), execution["executionArn"], WAIT_SECONDS, step.say, self.progress.line
+            )
+        if events[-1]["type"] != "ExecutionSucceeded":
+            raise Failure(f"the execution of {clip_id} did not succeed: {history.failure(events)}")
+        return events
+
+    def document(self, clip_id: str) -> dict[str, Any]:
+        """A clip's document, as MongoDB has it."""
+        import pymongo
+
+        with pymongo.MongoClient(self.stack["mongodb_uri"], serverSelectionTimeoutMS=10_000) as mongodb:
+            document = mongodb[self.stack["mongodb_database"]]["clips"].find_one({"_id": clip_id})
+        if document is None:
+            raise Failure(f"MongoDB has no document {clip_id}")
+        return document
+
+    def notification(self, clip_id: str) -> dict[str, Any]:
+        """The notification about a clip: the envelope that the subscriber got, with the message parsed."""
+
+        def received() -> Optional[dict[str, Any]]:
+            self._receive()
+            return next((each for each in self._notifications if each["Message"].get("clipId") == clip_id), None)
+
+        return self.wait(received, f"a notification about {clip_id}")
+
+    def wait(self, look: Callable[[], Optional[T]], what: str) -> T:
+        """Looks until there is something.
+
+        # Errors
+        Failure when there is nothing within WAIT_SECONDS.
+        """
+        limit = time.monotonic() + WAIT_SECONDS
+        while True:
+            found = look()
+            if found:
+                return found
+            if time.monotonic() > limit:
+                raise Failure(f"waited {seconds(WAIT_SECONDS)} for {what}, in vain; `make logs` may tell why")
+            time.sleep(0.05)
+
+    def queue_is_empty(self, name: str) -> bool:
+        """Whether a queue holds no message, neither waiting nor being worked on."""
+        attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.client("sqs").get_queue_attributes(QueueUrl=self.stack[name], AttributeNames=attributes)
+        return all(answer["Attributes"][each] == "0" for each in attributes)
+
+    def folder(self, scene: str) -> Path:
+        """The scene's folder, emptied."""
+        folder = paths.DEMO / scene
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def download(self, key: str, folder: Path, size: Optional[int] = None) -> Path:
+        """Fetches a delivered object under its own name.
+
+        # Errors
+        Failure when it is not there, is empty, or is not of the size that was announced.
+        """
+        file = folder / key.rpartition("/")[2]
+        try:
+            body = self.client("s3").get_object(Bucket=self.stack["bucket"], Key=key)["Body"]
+        except self.client("s3").exceptions.NoSuchKey:
+            raise Failure(f"{key} was announced and is not in the bucket") from None
+        with open(file, "wb") as output:
+            shutil.copyfileobj(body, output)
+        found = file.stat().st_size
+        if found == 0 or size not in (None, found):
+            raise Failure(f"{key} has {found} bytes, and {size} were announced")
+        return file
+
+    def _receive(self) -> None:
+        queue = self.stack["subscriber_queue_url"]
+        answer = self.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        for message in answer.get("Messages", []):
+            envelope = json.loads(message["Body"])
+            self._notifications.append({**envelope, "Message": json.loads(envelope["Message"])})
+            self.client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+
+
+def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
+    """Plays all scenes and says what they left; returns the exit code.
+
+    # Errors
+    Failure when anything is not as it should be.
+    """
+    video, start, end = choice.resolved()
+    stage = Stage(stack, progress)
+    try:
+        key = stage.upload(video)
+        request = clip_scene(stage, key, start, end)
+        rejected_scene(stage, key)
+        duplicate_scene(stage, request)
+    finally:
+        logs.collect(stack)
+    progress.line(f"\n{coloured('The demonstration succeeded', 'green')} after {seconds(progress.duration())}. It left:")
+    for file in sorted(file for file in paths.DEMO.glob("*/*") if file.is_file()):
+        progress.line(f"  {paths.relative(file):44} {file.stat().st_size:>10,} bytes")
+    return 0
+
+
+def clip_scene(stage: Stage, key: str, start: str, end: str) -> dict[str, Any]:
+    """A clip is cut, stored and announced. Returns the request."""
+    _title(stage, "A request becomes a clip, a document and a notification")
+    clip_id = stage.clip_id("clip")
+    request = {
+        "clipId": clip_id,
+        "source": {"bucket": stage.stack["source_bucket"], "key": key},
+        "start": _time(start),
+        "end": _time(end),
+    }
+    stage.enqueue(request)
+    events = stage.follow(clip_id)
+    document, notification = _outcome(stage, clip_id, "available")
+    folder = stage.folder("clip")
+    _leave(folder, document, notification, events)
+    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
+    if not document.get("thumbnails"):
+        raise Failure("the document names no thumbnails")
+    for thumbnail in document["thumbnails"]:
+        stage.download(thumbnail["key"], folder)
+    return request
+
+
+def rejected_scene(stage: Stage, key: str) -> None:
+    """A request that cannot be fulfilled is stored and announced as rejected, and its execution succeeds."""
+    _title(stage, "A request that ends before it starts is rejected")
+    clip_id = stage.clip_id("rejected")
+    source = {"bucket": stage.stack["source_bucket"], "key": key}
+    stage.enqueue({"clipId": clip_id, "source": source, "start": 4, "end": 2})
+    events = stage.follow(clip_id)
+    document, notification = _outcome(stage, clip_id, "rejected")
+    _leave(stage.folder("rejected"), document, notification, events)
+    _expect("the document's reason", document.get("reason"), "InvalidRequest")
+
+
+def duplicate_scene(stage: Stage, request: dict[str, Any]) -> None:
+    """The same request sent again is taken from the queue and starts nothing."""
+    _title(stage, "The same request, sent again, starts nothing")
+    before = stage.executions(request["clipId"])
+    stage.enqueue(request)
+    with stage.progress.step("the message is taken from the queue"):
+        stage.wait(lambda: stage.queue_is_empty("queue_url"), "an empty queue")
+    after = stage.executions(request["clipId"])
+    _expect("the clip's executions", [each["name"] for each in after], [each["name"] for each in before])
+    if not stage.queue_is_empty("dead_letter_queue_url"):
+        raise Failure("the duplicate went to the dead-letter queue")
+    stage.progress.line(f"  = still one execution, {after[0]['name']}, and no dead letter")
+
+
+def _title(stage: Stage, title: str) -> None:
+    stage.progress.line(f"\n{coloured(title, 'bold')}")
+
+
+def _time(text: str) -> Any:
+    """A time as a request has it: a number where it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _outcome(stage: Stage, clip_id: str, status: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The document and the notification about a clip, both checked and shown."""
+    document = stage.document(clip_id)
+    _show(stage, "the document in MongoDB", document)
+    _expect("the document's status", document.get("status"), status)
+    with stage.progress.step("the notification arrives at the subscriber"):
+        notification = stage.notification(clip_id)
+    _show(stage, "the notification", notification)
+    _expect("the notification's status", notification["Message"].get("status"), status)
+    _expect("the attribute status", notification.get("MessageAttributes", {}).get("status", {}).get("Value"), status)
+    return document, notification
+
+
+def _show(stage: Stage, title: str, value: dict[str, Any]) -> None:
+    stage.progress.line(f"  {title}:\n" + "\n".join(f"    {line}" for line in _json(value).splitlines()))
+
+
+def _expect(what: str, found: Any, expected: Any) -> None:
+    if found != expected:
+        raise Failure(f"{what} should be {expected!r} and is {found!r}")
+
+
+def _leave(folder: Path, document: Any, notification: Any, events: Any) -> None:
+    for name, value in (("document", document), ("notification", notification), ("history", events)):
+        (folder / f"{name}.json").write_text(_json(value) + "\n", encoding="utf-8")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime.datetime) else str(value)

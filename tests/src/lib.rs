@@ -1,0 +1,252 @@
+//! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_sqs::types::QueueAttributeName;
+use mongodb::bson::{Document, doc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+/// How long to wait for anything that the stack does.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How often to look.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// A stack as `local/` describes it in `stack.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Description {
+    /// URL of the AWS APIs.
+    pub endpoint: String,
+    /// Their region.
+    pub region: String,
+    /// The queue of requests.
+    pub queue_url: String,
+    /// Where messages end that cannot be handled.
+    pub dead_letter_queue_url: String,
+    /// The state machine.
+    pub state_machine_arn: String,
+    /// The bucket that clips are written to.
+    pub bucket: String,
+    /// A bucket that sources may lie in.
+    pub source_bucket: String,
+    /// A queue that is subscribed to the topic.
+    pub subscriber_queue_url: String,
+    /// The URI of `MongoDB`.
+    pub mongodb_uri: String,
+    /// The database.
+    pub mongodb_database: String,
+    /// A folder with `ffmpeg` and `ffprobe`.
+    pub bin: PathBuf,
+    /// A folder with real footage.
+    pub footage: PathBuf,
+}
+
+/// The running stack and its clients.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// What it consists of.
+    pub description: Description,
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Step Functions.
+    pub sfn: aws_sdk_sfn::Client,
+    /// SQS.
+    pub sqs: aws_sdk_sqs::Client,
+    /// The clips' documents.
+    pub clips: mongodb::Collection<Document>,
+}
+
+/// An execution that has ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Its ARN.
+    pub arn: String,
+    /// `SUCCEEDED`, `FAILED`, …
+    pub status: String,
+    /// Its output; null unless it succeeded.
+    pub output: Value,
+    /// The states that were entered, in order.
+    pub states: Vec<String>,
+}
+
+/// Notifications that were received, by `clipId`; whichever test receives one keeps it for the test that waits for it.
+static RECEIVED: OnceLock<Mutex<HashMap<String, Vec<Value>>>> = OnceLock::new();
+
+impl Stack {
+    /// The stack that `CLIPFLOW_STACK` names.
+    ///
+    /// # Panics
+    /// When there is none: `make test` brings it up.
+    pub async fn connect() -> Self {
+        let path = std::env::var("CLIPFLOW_STACK").expect("CLIPFLOW_STACK names a stack.json; `make test` sets it");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let description: Description = serde_json::from_str(&text).expect("stack.json is complete");
+        let credentials = aws_sdk_s3::config::Credentials::new("test", "test", None, None, "stack.json");
+        let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .endpoint_url(&description.endpoint)
+            .region(aws_config::Region::new(description.region.clone()))
+            .credentials_provider(credentials)
+            .load()
+            .await;
+        let mongo = mongodb::Client::with_uri_str(&description.mongodb_uri).await.expect("the URI can be used");
+        Self {
+            s3: aws_sdk_s3::Client::new(&config),
+            sfn: aws_sdk_sfn::Client::new(&config),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            clips: mongo.database(&description.mongodb_database).collection("clips"),
+            description,
+        }
+    }
+
+    /// Puts a file into the bucket of sources.
+    pub async fn upload(&self, key: &str, file: &Path) {
+        let body = ByteStream::from_path(file).await.expect("the file can be read");
+        let put = self.s3.put_object().bucket(&self.description.source_bucket).key(key).body(body);
+        put.send().await.expect("the source can be uploaded");
+    }
+
+    /// A request for a clip of `key`.
+    #[must_use]
+    pub fn request(&self, clip_id: &str, key: &str, start: &Value, end: &Value) -> Value {
+        let source = json!({"bucket": self.description.source_bucket, "key": key});
+        json!({"clipId": clip_id, "source": source, "start": start, "end": end})
+    }
+
+    /// Sends a message to the queue of requests.
+    pub async fn send(&self, body: &str) {
+        let send = self.sqs.send_message().queue_url(&self.description.queue_url).message_body(body);
+        send.send().await.expect("the message can be sent");
+    }
+
+    /// Sets the visibility timeout of the queue of requests, in seconds; returns what it was.
+    pub async fn set_visibility_timeout(&self, seconds: &str) -> String {
+        let (queue, name) = (&self.description.queue_url, QueueAttributeName::VisibilityTimeout);
+        let get = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
+        let mut attributes = get.send().await.expect("the queue answers").attributes.expect("it has attributes");
+        let set = self.sqs.set_queue_attributes().queue_url(queue).attributes(name.clone(), seconds);
+        set.send().await.expect("the timeout can be set");
+        attributes.remove(&name).expect("it has a visibility timeout")
+    }
+
+    /// Sends a request and waits for the end of its execution.
+    pub async fn run(&self, request: &Value) -> Ended {
+        self.send(&request.to_string()).await;
+        self.ended(request).await
+    }
+
+    /// The ARN of the execution of a request.
+    #[must_use]
+    pub fn execution_arn(&self, request: &Value) -> String {
+        let name = clipflow_core::identity::Identity::of(request).execution_name();
+        format!("{}:{name}", self.description.state_machine_arn.replace(":stateMachine:", ":execution:"))
+    }
+
+    /// Waits for the end of a request's execution.
+    pub async fn ended(&self, request: &Value) -> Ended {
+        let arn = self.execution_arn(request);
+        let what = format!("the end of {arn}");
+        let described = eventually(&what, async || {
+            let described = self.sfn.describe_execution().execution_arn(&arn).send().await.ok()?;
+            (described.status().as_str() != "RUNNING").then_some(described)
+        })
+        .await;
+        Ended {
+            states: self.states(&arn).await,
+            status: described.status().as_str().to_owned(),
+            output: described.output().map_or(Value::Null, |output| serde_json::from_str(output).expect("JSON")),
+            arn,
+        }
+    }
+
+    /// The states that an execution entered, in order.
+    pub async fn states(&self, arn: &str) -> Vec<String> {
+        let history = self.sfn.get_execution_history().execution_arn(arn).max_results(1000).send().await;
+        let events = history.expect("the history can be read").events;
+        events.into_iter().filter_map(|event| Some(event.state_entered_event_details?.name)).collect()
+    }
+
+    /// The document of a clip, without the fields that only `MongoDB` has.
+    pub async fn document(&self, clip_id: &str) -> Option<Document> {
+        self.clips.find_one(doc! {"_id": clip_id}).await.expect("MongoDB answers")
+    }
+
+    /// Waits for a notification about a clip: the SNS envelope with its `Message` parsed.
+    pub async fn notification(&self, clip_id: &str) -> Value {
+        eventually(&format!("a notification about {clip_id}"), async || {
+            self.receive().await;
+            let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
+            received.get_mut(clip_id).filter(|messages| !messages.is_empty()).map(|messages| messages.remove(0))
+        })
+        .await
+    }
+
+    async fn receive(&self) {
+        let queue = &self.description.subscriber_queue_url;
+        let batch = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send().await;
+        for message in batch.expect("the subscriber's queue answers").messages.unwrap_or_default() {
+            let mut envelope: Value = serde_json::from_str(message.body().unwrap_or_default()).expect("an envelope");
+            let text = envelope["Message"].as_str().expect("a message").to_owned();
+            envelope["Message"] = serde_json::from_str(&text).expect("an outcome");
+            let clip_id = envelope["Message"]["clipId"].as_str().expect("a clipId").to_owned();
+            keep(clip_id, envelope);
+            let delete = self.sqs.delete_message().queue_url(queue).set_receipt_handle(message.receipt_handle);
+            delete.send().await.expect("the message can be deleted");
+        }
+    }
+
+    /// Downloads an object of the bucket of clips.
+    pub async fn download(&self, key: &str, to: &Path) {
+        let got = self.s3.get_object().bucket(&self.description.bucket).key(key).send().await;
+        let body = got.unwrap_or_else(|error| panic!("{key}: {error:?}")).body.collect().await.expect("a body");
+        std::fs::write(to, body.into_bytes()).expect("the file can be written");
+    }
+
+    /// Runs `ffmpeg` with a line of arguments.
+    ///
+    /// # Panics
+    /// When it fails, with what it said.
+    pub fn ffmpeg(&self, arguments: &[&str]) {
+        let mut command = Command::new(self.description.bin.join("ffmpeg"));
+        let output = run_to_end(command.args(["-v", "error", "-y", "-nostdin"]).args(arguments));
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What `ffprobe` says of a file, every frame of its pictures counted.
+    #[must_use]
+    pub fn ffprobe(&self, file: &Path) -> Value {
+        let mut command = Command::new(self.description.bin.join("ffprobe"));
+        let options = ["-v", "error", "-of", "json", "-count_frames", "-show_streams", "-show_format"];
+        let output = run_to_end(command.args(options).arg(file));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+}
+
+fn run_to_end(command: &mut Command) -> std::process::Output {
+    command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
+}
+
+fn keep(clip_id: String, envelope: Value) {
+    let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
+    received.entry(clip_id).or_default().push(envelope);
+}
+
+/// Waits until `condition` gives something.
+///
+/// # Panics
+/// When it does not within two minutes, naming `what` was waited for.
+pub async fn eventually<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited {} s for {what}", PATIENCE.as_secs());
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
