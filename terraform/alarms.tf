@@ -1,5 +1,5 @@
 locals {
-  alarms = {
+  alarms = merge({
     dead-letters = {
       description = "Requests were given up on: start failed on them five times."
       namespace   = "AWS/SQS"
@@ -21,7 +21,15 @@ locals {
       dimensions  = { StateMachineArn = local.arn.state_machine }
       statistic   = "Sum"
     }
-  }
+    }, {
+    for name in keys(local.event_functions) : "${name}-dead-letters" => {
+      description = "Events were given up on: ${name} failed on them."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateNumberOfMessagesVisible"
+      dimensions  = { QueueName = "${var.name_prefix}-${name}-dead" }
+      statistic   = "Maximum"
+    }
+  })
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {

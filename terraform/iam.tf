@@ -27,6 +27,31 @@ locals {
     publish_outcomes = [
       { Action = ["sns:Publish"], Resource = [local.arn.topic] },
     ]
+    # Jobs name no template and no preset, so that the queue is all that CreateJob needs.
+    submit_jobs = [
+      { Action = ["mediaconvert:CreateJob", "mediaconvert:ListJobs"], Resource = [local.arn.mediaconvert_queue] },
+      {
+        Action   = ["mediaconvert:GetJob", "mediaconvert:CancelJob", "mediaconvert:TagResource"]
+        Resource = [local.arn.mediaconvert_jobs]
+      },
+      {
+        Action    = ["iam:PassRole"]
+        Resource  = [local.arn.mediaconvert_role]
+        Condition = { StringEquals = { "iam:PassedToService" = "mediaconvert.amazonaws.com" } }
+      },
+    ]
+    cancel_jobs = [
+      { Action = ["mediaconvert:CancelJob"], Resource = [local.arn.mediaconvert_jobs] },
+    ]
+    complete_tasks = [
+      {
+        Action   = ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"]
+        Resource = [local.arn.state_machine]
+      },
+    ]
+    read_executions = [
+      { Action = ["states:DescribeExecution", "states:GetExecutionHistory"], Resource = [local.arn.executions] },
+    ]
     # The parameter is encrypted with aws/ssm, whose key policy lets every reader of the parameter decrypt it.
     read_mongodb_uri = [
       { Action = ["ssm:GetParameter"], Resource = [local.arn.mongodb_uri] },
@@ -93,6 +118,9 @@ resource "aws_iam_role_policy" "function" {
         ],
         local.trace,
         flatten([for name in local.function_permissions[each.key] : local.permissions[name]]),
+        [
+          for name, arn in local.event_dead_letter_arns : { Action = ["sqs:SendMessage"], Resource = [arn] } if name == each.key
+        ],
       ) : merge({ Effect = "Allow" }, statement)
     ]
   })
@@ -138,6 +166,35 @@ resource "aws_iam_role_policy" "state_machine" {
         ],
         local.trace,
       ) : merge({ Effect = "Allow" }, statement)
+    ]
+  })
+}
+
+resource "aws_iam_role" "mediaconvert" {
+  name        = local.name.mediaconvert
+  description = "MediaConvert reads sources and writes clips."
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "mediaconvert.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "mediaconvert" {
+  name = "mediaconvert"
+  role = aws_iam_role.mediaconvert.name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in concat(local.permissions.read_sources, local.permissions.write_clips) :
+      merge({ Effect = "Allow" }, statement)
     ]
   })
 }

@@ -18,6 +18,7 @@ locals {
     bucket        = "${var.name_prefix}-clips-${local.account_id}-${local.region}"
     packages      = "${var.name_prefix}-packages-${local.account_id}-${local.region}"
     mongodb_uri   = "/${var.name_prefix}/mongodb-uri"
+    mediaconvert  = "${var.name_prefix}-mediaconvert-${local.region}"
   }
   arn = {
     state_machine = "arn:${local.partition}:states:${local.regional}:stateMachine:${local.name.state_machine}"
@@ -26,10 +27,16 @@ locals {
     bucket        = "arn:${local.partition}:s3:::${local.name.bucket}"
     sources       = [for bucket in sort(var.source_buckets) : "arn:${local.partition}:s3:::${bucket}"]
     mongodb_uri   = "arn:${local.partition}:ssm:${local.regional}:parameter${local.name.mongodb_uri}"
+    executions    = "arn:${local.partition}:states:${local.regional}:execution:${local.name.state_machine}:*"
+
+    mediaconvert_role  = "arn:${local.partition}:iam::${local.account_id}:role/${local.name.mediaconvert}"
+    mediaconvert_queue = "arn:${local.partition}:mediaconvert:${local.regional}:queues/${coalesce(var.mediaconvert_queue, var.name_prefix)}"
+    mediaconvert_jobs  = "arn:${local.partition}:mediaconvert:${local.regional}:jobs/*"
   }
 
   # One entry a function drives the function, its role, log group and alias. `permissions` names entries of
-  # local.permissions; `state` says that the state machine invokes it; what is left out is as in the first line.
+  # local.permissions; `state` says that the state machine invokes it, `event_pattern` that EventBridge does; what is
+  # left out is as in the last lines.
   functions = {
     for name, function in {
       start = {
@@ -66,6 +73,32 @@ locals {
         permissions     = ["read_sources", "read_clips", "write_clips"]
         environment     = { CLIPFLOW_BUCKET = local.name.bucket }
       }
+      transcode = {
+        description     = "Submits the clip to MediaConvert."
+        timeout_seconds = 30
+        permissions     = ["read_clips", "submit_jobs"]
+        environment = {
+          CLIPFLOW_BUCKET                 = local.name.bucket
+          CLIPFLOW_DEPLOYMENT             = var.name_prefix
+          CLIPFLOW_MEDIACONVERT_ROLE_ARN  = local.arn.mediaconvert_role
+          CLIPFLOW_MEDIACONVERT_QUEUE_ARN = local.arn.mediaconvert_queue
+        }
+      }
+      resume = {
+        description     = "Hands the end of a MediaConvert job to the execution that waits for it."
+        state           = false
+        timeout_seconds = 30
+        permissions     = ["read_clips", "complete_tasks"]
+        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
+        event_pattern = {
+          source      = ["aws.mediaconvert"]
+          detail-type = ["MediaConvert Job State Change"]
+          detail = {
+            status       = ["PROGRESSING", "STATUS_UPDATE", "COMPLETE", "ERROR", "CANCELED"]
+            userMetadata = { clipflow = [var.name_prefix] }
+          }
+        }
+      }
       verify = {
         description     = "Compares the delivered clip with the request."
         memory_mb       = 512
@@ -94,9 +127,38 @@ locals {
         permissions     = ["publish_outcomes"]
         environment     = { CLIPFLOW_TOPIC_ARN = local.arn.topic }
       }
+      report = {
+        description     = "Tells MongoDB and the topic of an execution that failed."
+        state           = false
+        mongodb         = true
+        timeout_seconds = 60
+        permissions     = ["read_executions", "publish_outcomes", "cancel_jobs"]
+        environment = {
+          CLIPFLOW_BUCKET            = local.name.bucket
+          CLIPFLOW_STATE_MACHINE_ARN = local.arn.state_machine
+          CLIPFLOW_TOPIC_ARN         = local.arn.topic
+        }
+        event_pattern = {
+          source      = ["aws.states"]
+          detail-type = ["Step Functions Execution Status Change"]
+          detail = {
+            stateMachineArn = [local.arn.state_machine]
+            status          = ["FAILED", "TIMED_OUT", "ABORTED"]
+          }
+        }
+      }
     } :
     name => merge(
-      { state = true, ffmpeg = false, mongodb = false, memory_mb = 256, timeout_seconds = 15, scratch_mb = 512, permissions = [] },
+      {
+        state           = true
+        event_pattern   = null
+        ffmpeg          = false
+        mongodb         = false
+        memory_mb       = 256
+        timeout_seconds = 15
+        scratch_mb      = 512
+        permissions     = []
+      },
       function,
     )
   }

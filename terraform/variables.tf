@@ -145,6 +145,17 @@ variable "max_trim_seconds" {
   }
 }
 
+variable "mediaconvert_queue" {
+  description = "Name of a MediaConvert queue that exists already, such as one with reserved slots; null creates one that is paid on demand."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.mediaconvert_queue == null ? true : can(regex("^[A-Za-z0-9_ -]{1,150}$", var.mediaconvert_queue))
+    error_message = "mediaconvert_queue is the name of a queue, not its ARN."
+  }
+}
+
 # Limits of a request
 
 variable "max_clip_seconds" {

@@ -28,6 +28,9 @@ mock_provider "aws" {
   mock_resource "aws_sfn_state_machine" {
     defaults = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:mock" }
   }
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:eu-west-1:123456789012:rule/mock" }
+  }
   mock_resource "aws_sns_topic" {
     defaults = { arn = "arn:aws:sns:eu-west-1:123456789012:mock" }
   }
@@ -115,6 +118,26 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_LOG       = "info"
         CLIPFLOW_TOPIC_ARN = "arn:aws:sns:eu-west-1:123456789012:surf-outcomes"
       }
+      transcode = {
+        CLIPFLOW_LOG                    = "info"
+        CLIPFLOW_BUCKET                 = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_DEPLOYMENT             = "surf"
+        CLIPFLOW_MEDIACONVERT_ROLE_ARN  = "arn:aws:iam::123456789012:role/surf-mediaconvert-eu-west-1"
+        CLIPFLOW_MEDIACONVERT_QUEUE_ARN = "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf"
+      }
+      resume = {
+        CLIPFLOW_LOG    = "info"
+        CLIPFLOW_BUCKET = "surf-clips-123456789012-eu-west-1"
+      }
+      report = {
+        CLIPFLOW_LOG                   = "info"
+        CLIPFLOW_BUCKET                = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_STATE_MACHINE_ARN     = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
+        CLIPFLOW_TOPIC_ARN             = "arn:aws:sns:eu-west-1:123456789012:surf-outcomes"
+        CLIPFLOW_MONGODB_URI_PARAMETER = "/surf/mongodb-uri"
+        CLIPFLOW_MONGODB_DATABASE      = "clipflow"
+        CLIPFLOW_MONGODB_URI_VERSION   = "1"
+      }
     })
     error_message = "The functions' variables are others than the functions read."
   }
@@ -123,7 +146,7 @@ run "functions_are_told_what_they_read" {
 run "roles_reach_only_what_is_named" {
   assert {
     condition = alltrue(flatten([
-      for policy in concat([aws_iam_role_policy.state_machine], values(aws_iam_role_policy.function)) : [
+      for policy in concat([aws_iam_role_policy.state_machine, aws_iam_role_policy.mediaconvert], values(aws_iam_role_policy.function)) : [
         for statement in jsondecode(policy.policy).Statement : [
           for action in statement.Action : startswith(action, "xray:Put") || startswith(action, "logs:")
         ] if contains(statement.Resource, "*")
@@ -134,7 +157,7 @@ run "roles_reach_only_what_is_named" {
 
   assert {
     condition = alltrue(flatten([
-      for policy in concat([aws_iam_role_policy.state_machine], values(aws_iam_role_policy.function)) : [
+      for policy in concat([aws_iam_role_policy.state_machine, aws_iam_role_policy.mediaconvert], values(aws_iam_role_policy.function)) : [
         for statement in jsondecode(policy.policy).Statement : [for action in statement.Action : !strcontains(action, "*")]
       ]
     ]))
@@ -191,6 +214,34 @@ run "roles_reach_only_what_is_named" {
       ]
       store  = ["ssm:GetParameter arn:aws:ssm:eu-west-1:123456789012:parameter/surf/mongodb-uri"]
       notify = ["sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes"]
+      transcode = [
+        "iam:PassRole arn:aws:iam::123456789012:role/surf-mediaconvert-eu-west-1",
+        "mediaconvert:CancelJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
+        "mediaconvert:CreateJob arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
+        "mediaconvert:GetJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
+        "mediaconvert:ListJobs arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
+        "mediaconvert:TagResource arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
+        "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
+      ]
+      resume = [
+        "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
+        "sqs:SendMessage arn:aws:sqs:eu-west-1:123456789012:surf-resume-dead",
+        "states:SendTaskFailure arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
+        "states:SendTaskHeartbeat arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
+        "states:SendTaskSuccess arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
+      ]
+      report = [
+        "mediaconvert:CancelJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
+        "sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes",
+        "sqs:SendMessage arn:aws:sqs:eu-west-1:123456789012:surf-report-dead",
+        "ssm:GetParameter arn:aws:ssm:eu-west-1:123456789012:parameter/surf/mongodb-uri",
+        "states:DescribeExecution arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
+        "states:GetExecutionHistory arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
+      ]
     })
     error_message = "A function may do something else than it needs."
   }
@@ -199,7 +250,7 @@ run "roles_reach_only_what_is_named" {
 run "definition_names_aliases_and_limits" {
   assert {
     condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
-      functions = [for _ in range(7) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
+      functions = [for _ in range(8) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
       numbers   = ["600", "900", "2147483648"]
     }
     error_message = "The definition's placeholders are not the aliases and trim's limits."
@@ -258,6 +309,82 @@ run "requests_that_fail_five_times_are_kept" {
   }
 }
 
+run "events_of_this_deployment_reach_their_functions" {
+  assert {
+    condition = jsonencode({ for name, rule in aws_cloudwatch_event_rule.this : name => jsondecode(rule.event_pattern) }) == jsonencode({
+      resume = {
+        source      = ["aws.mediaconvert"]
+        detail-type = ["MediaConvert Job State Change"]
+        detail = {
+          status       = ["PROGRESSING", "STATUS_UPDATE", "COMPLETE", "ERROR", "CANCELED"]
+          userMetadata = { clipflow = ["surf"] }
+        }
+      }
+      report = {
+        source      = ["aws.states"]
+        detail-type = ["Step Functions Execution Status Change"]
+        detail = {
+          stateMachineArn = ["arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"]
+          status          = ["FAILED", "TIMED_OUT", "ABORTED"]
+        }
+      }
+    })
+    error_message = "A rule matches other events than those of this deployment."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, target in aws_cloudwatch_event_target.this :
+      target.arn == aws_lambda_alias.live[name].arn && aws_lambda_permission.event[name].qualifier == "live" &&
+      aws_lambda_permission.event[name].source_arn == aws_cloudwatch_event_rule.this[name].arn
+    ])
+    error_message = "A rule does not invoke its function's alias, or may not."
+  }
+}
+
+run "events_that_fail_are_kept" {
+  assert {
+    condition = alltrue([
+      for name in ["resume", "report"] :
+      aws_cloudwatch_event_target.this[name].dead_letter_config[0].arn == aws_sqs_queue.event_dead_letters[name].arn &&
+      aws_lambda_function_event_invoke_config.event[name].destination_config[0].on_failure[0].destination == aws_sqs_queue.event_dead_letters[name].arn &&
+      aws_sqs_queue.event_dead_letters[name].message_retention_seconds == 1209600 &&
+      jsondecode(aws_sqs_queue.event_dead_letters[name].policy).Statement[0].Condition.ArnEquals["aws:SourceArn"] == "arn:aws:events:eu-west-1:123456789012:rule/surf-${name}"
+    ])
+    error_message = "Events that EventBridge or Lambda gives up on do not end in the function's dead-letter queue."
+  }
+}
+
+run "mediaconvert_reads_sources_and_writes_clips" {
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.mediaconvert.policy).Statement : statement.Resource] == [
+      ["arn:aws:s3:::another-archive/*", "arn:aws:s3:::surf-archive/*"],
+      ["arn:aws:s3:::another-archive", "arn:aws:s3:::surf-archive"],
+      ["arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*"],
+    ]
+    error_message = "MediaConvert's role reaches something else."
+  }
+
+  assert {
+    condition     = aws_iam_role.mediaconvert.name == "surf-mediaconvert-eu-west-1" && aws_media_convert_queue.clips[0].name == "surf"
+    error_message = "The role and the queue are not those that transcode is told."
+  }
+}
+
+run "an_existing_mediaconvert_queue_is_used" {
+  variables {
+    mediaconvert_queue = "reserved"
+  }
+
+  assert {
+    condition = (
+      length(aws_media_convert_queue.clips) == 0 &&
+      endswith(aws_lambda_function.this["transcode"].environment[0].variables.CLIPFLOW_MEDIACONVERT_QUEUE_ARN, ":queues/reserved")
+    )
+    error_message = "A queue is created although one was named, or the named one is not used."
+  }
+}
+
 run "clips_are_private_versioned_and_kept" {
   assert {
     condition = alltrue([
@@ -294,7 +421,7 @@ run "alarms_are_sent_to_the_topics" {
 
   assert {
     condition = alltrue([
-      for name in ["dead-letters", "executions-failed", "executions-timed-out"] :
+      for name in ["dead-letters", "executions-failed", "executions-timed-out", "report-dead-letters", "resume-dead-letters"] :
       aws_cloudwatch_metric_alarm.this[name].alarm_actions == toset(["arn:aws:sns:eu-west-1:123456789012:operators"])
     ])
     error_message = "An alarm is missing or is sent elsewhere."
@@ -307,13 +434,13 @@ run "only_what_talks_to_mongodb_runs_in_the_vpc" {
   }
 
   assert {
-    condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["store"]
-    error_message = "Functions that do not talk to MongoDB run in the VPC, or store does not."
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["report", "store"]
+    error_message = "Others than report and store, which talk to MongoDB, run in the VPC."
   }
 
   assert {
-    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["store"]
-    error_message = "Functions outside the VPC may make network interfaces, or store may not."
+    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["report", "store"]
+    error_message = "Others than the functions in the VPC may make network interfaces."
   }
 }
 
@@ -352,8 +479,11 @@ run "options_are_passed_on" {
   }
 
   assert {
-    condition     = aws_lambda_function.this["store"].environment[0].variables.CLIPFLOW_PUBLIC_BASE_URL == "https://cdn.example/clips"
-    error_message = "store does not know the base of URLs."
+    condition = alltrue([
+      for name in ["store", "report"] :
+      aws_lambda_function.this[name].environment[0].variables.CLIPFLOW_PUBLIC_BASE_URL == "https://cdn.example/clips"
+    ])
+    error_message = "store or report does not know the base of URLs."
   }
 
   assert {

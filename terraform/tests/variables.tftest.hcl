@@ -17,6 +17,7 @@ run "names_and_texts_out_of_form_are_refused" {
     tags                = { "aws:owner" = "surf" }
     package_dir         = "tests/nowhere"
     definition_file     = "tests/nowhere.json"
+    mediaconvert_queue  = "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf"
     architecture        = "riscv64"
     log_filter          = " "
     source_buckets      = ["Surf_Archive"]
@@ -28,7 +29,7 @@ run "names_and_texts_out_of_form_are_refused" {
   }
 
   expect_failures = [
-    var.name_prefix, var.tags, var.package_dir, var.definition_file, var.architecture, var.log_filter, var.source_buckets,
+    var.name_prefix, var.tags, var.package_dir, var.definition_file, var.mediaconvert_queue, var.architecture, var.log_filter, var.source_buckets,
     var.public_base_url, var.mongodb_uri, var.mongodb_database, var.alarm_topic_arns, var.source_kms_key_arns,
   ]
 }
