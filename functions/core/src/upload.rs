@@ -1,8 +1,9 @@
-//! Putting what was made into S3.
+//! Putting what was made into S3, and finding it there.
 
-use crate::{aws, error::ClipError};
+use crate::{aws, error::ClipError, outcome::Object};
 use aws_sdk_s3::{
     Client,
+    operation::head_object::HeadObjectError,
     primitives::ByteStream,
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
@@ -73,6 +74,23 @@ pub async fn put_file(client: &Client, to: &Destination<'_>, path: &Path) -> Res
     let unreadable = |error: std::io::Error| ClipError::internal(format!("reading {}: {error}", path.display()));
     let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
     put(client, to, tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).map_err(unreadable)).await
+}
+
+/// The object of that key, if there is one.
+///
+/// # Errors
+/// `DependencyUnavailable` when S3 does not answer.
+pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Object>, ClipError> {
+    match client.head_object().bucket(bucket).key(key).send().await {
+        Ok(head) => Ok(Some(Object {
+            key: key.to_owned(),
+            url: None,
+            bytes: head.content_length().and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
+            etag: unquoted(head.e_tag),
+        })),
+        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
+        Err(error) => Err(aws::failure(&format!("looking for s3://{bucket}/{key}"), &error)),
+    }
 }
 
 /// Regroups a stream into parts of [`PART_BYTES`], the last one shorter.

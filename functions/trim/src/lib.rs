@@ -12,6 +12,7 @@ use clipflow_core::{
     mp4::{Movie, Window},
     outcome::{Execution, Object},
     plan::Plan,
+    quality,
     request::{ClipRequest, Cut},
     scratch::Scratch,
     source::S3Source,
@@ -149,13 +150,14 @@ async fn encode(
 
 /// The streams and encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart
 /// in players that ignore edit lists.
-const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac \
+const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -pix_fmt yuv420p -c:a aac \
                       -movflags +faststart";
 
 fn arguments(window: &Window) -> Vec<OsString> {
     let of_window = window.encode_arguments();
     ENCODE
         .split_whitespace()
+        .chain(["-crf", &quality::CRF.to_string()])
         .chain(of_window.iter().map(String::as_str))
         .chain(["clip.mp4"])
         .map(OsString::from)

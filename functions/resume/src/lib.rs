@@ -1,0 +1,176 @@
+//! Tells the execution that waits for a `MediaConvert` job how the job fares.
+//!
+//! Events arrive late, twice and out of order, so a task that no longer waits is success: a job's end completes its task
+//! once, and whatever comes after that changes nothing. Fails only where trying again may help, or somebody must look.
+
+use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
+use clipflow_core::{ClipError, ErrorKind, aws, config, mediaconvert, text::shorten, upload};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Codes of jobs that failed for a reason that has nothing to do with the job (user guide, "Error codes"): the service's
+/// own trouble, and S3's on the way in and out.
+const PASSING: [i64; 6] = [1517, 1522, 1999, 3403, 3450, 3451];
+/// The longest cause of a failed task, in characters (API reference, `SendTaskFailure`).
+const MAX_CAUSE: usize = 32_768;
+
+/// An event about a job. The rule has chosen jobs of this deployment.
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    /// What happened.
+    pub detail: Detail,
+}
+
+/// What happened to a job (user guide, "Using `EventBridge` with AWS Elemental `MediaConvert`").
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detail {
+    /// The job.
+    pub job_id: String,
+    /// Where it is now.
+    pub status: Status,
+    /// What `transcode` gave it to carry.
+    #[serde(default)]
+    pub user_metadata: HashMap<String, String>,
+    /// What it made, when it is complete.
+    #[serde(default)]
+    pub output_group_details: Vec<OutputGroup>,
+    /// Why it failed, as a number.
+    pub error_code: Option<i64>,
+    /// Why it failed, for a person.
+    pub error_message: Option<String>,
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// It left the queue.
+    Progressing,
+    /// It goes on.
+    StatusUpdate,
+    /// All of its output is written.
+    Complete,
+    /// It failed.
+    Error,
+    /// Somebody cancelled it.
+    Canceled,
+}
+
+/// A group of outputs; clipflow's jobs have one.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputGroup {
+    /// The group's outputs; clipflow's have one.
+    #[serde(default)]
+    pub output_details: Vec<OutputDetail>,
+}
+
+/// An output.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputDetail {
+    /// URIs of the files that were written.
+    #[serde(default)]
+    pub output_file_paths: Vec<String>,
+}
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct Deps {
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Step Functions.
+    pub sfn: aws_sdk_sfn::Client,
+    /// The bucket that clips are written to.
+    pub bucket: String,
+}
+
+impl Deps {
+    /// Builds the clients and reads the configuration.
+    ///
+    /// # Errors
+    /// `Internal`, naming the variable that is missing.
+    pub async fn from_env() -> Result<Self, ClipError> {
+        let sdk_config = aws::sdk_config().await;
+        Ok(Self {
+            s3: aws_sdk_s3::Client::new(&sdk_config),
+            sfn: aws_sdk_sfn::Client::new(&sdk_config),
+            bucket: config::required("CLIPFLOW_BUCKET")?,
+        })
+    }
+}
+
+/// Completes, fails or keeps alive the task that waits for the job.
+///
+/// # Errors
+/// `Internal` when the event carries no task token or names no output of this deployment, `DependencyUnavailable` when
+/// S3 or Step Functions does not answer.
+pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
+    let Detail { job_id, status, .. } = &input.detail;
+    let token = mediaconvert::token(&input.detail.user_metadata)
+        .ok_or_else(|| ClipError::internal(format!("job {job_id} carries no task token")))?;
+    let waiting = match status {
+        Status::Progressing | Status::StatusUpdate => {
+            taken(deps.sfn.send_task_heartbeat().task_token(token).send().await)
+        }
+        Status::Complete => {
+            let output = json!({"clip": clip(deps, &input.detail).await?}).to_string();
+            taken(deps.sfn.send_task_success().task_token(token).output(output).send().await)
+        }
+        Status::Error | Status::Canceled => {
+            let failure = failure(&input.detail);
+            let send = deps.sfn.send_task_failure().task_token(token).error(failure.kind.name());
+            // The shape of a Lambda's own failure, so that whoever reads causes reads one.
+            let cause = json!({"errorType": failure.kind.name(), "errorMessage": failure.message}).to_string();
+            taken(send.cause(cause).send().await)
+        }
+    }?;
+    tracing::info!(job_id, ?status, waiting, "told the execution");
+    Ok(json!({}))
+}
+
+async fn clip(deps: &Deps, detail: &Detail) -> Result<clipflow_core::outcome::Object, ClipError> {
+    let outputs = detail.output_group_details.iter().flat_map(|group| &group.output_details);
+    let path = outputs.flat_map(|output| &output.output_file_paths).next();
+    let key = path.and_then(|path| path.strip_prefix(&format!("s3://{}/", deps.bucket)));
+    let key = key.ok_or_else(|| ClipError::internal(format!("job {}: {path:?} is no clip", detail.job_id)))?;
+    let found = upload::find(&deps.s3, &deps.bucket, key).await?;
+    found.ok_or_else(|| ClipError::internal(format!("job {} completed, and {key} is not there", detail.job_id)))
+}
+
+fn failure(detail: &Detail) -> ClipError {
+    let kind = match detail.error_code {
+        Some(code) if PASSING.contains(&code) => ErrorKind::DependencyUnavailable,
+        _ => ErrorKind::TranscodeFailed,
+    };
+    let job_id = &detail.job_id;
+    let message = match (detail.status, detail.error_code, detail.error_message.as_deref()) {
+        (Status::Canceled, ..) => format!("MediaConvert job {job_id} was cancelled"),
+        (_, code, message) => {
+            let code = code.map_or_else(String::new, |code| format!(" {code}"));
+            let message = shorten(message.unwrap_or("no message"), MAX_CAUSE / 4);
+            format!("MediaConvert job {job_id} ended with error{code}: {message}")
+        }
+    };
+    ClipError { kind, message }
+}
+
+/// Whether a task waited for what was sent.
+fn taken<T, E: ProvideErrorMetadata + std::fmt::Debug>(
+    sent: Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
+) -> Result<bool, ClipError> {
+    match sent {
+        Ok(_) => Ok(true),
+        Err(error)
+            if error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(|code| {
+                // The token was used, or its state has timed out, or its execution has ended.
+                ["TaskDoesNotExist", "TaskTimedOut"].contains(&code)
+            }) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(aws::failure("telling the execution", &error)),
+    }
+}
