@@ -1,4 +1,4 @@
-"""The services that a stack runs on, MiniStack and mongod, and the supervisor that they run under."""
+"""The services that a stack runs on, and the supervisor that they run under."""
 
 import contextlib
 import json
@@ -19,6 +19,8 @@ REPLICA_SET = "rs0"
 READY_SECONDS = 60
 """How long the services have until they answer; they take two or three seconds."""
 
+_PORTS = ("aws", "mongodb", "mediaconvert")
+
 # MiniStack starts no listener and loads no module for what is not named here.
 _AWS_APIS = "events,iam,lambda,logs,monitoring,s3,sns,sqs,ssm,states,sts"
 
@@ -28,9 +30,9 @@ def ports() -> dict[str, int]:
     deployed, and else free ones."""
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(paths.PORTS.read_text())
-        if all(_is_free(port) for port in known.values()):
+        if known.keys() == set(_PORTS) and all(_is_free(port) for port in known.values()):
             return known
-    chosen = _free_ports("aws", "mongodb")
+    chosen = _free_ports(*_PORTS)
     paths.PORTS.write_text(json.dumps(chosen))
     return chosen
 
@@ -94,6 +96,7 @@ def started(numbers: dict[str, int]) -> Iterator[None]:
         try:
             _wait(lambda: _mongod_is_ready(numbers["mongodb"]), supervisor, "mongod")
             _wait(lambda: _aws_is_ready(numbers["aws"]), supervisor, "ministack")
+            _wait(lambda: _mediaconvert_is_ready(numbers["mediaconvert"]), supervisor, "mediaconvert")
             yield
         except BaseException:
             supervisor.terminate()
@@ -152,8 +155,16 @@ def _specifications(numbers: dict[str, int]) -> list[dict[str, Any]]:
         {
             "name": "ministack",
             "arguments": [str(packages.python()), "-m", "ministack"],
-            "environment": {**_environment(), **_ministack(numbers["aws"])},
+            "environment": {**_environment(), **_ministack(numbers)},
             "log": _log("ministack"),
+        },
+        {
+            "name": "mediaconvert",
+            "arguments": [
+                str(packages.python()), "-m", "local.mediaconvert", str(numbers["mediaconvert"]), endpoint(numbers["aws"])
+            ],
+            "environment": {**_environment(), "PYTHONPATH": str(paths.ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            "log": _log("mediaconvert"),
         },
     ]
 
@@ -191,12 +202,14 @@ def _mongod(port: int) -> list[str]:
     ]
 
 
-def _ministack(port: int) -> dict[str, str]:
+def _ministack(numbers: dict[str, int]) -> dict[str, str]:
+    port = numbers["aws"]
     return {
         "BIND_HOST": HOST,
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(port),
         "AWS_ENDPOINT_URL": endpoint(port),
+        "AWS_ENDPOINT_URL_MEDIACONVERT": endpoint(numbers["mediaconvert"]),
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
@@ -247,6 +260,11 @@ def _aws_is_ready(port: int) -> bool:
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
         return False
     return True
+
+
+def _mediaconvert_is_ready(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _is_free(port: int) -> bool:

@@ -138,7 +138,7 @@ def _end() -> None:
 
 
 def _start(progress: Progress, until: contextlib.ExitStack) -> None:
-    with progress.step("start MiniStack and mongod"):
+    with progress.step("start MiniStack, mongod and MediaConvert's stand-in"):
         until.enter_context(services.started(services.ports()))
 
 
@@ -201,6 +201,7 @@ def _describe(deployment: dict[str, Any], ports: dict[str, int]) -> dict[str, An
     """Writes stack.json."""
     stack = {
         "endpoint": services.endpoint(ports["aws"]),
+        "mediaconvert_endpoint": services.endpoint(ports["mediaconvert"]),
         "access_key_id": "test",
         "secret_access_key": "test",
         "mongodb_uri": services.mongodb_uri(ports["mongodb"]),

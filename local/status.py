@@ -9,6 +9,7 @@ def describe(found: dict[str, Any]) -> str:
     """The addresses of a stack, for people."""
     rows = {
         "AWS APIs": f"{found['endpoint']} (region {found['region']}, access key test, secret key test)",
+        "MediaConvert": f"{found['mediaconvert_endpoint']} (a stand-in)",
         "MongoDB": f"{found['mongodb_uri']} (database {found['mongodb_database']})",
         "request queue": found["queue_url"],
         "dead letters": found["dead_letter_queue_url"],

@@ -29,9 +29,9 @@ locals {
     ]
     # Jobs name no template and no preset, so that the queue is all that CreateJob needs.
     submit_jobs = [
-      { Action = ["mediaconvert:CreateJob", "mediaconvert:ListJobs"], Resource = [local.arn.mediaconvert_queue] },
+      { Action = ["mediaconvert:CreateJob", "mediaconvert:SearchJobs"], Resource = [local.arn.mediaconvert_queue] },
       {
-        Action   = ["mediaconvert:GetJob", "mediaconvert:CancelJob", "mediaconvert:TagResource"]
+        Action   = ["mediaconvert:TagResource"]
         Resource = [local.arn.mediaconvert_jobs]
       },
       {
@@ -39,18 +39,14 @@ locals {
         Resource  = [local.arn.mediaconvert_role]
         Condition = { StringEquals = { "iam:PassedToService" = "mediaconvert.amazonaws.com" } }
       },
-    ]
-    cancel_jobs = [
-      { Action = ["mediaconvert:CancelJob"], Resource = [local.arn.mediaconvert_jobs] },
+      # A job that has made the clip before completes the task without another one.
+      { Action = ["states:SendTaskSuccess"], Resource = [local.arn.state_machine] },
     ]
     complete_tasks = [
       {
         Action   = ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"]
         Resource = [local.arn.state_machine]
       },
-    ]
-    read_executions = [
-      { Action = ["states:DescribeExecution", "states:GetExecutionHistory"], Resource = [local.arn.executions] },
     ]
     # The parameter is encrypted with aws/ssm, whose key policy lets every reader of the parameter decrypt it.
     read_mongodb_uri = [

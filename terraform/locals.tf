@@ -76,10 +76,11 @@ locals {
       transcode = {
         description     = "Submits the clip to MediaConvert."
         timeout_seconds = 30
-        permissions     = ["read_clips", "submit_jobs"]
+        permissions     = ["read_sources", "read_clips", "submit_jobs"]
         environment = {
           CLIPFLOW_BUCKET                 = local.name.bucket
           CLIPFLOW_DEPLOYMENT             = var.name_prefix
+          CLIPFLOW_MAX_COST_USD           = var.max_cost_usd
           CLIPFLOW_MEDIACONVERT_ROLE_ARN  = local.arn.mediaconvert_role
           CLIPFLOW_MEDIACONVERT_QUEUE_ARN = local.arn.mediaconvert_queue
         }
@@ -126,26 +127,6 @@ locals {
         timeout_seconds = 30
         permissions     = ["publish_outcomes"]
         environment     = { CLIPFLOW_TOPIC_ARN = local.arn.topic }
-      }
-      report = {
-        description     = "Tells MongoDB and the topic of an execution that failed."
-        state           = false
-        mongodb         = true
-        timeout_seconds = 60
-        permissions     = ["read_executions", "publish_outcomes", "cancel_jobs"]
-        environment = {
-          CLIPFLOW_BUCKET            = local.name.bucket
-          CLIPFLOW_STATE_MACHINE_ARN = local.arn.state_machine
-          CLIPFLOW_TOPIC_ARN         = local.arn.topic
-        }
-        event_pattern = {
-          source      = ["aws.states"]
-          detail-type = ["Step Functions Execution Status Change"]
-          detail = {
-            stateMachineArn = [local.arn.state_machine]
-            status          = ["FAILED", "TIMED_OUT", "ABORTED"]
-          }
-        }
       }
     } :
     name => merge(

@@ -11,16 +11,22 @@ resource "aws_sfn_state_machine" "clip" {
   role_arn = aws_iam_role.state_machine.arn
   tags     = var.tags
 
-  definition = templatefile(
-    coalesce(var.definition_file, "${path.module}/../statemachine/clip.asl.json"),
-    merge(
-      { for name, function in local.functions : "${name}_arn" => aws_lambda_alias.live[name].arn if function.state },
-      {
-        max_trim_seconds     = var.max_trim_seconds
-        trim_timeout_seconds = var.trim_timeout_seconds
-        trim_scratch_bytes   = local.function_environment.trim.CLIPFLOW_SCRATCH_BYTES
-      },
+  # A number that is filled in stands as a number in the definition, not as an expression that yields it.
+  definition = replace(
+    templatefile(
+      coalesce(var.definition_file, "${path.module}/../statemachine/clip.asl.json"),
+      merge(
+        { for name, function in local.functions : "${name}_arn" => aws_lambda_alias.live[name].arn if function.state },
+        {
+          max_trim_seconds          = var.max_trim_seconds
+          trim_timeout_seconds      = var.trim_timeout_seconds
+          trim_scratch_bytes        = local.function_environment.trim.CLIPFLOW_SCRATCH_BYTES
+          transcode_timeout_seconds = var.transcode_timeout_seconds
+        },
+      ),
     ),
+    "/\"{% \\$number\\('([0-9.]+)'\\) %}\"/",
+    "$1",
   )
 
   # Step Functions itself keeps every event of a Standard execution for 90 days; the log is for finding failures.

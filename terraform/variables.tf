@@ -145,6 +145,18 @@ variable "max_trim_seconds" {
   }
 }
 
+variable "transcode_timeout_seconds" {
+  description = "Seconds after which a clip that MediaConvert was to make is given up, its wait in the queue included."
+  type        = number
+  default     = 21600
+  nullable    = false
+
+  validation {
+    condition     = var.transcode_timeout_seconds >= 1 && var.transcode_timeout_seconds <= 86400 && floor(var.transcode_timeout_seconds) == var.transcode_timeout_seconds
+    error_message = "transcode_timeout_seconds is a whole number from 1 to 86400, the longest that an execution runs."
+  }
+}
+
 variable "mediaconvert_queue" {
   description = "Name of a MediaConvert queue that exists already, such as one with reserved slots; null creates one that is paid on demand."
   type        = string

@@ -73,12 +73,18 @@ provider "aws" {
 module "clipflow" {
   source = "../../terraform"
 
-  package_dir         = var.package_dir
-  architecture        = var.architecture
+  package_dir  = var.package_dir
+  architecture = var.architecture
   # The second one does not exist: a request for it is allowed, and rejected because of that.
   source_buckets      = [aws_s3_bucket.sources.id, "clipflow-absent"]
   mongodb_uri         = var.mongodb_uri
   mongodb_uri_version = var.mongodb_port
+  # Low, so that a clip of half a minute is a long one.
+  max_trim_seconds = 20
+  # MiniStack does not fail a task whose function fails before it waits for its token; this ends it.
+  transcode_timeout_seconds = 300
+  # It exists from the start, also in the stand-in.
+  mediaconvert_queue = "Default"
   # Nothing here lives for a day, and the provider waits almost a minute on the rule.
   abort_uploads_after_days = null
   force_destroy            = true
@@ -87,6 +93,25 @@ module "clipflow" {
 resource "aws_s3_bucket" "sources" {
   bucket        = "clipflow-sources"
   force_destroy = true
+}
+
+# What the stand-in for MediaConvert sends. Only AWS may send events from aws.mediaconvert, so the module's own rule
+# never matches here; this one differs from it in nothing but the source.
+resource "aws_cloudwatch_event_rule" "mediaconvert" {
+  name = "clipflow-local-mediaconvert"
+  event_pattern = jsonencode({
+    source      = ["local.mediaconvert"]
+    detail-type = ["MediaConvert Job State Change"]
+    detail = {
+      status       = ["PROGRESSING", "STATUS_UPDATE", "COMPLETE", "ERROR", "CANCELED"]
+      userMetadata = { clipflow = [module.clipflow.name_prefix] }
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "mediaconvert" {
+  rule = aws_cloudwatch_event_rule.mediaconvert.name
+  arn  = "arn:aws:lambda:${var.region}:000000000000:function:${module.clipflow.function_names.resume}:live"
 }
 
 resource "aws_sqs_queue" "subscriber" {

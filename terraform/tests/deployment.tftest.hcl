@@ -122,21 +122,13 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_LOG                    = "info"
         CLIPFLOW_BUCKET                 = "surf-clips-123456789012-eu-west-1"
         CLIPFLOW_DEPLOYMENT             = "surf"
+        CLIPFLOW_MAX_COST_USD           = "5"
         CLIPFLOW_MEDIACONVERT_ROLE_ARN  = "arn:aws:iam::123456789012:role/surf-mediaconvert-eu-west-1"
         CLIPFLOW_MEDIACONVERT_QUEUE_ARN = "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf"
       }
       resume = {
         CLIPFLOW_LOG    = "info"
         CLIPFLOW_BUCKET = "surf-clips-123456789012-eu-west-1"
-      }
-      report = {
-        CLIPFLOW_LOG                   = "info"
-        CLIPFLOW_BUCKET                = "surf-clips-123456789012-eu-west-1"
-        CLIPFLOW_STATE_MACHINE_ARN     = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
-        CLIPFLOW_TOPIC_ARN             = "arn:aws:sns:eu-west-1:123456789012:surf-outcomes"
-        CLIPFLOW_MONGODB_URI_PARAMETER = "/surf/mongodb-uri"
-        CLIPFLOW_MONGODB_DATABASE      = "clipflow"
-        CLIPFLOW_MONGODB_URI_VERSION   = "1"
       }
     })
     error_message = "The functions' variables are others than the functions read."
@@ -216,14 +208,19 @@ run "roles_reach_only_what_is_named" {
       notify = ["sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes"]
       transcode = [
         "iam:PassRole arn:aws:iam::123456789012:role/surf-mediaconvert-eu-west-1",
-        "mediaconvert:CancelJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
         "mediaconvert:CreateJob arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
-        "mediaconvert:GetJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
-        "mediaconvert:ListJobs arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
+        "mediaconvert:SearchJobs arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
         "mediaconvert:TagResource arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
+        "s3:GetObject arn:aws:s3:::another-archive/*",
+        "s3:GetObject arn:aws:s3:::surf-archive/*",
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObjectVersion arn:aws:s3:::another-archive/*",
+        "s3:GetObjectVersion arn:aws:s3:::surf-archive/*",
         "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:ListBucket arn:aws:s3:::another-archive",
+        "s3:ListBucket arn:aws:s3:::surf-archive",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
+        "states:SendTaskSuccess arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
       ]
       resume = [
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
@@ -234,14 +231,6 @@ run "roles_reach_only_what_is_named" {
         "states:SendTaskHeartbeat arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
         "states:SendTaskSuccess arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
       ]
-      report = [
-        "mediaconvert:CancelJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
-        "sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes",
-        "sqs:SendMessage arn:aws:sqs:eu-west-1:123456789012:surf-report-dead",
-        "ssm:GetParameter arn:aws:ssm:eu-west-1:123456789012:parameter/surf/mongodb-uri",
-        "states:DescribeExecution arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
-        "states:GetExecutionHistory arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
-      ]
     })
     error_message = "A function may do something else than it needs."
   }
@@ -251,7 +240,7 @@ run "definition_names_aliases_and_limits" {
   assert {
     condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
       functions = [for _ in range(8) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
-      numbers   = ["600", "900", "2147483648"]
+      numbers   = [600, 900, 2147483648, 21600]
     }
     error_message = "The definition's placeholders are not the aliases and trim's limits."
   }
@@ -276,7 +265,7 @@ run "limits_of_trim_reach_everything_that_reads_them" {
       aws_lambda_function.this["trim"].ephemeral_storage[0].size == 512 &&
       aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_MEMORY_MB == "1769" &&
-      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == ["90.5", "300", "536870912"]
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 21600]
     )
     error_message = "trim, probe's estimates and the definition disagree about trim's limits."
   }
@@ -320,14 +309,6 @@ run "events_of_this_deployment_reach_their_functions" {
           userMetadata = { clipflow = ["surf"] }
         }
       }
-      report = {
-        source      = ["aws.states"]
-        detail-type = ["Step Functions Execution Status Change"]
-        detail = {
-          stateMachineArn = ["arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"]
-          status          = ["FAILED", "TIMED_OUT", "ABORTED"]
-        }
-      }
     })
     error_message = "A rule matches other events than those of this deployment."
   }
@@ -345,7 +326,7 @@ run "events_of_this_deployment_reach_their_functions" {
 run "events_that_fail_are_kept" {
   assert {
     condition = alltrue([
-      for name in ["resume", "report"] :
+      for name in ["resume"] :
       aws_cloudwatch_event_target.this[name].dead_letter_config[0].arn == aws_sqs_queue.event_dead_letters[name].arn &&
       aws_lambda_function_event_invoke_config.event[name].destination_config[0].on_failure[0].destination == aws_sqs_queue.event_dead_letters[name].arn &&
       aws_sqs_queue.event_dead_letters[name].message_retention_seconds == 1209600 &&
@@ -421,7 +402,7 @@ run "alarms_are_sent_to_the_topics" {
 
   assert {
     condition = alltrue([
-      for name in ["dead-letters", "executions-failed", "executions-timed-out", "report-dead-letters", "resume-dead-letters"] :
+      for name in ["dead-letters", "executions-failed", "executions-timed-out", "resume-dead-letters"] :
       aws_cloudwatch_metric_alarm.this[name].alarm_actions == toset(["arn:aws:sns:eu-west-1:123456789012:operators"])
     ])
     error_message = "An alarm is missing or is sent elsewhere."
@@ -434,12 +415,12 @@ run "only_what_talks_to_mongodb_runs_in_the_vpc" {
   }
 
   assert {
-    condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["report", "store"]
-    error_message = "Others than report and store, which talk to MongoDB, run in the VPC."
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["store"]
+    error_message = "Others than store, which talks to MongoDB, run in the VPC."
   }
 
   assert {
-    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["report", "store"]
+    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["store"]
     error_message = "Others than the functions in the VPC may make network interfaces."
   }
 }
@@ -480,14 +461,14 @@ run "options_are_passed_on" {
 
   assert {
     condition = alltrue([
-      for name in ["store", "report"] :
+      for name in ["store"] :
       aws_lambda_function.this[name].environment[0].variables.CLIPFLOW_PUBLIC_BASE_URL == "https://cdn.example/clips"
     ])
-    error_message = "store or report does not know the base of URLs."
+    error_message = "store does not know the base of URLs."
   }
 
   assert {
-    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "kms:Decrypt")] == ["probe", "trim"]
-    error_message = "Exactly probe and trim may decrypt sources."
+    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "kms:Decrypt")] == ["probe", "transcode", "trim"]
+    error_message = "Exactly probe, transcode and trim may decrypt sources."
   }
 }

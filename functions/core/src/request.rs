@@ -39,6 +39,11 @@ pub struct Request {
     /// Kept with the clip's document and announced with it; at most 8 KiB of JSON.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
+    /// The most that making the clip may cost, in US dollars, as it is estimated beforehand; above 0. The deployment has
+    /// a ceiling of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub max_cost_usd: Option<f64>,
 }
 
 /// An S3 object to cut from.
@@ -104,6 +109,9 @@ pub struct ClipRequest {
     pub thumbnails: Vec<u32>,
     /// Kept with the clip's document.
     pub metadata: Map<String, Value>,
+    /// The most that making the clip may cost, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_usd: Option<f64>,
 }
 
 impl Request {
@@ -130,8 +138,29 @@ impl Request {
         {
             return invalid("end", format_args!("{} is not after start, {}", self.end, self.start));
         }
+        if let Some(usd) = self.max_cost_usd
+            && (!usd.is_finite() || usd <= 0.0)
+        {
+            return invalid("maxCostUsd", format_args!("{usd} is not above 0"));
+        }
         self.output.check()?;
         check_metadata(&self.metadata)
+    }
+}
+
+impl ClipRequest {
+    /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
+    ///
+    /// # Errors
+    /// `TooExpensive`, saying the estimate and the ceiling.
+    pub fn check_cost(&self, estimate_usd: f64, deployment_max_usd: f64) -> Result<(), ClipError> {
+        let ceilings = [("the request", self.max_cost_usd), ("this deployment", Some(deployment_max_usd))];
+        match ceilings.into_iter().find_map(|(whose, max_usd)| Some((whose, max_usd.filter(|max| estimate_usd > *max)?))) {
+            None => Ok(()),
+            Some((whose, max_usd)) => Err(ClipError::too_expensive(format!(
+                "maxCostUsd: the clip is estimated at {estimate_usd:.4} USD, {whose} allows {max_usd} USD"
+            ))),
+        }
     }
 }
 
@@ -239,7 +268,20 @@ mod tests {
         unknown_cut_is_named: "/cut" = json!("fast") => "cut: unknown variant `fast`, expected `exact` or `copy`";
         tiny_thumbnail_is_invalid_request: "/output" = json!({"thumbnails": [1]}) => "output.thumbnails: 1 is not";
         operator_in_metadata_is_invalid_request: "/metadata" = json!({"a": [{"$set": 1}]}) => "metadata: key \"$set\"";
+        free_clip_is_invalid_request: "/maxCostUsd" = json!(0) => "maxCostUsd: 0 is not above 0";
         large_metadata_is_invalid_request: "/metadata" = json!({"a": "x".repeat(9000)}) => "metadata: has 9008 bytes";
+    }
+
+    #[test]
+    fn clip_above_either_ceiling_is_too_expensive() {
+        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
+            "metadata": {}, "maxCostUsd": 0.25});
+        let request: ClipRequest = parse(request).expect("a request");
+        assert_eq!(request.check_cost(0.25, 5.0), Ok(()));
+        let refused = |estimate, deployment| request.check_cost(estimate, deployment).expect_err("too much");
+        assert_eq!(refused(0.3, 5.0).kind, ErrorKind::TooExpensive);
+        assert!(refused(0.3, 5.0).message.ends_with("at 0.3000 USD, the request allows 0.25 USD"));
+        assert!(refused(0.2, 0.1).message.ends_with("at 0.2000 USD, this deployment allows 0.1 USD"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! What making a clip takes: seconds, bytes and US dollars.
+//! What making a clip takes with each engine: seconds, bytes and US dollars.
 
 use clipflow_core::{
+    mediaconvert::{ACCELERATED_SECONDS, FrameGrid},
     plan::{PlannedSegment, ProbedSource},
+    prices::PRICES,
     request::Cut,
 };
 use serde::Serialize;
@@ -20,18 +22,28 @@ const TRANSFER_BYTES_PER_SECOND: f64 = 40_000_000.0;
 const OVERHEAD_SECONDS: f64 = 1.0;
 /// Bits that the encoder spends on a pixel at the quality that clips have, with a margin for noisy pictures.
 const BITS_PER_PIXEL: f64 = 0.2;
-/// US dollars for one GB-second of an x86 Lambda in us-east-1 (aws.amazon.com/lambda/pricing).
-const USD_PER_GB_SECOND: f64 = 0.000_016_666_7;
+/// Bytes of a request to S3, at the most: a part of an upload, or a range of a source.
+const S3_REQUEST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
+/// What every clip takes besides its engine: GB-seconds of the other functions, measured, as seconds of 1,024 MB.
+const OTHER_SECONDS: f64 = 3.0;
+/// State transitions of a clip, as the definition has them.
+const TRANSITIONS: f64 = 9.0;
+/// Memory of the functions that only make calls, in MB.
+const SMALL_FUNCTION_MB: f64 = 256.0;
+/// Events about a job that `resume` is invoked for, besides one a minute of the clip.
+const EVENTS: f64 = 2.0;
 
-/// What making a clip with `trim` takes.
+/// What making a clip takes, with each engine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Estimates {
     /// How long `trim` runs.
     pub trim_seconds: f64,
-    /// What that costs.
+    /// What the clip costs when `trim` makes it.
     pub trim_usd: f64,
-    /// Working space in `/tmp` that it needs at the most.
+    /// What the clip costs when `MediaConvert` makes it.
+    pub transcode_usd: f64,
+    /// Working space in `/tmp` that `trim` needs at the most.
     pub scratch_bytes: u64,
 }
 
@@ -44,10 +56,14 @@ impl Estimates {
         let speed = if vcpus <= 1.0 { vcpus } else { 1.0 + (vcpus - 1.0) * FURTHER_VCPU };
         let mut trim_seconds = OVERHEAD_SECONDS;
         let mut scratch_bytes = 0;
+        let mut clip_seconds = 0.0;
+        let mut clip_bytes = 0.0;
         for segment in segments {
             let video = &sources[segment.source].facts.video;
             let seconds = segment.window.duration_seconds;
             let window_bytes = segment.window.output_bytes;
+            clip_seconds += seconds;
+            clip_bytes += lossy(window_bytes);
             trim_seconds += lossy(window_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
             if cut == Cut::Exact {
                 let pixels = f64::from(video.coded_width) * f64::from(video.coded_height) * video.frame_rate;
@@ -58,7 +74,23 @@ impl Estimates {
                 scratch_bytes += window_bytes + encoded.max(window_bytes);
             }
         }
-        Self { trim_seconds, trim_usd: trim_seconds * memory_mb / 1024.0 * USD_PER_GB_SECOND, scratch_bytes }
+        let requests = (clip_bytes / S3_REQUEST_BYTES).ceil();
+        let anyway = PRICES.transitions(TRANSITIONS) + PRICES.lambda(1024.0, OTHER_SECONDS);
+        let trim_usd = anyway + PRICES.lambda(memory_mb, trim_seconds) + PRICES.s3(requests, requests);
+        let transcode_usd = segments.first().map_or(0.0, |first| {
+            let video = &sources[first.source].facts.video;
+            let accelerated = clip_seconds >= ACCELERATED_SECONDS;
+            let events = EVENTS + clip_seconds / 60.0;
+            PRICES.media_convert(video, FrameGrid::of(video).rate, clip_seconds, accelerated)
+                + (1.0 + events) * PRICES.lambda(SMALL_FUNCTION_MB, OVERHEAD_SECONDS)
+        });
+        Self { trim_seconds, trim_usd, transcode_usd: anyway + transcode_usd, scratch_bytes }
+    }
+
+    /// What the clip costs at the least: with the cheaper engine.
+    #[must_use]
+    pub fn least_usd(&self) -> f64 {
+        self.trim_usd.min(self.transcode_usd)
     }
 }
 

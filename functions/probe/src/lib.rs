@@ -1,7 +1,7 @@
 //! Reads a source's index by byte range, plans the cut on the source's frames and estimates what it takes.
 //!
-//! Raises `SourceNotFound`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest` and `TooLong`, each naming the field or
-//! object at fault. Pins what it saw: every later step reads that version or notices that it changed.
+//! Raises `SourceNotFound`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong` and `TooExpensive`, each naming
+//! the field or object at fault. Pins what it saw: every later step reads that version or notices that it changed.
 
 pub mod estimate;
 
@@ -47,6 +47,8 @@ pub struct Deps {
     pub s3: aws_sdk_s3::Client,
     /// The longest clip of this deployment, in seconds.
     pub max_clip_seconds: f64,
+    /// The most that a clip of this deployment may cost, in US dollars.
+    pub max_cost_usd: f64,
     /// The memory of `trim`, in MB.
     pub trim_memory_mb: u32,
 }
@@ -59,6 +61,7 @@ impl Deps {
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
             max_clip_seconds: config::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
+            max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
             trim_memory_mb: config::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
             s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
         })
@@ -86,6 +89,8 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         )));
     }
     let estimates = Estimates::of(request.cut, &sources, &segments, deps.trim_memory_mb);
+    // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
+    request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
     Ok(Output { sources, segments, clip_seconds, estimates })
 }
 

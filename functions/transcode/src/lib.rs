@@ -2,8 +2,8 @@
 //!
 //! The state waits for its task token, which the job carries and `resume` hands back when the job ends. A clip that a
 //! finished job of this version of the function has made out of the same sources is found, and the task completed at
-//! once. Raises `SourceNotFound` when a source changed since `probe` and `UnsupportedMedia` for a frame rate or length
-//! that time codes cannot count.
+//! once. Raises `SourceNotFound` when a source changed since `probe`, `UnsupportedMedia` for a frame rate or length that time
+//! codes cannot count, and `TooExpensive`.
 
 pub mod job;
 
@@ -13,7 +13,7 @@ use aws_sdk_mediaconvert::types::{
 use clipflow_core::{
     ClipError, aws, config,
     mediaconvert::{self, ACCELERATED_SECONDS, DEPLOYMENT, EXECUTION, MADE_BY},
-    outcome::{Execution, Object},
+    outcome::{Engine, Execution, Object},
     plan::Plan,
     range::RangeRead,
     request::ClipRequest,
@@ -39,6 +39,8 @@ pub struct Input {
     pub request: ClipRequest,
     /// What `probe` found.
     pub probe: Plan,
+    /// Why this function makes the clip, and what that is estimated to cost.
+    pub engine: Engine,
     /// Completes the state's task; at most 1,024 characters.
     pub task_token: String,
 }
@@ -62,6 +64,8 @@ pub struct Deps {
     pub sfn: aws_sdk_sfn::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
+    /// The most that a clip of this deployment may cost, in US dollars.
+    pub max_cost_usd: f64,
     /// The deployment, which jobs are marked with.
     pub deployment: String,
     /// The role that jobs read and write with.
@@ -84,6 +88,7 @@ impl Deps {
             s3: aws_sdk_s3::Client::new(&sdk_config),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
             bucket: config::required("CLIPFLOW_BUCKET")?,
+            max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
             deployment: config::required("CLIPFLOW_DEPLOYMENT")?,
             role_arn: config::required("CLIPFLOW_MEDIACONVERT_ROLE_ARN")?,
             queue_arn: config::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
@@ -105,6 +110,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         complete(deps, &input.task_token, &clip).await?;
         return Ok(Output { job_id });
     }
+    input.request.check_cost(input.engine.estimate_usd, deps.max_cost_usd)?;
     // A job cannot be told which version of an object to read, so the sources are compared right before.
     for source in &input.probe.sources {
         S3Source::pinned(deps.s3.clone(), source.object.clone()).read(0..1).await?;

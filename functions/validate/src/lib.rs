@@ -64,6 +64,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
         segments: vec![Segment { source: request.source, start: request.start, end: request.end }],
         cut: request.cut,
         metadata: request.metadata,
+        max_cost_usd: request.max_cost_usd,
     })
 }
 

@@ -4,9 +4,10 @@
 
 use clipflow_core::{
     ClipError, aws, config,
+    mediaconvert::FrameGrid,
     mp4::{Facts, Movie},
-    outcome::{Delivered, Execution, Object},
-    plan::Plan,
+    outcome::{Delivered, Engine, Execution, Object},
+    plan::{PlannedSegment, Plan},
     request::{ClipRequest, Source},
     source::S3Source,
 };
@@ -27,6 +28,8 @@ pub struct Input {
     pub probe: Plan,
     /// The clip.
     pub clip: Object,
+    /// What made it.
+    pub engine: Engine,
 }
 
 /// What the function works with.
@@ -68,7 +71,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
             "the clip had {made} bytes when it was made and has {bytes}"
         )));
     }
-    compare(&input.probe, &facts)?;
+    compare(&input.probe, &input.engine, &facts)?;
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
     Ok(Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
@@ -87,12 +90,22 @@ fn unreadable(error: ClipError) -> ClipError {
     if error.kind.is_rejection() { ClipError::delivery_mismatch(error.message) } else { error }
 }
 
-fn compare(plan: &Plan, facts: &Facts) -> Result<(), ClipError> {
+/// How many frames a segment has when `engine` makes it.
+fn frames(plan: &Plan, engine: &Engine, segment: &PlannedSegment) -> u64 {
+    if engine.name == "transcode" {
+        let frames = FrameGrid::of(&plan.sources[segment.source].facts.video).frames(&segment.window);
+        frames.end - frames.start
+    } else {
+        segment.window.frames
+    }
+}
+
+fn compare(plan: &Plan, engine: &Engine, facts: &Facts) -> Result<(), ClipError> {
     let Some(first) = plan.segments.first() else {
         return Err(ClipError::internal("the plan has no segment"));
     };
     let source = &plan.sources[first.source].facts;
-    let frames: u64 = plan.segments.iter().map(|segment| segment.window.frames).sum();
+    let frames: u64 = plan.segments.iter().map(|segment| frames(plan, engine, segment)).sum();
     let seconds: f64 = plan.segments.iter().map(|segment| segment.window.duration_seconds).sum();
     let frame_seconds = 1.0 / source.video.frame_rate.max(1.0);
     let differs = |what: &str, asked: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {

@@ -1,0 +1,677 @@
+"""A stand-in for AWS Elemental MediaConvert: its REST API for jobs, which run with FFmpeg.
+
+    python -m local.mediaconvert PORT AWS_ENDPOINT
+
+CreateJob refuses what the service refuses: settings that do not exist or are missing, values out of range, wrong time
+codes, a role or queue that is not there. Of the service's settings it knows those that clips use, and refuses the
+others, so that a job that passes here asks for nothing that has not been looked at. A job reads its inputs from S3, cuts
+and joins their clippings frame by frame, writes the output to S3 and sends the service's events to EventBridge. Their
+source is `local.mediaconvert`, because only AWS may send events from `aws.*`.
+
+Jobs can be made to misbehave: `PUT /_behaviour` with a JSON object, for jobs whose destination contains `destination`:
+
+    {"destination": "clips/a/", "fail": {"code": 1040, "message": "…"}}   end in ERROR
+    {"destination": "clips/a/", "stall": true}                            never end, unless cancelled
+    {"destination": "clips/a/", "events": "lost"}                         send no events; also "duplicated", "reordered"
+    {"destination": "clips/a/"}                                           behave again
+"""
+
+import base64
+import dataclasses
+import http.server
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from . import services
+
+_API = "/2017-08-29/"
+_ACCOUNT = "000000000000"
+_SOURCE = "local.mediaconvert"
+_JOBS_AT_ONCE = 2
+_PAGE = 20
+_CONSTANT_RATES = (1, 5, 10, 15, 24, 30, 50, 60)
+_TOKEN_SECONDS = 60
+_TIMECODE = re.compile(r"^([01][0-9]|2[0-4]):([0-5][0-9]):([0-5][0-9])([:;])([0-9]{2})$")
+
+
+class Refusal(Exception):
+    """A request that is answered with an error of the service."""
+
+    def __init__(self, status: int, kind: str, message: str):
+        super().__init__(message)
+        self.status, self.kind = status, kind
+
+
+def _bad(path: str, message: str) -> Refusal:
+    return Refusal(400, "BadRequestException", f"{path}: {message}")
+
+
+# What a job may be made of. A check takes a value and its path, and raises a refusal.
+
+Check = Callable[[Any, str], None]
+
+
+def _text(pattern: str = "", most: int = 1_000_000) -> Check:
+    def check(value: Any, path: str) -> None:
+        if not isinstance(value, str) or len(value) > most or not re.search(pattern, value):
+            raise _bad(path, f"is not a string of at most {most} characters that matches /{pattern}/")
+
+    return check
+
+
+def _one_of(*names: str) -> Check:
+    def check(value: Any, path: str) -> None:
+        if value not in names:
+            raise _bad(path, f"{value!r} is not one of {', '.join(names)}")
+
+    return check
+
+
+def _number(least: float, most: float) -> Check:
+    def check(value: Any, path: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise _bad(path, f"{value!r} is not a whole number from {least} to {most}")
+
+    return check
+
+
+def _list(item: Check, least: int, most: int) -> Check:
+    def check(value: Any, path: str) -> None:
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            raise _bad(path, f"is not a list of {least} to {most}")
+        for index, each in enumerate(value):
+            item(each, f"{path}/{index}")
+
+    return check
+
+
+def _map(key: Check, item: Check, most: int) -> Check:
+    def check(value: Any, path: str) -> None:
+        if not isinstance(value, dict) or len(value) > most:
+            raise _bad(path, f"is not an object of at most {most} entries")
+        for name, each in value.items():
+            key(name, path)
+            item(each, f"{path}/{name}")
+
+    return check
+
+
+def _object(**fields: Check) -> Check:
+    """An object of these fields; those whose names end in an underscore must be there."""
+    known = {name.rstrip("_"): check for name, check in fields.items()}
+    required = {name.rstrip("_") for name in fields if name.endswith("_")}
+
+    def check(value: Any, path: str) -> None:
+        if not isinstance(value, dict):
+            raise _bad(path, "is not an object")
+        for name in value:
+            if name not in known:
+                raise _bad(f"{path}/{name}", "is not a property that is supported")
+        for name in sorted(required - value.keys()):
+            raise _bad(f"{path}/{name}", "is a required property")
+        for name, each in value.items():
+            known[name](each, f"{path}/{name}")
+
+    return check
+
+
+def _timecode(value: Any, path: str) -> None:
+    _text(_TIMECODE.pattern)(value, path)
+
+
+def _h264(value: Any, path: str) -> None:
+    _object(
+        rateControlMode_=_one_of("QVBR"),
+        qualityTuningLevel=_one_of("SINGLE_PASS", "SINGLE_PASS_HQ", "MULTI_PASS_HQ"),
+        qvbrSettings=_object(qvbrQualityLevel=_number(1, 10)),
+        maxBitrate=_number(1_000, 1_152_000_000),
+        framerateControl=_one_of("INITIALIZE_FROM_SOURCE", "SPECIFIED"),
+        framerateConversionAlgorithm=_one_of("DUPLICATE_DROP", "INTERPOLATE"),
+        framerateNumerator=_number(1, 2_147_483_647),
+        framerateDenominator=_number(1, 2_147_483_647),
+    )(value, path)
+    if "maxBitrate" not in value:
+        raise _bad(f"{path}/maxBitrate", "is a required property when rateControlMode is QVBR")
+    rates = {"framerateNumerator", "framerateDenominator"}
+    if value.get("framerateControl") == "SPECIFIED" and not rates <= value.keys():
+        raise _bad(path, "framerateNumerator and framerateDenominator are required when framerateControl is SPECIFIED")
+
+
+_INPUT = _object(
+    fileInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+"),
+    timecodeSource=_one_of("ZEROBASED"),
+    inputClippings=_list(_object(startTimecode=_timecode, endTimecode=_timecode), 0, 150),
+    videoSelector=_object(rotate=_one_of("AUTO", "DEGREE_0")),
+    audioSelectors=_map(
+        _text(most=256),
+        _object(
+            defaultSelection=_one_of("DEFAULT", "NOT_DEFAULT"),
+            selectorType=_one_of("TRACK"),
+            tracks=_list(_number(1, 2_147_483_647), 0, 100),
+        ),
+        20,
+    ),
+)
+_OUTPUT = _object(
+    containerSettings_=_object(
+        container_=_one_of("MP4"),
+        mp4Settings=_object(
+            moovPlacement=_one_of("PROGRESSIVE_DOWNLOAD", "NORMAL"),
+            audioDuration=_one_of("MATCH_VIDEO_DURATION", "DEFAULT_CODEC_DURATION"),
+        ),
+    ),
+    videoDescription_=_object(codecSettings_=_object(codec_=_one_of("H_264"), h264Settings_=_h264)),
+    audioDescriptions=_list(
+        _object(
+            audioSourceName=_text(most=2048),
+            codecSettings_=_object(
+                codec_=_one_of("AAC"),
+                aacSettings_=_object(
+                    bitrate_=_number(6_000, 1_024_000),
+                    codingMode_=_one_of("CODING_MODE_1_0", "CODING_MODE_2_0", "CODING_MODE_5_1"),
+                    sampleRate_=_number(8_000, 96_000),
+                ),
+            ),
+        ),
+        0,
+        100,
+    ),
+)
+_CREATE_JOB = _object(
+    role_=_text(rf"^arn:aws:iam::{_ACCOUNT}:role/.+"),
+    queue=_text(),
+    clientRequestToken=_text(r"^[!-~]*$", 64),
+    statusUpdateInterval=_one_of("SECONDS_10", "SECONDS_15", "SECONDS_30", "SECONDS_60", "SECONDS_120"),
+    accelerationSettings=_object(mode_=_one_of("DISABLED", "ENABLED", "PREFERRED")),
+    tags=_map(_text(most=128), _text(most=256), 50),
+    userMetadata=_map(_text(most=256), _text(most=256), 10),
+    settings_=_object(
+        timecodeConfig=_object(source=_one_of("ZEROBASED")),
+        inputs_=_list(_INPUT, 1, 150),
+        outputGroups_=_list(
+            _object(
+                outputGroupSettings_=_object(
+                    type_=_one_of("FILE_GROUP_SETTINGS"),
+                    fileGroupSettings_=_object(destination_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+")),
+                ),
+                outputs_=_list(_OUTPUT, 1, 1),
+            ),
+            1,
+            1,
+        ),
+    ),
+)
+
+
+def _check_references(job: dict[str, Any]) -> None:
+    """What goes beyond single settings."""
+    for index, each in enumerate(job["settings"]["inputs"]):
+        for clipping in each.get("inputClippings", []):
+            if not clipping:
+                raise _bad(f"/settings/inputs/{index}/inputClippings", "has neither a start nor an end")
+            start, end = clipping.get("startTimecode"), clipping.get("endTimecode")
+            if start and end and end < start:
+                raise _bad(f"/settings/inputs/{index}/inputClippings", f"the end {end} is before the start {start}")
+    output = job["settings"]["outputGroups"][0]["outputs"][0]
+    selectors = {name for each in job["settings"]["inputs"] for name in each.get("audioSelectors", {})}
+    for each in output.get("audioDescriptions", []):
+        if each.get("audioSourceName") not in selectors:
+            raise _bad("/settings/outputGroups/0/outputs/0/audioDescriptions", "refers to no audio selector of the inputs")
+
+
+# Running a job.
+
+
+class JobError(Exception):
+    """Ends a job in ERROR."""
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+@dataclasses.dataclass
+class _Source:
+    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where it varies."""
+
+    path: Path
+    rate: Fraction
+    converted: bool
+    frames: int
+    start: float
+    width: int
+    height: int
+    has_sound: bool
+
+
+def frame_number(timecode: str, rate: Fraction) -> int:
+    """The number of the frame that a time code names, when the first one is 00:00:00:00.
+
+    With a semicolon, two numbers a minute are skipped but for every tenth minute (four at 59.94).
+
+    # Errors
+    JobError when there is no such frame at that rate.
+    """
+    found = _TIMECODE.match(timecode)
+    assert found
+    hours, minutes, seconds, frame = (int(found[group]) for group in (1, 2, 3, 5))
+    nominal = round(rate)
+    if frame >= max(nominal, 1):
+        raise JobError(1010, f"time code {timecode} has a frame number of {frame} at {nominal} frames per second")
+    number = ((hours * 60 + minutes) * 60 + seconds) * nominal + frame
+    if found[4] == ":":
+        return number
+    if rate not in (Fraction(30000, 1001), Fraction(60000, 1001)):
+        raise JobError(1010, f"time code {timecode} drops frames, which {rate} frames per second do not")
+    skipped, whole = nominal // 15, hours * 60 + minutes
+    if minutes % 10 and seconds == 0 and frame < skipped:
+        raise JobError(1010, f"time code {timecode} is one of those that are dropped")
+    return number - skipped * (whole - whole // 10)
+
+
+def _probe(path: Path, specified: Optional[Fraction]) -> _Source:
+    options = ["-v", "error", "-of", "json", "-show_streams", "-show_format", "-count_packets"]
+    answer = subprocess.run(["ffprobe", *options, str(path)], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise JobError(1010, f"Unable to open input file: {answer.stderr.strip()[:200]}")
+    found = json.loads(answer.stdout)
+    video = next((each for each in found["streams"] if each["codec_type"] == "video"), None)
+    if not video:
+        raise JobError(1010, "the input has no video")
+    average, nominal = Fraction(video["avg_frame_rate"]), Fraction(video["r_frame_rate"])
+    varies = abs(average - nominal) > nominal / 1000
+    rate = specified or (_next_constant(average) if varies else nominal)
+    sideways = any(abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", []))
+    size = (video["width"], video["height"])
+    return _Source(
+        path=path,
+        rate=rate,
+        converted=bool(specified) or varies,
+        frames=int(video["nb_read_packets"]),
+        start=max(0.0, float(video.get("start_time", 0)) - float(found["format"].get("start_time", 0))),
+        width=size[1] if sideways else size[0],
+        height=size[0] if sideways else size[1],
+        has_sound=any(each["codec_type"] == "audio" for each in found["streams"]),
+    )
+
+
+def _next_constant(average: Fraction) -> Fraction:
+    return Fraction(next((rate for rate in _CONSTANT_RATES if rate >= average), _CONSTANT_RATES[-1]))
+
+
+def arguments(settings: dict[str, Any], files: list[Path], output: Path) -> list[str]:
+    """The command line that makes a job's output out of its inputs' files."""
+    wanted = settings["outputGroups"][0]["outputs"][0]
+    h264 = wanted["videoDescription"]["codecSettings"]["h264Settings"]
+    specified = None
+    if h264.get("framerateControl") == "SPECIFIED":
+        specified = Fraction(h264["framerateNumerator"], h264["framerateDenominator"])
+    sound = next((each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None)
+    sources = [_probe(file, specified) for file in files]
+    graph, parts = [], []
+    for index, (source, each) in enumerate(zip(sources, settings["inputs"])):
+        clippings = each.get("inputClippings") or [{}]
+        for clip, clipping in enumerate(clippings):
+            start = frame_number(clipping["startTimecode"], source.rate) if "startTimecode" in clipping else 0
+            # The frame that the end names is part of the clip.
+            end = frame_number(clipping["endTimecode"], source.rate) + 1 if "endTimecode" in clipping else None
+            if start >= source.frames and not source.converted:
+                raise JobError(1404, f"the clip starts at frame {start}, and the input has {source.frames}")
+            parts.append((index, clip))
+            graph += _part(index, clip, source, start, end, sources[0], sound if each.get("audioSelectors") else None, sound)
+    labels = "".join(f"[v{i}_{c}]" + (f"[a{i}_{c}]" if sound else "") for i, c in parts)
+    graph.append(f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[v]" + ("[a]" if sound else ""))
+    level = h264.get("qvbrSettings", {}).get("qvbrQualityLevel", 7)
+    line = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", "-threads", "2"]
+    for source in sources:
+        line += ["-i", str(source.path)]
+    line += ["-filter_complex", ";".join(graph), "-map", "[v]", "-fps_mode", "passthrough"]
+    line += ["-c:v", "libx264", "-preset", "veryfast", "-crf", str(44 - 3 * level), "-maxrate", str(h264["maxBitrate"])]
+    line += ["-bufsize", str(2 * h264["maxBitrate"]), "-pix_fmt", "yuv420p"]
+    if sound:
+        line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
+    return line + ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart", "-f", "mp4", str(output)]
+
+
+def _part(
+    index: int, clip: int, source: _Source, start: int, end: Optional[int], first: _Source,
+    selected: Optional[dict[str, Any]], sound: Optional[dict[str, Any]],
+) -> list[str]:
+    """The filters that cut one clipping: pictures `v{index}_{clip}` and, where the output has any, sound `a…`."""
+    rate = f"{source.rate.numerator}/{source.rate.denominator}"
+    convert = f"fps={rate}," if source.converted else ""
+    last = f":end_frame={end}" if end else ""
+    pictures = f"[{index}:v:0]{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS"
+    pictures += f",scale={first.width}:{first.height},setsar=1,settb=1/90000[v{index}_{clip}]"
+    if not sound:
+        return [pictures]
+    layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[sound["codingMode"]]
+    shape = f"aresample={sound['sampleRate']},aformat=channel_layouts={layout}"
+    begin = source.start + float(start / source.rate)
+    finish = f":end={source.start + float(end / source.rate)}" if end else ""
+    if selected and source.has_sound:
+        cut = f"[{index}:a:0]atrim=start={begin}{finish},asetpts=PTS-STARTPTS,{shape}[a{index}_{clip}]"
+    else:
+        seconds = float(((end or source.frames) - start) / source.rate)
+        cut = f"anullsrc=r={sound['sampleRate']}:cl={layout},atrim=duration={seconds}[a{index}_{clip}]"
+    return [pictures, cut]
+
+
+class Service:
+    """The jobs, and what becomes of them."""
+
+    def __init__(self, aws_endpoint: str):
+        self._endpoint = aws_endpoint
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(_JOBS_AT_ONCE)
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._tokens: dict[str, tuple[float, str]] = {}
+        self._cancelled: dict[str, threading.Event] = {}
+        self._behaviours: dict[str, dict[str, Any]] = {}
+
+    def client(self, name: str) -> Any:
+        """A client of one of the stack's AWS APIs."""
+        return services.client(name, self._endpoint)
+
+    def behave(self, behaviour: dict[str, Any]) -> None:
+        """Sets how jobs for a destination behave."""
+        unknown = behaviour.keys() - {"destination", "fail", "stall", "events"}
+        if "destination" not in behaviour or unknown:
+            raise _bad("/", "a behaviour is destination and fail, stall or events")
+        with self._lock:
+            self._behaviours[behaviour["destination"]] = behaviour
+
+    def create(self, request: Any) -> dict[str, Any]:
+        """CreateJob."""
+        _CREATE_JOB(request, "")
+        _check_references(request)
+        queue = self._queue(request.get("queue", "Default"))
+        self._check_role(request["role"])
+        token = request.get("clientRequestToken")
+        with self._lock:
+            made, job_id = self._tokens.get(token or "", (0.0, ""))
+            if token and time.time() - made < _TOKEN_SECONDS:
+                return self._jobs[job_id]
+            job_id = f"{int(time.time() * 1000)}-{secrets.token_hex(3)}"
+            job = {
+                "arn": f"arn:aws:mediaconvert:{services.REGION}:{_ACCOUNT}:jobs/{job_id}",
+                "id": job_id,
+                "createdAt": int(time.time()),
+                "queue": queue,
+                "status": "SUBMITTED",
+                "timing": {"submitTime": int(time.time())},
+                **{name: value for name, value in request.items() if name not in ("queue", "tags")},
+            }
+            job.setdefault("userMetadata", {})
+            self._jobs[job_id] = job
+            self._cancelled[job_id] = threading.Event()
+            if token:
+                self._tokens[token] = (time.time(), job_id)
+        threading.Thread(target=self._run, args=(job,), daemon=True).start()
+        return job
+
+    def get(self, job_id: str) -> dict[str, Any]:
+        """GetJob."""
+        with self._lock:
+            if job_id not in self._jobs:
+                raise Refusal(404, "NotFoundException", f"The specified job {job_id} was not found.")
+            return self._jobs[job_id]
+
+    def cancel(self, job_id: str) -> None:
+        """CancelJob."""
+        job = self.get(job_id)
+        if job["status"] not in ("SUBMITTED", "PROGRESSING"):
+            raise Refusal(409, "ConflictException", f"Job {job_id} is {job['status']} and cannot be canceled.")
+        self._cancelled[job_id].set()
+
+    def list(self, query: dict[str, str]) -> dict[str, Any]:
+        """ListJobs and SearchJobs."""
+        most = int(query.get("maxResults", _PAGE))
+        if not 1 <= most <= _PAGE:
+            raise _bad("/maxResults", f"{most} is not from 1 to {_PAGE}")
+        if len(query.get("inputFile", "")) > 300:
+            raise _bad("/inputFile", "has more than 300 characters")
+        queue = self._queue(query["queue"]) if "queue" in query else None
+        with self._lock:
+            jobs = list(self._jobs.values())
+        if query.get("order", "DESCENDING") == "DESCENDING":
+            jobs.reverse()
+        jobs = [
+            job for job in jobs
+            if query.get("status") in (None, job["status"]) and queue in (None, job["queue"])
+            and any(query.get("inputFile", "") in each["fileInput"] for each in job["settings"]["inputs"])
+        ]
+        start = int(base64.b64decode(query["nextToken"])) if query.get("nextToken") else 0
+        page: dict[str, Any] = {"jobs": jobs[start : start + most]}
+        if start + most < len(jobs):
+            page["nextToken"] = base64.b64encode(str(start + most).encode()).decode()
+        return page
+
+    def _queue(self, name: str) -> str:
+        arn = f"arn:aws:mediaconvert:{services.REGION}:{_ACCOUNT}:queues/Default"
+        if name not in ("Default", arn):
+            raise Refusal(404, "NotFoundException", f"The specified queue {name} was not found.")
+        return arn
+
+    def _check_role(self, arn: str) -> None:
+        iam = self.client("iam")
+        try:
+            role = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
+        except iam.exceptions.NoSuchEntityException:
+            raise _bad("/role", f"the role {arn} does not exist") from None
+        if "mediaconvert.amazonaws.com" not in json.dumps(role["AssumeRolePolicyDocument"]):
+            raise _bad("/role", f"MediaConvert may not assume {arn}")
+
+    def _behaviour(self, job: dict[str, Any]) -> dict[str, Any]:
+        destination = _destination(job)
+        with self._lock:
+            return next((each for part, each in self._behaviours.items() if part in destination), {})
+
+    def _run(self, job: dict[str, Any]) -> None:
+        behaviour = self._behaviour(job)
+        events = _Events(self, job, behaviour.get("events"))
+        cancelled = self._cancelled[job["id"]]
+        try:
+            with self._slots:
+                if cancelled.is_set():
+                    raise InterruptedError
+                job["status"] = "PROGRESSING"
+                events.send("PROGRESSING")
+                progress = {"phaseProgress": {"PROBING": {"status": "COMPLETE", "percentComplete": 100}},
+                            "jobPercentComplete": 50, "currentPhase": "TRANSCODING", "retryCount": 0}
+                events.send("STATUS_UPDATE", framesDecoded=1, jobProgress=progress)
+                if behaviour.get("fail"):
+                    raise JobError(behaviour["fail"]["code"], behaviour["fail"]["message"])
+                if behaviour.get("stall"):
+                    cancelled.wait()
+                    raise InterruptedError
+                details = self._transcode(job, cancelled)
+            job.update(status="COMPLETE", jobPercentComplete=100, outputGroupDetails=[details["api"]])
+            events.send("COMPLETE", outputGroupDetails=[details["event"]], warnings=[], paddingInserted=0)
+        except InterruptedError:
+            job["status"] = "CANCELED"
+            events.send("CANCELED")
+        except Exception as error:  # Whatever goes wrong, a job ends.
+            code = error.code if isinstance(error, JobError) else 1999
+            job.update(status="ERROR", errorCode=code, errorMessage=str(error))
+            events.send("ERROR", errorCode=code, errorMessage=str(error))
+        events.flush()
+        print(f"{job['id']} {job['status']} {job.get('errorMessage', '')}", flush=True)
+
+    def _transcode(self, job: dict[str, Any], cancelled: threading.Event) -> dict[str, Any]:
+        s3 = self.client("s3")
+        with tempfile.TemporaryDirectory(prefix="mediaconvert-") as folder:
+            files = []
+            for index, each in enumerate(job["settings"]["inputs"]):
+                bucket, _, key = each["fileInput"][5:].partition("/")
+                files.append(Path(folder) / f"input-{index}")
+                try:
+                    body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+                except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
+                    raise JobError(1404, f"Unable to open input file [{each['fileInput']}]: not found") from None
+                with open(files[-1], "wb") as file:
+                    for chunk in body.iter_chunks(1 << 20):
+                        file.write(chunk)
+            output = Path(folder) / "output.mp4"
+            _run_ffmpeg(arguments(job["settings"], files, output), cancelled)
+            uri = f"{_destination(job)}.mp4"
+            bucket, _, key = uri[5:].partition("/")
+            with open(output, "rb") as file:
+                s3.put_object(Bucket=bucket, Key=key, Body=file, ContentType="video/mp4")
+            return _details(output, uri)
+
+
+def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
+    with tempfile.TemporaryFile("w+") as said:
+        with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said) as process:
+            while process.poll() is None:
+                if cancelled.wait(0.02):
+                    process.kill()
+        if cancelled.is_set():
+            raise InterruptedError
+        if process.returncode:
+            said.seek(0)
+            raise JobError(1999, f"the encoder failed: {said.read()[-500:]}")
+
+
+def _destination(job: dict[str, Any]) -> str:
+    return job["settings"]["outputGroups"][0]["outputGroupSettings"]["fileGroupSettings"]["destination"]
+
+
+def _details(output: Path, uri: str) -> dict[str, Any]:
+    """What the API and what the event say about an output."""
+    source = _probe(output, None)
+    options = ["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration"]
+    duration = subprocess.run(["ffprobe", *options, str(output)], capture_output=True, text=True, check=True).stdout
+    facts = {"durationInMs": round(float(duration) * 1000),
+             "videoDetails": {"widthInPx": source.width, "heightInPx": source.height}}
+    return {
+        "api": {"outputDetails": [facts]},
+        "event": {"outputDetails": [{"outputFilePaths": [uri], **facts}], "type": "FILE_GROUP"},
+    }
+
+
+class _Events:
+    """Sends a job's events, or does with them what its behaviour says."""
+
+    def __init__(self, service: Service, job: dict[str, Any], way: Optional[str]):
+        self._service, self._job, self._way = service, job, way
+        self._held: list[dict[str, Any]] = []
+
+    def send(self, status: str, **detail: Any) -> None:
+        """Sends an event with the facts that every event of a job has, and `detail`."""
+        event = {
+            "Source": _SOURCE,
+            "DetailType": "MediaConvert Job State Change",
+            "Resources": [self._job["arn"]],
+            "Detail": json.dumps({
+                "timestamp": int(time.time() * 1000),
+                "accountId": _ACCOUNT,
+                "queue": self._job["queue"],
+                "jobId": self._job["id"],
+                "status": status,
+                "userMetadata": self._job["userMetadata"],
+                **detail,
+            }),
+        }
+        if self._way == "reordered":
+            self._held.insert(0, event)
+        elif self._way != "lost":
+            self._put([event, event] if self._way == "duplicated" else [event])
+
+    def flush(self) -> None:
+        """Sends what was held back, the last first."""
+        for event in self._held:
+            self._put([event])
+
+    def _put(self, events: list[dict[str, Any]]) -> None:
+        self._service.client("events").put_events(Entries=events)
+
+
+# The API.
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    protocol_version = "HTTP/1.1"
+    service: Service
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *values: Any) -> None:
+        print(format % values, flush=True)
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            status, answer = self._route(urllib.parse.urlsplit(self.path), body)
+            kind = None
+        except Refusal as refusal:
+            status, answer, kind = refusal.status, {"message": str(refusal)}, refusal.kind
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        if kind:
+            self.send_header("x-amzn-ErrorType", kind)
+        self.end_headers()
+        self.wfile.write(text)
+
+    def _route(self, url: urllib.parse.SplitResult, body: bytes) -> tuple[int, Any]:
+        query = dict(urllib.parse.parse_qsl(url.query))
+        path = url.path.removeprefix(_API)
+        job_id = urllib.parse.unquote(path.removeprefix("jobs/"))
+        if (self.command, url.path) == ("PUT", "/_behaviour"):
+            self.service.behave(_parse(body))
+            return 200, {}
+        if (self.command, path) == ("POST", "jobs"):
+            return 201, {"job": self.service.create(_parse(body))}
+        if self.command == "GET" and path in ("jobs", "search"):
+            return 200, self.service.list(query)
+        if self.command == "GET" and path.startswith("jobs/"):
+            return 200, {"job": self.service.get(job_id)}
+        if self.command == "DELETE" and path.startswith("jobs/"):
+            self.service.cancel(job_id)
+            return 202, {}
+        raise Refusal(404, "NotFoundException", f"{self.command} {url.path} is not an operation that is supported.")
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise _bad("/", "the body is not JSON") from None
+
+
+def main() -> None:
+    """Serves until the process is ended."""
+    port, aws_endpoint = int(sys.argv[1]), sys.argv[2]
+    Handler.service = Service(aws_endpoint)
+    http.server.ThreadingHTTPServer((services.HOST, port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    main()
