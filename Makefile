@@ -42,7 +42,7 @@ unit: ## Tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --locked --quiet
 
 e2e: ## Tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e
+	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips
 
 bench: ## Measure, against FFmpeg and against the limits of the issue
 	$(LOCAL) run --programs -- cargo run --release --locked --package tests --bin bench

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
-from . import history, logs, packages, paths, services
+from . import history, logs, packages, paths, processes, services
 from .console import Failure, Progress, coloured, seconds
 
 WAIT_SECONDS = 120
@@ -182,6 +182,7 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
         request = clip_scene(stage, key, start, end)
         rejected_scene(stage, key)
         duplicate_scene(stage, request)
+        long_scene(stage)
     finally:
         logs.collect(stack)
     progress.line(f"\n{coloured('The demonstration succeeded', 'green')} after {seconds(progress.duration())}. It left:")
@@ -223,6 +224,31 @@ def rejected_scene(stage: Stage, key: str) -> None:
     document, notification = _outcome(stage, clip_id, "rejected")
     _leave(stage.folder("rejected"), document, notification, events)
     _expect("the document's reason", document.get("reason"), "InvalidRequest")
+
+
+def long_scene(stage: Stage) -> None:
+    """A clip that is too long for a Lambda is made by MediaConvert."""
+    _title(stage, "A long clip is made by MediaConvert")
+    video = paths.TEMPORARY / "half-a-minute.mp4"
+    with stage.progress.step("make half a minute of test pictures"):
+        picture, sound = "testsrc2=size=640x360:rate=25:duration=30", "sine=frequency=440:duration=30"
+        options = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+        processes.run(
+            [str(paths.BIN / "ffmpeg"), "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", picture,
+             "-f", "lavfi", "-i", sound, *options, str(video)],
+            log=paths.LOGS / "demo-ffmpeg.log", environment=processes.environment(),
+        )
+    clip_id = stage.clip_id("long")
+    source = {"bucket": stage.stack["source_bucket"], "key": stage.upload(video)}
+    stage.enqueue({"clipId": clip_id, "source": source, "start": 2, "end": 27})
+    events = stage.follow(clip_id)
+    document, notification = _outcome(stage, clip_id, "available")
+    _expect("the engine", document["engine"]["name"], "transcode")
+    folder = stage.folder("long")
+    _leave(folder, document, notification, events)
+    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
+    for thumbnail in document["thumbnails"]:
+        stage.download(thumbnail["key"], folder)
 
 
 def duplicate_scene(stage: Stage, request: dict[str, Any]) -> None:

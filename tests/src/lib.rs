@@ -23,8 +23,12 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub struct Description {
     /// URL of the AWS APIs.
     pub endpoint: String,
+    /// URL of `MediaConvert`.
+    pub mediaconvert_endpoint: String,
     /// Their region.
     pub region: String,
+    /// What the names of the deployment's parts begin with.
+    pub name_prefix: String,
     /// The queue of requests.
     pub queue_url: String,
     /// Where messages end that cannot be handled.
@@ -52,6 +56,8 @@ pub struct Description {
 pub struct Stack {
     /// What it consists of.
     pub description: Description,
+    /// `MediaConvert`.
+    pub mediaconvert: aws_sdk_mediaconvert::Client,
     /// S3.
     pub s3: aws_sdk_s3::Client,
     /// Step Functions.
@@ -73,6 +79,8 @@ pub struct Ended {
     pub output: Value,
     /// The states that were entered, in order.
     pub states: Vec<String>,
+    /// The error that it failed with, and its cause.
+    pub failure: (String, String),
 }
 
 /// Notifications that were received, by `clipId`; whichever test receives one keeps it for the test that waits for it.
@@ -95,7 +103,10 @@ impl Stack {
             .load()
             .await;
         let mongo = mongodb::Client::with_uri_str(&description.mongodb_uri).await.expect("the URI can be used");
+        let mediaconvert = aws_sdk_mediaconvert::config::Builder::from(&config);
+        let mediaconvert = mediaconvert.endpoint_url(&description.mediaconvert_endpoint).build();
         Self {
+            mediaconvert: aws_sdk_mediaconvert::Client::from_conf(mediaconvert),
             s3: aws_sdk_s3::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
@@ -149,7 +160,11 @@ impl Stack {
 
     /// Waits for the end of a request's execution.
     pub async fn ended(&self, request: &Value) -> Ended {
-        let arn = self.execution_arn(request);
+        self.ended_execution(self.execution_arn(request)).await
+    }
+
+    /// Waits for the end of an execution.
+    pub async fn ended_execution(&self, arn: String) -> Ended {
         let what = format!("the end of {arn}");
         let described = eventually(&what, async || {
             let described = self.sfn.describe_execution().execution_arn(&arn).send().await.ok()?;
@@ -159,6 +174,10 @@ impl Stack {
         Ended {
             states: self.states(&arn).await,
             status: described.status().as_str().to_owned(),
+            failure: (
+                described.error().unwrap_or_default().to_owned(),
+                described.cause().unwrap_or_default().to_owned(),
+            ),
             output: described.output().map_or(Value::Null, |output| serde_json::from_str(output).expect("JSON")),
             arn,
         }

@@ -108,18 +108,28 @@ fn every_task_has_a_timeout_and_retries_what_passes() {
 
 #[test]
 fn accepted_clip_takes_at_most_nine_transitions() {
-    let (states, mut name, mut transitions) =
-        (states(), definition()["StartAt"].as_str().expect("a start").to_owned(), 1);
-    loop {
-        transitions += 1;
-        let state = &states[&name];
-        match state["Next"].as_str().or_else(|| state["Default"].as_str()) {
-            Some(next) => next.clone_into(&mut name),
-            None => break,
-        }
+    for engine in ["Trim", "Transcode"] {
+        let path = path(engine);
+        assert_eq!(path.last().map(String::as_str), Some("Notify"));
+        assert!(path.len() < 9, "{path:?} and the start are more than nine transitions");
     }
-    assert_eq!(name, "Notify");
-    assert!(transitions <= 9, "{transitions} transitions");
+}
+
+#[test]
+fn task_that_waits_for_an_event_notices_when_none_comes() {
+    for (state, task) in tasks().filter(|(_, task)| task["Resource"].to_string().contains("waitForTaskToken")) {
+        assert!(task["HeartbeatSeconds"].is_number(), "{state} has no heartbeat");
+    }
+}
+
+#[test]
+fn every_choice_of_the_second_engine_says_why() {
+    let choices = states()["ChooseEngine"]["Choices"].as_array().expect("choices").clone();
+    let catchers = states()["Trim"]["Catch"].as_array().expect("catchers").clone();
+    for way in choices.iter().chain(&catchers).filter(|way| way["Next"] == "Transcode") {
+        let engine = &way["Assign"]["engine"];
+        assert_eq!((&engine["name"], engine["why"].is_string()), (&json!("transcode"), true), "{way}");
+    }
 }
 
 #[test]
@@ -218,7 +228,8 @@ fn samples() -> Map<String, Value> {
     let clip = json!({"key": "clips/a/b/clip.mp4", "bytes": 1000, "etag": "e"});
     let delivered = json!({"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
         "videoCodec": "h264", "audioCodec": "aac"});
-    let estimates = probe::estimate::Estimates { trim_seconds: 3.0, trim_usd: 0.001, scratch_bytes: 2000 };
+    let estimates =
+        probe::estimate::Estimates { trim_seconds: 3.0, trim_usd: 0.001, transcode_usd: 0.01, scratch_bytes: 2000 };
     let samples = json!({
         "validate": {"clipId": "a", "prefix": "clips/a/b/", "segments":
             [{"source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2}],
@@ -226,6 +237,7 @@ fn samples() -> Map<String, Value> {
         "probe": {"sources": [{"object": object, "facts": facts}], "segments": [{"source": 0, "window": window}],
             "clipSeconds": 1.0, "estimates": estimates},
         "trim": {"clip": clip},
+        "transcode": {"jobId": "1-a"},
         "verify": delivered,
         "thumbnail": [{"size": 300, "key": "clips/a/b/thumb-300.jpg"}],
         "store": {"clipId": "a", "status": "available", "bucket": "clips", "clip": clip,
@@ -241,6 +253,7 @@ fn accepts(function: &str, payload: Value) {
         "validate" => parse::<validate::Input>(payload).map(drop),
         "probe" => parse::<probe::Input>(payload).map(drop),
         "trim" => parse::<trim::Input>(payload).map(drop),
+        "transcode" => parse::<transcode::Input>(payload).map(drop),
         "verify" => parse::<verify::Input>(payload).map(drop),
         "thumbnail" => parse::<thumbnail::Input>(payload).map(drop),
         "store" => parse::<store::Input>(payload).map(drop),
@@ -250,20 +263,41 @@ fn accepts(function: &str, payload: Value) {
     parsed.unwrap_or_else(|error| panic!("{function} does not understand what its state hands it: {error}"));
 }
 
+/// The states of a clip that is made by `engine`, from the first to the last.
+fn path(engine: &str) -> Vec<String> {
+    let states = states();
+    let mut path = vec![definition()["StartAt"].as_str().expect("a start").to_owned()];
+    loop {
+        let state = &states[path.last().expect("a state")];
+        let next = if state["Type"] == "Choice" { Some(engine) } else { state["Next"].as_str() };
+        match next {
+            Some(next) => path.push(next.to_owned()),
+            None => return path,
+        }
+    }
+}
+
 #[test]
 fn each_function_understands_what_the_states_before_it_hand_on() {
-    let (states, samples) = (states(), samples());
-    let execution = json!({"Id": "arn:e", "StartTime": "2026-01-01T00:00:00Z", "Input": {"clipId": "a"}});
-    let mut variables =
-        Map::from_iter([("engine".to_owned(), json!({"name": "trim", "why": "short", "estimateUsd": 0.1}))]);
-    let (mut name, mut input) = (definition()["StartAt"].as_str().expect("a start").to_owned(), json!({}));
-    loop {
-        let state = &states[&name];
-        if state["Type"] == "Task" {
+    for engine in ["Trim", "Transcode"] {
+        let (states, samples) = (states(), samples());
+        let execution = json!({"Id": "arn:e", "StartTime": "2026-01-01T00:00:00Z", "Input": {"clipId": "a"}});
+        let context = json!({"Execution": execution, "Task": {"Token": "t"}});
+        let mut variables =
+            Map::from_iter([("engine".to_owned(), json!({"name": "trim", "why": "short", "estimateUsd": 0.1}))]);
+        let mut input = json!({});
+        for name in path(engine) {
+            let state = &states[&name];
+            if state["Type"] != "Task" {
+                continue;
+            }
             let function = function(state);
-            variables.insert("states".into(), json!({"context": {"Execution": execution}, "input": input}));
+            variables.insert("states".into(), json!({"context": context, "input": input}));
             accepts(&function, evaluate(&state["Arguments"]["Payload"], &variables));
-            variables["states"]["result"] = json!({"Payload": samples[&function]});
+            // What resume sends is the task's result itself; a function that is waited for returns it as the payload.
+            let waits = state["Resource"].as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken"));
+            variables["states"]["result"] =
+                if waits { samples["trim"].clone() } else { json!({"Payload": samples[&function]}) };
             let assigned = evaluate(&state["Assign"], &variables);
             input = if state["Output"].is_null() {
                 samples[&function].clone()
@@ -271,10 +305,6 @@ fn each_function_understands_what_the_states_before_it_hand_on() {
                 evaluate(&state["Output"], &variables)
             };
             variables.extend(assigned.as_object().cloned().unwrap_or_default());
-        }
-        match state["Next"].as_str().or_else(|| state["Default"].as_str()) {
-            Some(next) => next.clone_into(&mut name),
-            None => break,
         }
     }
 }

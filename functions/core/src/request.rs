@@ -155,7 +155,10 @@ impl ClipRequest {
     /// `TooExpensive`, saying the estimate and the ceiling.
     pub fn check_cost(&self, estimate_usd: f64, deployment_max_usd: f64) -> Result<(), ClipError> {
         let ceilings = [("the request", self.max_cost_usd), ("this deployment", Some(deployment_max_usd))];
-        match ceilings.into_iter().find_map(|(whose, max_usd)| Some((whose, max_usd.filter(|max| estimate_usd > *max)?))) {
+        match ceilings
+            .into_iter()
+            .find_map(|(whose, max_usd)| Some((whose, max_usd.filter(|max| estimate_usd > *max)?)))
+        {
             None => Ok(()),
             Some((whose, max_usd)) => Err(ClipError::too_expensive(format!(
                 "maxCostUsd: the clip is estimated at {estimate_usd:.4} USD, {whose} allows {max_usd} USD"

@@ -174,3 +174,111 @@ fn taken<T, E: ProvideErrorMetadata + std::fmt::Debug>(
         Err(error) => Err(aws::failure("telling the execution", &error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+    use aws_sdk_sfn::{
+        operation::{
+            send_task_failure::SendTaskFailureOutput,
+            send_task_heartbeat::SendTaskHeartbeatOutput,
+            send_task_success::{SendTaskSuccessError, SendTaskSuccessOutput},
+        },
+        types::error::{InvalidToken, TaskDoesNotExist, TaskTimedOut},
+    };
+    use aws_smithy_mocks::{Rule, mock, mock_client};
+
+    /// Longer than one entry of a job's metadata.
+    fn token() -> String {
+        "t".repeat(700)
+    }
+
+    async fn resume(sfn: &Rule, detail: Value) -> Result<Value, ClipError> {
+        let head = mock!(aws_sdk_s3::Client::head_object)
+            .match_requests(|request| request.key() == Some("clips/a/b/clip.mp4"))
+            .then_output(|| HeadObjectOutput::builder().content_length(7).e_tag("\"e\"").build());
+        let deps = Deps {
+            s3: mock_client!(aws_sdk_s3, [&head]),
+            sfn: mock_client!(aws_sdk_sfn, [sfn]),
+            bucket: "clips".into(),
+        };
+        let metadata: serde_json::Map<_, _> =
+            mediaconvert::token_entries(&token()).into_iter().map(|(key, part)| (key, part.into())).collect();
+        let mut event = json!({"source": "aws.mediaconvert", "detail": {"jobId": "1-a", "userMetadata": metadata}});
+        event["detail"].as_object_mut().expect("an object").extend(detail.as_object().expect("an object").clone());
+        handle(&deps, clipflow_core::run::parse(event)?).await
+    }
+
+    fn complete() -> Value {
+        let output = json!({"outputFilePaths": ["s3://clips/clips/a/b/clip.mp4"], "durationInMs": 1000});
+        json!({"status": "COMPLETE", "outputGroupDetails": [{"type": "FILE_GROUP", "outputDetails": [output]}]})
+    }
+
+    #[tokio::test]
+    async fn completed_job_completes_the_task_with_the_clip() {
+        let rule = mock!(aws_sdk_sfn::Client::send_task_success)
+            .match_requests(|request| {
+                request.task_token() == Some(&token())
+                    && request.output() == Some(r#"{"clip":{"key":"clips/a/b/clip.mp4","bytes":7,"etag":"e"}}"#)
+            })
+            .then_output(|| SendTaskSuccessOutput::builder().build());
+        resume(&rule, complete()).await.expect("the task is completed");
+        assert_eq!(rule.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn task_that_waits_no_more_is_success() {
+        let errors: [fn() -> SendTaskSuccessError; 2] = [
+            || SendTaskSuccessError::TaskDoesNotExist(TaskDoesNotExist::builder().message("used").build()),
+            || SendTaskSuccessError::TaskTimedOut(TaskTimedOut::builder().message("late").build()),
+        ];
+        for error in errors {
+            let rule = mock!(aws_sdk_sfn::Client::send_task_success).then_error(error);
+            resume(&rule, complete()).await.expect("nobody waits");
+        }
+    }
+
+    #[tokio::test]
+    async fn token_that_step_functions_never_gave_out_is_internal() {
+        let rule = mock!(aws_sdk_sfn::Client::send_task_success)
+            .then_error(|| SendTaskSuccessError::InvalidToken(InvalidToken::builder().message("garbage").build()));
+        assert_eq!(resume(&rule, complete()).await.expect_err("garbage").kind, ErrorKind::Internal);
+    }
+
+    #[tokio::test]
+    async fn progress_keeps_the_task_alive() {
+        for status in ["PROGRESSING", "STATUS_UPDATE"] {
+            let rule = mock!(aws_sdk_sfn::Client::send_task_heartbeat)
+                .match_requests(|request| request.task_token() == Some(&token()))
+                .then_output(|| SendTaskHeartbeatOutput::builder().build());
+            resume(&rule, json!({"status": status, "jobProgress": {"jobPercentComplete": 5}}))
+                .await
+                .expect("a heartbeat");
+            assert_eq!(rule.num_calls(), 1);
+        }
+    }
+
+    async fn failed(detail: Value, error: &'static str, cause: &'static str) {
+        let rule = mock!(aws_sdk_sfn::Client::send_task_failure)
+            .match_requests(move |request| {
+                request.error() == Some(error) && request.cause().is_some_and(|text| text.contains(cause))
+            })
+            .then_output(|| SendTaskFailureOutput::builder().build());
+        resume(&rule, detail).await.expect("the task is failed");
+        assert_eq!(rule.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn failed_job_fails_the_task_with_its_code_and_message() {
+        let detail = json!({"status": "ERROR", "errorCode": 1040, "errorMessage": "no such codec"});
+        failed(detail, "TranscodeFailed", "job 1-a ended with error 1040: no such codec").await;
+        failed(json!({"status": "CANCELED"}), "TranscodeFailed", "job 1-a was cancelled").await;
+    }
+
+    #[tokio::test]
+    async fn job_that_fails_for_a_passing_reason_is_to_be_tried_again() {
+        let detail = json!({"status": "ERROR", "errorCode": 1999, "errorMessage": "resubmit"});
+        failed(detail, "DependencyUnavailable", "error 1999: resubmit").await;
+    }
+}

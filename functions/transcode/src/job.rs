@@ -1,18 +1,18 @@
 //! The job that gives the clip that `trim` would give.
 
 use aws_sdk_mediaconvert::types::{
-    AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection, AudioDescription,
-    AudioSelector, AudioSelectorType, ContainerSettings, ContainerType, FileGroupSettings, H264FramerateControl,
+    AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection, AudioDescription, AudioSelector,
+    AudioSelectorType, ContainerSettings, ContainerType, FileGroupSettings, H264FramerateControl,
     H264FramerateConversionAlgorithm, H264QualityTuningLevel, H264QvbrSettings, H264RateControlMode, H264Settings,
     Input, InputClipping, InputRotate, InputTimecodeSource, JobSettings, Mp4MoovPlacement, Mp4Settings, Output,
-    OutputGroup, OutputGroupSettings, OutputGroupType, TimecodeConfig, TimecodeSource, VideoCodec,
-    VideoCodecSettings, VideoDescription, VideoSelector,
+    OutputGroup, OutputGroupSettings, OutputGroupType, TimecodeConfig, TimecodeSource, VideoCodec, VideoCodecSettings,
+    VideoDescription, VideoSelector,
 };
 use clipflow_core::{
     ClipError,
     mediaconvert::FrameGrid,
     mp4::{AudioFacts, VideoFacts},
-    plan::{PlannedSegment, Plan, ProbedSource},
+    plan::{Plan, PlannedSegment, ProbedSource},
     quality,
 };
 

@@ -187,3 +187,179 @@ async fn complete(deps: &Deps, task_token: &str, clip: &Object) -> Result<(), Cl
     let sent = deps.sfn.send_task_success().task_token(task_token).output(output).send().await;
     sent.map(drop).map_err(|error| aws::failure("completing the task", &error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_mediaconvert::operation::{create_job::CreateJobOutput, search_jobs::SearchJobsOutput};
+    use aws_sdk_s3::{
+        operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
+        primitives::ByteStream,
+    };
+    use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use clipflow_core::{ErrorKind, run::parse};
+    use serde_json::Value;
+
+    fn input(change: impl Fn(&mut Value)) -> Input {
+        let window = json!({"startSeconds": 1.0, "endSeconds": 2.0, "durationSeconds": 1.0, "frames": 30,
+            "prerollFrames": 0, "keyframeSeconds": 1.0, "nextKeyframeSeconds": null, "hasAudio": true,
+            "timescale": 30000, "outputBytes": 1000, "sourceBytes": 900});
+        let video = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
+            "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
+            "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
+        let facts = json!({"container": "isom", "bytes": 10000, "indexBytes": 100, "durationSeconds": 10.0,
+            "video": video, "droppedTracks": [],
+            "audio": {"codec": "aac", "channels": 2, "sampleRate": 44100, "bitRate": 1000, "tracks": 1}});
+        let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "\"e\"", "bytes": 10000});
+        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
+            "metadata": {}});
+        let mut input = json!({"execution": {"arn": "arn:e", "startedAt": "2026-01-01T00:00:00Z"}, "request": request,
+            "probe": {"sources": [{"object": object, "facts": facts}], "segments": [{"source": 0, "window": window}]},
+            "engine": {"name": "transcode", "why": "long", "estimateUsd": 0.1}, "taskToken": "t".repeat(1024)});
+        change(&mut input);
+        parse(input).expect("a valid input")
+    }
+
+    async fn transcode(input: Input, mediaconvert: &[&Rule], s3: &[&Rule], sfn: &[&Rule]) -> Result<Output, ClipError> {
+        let deps = Deps {
+            mediaconvert: mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, mediaconvert),
+            s3: mock_client!(aws_sdk_s3, RuleMode::MatchAny, s3),
+            sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, sfn),
+            bucket: "clips".into(),
+            max_cost_usd: 5.0,
+            deployment: "surf".into(),
+            role_arn: "arn:role".into(),
+            queue_arn: "arn:queue".into(),
+            version: "3".into(),
+        };
+        handle(&deps, input).await
+    }
+
+    fn no_jobs() -> Rule {
+        mock!(aws_sdk_mediaconvert::Client::search_jobs)
+            .match_requests(|search| search.input_file() == Some("s3://archive/k.mp4"))
+            .then_output(|| SearchJobsOutput::builder().build())
+    }
+
+    fn unchanged() -> Rule {
+        mock!(aws_sdk_s3::Client::get_object)
+            .match_requests(|get| get.if_match() == Some("\"e\""))
+            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"x")).build())
+    }
+
+    fn created(
+        expect: impl Fn(&aws_sdk_mediaconvert::operation::create_job::CreateJobInput) -> bool + Send + Sync + 'static,
+    ) -> Rule {
+        mock!(aws_sdk_mediaconvert::Client::create_job)
+            .match_requests(expect)
+            .then_output(|| CreateJobOutput::builder().job(Job::builder().id("1-a").build()).build())
+    }
+
+    #[tokio::test]
+    async fn job_carries_the_token_in_parts_and_is_marked() {
+        let create = created(|job| {
+            let metadata = job.user_metadata().expect("metadata");
+            mediaconvert::token(metadata) == Some("t".repeat(1024))
+                && metadata.values().all(|value| value.len() <= 256)
+                && metadata.len() <= 10
+                && metadata[DEPLOYMENT] == "surf"
+                && metadata[EXECUTION] == "arn:e"
+                && job.client_request_token().map(str::len) == Some(64)
+                && job.acceleration_settings().is_none()
+        });
+        let output = transcode(input(|_| ()), &[&no_jobs(), &create], &[&unchanged()], &[]).await;
+        assert_eq!(output, Ok(Output { job_id: "1-a".into() }));
+    }
+
+    #[tokio::test]
+    async fn clip_that_a_finished_job_made_completes_the_task() {
+        let wanted = made_by("3", "clips/a/b/clip.mp4", &input(|_| ()).probe);
+        let search = mock!(aws_sdk_mediaconvert::Client::search_jobs).then_output(move || {
+            let of = |id: &str, mark: &str| Job::builder().id(id).user_metadata(MADE_BY, mark).build();
+            SearchJobsOutput::builder().jobs(of("1-other", "another")).jobs(of("1-this", &wanted)).build()
+        });
+        let head = mock!(aws_sdk_s3::Client::head_object)
+            .then_output(|| HeadObjectOutput::builder().content_length(7).e_tag("\"c\"").build());
+        let success = mock!(aws_sdk_sfn::Client::send_task_success)
+            .match_requests(|send| {
+                send.output() == Some(r#"{"clip":{"key":"clips/a/b/clip.mp4","bytes":7,"etag":"c"}}"#)
+            })
+            .then_output(|| SendTaskSuccessOutput::builder().build());
+        let output = transcode(input(|_| ()), &[&search], &[&head], &[&success]).await;
+        assert_eq!(output, Ok(Output { job_id: "1-this".into() }));
+        assert_eq!(success.num_calls(), 1);
+    }
+
+    #[test]
+    fn clip_of_another_source_or_version_is_another_clip() {
+        let (key, plan) = ("clips/a/b/clip.mp4", input(|_| ()).probe);
+        let changed = input(|input| input["probe"]["sources"][0]["object"]["etag"] = json!("\"f\"")).probe;
+        assert_ne!(made_by("3", key, &plan), made_by("4", key, &plan));
+        assert_ne!(made_by("3", key, &plan), made_by("3", key, &changed));
+        assert!(made_by("3", &"k".repeat(200), &plan).len() <= 256);
+    }
+
+    #[tokio::test]
+    async fn source_that_changed_is_source_not_found() {
+        let changed = mock!(aws_sdk_s3::Client::get_object).then_http_response(|| {
+            aws_sdk_s3::config::http::HttpResponse::new(412.try_into().expect("a status"), "".into())
+        });
+        let error = transcode(input(|_| ()), &[&no_jobs()], &[&changed], &[]).await.expect_err("it changed");
+        assert_eq!(error.kind, ErrorKind::SourceNotFound);
+    }
+
+    #[tokio::test]
+    async fn clip_above_its_ceiling_is_submitted_nowhere() {
+        let dear = input(|input| input["engine"]["estimateUsd"] = json!(5.1));
+        let error = transcode(dear, &[&no_jobs()], &[], &[]).await.expect_err("it is too expensive");
+        assert_eq!(error.kind, ErrorKind::TooExpensive);
+    }
+
+    #[tokio::test]
+    async fn clip_of_an_hour_is_accelerated() {
+        let create = created(|job| {
+            job.acceleration_settings().is_some_and(|settings| settings.mode() == Some(&AccelerationMode::Preferred))
+        });
+        let long = input(|input| {
+            let window = &mut input["probe"]["segments"][0]["window"];
+            window["endSeconds"] = json!(3601.0);
+            window["durationSeconds"] = json!(3600.0);
+        });
+        assert!(transcode(long, &[&no_jobs(), &create], &[&unchanged()], &[]).await.is_ok());
+    }
+
+    #[test]
+    fn clipping_ends_with_the_frame_before_the_end() {
+        let settings = job::settings(&input(|_| ()).probe, "s3://clips/clips/a/b/clip").expect("a job");
+        let clipping = &settings.inputs()[0].input_clippings()[0];
+        assert_eq!(clipping.start_timecode(), Some("00:00:01:00"));
+        assert_eq!(clipping.end_timecode(), Some("00:00:01:29"));
+    }
+
+    #[test]
+    fn silent_source_has_no_sound_selected() {
+        let silent = input(|input| {
+            input["probe"]["sources"][0]["facts"]["audio"] = Value::Null;
+            input["probe"]["segments"][0]["window"]["hasAudio"] = json!(false);
+        });
+        let settings = job::settings(&silent.probe, "s3://clips/clips/a/b/clip").expect("a job");
+        assert!(settings.inputs()[0].audio_selectors().is_none());
+        assert!(settings.output_groups()[0].outputs()[0].audio_descriptions().is_empty());
+    }
+
+    #[test]
+    fn variable_frame_rate_is_converted_to_the_rate_that_frames_are_counted_at() {
+        let variable = input(|input| {
+            let video = &mut input["probe"]["sources"][0]["facts"]["video"];
+            video["frameRate"] = json!(27.0);
+            video["constantFrameRate"] = json!(false);
+        });
+        let settings = job::settings(&variable.probe, "s3://clips/clips/a/b/clip").expect("a job");
+        let video =
+            settings.output_groups()[0].outputs()[0].video_description().and_then(|video| video.codec_settings());
+        let h264 = video.and_then(|codec| codec.h264_settings()).expect("H.264");
+        assert_eq!((h264.framerate_numerator(), h264.framerate_denominator()), (Some(30), Some(1)));
+        assert_eq!(settings.inputs()[0].input_clippings()[0].end_timecode(), Some("00:00:01:29"));
+    }
+}

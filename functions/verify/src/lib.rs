@@ -7,7 +7,7 @@ use clipflow_core::{
     mediaconvert::FrameGrid,
     mp4::{Facts, Movie},
     outcome::{Delivered, Engine, Execution, Object},
-    plan::{PlannedSegment, Plan},
+    plan::{Plan, PlannedSegment},
     request::{ClipRequest, Source},
     source::S3Source,
 };

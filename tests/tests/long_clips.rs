@@ -1,0 +1,396 @@
+//! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
+
+use aws_sdk_mediaconvert::types::{Job, JobStatus};
+use clipflow_core::plan::Plan;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use tests::{Ended, Stack, eventually};
+
+/// The states of a clip that `MediaConvert` makes.
+const TRANSCODED: [&str; 8] =
+    ["Validate", "Probe", "ChooseEngine", "Transcode", "Verify", "Thumbnail", "Store", "Notify"];
+/// Half a minute of pictures whose brightness is their number times seven, so that each tells its number from its
+/// neighbours', ten a second, and a tone.
+const PICTURES: &str = "color=black:size=160x90:rate=10:duration=30,geq=lum='16+mod(N*7\\,217)':cb=128:cr=128";
+const SOUND: &str = "sine=frequency=440:duration=30:sample_rate=48000";
+/// Above what the local deployment leaves to `Trim`, which is 20 s.
+const LONG: (f64, f64) = (2.0, 27.0);
+
+/// Makes the source and uploads it; returns the file.
+async fn source(stack: &Stack, folder: &Path, name: &str, options: &[&str]) -> PathBuf {
+    let file = folder.join(name);
+    let inputs = ["-f", "lavfi", "-i", PICTURES, "-f", "lavfi", "-i", SOUND];
+    let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-g", "40", "-pix_fmt", "yuv420p"];
+    stack.ffmpeg(&[&inputs[..], &codecs, options, &[file.to_str().expect("UTF-8")]].concat());
+    stack.upload(name, &file).await;
+    file
+}
+
+fn request(stack: &Stack, clip_id: &str, key: &str, (start, end): (f64, f64)) -> Value {
+    let mut request = stack.request(clip_id, key, &json!(start), &json!(end));
+    request["output"] = json!({"thumbnails": [64]});
+    request
+}
+
+/// Tells the stand-in how jobs of a clip behave.
+fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
+    behaviour["destination"] = json!(format!("clips/{clip_id}/"));
+    let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
+    ureq::put(&url).send(&behaviour.to_string()).expect("the stand-in understands the behaviour");
+}
+
+/// The jobs that were submitted for a clip.
+async fn jobs(stack: &Stack, clip_id: &str) -> Vec<Job> {
+    let mark = format!("clips/{clip_id}/");
+    let mut pages = stack.mediaconvert.list_jobs().into_paginator().send();
+    let mut jobs = Vec::new();
+    while let Some(page) = pages.next().await {
+        let of_clip =
+            |job: &Job| job.user_metadata().is_some_and(|all| all.values().any(|value| value.contains(&mark)));
+        jobs.extend(page.expect("jobs").jobs().iter().filter(|job| of_clip(job)).cloned());
+    }
+    jobs
+}
+
+/// Starts an execution of a changed definition and waits for its end.
+async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)) -> Ended {
+    let arn = &stack.description.state_machine_arn;
+    let machine = stack.sfn.describe_state_machine().state_machine_arn(arn).send().await.expect("a state machine");
+    let mut definition: Value = serde_json::from_str(machine.definition()).expect("JSON");
+    change(&mut definition);
+    let name = request["clipId"].as_str().expect("a clipId");
+    let create = stack.sfn.create_state_machine().name(name).role_arn(machine.role_arn());
+    let created = create.definition(definition.to_string()).send().await.expect("a changed state machine");
+    run_again(stack, created.state_machine_arn(), request, "changed").await
+}
+
+/// Starts another execution of a request and waits for its end.
+async fn run_again(stack: &Stack, machine: &str, request: &Value, suffix: &str) -> Ended {
+    let name = clipflow_core::identity::Identity::of(request).execution_name();
+    let start = stack.sfn.start_execution().state_machine_arn(machine).name(format!("{name}-{suffix}"));
+    let started = start.input(request.to_string()).send().await.expect("an execution");
+    stack.ended_execution(started.execution_arn).await
+}
+
+/// Makes `MediaConvert` the engine of clips of any length.
+fn always_transcode(definition: &mut Value) {
+    let condition = &mut definition["States"]["ChooseEngine"]["Choices"][0]["Condition"];
+    *condition = json!("{% true %}");
+}
+
+fn frames(probed: &Value) -> u64 {
+    let streams = probed["streams"].as_array().expect("streams");
+    let video = streams.iter().find(|stream| stream["codec_type"] == "video").expect("pictures");
+    video["nb_read_frames"].as_str().expect("a count").parse().expect("a number")
+}
+
+/// The brightness of every frame of a file, which tells its number in the source.
+fn brightness(stack: &Stack, file: &Path) -> Vec<u8> {
+    let raw = file.with_extension("raw");
+    let paths = [file.to_str().expect("UTF-8"), raw.to_str().expect("UTF-8")];
+    let shape = ["-vf", "crop=2:2,extractplanes=y", "-fps_mode", "passthrough", "-f", "rawvideo"];
+    stack.ffmpeg(&[&["-i", paths[0]], &shape[..], &[paths[1]]].concat());
+    std::fs::read(raw).expect("frames").into_iter().step_by(4).collect()
+}
+
+/// The brightness of a frame of the source.
+fn brightness_of(number: u32) -> u8 {
+    u8::try_from(16 + number * 7 % 217).expect("below 233")
+}
+
+/// Whether two frames are the same one; neighbours are 7 apart.
+fn same(one: u8, other: u8) -> bool {
+    one.abs_diff(other) < 3
+}
+
+/// The clip of an outcome, downloaded, after checking that the outcome is what it should be.
+async fn delivered(stack: &Stack, ended: &Ended, folder: &Path) -> PathBuf {
+    assert_eq!((ended.status.as_str(), ended.output["status"].as_str()), ("SUCCEEDED", Some("available")), "{ended:?}");
+    let file = folder.join(format!("{}.mp4", ended.output["clipId"].as_str().expect("a clipId")));
+    stack.download(ended.output["clip"]["key"].as_str().expect("a key"), &file).await;
+    let bytes = std::fs::metadata(&file).expect("the clip").len();
+    assert_eq!(ended.output["clip"]["bytes"], bytes);
+    assert_eq!(ended.output["delivered"]["frames"], frames(&stack.ffprobe(&file)));
+    file
+}
+
+/// The names of all fields of a value, with their paths.
+fn shape(value: &Value, path: &str) -> Vec<String> {
+    match value {
+        Value::Object(map) => {
+            map.iter().flat_map(|(key, value)| shape(value, &format!("{path}.{key}"))).collect::<Vec<_>>()
+        }
+        Value::Array(items) => items.first().map_or_else(Vec::new, |item| shape(item, &format!("{path}[]"))),
+        _ => vec![path.to_owned()],
+    }
+}
+
+#[tokio::test]
+async fn long_clip_is_made_by_mediaconvert_and_its_outcome_is_like_any_other() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "long.mp4", &["-c:a", "aac"]).await;
+    let ended = stack.run(&request(&stack, "long", "long.mp4", LONG)).await;
+    assert_eq!(ended.states, TRANSCODED);
+    delivered(&stack, &ended, folder.path()).await;
+    let (outcome, delivered_) = (&ended.output, &ended.output["delivered"]);
+    assert_eq!(outcome["engine"]["name"], "transcode");
+    assert_eq!(outcome["engine"]["why"], "clip 25 s > 20 s");
+    assert!(outcome["engine"]["estimateUsd"].as_f64().is_some_and(|usd| (0.003..0.01).contains(&usd)), "{outcome}");
+    assert_eq!(
+        (&delivered_["frames"], &delivered_["start"], &delivered_["end"]),
+        (&json!(250), &json!(2.0), &json!(27.0))
+    );
+    assert_eq!((&delivered_["audioCodec"], &delivered_["videoCodec"]), (&json!("aac"), &json!("h264")));
+    assert_eq!(stack.notification("long").await["Message"], *outcome);
+
+    let short = stack.run(&request(&stack, "long-short", "long.mp4", (2.0, 4.0))).await;
+    assert_eq!(short.output["engine"]["name"], "trim");
+    assert_eq!(shape(&short.output, ""), shape(outcome, ""));
+
+    let job = &jobs(&stack, "long").await[0];
+    assert_eq!(job.user_metadata().expect("metadata")["execution"], ended.arn);
+    assert_eq!(job.client_request_token().expect("a token").len(), 64);
+}
+
+#[tokio::test]
+async fn copy_of_any_length_needs_no_mediaconvert() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "long-copy.mp4", &["-c:a", "aac"]).await;
+    let mut request = request(&stack, "long-copy", "long-copy.mp4", LONG);
+    request["cut"] = json!("copy");
+    let ended = stack.run(&request).await;
+    assert_eq!((&ended.output["status"], &ended.output["engine"]["name"]), (&json!("available"), &json!("trim")));
+}
+
+#[tokio::test]
+async fn both_engines_deliver_the_same_frames() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let ntsc = ["-vf", "settb=1/30000,setpts=N*1001", "-r", "30000/1001", "-an"];
+    // Ten pictures a second, then five.
+    let variable = ["-vf", "select='lt(n,150)+not(mod(n,2))'", "-fps_mode", "vfr", "-c:a", "aac"];
+    let sources: [(&str, &[&str]); 3] =
+        [("same-constant.mp4", &["-c:a", "aac"]), ("same-ntsc.mp4", &ntsc), ("same-variable.mp4", &variable)];
+    for (name, options) in sources {
+        source(&stack, folder.path(), name, options).await;
+        for (index, range) in [(0.0, 0.3), (1.04, 3.0), (4.97, 8.031)].into_iter().enumerate() {
+            let clip_id = format!("{}-{index}", name.trim_end_matches(".mp4"));
+            let trimmed = stack.run(&request(&stack, &clip_id, name, range)).await;
+            assert_eq!(trimmed.output["engine"]["name"], "trim", "{trimmed:?}");
+            let transcoded = request(&stack, &format!("{clip_id}-mc"), name, range);
+            let transcoded = run_changed(&stack, &transcoded, always_transcode).await;
+            assert_eq!(transcoded.output["engine"]["name"], "transcode", "{transcoded:?}");
+            let one = brightness(&stack, &delivered(&stack, &trimmed, folder.path()).await);
+            let other = brightness(&stack, &delivered(&stack, &transcoded, folder.path()).await);
+            assert_eq!(one.len(), other.len(), "{clip_id}: {one:?} {other:?}");
+            assert!(one.iter().zip(&other).all(|(one, other)| same(*one, *other)), "{clip_id}: {one:?} {other:?}");
+            let bounds = |ended: &Ended| {
+                [&ended.output["delivered"]["start"], &ended.output["delivered"]["end"]].map(Clone::clone)
+            };
+            assert_eq!(bounds(&trimmed), bounds(&transcoded), "{clip_id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn variable_frame_rate_becomes_the_next_higher_constant_one() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let variable = ["-vf", "select='lt(n,150)+not(mod(n,2))'", "-fps_mode", "vfr", "-c:a", "aac"];
+    source(&stack, folder.path(), "variable.mp4", &variable).await;
+    let request = request(&stack, "variable", "variable.mp4", (13.0, 18.0));
+    let ended = run_changed(&stack, &request, always_transcode).await;
+    let frames = brightness(&stack, &delivered(&stack, &ended, folder.path()).await);
+    // Each of the last pictures is shown twice.
+    let wanted: Vec<_> = (130..150).chain((150..180).map(|number| number / 2 * 2)).map(brightness_of).collect();
+    assert_eq!(frames.len(), wanted.len());
+    assert!(frames.iter().zip(&wanted).all(|(found, wanted)| same(*found, *wanted)), "{frames:?} {wanted:?}");
+}
+
+#[tokio::test]
+async fn trim_that_runs_out_of_time_or_space_hands_over_to_mediaconvert() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "hand-over.mp4", &["-c:a", "aac"]).await;
+    // The executions use trim's unpublished version, whose settings nobody else uses.
+    let trim = format!("{}-trim", stack.description.name_prefix);
+    let url = format!("{}/2015-03-31/functions/{trim}/configuration", stack.description.endpoint);
+    let text = ureq::get(&url).call().expect("trim").body_mut().read_to_string().expect("its settings");
+    let before: Value = serde_json::from_str(&text).expect("JSON");
+    let configure = |settings: &Value| ureq::put(&url).send(&settings.to_string()).expect("trim is configured");
+    let mut tiny = json!({"Environment": {"Variables": before["Environment"]["Variables"]}});
+    tiny["Environment"]["Variables"]["CLIPFLOW_SCRATCH_BYTES"] = json!("1000");
+    let brief = json!({"Timeout": 2, "Environment": {"Variables": before["Environment"]["Variables"]}});
+    for (clip_id, settings) in [("hand-over-space", &tiny), ("hand-over-time", &brief)] {
+        configure(settings);
+        let ended = run_changed(&stack, &request(&stack, clip_id, "hand-over.mp4", (1.0, 16.0)), |definition| {
+            definition["States"]["Trim"]["Arguments"]["FunctionName"] = json!(trim);
+        })
+        .await;
+        assert_eq!(ended.states[3..5], ["Trim", "Transcode"], "{ended:?}");
+        delivered(&stack, &ended, folder.path()).await;
+        let why = ended.output["engine"]["why"].as_str().expect("why");
+        assert!(why.starts_with("trim gave up (TrimBudgetExceeded): exact clip of 15 s"), "{why}");
+        assert_eq!(ended.output["delivered"]["frames"], 150);
+    }
+    configure(&json!({"Timeout": before["Timeout"], "Environment": {"Variables": before["Environment"]["Variables"]}}));
+}
+
+#[tokio::test]
+async fn job_that_fails_fails_the_execution_with_its_code_and_a_rerun_makes_the_clip() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "error.mp4", &["-an"]).await;
+    behave(&stack, "error", json!({"fail": {"code": 1040, "message": "Example error message"}}));
+    let request = request(&stack, "error", "error.mp4", LONG);
+    let ended = stack.run(&request).await;
+    assert_eq!((ended.status.as_str(), ended.states.last().map(String::as_str)), ("FAILED", Some("Transcode")));
+    assert_eq!(ended.failure.0, "TranscodeFailed");
+    assert!(ended.failure.1.contains("ended with error 1040: Example error message"), "{}", ended.failure.1);
+    behave(&stack, "error", json!({}));
+    let rerun = run_again(&stack, &stack.description.state_machine_arn, &request, "r1").await;
+    assert_eq!(rerun.states, TRANSCODED);
+    delivered(&stack, &rerun, folder.path()).await;
+    assert_eq!(rerun.output["delivered"].get("audioCodec"), None, "a source without sound");
+}
+
+#[tokio::test]
+async fn job_whose_events_are_lost_times_out_and_a_rerun_takes_its_clip() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "lost.mp4", &["-c:a", "aac"]).await;
+    behave(&stack, "lost", json!({"events": "lost"}));
+    let request = request(&stack, "lost", "lost.mp4", LONG);
+    let ended = run_changed(&stack, &request, |definition| {
+        definition["States"]["Transcode"]["TimeoutSeconds"] = json!(3);
+    })
+    .await;
+    assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", "States.Timeout"), "{ended:?}");
+    eventually("the end of the job", async || {
+        jobs(&stack, "lost").await.first().filter(|job| job.status() == Some(&JobStatus::Complete)).map(|_| ())
+    })
+    .await;
+    let rerun = run_again(&stack, &stack.description.state_machine_arn, &request, "r1").await;
+    assert_eq!(rerun.states, TRANSCODED);
+    delivered(&stack, &rerun, folder.path()).await;
+    assert_eq!(jobs(&stack, "lost").await.len(), 1, "the clip was not made again");
+}
+
+#[tokio::test]
+async fn events_that_come_twice_or_in_the_wrong_order_change_nothing() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "events.mp4", &["-c:a", "aac"]).await;
+    for way in ["duplicated", "reordered"] {
+        behave(&stack, way, json!({"events": way}));
+        let ended = stack.run(&request(&stack, way, "events.mp4", LONG)).await;
+        assert_eq!(ended.states, TRANSCODED, "{way}");
+        delivered(&stack, &ended, folder.path()).await;
+    }
+}
+
+#[tokio::test]
+async fn job_that_somebody_cancels_fails_the_execution() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "cancelled.mp4", &["-an"]).await;
+    behave(&stack, "cancelled", json!({"stall": true}));
+    let request = request(&stack, "cancelled", "cancelled.mp4", LONG);
+    stack.send(&request.to_string()).await;
+    let job = eventually("a job", async || {
+        let found = jobs(&stack, "cancelled").await;
+        found.into_iter().find(|job| job.status() == Some(&JobStatus::Progressing))
+    })
+    .await;
+    let cancel = stack.mediaconvert.cancel_job().id(job.id().expect("an id"));
+    cancel.send().await.expect("the job can be cancelled");
+    let ended = stack.ended(&request).await;
+    assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", "TranscodeFailed"));
+    assert!(ended.failure.1.contains("was cancelled"), "{}", ended.failure.1);
+}
+
+#[tokio::test]
+async fn clip_above_its_ceiling_is_rejected_before_anything_is_encoded() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "dear.mp4", &["-an"]).await;
+    let mut request = request(&stack, "dear", "dear.mp4", LONG);
+    request["maxCostUsd"] = json!(0.000_001);
+    let ended = stack.run(&request).await;
+    assert_eq!((&ended.output["status"], &ended.output["reason"]), (&json!("rejected"), &json!("TooExpensive")));
+    let message = ended.output["message"].as_str().expect("a message");
+    assert!(
+        message.contains("is estimated at 0.00") && message.contains("the request allows 0.000001 USD"),
+        "{message}"
+    );
+    assert_eq!(ended.states, ["Validate", "Probe", "Store", "Notify"]);
+}
+
+/// Submits a job of a plan and waits for its end.
+async fn submit(stack: &Stack, plan: &Plan, key: &str, role: &str) -> Result<Job, String> {
+    let settings = transcode::job::settings(plan, &format!("s3://{}/{key}", stack.description.bucket)).expect("a job");
+    let create = stack.mediaconvert.create_job().role(role).settings(settings).send().await;
+    let created = create.map_err(|error| format!("{:?}", error.into_service_error()))?;
+    let id = created.job.and_then(|job| job.id).expect("an id");
+    Ok(eventually("the end of a job", async || {
+        let job = stack.mediaconvert.get_job().id(&id).send().await.expect("the job").job.expect("the job");
+        let status = job.status().map_or("", JobStatus::as_str);
+        (!["SUBMITTED", "PROGRESSING"].contains(&status)).then_some(job)
+    })
+    .await)
+}
+
+/// A plan of the first source's frames 10 to 29 and the second one's 50 to 54.
+fn plan_of_two(stack: &Stack, first: &str, second: &str) -> Plan {
+    let video = json!({"codec": "h264", "codedWidth": 160, "codedHeight": 90, "width": 160, "height": 90,
+        "rotationDegrees": 0, "frameRate": 10.0, "constantFrameRate": true, "timescale": 10240, "frames": 300,
+        "startSeconds": 0.0, "durationSeconds": 30.0, "bitRate": 1000});
+    let source = |key: &str, audio: &Value| {
+        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 30.0, "video": video,
+            "audio": audio, "droppedTracks": []});
+        json!({"object": {"bucket": stack.description.source_bucket, "key": key, "etag": "\"e\"", "bytes": 1}, "facts": facts})
+    };
+    let segment = |source: usize, start: f64, end: f64| {
+        json!({"source": source, "window": {"startSeconds": start, "endSeconds": end, "durationSeconds": end - start,
+            "frames": 0, "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null,
+            "hasAudio": source == 0, "timescale": 10240, "outputBytes": 0, "sourceBytes": 0}})
+    };
+    let audio = json!({"codec": "aac", "channels": 1, "sampleRate": 48000, "bitRate": 64000, "tracks": 1});
+    serde_json::from_value(json!({"sources": [source(first, &audio), source(second, &Value::Null)],
+        "segments": [segment(0, 1.0, 3.0), segment(1, 5.0, 5.5)]}))
+    .expect("a plan")
+}
+
+fn role(stack: &Stack) -> String {
+    let name = format!("{}-mediaconvert-{}", stack.description.name_prefix, stack.description.region);
+    format!("arn:aws:iam::000000000000:role/{name}")
+}
+
+#[tokio::test]
+async fn inputs_are_joined_in_order_also_when_one_has_no_sound() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "join-1.mp4", &["-c:a", "aac"]).await;
+    source(&stack, folder.path(), "join-2.mp4", &["-an"]).await;
+    let plan = plan_of_two(&stack, "join-1.mp4", "join-2.mp4");
+    let job = submit(&stack, &plan, "clips/join/clip", &role(&stack)).await.expect("a job");
+    assert_eq!(job.status(), Some(&JobStatus::Complete), "{job:?}");
+    let file = folder.path().join("joined.mp4");
+    stack.download("clips/join/clip.mp4", &file).await;
+    let frames = brightness(&stack, &file);
+    let wanted: Vec<_> = (10..30).chain(50..55).map(brightness_of).collect();
+    assert_eq!(frames.len(), wanted.len());
+    assert!(frames.iter().zip(&wanted).all(|(found, wanted)| same(*found, *wanted)), "{frames:?} {wanted:?}");
+    assert_eq!(stack.ffprobe(&file)["streams"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn job_with_a_role_that_does_not_exist_is_refused() {
+    let stack = Stack::connect().await;
+    let plan = plan_of_two(&stack, "a.mp4", "b.mp4");
+    let refusal = submit(&stack, &plan, "clips/refused/clip", "arn:aws:iam::000000000000:role/absent").await;
+    let refusal = refusal.expect_err("there is no such role");
+    assert!(refusal.contains("BadRequestException") && refusal.contains("does not exist"), "{refusal}");
+}
