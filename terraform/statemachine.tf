@@ -22,6 +22,8 @@ resource "aws_sfn_state_machine" "clip" {
           trim_timeout_seconds      = var.trim_timeout_seconds
           trim_scratch_bytes        = local.function_environment.trim.CLIPFLOW_SCRATCH_BYTES
           transcode_timeout_seconds = var.transcode_timeout_seconds
+          # Long enough for a wait in the queue, of which there are no events; it must be below the time-out.
+          transcode_heartbeat_seconds = min(1800, floor(var.transcode_timeout_seconds / 2))
         },
       ),
     ),

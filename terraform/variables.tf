@@ -152,8 +152,8 @@ variable "transcode_timeout_seconds" {
   nullable    = false
 
   validation {
-    condition     = var.transcode_timeout_seconds >= 1 && var.transcode_timeout_seconds <= 86400 && floor(var.transcode_timeout_seconds) == var.transcode_timeout_seconds
-    error_message = "transcode_timeout_seconds is a whole number from 1 to 86400, the longest that an execution runs."
+    condition     = var.transcode_timeout_seconds >= 60 && var.transcode_timeout_seconds <= 86400 && floor(var.transcode_timeout_seconds) == var.transcode_timeout_seconds
+    error_message = "transcode_timeout_seconds is a whole number from 60 to 86400, the longest that an execution runs."
   }
 }
 

@@ -240,7 +240,7 @@ run "definition_names_aliases_and_limits" {
   assert {
     condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
       functions = [for _ in range(8) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
-      numbers   = [600, 900, 2147483648, 21600]
+      numbers   = [600, 900, 2147483648, 21600, 1800]
     }
     error_message = "The definition's placeholders are not the aliases and trim's limits."
   }
@@ -251,12 +251,13 @@ run "definition_names_aliases_and_limits" {
   }
 }
 
-run "limits_of_trim_reach_everything_that_reads_them" {
+run "limits_of_the_engines_reach_everything_that_reads_them" {
   variables {
     trim_memory_mb            = 1769
     trim_timeout_seconds      = 300
     trim_ephemeral_storage_mb = 512
     max_trim_seconds          = 90.5
+    transcode_timeout_seconds = 90
   }
 
   assert {
@@ -265,9 +266,9 @@ run "limits_of_trim_reach_everything_that_reads_them" {
       aws_lambda_function.this["trim"].ephemeral_storage[0].size == 512 &&
       aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_MEMORY_MB == "1769" &&
-      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 21600]
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 90, 45]
     )
-    error_message = "trim, probe's estimates and the definition disagree about trim's limits."
+    error_message = "trim, probe's estimates and the definition disagree about the engines' limits."
   }
 }
 

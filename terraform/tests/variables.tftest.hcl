@@ -43,7 +43,7 @@ run "numbers_below_their_range_are_refused" {
     trim_timeout_seconds      = 0
     trim_ephemeral_storage_mb = 511
     max_trim_seconds          = 0
-    transcode_timeout_seconds = 0
+    transcode_timeout_seconds = 59
     max_clip_seconds          = 0
     max_cost_usd              = 0
     start_max_concurrency     = 1
@@ -66,11 +66,13 @@ run "numbers_above_their_range_are_refused" {
     trim_memory_mb            = 10241
     trim_timeout_seconds      = 901
     trim_ephemeral_storage_mb = 10241
+    transcode_timeout_seconds = 86401
     start_max_concurrency     = 1001
   }
 
   expect_failures = [
-    var.log_retention_days, var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.start_max_concurrency,
+    var.log_retention_days, var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.transcode_timeout_seconds,
+    var.start_max_concurrency,
   ]
 }
 
@@ -81,14 +83,15 @@ run "fractions_are_refused_where_aws_takes_whole_numbers" {
     trim_memory_mb            = 1769.5
     trim_timeout_seconds      = 60.5
     trim_ephemeral_storage_mb = 512.5
+    transcode_timeout_seconds = 600.5
     start_max_concurrency     = 2.5
     abort_uploads_after_days  = 1.5
     mongodb_uri_version       = 1.5
   }
 
   expect_failures = [
-    var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.start_max_concurrency,
-    var.abort_uploads_after_days, var.mongodb_uri_version,
+    var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.transcode_timeout_seconds,
+    var.start_max_concurrency, var.abort_uploads_after_days, var.mongodb_uri_version,
   ]
 }
 

@@ -265,6 +265,7 @@ async fn job_whose_events_are_lost_times_out_and_a_rerun_takes_its_clip() {
     let request = request(&stack, "lost", "lost.mp4", LONG);
     let ended = run_changed(&stack, &request, |definition| {
         definition["States"]["Transcode"]["TimeoutSeconds"] = json!(3);
+        definition["States"]["Transcode"]["HeartbeatSeconds"] = json!(2);
     })
     .await;
     assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", "States.Timeout"), "{ended:?}");

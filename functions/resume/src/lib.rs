@@ -180,6 +180,7 @@ mod tests {
     use super::*;
     use aws_sdk_s3::operation::head_object::HeadObjectOutput;
     use aws_sdk_sfn::{
+        error::ErrorMetadata,
         operation::{
             send_task_failure::SendTaskFailureOutput,
             send_task_heartbeat::SendTaskHeartbeatOutput,
@@ -210,6 +211,11 @@ mod tests {
         handle(&deps, clipflow_core::run::parse(event)?).await
     }
 
+    /// What a service's answer says of an error besides its type.
+    fn code(code: &str) -> ErrorMetadata {
+        ErrorMetadata::builder().code(code).build()
+    }
+
     fn complete() -> Value {
         let output = json!({"outputFilePaths": ["s3://clips/clips/a/b/clip.mp4"], "durationInMs": 1000});
         json!({"status": "COMPLETE", "outputGroupDetails": [{"type": "FILE_GROUP", "outputDetails": [output]}]})
@@ -230,8 +236,12 @@ mod tests {
     #[tokio::test]
     async fn task_that_waits_no_more_is_success() {
         let errors: [fn() -> SendTaskSuccessError; 2] = [
-            || SendTaskSuccessError::TaskDoesNotExist(TaskDoesNotExist::builder().message("used").build()),
-            || SendTaskSuccessError::TaskTimedOut(TaskTimedOut::builder().message("late").build()),
+            || {
+                SendTaskSuccessError::TaskDoesNotExist(
+                    TaskDoesNotExist::builder().meta(code("TaskDoesNotExist")).build(),
+                )
+            },
+            || SendTaskSuccessError::TaskTimedOut(TaskTimedOut::builder().meta(code("TaskTimedOut")).build()),
         ];
         for error in errors {
             let rule = mock!(aws_sdk_sfn::Client::send_task_success).then_error(error);
@@ -241,8 +251,9 @@ mod tests {
 
     #[tokio::test]
     async fn token_that_step_functions_never_gave_out_is_internal() {
-        let rule = mock!(aws_sdk_sfn::Client::send_task_success)
-            .then_error(|| SendTaskSuccessError::InvalidToken(InvalidToken::builder().message("garbage").build()));
+        let rule = mock!(aws_sdk_sfn::Client::send_task_success).then_error(|| {
+            SendTaskSuccessError::InvalidToken(InvalidToken::builder().meta(code("InvalidToken")).build())
+        });
         assert_eq!(resume(&rule, complete()).await.expect_err("garbage").kind, ErrorKind::Internal);
     }
 
