@@ -1,7 +1,9 @@
 //! Windows of sources as cameras, phones and encoders write them, compared with what `FFmpeg` decodes of the source.
 
-mod support;
-
+use super::ffmpeg::{
+    Folder, Picture, SAMPLE_RATE, SIZE, collect, decode_grey, decode_pictures, decode_sound, ffmpeg, load,
+};
+use super::ffmpeg::{pictures, read, sound, words};
 use clipflow_core::{
     ErrorKind,
     mp4::{Movie, Window},
@@ -10,8 +12,6 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
-use support::{Folder, Picture, SAMPLE_RATE, SIZE, collect, decode_grey, decode_pictures, decode_sound, ffmpeg, load};
-use support::{pictures, read, sound, words};
 
 const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
 const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
