@@ -1,16 +1,22 @@
 //! Windows of sources as cameras, phones and encoders write them, compared with what `FFmpeg` decodes of the source.
 
-use super::ffmpeg::{
-    Folder, Picture, SAMPLE_RATE, SIZE, collect, decode_grey, decode_pictures, decode_sound, ffmpeg, load,
+use super::{
+    ffmpeg::{
+        Folder, Picture, SAMPLE_RATE, SIZE, collect, decode_grey, decode_pictures, decode_sound, ffmpeg, load,
+        pictures, read, sound, words,
+    },
+    synthetic::decode_index,
 };
-use super::ffmpeg::{pictures, read, sound, words};
 use clipflow_core::{
     ErrorKind,
     mp4::{Movie, Window},
 };
+use futures::TryStreamExt;
+use mp4_atom::StszSamples;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
@@ -315,7 +321,8 @@ async fn second_zero_is_the_first_thing_that_a_player_shows() {
     let path = folder.build("late.mp4", &[input, words("-an -c copy -output_ts_offset 5 -avoid_negative_ts disabled")]);
     let movie = read(&load(&path)).await;
     assert_eq!((movie.facts.video.start_seconds, movie.facts.duration_seconds), (0.0, 2.0));
-    assert_eq!(movie.window(1.0, 1.5).expect("an interval").facts.start_seconds, 1.0);
+    let facts = movie.window(1.0, 1.5).expect("an interval").facts;
+    assert_eq!((facts.start_seconds, facts.frames), (1.0, 15));
 }
 
 #[tokio::test]
@@ -324,7 +331,7 @@ async fn times_beyond_the_source_are_refused_by_name() {
     let path = folder.build("source.mp4", &[pictures("30", 2), words(H264)]);
     let movie = read(&load(&path)).await;
     for (start, end, kind, message) in [
-        (2.0, 3.0, ErrorKind::OutOfRange, "start: 2 s is beyond the source, which is 2.000 s long"),
+        (2.0, 3.0, ErrorKind::OutOfRange, "start: 2 s is beyond the last frame of the source, which ends at 2.000 s"),
         (1.0, 2.1, ErrorKind::OutOfRange, "end: 2.1 s is beyond the source, which is 2.000 s long"),
         (1.0, 1.0, ErrorKind::InvalidRequest, "end: 1 s is not after start, 1 s"),
         (1.001, 1.002, ErrorKind::InvalidRequest, "end: no frame lies between 1.001 s and 1.002 s"),
@@ -401,6 +408,28 @@ async fn clip_keeps_what_the_source_says_of_itself() {
     };
     assert!(described(&path).contains("bt709") && described(&path).contains("fra"));
     assert_eq!(described(&copy), described(&path));
+}
+
+#[tokio::test]
+async fn sample_groups_cover_the_samples_of_a_clip() {
+    let folder = Folder::new();
+    let path = folder.build("source.mp4", &[pictures("30", 2), sound(2), words(H264), words(AAC)]);
+    let source = Source::decode(&path).await;
+    let (_, copy) = source.cut(0.5..1.5).await;
+    let stbl = &decode_index(&load(&copy)).trak[1].mdia.minf.stbl;
+    let covered: u32 = stbl.sbgp[0].entries.iter().map(|run| run.sample_count).sum();
+    let StszSamples::Different { sizes } = &stbl.stsz.samples else { panic!("samples of one size") };
+    assert_eq!((covered as usize, stbl.sgpd.len()), (sizes.len(), 1));
+}
+
+#[tokio::test]
+async fn shared_source_is_read_in_another_task() {
+    let folder = Folder::new();
+    let source = Arc::new(load(&folder.build("source.mp4", &[pictures("30", 1), words(H264)])));
+    let window = read(&source).await.window(0.2, 0.8).expect("an interval of the source");
+    let stream = window.stream(source, 2);
+    let parts: Vec<_> = tokio::spawn(stream.try_collect()).await.expect("a task").expect("the source's bytes");
+    assert_eq!(parts.iter().map(bytes::Bytes::len).sum::<usize>() as u64, window.facts.output_bytes);
 }
 
 #[tokio::test]

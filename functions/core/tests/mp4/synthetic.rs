@@ -148,17 +148,6 @@ struct Chunk {
 }
 
 impl Track {
-    /// When each sample is decoded.
-    pub fn decode_times(&self) -> Vec<i64> {
-        let mut time = 0;
-        let times = self.samples.iter().map(|sample| {
-            let start = time;
-            time += i64::from(sample.duration);
-            start
-        });
-        times.collect()
-    }
-
     fn trak(&self, track_id: u32, chunks: &[&Chunk], wide_offsets: bool) -> Trak {
         let handler = FourCC::new(if self.is_video { b"vide" } else { b"soun" });
         Trak {

@@ -68,8 +68,8 @@ impl StoredTrack {
         let mut samples = Vec::new();
         let mut decode_time = 0;
         for (number, offset) in (1..).zip(chunks) {
-            let runs = stbl.stsc.entries.iter();
-            let run = runs.filter(|run| run.first_chunk <= number).next_back().expect("a run for every chunk");
+            let mut runs = stbl.stsc.entries.iter();
+            let run = runs.rfind(|run| run.first_chunk <= number).expect("a run for every chunk");
             let mut at = usize::try_from(offset).expect("a small file");
             for _ in 0..run.samples_per_chunk {
                 let bytes = sizes.next().expect("a size for every sample") as usize;
@@ -109,9 +109,13 @@ struct Presentation {
 
 impl Presentation {
     fn of(track: &Track) -> Self {
-        let decode_times = track.decode_times();
-        let times: Vec<i64> =
-            decode_times.iter().zip(&track.samples).map(|(time, sample)| time + i64::from(sample.offset)).collect();
+        let mut decode_time = 0;
+        let times = track.samples.iter().map(|sample| {
+            let time = decode_time + i64::from(sample.offset);
+            decode_time += i64::from(sample.duration);
+            time
+        });
+        let times: Vec<i64> = times.collect();
         let timescale = f64::from(track.timescale);
         let Some(Edit { empty, media_time }) = track.edit else {
             return Self { first: *times.iter().min().expect("samples"), times, shift: 0.0, timescale };
@@ -261,7 +265,7 @@ proptest! {
         let (first_shown, last_shown) = (shown[0], shown[shown.len() - 1]);
         prop_assert_eq!(kept.end, last_shown + 1);
         let is_keyframe = |index: usize| shape.tracks[0].samples[index].sync && video.times[index] <= start;
-        let keyframe = (0..=first_shown).filter(|index| is_keyframe(*index)).next_back();
+        let keyframe = (0..=first_shown).rfind(|index| is_keyframe(*index));
         prop_assert_eq!(kept.start, keyframe.unwrap_or(0));
         for (stored, index) in pictures.samples.iter().zip(kept.clone()) {
             prop_assert_eq!(stored.time - pictures.shown.start, video.times[index] - start);
