@@ -229,7 +229,7 @@ fn numbers(stored: &StoredTrack, number: usize, track: &Track) -> Range<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn window_has_what_its_interval_needs(shape in shape(), index_last in any::<bool>(), from: Index, to: Index) {
