@@ -25,7 +25,9 @@ import sys
 import time
 
 STOP_SECONDS = 20
-"""How long programs have to end by themselves before they are killed."""
+"""How long services have to end by themselves, and to write their data, before they are killed."""
+ABORT_SECONDS = 2
+"""The same for a command whose work is given up anyway."""
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
@@ -85,7 +87,7 @@ def _reap():
         ended[pid] = os.waitstatus_to_exitcode(status)
 
 
-def _end_everything(seconds=STOP_SECONDS):
+def _end_everything(seconds):
     """Asks the children to end, then kills what is left below this process until nothing is."""
     limit = time.monotonic() + seconds
     asked = children(os.getpid())
@@ -157,7 +159,7 @@ def run_command(lifeline, arguments):
     while True:
         for name, data in events.wait():
             if _asked_to_end(name, data):
-                _end_everything()
+                _end_everything(ABORT_SECONDS)
                 return 128 + signal.SIGTERM
         ended = _reap()
         if program in ended:
@@ -263,7 +265,7 @@ def run_services(lifeline, control, status, specifications):
         if ended and code is None:
             print(f"{ended[0]} ended by itself with code {ended[1]}", flush=True)
             code = 1
-    _end_everything()
+    _end_everything(STOP_SECONDS)
     os.remove(status)
     return code
 
