@@ -75,7 +75,8 @@ module "clipflow" {
 
   package_dir         = var.package_dir
   architecture        = var.architecture
-  source_buckets      = [aws_s3_bucket.sources.id]
+  # The second one does not exist: a request for it is allowed, and rejected because of that.
+  source_buckets      = [aws_s3_bucket.sources.id, "clipflow-absent"]
   mongodb_uri         = var.mongodb_uri
   mongodb_uri_version = var.mongodb_port
   # Nothing here lives for a day, and the provider waits almost a minute on the rule.

@@ -1,6 +1,7 @@
 //! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
 
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_sqs::types::QueueAttributeName;
 use mongodb::bson::{Document, doc};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use std::{
 };
 
 /// How long to wait for anything that the stack does.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How often to look.
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -123,6 +124,16 @@ impl Stack {
         send.send().await.expect("the message can be sent");
     }
 
+    /// Sets the visibility timeout of the queue of requests, in seconds; returns what it was.
+    pub async fn set_visibility_timeout(&self, seconds: &str) -> String {
+        let (queue, name) = (&self.description.queue_url, QueueAttributeName::VisibilityTimeout);
+        let get = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
+        let mut attributes = get.send().await.expect("the queue answers").attributes.expect("it has attributes");
+        let set = self.sqs.set_queue_attributes().queue_url(queue).attributes(name.clone(), seconds);
+        set.send().await.expect("the timeout can be set");
+        attributes.remove(&name).expect("it has a visibility timeout")
+    }
+
     /// Sends a request and waits for the end of its execution.
     pub async fn run(&self, request: &Value) -> Ended {
         self.send(&request.to_string()).await;
@@ -183,9 +194,7 @@ impl Stack {
             let text = envelope["Message"].as_str().expect("a message").to_owned();
             envelope["Message"] = serde_json::from_str(&text).expect("an outcome");
             let clip_id = envelope["Message"]["clipId"].as_str().expect("a clipId").to_owned();
-            let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
-            received.entry(clip_id).or_default().push(envelope);
-            drop(received);
+            keep(clip_id, envelope);
             let delete = self.sqs.delete_message().queue_url(queue).set_receipt_handle(message.receipt_handle);
             delete.send().await.expect("the message can be deleted");
         }
@@ -220,6 +229,11 @@ impl Stack {
 
 fn run_to_end(command: &mut Command) -> std::process::Output {
     command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
+}
+
+fn keep(clip_id: String, envelope: Value) {
+    let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
+    received.entry(clip_id).or_default().push(envelope);
 }
 
 /// Waits until `condition` gives something.

@@ -22,9 +22,6 @@ pub struct PinnedObject {
     pub bucket: String,
     /// The object's key.
     pub key: String,
-    /// Its version, where the bucket keeps versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version_id: Option<String>,
     /// Its `ETag`, as S3 writes it. Every later read is conditional on it.
     pub etag: String,
     /// Its length.
@@ -46,18 +43,11 @@ impl S3Source {
     /// `SourceNotFound` when the bucket or the object does not exist, `UnsupportedMedia` when it is empty,
     /// `DependencyUnavailable` when S3 does not answer.
     pub async fn pin(client: Client, source: &Source) -> Result<Self, ClipError> {
-        let mut object = PinnedObject {
-            bucket: source.bucket.clone(),
-            key: source.key.clone(),
-            version_id: None,
-            etag: String::new(),
-            bytes: 0,
-        };
+        let mut object =
+            PinnedObject { bucket: source.bucket.clone(), key: source.key.clone(), etag: String::new(), bytes: 0 };
         let got = get(&client, &object, 0..HEAD_BYTES).await?;
         object.bytes = total_length(&got).ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
         object.etag = got.e_tag.clone().unwrap_or_default();
-        // The version "null" is that of a bucket without versions; asking for it by name needs another permission.
-        object.version_id = got.version_id.clone().filter(|id| id != "null");
         let head = body(&object, got).await?;
         Ok(Self { client, object, head })
     }
@@ -103,7 +93,6 @@ async fn get(client: &Client, object: &PinnedObject, range: Range<u64>) -> Resul
         .get_object()
         .bucket(&object.bucket)
         .key(&object.key)
-        .set_version_id(object.version_id.clone())
         .set_if_match(Some(object.etag.clone()).filter(|etag| !etag.is_empty()))
         .range(format!("bytes={}-{}", range.start, range.end - 1))
         .send()

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
 /// How long decoding one group of pictures may take.
-const TIME: Duration = Duration::from_secs(240);
+const TIME: Duration = Duration::from_mins(4);
 /// The largest thumbnail, in bytes.
 const MAX_THUMBNAIL_BYTES: u64 = 32 * 1024 * 1024;
 /// Ranged reads of the clip that are under way at once.

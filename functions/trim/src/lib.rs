@@ -5,6 +5,7 @@
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
 
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Limits},
@@ -116,7 +117,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
 async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Object>, ClipError> {
     let head = match deps.s3.head_object().bucket(&deps.bucket).key(key).send().await {
         Ok(head) => head,
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => return Ok(None),
+        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
         Err(error) => return Err(aws::failure(&format!("looking for {key}"), &error)),
     };
     let same = head.metadata().and_then(|metadata| metadata.get(MADE_BY)).is_some_and(|by| by == made_by);

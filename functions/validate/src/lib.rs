@@ -44,6 +44,7 @@ impl Deps {
 ///
 /// # Errors
 /// `InvalidRequest`, naming the field at fault.
+#[expect(clippy::unused_async, reason = "every function's handle is async")]
 pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError> {
     let identity = Identity::of(&input.request);
     let bytes = identity.canonical.len();

@@ -3,7 +3,7 @@
 //! Raises `DeliveryMismatch`, saying what differs. Nothing is announced as available that this step has not seen.
 
 use clipflow_core::{
-    ClipError, ErrorKind, aws, config,
+    ClipError, aws, config,
     mp4::{Facts, Movie},
     outcome::{Delivered, Execution, Object},
     plan::Plan,
@@ -84,11 +84,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
 
 /// A clip that cannot be read is not what was asked for, whatever its reader calls that.
 fn unreadable(error: ClipError) -> ClipError {
-    match error.kind {
-        kind if kind.is_rejection() => ClipError::delivery_mismatch(error.message),
-        ErrorKind::DependencyUnavailable => error,
-        _ => error,
-    }
+    if error.kind.is_rejection() { ClipError::delivery_mismatch(error.message) } else { error }
 }
 
 fn compare(plan: &Plan, facts: &Facts) -> Result<(), ClipError> {
@@ -116,7 +112,7 @@ fn compare(plan: &Plan, facts: &Facts) -> Result<(), ClipError> {
         return differs("size", &size(source), &size(facts));
     }
     if facts.audio.is_some() != plan.segments.iter().any(|segment| segment.window.has_audio) {
-        return differs("sound", &!facts.audio.is_some(), &facts.audio.is_some());
+        return differs("sound", &facts.audio.is_none(), &facts.audio.is_some());
     }
     if facts.duration_seconds - facts.video.duration_seconds > frame_seconds + SOUND_TOLERANCE_SECONDS {
         return differs("seconds with sound", &facts.video.duration_seconds, &facts.duration_seconds);

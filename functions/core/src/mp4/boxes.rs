@@ -127,6 +127,11 @@ impl<const N: usize> Table<N> {
 }
 
 impl Table<4> {
+    /// The entries in `range`, as they stand in the index.
+    pub fn slice(&self, range: Range<usize>) -> Bytes {
+        self.entries().get(range).map_or_else(Bytes::new, |entries| self.0.slice_ref(entries.as_flattened()))
+    }
+
     pub fn numbers(&self, range: Range<usize>) -> impl Iterator<Item = u32> {
         self.entries().get(range).unwrap_or_default().iter().map(|entry| u32::from_be_bytes(*entry))
     }
@@ -144,6 +149,13 @@ pub(crate) type Runs = Table<8>;
 pub(crate) struct Run {
     pub count: u32,
     pub value: u32,
+}
+
+impl Run {
+    /// The run as it is written.
+    pub fn entry(self) -> [u32; 2] {
+        [self.count, self.value]
+    }
 }
 
 impl Runs {

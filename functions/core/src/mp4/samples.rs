@@ -5,8 +5,8 @@ use crate::error::ClipError;
 use bytes::{Buf, Bytes};
 use std::{iter::Peekable, ops::Range};
 
-/// The most samples of a video track that are looked at one by one; two days at 60 frames a second.
-const MAX_VIDEO_SAMPLES: u32 = 10_000_000;
+/// The most samples of a video track that are looked at one by one; half a day at 60 frames a second is 2.6 million.
+const MAX_VIDEO_SAMPLES: u32 = 4_000_000;
 
 /// The tables of an `stbl` box, read where they stand in the index.
 #[derive(Debug, Clone)]
@@ -110,12 +110,12 @@ impl SampleTable {
                 _ => {}
             }
         }
-        let table = Self {
+        let mut table = Self {
             count,
             duration: total_duration(&timing, count)?,
             descriptions: require(stbl, *b"stsd")?.whole,
             group_descriptions,
-            sync: read_sync(stbl, &groups, count)?,
+            sync: None,
             timing,
             composition,
             chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
@@ -126,6 +126,7 @@ impl SampleTable {
             groups,
         };
         table.check(file_bytes)?;
+        table.sync = read_sync(stbl, &table.groups, count)?;
         Ok(table)
     }
 
@@ -273,22 +274,17 @@ impl SampleTable {
         let indices = start as usize..end as usize;
         SampleList {
             durations: self.timing.slice(start, end).collect(),
-            composition: self
-                .composition
-                .iter()
-                .flat_map(|runs| runs.slice(start, end))
-                .map(|run| CompositionRun { count: run.count, offset: run.value.cast_signed().into() })
-                .collect(),
+            composition: self.composition.iter().flat_map(|runs| runs.slice(start, end)).collect(),
             sync: self.sync.as_ref().map(|sync| {
                 let at = |index: u32| sync.partition_point(|sync| *sync < index);
                 sync[at(start)..at(end)].iter().map(|index| index - start).collect()
             }),
             sizes: match &self.sizes {
                 Sizes::Fixed(packet) => SampleSizes::Same(*packet),
-                Sizes::Each(table) => SampleSizes::Each(table.numbers(indices.clone()).collect()),
-                Sizes::Compact { bits, entries } => {
-                    SampleSizes::Each(indices.clone().map(|index| compact_size(*bits, entries, index)).collect())
-                }
+                Sizes::Each(table) => SampleSizes::Each(table.slice(indices.clone())),
+                Sizes::Compact { bits, entries } => SampleSizes::Each(
+                    indices.clone().flat_map(|index| compact_size(*bits, entries, index).to_be_bytes()).collect(),
+                ),
             },
             dependencies: self
                 .dependencies
@@ -300,7 +296,7 @@ impl SampleTable {
                 .iter()
                 .map(|group| (group.head.clone(), group.runs.slice(start, end).collect()))
                 .collect(),
-            pieces: self.pieces(range).collect(),
+            range,
         }
     }
 }
@@ -308,9 +304,11 @@ impl SampleTable {
 /// The tables of some samples, in decode order.
 #[derive(Debug, Clone)]
 pub(crate) struct SampleList {
+    /// Which samples of the source these are.
+    pub range: Range<u32>,
     pub durations: Vec<Run>,
-    /// Empty when nothing is reordered.
-    pub composition: Vec<CompositionRun>,
+    /// How long after being decoded samples are shown, as an i32; empty when nothing is reordered.
+    pub composition: Vec<Run>,
     /// Zero-based; `None` when decoding can start at any sample.
     pub sync: Option<Vec<u32>>,
     pub sizes: SampleSizes,
@@ -318,20 +316,29 @@ pub(crate) struct SampleList {
     pub dependencies: Option<Bytes>,
     /// The fields of each `sbgp` box in front of its table, and the table.
     pub groups: Vec<(Bytes, Vec<Run>)>,
-    /// Where the samples lie in the source.
-    pub pieces: Vec<Piece>,
 }
 
-/// `count` samples that are shown `offset` after they are decoded, in the track's timescale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CompositionRun {
-    pub count: u32,
-    pub offset: i64,
+/// Lengths of samples, as they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SampleSizes {
+    /// All packets have the same length.
+    Same(Packet),
+    /// One length a sample, as big-endian u32.
+    Each(Bytes),
 }
 
 impl SampleList {
-    pub fn count(&self) -> u64 {
-        self.durations.iter().map(|run| u64::from(run.count)).sum()
+    pub fn count(&self) -> u32 {
+        self.range.end - self.range.start
+    }
+
+    /// Makes all composition offsets zero or more, and returns by how much.
+    pub fn lift_composition(&mut self) -> i64 {
+        let lowest = self.composition.iter().map(|run| run.value.cast_signed()).min().unwrap_or(0).min(0);
+        for run in &mut self.composition {
+            run.value = run.value.wrapping_add(lowest.unsigned_abs());
+        }
+        -i64::from(lowest)
     }
 
     /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
@@ -349,15 +356,6 @@ impl SampleList {
     pub fn duration(&self) -> u64 {
         self.durations.iter().map(|run| u64::from(run.count) * u64::from(run.value)).sum()
     }
-}
-
-/// Lengths of samples, as they are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SampleSizes {
-    /// All packets have the same length.
-    Same(Packet),
-    /// One length a sample.
-    Each(Vec<u32>),
 }
 
 impl Offsets {

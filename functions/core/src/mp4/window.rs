@@ -3,7 +3,7 @@
 use super::{
     fetch,
     movie::Movie,
-    samples::{CompositionRun, Frame, SampleList},
+    samples::{Frame, SampleList},
     time::{Time, rescale},
     track::Track,
     write::{Edit, Layout, TrackOut, layout},
@@ -167,7 +167,7 @@ impl Movie {
     fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
         let mut samples = self.video.samples.select(selection.samples.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
-        let shift = lift_composition(&mut samples.composition);
+        let shift = samples.lift_composition();
         let media_start = selection.keyframe.decode_time - shift;
         // Where frames last differently long, the durations between decoding them may not reach to the end that is
         // shown; a player that measures the media by them would stop early.
@@ -291,15 +291,6 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// Makes all offsets zero or more, and returns by how much.
-fn lift_composition(runs: &mut [CompositionRun]) -> i64 {
-    let shift = runs.iter().map(|run| -run.offset).max().unwrap_or(0).max(0);
-    for run in runs {
-        run.offset += shift;
-    }
-    shift
-}
-
 /// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
 /// excessive, a multiple of the pictures' that is good to 0.1 ms.
 fn movie_timescale(pictures: &Cut, sound: Option<&Cut>) -> u32 {
@@ -338,8 +329,11 @@ impl Window {
         let Self { facts, last_frame, last_frame_duration, .. } = self;
         // The sound's edit is rounded to this, so it must not be coarse.
         let timescale = (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
-        let durations =
-            format!("setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{last_frame_duration}\\,DURATION)");
+        // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
+        let end = last_frame + last_frame_duration;
+        let durations = format!(
+            "setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS))"
+        );
         let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
         [
             ["-fps_mode", "passthrough"],

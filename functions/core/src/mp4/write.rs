@@ -1,16 +1,13 @@
 //! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from a source.
 
 use super::{
-    boxes::{Child, Run},
-    samples::{Packet, SampleList, SampleSizes},
+    boxes::{Child, Kind, Run},
+    samples::{Piece, SampleList, SampleSizes},
     track::Track,
 };
 use crate::error::ClipError;
 use bytes::Bytes;
-use mp4_atom::{
-    BufMut, Co64, Ctts, CttsEntry, Elst, ElstEntry, Encode, FixedPoint, Mvhd, Stco, Stsc, StscEntry, Stss, Stsz,
-    StszSamples, Stts, SttsEntry,
-};
+use mp4_atom::{BufMut, Elst, ElstEntry, Encode, FixedPoint, Mvhd};
 use std::ops::Range;
 
 /// The `ftyp` of a file whose source has none, which only old `QuickTime` files do.
@@ -77,22 +74,25 @@ struct Placement {
     copies: Vec<Range<u64>>,
 }
 
+impl TrackOut<'_> {
+    fn pieces(&self) -> impl Iterator<Item = Piece> {
+        self.source.samples.pieces(self.samples.range.clone())
+    }
+}
+
 fn place(tracks: &[TrackOut]) -> Result<Placement, ClipError> {
-    let mut order: Vec<(u64, u32, u32)> = tracks
-        .iter()
-        .zip(0_u32..)
-        .flat_map(|(track, number)| {
-            track.samples.pieces.iter().zip(0_u32..).map(move |(piece, chunk)| (piece.offset, number, chunk))
-        })
-        .collect();
+    let mut chunk_offsets: Vec<Vec<u64>> = Vec::with_capacity(tracks.len());
+    let mut order = Vec::new();
+    for (track, number) in tracks.iter().zip(0_u32..) {
+        let before = order.len();
+        order.extend(track.pieces().zip(0_u32..).map(|(piece, chunk)| (piece.offset, piece.bytes, number, chunk)));
+        chunk_offsets.push(vec![0; order.len() - before]);
+    }
     order.sort_unstable();
-    let mut chunk_offsets: Vec<Vec<u64>> = tracks.iter().map(|track| vec![0; track.samples.pieces.len()]).collect();
     let mut copies: Vec<Range<u64>> = Vec::new();
     let mut at = 0;
-    for (offset, number, chunk) in order {
-        let (number, chunk) = (number as usize, chunk as usize);
-        let bytes = tracks[number].samples.pieces[chunk].bytes;
-        chunk_offsets[number][chunk] = at;
+    for (offset, bytes, track, chunk) in order {
+        chunk_offsets[track as usize][chunk as usize] = at;
         if bytes == 0 {
             continue;
         }
@@ -156,7 +156,7 @@ fn encode_trak(
             append(buffer, &source.minf_boxes);
             buffer.encode_atom(b"stbl", |buffer| {
                 buffer.extend_from_slice(&source.samples.descriptions);
-                encode_samples(buffer, samples)?;
+                encode_samples(buffer, track)?;
                 encode_offsets(buffer, chunk_offsets, base, long)?;
                 append(buffer, &source.samples.group_descriptions);
                 encode_groups(buffer, samples)
@@ -180,17 +180,14 @@ impl Edit {
     }
 }
 
-fn encode_samples(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
-    let durations = samples.durations.iter();
-    Stts { entries: durations.map(|run| SttsEntry { sample_count: run.count, sample_delta: run.value }).collect() }
-        .encode(buffer)?;
+fn encode_samples(buffer: &mut Vec<u8>, track: &TrackOut) -> mp4_atom::Result<()> {
+    let samples = &track.samples;
+    encode_table(buffer, *b"stts", &[], samples.durations.iter().copied().map(Run::entry))?;
     if !samples.composition.is_empty() {
-        let runs = samples.composition.iter();
-        Ctts { entries: runs.map(|run| CttsEntry { sample_count: run.count, sample_offset: run.offset }).collect() }
-            .encode(buffer)?;
+        encode_table(buffer, *b"ctts", &[], samples.composition.iter().copied().map(Run::entry))?;
     }
     if let Some(sync) = &samples.sync {
-        Stss { entries: sync.iter().map(|index| index + 1).collect() }.encode(buffer)?;
+        encode_table(buffer, *b"stss", &[], sync.iter().map(|index| [index + 1]))?;
     }
     if let Some(dependencies) = &samples.dependencies {
         buffer.encode_atom(b"sdtp", |buffer| {
@@ -199,54 +196,66 @@ fn encode_samples(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Resul
             Ok(())
         })?;
     }
-    let count = u32::try_from(samples.count()).map_err(|_| mp4_atom::Error::InvalidSize)?;
-    let sizes = match &samples.sizes {
-        // Packets of several samples are old QuickTime sound, whose sample size is by convention one.
-        SampleSizes::Same(Packet { samples: 1, bytes }) => StszSamples::Identical { count, size: *bytes },
-        SampleSizes::Same(_) => StszSamples::Identical { count, size: 1 },
-        SampleSizes::Each(sizes) => StszSamples::Different { sizes: sizes.clone() },
-    };
-    Stsz { samples: sizes }.encode(buffer)?;
-    chunk_runs(samples).encode(buffer)
+    buffer.encode_atom(b"stsz", |buffer| {
+        let (size, sizes) = match &samples.sizes {
+            // Packets of several samples are old QuickTime sound, whose sample size is by convention one.
+            SampleSizes::Same(packet) => (if packet.samples == 1 { packet.bytes } else { 1 }, &[][..]),
+            SampleSizes::Each(sizes) => (0, &sizes[..]),
+        };
+        [0, size, samples.count()].map(u32::to_be_bytes).as_flattened().encode(buffer)?;
+        buffer.extend_from_slice(sizes);
+        Ok(())
+    })?;
+    encode_table(buffer, *b"stsc", &[], chunk_runs(track.pieces()))
 }
 
-fn chunk_runs(samples: &SampleList) -> Stsc {
-    let mut entries: Vec<StscEntry> = Vec::new();
-    for (piece, first_chunk) in samples.pieces.iter().zip(1..) {
-        let same = entries.last().is_some_and(|last| {
-            (last.samples_per_chunk, last.sample_description_index) == (piece.samples, piece.description)
-        });
-        if !same {
-            entries.push(StscEntry {
-                first_chunk,
-                samples_per_chunk: piece.samples,
-                sample_description_index: piece.description,
-            });
-        }
-    }
-    Stsc { entries }
+/// The entries of an `stsc` box: first chunk, samples in a chunk, description.
+fn chunk_runs(pieces: impl Iterator<Item = Piece>) -> impl Iterator<Item = [u32; 3]> {
+    let mut last = None;
+    pieces.zip(1..).filter_map(move |(piece, chunk)| {
+        let run = (piece.samples, piece.description);
+        (last.replace(run) != Some(run)).then_some([chunk, run.0, run.1])
+    })
 }
 
 fn encode_offsets(buffer: &mut Vec<u8>, offsets: &[u64], base: u64, long: bool) -> mp4_atom::Result<()> {
-    let offsets = offsets.iter().map(|offset| base + offset);
+    let halves = offsets.iter().map(|offset| (base + offset).to_be_bytes()).map(|bytes| {
+        let (halves, _) = bytes.as_chunks();
+        [halves[0], halves[1]].map(u32::from_be_bytes)
+    });
     if long {
-        Co64 { entries: offsets.collect() }.encode(buffer)
+        encode_table(buffer, *b"co64", &[], halves)
     } else {
-        let entries = offsets.map(u32::try_from).collect::<Result<_, _>>();
-        Stco { entries: entries.map_err(|_| mp4_atom::Error::InvalidSize)? }.encode(buffer)
+        encode_table(buffer, *b"stco", &[], halves.map(|[_, low]| [low]))
     }
 }
 
 fn encode_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
-    samples.groups.iter().try_for_each(|(head, runs)| {
-        buffer.encode_atom(b"sbgp", |buffer| {
-            buffer.extend_from_slice(head);
-            let count = u32::try_from(runs.len()).map_err(|_| mp4_atom::Error::InvalidSize)?;
-            count.encode(buffer)?;
-            runs.iter().try_for_each(|Run { count, value }| {
-                count.encode(buffer)?;
-                value.encode(buffer)
-            })
-        })
+    samples
+        .groups
+        .iter()
+        .try_for_each(|(head, runs)| encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry)))
+}
+
+/// Writes a box that is a table: version and flags (`head`; by default zero), the number of entries, the entries.
+///
+/// The library's own boxes take 16 bytes an entry, and the tables of a long clip have many.
+fn encode_table<const N: usize>(
+    buffer: &mut Vec<u8>,
+    kind: Kind,
+    head: &[u8],
+    entries: impl Iterator<Item = [u32; N]>,
+) -> mp4_atom::Result<()> {
+    buffer.encode_atom(kind, |buffer| {
+        buffer.extend_from_slice(if head.is_empty() { &[0; 4] } else { head });
+        let count_at = buffer.len();
+        0_u32.encode(buffer)?;
+        let mut count = 0_u32;
+        for entry in entries {
+            entry.map(u32::to_be_bytes).as_flattened().encode(buffer)?;
+            count += 1;
+        }
+        buffer.set_slice(count_at, &count.to_be_bytes());
+        Ok(())
     })
 }

@@ -1,0 +1,128 @@
+//! Sources built by `FFmpeg`, and what `FFmpeg` decodes of a file.
+
+use bytes::Bytes;
+use clipflow_core::{
+    ClipError,
+    mp4::{Movie, Window},
+};
+use futures::TryStreamExt;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// The picture size of generated sources.
+pub const SIZE: (usize, usize) = (320, 180);
+/// Sound is decoded to this many samples a second, in one channel.
+pub const SAMPLE_RATE: usize = 48_000;
+
+/// Input options for `seconds` of pictures that are all different.
+pub fn pictures(rate: &str, seconds: u32) -> Vec<String> {
+    let (width, height) = SIZE;
+    words(&format!("-f lavfi -i testsrc2=size={width}x{height}:rate={rate}:duration={seconds}"))
+}
+
+/// Input options for `seconds` of sound that is different at all times, also after lossy compression: low noise.
+pub fn sound(seconds: u32) -> Vec<String> {
+    words(&format!("-f lavfi -i anoisesrc=r={SAMPLE_RATE}:d={seconds}:seed=7,lowpass=f=3000"))
+}
+
+/// Splits a command line at spaces.
+pub fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A folder for files of one test.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `FFmpeg` with `arguments`, which write the file `name`.
+    pub fn build(&self, name: &str, arguments: &[Vec<String>]) -> PathBuf {
+        let path = self.path(name);
+        ffmpeg(&[arguments.concat(), vec!["-y".to_owned(), path.display().to_string()]].concat());
+        path
+    }
+}
+
+/// What `FFmpeg` writes to its standard output. It must not fail.
+pub fn ffmpeg(arguments: &[String]) -> Vec<u8> {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-hide_banner", "-v", "error"])
+        .args(arguments)
+        .output()
+        .expect("ffmpeg on the PATH, which these tests build their sources with");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ffmpeg {}: {complaint}", arguments.join(" "));
+    output.stdout
+}
+
+/// A picture as it is decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// When it is shown, in microseconds from the start of the file.
+    pub time: i64,
+    /// The hash of its pixels.
+    pub hash: String,
+}
+
+/// Every picture that is shown of `path`.
+pub fn decode_pictures(path: &Path) -> Vec<Picture> {
+    let options = "-map 0:v:0 -fps_mode passthrough -enc_time_base:v demux -f framemd5 -";
+    let listing = ffmpeg(&[words("-i"), vec![path.display().to_string()], words(options)].concat());
+    let listing = String::from_utf8(listing).expect("a listing of frames");
+    let mut unit = None;
+    let mut pictures = Vec::new();
+    for line in listing.lines() {
+        if let Some(base) = line.strip_prefix("#tb 0: ") {
+            let (numerator, denominator) = base.split_once('/').expect("a time base");
+            unit = Some((number(numerator), number(denominator)));
+        } else if !line.starts_with('#') {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            let (numerator, denominator) = unit.expect("a time base before the first frame");
+            let time = number(fields[2]) * 1_000_000 * numerator / denominator;
+            pictures.push(Picture { time, hash: fields[5].to_owned() });
+        }
+    }
+    pictures
+}
+
+fn number(text: &str) -> i64 {
+    text.parse().expect("a number")
+}
+
+/// The sound of `path` from the start of the file; silence where it has none.
+pub fn decode_sound(path: &Path) -> Vec<f64> {
+    let options = format!("-map 0:a:0 -af aresample=async=1:first_pts=0 -ac 1 -ar {SAMPLE_RATE} -f s16le -");
+    let samples = ffmpeg(&[words("-i"), vec![path.display().to_string()], words(&options)].concat());
+    samples.as_chunks().0.iter().map(|sample| f64::from(i16::from_le_bytes(*sample))).collect()
+}
+
+/// The brightness of every pixel of every picture that is shown of `path`.
+pub fn decode_grey(path: &Path, picture_bytes: usize) -> Vec<Vec<u8>> {
+    let options = "-map 0:v:0 -fps_mode passthrough -pix_fmt gray -f rawvideo -";
+    let pixels = ffmpeg(&[words("-i"), vec![path.display().to_string()], words(options)].concat());
+    pixels.chunks(picture_bytes).map(<[u8]>::to_vec).collect()
+}
+
+/// The bytes of a file, which can be read by range.
+pub fn load(path: &Path) -> Bytes {
+    std::fs::read(path).expect("a file that a test has built").into()
+}
+
+pub async fn read(source: &Bytes) -> Movie {
+    Movie::read(source).await.expect("a source that can be cut")
+}
+
+/// All bytes of a window.
+pub async fn collect(window: &Window, source: &Bytes) -> Result<Vec<u8>, ClipError> {
+    window.stream(source, 3).try_fold(Vec::new(), async |whole, part| Ok([whole, part.to_vec()].concat())).await
+}
