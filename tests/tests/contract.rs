@@ -154,7 +154,8 @@ fn terraform_functions() -> BTreeMap<String, bool> {
     let hcl::Expression::Object(map) = &each.collection_expr else { panic!("local.functions is made of no object") };
     let entry = |(key, value): (&hcl::ObjectKey, &hcl::Expression)| {
         let hcl::Expression::Object(settings) = value else { panic!("{key} is no object") };
-        let no_state = settings.get(&hcl::ObjectKey::from("state")) == Some(&hcl::Expression::Bool(false));
+        let no_state =
+            settings.iter().any(|(key, value)| key.to_string() == "state" && *value == hcl::Expression::Bool(false));
         (key.to_string(), !no_state)
     };
     map.iter().map(entry).collect()
@@ -188,7 +189,7 @@ fn every_placeholder_is_supplied() {
     assert!(!text.contains("%{"), "templatefile would read %{{ as a directive");
 }
 
-/// Evaluates the part of JSONata that the definition uses to hand values on: a path from a variable.
+/// Evaluates the part of `JSONata` that the definition uses to hand values on: a path from a variable.
 fn evaluate(template: &Value, variables: &Map<String, Value>) -> Value {
     match template {
         Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), evaluate(value, variables))).collect(),
