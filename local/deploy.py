@@ -60,7 +60,8 @@ def apply(variables: Mapping[str, Any], secrets: Mapping[str, str], state: Path,
 
 def outputs(state: Path) -> dict[str, Any]:
     """What the deployment consists of: the output `deployment`."""
-    return json.loads(state.read_text())["outputs"]["deployment"]["value"]
+    deployment: dict[str, Any] = json.loads(state.read_text())["outputs"]["deployment"]["value"]
+    return deployment
 
 
 def plugin_mirror() -> Optional[str]:

@@ -42,9 +42,10 @@ def load() -> Optional[dict[str, Any]]:
     if not services.status():
         return None
     try:
-        return json.loads(paths.STACK.read_text())
+        found: dict[str, Any] = json.loads(paths.STACK.read_text())
     except (OSError, ValueError):
         return None
+    return found
 
 
 @contextlib.contextmanager
@@ -90,11 +91,13 @@ def setup(progress: Progress) -> None:
 
 def environment() -> dict[str, str]:
     """The environment for tests: the programs on the PATH, and where mongod and stack.json are."""
-    return processes.environment({
-        "PATH": f"{paths.BIN}:{os.environ['PATH']}",
-        "CLIPFLOW_TEST_MONGOD": str(paths.BIN / "mongod"),
-        "CLIPFLOW_STACK": str(paths.STACK),
-    })
+    return processes.environment(
+        {
+            "PATH": f"{paths.BIN}:{os.environ['PATH']}",
+            "CLIPFLOW_TEST_MONGOD": str(paths.BIN / "mongod"),
+            "CLIPFLOW_STACK": str(paths.STACK),
+        }
+    )
 
 
 def package(progress: Progress) -> None:
@@ -108,7 +111,10 @@ def package(progress: Progress) -> None:
 def _prepare(progress: Progress) -> None:
     """Programs and functions, at the same time: the one waits for the network, the other for the processors."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        work = [pool.submit(build.build, progress), pool.submit(_install, progress)]
+        work: list[concurrent.futures.Future[Any]] = [
+            pool.submit(build.build, progress),
+            pool.submit(_install, progress),
+        ]
         try:
             for each in work:
                 each.result()
@@ -153,7 +159,7 @@ def _restore(ports: dict[str, int]) -> None:
 
 
 def _identity(ports: dict[str, int]) -> str:
-    """What a snapshot can only be used with: the ports are part of it, in URLs of queues and members of the replica set."""
+    """What a snapshot belongs to. The ports are part of it, in URLs of queues and members of the replica set."""
     return json.dumps([ports, packages.REQUIREMENTS.read_text()])
 
 
