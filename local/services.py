@@ -23,12 +23,12 @@ READY_SECONDS = 60
 _AWS_APIS = "events,iam,lambda,logs,monitoring,s3,sns,sqs,ssm,states,sts"
 
 
-def ports() -> dict[str, int]:
-    """The ports of this checkout's stack: those it had before while they are free, because they are part of what was
-    deployed, and else free ones."""
+def ports(fresh: bool) -> dict[str, int]:
+    """The ports of this checkout's stack: those of the stack that runs, and for a fresh one those that it had before
+    while they are free, because they are part of what was deployed, and else free ones."""
     with contextlib.suppress(OSError, ValueError):
         known: dict[str, int] = json.loads(paths.PORTS.read_text())
-        if all(_is_free(port) for port in known.values()):
+        if not fresh or all(_is_free(port) for port in known.values()):
             return known
     chosen = _free_ports("aws", "mongodb")
     paths.PORTS.write_text(json.dumps(chosen))

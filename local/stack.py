@@ -61,10 +61,12 @@ def up(progress: Progress) -> Iterator[dict[str, Any]]:
         fresh = not _is_healthy()
         if fresh:
             _end()
-            _restore(services.ports())
-            _start(progress, until)
+        ports = services.ports(fresh)
+        if fresh:
+            _restore(ports)
+            _start(progress, until, ports)
         try:
-            yield _deploy(progress, until, fresh)
+            yield _deploy(progress, until, ports, fresh)
         finally:
             if fresh and not (services.status() or {}).get("kept"):
                 _end()
@@ -143,9 +145,9 @@ def _end() -> None:
     processes.end_leftovers()
 
 
-def _start(progress: Progress, until: contextlib.ExitStack) -> None:
+def _start(progress: Progress, until: contextlib.ExitStack, ports: dict[str, int]) -> None:
     with progress.step("start MiniStack and mongod"):
-        until.enter_context(services.started(services.ports()))
+        until.enter_context(services.started(ports))
 
 
 def _restore(ports: dict[str, int]) -> None:
@@ -172,8 +174,7 @@ def _take_snapshot(ports: dict[str, int]) -> None:
     unfinished.rename(paths.SNAPSHOT)
 
 
-def _deploy(progress: Progress, until: contextlib.ExitStack, fresh: bool) -> dict[str, Any]:
-    ports = json.loads(paths.PORTS.read_text())
+def _deploy(progress: Progress, until: contextlib.ExitStack, ports: dict[str, int], fresh: bool) -> dict[str, Any]:
     variables = {
         "endpoint": services.endpoint(ports["aws"]),
         "region": services.REGION,
@@ -190,7 +191,7 @@ def _deploy(progress: Progress, until: contextlib.ExitStack, fresh: bool) -> dic
             with progress.step("keep the deployment for the next start"):
                 services.stop()
                 _take_snapshot(ports)
-            _start(progress, until)
+            _start(progress, until, ports)
     return _describe(deployment, ports)
 
 
