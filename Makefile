@@ -56,3 +56,4 @@ package: ## Compile the functions and pack them for Lambda, in target/lambda/
 
 clean: down ## Remove everything that was built, installed or left
 	cargo clean
+	rm -rf target tests/asl/node_modules

@@ -99,7 +99,9 @@ class Stage:
         """A clip's document, as MongoDB has it."""
         import pymongo
 
-        with pymongo.MongoClient(self.stack["mongodb_uri"], serverSelectionTimeoutMS=10_000) as mongodb:
+        mongodb: pymongo.MongoClient[dict[str, Any]]
+        mongodb = pymongo.MongoClient(self.stack["mongodb_uri"], serverSelectionTimeoutMS=10_000)
+        with mongodb:
             document = mongodb[self.stack["mongodb_database"]]["clips"].find_one({"_id": clip_id})
         if document is None:
             raise Failure(f"MongoDB has no document {clip_id}")
@@ -184,7 +186,9 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
         duplicate_scene(stage, request)
     finally:
         logs.collect(stack)
-    progress.line(f"\n{coloured('The demonstration succeeded', 'green')} after {seconds(progress.duration())}. It left:")
+    progress.line(
+        f"\n{coloured('The demonstration succeeded', 'green')} after {seconds(progress.duration())}. It left:"
+    )
     for file in sorted(file for file in paths.DEMO.glob("*/*") if file.is_file()):
         progress.line(f"  {paths.relative(file):44} {file.stat().st_size:>10,} bytes")
     return 0
