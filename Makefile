@@ -8,7 +8,7 @@ LOCAL := $(PYTHON) -m local
 DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs test lint unit e2e bench fmt package clean
+.PHONY: help demo up down status logs test lint unit e2e fmt package clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET'
@@ -44,9 +44,6 @@ unit: ## Tests that need no stack
 e2e: ## Tests on the local stack
 	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips
 
-bench: ## Measure, against FFmpeg and against the limits of the issue
-	$(LOCAL) run --programs -- cargo run --release --locked --package tests --bin bench
-
 fmt: ## Format Rust and Terraform
 	cargo fmt --all
 	env -u TF_CLI_CONFIG_FILE terraform fmt -recursive .
@@ -56,3 +53,4 @@ package: ## Compile the functions and pack them for Lambda, in target/lambda/
 
 clean: down ## Remove everything that was built, installed or left
 	cargo clean
+	rm -rf target tests/asl/node_modules

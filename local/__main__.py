@@ -22,7 +22,8 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return options.run(options)
+        code: int = options.run(options)
+        return code
     except Failure as failure:
         print(f"\n{coloured('error', 'red')}: {failure}", file=sys.stderr)
         return 1
@@ -39,7 +40,9 @@ def _interrupt(*_: object) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="clipflow-local", description=_DESCRIPTION, epilog=_EPILOG,
+        prog="clipflow-local",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -49,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="say what runs, and where").set_defaults(run=_status)
     commands.add_parser("package", help="compile the functions and pack them for Lambda").set_defaults(run=_package)
     commands.add_parser("check-terraform", help="check the Terraform code").set_defaults(run=_check_terraform)
-    commands.add_parser("check-definition", help="check the state machine's definition").set_defaults(run=_check_definition)
+    commands.add_parser("check-definition", help="check the state machine's definition").set_defaults(
+        run=_check_definition
+    )
 
     run = commands.add_parser("run", help="run a command with the stack up, such as tests")
     run.add_argument("--programs", action="store_true", help="without the stack, with just its programs on the PATH")

@@ -7,6 +7,7 @@ import subprocess
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Callable
 
 from . import paths, processes
 from .console import Failure, Progress
@@ -40,8 +41,8 @@ def package(binary: Path, archive: Path) -> None:
     needed = max(glibc_versions(binary), default=(0,))
     if needed > NEWEST_GLIBC:
         raise Failure(
-            f"{binary.name} needs glibc {'.'.join(map(str, needed))}, and Lambda has {'.'.join(map(str, NEWEST_GLIBC))}."
-            " Build on a system with an older C library, or with `cargo lambda build` (see local/README.md)."
+            f"{binary.name} needs glibc {'.'.join(map(str, needed))}, and Lambda has"
+            f" {'.'.join(map(str, NEWEST_GLIBC))}. Build on a system with an older C library, or with `cargo lambda build` (see local/README.md)."
         )
     _pack({"bootstrap": binary}, archive)
 
@@ -80,7 +81,10 @@ def _functions() -> tuple[list[str], Path]:
     """Names of the packages below functions/ that are programs, and the folder that cargo puts the programs in."""
     answer = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version=1", "--locked"],
-        cwd=paths.ROOT, capture_output=True, text=True, check=False,
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if answer.returncode:
         raise Failure(f"cargo cannot read the workspace:\n{answer.stderr}")
@@ -94,7 +98,7 @@ def _functions() -> tuple[list[str], Path]:
     return sorted(names), Path(metadata["target_directory"]) / "release"
 
 
-def _compile(names: list[str], say) -> None:
+def _compile(names: list[str], say: Callable[[str], None]) -> None:
     done = 0
 
     def on_line(line: str) -> None:

@@ -40,10 +40,17 @@ def definition(progress: Progress) -> None:
     with progress.step("asl-validator"):
         lock = _ASL / "node_modules" / ".package-lock.json"
         if not lock.exists() or lock.stat().st_mtime < (_ASL / "package-lock.json").stat().st_mtime:
-            processes.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-                          log=paths.LOGS / "npm.log", environment=environment, folder=_ASL)
-        processes.run([str(node), str(validator), "--json-path", str(_DEFINITION)],
-                      log=paths.LOGS / "asl-validator.log", environment=environment)
+            processes.run(
+                [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                log=paths.LOGS / "npm.log",
+                environment=environment,
+                folder=_ASL,
+            )
+        processes.run(
+            [str(node), str(validator), "--json-path", str(_DEFINITION)],
+            log=paths.LOGS / "asl-validator.log",
+            environment=environment,
+        )
 
 
 def _node(progress: Progress) -> tuple[Path, list[str]]:
@@ -52,4 +59,7 @@ def _node(progress: Progress) -> tuple[Path, list[str]]:
     if node and npm:
         return Path(node), [npm]
     packages.install_node(progress)
-    return packages.node(), [str(packages.node()), str(packages.node().parents[1] / "lib/node_modules/npm/bin/npm-cli.js")]
+    return packages.node(), [
+        str(packages.node()),
+        str(packages.node().parents[1] / "lib/node_modules/npm/bin/npm-cli.js"),
+    ]

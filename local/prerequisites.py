@@ -10,7 +10,7 @@ import sys
 
 from .console import Failure
 
-_MINIMUM_PYTHON = (3, 10)
+_MINIMUM_PYTHON = (3, 11)
 _MINIMUM_TERRAFORM = (1, 11)
 
 
@@ -40,13 +40,14 @@ def terraform_environment() -> dict[str, str]:
 
 def _machine() -> list[str]:
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return [f"Linux on x86_64, which the pinned FFmpeg and mongod are built for (this is {sys.platform} on {platform.machine()})"]
+        found = f"{sys.platform} on {platform.machine()}"
+        return [f"Linux on x86_64, which the pinned FFmpeg and mongod are built for (this is {found})"]
     return []
 
 
 def _python() -> list[str]:
     if sys.version_info < _MINIMUM_PYTHON:
-        return [f"Python 3.10 or newer (this is {platform.python_version()})"]
+        return [f"Python 3.11 or newer (this is {platform.python_version()})"]
     if not importlib.util.find_spec("ensurepip"):
         return ["Python's venv module with pip (Debian and Ubuntu: apt-get install python3-venv)"]
     return []
@@ -67,7 +68,12 @@ def _terraform() -> list[str]:
         return [how]
     try:
         answer = subprocess.run(
-            ["terraform", "version"], env=terraform_environment(), capture_output=True, text=True, timeout=60, check=True
+            ["terraform", "version"],
+            env=terraform_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return [f"{how}: the one on the PATH does not run ({error})"]

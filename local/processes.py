@@ -54,9 +54,12 @@ def run(
     Failure with the last lines of the log, when the exit code is not one of `accept`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8") as output, _guarded(
-        arguments, environment, folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    with (
+        open(log, "w", encoding="utf-8") as output,
+        _guarded(
+            arguments, environment, folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+    ):
         assert process.stdout
         for line in process.stdout:
             output.write(line)
@@ -82,7 +85,12 @@ def _guarded(
     with lifeline() as reader:
         process = subprocess.Popen(
             [*_GUARD, "command", str(reader), *arguments],
-            env=dict(environment), cwd=folder, pass_fds=[reader], text=True, errors="replace", **streams,
+            env=dict(environment),
+            cwd=folder,
+            pass_fds=[reader],
+            text=True,
+            errors="replace",
+            **streams,
         )
         _running.add(process)
         try:

@@ -25,12 +25,12 @@ _PORTS = ("aws", "mongodb", "mediaconvert")
 _AWS_APIS = "events,iam,lambda,logs,monitoring,s3,sns,sqs,ssm,states,sts"
 
 
-def ports() -> dict[str, int]:
-    """The ports of this checkout's stack: those it had before while they are free, because they are part of what was
-    deployed, and else free ones."""
+def ports(fresh: bool) -> dict[str, int]:
+    """The ports of this checkout's stack: those of the stack that runs, and for a fresh one those that it had before
+    while they are free, because they are part of what was deployed, and else free ones."""
     with contextlib.suppress(OSError, ValueError):
-        known = json.loads(paths.PORTS.read_text())
-        if known.keys() == set(_PORTS) and all(_is_free(port) for port in known.values()):
+        known: dict[str, int] = json.loads(paths.PORTS.read_text())
+        if known.keys() == set(_PORTS) and (not fresh or all(_is_free(port) for port in known.values())):
             return known
     chosen = _free_ports(*_PORTS)
     paths.PORTS.write_text(json.dumps(chosen))
@@ -132,8 +132,16 @@ def _prepare_folders() -> None:
 def _supervise(reader: int, numbers: dict[str, int]) -> "subprocess.Popen[str]":
     with open(paths.LOGS / "supervisor.log", "w", encoding="utf-8") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(paths.LOCAL / "guard.py"), "services", str(reader),
-             str(paths.CONTROL), str(paths.SERVICES)],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(paths.LOCAL / "guard.py"),
+                "services",
+                str(reader),
+                str(paths.CONTROL),
+                str(paths.SERVICES),
+            ],
             env=processes.environment(),
             cwd=paths.STATE,
             stdin=subprocess.PIPE,
@@ -151,7 +159,12 @@ def _supervise(reader: int, numbers: dict[str, int]) -> "subprocess.Popen[str]":
 
 def _specifications(numbers: dict[str, int]) -> list[dict[str, Any]]:
     return [
-        {"name": "mongod", "arguments": _mongod(numbers["mongodb"]), "environment": _environment(), "log": _log("mongod")},
+        {
+            "name": "mongod",
+            "arguments": _mongod(numbers["mongodb"]),
+            "environment": _environment(),
+            "log": _log("mongod"),
+        },
         {
             "name": "ministack",
             "arguments": [str(packages.python()), "-m", "ministack"],
@@ -189,16 +202,25 @@ def _environment() -> dict[str, str]:
 def _mongod(port: int) -> list[str]:
     return [
         str(paths.BIN / "mongod"),
-        "--dbpath", str(paths.DATA / "mongodb"),
-        "--port", str(port),
-        "--bind_ip", HOST,
+        "--dbpath",
+        str(paths.DATA / "mongodb"),
+        "--port",
+        str(port),
+        "--bind_ip",
+        HOST,
         "--nounixsocket",
-        "--replSet", REPLICA_SET,
-        "--oplogSize", "64",
-        "--wiredTigerCacheSizeGB", "0.25",
-        "--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=16MB)",
-        "--networkMessageCompressors", "snappy,zstd",
-        "--setParameter", "diagnosticDataCollectionEnabled=false",
+        "--replSet",
+        REPLICA_SET,
+        "--oplogSize",
+        "64",
+        "--wiredTigerCacheSizeGB",
+        "0.25",
+        "--wiredTigerEngineConfigString",
+        "log=(prealloc=false,file_max=16MB)",
+        "--networkMessageCompressors",
+        "snappy,zstd",
+        "--setParameter",
+        "diagnosticDataCollectionEnabled=false",
     ]
 
 
@@ -238,7 +260,10 @@ def _mongod_is_ready(port: int) -> bool:
     import pymongo
     import pymongo.errors
 
-    with pymongo.MongoClient(HOST, port, directConnection=True, serverSelectionTimeoutMS=500) as server:
+    server: pymongo.MongoClient[Any] = pymongo.MongoClient(
+        HOST, port, directConnection=True, serverSelectionTimeoutMS=500
+    )
+    with server:
         try:
             hello = server.admin.command("hello")
             if hello["isWritablePrimary"]:
@@ -256,7 +281,9 @@ def _aws_is_ready(port: int) -> bool:
     import botocore.exceptions
 
     try:
-        client("sqs", endpoint(port), connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}).list_queues()
+        client(
+            "sqs", endpoint(port), connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}
+        ).list_queues()
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
         return False
     return True
@@ -282,4 +309,4 @@ def _free_ports(*names: str) -> dict[str, int]:
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for each in sockets:
             each.bind((HOST, 0))
-        return {name: each.getsockname()[1] for name, each in zip(names, sockets)}
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}

@@ -42,9 +42,10 @@ def load() -> Optional[dict[str, Any]]:
     if not services.status():
         return None
     try:
-        return json.loads(paths.STACK.read_text())
+        found: dict[str, Any] = json.loads(paths.STACK.read_text())
     except (OSError, ValueError):
         return None
+    return found
 
 
 @contextlib.contextmanager
@@ -60,10 +61,12 @@ def up(progress: Progress) -> Iterator[dict[str, Any]]:
         fresh = not _is_healthy()
         if fresh:
             _end()
-            _restore(services.ports())
-            _start(progress, until)
+        ports = services.ports(fresh)
+        if fresh:
+            _restore(ports)
+            _start(progress, until, ports)
         try:
-            yield _deploy(progress, until, fresh)
+            yield _deploy(progress, until, ports, fresh)
         finally:
             if fresh and not (services.status() or {}).get("kept"):
                 _end()
@@ -90,11 +93,13 @@ def setup(progress: Progress) -> None:
 
 def environment() -> dict[str, str]:
     """The environment for tests: the programs on the PATH, and where mongod and stack.json are."""
-    return processes.environment({
-        "PATH": f"{paths.BIN}:{os.environ['PATH']}",
-        "CLIPFLOW_TEST_MONGOD": str(paths.BIN / "mongod"),
-        "CLIPFLOW_STACK": str(paths.STACK),
-    })
+    return processes.environment(
+        {
+            "PATH": f"{paths.BIN}:{os.environ['PATH']}",
+            "CLIPFLOW_TEST_MONGOD": str(paths.BIN / "mongod"),
+            "CLIPFLOW_STACK": str(paths.STACK),
+        }
+    )
 
 
 def package(progress: Progress) -> None:
@@ -108,7 +113,10 @@ def package(progress: Progress) -> None:
 def _prepare(progress: Progress) -> None:
     """Programs and functions, at the same time: the one waits for the network, the other for the processors."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        work = [pool.submit(build.build, progress), pool.submit(_install, progress)]
+        work: list[concurrent.futures.Future[Any]] = [
+            pool.submit(build.build, progress),
+            pool.submit(_install, progress),
+        ]
         try:
             for each in work:
                 each.result()
@@ -137,9 +145,9 @@ def _end() -> None:
     processes.end_leftovers()
 
 
-def _start(progress: Progress, until: contextlib.ExitStack) -> None:
+def _start(progress: Progress, until: contextlib.ExitStack, ports: dict[str, int]) -> None:
     with progress.step("start MiniStack, mongod and MediaConvert's stand-in"):
-        until.enter_context(services.started(services.ports()))
+        until.enter_context(services.started(ports))
 
 
 def _restore(ports: dict[str, int]) -> None:
@@ -153,7 +161,7 @@ def _restore(ports: dict[str, int]) -> None:
 
 
 def _identity(ports: dict[str, int]) -> str:
-    """What a snapshot can only be used with: the ports are part of it, in URLs of queues and members of the replica set."""
+    """What a snapshot belongs to. The ports are part of it, in URLs of queues and members of the replica set."""
     return json.dumps([ports, packages.REQUIREMENTS.read_text()])
 
 
@@ -166,8 +174,7 @@ def _take_snapshot(ports: dict[str, int]) -> None:
     unfinished.rename(paths.SNAPSHOT)
 
 
-def _deploy(progress: Progress, until: contextlib.ExitStack, fresh: bool) -> dict[str, Any]:
-    ports = json.loads(paths.PORTS.read_text())
+def _deploy(progress: Progress, until: contextlib.ExitStack, ports: dict[str, int], fresh: bool) -> dict[str, Any]:
     variables = {
         "endpoint": services.endpoint(ports["aws"]),
         "region": services.REGION,
@@ -184,7 +191,7 @@ def _deploy(progress: Progress, until: contextlib.ExitStack, fresh: bool) -> dic
             with progress.step("keep the deployment for the next start"):
                 services.stop()
                 _take_snapshot(ports)
-            _start(progress, until)
+            _start(progress, until, ports)
     return _describe(deployment, ports)
 
 

@@ -100,12 +100,12 @@ async fn copied_clip_shows_exactly_the_interval_and_encodes_nothing() {
     let stack = Stack::connect().await;
     let options = ["-c:v", "libx264", "-g", "50", "-c:a", "aac", "-shortest"];
     let folder = source(&stack, "copy.mp4", &options).await;
-    let mut request = stack.request("e2e-copy", "copy.mp4", &json!(2.52), &json!("75%"));
+    let mut request = stack.request("e2e-copy", "copy.mp4", &json!(2.52), &json!("80%"));
     request["cut"] = json!("copy");
     let ended = stack.run(&request).await;
     let (outcome, file) = delivered(&stack, "e2e-copy", &ended, folder.path()).await;
     let probe = stack.ffprobe(&file);
-    assert_eq!(frames(&probe), 50, "from 2.52 s to 4.52 s at 25 frames a second");
+    assert_eq!(frames(&probe), 57, "from 2.52 s to 4.8 s at 25 frames a second");
     assert_eq!(outcome["delivered"]["start"], 2.52);
     let encoder = |probe: &Value| stream(probe, "video").expect("pictures")["extradata_size"].clone();
     assert_eq!(
@@ -148,7 +148,7 @@ async fn source_whose_timestamps_do_not_start_at_zero_is_timed_from_its_first_pi
     let stack = Stack::connect().await;
     let options = ["-c:v", "libx264", "-c:a", "aac", "-shortest", "-output_ts_offset", "5"];
     let folder = source(&stack, "late.mp4", &options).await;
-    let ended = stack.run(&stack.request("e2e-late", "late.mp4", &json!(0), &json!(1))).await;
+    let ended = stack.run(&stack.request("e2e-late", "late.mp4", &json!(1), &json!(2))).await;
     let (_, file) = delivered(&stack, "e2e-late", &ended, folder.path()).await;
     assert_eq!(frames(&stack.ffprobe(&file)), 25);
 }

@@ -162,7 +162,14 @@ impl Outcome {
             engine: None,
             execution,
             metadata: metadata.unwrap_or_default(),
-            updated_at: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits of year"),
+            updated_at: now(),
         }
     }
+}
+
+/// The present to the millisecond, which is what `MongoDB` keeps, so that document and message say the same.
+fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let to_the_millisecond = now.replace_millisecond(now.millisecond()).expect("a millisecond is below 1,000");
+    to_the_millisecond.format(&Rfc3339).expect("the present has four digits of year")
 }

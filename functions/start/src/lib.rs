@@ -114,15 +114,18 @@ mod tests {
     fn started() -> Rule {
         mock!(aws_sdk_sfn::Client::start_execution)
             .match_requests(|request| {
-                request.name() == Some("a-0cd1fdd58ad1") && request.input() == Some(r#"{"clipId":"a","start":1}"#)
+                request.name() == Some("a-9f3eaa787b49") && request.input() == Some(r#"{"clipId":"a","start":1}"#)
             })
-            .then_output(|| {
+            .sequence()
+            .output(|| {
                 StartExecutionOutput::builder()
                     .execution_arn("arn:a")
                     .start_date(DateTime::from_secs(0))
                     .build()
                     .expect("complete")
             })
+            .repeatedly()
+            .build()
     }
 
     #[tokio::test]

@@ -14,6 +14,8 @@ pub(crate) struct VideoEntry {
     pub codec: String,
     pub width: u16,
     pub height: u16,
+    /// A pixel's width and height in relation to each other; `None` when the description does not say.
+    pub pixel_aspect: Option<(u32, u32)>,
 }
 
 /// A sound sample description.
@@ -46,7 +48,12 @@ impl VideoEntry {
             return Err(damaged("a video sample description is too short"));
         }
         let mut size = entry.body.slice(24..28);
-        Ok(Self { codec: codec_name(entry, VISUAL_ENTRY_BYTES)?, width: size.get_u16(), height: size.get_u16() })
+        Ok(Self {
+            codec: codec_name(entry, VISUAL_ENTRY_BYTES)?,
+            width: size.get_u16(),
+            height: size.get_u16(),
+            pixel_aspect: pixel_aspect(&entry.body.slice(VISUAL_ENTRY_BYTES..)),
+        })
     }
 }
 
@@ -97,6 +104,15 @@ impl AudioEntry {
         }
         Ok(read)
     }
+}
+
+fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
+    let mut pasp = find(boxes, *b"pasp").ok()??.body;
+    if pasp.len() < 8 {
+        return None;
+    }
+    let (width, height) = (pasp.get_u32(), pasp.get_u32());
+    (width > 0 && height > 0).then_some((width, height))
 }
 
 fn extension_bytes(version: u16) -> usize {

@@ -246,8 +246,7 @@ impl Survey {
 fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pictures, origin: Time) -> VideoFacts {
     let (coded_width, coded_height) = (u32::from(entry.width), u32::from(entry.height));
     let rotation_degrees = rotation(&video.tkhd.matrix);
-    let shown = [(video.tkhd.width.integer(), coded_width), (video.tkhd.height.integer(), coded_height)]
-        .map(|(shown, coded)| if shown == 0 || video.tkhd.size_is_aspect_ratio { coded } else { shown.into() });
+    let shown = shown_size(video, entry);
     let [width, height] = if rotation_degrees.is_multiple_of(180) { shown } else { [shown[1], shown[0]] };
     let duration = Time { ticks: pictures.end - pictures.start, timescale: video.timeline.timescale };
     VideoFacts {
@@ -264,6 +263,21 @@ fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pic
         start_seconds: video.timeline.presentation(pictures.start).seconds_since(origin),
         duration_seconds: duration.seconds(),
         bit_rate: bit_rate(video),
+    }
+}
+
+/// The picture's size before it is turned. As `FFmpeg` does, the pixels' aspect is believed before the track's header,
+/// which some cameras fill with the coded size.
+fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
+    let (width, height) = (u32::from(entry.width), u32::from(entry.height));
+    let header = [video.tkhd.width.integer(), video.tkhd.height.integer()].map(u32::from);
+    if let Some((pixel_width, pixel_height)) = entry.pixel_aspect {
+        let wide = u64::from(width) * u64::from(pixel_width) / u64::from(pixel_height);
+        [u32::try_from(wide).unwrap_or(width), height]
+    } else if video.tkhd.size_is_aspect_ratio || header.contains(&0) {
+        [width, height]
+    } else {
+        header
     }
 }
 

@@ -14,6 +14,8 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, Range};
 
+const NANOSECONDS: u32 = 1_000_000_000;
+
 /// Bytes between samples that are fetched and thrown away rather than being skipped with a request of their own.
 const MAX_GAP_BYTES: u64 = 256 << 10;
 
@@ -127,24 +129,26 @@ impl Movie {
             )));
         }
         let (pictures, duration_seconds) = (self.pictures, self.facts.duration_seconds);
-        let beyond = |name: &str, seconds: f64| {
-            ClipError::out_of_range(format!(
-                "{name}: {seconds} s is beyond the source, which is {duration_seconds:.3} s long"
-            ))
-        };
-        let (start, end) = (self.media_time(start_seconds), self.media_time(end_seconds));
-        if start >= pictures.end {
-            return Err(beyond("start", start_seconds));
+        let precise = |media_time: i64| i128::from(media_time) * self.precision();
+        let wanted @ [start, end] = [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
+        if start >= precise(pictures.end) {
+            let last = self.video.timeline.presentation(pictures.end).seconds_since(self.origin);
+            return Err(ClipError::out_of_range(format!(
+                "start: {start_seconds} s is beyond the last frame of the source, which ends at {last:.3} s"
+            )));
         }
-        let is_near = end.saturating_sub(pictures.end) < i64::from(pictures.last_duration);
+        let is_near = end < precise(pictures.end.saturating_add(pictures.last_duration.into()));
         // Half a millisecond is what is lost when a duration is printed with three decimals.
-        if end > pictures.end && !is_near && end_seconds > duration_seconds + 0.0005 {
-            return Err(beyond("end", end_seconds));
+        if !is_near && end_seconds > duration_seconds + 0.0005 {
+            return Err(ClipError::out_of_range(format!(
+                "end: {end_seconds} s is beyond the source, which is {duration_seconds:.3} s long"
+            )));
         }
         let mut nearest = [pictures.start, pictures.end];
         for frame in self.video.samples.frames()?.filter(|frame| self.video.timeline.shows(frame.time)) {
-            for (nearest, wanted) in nearest.iter_mut().zip([start, end]) {
-                if (frame.time.abs_diff(wanted), frame.time) < (nearest.abs_diff(wanted), *nearest) {
+            for (nearest, wanted) in nearest.iter_mut().zip(wanted) {
+                let distance = |media_time: i64| (precise(media_time).abs_diff(wanted), media_time);
+                if distance(frame.time) < distance(*nearest) {
                     *nearest = frame.time;
                 }
             }
@@ -157,11 +161,20 @@ impl Movie {
         }
     }
 
-    /// The media time of the pictures at `seconds` of what a player shows.
-    fn media_time(&self, seconds: f64) -> i64 {
-        let timescale = self.video.timeline.timescale;
-        let origin = rescale(self.origin.ticks, self.origin.timescale, timescale);
-        self.video.timeline.media_time(self.ticks(Time::from_seconds(seconds, timescale).ticks.saturating_add(origin)))
+    /// The media time of the pictures at `seconds` of what a player shows, in units of 1/[`precision`](Self::precision)
+    /// of the pictures' timescale: exact to the nanosecond, whatever the timescales.
+    fn precise_media_time(&self, seconds: f64) -> i128 {
+        // Three years are beyond any source, and keep the products in range.
+        let nanoseconds = Time::from_seconds(seconds.min(1e8), NANOSECONDS).ticks;
+        let timeline = &self.video.timeline;
+        let origin = i128::from(self.origin.ticks) * i128::from(NANOSECONDS);
+        let since_origin = i128::from(nanoseconds) * i128::from(self.origin.timescale);
+        let before_media = i128::from(timeline.media_start - timeline.shown_at) * self.precision();
+        (origin + since_origin) * i128::from(timeline.timescale) + before_media
+    }
+
+    fn precision(&self) -> i128 {
+        i128::from(self.origin.timescale) * i128::from(NANOSECONDS)
     }
 
     fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {

@@ -1,0 +1,6 @@
+//! An interval of a source as a file of its own: what is in it, and what is shown of it.
+
+mod ffmpeg;
+mod footage;
+mod synthetic;
+mod tables;
