@@ -26,7 +26,7 @@ down: ## End the local stack
 status: ## Say what of the local stack runs, and where
 	@$(LOCAL) status
 
-logs: ## Print logs [NAME=a function, ministack, mongod or supervisor]
+logs: ## Print logs [NAME=a function, ministack, mongod, mediaconvert or supervisor]
 	@$(LOCAL) logs $(NAME)
 
 test: lint unit e2e ## Check everything: lint, unit, then e2e

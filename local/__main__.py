@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     logs = commands.add_parser("logs", help="print the logs of a function or a service")
-    logs.add_argument("name", nargs="?", help="a function, ministack, mongod or supervisor; default: all functions")
+    logs.add_argument("name", nargs="?", help="a function, ministack, mongod, mediaconvert or supervisor; default: all functions")
     logs.set_defaults(run=_logs)
     return parser
 

@@ -5,8 +5,8 @@ pub const CRF: u8 = 20;
 
 /// The quality level of `MediaConvert`'s QVBR that looks as a CRF does: 1 is the worst, 10 almost lossless.
 ///
-/// AWS recommends 8 for 1080p and 7 for smaller pictures (Video on Demand on AWS, "MediaConvert templates"), where
-/// libx264's usual factors are 20 and 23: three steps of the one are one of the other.
+/// AWS recommends 8 for 1080p and 7 for smaller pictures (the templates of AWS's Video on Demand
+/// solution), where libx264's usual factors are 20 and 23: three steps of the one are one of the other.
 #[must_use]
 pub const fn qvbr_level(crf: u8) -> u8 {
     let steps = (44_u8.saturating_sub(crf)) / 3;

@@ -18,7 +18,7 @@ use clipflow_core::{
 
 /// What the name of the only audio selector is, by which outputs refer to it.
 const AUDIO_SELECTOR: &str = "Audio Selector 1";
-/// Bits a second that sound gets for each channel: FFmpeg's default for AAC.
+/// Bits a second that sound gets for each channel: `FFmpeg`'s default for AAC.
 const AUDIO_BITS_PER_CHANNEL: u32 = 64_000;
 /// Sample rates that the AAC encoder is given; what is lower becomes 48 kHz.
 const AUDIO_RATES: [u32; 5] = [32_000, 44_100, 48_000, 88_200, 96_000];
