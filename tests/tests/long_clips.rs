@@ -1,6 +1,6 @@
 //! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
 
-use aws_sdk_mediaconvert::types::{Job, JobStatus};
+use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
 use clipflow_core::plan::Plan;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -329,9 +329,8 @@ async fn clip_above_its_ceiling_is_rejected_before_anything_is_encoded() {
     assert_eq!(ended.states, ["Validate", "Probe", "Store", "Notify"]);
 }
 
-/// Submits a job of a plan and waits for its end.
-async fn submit(stack: &Stack, plan: &Plan, key: &str, role: &str) -> Result<Job, String> {
-    let settings = transcode::job::settings(plan, &format!("s3://{}/{key}", stack.description.bucket)).expect("a job");
+/// Submits a job and waits for its end.
+async fn submit(stack: &Stack, settings: JobSettings, role: &str) -> Result<Job, String> {
     let create = stack.mediaconvert.create_job().role(role).settings(settings).send().await;
     let created = create.map_err(|error| format!("{:?}", error.into_service_error()))?;
     let id = created.job.and_then(|job| job.id).expect("an id");
@@ -343,8 +342,8 @@ async fn submit(stack: &Stack, plan: &Plan, key: &str, role: &str) -> Result<Job
     .await)
 }
 
-/// A plan of the first source's frames 10 to 29 and the second one's 50 to 54.
-fn plan_of_two(stack: &Stack, first: &str, second: &str) -> Plan {
+/// A job of the first source's frames 10 to 29 and the second one's 50 to 54.
+fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSettings {
     let video = json!({"codec": "h264", "codedWidth": 160, "codedHeight": 90, "width": 160, "height": 90,
         "rotationDegrees": 0, "frameRate": 10.0, "constantFrameRate": true, "timescale": 10240, "frames": 300,
         "startSeconds": 0.0, "durationSeconds": 30.0, "bitRate": 1000});
@@ -359,9 +358,10 @@ fn plan_of_two(stack: &Stack, first: &str, second: &str) -> Plan {
             "hasAudio": source == 0, "timescale": 10240, "outputBytes": 0, "sourceBytes": 0}})
     };
     let audio = json!({"codec": "aac", "channels": 1, "sampleRate": 48000, "bitRate": 64000, "tracks": 1});
-    serde_json::from_value(json!({"sources": [source(first, &audio), source(second, &Value::Null)],
-        "segments": [segment(0, 1.0, 3.0), segment(1, 5.0, 5.5)]}))
-    .expect("a plan")
+    let plan = json!({"sources": [source(first, &audio), source(second, &Value::Null)],
+        "segments": [segment(0, 1.0, 3.0), segment(1, 5.0, 5.5)]});
+    let plan: Plan = serde_json::from_value(plan).expect("a plan");
+    transcode::job::settings(&plan, &format!("s3://{}/{key}", stack.description.bucket)).expect("a job")
 }
 
 fn role(stack: &Stack) -> String {
@@ -375,8 +375,8 @@ async fn inputs_are_joined_in_order_also_when_one_has_no_sound() {
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "join-1.mp4", &["-c:a", "aac"]).await;
     source(&stack, folder.path(), "join-2.mp4", &["-an"]).await;
-    let plan = plan_of_two(&stack, "join-1.mp4", "join-2.mp4");
-    let job = submit(&stack, &plan, "clips/join/clip", &role(&stack)).await.expect("a job");
+    let settings = job_of_two(&stack, "join-1.mp4", "join-2.mp4", "clips/join/clip");
+    let job = submit(&stack, settings, &role(&stack)).await.expect("a job");
     assert_eq!(job.status(), Some(&JobStatus::Complete), "{job:?}");
     let file = folder.path().join("joined.mp4");
     stack.download("clips/join/clip.mp4", &file).await;
@@ -388,10 +388,40 @@ async fn inputs_are_joined_in_order_also_when_one_has_no_sound() {
 }
 
 #[tokio::test]
-async fn job_with_a_role_that_does_not_exist_is_refused() {
+async fn job_that_the_service_would_refuse_is_refused() {
     let stack = Stack::connect().await;
-    let plan = plan_of_two(&stack, "a.mp4", "b.mp4");
-    let refusal = submit(&stack, &plan, "clips/refused/clip", "arn:aws:iam::000000000000:role/absent").await;
-    let refusal = refusal.expect_err("there is no such role");
-    assert!(refusal.contains("BadRequestException") && refusal.contains("does not exist"), "{refusal}");
+    let settings = || job_of_two(&stack, "a.mp4", "b.mp4", "clips/refused/clip");
+    let clipped = |start: &str, end: &str| {
+        let mut settings = settings();
+        let clipping = InputClipping::builder().start_timecode(start).end_timecode(end).build();
+        settings.inputs.as_mut().expect("inputs")[0].input_clippings = Some(vec![clipping]);
+        settings
+    };
+    let mut soundless = settings();
+    soundless.inputs.as_mut().expect("inputs")[0].audio_selectors = None;
+    let cases = [
+        (settings(), "arn:aws:iam::000000000000:role/absent", "does not exist"),
+        (settings(), "clipflow-mediaconvert", "/role"),
+        (clipped("00:00:03:00", "00:00:02:09"), "", "is before the start"),
+        (clipped("00:00:60:00", "00:01:00:00"), "", "startTimecode"),
+        (soundless, "", "refers to no audio selector"),
+    ];
+    for (settings, role_arn, message) in cases {
+        let role = if role_arn.is_empty() { role(&stack) } else { role_arn.to_owned() };
+        let refusal = submit(&stack, settings, &role).await.expect_err(message);
+        assert!(refusal.contains("BadRequestException") && refusal.contains(message), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn time_code_that_no_frame_has_fails_the_job() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "timecode.mp4", &["-c:a", "aac"]).await;
+    let mut settings = job_of_two(&stack, "timecode.mp4", "timecode.mp4", "clips/timecode/clip");
+    // Ten frames a second are numbered 0 to 9.
+    let clipping = InputClipping::builder().start_timecode("00:00:01:10").end_timecode("00:00:02:00").build();
+    settings.inputs.as_mut().expect("inputs")[0].input_clippings = Some(vec![clipping]);
+    let job = submit(&stack, settings, &role(&stack)).await.expect("a job");
+    assert_eq!((job.status(), job.error_code()), (Some(&JobStatus::Error), Some(1010)), "{job:?}");
 }

@@ -98,3 +98,60 @@ impl Estimates {
 fn lossy(bytes: u64) -> f64 {
     bytes as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
+    fn estimates(cut: Cut, seconds: f64) -> Estimates {
+        let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
+            "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
+            "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
+        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 7200.0, "video": video,
+            "audio": null, "droppedTracks": []});
+        let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "e", "bytes": 1});
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+        let bytes = (seconds * 625_000.0) as u64;
+        let window = json!({"startSeconds": 0.0, "endSeconds": seconds, "durationSeconds": seconds, "frames": 1,
+            "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": false,
+            "timescale": 30000, "outputBytes": bytes, "sourceBytes": bytes});
+        let source = serde_json::from_value(json!({"object": object, "facts": facts})).expect("a source");
+        let segment = serde_json::from_value(json!({"source": 0, "window": window})).expect("a segment");
+        Estimates::of(cut, &[source], &[segment], 3538)
+    }
+
+    #[test]
+    fn lambda_is_several_times_cheaper_at_any_length() {
+        for seconds in [20.0, 60.0, 600.0] {
+            let Estimates { trim_usd, transcode_usd, .. } = estimates(Cut::Exact, seconds);
+            assert!((3.0..8.0).contains(&(transcode_usd / trim_usd)), "{seconds} s: {trim_usd} {transcode_usd}");
+        }
+    }
+
+    #[test]
+    fn ten_minutes_of_1080p_are_about_what_a_lambda_can_do() {
+        let seconds = estimates(Cut::Exact, 600.0).trim_seconds;
+        assert!((450.0..540.0).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn ten_minutes_from_mediaconvert_cost_fifteen_cents() {
+        let usd = estimates(Cut::Exact, 600.0).transcode_usd;
+        assert!((0.150..0.152).contains(&usd), "{usd}");
+    }
+
+    #[test]
+    fn acceleration_costs_more() {
+        let [slow, fast] = [3599.0, 3600.0].map(|seconds| estimates(Cut::Exact, seconds).transcode_usd);
+        assert!((1.5..1.7).contains(&(fast / slow)), "{slow} {fast}");
+    }
+
+    #[test]
+    fn copy_needs_no_working_space_and_little_time() {
+        let Estimates { trim_seconds, trim_usd, scratch_bytes, .. } = estimates(Cut::Copy, 1800.0);
+        assert_eq!(scratch_bytes, 0);
+        assert!(trim_seconds < 60.0 && trim_usd < 0.01, "{trim_seconds} {trim_usd}");
+    }
+}
