@@ -73,8 +73,8 @@ provider "aws" {
 module "clipflow" {
   source = "../../terraform"
 
-  package_dir         = var.package_dir
-  architecture        = var.architecture
+  package_dir  = var.package_dir
+  architecture = var.architecture
   # The second one does not exist: a request for it is allowed, and rejected because of that.
   source_buckets      = [aws_s3_bucket.sources.id, "clipflow-absent"]
   mongodb_uri         = var.mongodb_uri
