@@ -12,8 +12,8 @@ use std::collections::HashMap;
 /// Codes of jobs that failed for a reason that has nothing to do with the job (user guide, "Error codes"): an error
 /// within the service, and time-outs and server errors of S3. A job that fails is not billed, so trying again is free.
 const PASSING: [i64; 4] = [1999, 3408, 3450, 3999];
-/// The longest cause of a failed task, in characters (API reference, `SendTaskFailure`).
-const MAX_CAUSE: usize = 32_768;
+/// How much of `MediaConvert`'s message is handed on, in characters: far below what a cause may have, 32,768.
+const MAX_MESSAGE: usize = 4_000;
 
 /// An event about a job. The rule has chosen jobs of this deployment.
 #[derive(Debug, Deserialize)]
@@ -150,7 +150,7 @@ fn failure(detail: &Detail) -> ClipError {
         (Status::Canceled, ..) => format!("MediaConvert job {job_id} was cancelled"),
         (_, code, message) => {
             let code = code.map_or_else(String::new, |code| format!(" {code}"));
-            let message = shorten(message.unwrap_or("no message"), MAX_CAUSE / 4);
+            let message = shorten(message.unwrap_or("no message"), MAX_MESSAGE);
             format!("MediaConvert job {job_id} ended with error{code}: {message}")
         }
     };
