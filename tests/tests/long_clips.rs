@@ -3,7 +3,10 @@
 use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
 use clipflow_core::plan::Plan;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 use tests::{Ended, Stack, eventually};
 
 /// The states of a clip that `MediaConvert` makes.
@@ -210,21 +213,39 @@ async fn variable_frame_rate_becomes_the_next_higher_constant_one() {
 }
 
 #[tokio::test]
-async fn trim_that_runs_out_of_time_or_space_hands_over_to_mediaconvert() {
+async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "hand-over.mp4", &["-c:a", "aac"]).await;
+    // An encoder that ends as the system ends one for want of memory.
+    let encoder = folder.path().join("ffmpeg");
+    std::fs::write(&encoder, "#!/bin/sh\nkill -KILL $$\n").expect("a program");
+    std::fs::set_permissions(&encoder, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    // An S3 that takes connections and never answers.
+    let silence = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!("http://{}", silence.local_addr().expect("an address"));
+
     // The executions use trim's unpublished version, whose settings nobody else uses.
     let trim = format!("{}-trim", stack.description.name_prefix);
     let url = format!("{}/2015-03-31/functions/{trim}/configuration", stack.description.endpoint);
     let text = ureq::get(&url).call().expect("trim").body_mut().read_to_string().expect("its settings");
     let before: Value = serde_json::from_str(&text).expect("JSON");
-    let configure = |settings: &Value| ureq::put(&url).send(&settings.to_string()).expect("trim is configured");
-    let mut tiny = json!({"Environment": {"Variables": before["Environment"]["Variables"]}});
-    tiny["Environment"]["Variables"]["CLIPFLOW_SCRATCH_BYTES"] = json!("1000");
-    let brief = json!({"Timeout": 2, "Environment": {"Variables": before["Environment"]["Variables"]}});
-    for (clip_id, settings) in [("hand-over-space", &tiny), ("hand-over-time", &brief)] {
-        configure(settings);
+    let configure = |timeout: &Value, name: &str, value: &str| {
+        let mut settings =
+            json!({"Timeout": timeout, "Environment": {"Variables": before["Environment"]["Variables"]}});
+        settings["Environment"]["Variables"][name] = json!(value);
+        ureq::put(&url).send(&settings.to_string()).expect("trim is configured");
+    };
+    let minutes = json!(300);
+    for (clip_id, timeout, name, value, error) in [
+        ("hand-over-space", &minutes, "CLIPFLOW_SCRATCH_BYTES", "1000", "TrimBudgetExceeded"),
+        ("hand-over-memory", &minutes, "PATH", &path, "TrimBudgetExceeded"),
+        // Too short for the encoder, which is ended before trim itself is.
+        ("hand-over-time", &json!(5), "CLIPFLOW_LOG", "info", "TrimBudgetExceeded"),
+        ("hand-over-silence", &json!(2), "AWS_ENDPOINT_URL_S3", &silent, "Sandbox.Timedout"),
+    ] {
+        configure(timeout, name, value);
         let ended = run_changed(&stack, &request(&stack, clip_id, "hand-over.mp4", (1.0, 16.0)), |definition| {
             definition["States"]["Trim"]["Arguments"]["FunctionName"] = json!(trim);
         })
@@ -232,10 +253,11 @@ async fn trim_that_runs_out_of_time_or_space_hands_over_to_mediaconvert() {
         assert_eq!(ended.states[3..5], ["Trim", "Transcode"], "{ended:?}");
         delivered(&stack, &ended, folder.path()).await;
         let why = ended.output["engine"]["why"].as_str().expect("why");
-        assert!(why.starts_with("trim gave up (TrimBudgetExceeded): exact clip of 15 s"), "{why}");
+        assert!(why.starts_with(&format!("trim gave up ({error}): exact clip of 15 s")), "{why}");
+        assert_eq!(ended.output["engine"]["name"], "transcode");
         assert_eq!(ended.output["delivered"]["frames"], 150);
     }
-    configure(&json!({"Timeout": before["Timeout"], "Environment": {"Variables": before["Environment"]["Variables"]}}));
+    configure(&before["Timeout"], "CLIPFLOW_LOG", "info");
 }
 
 #[tokio::test]
