@@ -22,7 +22,7 @@ READY_SECONDS = 60
 _PORTS = ("aws", "mongodb", "mediaconvert")
 
 # MiniStack starts no listener and loads no module for what is not named here.
-_AWS_APIS = "events,iam,lambda,logs,monitoring,s3,sns,sqs,ssm,states,sts"
+_AWS_APIS = "events,iam,lambda,logs,monitoring,s3,secretsmanager,sns,sqs,states,sts"
 
 
 def ports(fresh: bool) -> dict[str, int]:

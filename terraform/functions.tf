@@ -6,10 +6,10 @@ locals {
       function.environment,
       function.ffmpeg ? { CLIPFLOW_SCRATCH_BYTES = function.scratch_mb * 1024 * 1024 } : {},
       function.mongodb ? {
-        CLIPFLOW_MONGODB_URI_PARAMETER = local.name.mongodb_uri
-        CLIPFLOW_MONGODB_DATABASE      = var.mongodb_database
+        CLIPFLOW_MONGODB_URI_SECRET = local.name.mongodb_uri
+        CLIPFLOW_MONGODB_DATABASE   = var.mongodb_database
         # Nothing reads this. It replaces the running environments when the URI changes, because they hold the old one.
-        CLIPFLOW_MONGODB_URI_VERSION = aws_ssm_parameter.mongodb_uri.value_wo_version
+        CLIPFLOW_MONGODB_URI_VERSION = aws_secretsmanager_secret_version.mongodb_uri.secret_string_wo_version
       } : {},
       function.mongodb && var.public_base_url != null ? { CLIPFLOW_PUBLIC_BASE_URL = var.public_base_url } : {},
     )

@@ -48,9 +48,10 @@ locals {
         Resource = [local.arn.state_machine]
       },
     ]
-    # The parameter is encrypted with aws/ssm, whose key policy lets every reader of the parameter decrypt it.
+    # AWS appends six characters to a secret's ARN. It is encrypted with aws/secretsmanager, whose key policy lets every
+    # reader of the secret decrypt it.
     read_mongodb_uri = [
-      { Action = ["ssm:GetParameter"], Resource = [local.arn.mongodb_uri] },
+      { Action = ["secretsmanager:GetSecretValue"], Resource = [local.arn.mongodb_uri] },
     ]
     # EC2 evaluates these for the network interfaces that Lambda makes; its calls name no resource known beforehand.
     attach_to_vpc = [

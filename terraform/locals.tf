@@ -17,7 +17,7 @@ locals {
     topic         = "${var.name_prefix}-outcomes"
     bucket        = "${var.name_prefix}-clips-${local.account_id}-${local.region}"
     packages      = "${var.name_prefix}-packages-${local.account_id}-${local.region}"
-    mongodb_uri   = "/${var.name_prefix}/mongodb-uri"
+    mongodb_uri   = "${var.name_prefix}/mongodb-uri"
     mediaconvert  = "${var.name_prefix}-mediaconvert-${local.region}"
   }
   arn = {
@@ -26,7 +26,7 @@ locals {
     topic         = "arn:${local.partition}:sns:${local.regional}:${local.name.topic}"
     bucket        = "arn:${local.partition}:s3:::${local.name.bucket}"
     sources       = [for bucket in sort(var.source_buckets) : "arn:${local.partition}:s3:::${bucket}"]
-    mongodb_uri   = "arn:${local.partition}:ssm:${local.regional}:parameter${local.name.mongodb_uri}"
+    mongodb_uri   = "arn:${local.partition}:secretsmanager:${local.regional}:secret:${local.name.mongodb_uri}-??????"
     executions    = "arn:${local.partition}:states:${local.regional}:execution:${local.name.state_machine}:*"
 
     mediaconvert_role  = "arn:${local.partition}:iam::${local.account_id}:role/${local.name.mediaconvert}"

@@ -5,8 +5,8 @@ variable "name_prefix" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,22}[a-z0-9]$", var.name_prefix)) && !startswith(var.name_prefix, "aws") && !startswith(var.name_prefix, "ssm")
-    error_message = "name_prefix is 2 to 24 lower-case letters, digits and hyphens, begins with a letter, ends with no hyphen, and does not begin with aws or ssm, which Parameter Store reserves."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,22}[a-z0-9]$", var.name_prefix))
+    error_message = "name_prefix is 2 to 24 lower-case letters, digits and hyphens, begins with a letter and ends with no hyphen."
   }
 }
 
@@ -82,7 +82,7 @@ variable "tracing" {
 }
 
 variable "vpc" {
-  description = "Where the functions that talk to MongoDB run, when it is only reachable inside a VPC. The subnets need a way to S3, SSM, SNS and Step Functions."
+  description = "Where the functions that talk to MongoDB run, when it is only reachable inside a VPC. The subnets need a way to S3, Secrets Manager, SNS and Step Functions."
   type = object({
     subnet_ids         = set(string)
     security_group_ids = set(string)

@@ -56,17 +56,17 @@ provider "aws" {
   skip_region_validation      = true
 
   endpoints {
-    cloudwatch = var.endpoint
-    events     = var.endpoint
-    iam        = var.endpoint
-    lambda     = var.endpoint
-    logs       = var.endpoint
-    s3         = var.endpoint
-    sfn        = var.endpoint
-    sns        = var.endpoint
-    sqs        = var.endpoint
-    ssm        = var.endpoint
-    sts        = var.endpoint
+    cloudwatch     = var.endpoint
+    events         = var.endpoint
+    iam            = var.endpoint
+    lambda         = var.endpoint
+    logs           = var.endpoint
+    s3             = var.endpoint
+    sfn            = var.endpoint
+    sns            = var.endpoint
+    sqs            = var.endpoint
+    secretsmanager = var.endpoint
+    sts            = var.endpoint
   }
 }
 

@@ -108,11 +108,11 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_SCRATCH_BYTES = "1073741824"
       }
       store = {
-        CLIPFLOW_LOG                   = "info"
-        CLIPFLOW_BUCKET                = "surf-clips-123456789012-eu-west-1"
-        CLIPFLOW_MONGODB_URI_PARAMETER = "/surf/mongodb-uri"
-        CLIPFLOW_MONGODB_DATABASE      = "clipflow"
-        CLIPFLOW_MONGODB_URI_VERSION   = "1"
+        CLIPFLOW_LOG                 = "info"
+        CLIPFLOW_BUCKET              = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_MONGODB_URI_SECRET  = "surf/mongodb-uri"
+        CLIPFLOW_MONGODB_DATABASE    = "clipflow"
+        CLIPFLOW_MONGODB_URI_VERSION = "1"
       }
       notify = {
         CLIPFLOW_LOG       = "info"
@@ -204,7 +204,7 @@ run "roles_reach_only_what_is_named" {
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
         "s3:PutObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
       ]
-      store  = ["ssm:GetParameter arn:aws:ssm:eu-west-1:123456789012:parameter/surf/mongodb-uri"]
+      store  = ["secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:123456789012:secret:surf/mongodb-uri-??????"]
       notify = ["sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes"]
       transcode = [
         "iam:PassRole arn:aws:iam::123456789012:role/surf-mediaconvert-eu-west-1",

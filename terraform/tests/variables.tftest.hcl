@@ -95,16 +95,6 @@ run "fractions_are_refused_where_aws_takes_whole_numbers" {
   ]
 }
 
-run "prefixes_that_parameter_store_reserves_are_refused" {
-  command = plan
-
-  variables {
-    name_prefix = "ssm-clips"
-  }
-
-  expect_failures = [var.name_prefix]
-}
-
 run "a_deployment_without_sources_is_refused" {
   command = plan
 

@@ -36,8 +36,8 @@ pub struct Records {
 /// state machine retries, and not of the process, which it would not.
 #[derive(Debug)]
 pub struct LazyRecords {
-    ssm: aws_sdk_ssm::Client,
-    parameter: String,
+    secrets: aws_sdk_secretsmanager::Client,
+    secret: String,
     database: String,
     records: OnceCell<Records>,
 }
@@ -49,22 +49,22 @@ impl LazyRecords {
     /// `Internal`, naming the variable that is missing.
     pub fn from_env(sdk_config: &aws_config::SdkConfig) -> Result<Self, ClipError> {
         Ok(Self {
-            ssm: aws_sdk_ssm::Client::new(sdk_config),
-            parameter: config::required("CLIPFLOW_MONGODB_URI_PARAMETER")?,
+            secrets: aws_sdk_secretsmanager::Client::new(sdk_config),
+            secret: config::required("CLIPFLOW_MONGODB_URI_SECRET")?,
             database: config::required("CLIPFLOW_MONGODB_DATABASE")?,
             records: OnceCell::new(),
         })
     }
 
-    /// The records; the first time reads the URI from its parameter.
+    /// The records; the first time reads the URI from its secret.
     ///
     /// # Errors
-    /// `DependencyUnavailable` or `Internal` when the parameter cannot be read or the URI cannot be used.
+    /// `DependencyUnavailable` or `Internal` when the secret cannot be read or the URI cannot be used.
     pub async fn get(&self) -> Result<&Records, ClipError> {
         let connect = async || {
-            let read = self.ssm.get_parameter().name(&self.parameter).with_decryption(true).send().await;
-            let read = read.map_err(|error| aws::failure(&format!("reading parameter {}", self.parameter), &error))?;
-            let uri = read.parameter.and_then(|parameter| parameter.value).unwrap_or_default();
+            let read = self.secrets.get_secret_value().secret_id(&self.secret).send().await;
+            let read = read.map_err(|error| aws::failure(&format!("reading secret {}", self.secret), &error))?;
+            let uri = read.secret_string.unwrap_or_default();
             Records::connect(&uri, &self.database).await
         };
         self.records.get_or_try_init(connect).await
