@@ -186,7 +186,19 @@ def _deploy(progress: Progress, until: contextlib.ExitStack, ports: dict[str, in
     if _DEPLOYED.exists() and _DEPLOYED.read_text() == wanted:
         deployment = deploy.outputs(_TERRAFORM_STATE)
     else:
-        deployment = _apply(progress, variables, wanted, ports)
+        try:
+            deployment = _apply(progress, variables, wanted, ports)
+        except Failure as failure:
+            if not fresh:
+                raise
+            # MiniStack carries out a call and loses its answer, rarely; the provider then repeats the call and is told
+            # that the resource exists already. Nothing is lost by beginning anew, once.
+            progress.line(f"{failure}\nThe deployment is begun anew, once.")
+            services.stop()
+            shutil.rmtree(paths.SNAPSHOT, ignore_errors=True)
+            _restore(ports)
+            _start(progress, until, ports)
+            deployment = _apply(progress, variables, wanted, ports)
         if fresh:
             with progress.step("keep the deployment for the next start"):
                 services.stop()
