@@ -12,6 +12,7 @@ pub mod plan;
 pub mod prices;
 pub mod quality;
 pub mod range;
+pub mod recordings;
 pub mod records;
 pub mod request;
 pub mod run;
@@ -19,6 +20,7 @@ pub mod scratch;
 pub mod source;
 pub mod text;
 pub mod time;
+pub mod timestamp;
 pub mod upload;
 
 pub use error::{ClipError, ErrorKind};

@@ -2,6 +2,7 @@
 
 use crate::{
     mp4::{Facts, WindowFacts},
+    recordings::Coverage,
     source::PinnedObject,
 };
 use serde::{Deserialize, Serialize};
@@ -34,4 +35,7 @@ pub struct Plan {
     pub sources: Vec<ProbedSource>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
+    /// What of a camera's window there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
 }

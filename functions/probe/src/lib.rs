@@ -1,19 +1,23 @@
-//! Reads a source's index by byte range, plans the cut on the source's frames and estimates what it takes.
+//! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
 //!
-//! Raises `SourceNotFound`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong` and `TooExpensive`, each naming
-//! the field or object at fault. Pins what it saw: every later step reads that version or notices that it changed.
+//! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
+//! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step reads that version or notices that it changed.
 
 pub mod estimate;
+pub mod recordings;
 
 use clipflow_core::{
     ClipError, aws, config,
     mp4::Movie,
     outcome::Execution,
-    plan::{PlannedSegment, ProbedSource},
-    request::{ClipRequest, Segment},
+    plan::{Plan, PlannedSegment, ProbedSource},
+    recordings::CameraWindow,
+    request::{ClipRequest, Segment, Source},
     source::S3Source,
+    timestamp::Timestamp,
 };
 use estimate::Estimates;
+use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
 /// What the state hands over.
@@ -24,16 +28,17 @@ pub struct Input {
     pub execution: Execution,
     /// The valid request.
     pub request: ClipRequest,
+    /// Whether recordings that were not there yet have been waited for, in vain.
+    pub waited: bool,
 }
 
 /// The plan of the cut.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// The sources, pinned.
-    pub sources: Vec<ProbedSource>,
-    /// The cuts, on the sources' frames.
-    pub segments: Vec<PlannedSegment>,
+    /// The sources, pinned, and the cuts on their frames.
+    #[serde(flatten)]
+    pub plan: Plan,
     /// How long the clip will play.
     pub clip_seconds: f64,
     /// What making it takes.
@@ -51,6 +56,8 @@ pub struct Deps {
     pub max_cost_usd: f64,
     /// The memory of `trim`, in MB.
     pub trim_memory_mb: u32,
+    /// Cameras' recordings; `None` when this deployment has none.
+    pub recordings: Option<Recordings>,
 }
 
 impl Deps {
@@ -63,6 +70,7 @@ impl Deps {
             max_clip_seconds: config::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
             max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
             trim_memory_mb: config::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
+            recordings: Recordings::from_env()?,
             s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
         })
     }
@@ -74,31 +82,53 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let mut sources = Vec::new();
-    let mut segments = Vec::new();
-    for segment in &request.segments {
-        let (source, planned) = plan(deps, segment, sources.len()).await?;
-        sources.push(source);
-        segments.push(planned);
-    }
-    let clip_seconds = segments.iter().map(|segment| segment.window.duration_seconds).sum();
-    if clip_seconds > deps.max_clip_seconds {
-        let most = deps.max_clip_seconds;
-        return Err(ClipError::too_long(format!(
-            "end: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed"
-        )));
-    }
-    let estimates = Estimates::of(request.cut, &sources, &segments, deps.trim_memory_mb);
+    let plan = match &request.camera {
+        Some(camera) => plan_camera(deps, camera, &input).await?,
+        None => plan_segments(deps, &request.segments).await?,
+    };
+    let clip_seconds = plan.segments.iter().map(|segment| segment.window.duration_seconds).sum();
+    check_length(deps, "end", clip_seconds)?;
+    let estimates = Estimates::of(request.cut, &plan.sources, &plan.segments, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
-    Ok(Output { sources, segments, clip_seconds, estimates })
+    Ok(Output { plan, clip_seconds, estimates })
 }
 
-async fn plan(deps: &Deps, segment: &Segment, source: usize) -> Result<(ProbedSource, PlannedSegment), ClipError> {
-    let object = S3Source::pin(deps.s3.clone(), &segment.source).await?;
+async fn plan_segments(deps: &Deps, segments: &[Segment]) -> Result<Plan, ClipError> {
+    let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: None };
+    for segment in segments {
+        let (source, movie) = pin(&deps.s3, &segment.source).await?;
+        let duration = movie.facts.duration_seconds;
+        let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration))?;
+        plan.segments.push(PlannedSegment { source: plan.sources.len(), window: window.facts });
+        plan.sources.push(source);
+    }
+    Ok(plan)
+}
+
+async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Result<Plan, ClipError> {
+    let recordings = deps.recordings.as_ref().ok_or_else(|| {
+        ClipError::invalid_request("cameraId: this deployment has no recordings, see its variable recordings")
+    })?;
+    #[expect(clippy::cast_precision_loss, reason = "of no account")]
+    check_length(deps, "endTimestampInMs", camera.interval.duration_ms() as f64 / 1000.0)?;
+    let started_at = Timestamp::from_rfc3339(&input.execution.started_at)
+        .map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
+    recordings.plan(&deps.s3, camera, started_at, input.waited).await
+}
+
+fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipError> {
+    let most = deps.max_clip_seconds;
+    if clip_seconds > most {
+        let message = format!("{field}: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed");
+        return Err(ClipError::too_long(message));
+    }
+    Ok(())
+}
+
+/// Pins an object and reads its index.
+async fn pin(s3: &aws_sdk_s3::Client, at: &Source) -> Result<(ProbedSource, Movie), ClipError> {
+    let object = S3Source::pin(s3.clone(), at).await?;
     let movie = Movie::read(&object).await?;
-    let duration = movie.facts.duration_seconds;
-    let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration))?;
-    let probed = ProbedSource { object: object.object().clone(), facts: movie.facts.clone() };
-    Ok((probed, PlannedSegment { source, window: window.facts }))
+    Ok((ProbedSource { object: object.object().clone(), facts: movie.facts.clone() }, movie))
 }

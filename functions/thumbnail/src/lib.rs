@@ -6,7 +6,7 @@ use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Limits},
     mp4::Movie,
-    outcome::{Delivered, Execution, Object, Thumbnail},
+    outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
     request::{ClipRequest, Source},
     scratch::Scratch,
     source::S3Source,
@@ -78,7 +78,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Vec<Thumbnail>, ClipErr
     }
     let scratch = decode(deps, &input, &widths).await?;
     let put = widths.iter().map(async |width| {
-        let name = file_name(*width);
+        let name = thumbnail_name(width);
         let key = format!("{}{name}", input.request.prefix);
         let to = Destination { bucket: &deps.bucket, key: &key, content_type: "image/jpeg", metadata: HashMap::new() };
         upload::put_file(&deps.s3, &to, &scratch.file(&name)).await?;
@@ -92,10 +92,6 @@ fn widths(asked: &[u32], own: u32) -> Vec<u32> {
     let mut widths: Vec<u32> = asked.iter().map(|width| *width.min(&own)).collect();
     widths.dedup();
     widths
-}
-
-fn file_name(width: u32) -> String {
-    format!("thumb-{width}.jpg")
 }
 
 async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, ClipError> {
@@ -121,7 +117,7 @@ fn own_fault(error: ClipError) -> ClipError {
 fn arguments(widths: &[u32]) -> Vec<OsString> {
     let each = |width: &u32| {
         let scale = format!("scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p");
-        let (map, name) = (["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"], file_name(*width));
+        let (map, name) = (["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"], thumbnail_name(width));
         map.map(str::to_owned).into_iter().chain([scale, "-update".into(), "1".into(), name]).map(OsString::from)
     };
     widths.iter().flat_map(each).collect()

@@ -82,6 +82,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         height: facts.video.height,
         video_codec: facts.video.codec,
         audio_codec: facts.audio.map(|audio| audio.codec),
+        coverage: input.probe.coverage,
     })
 }
 
