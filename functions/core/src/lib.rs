@@ -14,6 +14,7 @@ pub mod quality;
 pub mod range;
 pub mod recordings;
 pub mod records;
+pub mod rendition;
 pub mod request;
 pub mod run;
 pub mod scratch;

@@ -157,6 +157,9 @@ pub struct Delivered {
     /// What of a camera's window the clip shows, and what no recording does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
+    /// How segments that differed were brought to the first one's format, for a person: one line for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conformed: Vec<String>,
 }
 
 /// What made a clip.

@@ -17,8 +17,12 @@ use clipflow_core::{
     timestamp::Timestamp,
 };
 use estimate::Estimates;
+use futures::{StreamExt, stream};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
+
+/// Sources whose indexes are read at once.
+pub(crate) const SOURCES_AT_ONCE: usize = 8;
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -94,16 +98,32 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     Ok(Output { plan, clip_seconds, estimates })
 }
 
+/// Reads the index of every source once and plans the cuts.
 async fn plan_segments(deps: &Deps, segments: &[Segment]) -> Result<Plan, ClipError> {
-    let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: None };
+    let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
-        let (source, movie) = pin(&deps.s3, &segment.source).await?;
-        let duration = movie.facts.duration_seconds;
-        let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration))?;
-        plan.segments.push(PlannedSegment { source: plan.sources.len(), window: window.facts });
-        plan.sources.push(source);
+        if !wanted.contains(&&segment.source) {
+            wanted.push(&segment.source);
+        }
     }
-    Ok(plan)
+    let read = wanted.iter().map(|source| pin(&deps.s3, source));
+    let read: Vec<_> = stream::iter(read).buffered(SOURCES_AT_ONCE).collect().await;
+    let planned = segments.iter().enumerate().map(|(index, segment)| {
+        let name = |mut error: ClipError| {
+            if segments.len() > 1 {
+                error.message = format!("segments[{index}].{}", error.message);
+            }
+            error
+        };
+        let source = wanted.iter().position(|source| **source == segment.source).expect("every source is wanted");
+        let (_, movie) = read[source].as_ref().map_err(|error| name(error.clone()))?;
+        let duration = movie.facts.duration_seconds;
+        let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
+        Ok(PlannedSegment { source, window: window.facts })
+    });
+    let segments = planned.collect::<Result<_, ClipError>>()?;
+    let sources = read.into_iter().filter_map(Result::ok).map(|(source, _)| source).collect();
+    Ok(Plan { sources, segments, coverage: None })
 }
 
 async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Result<Plan, ClipError> {

@@ -3,7 +3,7 @@
 //! One listing, from a key to a key, whatever the archive's size; then the indexes of those recordings that the window
 //! needs. The times of the clock are exact to the precision of the keys.
 
-use crate::pin;
+use crate::{SOURCES_AT_ONCE, pin};
 use clipflow_core::{
     ClipError, ErrorKind, aws, config,
     mp4::Movie,
@@ -16,8 +16,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 /// Pages of a thousand keys that a listing has at the most.
 const MAX_PAGES: usize = 4;
-/// Recordings whose indexes are read at once.
-const READS_AT_ONCE: usize = 4;
 /// The key of a recording that began in a leap second sorts as much before its time, in milliseconds.
 const LEAP_SECOND_MS: i64 = 1000;
 /// A recording may be this late, in milliseconds; what is not there then will not come any more.
@@ -124,7 +122,7 @@ impl Recordings {
             return Err(ClipError::too_long(message));
         }
         let reads = needed.iter().map(|recording| self.read_one(s3, recording));
-        let mut recordings: Vec<_> = stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+        let mut recordings: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).try_collect().await?;
         for recording in earlier.iter().rev() {
             match self.coverage(window, &recordings).missing.first() {
                 Some(missing) if recording.start_ms + self.longest_ms > missing.start_ms => {
