@@ -81,6 +81,12 @@ module "clipflow" {
   mongodb_uri_version = var.mongodb_port
   # Low, so that a clip of half a minute is a long one.
   max_trim_seconds = 20
+  # What is not there yet comes within seconds, or not at all.
+  recordings = {
+    bucket        = aws_s3_bucket.sources.id
+    wait_seconds  = 30
+    retry_seconds = 2
+  }
   # MiniStack does not fail a task whose function fails before it waits for its token; this ends it.
   transcode_timeout_seconds = 300
   # It exists from the start, also in the stand-in.
