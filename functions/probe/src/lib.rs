@@ -13,7 +13,7 @@ use clipflow_core::{
     plan::{Plan, PlannedSegment, ProbedSource},
     recordings::CameraWindow,
     request::{ClipRequest, Segment, Source},
-    source::S3Source,
+    source::{PinnedObject, S3Source},
     timestamp::Timestamp,
 };
 use estimate::Estimates;
@@ -122,7 +122,8 @@ async fn plan_segments(deps: &Deps, segments: &[Segment]) -> Result<Plan, ClipEr
         Ok(PlannedSegment { source, window: window.facts })
     });
     let segments = planned.collect::<Result<_, ClipError>>()?;
-    let sources = read.into_iter().filter_map(Result::ok).map(|(source, _)| source).collect();
+    let probed = |(object, movie): (PinnedObject, Movie)| ProbedSource { object, facts: movie.facts };
+    let sources = read.into_iter().filter_map(Result::ok).map(probed).collect();
     Ok(Plan { sources, segments, coverage: None })
 }
 
@@ -147,8 +148,48 @@ fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipE
 }
 
 /// Pins an object and reads its index.
-async fn pin(s3: &aws_sdk_s3::Client, at: &Source) -> Result<(ProbedSource, Movie), ClipError> {
+async fn pin(s3: &aws_sdk_s3::Client, at: &Source) -> Result<(PinnedObject, Movie), ClipError> {
     let object = S3Source::pin(s3.clone(), at).await?;
-    let movie = Movie::read(&object).await?;
-    Ok((ProbedSource { object: object.object().clone(), facts: movie.facts.clone() }, movie))
+    Ok((object.object().clone(), Movie::read(&object).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_smithy_mocks::{RuleMode, mock_client};
+    use clipflow_core::{ErrorKind, run::parse};
+    use serde_json::json;
+
+    /// How a window of a camera is refused before anything is read.
+    async fn refusal(seconds: u64, recordings: Option<Recordings>) -> ClipError {
+        let start = 1_533_224_400_000_u64;
+        let camera = json!({"cameraId": "a", "startTimestampInMs": start, "endTimestampInMs": start + seconds * 1000,
+            "coverage": "complete"});
+        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "camera": camera, "cut": "exact",
+            "thumbnails": [], "metadata": {}});
+        let execution = json!({"arn": "arn:e", "startedAt": "2018-08-02T15:41:00Z"});
+        let input = parse(json!({"execution": execution, "request": request, "waited": false})).expect("an input");
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, []);
+        let deps = Deps { s3, max_clip_seconds: 60.0, max_cost_usd: 5.0, trim_memory_mb: 3538, recordings };
+        handle(&deps, input).await.expect_err("it is refused")
+    }
+
+    #[tokio::test]
+    async fn camera_of_a_deployment_without_recordings_is_invalid_request() {
+        let error = refusal(1, None).await;
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
+        assert!(error.message.starts_with("cameraId: this deployment has no recordings"), "{}", error.message);
+    }
+
+    #[tokio::test]
+    async fn window_above_the_limit_is_too_long() {
+        let recordings = Recordings {
+            bucket: "archive".into(),
+            key_template: "{camera}/{start:%s}".parse().expect("a template"),
+            longest_ms: 1,
+            retention_ms: 86_400_000,
+        };
+        let error = refusal(61, Some(recordings)).await;
+        assert_eq!(error, ClipError::too_long("endTimestampInMs: the clip lasts 61.0 s, at most 60 s are allowed"));
+    }
 }

@@ -5,10 +5,9 @@
 
 use crate::{SOURCES_AT_ONCE, pin};
 use clipflow_core::{
-    ClipError, ErrorKind, aws, config,
-    mp4::Movie,
-    plan::{Plan, PlannedSegment, ProbedSource},
-    recordings::{CameraWindow, Coverage, Interval, KeyTemplate, Piece, RequiredCoverage, pieces},
+    ClipError, aws, config,
+    plan::Plan,
+    recordings::{self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage},
     request::{MAX_SEGMENTS, Source},
     timestamp::{Timestamp, clock},
 };
@@ -73,10 +72,10 @@ impl Recordings {
         }
         let listing = self.list(s3, camera).await?;
         let recordings = self.read(s3, window, &listing.begun).await?;
-        let coverage = self.coverage(window, &recordings);
+        let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
         judge(camera, &coverage, listing.is_newer, may_come)?;
-        cut(window, &recordings, coverage)
+        recordings::plan(window, &recordings, coverage)
     }
 
     /// The recordings that the window may need, in one listing from a key to a key.
@@ -124,7 +123,8 @@ impl Recordings {
         let reads = needed.iter().map(|recording| self.read_one(s3, recording));
         let mut recordings: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).try_collect().await?;
         for recording in earlier.iter().rev() {
-            match self.coverage(window, &recordings).missing.first() {
+            let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
+            match coverage.missing.first() {
                 Some(missing) if recording.start_ms + self.longest_ms > missing.start_ms => {
                     recordings.push(self.read_one(s3, recording).await?);
                 }
@@ -136,24 +136,9 @@ impl Recordings {
 
     async fn read_one(&self, s3: &aws_sdk_s3::Client, Key { key, start_ms }: &Key) -> Result<Recording, ClipError> {
         let at = Source { bucket: self.bucket.clone(), key: key.clone() };
-        let (source, movie) = pin(s3, &at)
-            .await
-            .map_err(|error| ClipError { message: format!("recording {key}: {}", error.message), ..error })?;
-        let video = &movie.facts.video;
-        let shown_at = |seconds: f64| start_ms + milliseconds(seconds);
-        let interval = Interval {
-            start_ms: shown_at(video.start_seconds),
-            end_ms: shown_at(video.start_seconds + video.duration_seconds),
-        };
-        Ok(Recording { start_ms: *start_ms, interval, source, movie })
-    }
-
-    /// What recordings cover of a window. A gap that is shorter than a frame, or that may be but the inexactness of
-    /// keys, is none.
-    fn coverage(&self, window: Interval, recordings: &[Recording]) -> Coverage {
-        let frames = recordings.iter().map(|recording| milliseconds(1.0 / recording.movie.facts.video.frame_rate));
-        let tolerance_ms = self.key_template.precision_ms() + frames.max().unwrap_or(0);
-        Coverage::of(window, &pieces(window, &intervals(recordings)), tolerance_ms)
+        let named = |error: ClipError| ClipError { message: format!("recording {key}: {}", error.message), ..error };
+        let (object, movie) = pin(s3, &at).await.map_err(named)?;
+        Ok(Recording { object, movie, start_ms: *start_ms })
     }
 }
 
@@ -170,21 +155,6 @@ struct Listing {
 struct Key {
     key: String,
     start_ms: i64,
-}
-
-/// A recording whose index was read.
-#[derive(Debug)]
-struct Recording {
-    /// When its second 0 was.
-    start_ms: i64,
-    /// When its pictures are shown.
-    interval: Interval,
-    source: ProbedSource,
-    movie: Movie,
-}
-
-fn intervals(recordings: &[Recording]) -> Vec<Interval> {
-    recordings.iter().map(|recording| recording.interval).collect()
 }
 
 /// Whether as much of the window is there as must be.
@@ -214,34 +184,146 @@ fn list(intervals: &[Interval]) -> String {
     each.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ")
 }
 
-/// Cuts what the window needs of each recording, on its frames.
-fn cut(window: Interval, recordings: &[Recording], coverage: Coverage) -> Result<Plan, ClipError> {
-    let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: Some(coverage) };
-    let mut without_frame = None;
-    for Piece { recording, interval } in pieces(window, &intervals(recordings)) {
-        let Recording { start_ms, source, movie, .. } = &recordings[recording];
-        match movie.window(seconds(interval.start_ms - start_ms), seconds(interval.end_ms - start_ms)) {
-            Ok(window) => {
-                plan.segments.push(PlannedSegment { source: plan.sources.len(), window: window.facts });
-                plan.sources.push(source.clone());
-            }
-            // A piece that is shorter than a frame may hold none.
-            Err(error) if error.kind == ErrorKind::InvalidRequest => without_frame = Some(error),
-            Err(error) => return Err(error),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::Object};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use clipflow_core::ErrorKind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const START_MS: i64 = 1_533_224_400_000;
+
+    fn interval(start_ms: i64, end_ms: i64) -> Interval {
+        Interval { start_ms: START_MS + start_ms, end_ms: START_MS + end_ms }
+    }
+
+    fn camera(coverage: RequiredCoverage) -> CameraWindow {
+        CameraWindow { camera_id: "hi-pipeline".into(), interval: interval(0, 60_000), coverage }
+    }
+
+    fn recordings() -> Recordings {
+        Recordings {
+            bucket: "archive".into(),
+            key_template: "{camera}/{start:%Y%m%dT%H%M%S%3f}.mp4".parse().expect("a template"),
+            longest_ms: 600_000,
+            retention_ms: 3 * 86_400_000,
         }
     }
-    match without_frame {
-        Some(error) if plan.segments.is_empty() => Err(error),
-        _ => Ok(plan),
+
+    /// What is made of a window of a minute of which this is missing, by whether it must be complete, a newer recording is
+    /// there and more may come.
+    fn judged(missing: &[Interval], required: RequiredCoverage, is_newer: bool, may_come: bool) -> Option<ErrorKind> {
+        let covered = if missing == [interval(0, 60_000)] { Vec::new() } else { vec![interval(10_000, 20_000)] };
+        let coverage = Coverage { covered, missing: missing.to_vec() };
+        judge(&camera(required), &coverage, is_newer, may_come).err().map(|error| error.kind)
     }
-}
 
-#[expect(clippy::cast_precision_loss, reason = "within a recording")]
-fn seconds(ms: i64) -> f64 {
-    ms as f64 / 1000.0
-}
+    #[test]
+    fn missing_end_is_waited_for_and_a_gap_is_not() {
+        use ErrorKind::{IncompleteCoverage, SourceNotFound, SourceNotReady};
+        use RequiredCoverage::{Complete, Partial};
+        let (start, end, all) = (interval(0, 10_000), interval(20_000, 60_000), interval(0, 60_000));
+        for (missing, is_newer, may_come, complete, partial) in [
+            (vec![], false, true, None, None),
+            (vec![end], false, true, Some(SourceNotReady), Some(SourceNotReady)),
+            (vec![end], false, false, Some(SourceNotFound), None),
+            (vec![end], true, true, Some(IncompleteCoverage), None),
+            (vec![start], false, true, Some(IncompleteCoverage), None),
+            (vec![start, end], false, true, Some(IncompleteCoverage), Some(SourceNotReady)),
+            (vec![all], false, true, Some(SourceNotReady), Some(SourceNotReady)),
+            (vec![all], false, false, Some(SourceNotFound), Some(SourceNotFound)),
+            (vec![all], true, true, Some(IncompleteCoverage), Some(SourceNotFound)),
+        ] {
+            assert_eq!(judged(&missing, Complete, is_newer, may_come), complete, "complete {missing:?}");
+            assert_eq!(judged(&missing, Partial, is_newer, may_come), partial, "partial {missing:?}");
+        }
+    }
 
-#[expect(clippy::cast_possible_truncation, reason = "saturates")]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1000.0).round() as i64
+    #[test]
+    fn message_says_what_is_missing() {
+        let coverage = Coverage { covered: vec![], missing: vec![interval(0, 500); 7] };
+        let error = judge(&camera(RequiredCoverage::Complete), &coverage, true, false).expect_err("it is missing");
+        let start = "cameraId: hi-pipeline has no recording of 2018-08-02T15:40:00.000Z to 2018-08-02T15:40:00.500Z, ";
+        assert!(error.message.starts_with(start) && error.message.ends_with(", 2 more"), "{}", error.message);
+    }
+
+    fn page(keys: &[&str], next: Option<&str>) -> ListObjectsV2Output {
+        let objects = keys.iter().map(|key| Object::builder().key(*key).build()).collect();
+        ListObjectsV2Output::builder()
+            .set_contents(Some(objects))
+            .is_truncated(next.is_some())
+            .set_next_continuation_token(next.map(str::to_owned))
+            .build()
+    }
+
+    async fn list(rule: &Rule) -> Result<Listing, ClipError> {
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [rule]);
+        recordings().list(&s3, &camera(RequiredCoverage::Complete)).await
+    }
+
+    #[tokio::test]
+    async fn one_listing_begins_the_longest_recording_before_the_window_and_ends_behind_it() {
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2)
+            .match_requests(|list| {
+                list.bucket() == Some("archive")
+                    && list.prefix() == Some("hi-pipeline/")
+                    && list.start_after() == Some("hi-pipeline/20180802T152959000.mp4")
+            })
+            .then_output(|| {
+                let keys = [
+                    "hi-pipeline/20180802T153000000.mp4",
+                    "hi-pipeline/20180802T153000000.mp4.json",
+                    "hi-pipeline/20180802T154059999.mp4",
+                    "hi-pipeline/20180802T154100000.mp4",
+                    "hi-pipeline/20180802T160000000.mp4",
+                ];
+                page(&keys, Some("next"))
+            });
+        let Listing { begun, is_newer } = list(&rule).await.expect("a listing");
+        let starts: Vec<_> = begun.iter().map(|key| key.start_ms - START_MS).collect();
+        assert_eq!((starts, is_newer), (vec![-600_000, 59_999], true));
+        assert_eq!(rule.num_calls(), 1, "one request, whatever comes later");
+    }
+
+    #[tokio::test]
+    async fn recordings_of_a_camera_whose_name_begins_alike_are_no_newer_ones() {
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2)
+            .then_output(|| page(&["hi-pipeline/north/20180802T154100000.mp4"], Some("next")));
+        let Listing { begun, is_newer } = list(&rule).await.expect("a listing");
+        assert_eq!((begun.len(), is_newer, rule.num_calls()), (0, false, 1));
+    }
+
+    #[tokio::test]
+    async fn endless_listing_is_given_up() {
+        let pages = AtomicUsize::new(0);
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_compute_output(move |_| {
+            page(&["hi-pipeline/20180802T154000000.mp4"], Some(&pages.fetch_add(1, Ordering::Relaxed).to_string()))
+        });
+        assert_eq!(list(&rule).await.expect_err("it is too much").kind, ErrorKind::TooLong);
+        assert_eq!(rule.num_calls(), MAX_PAGES);
+    }
+
+    /// What a window comes to when nothing is there, in an execution that was started so long after its end.
+    async fn absent(since_end_ms: i64, waited: bool) -> ErrorKind {
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_output(|| page(&[], None));
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&rule]);
+        let started_at = Timestamp::from_ms(START_MS + 60_000 + since_end_ms).expect("a time");
+        let planned = recordings().plan(&s3, &camera(RequiredCoverage::Partial), started_at, waited).await;
+        planned.expect_err("nothing is there").kind
+    }
+
+    #[tokio::test]
+    async fn recording_is_waited_for_until_it_will_not_come_any_more() {
+        assert_eq!(absent(-90_000, false).await, ErrorKind::SourceNotReady);
+        assert_eq!(absent(600_000 + MAX_DELAY_MS - 1, false).await, ErrorKind::SourceNotReady);
+        assert_eq!(absent(600_000 + MAX_DELAY_MS, false).await, ErrorKind::SourceNotFound);
+        assert_eq!(absent(-90_000, true).await, ErrorKind::SourceNotFound);
+    }
+
+    #[tokio::test]
+    async fn window_older_than_the_retention_is_out_of_range() {
+        assert_eq!(absent(3 * 86_400_000 - 60_000, false).await, ErrorKind::SourceNotFound);
+        assert_eq!(absent(3 * 86_400_000 - 59_999, false).await, ErrorKind::OutOfRange);
+    }
 }

@@ -2,5 +2,6 @@
 
 mod ffmpeg;
 mod footage;
+mod recordings;
 mod synthetic;
 mod tables;
