@@ -80,12 +80,16 @@ impl Rendition {
         let video = |segment: &PlannedSegment| &plan.sources[segment.source].facts.video;
         let frame_rate = (plan.segments.len() > 1).then(|| FrameRate::nearest(FrameGrid::of(video(first)).rate));
         let with_sound = plan.segments.iter().find(|segment| segment.window.has_audio);
-        let sound = with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref()).map(|audio| Sound {
-            sample_rate: if SAMPLE_RATES.contains(&audio.sample_rate) { audio.sample_rate } else { DEFAULT_SAMPLE_RATE },
-            channels: audio.channels.clamp(1, 8),
-        });
-        let mut rendition =
-            Self { size: Size::shown(video(first)).even(), frame_rate, sound, parts: Vec::new() };
+        let sound =
+            with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref()).map(|audio| Sound {
+                sample_rate: if SAMPLE_RATES.contains(&audio.sample_rate) {
+                    audio.sample_rate
+                } else {
+                    DEFAULT_SAMPLE_RATE
+                },
+                channels: audio.channels.clamp(1, 8),
+            });
+        let mut rendition = Self { size: Size::shown(video(first)).even(), frame_rate, sound, parts: Vec::new() };
         rendition.parts = plan.segments.iter().map(|segment| rendition.part(plan, segment)).collect();
         rendition
     }
@@ -254,9 +258,13 @@ mod tests {
 
     #[test]
     fn measured_rates_are_the_fractions_they_stand_for() {
-        for (hertz, fraction) in
-            [(25.0, "25/1"), (29.970_03, "30000/1001"), (23.976, "24000/1001"), (59.94, "60000/1001"), (12.5, "125000/10000")]
-        {
+        for (hertz, fraction) in [
+            (25.0, "25/1"),
+            (29.970_03, "30000/1001"),
+            (23.976, "24000/1001"),
+            (59.94, "60000/1001"),
+            (12.5, "125000/10000"),
+        ] {
             assert_eq!(FrameRate::nearest(hertz).to_string(), fraction);
         }
     }

@@ -89,8 +89,7 @@ fn audio(index: usize, part: &Part, Sound { sample_rate, channels }: Sound) -> S
 
 /// Times frames by their number, which sums of rounded lengths cannot spoil.
 fn on_the_grid(rendition: &Rendition) -> String {
-    rendition.frame_rate.map_or_else(
-        || "null".to_owned(),
-        |rate| format!("settb={}/{},setpts=N", rate.denominator, rate.numerator),
-    )
+    rendition
+        .frame_rate
+        .map_or_else(|| "null".to_owned(), |rate| format!("settb={}/{},setpts=N", rate.denominator, rate.numerator))
 }

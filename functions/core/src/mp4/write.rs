@@ -182,9 +182,7 @@ fn encode_moov(
 ) -> mp4_atom::Result<()> {
     buffer.encode_atom(b"moov", |buffer| {
         mvhd.encode(buffer)?;
-        tracks.iter().try_for_each(|track| {
-            buffer.encode_atom(b"trak", |buffer| encode_trak(buffer, track, base, long))
-        })
+        tracks.iter().try_for_each(|track| buffer.encode_atom(b"trak", |buffer| encode_trak(buffer, track, base, long)))
     })
 }
 
