@@ -62,7 +62,7 @@ fn decoded(stack: &Stack, file: &Path, filter: &str, format: &str) -> Vec<u8> {
 
 /// The brightness of every frame at a place, in a square of two pixels.
 fn brightness(stack: &Stack, file: &Path, x: u32, y: u32) -> Vec<u8> {
-    decoded(stack, file, &format!("crop=2:2:{x}:{y}:exact=1"), "gray").into_iter().step_by(4).collect()
+    decoded(stack, file, &format!("crop=2:2:{x}:{y}:exact=1,extractplanes=y"), "gray").into_iter().step_by(4).collect()
 }
 
 /// The loudest sample of every tenth of a second, in parts of a full one; empty where there is no sound.
