@@ -7,7 +7,7 @@ use super::{
     time::rescale,
     track::Track,
     window::{Chosen, Window},
-    write::{Layout, TrackOut, layout},
+    write::{Edit, Layout, TrackOut, layout},
 };
 use crate::{error::ClipError, range::RangeRead};
 use bytes::Bytes;
@@ -44,6 +44,7 @@ impl Join {
         let mut parts: Vec<Vec<TrackOut>> =
             chosen.iter_mut().map(|chosen| std::mem::take(&mut chosen.tracks)).collect();
         align(&mut parts, timescale);
+        even_delays(&mut parts, timescale);
         let Layout { header, copies, bytes } = layout(first, timescale, &parts)?;
         let windows = chosen.into_iter().zip(copies).map(|(chosen, copies)| Window::part(chosen.facts, copies));
         Ok(Self { bytes, header, windows: windows.collect() })
@@ -128,6 +129,27 @@ fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
         for track in part {
             let timescale = track.source.timeline.timescale;
             track.samples.extend_to(ticks(longest, movie_timescale, timescale).cast_signed());
+        }
+    }
+}
+
+/// Gives the pictures of all parts the same time between decoding the first that is shown and the start of the edit.
+/// `FFmpeg` times an edit by that picture and corrects it by what it found in the first edit, whatever this one has.
+fn even_delays(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
+    let delay = |part: &Vec<TrackOut>| {
+        let pictures = part.first()?;
+        let Edit { media_time, duration, .. } = pictures.edit;
+        let start = media_time.cast_signed();
+        let length = ticks(duration, movie_timescale, pictures.source.timeline.timescale).cast_signed();
+        Some(start - pictures.samples.first_decode_time(&(start..start + length))?)
+    };
+    let delays: Vec<_> = parts.iter().map(|part| delay(part).unwrap_or(0)).collect();
+    let most = delays.iter().copied().max().unwrap_or(0);
+    for (part, delay) in parts.iter_mut().zip(delays) {
+        let missing = u32::try_from(most - delay).unwrap_or(0);
+        if let Some(pictures) = part.first_mut().filter(|_| missing > 0) {
+            pictures.samples.delay(missing);
+            pictures.edit.media_time += u64::from(missing);
         }
     }
 }

@@ -379,6 +379,29 @@ impl SampleList {
         -i64::from(lowest)
     }
 
+    /// When the first of the samples that are shown within `shown` is decoded; both in the list's own time.
+    pub fn first_decode_time(&self, shown: &Range<i64>) -> Option<i64> {
+        let each =
+            |runs: &[Run]| runs.to_vec().into_iter().flat_map(|run| std::iter::repeat_n(run.value, run.count as usize));
+        let offsets = each(&self.composition).chain(std::iter::repeat(0));
+        let mut decode_time = 0_i64;
+        each(&self.durations).zip(offsets).find_map(|(duration, offset)| {
+            let at = decode_time;
+            decode_time += i64::from(duration);
+            shown.contains(&(at + i64::from(offset.cast_signed()))).then_some(at)
+        })
+    }
+
+    /// Shows all samples later.
+    pub fn delay(&mut self, by: u32) {
+        if self.composition.is_empty() {
+            self.composition.push(Run { count: self.count(), value: 0 });
+        }
+        for run in &mut self.composition {
+            run.value = run.value.wrapping_add(by);
+        }
+    }
+
     /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
     pub fn extend_to(&mut self, duration: i64) {
         let missing = u64::try_from(duration).unwrap_or(0).saturating_sub(self.duration());

@@ -3,5 +3,6 @@
 mod ffmpeg;
 mod footage;
 mod recordings;
+mod joined;
 mod synthetic;
 mod tables;
