@@ -2,7 +2,7 @@
 
 mod ffmpeg;
 mod footage;
-mod recordings;
 mod joined;
+mod recordings;
 mod synthetic;
 mod tables;
