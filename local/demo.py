@@ -273,7 +273,7 @@ def camera_scenes(stage: Stage) -> None:
         stage.upload(video, _recording_key(camera, began + first * 1000))
 
     _title(stage, "A clip by the clock is joined out of two recordings")
-    window = {"cameraId": camera, "startTimestampInMs": began + 2500, "endTimestampInMs": began + 5500}
+    window = {"cameraId": camera, "startTimestampInMs": began + 2400, "endTimestampInMs": began + 5600}
     _camera_scene(stage, "across", window, missing=[])
 
     _title(stage, "A clip into a gap is what is there, and says what is not")
@@ -283,7 +283,7 @@ def camera_scenes(stage: Stage) -> None:
 
     _title(stage, "A clip of what is yet to come waits for its recording")
     began = _now() + 1000
-    window = {"cameraId": camera, "startTimestampInMs": began + 500, "endTimestampInMs": began + 3000}
+    window = {"cameraId": camera, "startTimestampInMs": began + 1000, "endTimestampInMs": began + 3000}
     _camera_scene(stage, "future", window, missing=[], arrives=began)
 
 

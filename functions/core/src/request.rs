@@ -28,6 +28,11 @@ pub const DEFAULT_THUMBNAILS: [u32; 4] = [300, 640, 1500, 3000];
 /// A request for one clip, as it is sent to the queue.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["source", "start", "end"]},
+    {"required": ["segments"]},
+    {"required": ["cameraId"]},
+]))]
 pub struct Request {
     /// The clip's name: 1 to 60 of A-Z a-z 0-9 _ -. Left out, it is derived from the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
