@@ -83,8 +83,13 @@ impl Recordings {
         let (window, camera) = (camera.interval, camera.camera_id.as_str());
         let first = self.key_template.key(camera, window.start_ms - self.longest_ms - LEAP_SECOND_MS);
         let last = self.key_template.key(camera, window.end_ms);
-        let list = s3.list_objects_v2().bucket(&self.bucket).prefix(self.key_template.prefix(camera));
-        let mut pages = list.start_after(first).into_paginator().send();
+        let mut pages = s3
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(self.key_template.prefix(camera))
+            .start_after(first)
+            .into_paginator()
+            .send();
         let mut begun = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = match pages.next().await {
