@@ -6,6 +6,7 @@ use crate::{
     mp4::Movie,
     plan::{Plan, PlannedSegment, ProbedSource},
     source::PinnedObject,
+    timestamp::clock,
 };
 
 /// A recording whose index was read.
@@ -30,13 +31,17 @@ impl Recording {
             end_ms: shown_at(video.start_seconds + video.duration_seconds),
         }
     }
+
+    fn frame_seconds(&self) -> f64 {
+        1.0 / self.movie.facts.video.frame_rate
+    }
 }
 
 /// What recordings cover of a window. A gap that is shorter than a frame, or that may be no more than what their keys
 /// leave open, is none.
 #[must_use]
 pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -> Coverage {
-    let frames = recordings.iter().map(|recording| milliseconds(1.0 / recording.movie.facts.video.frame_rate));
+    let frames = recordings.iter().map(|recording| milliseconds(recording.frame_seconds()));
     let tolerance_ms = precision_ms + frames.max().unwrap_or(0);
     Coverage::of(window, &pieces(window, &intervals(recordings)), tolerance_ms)
 }
@@ -47,23 +52,29 @@ pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -
 /// `InvalidRequest` for a window without a frame, and whatever cutting a source raises.
 pub fn plan(window: Interval, recordings: &[Recording], coverage: Coverage) -> Result<Plan, ClipError> {
     let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: Some(coverage) };
-    let mut without_frame = None;
     for Piece { recording, interval } in pieces(window, &intervals(recordings)) {
-        let Recording { object, movie, start_ms } = &recordings[recording];
+        let recording = &recordings[recording];
+        // What begins in the second half of the last frame begins, to the nearest frame, behind it.
+        if recording.interval().end_ms - interval.start_ms < milliseconds(recording.frame_seconds() / 2.0) {
+            continue;
+        }
+        let Recording { object, movie, start_ms } = recording;
         match movie.window(seconds(interval.start_ms - start_ms), seconds(interval.end_ms - start_ms)) {
             Ok(window) => {
                 plan.segments.push(PlannedSegment { source: plan.sources.len(), window: window.facts });
                 plan.sources.push(ProbedSource { object: object.clone(), facts: movie.facts.clone() });
             }
             // A piece that is shorter than a frame may hold none.
-            Err(error) if error.kind == ErrorKind::InvalidRequest => without_frame = Some(error),
+            Err(error) if error.kind == ErrorKind::InvalidRequest => {}
             Err(error) => return Err(error),
         }
     }
-    match without_frame {
-        Some(error) if plan.segments.is_empty() => Err(error),
-        _ => Ok(plan),
+    if plan.segments.is_empty() {
+        let (start, end) = (clock(window.start_ms), clock(window.end_ms));
+        let message = format!("endTimestampInMs: no frame was recorded between {start} and {end}");
+        return Err(ClipError::invalid_request(message));
     }
+    Ok(plan)
 }
 
 fn intervals(recordings: &[Recording]) -> Vec<Interval> {

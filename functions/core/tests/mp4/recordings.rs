@@ -60,6 +60,17 @@ fn camera() -> impl Strategy<Value = Camera> {
         .prop_map(|(timescale, duration)| Camera { timescale, duration })
 }
 
+#[test]
+fn recording_that_seems_to_end_a_millisecond_later_shows_no_frame_again() {
+    let camera = Camera { timescale: 90_000, duration: 3000 };
+    let recordings = [camera.record(55, 19), camera.record(72, 2)];
+    let window = Interval { start_ms: BASE_MS + 1000, end_ms: BASE_MS + 3000 };
+    let [first, second] = recordings.each_ref().map(|recording| recording.interval().end_ms);
+    assert_eq!(second - first, 1, "keys have whole milliseconds");
+    let plan = plan(window, &recordings, coverage(window, &recordings, 1)).expect("a plan");
+    assert_eq!(camera.shown(&plan), (55..74).collect::<Vec<_>>());
+}
+
 /// Milliseconds since the camera began.
 fn since_base(ms: i64) -> f64 {
     i32::try_from(ms - BASE_MS).expect("small numbers").into()
