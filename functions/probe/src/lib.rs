@@ -1,7 +1,8 @@
 //! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
 //!
 //! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
-//! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step reads that version or notices that it changed.
+//! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
+//! reads that version or notices that it changed.
 
 pub mod estimate;
 pub mod recordings;
