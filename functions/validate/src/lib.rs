@@ -57,12 +57,21 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
     }
     let request: Request = parse(input.request)?;
     request.check(&deps.source_buckets)?;
+    let segments = request.cuts()?;
+    let mut edits = request.edits;
+    if let Some(watermark) = &mut edits.watermark {
+        watermark.bucket.get_or_insert_with(|| segments[0].source.bucket.clone());
+    }
     Ok(ClipRequest {
         prefix: identity.prefix(),
         clip_id: identity.clip_id,
         thumbnails: request.output.thumbnail_widths(),
-        segments: request.cuts()?,
+        segments,
         cut: request.cut,
+        edits,
+        format: request.output.format.unwrap_or_default(),
+        quality: request.output.quality.unwrap_or_default(),
+        preview: request.output.preview,
         metadata: request.metadata,
         max_cost_usd: request.max_cost_usd,
     })
