@@ -6,6 +6,7 @@
 use crate::{
     error::ClipError,
     request::{Source, invalid},
+    text::shorten,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,7 @@ pub struct Watermark {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 63))]
     pub bucket: Option<String>,
-    /// The object's key; a PNG of at most 8 MiB and 4,096 pixels on a side.
+    /// The object's key, which ends in `.png`; a PNG of at most 8 MiB and 4,096 pixels on a side.
     #[schemars(length(min = 1, max = 1024))]
     pub key: String,
     /// Where it lies, a fiftieth of the clip's shorter side away from the edges.
@@ -235,6 +236,11 @@ impl Watermark {
             if !(part > 0.0 && part <= 1.0) {
                 return invalid(&format!("edits.watermark.{field}"), format_args!("{part} is not above 0 and up to 1"));
             }
+        }
+        // MediaConvert goes by the name.
+        if !self.key.to_ascii_lowercase().ends_with(".png") {
+            let key = shorten(&self.key, 80);
+            return invalid("edits.watermark.key", format_args!("{key:?} does not end in .png"));
         }
         let bucket = self.bucket.clone().or_else(|| source_buckets.first().cloned()).unwrap_or_default();
         Source { bucket, key: self.key.clone() }.check("edits.watermark", source_buckets)

@@ -311,7 +311,7 @@ impl Overlay {
         let scale = watermark.scale * clip.width_f64() / picture.width_f64();
         let size = picture.scaled(scale, scale);
         let size = if size.height > clip.height { picture.within(clip) } else { size.at_most(clip) };
-        let margin = clip.width.min(clip.height) / 100 * 2;
+        let margin = nearest_even(clip.width_f64().min(clip.height_f64()) / 50.0);
         let (right, bottom) = (clip.width - size.width, clip.height - size.height);
         let along = |place: u8, free: u32| match place {
             0 => margin.min(free),
@@ -454,9 +454,9 @@ mod tests {
                 Overlay::of(&watermark, Size { width: 300, height: 100 }, Size { width: 1280, height: 720 });
             (x, y, size.to_string())
         };
-        assert_eq!(overlay(Position::BottomRight, 0.25), (946, 598, "320x108".to_owned()));
-        assert_eq!(overlay(Position::TopLeft, 0.25), (14, 14, "320x108".to_owned()));
-        assert_eq!(overlay(Position::Center, 0.25), (480, 306, "320x108".to_owned()));
+        assert_eq!(overlay(Position::BottomRight, 0.25), (946, 600, "320x106".to_owned()));
+        assert_eq!(overlay(Position::TopLeft, 0.25), (14, 14, "320x106".to_owned()));
+        assert_eq!(overlay(Position::Center, 0.25), (480, 306, "320x106".to_owned()));
         assert_eq!(overlay(Position::Right, 1.0), (0, 146, "1280x426".to_owned()));
     }
 

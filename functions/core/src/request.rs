@@ -409,7 +409,7 @@ mod tests {
         unknown_cut_is_named: "/cut" = json!("fast") => "cut: unknown variant `fast`, expected `exact` or `copy`";
         tiny_thumbnail_is_invalid_request: "/output" = json!({"thumbnails": [1]}) => "output.thumbnails: 1 is not";
         operator_in_metadata_is_invalid_request: "/metadata" = json!({"a": [{"$set": 1}]}) => "metadata: key \"$set\"";
-        unknown_edit_is_named: "/edits" = json!({"sepia": 1}) => "edits: unknown field `sepia`";
+        unknown_edit_is_named: "/edits" = json!({"sepia": 1}) => "edits.sepia: unknown field `sepia`";
         odd_crop_is_invalid_request: "/edits" = json!({"crop": {"x": 1, "y": 0, "width": 64, "height": 64}}) =>
             "edits.crop.x: 1 is not even";
         tiny_resize_is_invalid_request: "/edits" = json!({"resize": {"width": 16}}) =>

@@ -185,3 +185,26 @@ fn tempos(speed: f64) -> Vec<f64> {
         vec![speed.sqrt(); 2]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tempos_make_up_any_speed_and_atempo_keeps_every_sample(speed in 0.25_f64..4.0) {
+            let tempos = tempos(speed);
+            prop_assert!((tempos.iter().product::<f64>() - speed).abs() < 1e-9);
+            prop_assert!(tempos.iter().all(|tempo| (0.5..=2.0).contains(tempo)));
+        }
+    }
+
+    #[test]
+    fn pictures_are_framed_or_cut_off_on_both_sides() {
+        let size = |width, height| Size { width, height };
+        assert_eq!(framed(size(64, 64), size(64, 64)), None);
+        assert_eq!(framed(size(64, 36), size(64, 64)).as_deref(), Some("pad=64:64:(ow-iw)/2:(oh-ih)/2"));
+        assert_eq!(framed(size(114, 64), size(64, 64)).as_deref(), Some("crop=64:64:(iw-ow)/2:(ih-oh)/2"));
+    }
+}
