@@ -8,11 +8,16 @@ use aws_sdk_s3::{
     operation::get_object::{GetObjectError, GetObjectOutput},
 };
 use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// How much of the object pinning reads along, in bytes: enough for the boxes in front of most indexes.
 const HEAD_BYTES: u64 = 64 * 1024;
+/// How much of an object that is read whole is asked for at a time, in bytes.
+const PART_BYTES: u64 = 4 * 1024 * 1024;
+/// How many such requests are under way at once.
+const PARTS_AT_ONCE: usize = 4;
 
 /// An S3 object as it was when it was seen first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -56,6 +61,13 @@ impl S3Source {
     #[must_use]
     pub fn pinned(client: Client, object: PinnedObject) -> Self {
         Self { client, object, head: Bytes::new() }
+    }
+
+    /// All bytes of the object, in order.
+    pub fn stream(&self) -> impl Stream<Item = Result<Bytes, ClipError>> {
+        let starts = (0..self.object.bytes).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
+        let parts = starts.map(|start| start..self.object.bytes.min(start + PART_BYTES));
+        stream::iter(parts.map(|part| self.read(part))).buffered(PARTS_AT_ONCE)
     }
 
     /// What was pinned.

@@ -7,12 +7,16 @@
 pub mod estimate;
 pub mod recordings;
 
+use bytes::Buf;
 use clipflow_core::{
     ClipError, aws, config,
+    edits::Watermark,
     mp4::Movie,
     outcome::Execution,
-    plan::{Plan, PlannedSegment, ProbedSource},
+    plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
+    range::RangeRead,
     recordings::CameraWindow,
+    rendition::Rendition,
     request::{ClipRequest, Segment, Source},
     source::{PinnedObject, S3Source},
     timestamp::Timestamp,
@@ -22,6 +26,10 @@ use futures::{StreamExt, stream};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
+/// The longest watermark, in bytes.
+const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
+/// The widest and the highest watermark, in pixels.
+const MAX_WATERMARK_SIDE: u32 = 4096;
 /// Sources whose indexes are read at once.
 pub(crate) const SOURCES_AT_ONCE: usize = 8;
 
@@ -46,6 +54,9 @@ pub struct Output {
     pub plan: Plan,
     /// How long the clip will play.
     pub clip_seconds: f64,
+    /// The field of the request that only `trim` can do, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_trim: Option<&'static str>,
     /// What making it takes.
     pub estimates: Estimates,
 }
@@ -87,16 +98,49 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let plan = match &request.camera {
+    let mut plan = match &request.camera {
         Some(camera) => plan_camera(deps, camera, &input).await?,
         None => plan_segments(deps, &request.segments).await?,
     };
-    let clip_seconds = plan.segments.iter().map(|segment| segment.window.duration_seconds).sum();
-    check_length(deps, "end", clip_seconds)?;
-    let estimates = Estimates::of(request.cut, &plan.sources, &plan.segments, deps.trim_memory_mb);
+    if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
+        plan.watermark = Some(measure(deps, watermark, &first.object).await?);
+    }
+    let rendition = Rendition::of(request, &plan)?;
+    let clip_seconds = rendition.seconds();
+    check_length(deps, if request.segments.len() > 1 { "segments" } else { "end" }, clip_seconds)?;
+    let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
-    Ok(Output { plan, clip_seconds, estimates })
+    Ok(Output { plan, clip_seconds, only_trim: rendition.beyond_transcode(request), estimates })
+}
+
+/// Pins the watermark and reads its size, which stands in the first bytes of a PNG (its specification, section 5.6).
+///
+/// Where no bucket is named, it lies beside the first source.
+async fn measure(deps: &Deps, watermark: &Watermark, first: &PinnedObject) -> Result<ProbedPicture, ClipError> {
+    let bucket = watermark.bucket.as_ref().unwrap_or(&first.bucket);
+    let source = Source { bucket: bucket.clone(), key: watermark.key.clone() };
+    let source = S3Source::pin(deps.s3.clone(), &source).await.map_err(|mut error| {
+        error.message = error.message.replacen("source.", "edits.watermark.", 1);
+        error
+    })?;
+    let object = source.object().clone();
+    let invalid = |what: String| {
+        let PinnedObject { bucket, key, .. } = source.object();
+        ClipError::invalid_request(format!("edits.watermark.key: s3://{bucket}/{key} {what}"))
+    };
+    if object.bytes > MAX_WATERMARK_BYTES {
+        return Err(invalid(format!("has {} bytes, at most {MAX_WATERMARK_BYTES}", object.bytes)));
+    }
+    let head = source.read(0..object.bytes.min(24)).await?;
+    let Some(mut size) = head.strip_prefix(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").filter(|size| size.len() == 8) else {
+        return Err(invalid("is not a PNG".to_owned()));
+    };
+    let (width, height) = (size.get_u32(), size.get_u32());
+    if ![width, height].iter().all(|side| (1..=MAX_WATERMARK_SIDE).contains(side)) {
+        return Err(invalid(format!("is {width}x{height} pixels, at most {MAX_WATERMARK_SIDE} on a side")));
+    }
+    Ok(ProbedPicture { object, width, height })
 }
 
 /// Reads the index of every source once and plans the cuts.
@@ -125,7 +169,7 @@ async fn plan_segments(deps: &Deps, segments: &[Segment]) -> Result<Plan, ClipEr
     let segments = planned.collect::<Result<_, ClipError>>()?;
     let probed = |(object, movie): (PinnedObject, Movie)| ProbedSource { object, facts: movie.facts };
     let sources = read.into_iter().filter_map(Result::ok).map(probed).collect();
-    Ok(Plan { sources, segments, coverage: None })
+    Ok(Plan { sources, segments, coverage: None, watermark: None })
 }
 
 async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Result<Plan, ClipError> {

@@ -6,15 +6,15 @@
 //! made before is found and not made again.
 
 pub mod filters;
+mod watermark;
 
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Input as File, Limits},
-    mp4::{Join, Movie, Window, WindowFacts},
+    mp4::{Join, Movie, WindowFacts},
     outcome::{Execution, Object},
     plan::Plan,
-    quality,
     rendition::Rendition,
     request::{ClipRequest, Cut},
     scratch::Scratch,
@@ -25,7 +25,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    ffi::OsString,
     time::{Duration, SystemTime},
 };
 
@@ -94,7 +93,8 @@ impl Deps {
 /// # Errors
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
-    let key = format!("{}clip.mp4", input.request.prefix);
+    let format = input.request.format;
+    let key = format!("{}{}", input.request.prefix, format.file_name());
     let made_by = format!("trim {} from {}", deps.version, input.probe.sources_digest());
     if let Some(clip) = find(deps, &key, &made_by).await? {
         tracing::info!(key, "the clip is there already");
@@ -105,7 +105,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
     let to = Destination {
         bucket: &deps.bucket,
         key: &key,
-        content_type: "video/mp4",
+        content_type: format.content_type(),
         metadata: HashMap::from([(MADE_BY.to_owned(), made_by)]),
     };
     let put = match (input.request.cut, cuts.as_slice()) {
@@ -119,11 +119,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
             let read_from = cuts.iter().map(|((source, _), _)| source).collect();
             upload::put(&deps.s3, &to, Join::of(&intervals)?.stream(read_from, CONNECTIONS)).await?
         }
-        (Cut::Exact, [((source, movie), facts)]) => {
-            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            encode(deps, source, &window, &to, deadline).await?
-        }
-        (Cut::Exact, _) => compose(deps, &cuts, &Rendition::of(&input.probe), &to, deadline).await?,
+        (Cut::Exact, _) => encode(deps, &input, &cuts, &to, deadline).await?,
     };
     Ok(Output { clip: Object { key, url: None, bytes: put.bytes, etag: put.etag } })
 }
@@ -154,42 +150,32 @@ async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipEr
     stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
 }
 
+/// Encodes the windows of a clip, and nothing else.
 async fn encode(
     deps: &Deps,
-    source: &S3Source,
-    window: &Window,
-    to: &Destination<'_>,
-    deadline: SystemTime,
-) -> Result<Uploaded, ClipError> {
-    let window_bytes = window.facts.output_bytes;
-    let scratch = Scratch::new(window_bytes.saturating_mul(2), deps.scratch_bytes)?;
-    scratch.save("window.mp4", window.stream(source, CONNECTIONS)).await?;
-    let limits = limits(deps, window_bytes, deadline);
-    let input = [File::mp4("window.mp4")];
-    deps.ffmpeg.run(scratch.path(), &input, &arguments(window), limits).await?;
-    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
-}
-
-/// Encodes several windows as one clip.
-async fn compose(
-    deps: &Deps,
+    input: &Input,
     cuts: &[(&(S3Source, Movie), &WindowFacts)],
-    rendition: &Rendition,
     to: &Destination<'_>,
     deadline: SystemTime,
 ) -> Result<Uploaded, ClipError> {
+    let rendition = Rendition::of(&input.request, &input.probe)?;
     let windows_bytes: u64 = cuts.iter().map(|(_, facts)| facts.output_bytes).sum();
     let scratch = Scratch::new(windows_bytes.saturating_mul(2), deps.scratch_bytes)?;
     let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
         let window = movie.window(facts.start_seconds, facts.end_seconds)?;
         let name = format!("window-{index}.mp4");
         scratch.save(&name, window.stream(source, CONNECTIONS)).await?;
-        Ok::<_, ClipError>(File::mp4(name))
+        Ok::<_, ClipError>((window, File::mp4(name)))
     });
-    let inputs: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
+    let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
+    let (windows, mut files): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
+    if let (Some(picture), Some(overlay)) = (&input.probe.watermark, &rendition.overlay) {
+        files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, &scratch).await?);
+    }
     let limits = limits(deps, windows_bytes, deadline);
-    deps.ffmpeg.run(scratch.path(), &inputs, &filters::arguments(rendition), limits).await?;
-    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
+    let arguments = filters::arguments(&input.request, &rendition, &windows[0]);
+    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
+    upload::put_file(&deps.s3, to, &scratch.file(input.request.format.file_name())).await
 }
 
 fn limits(deps: &Deps, windows_bytes: u64, deadline: SystemTime) -> Limits {
@@ -197,15 +183,4 @@ fn limits(deps: &Deps, windows_bytes: u64, deadline: SystemTime) -> Limits {
         time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
         file_bytes: deps.scratch_bytes - windows_bytes,
     }
-}
-
-fn arguments(window: &Window) -> Vec<OsString> {
-    let of_window = window.encode_arguments();
-    filters::ENCODE
-        .split_whitespace()
-        .chain(["-map", "0:v:0", "-map", "0:a:0?", "-crf", &quality::CRF.to_string()])
-        .chain(of_window.iter().map(String::as_str))
-        .chain(["clip.mp4"])
-        .map(OsString::from)
-        .collect()
 }

@@ -51,7 +51,7 @@ pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -
 /// # Errors
 /// `InvalidRequest` for a window without a frame, and whatever cutting a source raises.
 pub fn plan(window: Interval, recordings: &[Recording], coverage: Coverage) -> Result<Plan, ClipError> {
-    let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: Some(coverage) };
+    let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: Some(coverage), watermark: None };
     for Piece { recording, interval } in pieces(window, &intervals(recordings)) {
         let recording = &recordings[recording];
         // What begins in the second half of the last frame begins, to the nearest frame, behind it.
