@@ -167,10 +167,17 @@ async fn overlapping_recordings_show_no_frame_twice_and_a_long_one_is_found() {
     camera.record(folder.path(), 1000, 1900).await;
     camera.record(folder.path(), 1200, 1210).await;
     camera.record(folder.path(), 1300, 1310).await;
-    let (overlap, long) = (camera.request("e2e-overlap", 40, 60), camera.request("e2e-long", 1800, 1815));
+    let logo = folder.path().join("logo.png");
+    let white = ["-f", "lavfi", "-i", "color=white:size=32x32", "-frames:v", "1"];
+    stack.ffmpeg(&[&white[..], &[logo.to_str().expect("UTF-8")]].concat());
+    stack.upload("brand/e2e-camera.png", &logo).await;
+    let (overlap, mut long) = (camera.request("e2e-overlap", 40, 60), camera.request("e2e-long", 1800, 1815));
+    long["edits"] = json!({"mute": true, "watermark": {"key": "brand/e2e-camera.png"}});
     join_all([&overlap, &long].map(async |request| stack.send(&request.to_string()).await)).await;
     shows(&stack, &stack.ended(&overlap).await, folder.path(), 40..60).await;
-    shows(&stack, &stack.ended(&long).await, folder.path(), 1800..1815).await;
+    let ended = stack.ended(&long).await;
+    let clip = shows(&stack, &ended, folder.path(), 1800..1815).await;
+    assert_eq!(stack.ffprobe(&clip)["streams"].as_array().map(Vec::len), Some(1), "it is muted");
 }
 
 #[tokio::test]
