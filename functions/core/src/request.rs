@@ -170,7 +170,7 @@ pub struct ClipRequest {
     pub segments: Vec<Segment>,
     /// How they are cut.
     pub cut: Cut,
-    /// How pictures and sound are changed; a watermark names its bucket.
+    /// How pictures and sound are changed.
     #[serde(default, skip_serializing_if = "Edits::is_none")]
     pub edits: Edits,
     /// The clip's codecs and container.

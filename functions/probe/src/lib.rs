@@ -94,7 +94,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
     let (sources, segments) = plan(deps, &request.segments).await?;
     let watermark = match &request.edits.watermark {
-        Some(watermark) => Some(measure(deps, watermark).await?),
+        Some(watermark) => Some(measure(deps, watermark, &sources[0].object.bucket).await?),
         None => None,
     };
     let plan = Plan { sources, segments, watermark };
@@ -115,9 +115,10 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     Ok(Output { sources, segments, watermark, clip_seconds, only_trim, estimates })
 }
 
-/// Pins the watermark and reads its size, which stands in the first bytes of a PNG (its specification, section 5.6).
-async fn measure(deps: &Deps, watermark: &Watermark) -> Result<ProbedPicture, ClipError> {
-    let source = Source { bucket: watermark.bucket.clone().unwrap_or_default(), key: watermark.key.clone() };
+/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its specification, section 5.6).
+async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<ProbedPicture, ClipError> {
+    let bucket = watermark.bucket.clone().unwrap_or_else(|| bucket.to_owned());
+    let source = Source { bucket, key: watermark.key.clone() };
     let source = S3Source::pin(deps.s3.clone(), &source).await.map_err(|mut error| {
         error.message = error.message.replacen("source.", "edits.watermark.", 1);
         error

@@ -57,18 +57,13 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
     }
     let request: Request = parse(input.request)?;
     request.check(&deps.source_buckets)?;
-    let segments = request.cuts()?;
-    let mut edits = request.edits;
-    if let Some(watermark) = &mut edits.watermark {
-        watermark.bucket.get_or_insert_with(|| segments[0].source.bucket.clone());
-    }
     Ok(ClipRequest {
         prefix: identity.prefix(),
         clip_id: identity.clip_id,
         thumbnails: request.output.thumbnail_widths(),
-        segments,
+        segments: request.cuts()?,
         cut: request.cut,
-        edits,
+        edits: request.edits,
         format: request.output.format.unwrap_or_default(),
         quality: request.output.quality.unwrap_or_default(),
         preview: request.output.preview,
