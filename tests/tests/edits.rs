@@ -273,7 +273,7 @@ async fn slow_motion_keeps_the_pitch_and_fades_go_to_black_and_silence() {
     assert_brightness(&found[6..34], (6..34).map(|frame| brightness_of(10 + frame / 2)), "each frame twice");
     assert!(found[0] < 20 && found[2] > found[0] && found[39] < 60 && found[39] < found[35], "{found:?}");
     let loud = loudness(&stack, &file);
-    assert_eq!(loud.len(), 40);
+    assert!((40..=41).contains(&loud.len()), "{loud:?}");
     assert!(loud[0] < loud[8] * 0.4 && loud[39] < loud[30] * 0.4 && loud[8] > 0.05, "{loud:?}");
     assert!((435..=445).contains(&pitch(&stack, &file, 1, 3)), "{}", pitch(&stack, &file, 1, 3));
 

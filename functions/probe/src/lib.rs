@@ -103,7 +103,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         None => plan_segments(deps, &request.segments).await?,
     };
     if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
-        plan.watermark = Some(measure(deps, watermark, &first.object).await?);
+        plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
     let rendition = Rendition::of(request, &plan)?;
     let clip_seconds = rendition.seconds();
@@ -114,12 +114,11 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     Ok(Output { plan, clip_seconds, only_trim: rendition.beyond_transcode(request), estimates })
 }
 
-/// Pins the watermark and reads its size, which stands in the first bytes of a PNG (its specification, section 5.6).
-///
-/// Where no bucket is named, it lies beside the first source.
-async fn measure(deps: &Deps, watermark: &Watermark, first: &PinnedObject) -> Result<ProbedPicture, ClipError> {
-    let bucket = watermark.bucket.as_ref().unwrap_or(&first.bucket);
-    let source = Source { bucket: bucket.clone(), key: watermark.key.clone() };
+/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its
+/// specification, section 5.6).
+async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<ProbedPicture, ClipError> {
+    let bucket = watermark.bucket.clone().unwrap_or_else(|| bucket.to_owned());
+    let source = Source { bucket, key: watermark.key.clone() };
     let source = S3Source::pin(deps.s3.clone(), &source).await.map_err(|mut error| {
         error.message = error.message.replacen("source.", "edits.watermark.", 1);
         error

@@ -106,7 +106,9 @@ fn pictures(rendition: &Rendition, part: &Part) -> String {
     filters.extend(["setsar=1".to_owned(), "format=yuv420p".to_owned()]);
     if let Some(rate) = rendition.frame_rate {
         let (speed, frames) = (rendition.speed, part.frames);
-        filters.push(format!("setpts=(PTS-STARTPTS)/{speed},fps={rate}:start_time=0"));
+        // Of frames that are left out, those before their time; frames that are a little off the grid belong on it.
+        let round = if speed > 1.0 { "up" } else { "near" };
+        filters.push(format!("setpts=(PTS-STARTPTS)/{speed},fps={rate}:start_time=0:round={round}"));
         filters.push(format!("tpad=stop=-1:stop_mode=clone,trim=end_frame={frames}"));
     }
     filters.join(",")

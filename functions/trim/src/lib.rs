@@ -160,7 +160,10 @@ async fn encode(
 ) -> Result<Uploaded, ClipError> {
     let rendition = Rendition::of(&input.request, &input.probe)?;
     let windows_bytes: u64 = cuts.iter().map(|(_, facts)| facts.output_bytes).sum();
-    let scratch = Scratch::new(windows_bytes.saturating_mul(2), deps.scratch_bytes)?;
+    let pixels =
+        input.probe.watermark.as_ref().map_or(0, |picture| u64::from(picture.width) * u64::from(picture.height));
+    let inputs_bytes = windows_bytes + 4 * pixels;
+    let scratch = Scratch::new(inputs_bytes.saturating_mul(2), deps.scratch_bytes)?;
     let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
         let window = movie.window(facts.start_seconds, facts.end_seconds)?;
         let name = format!("window-{index}.mp4");
@@ -172,15 +175,15 @@ async fn encode(
     if let (Some(picture), Some(overlay)) = (&input.probe.watermark, &rendition.overlay) {
         files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, &scratch).await?);
     }
-    let limits = limits(deps, windows_bytes, deadline);
+    let limits = limits(deps, inputs_bytes, deadline);
     let arguments = filters::arguments(&input.request, &rendition, &windows[0]);
     deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
     upload::put_file(&deps.s3, to, &scratch.file(input.request.format.file_name())).await
 }
 
-fn limits(deps: &Deps, windows_bytes: u64, deadline: SystemTime) -> Limits {
+fn limits(deps: &Deps, inputs_bytes: u64, deadline: SystemTime) -> Limits {
     Limits {
         time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
-        file_bytes: deps.scratch_bytes - windows_bytes,
+        file_bytes: deps.scratch_bytes - inputs_bytes,
     }
 }
