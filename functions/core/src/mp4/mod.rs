@@ -10,7 +10,7 @@
 
 mod boxes;
 mod codec;
-mod fetch;
+pub(crate) mod fetch;
 mod index;
 mod join;
 mod movie;
