@@ -16,6 +16,7 @@ pub mod records;
 pub mod request;
 pub mod run;
 pub mod scratch;
+pub mod smart;
 pub mod source;
 pub mod text;
 pub mod time;

@@ -8,6 +8,7 @@
 //! where they stand in the index, so that memory is the index and little more. All times are integers in the tracks' own
 //! timescales.
 
+mod avc;
 mod boxes;
 mod codec;
 mod fetch;
@@ -15,6 +16,7 @@ mod index;
 mod movie;
 mod samples;
 mod sniff;
+mod splice;
 mod time;
 mod track;
 mod window;
@@ -22,4 +24,5 @@ mod write;
 
 pub use index::MAX_INDEX_BYTES;
 pub use movie::{AudioFacts, Facts, Movie, VideoFacts};
+pub use splice::{Encoded, Splice, SpliceFacts, Spliced, Unspliced};
 pub use window::{Window, WindowFacts};

@@ -296,7 +296,7 @@ impl SampleTable {
                 .iter()
                 .map(|group| (group.head.clone(), group.runs.slice(start, end).collect()))
                 .collect(),
-            range,
+            count: end - start,
         }
     }
 }
@@ -304,8 +304,7 @@ impl SampleTable {
 /// The tables of some samples, in decode order.
 #[derive(Debug, Clone)]
 pub(crate) struct SampleList {
-    /// Which samples of the source these are.
-    pub range: Range<u32>,
+    pub count: u32,
     pub durations: Vec<Run>,
     /// How long after being decoded samples are shown, as an i32; empty when nothing is reordered.
     pub composition: Vec<Run>,
@@ -327,11 +326,17 @@ pub(crate) enum SampleSizes {
     Each(Bytes),
 }
 
-impl SampleList {
-    pub fn count(&self) -> u32 {
-        self.range.end - self.range.start
+impl SampleSizes {
+    /// The lengths of `count` samples, one a sample.
+    pub fn each(&self, count: u32) -> Bytes {
+        match self {
+            Self::Same(packet) => packet.bytes.to_be_bytes().repeat(count as usize).into(),
+            Self::Each(sizes) => sizes.clone(),
+        }
     }
+}
 
+impl SampleList {
     /// Makes all composition offsets zero or more, and returns by how much.
     pub fn lift_composition(&mut self) -> i64 {
         let lowest = self.composition.iter().map(|run| run.value.cast_signed()).min().unwrap_or(0).min(0);

@@ -6,7 +6,7 @@ use super::{
     samples::{Frame, SampleList},
     time::{Time, rescale},
     track::Track,
-    write::{Edit, Layout, TrackOut, layout},
+    write::{Copy, Edit, Layout, Placed, TrackOut, layout},
 };
 use crate::{error::ClipError, range::RangeRead};
 use bytes::Bytes;
@@ -74,11 +74,18 @@ impl Movie {
     /// `OutOfRange` for a time beyond the source; `InvalidRequest` for an interval that is not one or holds no frame;
     /// `UnsupportedMedia` for a source that stores samples one over the other.
     pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window, ClipError> {
-        let interval = self.snap(start_seconds, end_seconds)?;
+        self.window_of(&self.snap(start_seconds, end_seconds)?)
+    }
+
+    /// The window of an interval between frame boundaries, in media time of the pictures.
+    pub(crate) fn window_of(&self, interval: &Range<i64>) -> Result<Window, ClipError> {
         let selection = Selection::of(&self.video, interval.clone())?;
-        let pictures = self.pictures(&interval, &selection);
-        let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, &interval, &pictures));
-        let timescale = movie_timescale(&pictures, sound.as_ref());
+        let pictures = self.pictures(interval, &selection);
+        let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, interval, &pictures));
+        let timescale = movie_timescale(
+            self.video.timeline.timescale,
+            sound.as_ref().map_or(1, |sound| sound.source.timeline.timescale),
+        );
         let has_audio = sound.is_some();
         let tracks: Vec<TrackOut> =
             [Some(pictures), sound].into_iter().flatten().map(|cut| cut.track(timescale)).collect();
@@ -87,6 +94,7 @@ impl Movie {
         mvhd.duration = tracks.iter().map(|track| track.edit.empty + track.edit.duration).max().unwrap_or(0);
         let Layout { header, copies, bytes } = layout(self.index.ftyp.as_ref(), &mvhd, &tracks)?;
 
+        let copies: Vec<Range<u64>> = copies.into_iter().map(|Copy { range, .. }| range).collect();
         let spans = spans(&copies);
         let seconds = |media_time: i64| self.video.timeline.presentation(media_time).seconds_since(self.origin);
         let facts = WindowFacts {
@@ -112,12 +120,17 @@ impl Movie {
         })
     }
 
+    /// The samples that showing an interval takes, in decode order.
+    pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<Range<u32>, ClipError> {
+        Selection::of(&self.video, interval.clone()).map(|selection| selection.samples)
+    }
+
     fn ticks(&self, ticks: i64) -> Time {
         Time { ticks, timescale: self.video.timeline.timescale }
     }
 
     /// The media times of the frame boundaries that an interval is snapped to.
-    fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>, ClipError> {
+    pub(crate) fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>, ClipError> {
         for (name, seconds) in [("start", start_seconds), ("end", end_seconds)] {
             if !seconds.is_finite() || seconds < 0.0 {
                 return Err(ClipError::invalid_request(format!("{name}: {seconds} is not a time")));
@@ -178,14 +191,15 @@ impl Movie {
     }
 
     fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
-        let mut samples = self.video.samples.select(selection.samples.clone());
+        let range = selection.samples.clone();
+        let mut samples = self.video.samples.select(range.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
         let shift = samples.lift_composition();
         let media_start = selection.keyframe.decode_time - shift;
         // Where frames last differently long, the durations between decoding them may not reach to the end that is
         // shown; a player that measures the media by them would stop early.
         samples.extend_to(interval.end - interval.start);
-        Cut { source: &self.video, samples, media_start, gap: 0, shown: interval.clone() }
+        Cut { source: &self.video, range, samples, media_start, gap: 0, shown: interval.clone() }
     }
 
     /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
@@ -208,7 +222,8 @@ impl Movie {
         Some(Cut {
             source: audio,
             media_start: samples.decode_time(range.start),
-            samples: samples.select(range),
+            samples: samples.select(range.clone()),
+            range,
             gap: shown.start - wanted.start,
             shown,
         })
@@ -279,6 +294,8 @@ impl Selection {
 #[derive(Debug)]
 struct Cut<'a> {
     source: &'a Track,
+    /// Which samples of the source.
+    range: Range<u32>,
     samples: SampleList,
     /// The media time of the source at which the media of the window begins.
     media_start: i64,
@@ -290,10 +307,16 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn track(self, movie_timescale: u32) -> TrackOut<'a> {
+        let table = &self.source.samples;
         let timescale = self.source.timeline.timescale;
         let in_movie = |ticks: i64| rescale(ticks, timescale, movie_timescale).max(0).cast_unsigned();
         TrackOut {
             source: self.source,
+            timescale,
+            descriptions: table.descriptions.clone(),
+            group_descriptions: &table.group_descriptions,
+            // Samples stay in the order that they have in the source.
+            pieces: table.pieces(self.range).map(|piece| Placed { file: 0, order: piece.offset, piece }).collect(),
             samples: self.samples,
             edit: Edit {
                 empty: in_movie(self.gap),
@@ -306,13 +329,12 @@ impl<'a> Cut<'a> {
 
 /// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
 /// excessive, a multiple of the pictures' that is good to 0.1 ms.
-fn movie_timescale(pictures: &Cut, sound: Option<&Cut>) -> u32 {
+pub(crate) fn movie_timescale(video: u32, audio: u32) -> u32 {
     const MAX_TIMESCALE: u64 = 50_000_000;
-    let timescale = |cut: &Cut| u64::from(cut.source.timeline.timescale);
-    let (video, audio) = (timescale(pictures), sound.map_or(1, timescale));
-    let common = video / greatest_common_divisor(video, audio) * audio;
-    let chosen = if common <= MAX_TIMESCALE { common } else { video * 10_000_u64.div_ceil(video) };
-    u32::try_from(chosen).unwrap_or(pictures.source.timeline.timescale)
+    let (wide_video, audio) = (u64::from(video), u64::from(audio));
+    let common = wide_video / greatest_common_divisor(wide_video, audio) * audio;
+    let chosen = if common <= MAX_TIMESCALE { common } else { wide_video * 10_000_u64.div_ceil(wide_video) };
+    u32::try_from(chosen).unwrap_or(video)
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {

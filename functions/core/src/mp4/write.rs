@@ -1,4 +1,4 @@
-//! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from a source.
+//! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from files.
 
 use super::{
     boxes::{Child, Kind, Run},
@@ -16,10 +16,34 @@ const QUICKTIME_FTYP: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
 /// A track to be written.
 #[derive(Debug)]
 pub(crate) struct TrackOut<'a> {
-    /// Whose headers, sample descriptions and matrix it gets.
+    /// Whose headers and matrix it gets.
     pub source: &'a Track,
+    pub timescale: u32,
+    /// The `stsd` box.
+    pub descriptions: Bytes,
+    /// The `sgpd` boxes.
+    pub group_descriptions: &'a [Bytes],
     pub samples: SampleList,
+    pub pieces: Vec<Placed>,
     pub edit: Edit,
+}
+
+/// Samples of a track that lie one behind the other in one of the files that samples are copied from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    /// The file's place in the list of files.
+    pub file: usize,
+    /// What decides about the order in the file that is written.
+    pub order: u64,
+    pub piece: Piece,
+}
+
+/// A span of one of the files that samples are copied from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Copy {
+    /// The file's place in the list of files.
+    pub file: usize,
+    pub range: Range<u64>,
 }
 
 /// What a player shows of a track.
@@ -33,22 +57,22 @@ pub(crate) struct Edit {
     pub duration: u64,
 }
 
-/// A file to be written: its first bytes, and the spans of the source that follow them.
+/// A file to be written: its first bytes, and the spans that follow them.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub header: Bytes,
-    /// In the order of the file, which is the order of the source.
-    pub copies: Vec<Range<u64>>,
+    /// In the order of the file that is written.
+    pub copies: Vec<Copy>,
     pub bytes: u64,
 }
 
-/// Lays out a file with `tracks`, whose samples stay in the order that they have in the source.
+/// Lays out a file with `tracks`.
 ///
 /// # Errors
-/// `UnsupportedMedia` when samples of the source overlap.
+/// `UnsupportedMedia` when samples of a file overlap, or are not copied in the order that they have there.
 pub(crate) fn layout(ftyp: Option<&Child>, mvhd: &Mvhd, tracks: &[TrackOut]) -> Result<Layout, ClipError> {
     let placement = place(tracks)?;
-    let media_bytes: u64 = placement.copies.iter().map(|copy| copy.end - copy.start).sum();
+    let media_bytes: u64 = placement.copies.iter().map(|copy| copy.range.end - copy.range.start).sum();
     let ftyp = ftyp.map_or(QUICKTIME_FTYP, |ftyp| &ftyp.whole);
     let mut header = Vec::new();
     // The length of `moov` does not depend on the offsets in it, once the width of an offset is settled.
@@ -71,37 +95,32 @@ const MAX_HEADER_BYTES: u64 = 2 * super::MAX_INDEX_BYTES;
 struct Placement {
     /// Of each track's chunks, relative to the first sample.
     chunk_offsets: Vec<Vec<u64>>,
-    copies: Vec<Range<u64>>,
-}
-
-impl TrackOut<'_> {
-    fn pieces(&self) -> impl Iterator<Item = Piece> {
-        self.source.samples.pieces(self.samples.range.clone())
-    }
+    copies: Vec<Copy>,
 }
 
 fn place(tracks: &[TrackOut]) -> Result<Placement, ClipError> {
-    let mut chunk_offsets: Vec<Vec<u64>> = Vec::with_capacity(tracks.len());
-    let mut order = Vec::new();
-    for (track, number) in tracks.iter().zip(0_u32..) {
-        let before = order.len();
-        order.extend(track.pieces().zip(0_u32..).map(|(piece, chunk)| (piece.offset, piece.bytes, number, chunk)));
-        chunk_offsets.push(vec![0; order.len() - before]);
+    let mut chunk_offsets: Vec<Vec<u64>> = tracks.iter().map(|track| vec![0; track.pieces.len()]).collect();
+    let mut chunks: Vec<(&Placed, usize, usize)> = Vec::new();
+    for (number, track) in tracks.iter().enumerate() {
+        chunks.extend(track.pieces.iter().enumerate().map(|(chunk, placed)| (placed, number, chunk)));
     }
-    order.sort_unstable();
-    let mut copies: Vec<Range<u64>> = Vec::new();
+    chunks.sort_by_key(|(placed, track, chunk)| (placed.order, *track, *chunk));
+    let mut copies: Vec<Copy> = Vec::new();
+    let mut ends: Vec<u64> = Vec::new();
     let mut at = 0;
-    for (offset, bytes, track, chunk) in order {
-        chunk_offsets[track as usize][chunk as usize] = at;
-        if bytes == 0 {
+    for (Placed { file, piece: Piece { offset, bytes, .. }, .. }, track, chunk) in chunks {
+        chunk_offsets[track][chunk] = at;
+        if *bytes == 0 {
             continue;
         }
+        ends.resize(ends.len().max(file + 1), 0);
+        if *offset < ends[*file] {
+            return Err(ClipError::unsupported_media("the source's samples overlap, which is not supported"));
+        }
+        ends[*file] = offset + bytes;
         match copies.last_mut() {
-            Some(last) if offset < last.end => {
-                return Err(ClipError::unsupported_media("the source's samples overlap, which is not supported"));
-            }
-            Some(last) if offset == last.end => last.end += bytes,
-            _ => copies.push(offset..offset + bytes),
+            Some(last) if last.file == *file && *offset == last.range.end => last.range.end += bytes,
+            _ => copies.push(Copy { file: *file, range: *offset..offset + bytes }),
         }
         at += bytes;
     }
@@ -141,7 +160,7 @@ fn encode_trak(
     base: u64,
     long: bool,
 ) -> mp4_atom::Result<()> {
-    let TrackOut { source, samples, edit } = track;
+    let TrackOut { source, samples, edit, .. } = track;
     let mut tkhd = source.tkhd.clone();
     (tkhd.duration, tkhd.enabled) = (edit.empty + edit.duration, true);
     tkhd.encode(buffer)?;
@@ -149,16 +168,16 @@ fn encode_trak(
     buffer.encode_atom(b"edts", |buffer| edit.list().encode(buffer))?;
     buffer.encode_atom(b"mdia", |buffer| {
         let mut mdhd = source.mdhd.clone();
-        mdhd.duration = samples.duration();
+        (mdhd.duration, mdhd.timescale) = (samples.duration(), track.timescale);
         mdhd.encode(buffer)?;
         append(buffer, &source.mdia_boxes);
         buffer.encode_atom(b"minf", |buffer| {
             append(buffer, &source.minf_boxes);
             buffer.encode_atom(b"stbl", |buffer| {
-                buffer.extend_from_slice(&source.samples.descriptions);
+                buffer.extend_from_slice(&track.descriptions);
                 encode_samples(buffer, track)?;
                 encode_offsets(buffer, chunk_offsets, base, long)?;
-                append(buffer, &source.samples.group_descriptions);
+                append(buffer, track.group_descriptions);
                 encode_groups(buffer, samples)
             })
         })
@@ -202,17 +221,17 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &TrackOut) -> mp4_atom::Result<()
             SampleSizes::Same(packet) => (if packet.samples == 1 { packet.bytes } else { 1 }, &[][..]),
             SampleSizes::Each(sizes) => (0, &sizes[..]),
         };
-        [0, size, samples.count()].map(u32::to_be_bytes).as_flattened().encode(buffer)?;
+        [0, size, samples.count].map(u32::to_be_bytes).as_flattened().encode(buffer)?;
         buffer.extend_from_slice(sizes);
         Ok(())
     })?;
-    encode_table(buffer, *b"stsc", &[], chunk_runs(track.pieces()))
+    encode_table(buffer, *b"stsc", &[], chunk_runs(&track.pieces))
 }
 
 /// The entries of an `stsc` box: first chunk, samples in a chunk, description.
-fn chunk_runs(pieces: impl Iterator<Item = Piece>) -> impl Iterator<Item = [u32; 3]> {
+fn chunk_runs(pieces: &[Placed]) -> impl Iterator<Item = [u32; 3]> {
     let mut last = None;
-    pieces.zip(1..).filter_map(move |(piece, chunk)| {
+    pieces.iter().zip(1..).filter_map(move |(Placed { piece, .. }, chunk)| {
         let run = (piece.samples, piece.description);
         (last.replace(run) != Some(run)).then_some([chunk, run.0, run.1])
     })
