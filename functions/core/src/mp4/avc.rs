@@ -107,7 +107,8 @@ impl Avc {
             if pps_id(pps) != Some(self.free_id) {
                 return Err("the encoder did not use the id that it was given".to_owned());
             }
-            for (sets, set) in [(&mut joined.sequence_parameter_sets, &sps), (&mut joined.picture_parameter_sets, pps)] {
+            for (sets, set) in [(&mut joined.sequence_parameter_sets, &sps), (&mut joined.picture_parameter_sets, pps)]
+            {
                 if sets.last() != Some(set) {
                     sets.push(set.clone());
                 }
@@ -490,8 +491,8 @@ mod tests {
 
     /// x264's parameters of 640x360, High, level 3.0, with colours, pixel aspect 1:1 and timing.
     const X264: &[u8] = &[
-        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00,
-        0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
+        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00,
+        0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
     ];
 
     #[test]

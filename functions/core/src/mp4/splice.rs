@@ -189,7 +189,11 @@ fn clean_keyframes(frames: &[Frame], interval: &Range<i64>) -> Vec<usize> {
     let mut shown_before = i64::MIN;
     let mut clean = Vec::new();
     for (index, frame) in frames.iter().enumerate() {
-        if frame.sync && interval.contains(&frame.time) && shown_before < frame.time && frame.time < following[index + 1] {
+        if frame.sync
+            && interval.contains(&frame.time)
+            && shown_before < frame.time
+            && frame.time < following[index + 1]
+        {
             clean.push(index);
         }
         if interval.contains(&frame.time) {
@@ -472,9 +476,7 @@ impl Joined {
         let samples = &mut self.samples;
         let before = samples.count;
         samples.count += list.count;
-        for (runs, more) in
-            [(&mut samples.durations, list.durations), (&mut samples.composition, list.composition)]
-        {
+        for (runs, more) in [(&mut samples.durations, list.durations), (&mut samples.composition, list.composition)] {
             for run in more {
                 match runs.last_mut() {
                     Some(last) if last.value == run.value => last.count += run.count,

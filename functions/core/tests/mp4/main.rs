@@ -2,5 +2,6 @@
 
 mod ffmpeg;
 mod footage;
+mod smart;
 mod synthetic;
 mod tables;
