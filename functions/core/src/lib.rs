@@ -13,6 +13,7 @@ pub mod prices;
 pub mod quality;
 pub mod range;
 pub mod records;
+pub mod rendition;
 pub mod request;
 pub mod run;
 pub mod scratch;

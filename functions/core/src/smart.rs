@@ -5,7 +5,7 @@
 
 use crate::{
     error::ClipError,
-    ffmpeg::{Ffmpeg, Limits},
+    ffmpeg::{Ffmpeg, Input, Limits},
     mp4::{Encoded, Movie, Splice, Spliced, Unspliced, Window},
     quality,
     range::LocalFile,
@@ -68,7 +68,7 @@ impl Work<'_> {
         arguments: impl Iterator<Item = String>,
     ) -> Result<LocalFile, ClipError> {
         let arguments: Vec<OsString> = arguments.chain([output.to_owned()]).map(OsString::from).collect();
-        self.ffmpeg.run(self.scratch.path(), input, &arguments, self.limits).await?;
+        self.ffmpeg.run(self.scratch.path(), &[Input::mp4(input)], &arguments, self.limits).await?;
         LocalFile::open(&self.scratch.file(output))
     }
 }

@@ -9,11 +9,11 @@ use super::{
     boxes::Run,
     fetch,
     movie::{Movie, read_track},
-    samples::{Frame, Piece, SampleList, SampleSizes, SampleTable},
+    samples::{Frame, Piece, SampleList, SampleTable},
     time::{Time, rescale},
     track::Track,
     window::{Window, movie_timescale},
-    write::{Edit, Layout, Placed, TrackOut, layout},
+    write::{Edit, FileSpan, Layout, Placed, TrackOut, layout},
 };
 use crate::{ErrorKind, error::ClipError, range::RangeRead};
 use bytes::Bytes;
@@ -98,7 +98,7 @@ pub struct Spliced<R> {
     /// Length of the file that the clip is written as.
     pub output_bytes: u64,
     header: Bytes,
-    copies: Vec<super::write::Copy>,
+    copies: Vec<FileSpan>,
     files: Arc<[R]>,
 }
 
@@ -283,15 +283,12 @@ impl Splice {
         if let (Some(source), Some(sound)) = (&movie.audio, &sound) {
             tracks.push(sound.sound(source, timescale));
         }
-        let mut mvhd = movie.mvhd.clone();
-        mvhd.timescale = timescale;
-        mvhd.duration = tracks.iter().map(|track| track.edit.empty + track.edit.duration).max().unwrap_or(0);
         let Layout { header, copies, bytes } =
-            layout(movie.index.ftyp.as_ref(), &mvhd, &tracks).map_err(|error| match error.kind {
+            layout(movie, timescale, &[tracks]).map_err(|error| match error.kind {
                 ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
                 _ => Unspliced::Failed(error),
             })?;
-        Ok(Spliced { output_bytes: bytes, header, copies, files: files.into() })
+        Ok(Spliced { output_bytes: bytes, header, copies: copies.into_iter().flatten().collect(), files: files.into() })
     }
 
     /// The track of pictures. Its media begins with the first frame, and shows each as long after being decoded as the
@@ -312,11 +309,14 @@ impl Splice {
         let body_start = self.copied.start - self.interval.start;
         let body_duration = i64::try_from(body.duration()).unwrap_or(i64::MAX);
 
-        let mut joined = Joined::default();
-        joined.encoded(head, &self.head, self.copied.start, delay, 0, source)?;
-        joined.copied(body, table.pieces(self.body.clone()), body_start, source);
-        joined.encoded(tail, &self.tail, self.interval.end, tail_delay, body_start + body_duration, source)?;
-        let Joined { mut samples, pieces } = joined;
+        let mut parts = Vec::new();
+        parts.extend(encoded_part(head, &self.head, self.copied.start, delay, 0, source)?);
+        parts.push(copied_part(body, table.pieces(self.body.clone()), body_start, source));
+        let tail_start = body_start + body_duration;
+        parts.extend(encoded_part(tail, &self.tail, self.interval.end, tail_delay, tail_start, source)?);
+        let mut samples = SampleList::joined(parts.iter().map(|(samples, _)| samples))?;
+        let pieces = parts.into_iter().flat_map(|(_, pieces)| pieces).collect();
+        samples.groups.clear();
         if samples.composition.iter().all(|run| run.value == 0) {
             samples.composition.clear();
         }
@@ -400,96 +400,54 @@ impl Part {
     }
 }
 
-/// The samples of a track that are joined.
-struct Joined {
+/// The samples of an encoded part, whose frames are shown at `times` of the source and end at `end`, each `delay` after
+/// it is decoded; the first is decoded at `start` from the start of the clip.
+fn encoded_part(
+    part: Option<&Part>,
+    times: &[i64],
+    end: i64,
+    delay: i64,
+    start: i64,
+    source: &Track,
+) -> Result<Option<(SampleList, Vec<Placed>)>, Unspliced> {
+    let part = match part {
+        None if times.is_empty() => return Ok(None),
+        Some(part) if part.track.samples.count as usize == times.len() => part,
+        part => {
+            let count = part.map_or(0, |part| part.track.samples.count);
+            return Err(Unspliced::Unfit(format!("the encoder made {count} frames of {}", times.len())));
+        }
+    };
+    let Ok(delay) = u32::try_from(delay) else {
+        return Err(Unspliced::Unfit("the source shows frames before they are decoded".to_owned()));
+    };
+    let table = &part.track.samples;
+    let ends = times.iter().skip(1).copied().chain([end]);
+    let durations = times.iter().zip(ends).map(|(start, end)| u32::try_from(end - start).unwrap_or(0));
+    let samples = SampleList {
+        durations: durations.map(|value| Run { count: 1, value }).collect(),
+        composition: vec![Run { count: table.count, value: delay }],
+        ..table.select(0..table.count)
+    };
+    Ok(Some((samples, part.pieces(start, source.timeline.timescale).collect())))
+}
+
+/// Samples of the source, the first of which is decoded at `start` from the start of the clip.
+fn copied_part(
     samples: SampleList,
-    pieces: Vec<Placed>,
-}
-
-impl Default for Joined {
-    fn default() -> Self {
-        let samples = SampleList {
-            count: 0,
-            durations: Vec::new(),
-            composition: Vec::new(),
-            sync: Some(Vec::new()),
-            sizes: SampleSizes::Each(Bytes::new()),
-            dependencies: None,
-            groups: Vec::new(),
-        };
-        Self { samples, pieces: Vec::new() }
-    }
-}
-
-impl Joined {
-    /// Appends an encoded part, whose frames are shown at `times` of the source and end at `end`, each `delay` after it
-    /// is decoded.
-    fn encoded(
-        &mut self,
-        part: Option<&Part>,
-        times: &[i64],
-        end: i64,
-        delay: i64,
-        start: i64,
-        source: &Track,
-    ) -> Result<(), Unspliced> {
-        let table = match part {
-            None if times.is_empty() => return Ok(()),
-            Some(part) if part.track.samples.count as usize == times.len() => &part.track.samples,
-            part => {
-                let count = part.map_or(0, |part| part.track.samples.count);
-                return Err(Unspliced::Unfit(format!("the encoder made {count} frames of {}", times.len())));
-            }
-        };
-        let Ok(delay) = u32::try_from(delay) else {
-            return Err(Unspliced::Unfit("the source shows frames before they are decoded".to_owned()));
-        };
-        let ends = times.iter().skip(1).copied().chain([end]);
-        let durations = times.iter().zip(ends).map(|(start, end)| u32::try_from(end - start).unwrap_or(0));
-        let list = SampleList {
-            durations: durations.map(|value| Run { count: 1, value }).collect(),
-            composition: vec![Run { count: table.count, value: delay }],
-            ..table.select(0..table.count)
-        };
-        let pieces = part.into_iter().flat_map(|part| part.pieces(start, source.timeline.timescale));
-        self.append(list, pieces.collect());
-        Ok(())
-    }
-
-    /// Appends samples of the source, the first of which is decoded at `start` from the start of the clip.
-    fn copied(&mut self, mut list: SampleList, pieces: impl Iterator<Item = Piece>, start: i64, source: &Track) {
-        if list.composition.is_empty() {
-            list.composition.push(Run { count: list.count, value: 0 });
-        }
-        let mut durations = list.durations.iter().flat_map(|run| repeat_n(run.value, run.count as usize));
-        let mut time = start;
-        let placed = pieces.map(|piece| {
-            let order = microseconds(time, source.timeline.timescale);
-            time += durations.by_ref().take(piece.samples as usize).map(i64::from).sum::<i64>();
-            Placed { file: 0, order, piece }
-        });
-        let placed = placed.collect();
-        self.append(list, placed);
-    }
-
-    fn append(&mut self, list: SampleList, pieces: Vec<Placed>) {
-        let samples = &mut self.samples;
-        let before = samples.count;
-        samples.count += list.count;
-        for (runs, more) in [(&mut samples.durations, list.durations), (&mut samples.composition, list.composition)] {
-            for run in more {
-                match runs.last_mut() {
-                    Some(last) if last.value == run.value => last.count += run.count,
-                    _ => runs.push(run),
-                }
-            }
-        }
-        let sync = list.sync.unwrap_or_else(|| (0..list.count).collect());
-        samples.sync.get_or_insert_default().extend(sync.into_iter().map(|index| before + index));
-        let sizes = [samples.sizes.each(before), list.sizes.each(list.count)].concat();
-        samples.sizes = SampleSizes::Each(sizes.into());
-        self.pieces.extend(pieces);
-    }
+    pieces: impl Iterator<Item = Piece>,
+    start: i64,
+    source: &Track,
+) -> (SampleList, Vec<Placed>) {
+    let mut durations = samples.durations.iter().flat_map(|run| repeat_n(run.value, run.count as usize));
+    let mut time = start;
+    let placed = pieces.map(|piece| {
+        let order = microseconds(time, source.timeline.timescale);
+        time += durations.by_ref().take(piece.samples as usize).map(i64::from).sum::<i64>();
+        Placed { file: 0, order, piece }
+    });
+    let placed = placed.collect();
+    (samples, placed)
 }
 
 fn microseconds(ticks: i64, timescale: u32) -> u64 {

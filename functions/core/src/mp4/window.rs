@@ -6,7 +6,7 @@ use super::{
     samples::{Frame, SampleList},
     time::{Time, rescale},
     track::Track,
-    write::{Copy, Edit, Layout, Placed, TrackOut, layout},
+    write::{Edit, FileSpan, Layout, Placed, TrackOut, layout},
 };
 use crate::{error::ClipError, range::RangeRead};
 use bytes::Bytes;
@@ -79,23 +79,20 @@ impl Movie {
 
     /// The window of an interval between frame boundaries, in media time of the pictures.
     pub(crate) fn window_of(&self, interval: &Range<i64>) -> Result<Window, ClipError> {
+        let Chosen { facts, tracks, timescale, last_frame, last_frame_duration } = self.choose(interval)?;
+        let Layout { header, copies, bytes } = layout(self, timescale, std::slice::from_ref(&tracks))?;
+        let facts = WindowFacts { output_bytes: bytes, ..facts };
+        let part = Window::part(facts, copies.into_iter().flatten().collect());
+        Ok(Window { header, last_frame, last_frame_duration, ..part })
+    }
+
+    /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
+    pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>, ClipError> {
         let selection = Selection::of(&self.video, interval.clone())?;
         let pictures = self.pictures(interval, &selection);
         let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, interval, &pictures));
-        let timescale = movie_timescale(
-            self.video.timeline.timescale,
-            sound.as_ref().map_or(1, |sound| sound.source.timeline.timescale),
-        );
-        let has_audio = sound.is_some();
-        let tracks: Vec<TrackOut> =
-            [Some(pictures), sound].into_iter().flatten().map(|cut| cut.track(timescale)).collect();
-        let mut mvhd = self.mvhd.clone();
-        mvhd.timescale = timescale;
-        mvhd.duration = tracks.iter().map(|track| track.edit.empty + track.edit.duration).max().unwrap_or(0);
-        let Layout { header, copies, bytes } = layout(self.index.ftyp.as_ref(), &mvhd, &tracks)?;
-
-        let copies: Vec<Range<u64>> = copies.into_iter().map(|Copy { range, .. }| range).collect();
-        let spans = spans(&copies);
+        let sound_timescale = sound.as_ref().map_or(1, |sound| sound.source.timeline.timescale);
+        let timescale = movie_timescale(self.video.timeline.timescale, sound_timescale);
         let seconds = |media_time: i64| self.video.timeline.presentation(media_time).seconds_since(self.origin);
         let facts = WindowFacts {
             start_seconds: seconds(interval.start),
@@ -105,16 +102,15 @@ impl Movie {
             preroll_frames: selection.preroll_frames,
             keyframe_seconds: seconds(selection.keyframe.time),
             next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
-            has_audio,
+            has_audio: sound.is_some(),
             timescale: self.video.timeline.timescale,
-            output_bytes: bytes,
-            source_bytes: spans.iter().map(|span| span.end - span.start).sum(),
+            output_bytes: 0,
+            source_bytes: 0,
         };
-        Ok(Window {
+        Ok(Chosen {
             facts,
-            header,
-            copies,
-            spans,
+            tracks: [Some(pictures), sound].into_iter().flatten().map(|cut| cut.track(timescale)).collect(),
+            timescale,
             last_frame: selection.last_frame - interval.start,
             last_frame_duration: interval.end - selection.last_frame,
         })
@@ -191,15 +187,14 @@ impl Movie {
     }
 
     fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
-        let range = selection.samples.clone();
-        let mut samples = self.video.samples.select(range.clone());
+        let mut samples = self.video.samples.select(selection.samples.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
         let shift = samples.lift_composition();
         let media_start = selection.keyframe.decode_time - shift;
         // Where frames last differently long, the durations between decoding them may not reach to the end that is
         // shown; a player that measures the media by them would stop early.
         samples.extend_to(interval.end - interval.start);
-        Cut { source: &self.video, range, samples, media_start, gap: 0, shown: interval.clone() }
+        Cut { source: &self.video, samples, media_start, gap: 0, shown: interval.clone() }
     }
 
     /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
@@ -222,8 +217,7 @@ impl Movie {
         Some(Cut {
             source: audio,
             media_start: samples.decode_time(range.start),
-            samples: samples.select(range.clone()),
-            range,
+            samples: samples.select(range),
             gap: shown.start - wanted.start,
             shown,
         })
@@ -235,6 +229,18 @@ impl Movie {
         let is_opus = self.facts.audio.as_ref().is_some_and(|facts| facts.codec == "opus");
         if is_opus { rescale(80, 1000, audio.timeline.timescale) } else { 0 }
     }
+}
+
+/// What a window holds, before it is laid out.
+#[derive(Debug)]
+pub(crate) struct Chosen<'a> {
+    pub facts: WindowFacts,
+    /// The pictures, and the sound where there is any.
+    pub tracks: Vec<TrackOut<'a>>,
+    /// The movie's timescale, in which all edits are exact.
+    pub timescale: u32,
+    pub last_frame: i64,
+    pub last_frame_duration: i64,
 }
 
 /// The samples of the pictures that an interval needs.
@@ -294,8 +300,6 @@ impl Selection {
 #[derive(Debug)]
 struct Cut<'a> {
     source: &'a Track,
-    /// Which samples of the source.
-    range: Range<u32>,
     samples: SampleList,
     /// The media time of the source at which the media of the window begins.
     media_start: i64,
@@ -310,13 +314,14 @@ impl<'a> Cut<'a> {
         let table = &self.source.samples;
         let timescale = self.source.timeline.timescale;
         let in_movie = |ticks: i64| rescale(ticks, timescale, movie_timescale).max(0).cast_unsigned();
+        let pieces = table.pieces(self.samples.range.clone());
         TrackOut {
             source: self.source,
             timescale,
             descriptions: table.descriptions.clone(),
             group_descriptions: &table.group_descriptions,
             // Samples stay in the order that they have in the source.
-            pieces: table.pieces(self.range).map(|piece| Placed { file: 0, order: piece.offset, piece }).collect(),
+            pieces: pieces.map(|piece| Placed { file: 0, order: piece.offset, piece }).collect(),
             samples: self.samples,
             edit: Edit {
                 empty: in_movie(self.gap),
@@ -397,22 +402,42 @@ impl Window {
     where
         S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
     {
+        stream::iter([Ok(self.header.clone())]).chain(self.samples(source, connections))
+    }
+
+    /// The window's samples in order, as [`stream`](Self::stream) yields them behind the header.
+    pub(crate) fn samples<S>(
+        &self,
+        source: S,
+        connections: usize,
+    ) -> impl Stream<Item = Result<Bytes, ClipError>> + Send + use<S>
+    where
+        S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
+    {
         let copies = self.copies.clone();
         let mut next = 0;
         let parts = fetch::read_parts(source, fetch::parts(&self.spans, connections), connections);
-        let samples = parts.map_ok(move |(start, part)| {
+        let kept = parts.map_ok(move |(start, part)| {
             let end = start + part.len() as u64;
             let within = |at: u64| usize::try_from(at.clamp(start, end) - start).unwrap_or(part.len());
-            let mut kept = Vec::new();
+            let mut pieces = Vec::new();
             while let Some(copy) = copies.get(next).filter(|copy| copy.start < end) {
-                kept.push(Ok(part.slice(within(copy.start)..within(copy.end))));
+                pieces.push(Ok(part.slice(within(copy.start)..within(copy.end))));
                 if copy.end > end {
                     break;
                 }
                 next += 1;
             }
-            stream::iter(kept)
+            stream::iter(pieces)
         });
-        stream::iter([Ok(self.header.clone())]).chain(samples.try_flatten())
+        kept.try_flatten()
+    }
+
+    /// A window whose header is another's: a part of a file.
+    pub(crate) fn part(mut facts: WindowFacts, copies: Vec<FileSpan>) -> Self {
+        let copies: Vec<Range<u64>> = copies.into_iter().map(|copy| copy.range).collect();
+        let spans = spans(&copies);
+        facts.source_bytes = spans.iter().map(|span| span.end - span.start).sum();
+        Self { facts, header: Bytes::new(), copies, spans, last_frame: 0, last_frame_duration: 0 }
     }
 }

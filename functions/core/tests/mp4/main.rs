@@ -2,6 +2,7 @@
 
 mod ffmpeg;
 mod footage;
+mod joined;
 mod smart;
 mod synthetic;
 mod tables;
