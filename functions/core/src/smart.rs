@@ -4,9 +4,9 @@
 //! encoding it costs little beside pictures.
 
 use crate::{
-    error::ClipError,
+    error::{ClipError, ErrorKind},
     ffmpeg::{Ffmpeg, Input, Limits},
-    mp4::{Encoded, Movie, Splice, Spliced, Unspliced, Window},
+    mp4::{Encoded, Movie, Splice, SpliceFacts, Spliced, Unspliced, Window},
     quality,
     range::LocalFile,
     scratch::Scratch,
@@ -16,13 +16,14 @@ use std::ffi::OsString;
 /// Cuts everything that is shown of the file `window` in `scratch`, which is where the encoded parts are written too.
 ///
 /// # Errors
-/// `Unfit` when all of it has to be encoded, saying why; otherwise what [`Ffmpeg::run`] raises.
+/// `Unfit` when all of it has to be encoded, saying why; otherwise what [`Ffmpeg::run`] raises when it runs out of
+/// something.
 pub async fn cut(
     ffmpeg: &Ffmpeg,
     scratch: &Scratch,
     window: &str,
     limits: Limits,
-) -> Result<(Splice, Spliced<LocalFile>), Unspliced> {
+) -> Result<(SpliceFacts, Spliced<LocalFile>), Unspliced> {
     let file = LocalFile::open(&scratch.file(window))?;
     let movie = Movie::read(&file).await?;
     let splice = movie.splice_all(&file).await?;
@@ -31,9 +32,13 @@ pub async fn cut(
         work.encode_pictures("head", splice.head(&movie)?),
         work.encode_pictures("tail", splice.tail(&movie)?),
         work.encode_sound(window, &movie),
-    )?;
+    )
+    .map_err(|error| match error.kind {
+        ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
+        _ => Unspliced::Failed(error),
+    })?;
     let spliced = splice.join(&movie, file.clone(), Encoded { head, tail, sound }).await?;
-    Ok((splice, spliced))
+    Ok((splice.facts, spliced))
 }
 
 struct Work<'a> {

@@ -130,7 +130,8 @@ impl Line {
         let (request, _) = self.validate.invoke(&json!({"execution": execution, "request": request}))?;
         self.server.traffic();
         let (probe, _) = self.probe.invoke(&json!({"execution": execution, "request": request}))?;
-        Ok(json!({"execution": execution, "request": request, "probe": probe}))
+        let engine = json!({"name": "trim", "why": "measured", "estimateUsd": 0.0});
+        Ok(json!({"execution": execution, "request": request, "probe": probe, "engine": engine}))
     }
 
     /// Cuts a clip; returns its key and the time that `trim` took.

@@ -30,7 +30,7 @@ async fn smart_cut(source: &Source, interval: Range<f64>) -> Result<(Window, Spl
     match smart::cut(&Ffmpeg::find().expect("ffmpeg"), &scratch, "window.mp4", LIMITS).await {
         Err(Unspliced::Unfit(why)) => Err(why),
         Err(Unspliced::Failed(error)) => panic!("{error}"),
-        Ok((splice, spliced)) => {
+        Ok((facts, spliced)) => {
             let path = source.folder.path("smart.mp4");
             let bytes = spliced.output_bytes;
             let clip: Vec<u8> = spliced
@@ -40,7 +40,7 @@ async fn smart_cut(source: &Source, interval: Range<f64>) -> Result<(Window, Spl
                 .expect("the clip's bytes");
             assert_eq!(clip.len() as u64, bytes);
             std::fs::write(&path, clip).expect("room for a clip");
-            Ok((window, splice.facts, path))
+            Ok((window, facts, path))
         }
     }
 }
