@@ -277,8 +277,7 @@ impl Splice {
         let tail = Part::read(&mut files, tail).await?;
         let sound = Part::read(&mut files, sound).await?;
 
-        let timescale =
-            movie_timescale(movie.video.timeline.timescale, sound.as_ref().map_or(1, |sound| sound.timescale()));
+        let timescale = movie_timescale(movie.video.timeline.timescale, sound.as_ref().map_or(1, Part::timescale));
         let mut tracks = vec![self.pictures(movie, head.as_ref(), tail.as_ref(), timescale)?];
         if let (Some(source), Some(sound)) = (&movie.audio, &sound) {
             tracks.push(sound.sound(source, timescale));

@@ -51,15 +51,7 @@ async fn assert_encodes_are_exact(path: &Path) {
     let source = Source::decode(path).await;
     for interval in source.intervals().skip(3).step_by(2) {
         let (window, copy) = source.cut(interval.clone()).await;
-        let encoded = source.folder.build(
-            "encoded.mp4",
-            &[
-                words("-protocol_whitelist file,pipe -f mov -i"),
-                vec![copy.display().to_string()],
-                words("-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac"),
-                window.encode_arguments(),
-            ],
-        );
+        let encoded = encode(&source, &window, &copy);
         let (times, expected) = (times(&decode_pictures(&encoded)), times(&decode_pictures(&copy)));
         assert_eq!(times, expected, "{interval:?}");
         let (grey, expected) = (decode_grey(&encoded, SIZE.0 * SIZE.1), decode_grey(&copy, SIZE.0 * SIZE.1));
@@ -77,6 +69,19 @@ async fn assert_encodes_are_exact(path: &Path) {
             "{interval:?}: {delivered:?}"
         );
     }
+}
+
+/// Encodes a window, which is in the file `copy`.
+pub fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
+    source.folder.build(
+        "encoded.mp4",
+        &[
+            words("-protocol_whitelist file,pipe -f mov -i"),
+            vec![copy.display().to_string()],
+            words("-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac"),
+            window.encode_arguments(),
+        ],
+    )
 }
 
 /// A source, and what a player shows of it.

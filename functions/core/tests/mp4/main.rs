@@ -1,5 +1,6 @@
 //! An interval of a source as a file of its own: what is in it, and what is shown of it.
 
+mod browser;
 mod ffmpeg;
 mod footage;
 mod joined;

@@ -23,7 +23,7 @@ const LIMITS: Limits = Limits { time: Duration::from_mins(1), file_bytes: 1 << 2
 const MIN_PSNR: f64 = 38.0;
 
 /// Makes the smart cut of an interval; or why there is none.
-async fn smart_cut(source: &Source, interval: Range<f64>) -> Result<(Window, SpliceFacts, PathBuf), String> {
+pub async fn smart_cut(source: &Source, interval: Range<f64>) -> Result<(Window, SpliceFacts, PathBuf), String> {
     let (window, copy) = source.cut(interval).await;
     let scratch = Scratch::new(1, 1).expect("a folder");
     std::fs::rename(copy, scratch.file("window.mp4")).expect("a copy");
