@@ -83,6 +83,8 @@ const number = () => {
       const numbers = [];
       for (const time of times) {
         await until('seeked', () => { video.currentTime = time; });
+        // The frame is handed over when the page is painted next.
+        for (let paints = 0; paints < 2; paints++) await new Promise(requestAnimationFrame);
         numbers.push(number());
       }
       seen.push({numbers, duration: video.duration});
@@ -242,7 +244,8 @@ async fn clips_show_the_right_frames_in_a_browser() {
                 let (start, end) = (window.facts.start_seconds, window.facts.end_seconds);
                 clips.push(Clip::of(format!("{way} of {name}, {part:?}"), &source, start, end, file));
             };
-            if source.movie.facts.video.codec == "h264" {
+            // Chromium decodes no H.264 from a keyframe on that is no IDR picture, and HEVC nowhere but in hardware.
+            if !["open groups", "HEVC"].contains(&name) {
                 add("copy", collect(&window, &load(&folder.path("source.mp4"))).await.expect("the source's bytes"));
             }
             match smart_cut(&source, interval.clone()).await {
