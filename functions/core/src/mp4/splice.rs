@@ -305,14 +305,20 @@ impl Splice {
         let lift = body.lift_composition();
         let delay = self.copied.start - table.decode_time(self.body.start) + lift;
         let tail_delay = self.copied.end - table.decode_time(self.body.end) + lift;
+        let mut body_duration = i64::try_from(body.duration()).unwrap_or(i64::MAX);
+        if tail.is_some() {
+            // Players that look for keyframes by decode times (FFmpeg, and so Chromium) take the delay of the first for
+            // that of all, and would begin too late with one that is delayed longer.
+            body_duration += (tail_delay - delay).max(0);
+            body.extend_to(body_duration);
+        }
         let body_start = self.copied.start - self.interval.start;
-        let body_duration = i64::try_from(body.duration()).unwrap_or(i64::MAX);
 
         let mut parts = Vec::new();
         parts.extend(encoded_part(head, &self.head, self.copied.start, delay, 0, source)?);
         parts.push(copied_part(body, table.pieces(self.body.clone()), body_start, source));
         let tail_start = body_start + body_duration;
-        parts.extend(encoded_part(tail, &self.tail, self.interval.end, tail_delay, tail_start, source)?);
+        parts.extend(encoded_part(tail, &self.tail, self.interval.end, tail_delay.min(delay), tail_start, source)?);
         let mut samples = SampleList::joined(parts.iter().map(|(samples, _)| samples))?;
         let pieces = parts.into_iter().flat_map(|(_, pieces)| pieces).collect();
         samples.groups.clear();
