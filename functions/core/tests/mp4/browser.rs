@@ -44,7 +44,7 @@ impl Clip {
     /// Looks at the first and the last frame of an interval of `source`, and at ten between, in no order.
     fn of(name: String, source: &Source, start_seconds: f64, end_seconds: f64, file: Vec<u8>) -> Self {
         let times: Vec<i64> = source.pictures.iter().map(|picture| picture.time).collect();
-        let at = |seconds: f64| times.partition_point(|time| *time + 2 < microseconds(seconds));
+        let at = |seconds: f64| times.partition_point(|time| *time + 20 < microseconds(seconds));
         let shown = at(start_seconds)..at(end_seconds);
         let end = microseconds(end_seconds);
         let between = (1_usize..=10).map(|step| shown.start + step * 7919 % shown.len());

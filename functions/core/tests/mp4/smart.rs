@@ -2,7 +2,7 @@
 
 use super::{
     ffmpeg::{Folder, SIZE, decode_grey, decode_pictures, load, pictures, read, sound, words},
-    footage::{AAC, H264, HEVC, Source, microseconds, psnr, times},
+    footage::{AAC, H264, HEVC, Source, assert_copy_is_exact, microseconds, psnr, times},
 };
 use clipflow_core::{
     ClipError,
@@ -12,6 +12,7 @@ use clipflow_core::{
     smart,
 };
 use futures::TryStreamExt;
+use proptest::{prelude::*, test_runner::TestRunner};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
@@ -66,7 +67,7 @@ async fn assert_smart_cuts_are_exact(path: &Path, size: (usize, usize)) -> f64 {
 /// is in it, the sound is in place, and it decodes without a word.
 async fn assert_clip_is_exact(source: &Source, grey: &[Vec<u8>], window: &Window, facts: SpliceFacts, clip: &Path) {
     let label = format!("{:?}", window.facts);
-    let first = source.pictures.iter().position(|picture| picture.time + 2 >= microseconds(window.facts.start_seconds));
+    let first = source.pictures.iter().position(|picture| picture.time + 20 >= microseconds(window.facts.start_seconds));
     let expected = source.pictures_in(window);
     let expected_grey = &grey[first.expect("a first picture")..][..expected.len()];
     let shown = decode_pictures(clip);
@@ -103,10 +104,12 @@ async fn assert_clip_is_exact(source: &Source, grey: &[Vec<u8>], window: &Window
 
 /// Every stored picture is shown, also without the edit list: nothing from outside the interval is in the file.
 fn assert_stored_samples_are_shown(clip: &Path) {
+    assert_eq!(stored_samples(clip), decode_pictures(clip).len() as u64);
+}
+
+fn stored_samples(clip: &Path) -> u64 {
     let moov = super::synthetic::decode_index(&load(clip));
-    let video = &moov.trak[0];
-    let samples: u32 = video.mdia.minf.stbl.stts.entries.iter().map(|run| run.sample_count).sum();
-    assert_eq!(samples as usize, decode_pictures(clip).len());
+    moov.trak[0].mdia.minf.stbl.stts.entries.iter().map(|run| u64::from(run.sample_count)).sum()
 }
 
 fn ffmpeg_says(clip: &Path) -> String {
@@ -246,6 +249,110 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
     let source = bytes::Bytes::from(source);
     let said = read(&source).await.splice(&source, 0.5, 3.5).await.expect_err("no smart cut");
     assert!(matches!(said, Unspliced::Unfit(why) if why == "the clip's keyframes are no IDR pictures"));
+}
+
+/// How a source is made.
+#[derive(Debug, Clone)]
+struct Recipe {
+    rate: &'static str,
+    irregular: bool,
+    group: u32,
+    b_frames: u32,
+    reference_frames: u32,
+    /// By how much pictures, or where it is negative sound, start late, in milliseconds.
+    late_ms: i32,
+    sound: &'static str,
+    options: &'static str,
+}
+
+fn recipes() -> impl Strategy<Value = Recipe> {
+    let rates = prop::sample::select(vec!["24000/1001", "25", "30000/1001", "30", "50", "60000/1001", "15"]);
+    let late = prop_oneof![Just(0), -400..400];
+    let sounds = prop::sample::select(vec!["", "-c:a aac -ar 44100", "-c:a aac", "-c:a libopus", "-c:a pcm_s16le"]);
+    let options = prop::sample::select(vec![
+        "",
+        "-output_ts_offset 7",
+        "-movflags +negative_cts_offsets",
+        "-timecode 01:00:00:00",
+    ]);
+    (rates, any::<bool>(), 1_u32..80, 0_u32..5, 1_u32..5, late, sounds, options).prop_map(
+        |(rate, irregular, group, b_frames, reference_frames, late_ms, sound, options)| Recipe {
+            rate,
+            irregular,
+            group,
+            b_frames,
+            reference_frames,
+            late_ms,
+            sound,
+            options,
+        },
+    )
+}
+
+impl Recipe {
+    fn file(&self) -> &'static str {
+        if self.sound.contains("pcm") { "source.mov" } else { "source.mp4" }
+    }
+
+    fn build(&self, folder: &Folder) -> PathBuf {
+        let late = |late: bool| {
+            words(if late { "-itsoffset" } else { "" })
+                .into_iter()
+                .chain(late.then(|| format!("{:.3}", f64::from(self.late_ms.abs()) / 1000.0)))
+                .collect::<Vec<String>>()
+        };
+        let mut arguments = vec![late(self.late_ms > 0), pictures(self.rate, 3), late(self.late_ms < 0)];
+        if !self.sound.is_empty() {
+            arguments.extend([sound(3), words(self.sound)]);
+        }
+        if self.irregular {
+            arguments.push(words(
+                "-vf select='not(mod(n\\,7))+not(mod(n\\,3))',settb=1/90000,setpts=PTS+floor(1100*random(1)) \
+                 -fps_mode passthrough -enc_time_base:v filter -video_track_timescale 90000",
+            ));
+        }
+        let Self { group, b_frames, reference_frames, .. } = self;
+        let codec = format!(
+            "-c:v libx264 -preset veryfast -crf 28 -pix_fmt yuv420p -g {group} -bf {b_frames} -refs {reference_frames}"
+        );
+        arguments.extend([words(&codec), words(self.options)]);
+        folder.build(self.file(), &arguments)
+    }
+}
+
+/// How many sources are made. Each takes seconds; `PROPTEST_CASES` overrides it.
+const RECIPES: u32 = 12;
+
+#[test]
+fn cuts_of_any_source_and_any_interval_are_exact() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(RECIPES);
+    let config = ProptestConfig { cases, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let run = |(recipe, start, length): (Recipe, f64, f64)| {
+        runtime.block_on(async {
+            let folder = Folder::new();
+            let source = Source::decode(&recipe.build(&folder)).await;
+            let video = source.movie.facts.video.clone();
+            let at = |part: f64| video.start_seconds + part * video.duration_seconds;
+            let interval = at(start)..at(start + (1.0 - start) * length);
+            if source.movie.window(interval.start, interval.end).is_err() {
+                // The interval is shorter than half a frame.
+                return;
+            }
+            let (window, copy) = assert_copy_is_exact(&source, interval.clone()).await;
+            // Behind the keyframe's group, a copy has the frames that the last of it refer to, and no more.
+            let hidden = stored_samples(&copy) - window.facts.frames;
+            assert!(hidden <= window.facts.preroll_frames + u64::from(recipe.b_frames), "{recipe:?} {window:?}");
+            assert!(window.facts.preroll_frames <= u64::from(recipe.group) + u64::from(recipe.b_frames));
+            if let Ok((window, facts, clip)) = smart_cut(&source, interval).await {
+                let grey = decode_grey(&folder.path(recipe.file()), SIZE.0 * SIZE.1);
+                assert_clip_is_exact(&source, &grey, &window, facts, &clip).await;
+            }
+        });
+        Ok(())
+    };
+    let mut runner = TestRunner::new(config);
+    runner.run(&(recipes(), 0.0..0.9, 0.05..1.0), run).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[tokio::test]
