@@ -67,7 +67,8 @@ async fn assert_smart_cuts_are_exact(path: &Path, size: (usize, usize)) -> f64 {
 /// is in it, the sound is in place, and it decodes without a word.
 async fn assert_clip_is_exact(source: &Source, grey: &[Vec<u8>], window: &Window, facts: SpliceFacts, clip: &Path) {
     let label = format!("{:?}", window.facts);
-    let first = source.pictures.iter().position(|picture| picture.time + 20 >= microseconds(window.facts.start_seconds));
+    let first =
+        source.pictures.iter().position(|picture| picture.time + 20 >= microseconds(window.facts.start_seconds));
     let expected = source.pictures_in(window);
     let expected_grey = &grey[first.expect("a first picture")..][..expected.len()];
     let shown = decode_pictures(clip);
@@ -296,14 +297,12 @@ impl Recipe {
 
     fn build(&self, folder: &Folder) -> PathBuf {
         let late = |late: bool| {
-            words(if late { "-itsoffset" } else { "" })
-                .into_iter()
-                .chain(late.then(|| format!("{:.3}", f64::from(self.late_ms.abs()) / 1000.0)))
-                .collect::<Vec<String>>()
+            let seconds = f64::from(self.late_ms.abs()) / 1000.0;
+            words(&if late { format!("-itsoffset {seconds:.3}") } else { String::new() })
         };
-        let mut arguments = vec![late(self.late_ms > 0), pictures(self.rate, 3), late(self.late_ms < 0)];
+        let mut arguments = vec![late(self.late_ms > 0), pictures(self.rate, 3)];
         if !self.sound.is_empty() {
-            arguments.extend([sound(3), words(self.sound)]);
+            arguments.extend([late(self.late_ms < 0), sound(3), words(self.sound)]);
         }
         if self.irregular {
             arguments.push(words(
