@@ -72,7 +72,8 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cut {
-    /// Frame-exact in every player; pictures are encoded anew.
+    /// Frame-exact in every player. Pictures are copied from the clip's first keyframe on, where the source is made for
+    /// that, and otherwise encoded anew; nothing from outside the interval is in the file.
     #[default]
     Exact,
     /// Nothing is encoded. Exact where the player honours edit lists; the file still holds, hidden, up to a group of

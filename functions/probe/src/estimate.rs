@@ -12,6 +12,8 @@ use serde::Serialize;
 const REFERENCE_PIXELS_PER_SECOND: f64 = 1920.0 * 1080.0 * 30.0;
 /// Encoding one second of that load on one vCPU takes this long; measured with libx264's preset veryfast.
 const ENCODE_SECONDS: f64 = 1.2;
+/// Encoding one second of sound on one vCPU takes this long; measured with AAC in two channels.
+const SOUND_SECONDS: f64 = 0.02;
 /// What every further vCPU adds, in parts of the first; measured on two.
 const FURTHER_VCPU: f64 = 0.5;
 /// Memory that brings one vCPU with it (Lambda developer guide, "Configure Lambda function memory").
@@ -47,6 +49,16 @@ pub struct Estimates {
     pub scratch_bytes: u64,
 }
 
+/// How much of a segment's pictures is encoded.
+#[must_use]
+pub fn encoded_seconds(cut: Cut, segment: &PlannedSegment) -> f64 {
+    match (cut, &segment.splice) {
+        (Cut::Copy, _) => 0.0,
+        (Cut::Exact, Some(splice)) => splice.encoded_seconds,
+        (Cut::Exact, None) => segment.window.duration_seconds,
+    }
+}
+
 impl Estimates {
     /// Estimates a cut of `segments`, with `trim_memory_mb` MB of memory.
     #[must_use]
@@ -66,9 +78,11 @@ impl Estimates {
             clip_bytes += lossy(window_bytes);
             trim_seconds += lossy(window_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
             if cut == Cut::Exact {
+                let encoded_seconds = encoded_seconds(cut, segment);
                 let pixels = f64::from(video.coded_width) * f64::from(video.coded_height) * video.frame_rate;
-                trim_seconds += seconds * pixels / REFERENCE_PIXELS_PER_SECOND * ENCODE_SECONDS / speed;
-                let encoded = (seconds * pixels * BITS_PER_PIXEL / 8.0).ceil();
+                trim_seconds += encoded_seconds * pixels / REFERENCE_PIXELS_PER_SECOND * ENCODE_SECONDS / speed;
+                trim_seconds += seconds * SOUND_SECONDS / vcpus.min(1.0);
+                let encoded = (encoded_seconds * pixels * BITS_PER_PIXEL / 8.0).ceil();
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
                 let encoded = encoded as u64;
                 scratch_bytes += window_bytes + encoded.max(window_bytes);
@@ -102,10 +116,15 @@ fn lossy(bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clipflow_core::mp4::SpliceFacts;
     use serde_json::json;
 
     /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
     fn estimates(cut: Cut, seconds: f64) -> Estimates {
+        estimates_of(cut, seconds, None)
+    }
+
+    fn estimates_of(cut: Cut, seconds: f64, splice: Option<SpliceFacts>) -> Estimates {
         let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
@@ -118,7 +137,8 @@ mod tests {
             "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": false,
             "timescale": 30000, "outputBytes": bytes, "sourceBytes": bytes});
         let source = serde_json::from_value(json!({"object": object, "facts": facts})).expect("a source");
-        let segment = serde_json::from_value(json!({"source": 0, "window": window})).expect("a segment");
+        let segment = json!({"source": 0, "window": window, "splice": splice});
+        let segment = serde_json::from_value(segment).expect("a segment");
         Estimates::of(cut, &[source], &[segment], 3538)
     }
 
@@ -146,6 +166,15 @@ mod tests {
     fn acceleration_costs_more() {
         let [slow, fast] = [3599.0, 3600.0].map(|seconds| estimates(Cut::Exact, seconds).transcode_usd);
         assert!((1.5..1.7).contains(&(fast / slow)), "{slow} {fast}");
+    }
+
+    #[test]
+    fn smart_cut_of_half_an_hour_takes_no_longer_than_its_sound() {
+        let facts = json!({"encodedSeconds": 1.5, "copiedSeconds": 1798.5});
+        let spliced = estimates_of(Cut::Exact, 1800.0, serde_json::from_value(facts).expect("facts"));
+        let whole = estimates(Cut::Exact, 1800.0);
+        assert!((60.0..120.0).contains(&spliced.trim_seconds), "{spliced:?}");
+        assert!(spliced.trim_seconds * 10.0 < whole.trim_seconds && spliced.scratch_bytes < whole.scratch_bytes);
     }
 
     #[test]

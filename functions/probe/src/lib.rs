@@ -7,11 +7,11 @@ pub mod estimate;
 
 use clipflow_core::{
     ClipError, aws, config,
-    mp4::Movie,
+    mp4::{Movie, Unspliced},
     outcome::Execution,
     plan::{PlannedSegment, ProbedSource},
-    request::{ClipRequest, Segment, Source},
-    source::{PinnedObject, S3Source},
+    request::{ClipRequest, Cut, Source},
+    source::S3Source,
 };
 use estimate::Estimates;
 use futures::{StreamExt, stream};
@@ -40,6 +40,8 @@ pub struct Output {
     pub segments: Vec<PlannedSegment>,
     /// How long the clip will play.
     pub clip_seconds: f64,
+    /// How much of it has to be encoded.
+    pub encoded_seconds: f64,
     /// What making it takes.
     pub estimates: Estimates,
 }
@@ -78,7 +80,7 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let (sources, segments) = plan(deps, &request.segments).await?;
+    let (sources, segments) = plan(deps, request).await?;
     let clip_seconds = segments.iter().map(|segment| segment.window.duration_seconds).sum();
     if clip_seconds > deps.max_clip_seconds {
         let most = deps.max_clip_seconds;
@@ -86,14 +88,16 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
             "end: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed"
         )));
     }
+    let encoded_seconds = segments.iter().map(|segment| estimate::encoded_seconds(request.cut, segment)).sum();
     let estimates = Estimates::of(request.cut, &sources, &segments, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
-    Ok(Output { sources, segments, clip_seconds, estimates })
+    Ok(Output { sources, segments, clip_seconds, encoded_seconds, estimates })
 }
 
 /// Reads the index of every source once and plans the cuts.
-async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+async fn plan(deps: &Deps, request: &ClipRequest) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+    let segments = &request.segments;
     let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
         if !wanted.contains(&&segment.source) {
@@ -102,7 +106,8 @@ async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, V
     }
     let read = wanted.iter().map(async |source| {
         let object = S3Source::pin(deps.s3.clone(), source).await?;
-        Ok::<_, ClipError>((object.object().clone(), Movie::read(&object).await?))
+        let movie = Movie::read(&object).await?;
+        Ok::<_, ClipError>((object, movie))
     });
     let read: Vec<_> = stream::iter(read).buffered(SOURCES_AT_ONCE).collect().await;
     let plan = segments.iter().enumerate().map(|(index, segment)| {
@@ -116,9 +121,19 @@ async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, V
         let (_, movie) = read[source].as_ref().map_err(|error| name(error.clone()))?;
         let duration = movie.facts.duration_seconds;
         let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
-        Ok(PlannedSegment { source, window: window.facts })
+        Ok(PlannedSegment { source, window: window.facts, splice: None })
     });
-    let segments = plan.collect::<Result<_, ClipError>>()?;
-    let probed = |(object, movie): (PinnedObject, Movie)| ProbedSource { object, facts: movie.facts };
-    Ok((read.into_iter().filter_map(Result::ok).map(probed).collect(), segments))
+    let mut segments = plan.collect::<Result<Vec<_>, ClipError>>()?;
+    let read: Vec<_> = read.into_iter().filter_map(Result::ok).collect();
+    if let (Cut::Exact, [segment]) = (request.cut, segments.as_mut_slice()) {
+        let ((object, movie), window) = (&read[segment.source], &segment.window);
+        segment.splice = match movie.splice(object, window.start_seconds, window.end_seconds).await {
+            Ok(splice) => Some(splice.facts),
+            Err(Unspliced::Unfit(_)) => None,
+            Err(Unspliced::Failed(error)) => return Err(error),
+        };
+    }
+    let probed =
+        |(object, movie): (S3Source, Movie)| ProbedSource { object: object.object().clone(), facts: movie.facts };
+    Ok((read.into_iter().map(probed).collect(), segments))
 }

@@ -1,6 +1,7 @@
 //! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
 //!
-//! `copy` streams the windows of the sources straight to S3; `exact` has `FFmpeg` encode those windows and nothing else.
+//! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as it
+//! can, and nothing else: of one cut only what cannot be copied, if the source is made for that.
 //! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
@@ -11,13 +12,14 @@ use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Input as File, Limits},
-    mp4::{Join, Movie, Window, WindowFacts},
-    outcome::{Execution, Object},
+    mp4::{Join, Movie, Unspliced, Window, WindowFacts},
+    outcome::{Engine, Execution, Object},
     plan::Plan,
     quality,
     rendition::Rendition,
     request::{ClipRequest, Cut},
     scratch::Scratch,
+    smart,
     source::S3Source,
     upload::{self, Destination, Uploaded},
 };
@@ -37,6 +39,12 @@ const FILES_AT_ONCE: usize = 4;
 const RESERVE: Duration = Duration::from_secs(5);
 /// The metadata of a clip that says which version of the function made it out of which source.
 const MADE_BY: &str = "made-by";
+/// The metadata of a clip that says why it was made as it was.
+const WHY: &str = "why";
+/// Why a copy was made as it was.
+const COPIED: &str = "copied";
+/// The file that a cut is encoded from.
+const WINDOW: &str = "window.mp4";
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -48,6 +56,8 @@ pub struct Input {
     pub request: ClipRequest,
     /// What `probe` found.
     pub probe: Plan,
+    /// Why this function makes the clip.
+    pub engine: Engine,
 }
 
 /// What was made.
@@ -56,6 +66,8 @@ pub struct Input {
 pub struct Output {
     /// The clip.
     pub clip: Object,
+    /// Its `why` says in addition how the clip was cut.
+    pub engine: Engine,
 }
 
 /// What the function works with.
@@ -96,53 +108,66 @@ impl Deps {
 pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
     let key = format!("{}clip.mp4", input.request.prefix);
     let made_by = format!("trim {} from {}", deps.version, input.probe.sources_digest());
+    let mut engine = input.engine;
+    let mut output = |clip: Object, why: &str| {
+        engine.why = format!("{}; {why}", engine.why);
+        Ok(Output { clip, engine: engine.clone() })
+    };
     let (found, sources) = future::join(find(deps, &key, &made_by), open(deps, &input.probe)).await;
-    if let Some(clip) = found? {
+    if let Some((clip, why)) = found? {
         tracing::info!(key, "the clip is there already");
-        return Ok(Output { clip });
+        return output(clip, &why);
     }
     let sources = sources?;
     let cuts: Vec<_> = input.probe.segments.iter().map(|segment| (&sources[segment.source], &segment.window)).collect();
-    let to = Destination {
+    let to = |why: &str| Destination {
         bucket: &deps.bucket,
         key: &key,
         content_type: "video/mp4",
-        metadata: HashMap::from([(MADE_BY.to_owned(), made_by)]),
+        metadata: HashMap::from([(MADE_BY.to_owned(), made_by.clone()), (WHY.to_owned(), why.to_owned())]),
     };
-    let put = match (input.request.cut, cuts.as_slice()) {
+    let (put, why) = match (input.request.cut, cuts.as_slice()) {
         (Cut::Copy, [((source, movie), facts)]) => {
             let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            upload::put(&deps.s3, &to, window.stream(source, CONNECTIONS)).await?
+            (upload::put(&deps.s3, &to(COPIED), window.stream(source, CONNECTIONS)).await?, COPIED.to_owned())
         }
         (Cut::Copy, _) => {
             let intervals: Vec<_> =
                 cuts.iter().map(|((_, movie), facts)| (movie, facts.start_seconds, facts.end_seconds)).collect();
             let read_from = cuts.iter().map(|((source, _), _)| source).collect();
-            upload::put(&deps.s3, &to, Join::of(&intervals)?.stream(read_from, CONNECTIONS)).await?
+            let joined = Join::of(&intervals)?.stream(read_from, CONNECTIONS);
+            (upload::put(&deps.s3, &to(COPIED), joined).await?, COPIED.to_owned())
         }
         (Cut::Exact, [((source, movie), facts)]) => {
             let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            encode(deps, source, &window, &to, deadline).await?
+            encode(deps, source, &window, to, deadline).await?
         }
-        (Cut::Exact, _) => compose(deps, &cuts, &Rendition::of(&input.probe), &to, deadline).await?,
+        (Cut::Exact, _) => {
+            let why = encoded_whole("it has several cuts");
+            (compose(deps, &cuts, &Rendition::of(&input.probe), &to(&why), deadline).await?, why)
+        }
     };
-    Ok(Output { clip: Object { key, url: None, bytes: put.bytes, etag: put.etag } })
+    output(Object { key, url: None, bytes: put.bytes, etag: put.etag }, &why)
 }
 
-/// The clip, if this version of the function has made it out of the same source before.
-async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Object>, ClipError> {
+/// The clip, if this version of the function has made it out of the same source before, and why it is as it is.
+async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<(Object, String)>, ClipError> {
     let head = match deps.s3.head_object().bucket(&deps.bucket).key(key).send().await {
         Ok(head) => head,
         Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
         Err(error) => return Err(aws::failure(&format!("looking for {key}"), &error)),
     };
-    let same = head.metadata().and_then(|metadata| metadata.get(MADE_BY)).is_some_and(|by| by == made_by);
-    Ok(same.then(|| Object {
+    let metadata = |name| head.metadata().and_then(|metadata| metadata.get(name));
+    if metadata(MADE_BY).is_none_or(|by| by != made_by) {
+        return Ok(None);
+    }
+    let clip = Object {
         key: key.to_owned(),
         url: None,
         bytes: head.content_length().and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
         etag: head.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
-    }))
+    };
+    Ok(Some((clip, metadata(WHY).cloned().unwrap_or_default())))
 }
 
 /// The plan's sources with their indexes. Short windows are read along with the index, as `probe` knows where they lie.
@@ -158,20 +183,38 @@ async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipEr
     stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
 }
 
-async fn encode(
+/// Encodes as little of a window as its source is made for. Returns in addition how much that was, and why.
+async fn encode<'a>(
     deps: &Deps,
     source: &S3Source,
     window: &Window,
-    to: &Destination<'_>,
+    to: impl Fn(&str) -> Destination<'a>,
     deadline: SystemTime,
-) -> Result<Uploaded, ClipError> {
+) -> Result<(Uploaded, String), ClipError> {
     let window_bytes = window.facts.output_bytes;
     let scratch = Scratch::new(window_bytes.saturating_mul(2), deps.scratch_bytes)?;
-    scratch.save("window.mp4", window.stream(source, CONNECTIONS)).await?;
-    let limits = limits(deps, window_bytes, deadline);
-    let input = [File::mp4("window.mp4")];
-    deps.ffmpeg.run(scratch.path(), &input, &arguments(window), limits).await?;
-    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
+    scratch.save(WINDOW, window.stream(source, CONNECTIONS)).await?;
+    match smart::cut(&deps.ffmpeg, &scratch, WINDOW, limits(deps, window_bytes, deadline)).await {
+        Ok((facts, clip)) => {
+            let [encoded, all] = [facts.encoded_seconds, window.facts.duration_seconds];
+            let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
+            Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why))
+        }
+        Err(Unspliced::Unfit(why)) => {
+            let why = encoded_whole(&why);
+            tracing::info!(why, "encoding");
+            let input = [File::mp4(WINDOW)];
+            deps.ffmpeg.run(scratch.path(), &input, &arguments(window), limits(deps, window_bytes, deadline)).await?;
+            Ok((upload::put_file(&deps.s3, &to(&why), &scratch.file("clip.mp4")).await?, why))
+        }
+        Err(Unspliced::Failed(error)) => Err(error),
+    }
+}
+
+fn encoded_whole(why: &str) -> String {
+    // S3 takes no other characters in an object's metadata.
+    let why: String = why.chars().filter(|character| matches!(character, ' '..='~')).take(500).collect();
+    format!("encoded whole: {why}")
 }
 
 /// Encodes several windows as one clip.

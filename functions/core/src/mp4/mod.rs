@@ -8,6 +8,7 @@
 //! where they stand in the index, so that memory is the index and little more. All times are integers in the tracks' own
 //! timescales.
 
+mod avc;
 mod boxes;
 mod codec;
 pub(crate) mod fetch;
@@ -16,6 +17,7 @@ mod join;
 mod movie;
 mod samples;
 mod sniff;
+mod splice;
 mod time;
 mod track;
 mod window;
@@ -24,4 +26,5 @@ mod write;
 pub use index::MAX_INDEX_BYTES;
 pub use join::Join;
 pub use movie::{AudioFacts, Facts, Movie, VideoFacts};
+pub use splice::{Encoded, Splice, SpliceFacts, Spliced, Unspliced};
 pub use window::{Window, WindowFacts};

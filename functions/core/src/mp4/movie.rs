@@ -138,17 +138,7 @@ impl Movie {
 
     /// The pieces of a movie; none when there are more than `most`, or when its tracks have not the same number.
     fn from_index(index: &Index, file_bytes: u64, most: usize) -> Result<Vec<Self>, ClipError> {
-        let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
-        if mvhd.timescale == 0 {
-            return Err(damaged("the movie's timescale is zero"));
-        }
-        let mut outlines = Vec::new();
-        for child in children(index.moov.clone()) {
-            let child = child?;
-            if &child.kind == b"trak" {
-                outlines.push(Outline::read(&child)?);
-            }
-        }
+        let (mvhd, mut outlines) = outlines(index)?;
         let audio_tracks = outlines.iter().filter(|outline| outline.is(*b"soun")).count();
         let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(audio_tracks))?;
         let audio = take_track(&mut outlines, *b"soun");
@@ -221,6 +211,32 @@ struct Described {
     audio: Option<AudioEntry>,
     audio_tracks: usize,
     dropped_tracks: Vec<String>,
+}
+
+/// The one track of a file that has only pictures or only sound.
+pub(crate) async fn read_track(file: &impl RangeRead) -> Result<Option<Track>, ClipError> {
+    let index = Index::read(file).await?;
+    let (mvhd, mut outlines) = outlines(&index)?;
+    if let Some(video) = take_track(&mut outlines, *b"vide") {
+        return Ok(Some(video.video(mvhd.timescale, file.len())?.0));
+    }
+    let audio = take_track(&mut outlines, *b"soun");
+    audio.map(|audio| audio.audio(mvhd.timescale, file.len())).transpose().map(|audio| audio.map(|(track, _)| track))
+}
+
+fn outlines(index: &Index) -> Result<(Mvhd, Vec<Outline>), ClipError> {
+    let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
+    if mvhd.timescale == 0 {
+        return Err(damaged("the movie's timescale is zero"));
+    }
+    let mut outlines = Vec::new();
+    for child in children(index.moov.clone()) {
+        let child = child?;
+        if &child.kind == b"trak" {
+            outlines.push(Outline::read(&child)?);
+        }
+    }
+    Ok((mvhd, outlines))
 }
 
 impl Outline {
