@@ -25,7 +25,7 @@ const MAX_EVENTS: i32 = 1000;
 /// How much of an error's cause is told, in characters: far below what a message on SNS may have, 256 KiB.
 const MAX_MESSAGE: usize = 4_000;
 /// The state whose work goes on when its execution does not.
-const TRANSCODE: &str = "Transcode";
+pub const TRANSCODE: &str = "Transcode";
 
 /// An event about an execution. The rule has chosen failed ones of this deployment's state machine.
 #[derive(Debug, Deserialize)]
