@@ -89,7 +89,11 @@ fn nothing_but_rejections_and_the_switch_of_engine_is_caught() {
             assert_eq!(catcher["Next"], next, "{state}: {name}");
         }
         // A redrive begins at the state that failed: it must be one that can do better, and not one of many at work.
-        assert!(["Task", "Choice"].contains(&value["Type"].as_str().expect("a type")), "{state} is a {}", value["Type"]);
+        assert!(
+            ["Task", "Choice"].contains(&value["Type"].as_str().expect("a type")),
+            "{state} is a {}",
+            value["Type"]
+        );
     }
 }
 

@@ -36,7 +36,9 @@ mod tests {
 
     #[test]
     fn what_is_no_execution_has_no_link() {
-        for arn in ["", "a", "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip", "arn:aws:s3:::execution:a:b"] {
+        for arn in
+            ["", "a", "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip", "arn:aws:s3:::execution:a:b"]
+        {
             assert_eq!(execution_url(arn), None, "{arn}");
         }
     }

@@ -113,7 +113,8 @@ fn queued(payload: Value) -> Result<Value, ClipError> {
 fn span(payload: &Value) -> tracing::Span {
     let text = |pointer| payload.pointer(pointer).and_then(Value::as_str);
     let state = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    let execution = ["/execution/arn", "/detail/executionArn", "/detail/userMetadata/execution"].into_iter().find_map(text);
+    let execution =
+        ["/execution/arn", "/detail/executionArn", "/detail/userMetadata/execution"].into_iter().find_map(text);
     let execution = execution.and_then(|arn| arn.rsplit(':').next()).unwrap_or_default();
     info_span!("invocation", clip_id = text("/request/clipId").unwrap_or_default(), execution, state)
 }

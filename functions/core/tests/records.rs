@@ -23,7 +23,8 @@ struct Mongod {
 
 impl Mongod {
     fn start() -> Self {
-        let program = std::env::var("CLIPFLOW_TEST_MONGOD").expect("CLIPFLOW_TEST_MONGOD names a mongod; `make unit` sets it");
+        let program =
+            std::env::var("CLIPFLOW_TEST_MONGOD").expect("CLIPFLOW_TEST_MONGOD names a mongod; `make unit` sets it");
         let data = tempfile::tempdir().expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = free.local_addr().expect("an address").port();
@@ -96,6 +97,7 @@ async fn newest_execution_has_the_document_and_a_late_failure_replaces_nothing_b
 #[tokio::test]
 async fn server_that_is_away_is_dependency_unavailable() {
     let records = Records::connect("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200", "clipflow").await;
-    let saved = records.expect("the URI can be used").save(&outcome(Status::Failed, "first", "2026-01-01T00:00:00Z")).await;
+    let saved =
+        records.expect("the URI can be used").save(&outcome(Status::Failed, "first", "2026-01-01T00:00:00Z")).await;
     assert_eq!(saved.expect_err("nobody answers").kind, clipflow_core::ErrorKind::DependencyUnavailable);
 }

@@ -83,9 +83,9 @@ pub fn class(error: &str) -> FailureClass {
 /// The state that was entered last, unless it was exited: then the execution ended between two states. States are never
 /// at work side by side here.
 fn unfinished_state(events: &[HistoryEvent]) -> Option<String> {
-    let moved = events.iter().find(|event| {
-        event.state_entered_event_details().is_some() || event.state_exited_event_details().is_some()
-    })?;
+    let moved = events
+        .iter()
+        .find(|event| event.state_entered_event_details().is_some() || event.state_exited_event_details().is_some())?;
     moved.state_entered_event_details().map(|entered| entered.name().to_owned())
 }
 
@@ -213,8 +213,12 @@ mod tests {
     fn execution_that_goes_on_or_succeeded_since_has_not_failed() {
         let redriven = vec![entered("Store"), failed("Internal", ""), event(Type::ExecutionRedriven)];
         assert_eq!(now(&history(redriven), 2), Now::Redriven);
-        let succeeded =
-            vec![entered("Store"), failed("Internal", ""), event(Type::ExecutionRedriven), event(Type::ExecutionSucceeded)];
+        let succeeded = vec![
+            entered("Store"),
+            failed("Internal", ""),
+            event(Type::ExecutionRedriven),
+            event(Type::ExecutionSucceeded),
+        ];
         assert_eq!(now(&history(succeeded), 2), Now::Redriven);
     }
 

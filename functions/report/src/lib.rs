@@ -116,7 +116,8 @@ async fn failed(sfn: &aws_sdk_sfn::Client, bucket: &str, detail: &Detail) -> Res
     };
     let started_at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(detail.start_date) * 1_000_000);
     let started_at = started_at.ok().and_then(|at| at.format(&Rfc3339).ok());
-    let started_at = started_at.ok_or_else(|| ClipError::invalid_request(format!("startDate: {}", detail.start_date)))?;
+    let started_at =
+        started_at.ok_or_else(|| ClipError::invalid_request(format!("startDate: {}", detail.start_date)))?;
     let console_url = console::execution_url(arn)
         .ok_or_else(|| ClipError::invalid_request(format!("executionArn: {arn:?} is no execution's ARN")))?;
     let request = request(sfn, detail).await?;
@@ -186,7 +187,9 @@ mod tests {
     use aws_sdk_sfn::{
         operation::{describe_execution::DescribeExecutionOutput, get_execution_history::GetExecutionHistoryOutput},
         primitives::DateTime,
-        types::{ExecutionFailedEventDetails, ExecutionStatus, HistoryEvent, HistoryEventType, StateEnteredEventDetails},
+        types::{
+            ExecutionFailedEventDetails, ExecutionStatus, HistoryEvent, HistoryEventType, StateEnteredEventDetails,
+        },
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use clipflow_core::{ErrorKind, outcome::FailureClass, run::parse};
@@ -207,10 +210,12 @@ mod tests {
             .then_output(move || {
                 let entered = StateEnteredEventDetails::builder().name("Thumbnail").build().expect("a name");
                 let failed = ExecutionFailedEventDetails::builder().error("Internal").cause("x".repeat(5_000)).build();
-                let newest = HistoryEvent::builder().id(2).r#type(last.clone()).timestamp(DateTime::from_millis(STOP + 1));
+                let newest =
+                    HistoryEvent::builder().id(2).r#type(last.clone()).timestamp(DateTime::from_millis(STOP + 1));
                 let before = HistoryEvent::builder().id(1).r#type(HistoryEventType::TaskStateEntered);
                 let before = before.timestamp(DateTime::from_millis(STOP)).state_entered_event_details(entered);
-                let events = [newest.execution_failed_event_details(failed), before].map(|event| event.build().expect("complete"));
+                let events = [newest.execution_failed_event_details(failed), before]
+                    .map(|event| event.build().expect("complete"));
                 GetExecutionHistoryOutput::builder().set_events(Some(events.into())).build().expect("a history")
             })
     }
