@@ -18,6 +18,11 @@ output "dead_letter_queue_url" {
   value       = aws_sqs_queue.dead_letters.url
 }
 
+output "event_queue_urls" {
+  description = "By function, URL of the queue that its events wait in."
+  value       = { for name, queue in aws_sqs_queue.events : name => queue.url }
+}
+
 output "event_dead_letter_queue_urls" {
   description = "By function, URL of the queue that holds the events which it could not deal with."
   value       = { for name, queue in aws_sqs_queue.event_dead_letters : name => queue.url }

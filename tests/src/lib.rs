@@ -1,5 +1,9 @@
 //! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
 
+mod functions;
+
+pub use functions::Before;
+
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::QueueAttributeName;
 use mongodb::bson::{Document, doc};
@@ -31,10 +35,14 @@ pub struct Description {
     pub name_prefix: String,
     /// The queue of requests.
     pub queue_url: String,
+    /// By function, the queue of the events that it is told of.
+    pub event_queue_urls: HashMap<String, String>,
     /// Where messages end that cannot be handled.
     pub dead_letter_queue_url: String,
     /// The state machine.
     pub state_machine_arn: String,
+    /// The topic that outcomes are announced on.
+    pub topic_arn: String,
     /// The bucket that clips are written to.
     pub bucket: String,
     /// A bucket that sources may lie in.
@@ -62,6 +70,8 @@ pub struct Stack {
     pub s3: aws_sdk_s3::Client,
     /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
+    /// SNS.
+    pub sns: aws_sdk_sns::Client,
     /// SQS.
     pub sqs: aws_sdk_sqs::Client,
     /// The clips' documents.
@@ -109,6 +119,7 @@ impl Stack {
             mediaconvert: aws_sdk_mediaconvert::Client::from_conf(mediaconvert),
             s3: aws_sdk_s3::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
+            sns: aws_sdk_sns::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
             clips: mongo.database(&description.mongodb_database).collection("clips"),
             description,
@@ -135,9 +146,9 @@ impl Stack {
         send.send().await.expect("the message can be sent");
     }
 
-    /// Sets the visibility timeout of the queue of requests, in seconds; returns what it was.
-    pub async fn set_visibility_timeout(&self, seconds: &str) -> String {
-        let (queue, name) = (&self.description.queue_url, QueueAttributeName::VisibilityTimeout);
+    /// Sets the visibility timeout of a queue, in seconds; returns what it was.
+    pub async fn set_visibility_timeout(&self, queue: &str, seconds: &str) -> String {
+        let name = QueueAttributeName::VisibilityTimeout;
         let get = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
         let mut attributes = get.send().await.expect("the queue answers").attributes.expect("it has attributes");
         let set = self.sqs.set_queue_attributes().queue_url(queue).attributes(name.clone(), seconds);

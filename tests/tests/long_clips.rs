@@ -228,14 +228,12 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
 
     // The executions use trim's unpublished version, whose settings nobody else uses.
     let trim = format!("{}-trim", stack.description.name_prefix);
-    let url = format!("{}/2015-03-31/functions/{trim}/configuration", stack.description.endpoint);
-    let text = ureq::get(&url).call().expect("trim").body_mut().read_to_string().expect("its settings");
-    let before: Value = serde_json::from_str(&text).expect("JSON");
+    let before = stack.settings("trim");
     let configure = |timeout: &Value, name: &str, value: &str| {
         let mut settings =
             json!({"Timeout": timeout, "Environment": {"Variables": before["Environment"]["Variables"]}});
         settings["Environment"]["Variables"][name] = json!(value);
-        ureq::put(&url).send(&settings.to_string()).expect("trim is configured");
+        stack.configure("trim", &settings);
     };
     let minutes = json!(300);
     for (clip_id, timeout, name, value, error) in [
