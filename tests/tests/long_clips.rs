@@ -230,8 +230,8 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
     let trim = format!("{}-trim", stack.description.name_prefix);
     let before = stack.settings("trim");
     let configure = |timeout: &Value, name: &str, value: &str| {
-        let mut settings =
-            json!({"Timeout": timeout, "Environment": {"Variables": before["Environment"]["Variables"]}});
+        let mut settings = before.clone();
+        settings["Timeout"] = timeout.clone();
         settings["Environment"]["Variables"][name] = json!(value);
         stack.configure("trim", &settings);
     };
@@ -255,7 +255,7 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
         assert_eq!(ended.output["engine"]["name"], "transcode");
         assert_eq!(ended.output["delivered"]["frames"], 150);
     }
-    configure(&before["Timeout"], "CLIPFLOW_LOG", "info");
+    stack.configure("trim", &before);
 }
 
 #[tokio::test]

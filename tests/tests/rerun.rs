@@ -9,7 +9,6 @@ use std::{
     net::TcpListener,
     panic::{AssertUnwindSafe, resume_unwind},
     path::PathBuf,
-    process::Command,
 };
 use tests::{Ended, Stack, eventually};
 use tokio::sync::{Mutex, MutexGuard};
@@ -168,30 +167,37 @@ fn denying_s3() -> String {
     format!("http://{address}")
 }
 
-/// A release of a state's function that fails for what is wrong with an environment variable.
-async fn bad_release_of(case: &Case, variable: &str, value: &str) {
+/// A release of a state's function that has another value of an environment variable, and another time-out.
+async fn fails_by_release(case: &Case, function: &'static str, (variable, value): (&str, &str), timeout: Option<u32>) {
     let (_alone, stack) = begin().await;
-    let before = stack.release(&case.state.to_lowercase(), variable, value);
+    let before = stack.release(function, |settings| {
+        settings["Environment"]["Variables"][variable] = json!(value);
+        if let Some(seconds) = timeout {
+            settings["Timeout"] = json!(seconds);
+        }
+    });
     fails_and_is_rerun(&stack, case, async || stack.roll_back(&before)).await;
 }
 
 #[tokio::test]
-async fn function_that_is_throttled() {
-    let (_alone, stack) = begin().await;
-    stack.limit_concurrency("validate", Some(0));
-    let case = Case::of("Validate", "dependency", "Lambda.TooManyRequestsException", "");
-    fails_and_is_rerun(&stack, &case, async || stack.limit_concurrency("validate", None)).await;
-}
-
-#[tokio::test]
-async fn s3_that_does_not_answer() {
-    let case = Case::of("Probe", "dependency", "DependencyUnavailable", "rerun.mp4");
-    bad_release_of(&case, "AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9").await;
-}
-
-#[tokio::test]
 async fn release_that_does_not_start() {
-    bad_release_of(&Case::of("Trim", "bug", "Runtime.ExitError", ""), "CLIPFLOW_SCRATCH_BYTES", "plenty").await;
+    // AWS calls it `Runtime.ExitError`.
+    let case = Case::of("Validate", "bug", "Runtime.Unknown", "CLIPFLOW_BUCKET is not set");
+    fails_by_release(&case, "validate", ("CLIPFLOW_BUCKET", ""), None).await;
+}
+
+#[tokio::test]
+async fn s3_that_is_silent() {
+    let silence = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!("http://{}", silence.local_addr().expect("an address"));
+    let case = Case::of("Probe", "timeout", "Sandbox.Timedout", "");
+    fails_by_release(&case, "probe", ("AWS_ENDPOINT_URL_S3", &silent), Some(2)).await;
+}
+
+#[tokio::test]
+async fn s3_that_is_down() {
+    let case = Case::of("Trim", "dependency", "DependencyUnavailable", "rerun.mp4");
+    fails_by_release(&case, "trim", ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"), None).await;
 }
 
 #[tokio::test]
@@ -209,12 +215,13 @@ async fn job_that_fails() {
 #[tokio::test]
 async fn bucket_that_is_missing() {
     let case = Case::of("Verify", "media", "DeliveryMismatch", "clipflow-gone does not exist");
-    bad_release_of(&case, "CLIPFLOW_BUCKET", "clipflow-gone").await;
+    fails_by_release(&case, "verify", ("CLIPFLOW_BUCKET", "clipflow-gone"), None).await;
 }
 
 #[tokio::test]
 async fn s3_that_denies_access() {
-    bad_release_of(&Case::of("Thumbnail", "bug", "Internal", "clip.mp4"), "AWS_ENDPOINT_URL_S3", &denying_s3()).await;
+    let case = Case::of("Thumbnail", "bug", "Internal", "clip.mp4");
+    fails_by_release(&case, "thumbnail", ("AWS_ENDPOINT_URL_S3", &denying_s3()), None).await;
 }
 
 #[tokio::test]
