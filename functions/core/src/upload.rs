@@ -14,7 +14,7 @@ use std::{collections::HashMap, path::Path};
 /// Objects above this length are uploaded in parts of this length, in bytes.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// How many parts are under way at once; with [`PART_BYTES`] this bounds the memory of an upload.
-const PARTS_AT_ONCE: usize = 3;
+const PARTS_AT_ONCE: usize = 2;
 const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32C;
 
 /// Where an object goes and what it is.
@@ -40,7 +40,7 @@ pub struct Uploaded {
 }
 
 /// Puts a stream: at once up to 8 MiB, above that in parts, which are aborted on failure. S3 checks a checksum of
-/// every part.
+/// every part; that and TLS protect the content, so it is not hashed a second time for the request's signature.
 ///
 /// # Errors
 /// The stream's own, or that of the call that failed.
@@ -93,20 +93,23 @@ pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Obj
     }
 }
 
-/// Regroups a stream into parts of [`PART_BYTES`], the last one shorter.
+/// Regroups a stream into parts of [`PART_BYTES`], the last one shorter, each in memory of just that length.
 fn parts(content: impl Stream<Item = Result<Bytes, ClipError>>) -> impl Stream<Item = Result<Bytes, ClipError>> {
-    let state = (Box::pin(content), BytesMut::new());
+    let state = (Box::pin(content), Bytes::new());
     futures::stream::try_unfold(state, |(mut content, mut rest)| async move {
-        while rest.len() < PART_BYTES {
+        let mut part = BytesMut::with_capacity(PART_BYTES);
+        loop {
+            part.extend_from_slice(&rest.split_to(rest.len().min(PART_BYTES - part.len())));
+            if part.len() == PART_BYTES {
+                break;
+            }
             match content.try_next().await? {
-                Some(bytes) => rest.extend_from_slice(&bytes),
-                None if rest.is_empty() => return Ok(None),
-                None => return Ok(Some((rest.split().freeze(), (content, rest)))),
+                Some(bytes) => rest = bytes,
+                None if part.is_empty() => return Ok(None),
+                None => break,
             }
         }
-        let part = rest.split_to(PART_BYTES).freeze();
-        let rest = BytesMut::from(&rest[..]);
-        Ok(Some((part, (content, rest))))
+        Ok(Some((part.freeze(), (content, rest))))
     })
 }
 
@@ -120,6 +123,8 @@ async fn put_at_once(client: &Client, to: &Destination<'_>, content: Bytes) -> R
         .set_metadata(Some(to.metadata.clone()))
         .checksum_algorithm(CHECKSUM)
         .body(ByteStream::from(content))
+        .customize()
+        .disable_payload_signing()
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
@@ -182,6 +187,8 @@ async fn put_part(
         .part_number(number)
         .checksum_algorithm(CHECKSUM)
         .body(ByteStream::from(content))
+        .customize()
+        .disable_payload_signing()
         .send()
         .await
         .map_err(|error| failure(to, &error))?;

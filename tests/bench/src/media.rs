@@ -116,7 +116,8 @@ pub fn lag_ms(source: &[f32], clip: &[f32], start_seconds: f64) -> Option<f64> {
 /// # Errors
 /// When the file cannot be read.
 pub fn span_bytes(file: &Path, start: f64, seconds: f64) -> Outcome<u64> {
-    let interval = format!("{start}%+{seconds}");
+    // What follows a plus counts from the keyframe, not from the start.
+    let interval = format!("{start}%{}", start + seconds + 1.0);
     let options = ["-v", "error", "-of", "csv=p=0", "-read_intervals", &interval];
     let entries = ["-show_entries", "packet=pts_time,size,pos"];
     let told = String::from_utf8(run("ffprobe", &[&options[..], &entries, &[text(file)?]].concat())?)?;

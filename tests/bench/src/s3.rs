@@ -107,11 +107,24 @@ impl Service {
             }
             ("POST", None) => {
                 let id = format!("upload-{}", request.path.replace(['/', '.'], "-"));
-                self.xml(connection, request, &format!("<R><UploadId>{id}</UploadId></R>"))
+                self.xml(
+                    connection,
+                    request,
+                    &format!(
+                        "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+                    ),
+                )
             }
             ("POST", Some(upload)) => {
                 complete(&upload, &object)?;
-                self.xml(connection, request, &format!("<R><ETag>{}</ETag></R>", etag(&object)?))
+                self.xml(
+                    connection,
+                    request,
+                    &format!(
+                        "<CompleteMultipartUploadResult><ETag>{}</ETag></CompleteMultipartUploadResult>",
+                        etag(&object)?
+                    ),
+                )
             }
             _ => self.refuse(connection, request, 501),
         }
