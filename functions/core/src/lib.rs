@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod config;
 pub mod error;
+pub mod execution;
 pub mod ffmpeg;
 pub mod identity;
 pub mod mediaconvert;
