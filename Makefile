@@ -8,7 +8,7 @@ LOCAL := $(PYTHON) -m local
 DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs test lint unit e2e fmt package clean
+.PHONY: help demo up down status logs test lint unit e2e bench fmt package clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET'
@@ -43,6 +43,11 @@ unit: ## Tests that need no stack
 
 e2e: ## Tests on the local stack
 	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips
+
+bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy …'; ONLY=--help lists them]
+	@$(LOCAL) package
+	@cargo build --release --locked --quiet -p bench
+	@$(LOCAL) run --programs -- target/release/bench $(ONLY)
 
 fmt: ## Format Rust and Terraform
 	cargo fmt --all

@@ -195,6 +195,14 @@ impl Stack {
         self.clips.find_one(doc! {"_id": clip_id}).await.expect("MongoDB answers")
     }
 
+    /// Waits until the document of a clip has a status.
+    pub async fn document_that_is(&self, clip_id: &str, status: &str) -> Document {
+        eventually(&format!("a document of {clip_id} that is {status}"), async || {
+            self.document(clip_id).await.filter(|document| document.get_str("status").ok() == Some(status))
+        })
+        .await
+    }
+
     /// Waits for a notification about a clip: the SNS envelope with its `Message` parsed.
     pub async fn notification(&self, clip_id: &str) -> Value {
         eventually(&format!("a notification about {clip_id}"), async || {

@@ -335,6 +335,35 @@ async fn job_that_somebody_cancels_fails_the_execution() {
 }
 
 #[tokio::test]
+async fn job_of_an_execution_that_is_aborted_is_cancelled() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "aborted.mp4", &["-an"]).await;
+    // MiniStack lets the task of an aborted execution wait on, and would fail the execution after all when it hears that
+    // the job was cancelled.
+    behave(&stack, "aborted", json!({"stall": true, "events": "lost"}));
+    let request = request(&stack, "aborted", "aborted.mp4", LONG);
+    stack.send(&request.to_string()).await;
+    let in_status = async |status: JobStatus| {
+        eventually(&format!("a job that is {status}"), async || {
+            jobs(&stack, "aborted").await.into_iter().find(|job| job.status() == Some(&status))
+        })
+        .await
+    };
+    in_status(JobStatus::Progressing).await;
+    let stop = stack.sfn.stop_execution().execution_arn(stack.execution_arn(&request)).cause("the wrong wave");
+    stop.send().await.expect("the execution can be stopped");
+    in_status(JobStatus::Canceled).await;
+    let document = stack.document_that_is("aborted", "failed").await;
+    let failure = document.get_document("failure").expect("a failure");
+    let told = ["class", "state"].map(|field| failure.get_str(field).ok());
+    assert_eq!(told, [Some("aborted"), Some("Transcode")]);
+    let notification = stack.notification("aborted").await;
+    assert_eq!(notification["Message"]["message"], "the wrong wave");
+    assert_eq!(notification["MessageAttributes"]["class"]["Value"], "aborted");
+}
+
+#[tokio::test]
 async fn clip_above_its_ceiling_is_rejected_before_anything_is_encoded() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod config;
+pub mod console;
 pub mod error;
 pub mod execution;
 pub mod ffmpeg;
@@ -20,6 +21,7 @@ pub mod scratch;
 pub mod source;
 pub mod text;
 pub mod time;
+pub mod topic;
 pub mod upload;
 
 pub use error::{ClipError, ErrorKind};

@@ -1,0 +1,67 @@
+//! The numbers that clipflow promises, measured on the functions' own release binaries.
+//!
+//! Times are ratios between two things that are measured in turns in one run, because machines differ and are noisy.
+
+mod http;
+mod lambda;
+mod measures;
+mod media;
+mod report;
+mod s3;
+mod sources;
+
+use measures::{Bench, MEASURES};
+use std::{env, error::Error, path::PathBuf, process::ExitCode};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The bucket that clips go to.
+const CLIPS: &str = "clips";
+/// The bucket with the sources.
+const ARCHIVE: &str = "archive";
+
+const USAGE: &str = "\
+Measures clipflow's functions and compares the numbers with their limits.
+
+Usage: make bench [ONLY='MEASURE…']
+
+Prints a table and writes target/bench/results.json. Ends with 1 if a number is above its limit.
+
+Measures (default: all):";
+
+fn main() -> ExitCode {
+    let chosen: Vec<String> = env::args().skip(1).collect();
+    let known = |name: &String| MEASURES.iter().any(|measure| measure.name == name);
+    if chosen.iter().any(|name| !known(name)) {
+        let wants_help = chosen.iter().any(|name| name == "--help" || name == "-h");
+        let list = MEASURES.iter().map(|measure| format!("\n  {:<12} {}", measure.name, measure.what));
+        let text = format!("{USAGE}{}", list.collect::<String>());
+        if wants_help {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("{text}");
+        return ExitCode::from(2);
+    }
+    match run(&chosen) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes the measures and reports them; whether all are within their limits.
+fn run(chosen: &[String]) -> Outcome<bool> {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
+    let bench = Bench::new(&root)?;
+    let mut rows = Vec::new();
+    for measure in MEASURES.iter().filter(|measure| chosen.is_empty() || chosen.iter().any(|name| name == measure.name))
+    {
+        eprintln!("measuring {}", measure.what);
+        rows.extend((measure.take)(&bench)?);
+    }
+    report::write(&rows, &root.join("target/bench/results.json"))
+}

@@ -1,0 +1,375 @@
+//! What is measured, and how.
+
+use crate::{
+    ARCHIVE, CLIPS, Outcome,
+    http::Connection,
+    lambda::{Environment, Function},
+    media,
+    report::Row,
+    s3::{Network, Server},
+    sources::{self, KINDS, MINUTES, long, short},
+};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// How long the clips are, in seconds.
+const CLIP_SECONDS: f64 = 10.0;
+/// What is always allowed above the bytes that are needed: 256 KiB.
+const SLACK_BYTES: f64 = 262_144.0;
+/// How often two things are measured in turns.
+const PAIRS: usize = 7;
+/// How often a function is started.
+const STARTS: usize = 15;
+
+/// Something that is measured.
+pub struct Measure {
+    pub name: &'static str,
+    pub what: &'static str,
+    pub take: fn(&Bench) -> Outcome<Vec<Row>>,
+}
+
+/// Everything that is measured, in the order of the table.
+pub const MEASURES: [Measure; 8] = [
+    Measure { name: "bytes", what: "bytes read from S3", take: bytes },
+    Measure { name: "copy", what: "the time of a copy", take: copy },
+    Measure { name: "exact", what: "the time of an exact cut", take: exact },
+    Measure { name: "frames", what: "first and last frame, and the sound", take: frames },
+    Measure { name: "memory", what: "the functions' memory", take: memory },
+    Measure { name: "start", what: "the functions' start", take: start },
+    Measure { name: "size", what: "the functions' packages", take: size },
+    Measure { name: "transitions", what: "state transitions of a clip", take: transitions },
+];
+
+/// The folders that everything is in.
+#[derive(Debug)]
+pub struct Bench {
+    root: PathBuf,
+    programs: PathBuf,
+    folder: PathBuf,
+}
+
+impl Bench {
+    /// Finds the folders, and makes the sources unless they are there.
+    ///
+    /// # Errors
+    /// When `FFmpeg` fails.
+    pub fn new(root: &Path) -> Outcome<Self> {
+        let programs = std::env::current_exe()?.parent().ok_or("the program has no folder")?.to_owned();
+        let bench = Self { root: root.to_owned(), programs, folder: root.join("target/bench") };
+        sources::make_long(&bench.source(""))?;
+        sources::make_short(&bench.source(""))?;
+        Ok(bench)
+    }
+
+    fn source(&self, name: &str) -> PathBuf {
+        self.folder.join("s3").join(ARCHIVE).join(name)
+    }
+
+    fn serve(&self, network: Network) -> Outcome<Server> {
+        Ok(Server::start(&self.folder.join("s3"), network)?)
+    }
+
+    fn function(&self, name: &str, server: &Server) -> Outcome<Function> {
+        let environment = Environment {
+            programs: &self.programs,
+            logs: &self.folder.join("logs"),
+            s3: format!("http://{}", server.address),
+        };
+        Function::start(name, &environment)
+    }
+
+    /// The functions that make a clip, one after another.
+    fn line(&self, network: Network) -> Outcome<Line> {
+        let server = self.serve(network)?;
+        Ok(Line {
+            validate: self.function("validate", &server)?,
+            probe: self.function("probe", &server)?,
+            trim: self.function("trim", &server)?,
+            server,
+        })
+    }
+
+    /// The functions' names: those that Terraform deploys.
+    fn names(&self) -> Outcome<Vec<String>> {
+        let folders = fs::read_dir(self.root.join("functions"))?.collect::<Result<Vec<_>, _>>()?;
+        let functions = folders.iter().filter(|folder| folder.path().join("src/main.rs").exists());
+        let mut names: Vec<String> =
+            functions.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// The functions that make a clip, and the S3 that they read and write.
+struct Line {
+    validate: Function,
+    probe: Function,
+    trim: Function,
+    server: Server,
+}
+
+impl Line {
+    /// Has a request validated and its source probed; returns the event for `trim`.
+    fn plan(&self, source: &str, start: f64, end: f64, cut: &str) -> Outcome<Value> {
+        let execution = json!({
+            "arn": "arn:aws:states:us-east-1:000000000000:execution:clip:bench",
+            "startedAt": "2026-01-01T00:00:00Z",
+        });
+        let request = json!({
+            "clipId": format!("{cut}-{}", source.replace('.', "-")),
+            "source": {"bucket": ARCHIVE, "key": source},
+            "start": start,
+            "end": end,
+            "cut": cut,
+        });
+        let (request, _) = self.validate.invoke(&json!({"execution": execution, "request": request}))?;
+        self.server.traffic();
+        let (probe, _) = self.probe.invoke(&json!({"execution": execution, "request": request}))?;
+        Ok(json!({"execution": execution, "request": request, "probe": probe}))
+    }
+
+    /// Cuts a clip; returns its key and the time that `trim` took.
+    fn cut(&self, event: &Value) -> Outcome<(String, Duration)> {
+        let (answer, took) = self.trim.invoke(event)?;
+        Ok((answer["clip"]["key"].as_str().ok_or("trim names no clip")?.to_owned(), took))
+    }
+}
+
+fn start_of(minutes: u32) -> f64 {
+    // A second after a keyframe, in the middle.
+    f64::from(minutes * 30 + 1)
+}
+
+fn describe(minutes: u32) -> String {
+    if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
+    let line = bench.line(Network::LOOPBACK)?;
+    let mut rows = Vec::new();
+    for minutes in MINUTES {
+        for index in ["front", "end"] {
+            let name = long(minutes, index);
+            let source = bench.source(&name);
+            let start = start_of(minutes);
+            let index_bytes = float(index_bytes(&source)?);
+            let span_bytes = float(media::span_bytes(&source, start, CLIP_SECONDS)?);
+            let event = line.plan(&name, start, start + CLIP_SECONDS, "copy")?;
+            let (_, probed) = line.server.traffic();
+            line.cut(&event)?;
+            let (_, trimmed) = line.server.traffic();
+            let of = format!("{} with the index at the {index}", describe(minutes));
+            let most = |needed: f64| Some((1.02 * needed + SLACK_BYTES).floor());
+            rows.push(Row::new(format!("probe reads of {of}"), float(probed), "bytes", most(index_bytes)));
+            rows.push(Row::new(format!("trim reads of {of}"), float(trimmed), "bytes", most(index_bytes + span_bytes)));
+        }
+    }
+    Ok(rows)
+}
+
+/// How long the box `moov` of a file is, in bytes.
+fn index_bytes(file: &Path) -> Outcome<u64> {
+    let mut file = File::open(file)?;
+    let mut head = [0; 16];
+    loop {
+        file.read_exact(&mut head)?;
+        let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let length = match word(0) {
+            1 => u64::from(word(8)) << 32 | u64::from(word(12)),
+            short => short.into(),
+        };
+        if &head[4..8] == b"moov" {
+            return Ok(length);
+        }
+        file.seek(SeekFrom::Current(i64::try_from(length)? - 16))?;
+    }
+}
+
+fn copy(bench: &Bench) -> Outcome<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (network, limit) in [(Network::LOOPBACK, 0.3), (Network::S3_LIKE, 1.25)] {
+        let line = bench.line(network)?;
+        for minutes in MINUTES {
+            let name = long(minutes, "front");
+            let start = start_of(minutes);
+            let event = line.plan(&name, start, start + CLIP_SECONDS, "copy")?;
+            let of = format!("{}, {}", describe(minutes), network.name);
+            let local = || bench.cut_locally(&bench.source(&name), start, COPY);
+            let ratio = ratio(PAIRS, || Ok(line.cut(&event)?.1), local)?;
+            rows.push(Row::new(
+                format!("copy out of {of}, relative to FFmpeg on a local file"),
+                ratio,
+                "×",
+                Some(limit),
+            ));
+            let usual = || bench.cut_the_usual_way(&line.server, &name, start);
+            let ratio = self::ratio(1, usual, || Ok(line.cut(&event)?.1))?;
+            rows.push(Row::new(format!("download, FFmpeg, upload of {of}, relative to that copy"), ratio, "×", None));
+        }
+    }
+    Ok(rows)
+}
+
+const COPY: &str = "-c copy";
+/// The options that `trim` encodes with.
+const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac \
+                      -movflags +faststart -threads 2";
+
+impl Bench {
+    /// The time in which `FFmpeg` cuts a clip out of a local file.
+    fn cut_locally(&self, source: &Path, start: f64, options: &str) -> Outcome<Duration> {
+        let (start, seconds) = (start.to_string(), CLIP_SECONDS.to_string());
+        let (from, to) = (text(source)?, self.folder.join("local.mp4"));
+        let begun = Instant::now();
+        let input = ["-threads", "2", "-ss", &start, "-i", from, "-t", &seconds];
+        media::ffmpeg(&[&input[..], &sources::words(options), &[text(&to)?]].concat())?;
+        Ok(begun.elapsed())
+    }
+
+    /// The time in which an object is downloaded, the clip cut out of it and uploaded.
+    fn cut_the_usual_way(&self, server: &Server, source: &str, start: f64) -> Outcome<Duration> {
+        let (whole, clip) = (self.folder.join("whole.mp4"), self.folder.join("local.mp4"));
+        let begun = Instant::now();
+        let mut connection = Connection::open(server.address)?;
+        let bytes = connection.ask("GET", &format!("{ARCHIVE}/{source}"), &mut io::empty(), 0)?;
+        io::copy(&mut connection.body(bytes), &mut File::create(&whole)?)?;
+        self.cut_locally(&whole, start, COPY)?;
+        let mut clip = File::open(clip)?;
+        let bytes = clip.metadata()?.len();
+        connection.ask("PUT", &format!("{CLIPS}/usual.mp4"), &mut clip, bytes)?;
+        let took = begun.elapsed();
+        fs::remove_file(whole)?;
+        Ok(took)
+    }
+}
+
+fn text(path: &Path) -> Outcome<&str> {
+    Ok(path.to_str().ok_or("a path is not UTF-8")?)
+}
+
+/// How many times as long the one takes as the other: the median of `pairs` turns.
+fn ratio(
+    pairs: usize,
+    mut one: impl FnMut() -> Outcome<Duration>,
+    mut other: impl FnMut() -> Outcome<Duration>,
+) -> Outcome<f64> {
+    let ratios = (0..pairs).map(|_| Ok(one()?.as_secs_f64() / other()?.as_secs_f64()));
+    Ok(median(ratios.collect::<Outcome<_>>()?))
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+fn exact(bench: &Bench) -> Outcome<Vec<Row>> {
+    let line = bench.line(Network::LOOPBACK)?;
+    let (name, start) = (long(60, "front"), start_of(60));
+    let event = line.plan(&name, start, start + CLIP_SECONDS, "exact")?;
+    let local = || bench.cut_locally(&bench.source(&name), start, ENCODE);
+    let ratio = ratio(PAIRS.div_ceil(2), || Ok(line.cut(&event)?.1), local)?;
+    Ok(vec![Row::new("exact out of 60 minutes, relative to the same encode of a local file", ratio, "×", Some(1.1))])
+}
+
+fn frames(bench: &Bench) -> Outcome<Vec<Row>> {
+    let line = bench.line(Network::LOOPBACK)?;
+    let mut rows = Vec::new();
+    for cut in ["exact", "copy"] {
+        let (mut most_off, mut most_late) = (0, 0.0_f64);
+        for (kind, ..) in KINDS {
+            let name = short(kind);
+            let source = bench.source(&name);
+            let (times, pictures) = (media::times(&source)?, media::pictures(&source)?);
+            // Neither the start nor the end is at a keyframe.
+            let (first, end) = (times.len() * 3 / 10 + 1, times.len() * 7 / 10 + 2);
+            let event = line.plan(&name, times[first], times[end], cut)?;
+            let clip = bench.folder.join("s3").join(CLIPS).join(line.cut(&event)?.0);
+            let cut_out = media::pictures(&clip)?;
+            let (Some(shown_first), Some(shown_last)) = (cut_out.first(), cut_out.last()) else {
+                return Err(format!("{kind}: the clip has no frames").into());
+            };
+            let off = first.abs_diff(media::nearest(shown_first, &pictures))
+                + (end - 1).abs_diff(media::nearest(shown_last, &pictures))
+                + (end - first).abs_diff(cut_out.len());
+            let late = if kind == "no sound" {
+                0.0
+            } else {
+                let lag = media::lag_ms(&media::sound(&source)?, &media::sound(&clip)?, times[first]);
+                lag.ok_or_else(|| format!("{kind}: the clip's sound is too short"))?
+            };
+            eprintln!("  {cut}, {kind}: {off} frames off, sound {late:.1} ms late");
+            most_off = most_off.max(off);
+            most_late = most_late.max(late.abs());
+        }
+        let of = format!("{cut}, the worst of {} kinds of source", KINDS.len());
+        rows.push(Row::new(format!("frames off, {of}"), float(most_off as u64), "frames", Some(0.0)));
+        rows.push(Row::new(format!("picture against sound, {of}"), most_late, "ms", Some(5.0)));
+    }
+    Ok(rows)
+}
+
+fn memory(bench: &Bench) -> Outcome<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (seconds, cut) in [(CLIP_SECONDS, "copy"), (600.0, "copy"), (CLIP_SECONDS, "exact")] {
+        let line = bench.line(Network::LOOPBACK)?;
+        let start = start_of(60);
+        let event = line.plan(&long(60, "end"), start, start + seconds, cut)?;
+        line.cut(&event)?;
+        let mut row = |function: &Function, what: String| -> Outcome<()> {
+            let mib = float(function.peak_memory_bytes()?) / 1_048_576.0;
+            rows.push(Row::new(format!("memory of {what}"), mib, "MiB", Some(64.0)));
+            Ok(())
+        };
+        row(&line.trim, format!("trim, {cut} of {seconds:.0} s out of 60 minutes"))?;
+        if cut == "exact" {
+            row(&line.probe, "probe, 60 minutes".to_owned())?;
+        }
+    }
+    Ok(rows)
+}
+
+fn start(bench: &Bench) -> Outcome<Vec<Row>> {
+    let server = bench.serve(Network::LOOPBACK)?;
+    let row = |name: String| {
+        let starts = (0..STARTS).map(|_| Ok(bench.function(&name, &server)?.start.as_secs_f64() * 1000.0));
+        Ok(Row::new(
+            format!("{name}, from start to first poll"),
+            median(starts.collect::<Outcome<_>>()?),
+            "ms",
+            Some(15.0),
+        ))
+    };
+    bench.names()?.into_iter().map(row).collect()
+}
+
+fn size(bench: &Bench) -> Outcome<Vec<Row>> {
+    let row = |name: String| {
+        let package = bench.root.join(format!("target/lambda/{name}.zip"));
+        let bytes = fs::metadata(&package).map_err(|error| format!("{}: {error}", package.display()))?.len();
+        Ok(Row::new(format!("{name}, zip"), float(bytes) / 1_048_576.0, "MiB", Some(6.0)))
+    };
+    bench.names()?.into_iter().map(row).collect()
+}
+
+/// Follows the definition from its first state to its last, through the default of every choice.
+fn transitions(bench: &Bench) -> Outcome<Vec<Row>> {
+    let definition: Value = serde_json::from_slice(&fs::read(bench.root.join("statemachine/clip.asl.json"))?)?;
+    let mut state = definition["StartAt"].as_str();
+    let mut entered = 0;
+    while let Some(name) = state {
+        entered += 1;
+        let definition = &definition["States"][name];
+        state = definition["Next"].as_str().or_else(|| definition["Default"].as_str());
+    }
+    Ok(vec![Row::new("state transitions of an accepted clip", float(entered), "transitions", Some(9.0))])
+}
