@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use aws_config::{BehaviorVersion, Region};
-use clipflow_core::config;
+use clipflow_core::{config, execution::state_machine_arn};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -64,11 +64,11 @@ struct Stack {
 }
 
 impl Deployment {
-    /// Finds the deployment and builds its clients.
+    /// Finds the deployment and builds its clients. Where nothing names it, an execution's ARN does.
     ///
     /// # Errors
     /// Wrong usage, when it is named nowhere; else what is wrong with what names it.
-    pub async fn find(target: &Target) -> Result<Self, Failure> {
+    pub async fn find(target: &Target, execution_arn: Option<&str>) -> Result<Self, Failure> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
         let outputs = if target.local {
             let (stack, outputs) = local_stack()?;
@@ -80,7 +80,7 @@ impl Deployment {
         } else if let Some(folder) = &target.terraform {
             terraform_outputs(folder)?
         } else {
-            from_environment()?
+            from_environment(execution_arn)?
         };
         // The configuration's own region would send commands elsewhere than where the state machine is.
         let region = target.region.as_deref().or_else(|| outputs.state_machine_arn.split(':').nth(3));
@@ -124,8 +124,9 @@ fn known<'a>(value: Option<&'a str>, variable: &str) -> Result<&'a str, Failure>
     value.ok_or_else(|| Failure::usage(format!("{variable} is not set, and the deployment's outputs do not say it")))
 }
 
-fn from_environment() -> Result<Outputs, Failure> {
-    let state_machine_arn = config::optional("CLIPFLOW_STATE_MACHINE_ARN").ok_or_else(|| {
+fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
+    let named = config::optional("CLIPFLOW_STATE_MACHINE_ARN").or_else(|| state_machine_arn(execution_arn?));
+    let state_machine_arn = named.ok_or_else(|| {
         Failure::usage("which deployment? Say --terraform DIR or --local, or set CLIPFLOW_STATE_MACHINE_ARN")
     })?;
     Ok(Outputs {
@@ -160,9 +161,8 @@ fn parse_terraform(json: &[u8]) -> Result<Outputs, serde_json::Error> {
 fn local_stack() -> Result<(Stack, Outputs), Failure> {
     let here = std::env::current_dir().unwrap_or_default();
     let named = config::optional("CLIPFLOW_STACK").map(PathBuf::from);
-    let found = named.or_else(|| {
-        here.ancestors().map(|folder| folder.join("target/local/stack.json")).find(|path| path.exists())
-    });
+    let found = named
+        .or_else(|| here.ancestors().map(|folder| folder.join("target/local/stack.json")).find(|path| path.exists()));
     let path = found.ok_or_else(|| Failure::new("no local stack is up; `make up` brings it up"))?;
     let text = std::fs::read(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     let wrong = |error| Failure::new(format!("{}: {error}", path.display()));

@@ -337,7 +337,10 @@ mod tests {
     fn rejection_is_a_success_of_its_execution() {
         let output = json!({"clipId": "a-b", "status": "rejected", "reason": "TooLong", "message": "9 s"});
         let found = execution(ExecutionStatus::Succeeded, output, None);
-        assert_eq!((found.status, found.error(), found.message().as_deref()), (Status::Rejected, Some("TooLong"), Some("9 s")));
+        assert_eq!(
+            (found.status, found.error(), found.message().as_deref()),
+            (Status::Rejected, Some("TooLong"), Some("9 s"))
+        );
         assert!(!found.is_rerunnable());
     }
 

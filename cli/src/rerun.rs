@@ -69,7 +69,8 @@ enum Done {
 
 /// Reruns executions.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let executions = if args.failed { failed(deployment, &args.filter).await? } else { named(deployment, &args.clips).await? };
+    let executions =
+        if args.failed { failed(deployment, &args.filter).await? } else { named(deployment, &args.clips).await? };
     let by_error = executions.iter().filter(|execution| execution.is_rerunnable()).fold(
         BTreeMap::<&str, usize>::new(),
         |mut counts, execution| {
@@ -100,7 +101,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         return wait(deployment, &done, json).await;
     }
     if json {
-        let reruns: Vec<_> = executions.iter().zip(&done).map(|(execution, done)| {
+        let reruns = executions.iter().zip(&done).map(|(execution, done)| {
             let mut value = serde_json::to_value(done).expect("it is plain data");
             value["clipId"] = execution.clip_id().into();
             value["execution"] = execution.arn.clone().into();
@@ -206,7 +207,9 @@ async fn start_anew(deployment: &Deployment, execution: &Execution) -> Result<Do
                 // A rerun that is newer than what was named. Only one that failed as well has a next one.
                 let arn = execution_arn(&machine, &name.to_string());
                 if let Some(newer) = deployment.describe(&arn).await?.filter(|newer| !newer.is_rerunnable()) {
-                    return Ok(Done::Skipped { why: format!("{name}, of the same request, is {}", newer.status.name()) });
+                    return Ok(Done::Skipped {
+                        why: format!("{name}, of the same request, is {}", newer.status.name()),
+                    });
                 }
             }
             Err(error) => return Err(Failure::of_call(format_args!("starting {name}"))(error)),

@@ -23,7 +23,7 @@ Examples:
 --watch follows an execution to its end, and exits with 4 when there is no clip then.")]
 pub struct Args {
     /// A clipId (its newest execution), an execution's name or its ARN
-    clip: String,
+    pub clip: String,
     /// Follow the execution until it ends
     #[arg(long, short)]
     watch: bool,
@@ -80,6 +80,41 @@ pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<E
     }
 }
 
+/// Waits for the ends of executions, in view: one is followed and shown, of many there is a line each.
+pub async fn wait(deployment: &Deployment, arns: &[String], json: bool) -> Result<Vec<Execution>, Failure> {
+    if let [arn] = arns {
+        let execution = follow(deployment, arn, json).await?;
+        let states = history::states(&deployment.history(arn).await?, OffsetDateTime::now_utc());
+        show(deployment, &execution, &states, json, true);
+        return Ok(vec![execution]);
+    }
+    let bar = render::bar(arns.len(), "wait");
+    let mut ended: Vec<Option<Execution>> = vec![None; arns.len()];
+    while ended.iter().any(Option::is_none) {
+        for (arn, ended) in arns.iter().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
+            // DescribeExecution allows 15 calls a second in an account and region.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let Some(execution) = deployment.describe(arn).await?.filter(|found| found.status != Status::Running)
+            else {
+                continue;
+            };
+            if !json {
+                let error = execution.error().map(|error| format!(": {error}")).unwrap_or_default();
+                let line = format!("{}: {}{error}", execution.clip_id(), render::status(execution.status));
+                bar.suspend(|| render::say(line));
+            }
+            bar.inc(1);
+            *ended = Some(execution);
+        }
+    }
+    bar.finish_and_clear();
+    let ended: Vec<_> = ended.into_iter().flatten().collect();
+    if json {
+        render::json(&ended.iter().map(Execution::json).collect::<Vec<_>>());
+    }
+    Ok(ended)
+}
+
 /// Success when all of these are available.
 pub fn availability(executions: &[Execution]) -> Result<(), Failure> {
     let without: Vec<_> = executions.iter().filter(|execution| execution.status != Status::Available).collect();
@@ -126,7 +161,13 @@ pub fn show(deployment: &Deployment, execution: &Execution, states: &[State], js
 fn told(states: &[State]) -> Vec<String> {
     let lines = states.iter().flat_map(|state| {
         let errors = state.errors.iter().map(|error| {
-            format!("  {} {:14} {}: {}", console::style("!").yellow(), state.name, error.reason, one_line(&error.message))
+            format!(
+                "  {} {:14} {}: {}",
+                console::style("!").yellow(),
+                state.name,
+                error.reason,
+                one_line(&error.message)
+            )
         });
         let took = when::span(state.duration_seconds);
         let retries = match state.retries {

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn execution_and_state_machine_are_found_from_each_other() {
-        let (machine, execution) = ("arn:aws:states:eu-west-1:1:stateMachine:clip", "arn:aws:states:eu-west-1:1:execution:clip:a");
+        let (machine, execution) =
+            ("arn:aws:states:eu-west-1:1:stateMachine:clip", "arn:aws:states:eu-west-1:1:execution:clip:a");
         assert_eq!(execution_arn(machine, "a"), execution);
         assert_eq!(state_machine_arn(execution).as_deref(), Some(machine));
         assert_eq!((state_machine_arn(machine), state_machine_arn("a")), (None, None));
