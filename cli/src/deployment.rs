@@ -40,6 +40,8 @@ pub struct Outputs {
     /// By function, the queue of events that were given up on.
     #[serde(default)]
     pub event_dead_letter_queue_urls: HashMap<String, String>,
+    /// The buckets that sources may lie in.
+    pub source_buckets: Option<Vec<String>>,
 }
 
 /// A deployment and its clients.
@@ -134,6 +136,7 @@ fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
         queue_url: config::optional("CLIPFLOW_QUEUE_URL"),
         dead_letter_queue_url: config::optional("CLIPFLOW_DEAD_LETTER_QUEUE_URL"),
         event_dead_letter_queue_urls: HashMap::new(),
+        source_buckets: None,
     })
 }
 

@@ -3,12 +3,16 @@
 //! Everything is read from Step Functions and SQS: an operator's machine seldom reaches `MongoDB`, whose documents are
 //! the executions' outputs anyway.
 
+mod cost;
 mod deployment;
+mod dlq;
+mod enqueue;
 mod executions;
 mod failure;
 mod history;
 mod list;
 mod render;
+mod requests;
 mod rerun;
 mod show;
 mod stop;
@@ -53,11 +57,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Enqueue(enqueue::Args),
     List(list::Args),
     Show(show::Args),
     Open(stop::OpenArgs),
     Rerun(rerun::Args),
     Stop(stop::StopArgs),
+    Dlq(dlq::Args),
+    Cost(cost::Args),
     /// Print the completions of a shell
     #[command(after_help = "Example: clipflow completions bash > /etc/bash_completion.d/clipflow")]
     Completions {
@@ -97,11 +104,14 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
     let deployment = Deployment::find(&cli.target, cli.command.clip()).await?;
     match cli.command {
+        Command::Enqueue(args) => enqueue::run(&deployment, args, cli.json).await,
         Command::List(args) => list::run(&deployment, args, cli.json).await,
         Command::Show(args) => show::run(&deployment, args, cli.json).await,
         Command::Open(args) => stop::open(&deployment, args, cli.json).await,
         Command::Rerun(args) => rerun::run(&deployment, args, cli.json).await,
         Command::Stop(args) => stop::run(&deployment, args, cli.json).await,
+        Command::Dlq(args) => dlq::run(&deployment, args, cli.json).await,
+        Command::Cost(args) => cost::run(&deployment, args, cli.json).await,
         Command::Completions { .. } => unreachable!("it needs no deployment"),
     }
 }

@@ -9,8 +9,11 @@ use crate::{
 };
 use clipflow_core::console::execution_url;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
+
+/// How long executions may take to start, after the last of them was heard of.
+const START_LIMIT: Duration = Duration::from_mins(10);
 
 /// Show an execution: its states, what was asked and delivered, the engine, costs and links
 #[derive(Debug, clap::Args)]
@@ -75,29 +78,33 @@ pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<E
             spinner.finish_and_clear();
             return Ok(execution);
         }
-        // GetExecutionHistory allows 20 calls a second in an account and region.
-        tokio::time::sleep(Duration::from_millis(if deployment.is_local { 100 } else { 1000 })).await;
+        tokio::time::sleep(pace(deployment)).await;
     }
 }
 
 /// Waits for the ends of executions, in view: one is followed and shown, of many there is a line each.
 pub async fn wait(deployment: &Deployment, arns: &[String], json: bool) -> Result<Vec<Execution>, Failure> {
     if let [arn] = arns {
+        wait_until_started(deployment, arn).await?;
         let execution = follow(deployment, arn, json).await?;
         let states = history::states(&deployment.history(arn).await?, OffsetDateTime::now_utc());
         show(deployment, &execution, &states, json, true);
         return Ok(vec![execution]);
     }
     let bar = render::bar(arns.len(), "wait");
+    let mut heard = Instant::now();
     let mut ended: Vec<Option<Execution>> = vec![None; arns.len()];
     while ended.iter().any(Option::is_none) {
         for (arn, ended) in arns.iter().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
             // DescribeExecution allows 15 calls a second in an account and region.
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let Some(execution) = deployment.describe(arn).await?.filter(|found| found.status != Status::Running)
-            else {
-                continue;
+            let execution = match deployment.describe(arn).await? {
+                None if heard.elapsed() > START_LIMIT => return Err(not_started(arn)),
+                None => continue,
+                Some(execution) if execution.status == Status::Running => continue,
+                Some(execution) => execution,
             };
+            heard = Instant::now();
             if !json {
                 let error = execution.error().map(|error| format!(": {error}")).unwrap_or_default();
                 let line = format!("{}: {}{error}", execution.clip_id(), render::status(execution.status));
@@ -113,6 +120,30 @@ pub async fn wait(deployment: &Deployment, arns: &[String], json: bool) -> Resul
         render::json(&ended.iter().map(Execution::json).collect::<Vec<_>>());
     }
     Ok(ended)
+}
+
+async fn wait_until_started(deployment: &Deployment, arn: &str) -> Result<(), Failure> {
+    let (begun, spinner) = (Instant::now(), render::spinner());
+    spinner.set_message("waiting for the execution to start");
+    while deployment.describe(arn).await?.is_none() {
+        if begun.elapsed() > START_LIMIT {
+            return Err(not_started(arn));
+        }
+        tokio::time::sleep(pace(deployment)).await;
+    }
+    spinner.finish_and_clear();
+    Ok(())
+}
+
+fn not_started(arn: &str) -> Failure {
+    let minutes = START_LIMIT.as_secs() / 60;
+    Failure::new(format!("{arn} has not started within {minutes} minutes; `clipflow dlq list` may tell why"))
+}
+
+/// How long to wait between looks. GetExecutionHistory allows 20 calls a second in an account and region, and
+/// DescribeExecution 15.
+fn pace(deployment: &Deployment) -> Duration {
+    Duration::from_millis(if deployment.is_local { 100 } else { 1000 })
 }
 
 /// Success when all of these are available.
