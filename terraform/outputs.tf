@@ -43,6 +43,11 @@ output "bucket" {
   value       = aws_s3_bucket.clips.id
 }
 
+output "source_buckets" {
+  description = "Names of the buckets that sources may lie in."
+  value       = sort(var.source_buckets)
+}
+
 output "mongodb_database" {
   description = "Name of the MongoDB database."
   value       = var.mongodb_database

@@ -55,6 +55,8 @@ pub struct Description {
     pub mongodb_database: String,
     /// A folder with `ffmpeg` and `ffprobe`.
     pub bin: PathBuf,
+    /// The command `clipflow`.
+    pub clipflow: PathBuf,
     /// A folder with real footage.
     pub footage: PathBuf,
 }
@@ -243,6 +245,16 @@ impl Stack {
         let got = self.s3.get_object().bucket(&self.description.bucket).key(key).send().await;
         let body = got.unwrap_or_else(|error| panic!("{key}: {error:?}")).body.collect().await.expect("a body");
         std::fs::write(to, body.into_bytes()).expect("the file can be written");
+    }
+
+    /// Runs `clipflow --local --json` with more arguments; what it printed, parsed, and its exit code.
+    #[must_use]
+    pub fn clipflow(&self, arguments: &[&str]) -> (Value, i32) {
+        let output = run_to_end(Command::new(&self.description.clipflow).args(["--local", "--json"]).args(arguments));
+        let code = output.status.code().expect("no signal ended it");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let value = serde_json::from_slice(&output.stdout);
+        (value.unwrap_or_else(|_| json!({"stderr": said})), code)
     }
 
     /// Runs `ffmpeg` with a line of arguments.

@@ -4,6 +4,7 @@ pub mod aws;
 pub mod config;
 pub mod console;
 pub mod error;
+pub mod execution;
 pub mod ffmpeg;
 pub mod identity;
 pub mod mediaconvert;
