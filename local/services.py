@@ -113,11 +113,7 @@ def order(text: str) -> None:
 def keep() -> None:
     """Lets the services outlive this process."""
     order("keep")
-    limit = time.monotonic() + 10
-    while not (status() or {}).get("kept"):
-        if time.monotonic() > limit:
-            raise Failure(f"the supervisor does not answer:\n\n{processes.tail(paths.LOGS / 'supervisor.log')}")
-        time.sleep(0.01)
+    _await(lambda: bool((status() or {}).get("kept")), "the supervisor does not answer")
 
 
 @contextlib.contextmanager
