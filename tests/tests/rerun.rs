@@ -182,8 +182,8 @@ async fn fails_by_release(case: &Case, function: &'static str, (variable, value)
 #[tokio::test]
 async fn release_that_does_not_start() {
     // AWS calls it `Runtime.ExitError`.
-    let case = Case::of("Validate", "bug", "Runtime.Unknown", "CLIPFLOW_BUCKET is not set");
-    fails_by_release(&case, "validate", ("CLIPFLOW_BUCKET", ""), None).await;
+    let case = Case::of("Validate", "bug", "Runtime.Unknown", "CLIPFLOW_SOURCE_BUCKETS is not set");
+    fails_by_release(&case, "validate", ("CLIPFLOW_SOURCE_BUCKETS", ""), None).await;
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn s3_that_is_silent() {
 
 #[tokio::test]
 async fn s3_that_is_down() {
-    let case = Case::of("Trim", "dependency", "DependencyUnavailable", "rerun.mp4");
+    let case = Case::of("Trim", "dependency", "DependencyUnavailable", "clip.mp4");
     fails_by_release(&case, "trim", ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"), None).await;
 }
 
