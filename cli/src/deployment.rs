@@ -37,6 +37,9 @@ pub struct Outputs {
     queue_url: Option<String>,
     /// The queue of requests that were given up on.
     dead_letter_queue_url: Option<String>,
+    /// By function, the queue of its events.
+    #[serde(default)]
+    pub event_queue_urls: HashMap<String, String>,
     /// By function, the queue of events that were given up on.
     #[serde(default)]
     pub event_dead_letter_queue_urls: HashMap<String, String>,
@@ -135,6 +138,7 @@ fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
         state_machine_arn,
         queue_url: config::optional("CLIPFLOW_QUEUE_URL"),
         dead_letter_queue_url: config::optional("CLIPFLOW_DEAD_LETTER_QUEUE_URL"),
+        event_queue_urls: HashMap::new(),
         event_dead_letter_queue_urls: HashMap::new(),
         source_buckets: None,
     })

@@ -10,7 +10,7 @@ use aws_sdk_sqs::{
 };
 use clipflow_core::text::shorten;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 use time::OffsetDateTime;
 
 /// How long messages are kept from others while they are looked at, in seconds.
@@ -50,7 +50,7 @@ enum Command {
         /// The message's id
         id: String,
     },
-    /// Send messages to the queue of requests again
+    /// Send messages to the queue again that they were on
     Replay {
         #[command(flatten)]
         which: Which,
@@ -81,15 +81,18 @@ struct Which {
 
 /// Looks at, replays or drops messages.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let is_requests = args.events.is_none();
-    let queue = match &args.events {
-        None => deployment.dead_letter_queue_url()?,
-        Some(function) => deployment.outputs.event_dead_letter_queue_urls.get(function).ok_or_else(|| {
-            let known: Vec<_> = deployment.outputs.event_dead_letter_queue_urls.keys().map(String::as_str).collect();
-            Failure::usage(format!("{function} has no dead-letter queue; known: {}", known.join(", ")))
-        })?,
+    let events = args.events.as_deref();
+    let is_requests = events.is_none();
+    let of_function = |urls: &HashMap<String, String>, function: &str| {
+        let known = urls.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let unknown = || Failure::usage(format!("{function} has no queue of events; known: {known}"));
+        urls.get(function).cloned().ok_or_else(unknown)
     };
-    let queue = Queue { deployment, url: queue };
+    let url = match events {
+        None => deployment.dead_letter_queue_url()?.to_owned(),
+        Some(function) => of_function(&deployment.outputs.event_dead_letter_queue_urls, function)?,
+    };
+    let queue = Queue { deployment, url: &url };
     match args.command {
         Command::List { limit } => {
             let messages = queue.look(limit, |_| true).await?;
@@ -117,26 +120,24 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
             }
             Ok(())
         }
-        Command::Replay { .. } if !is_requests => {
-            Err(Failure::usage("events cannot be replayed; `clipflow list --status failed` shows what to rerun"))
-        }
         Command::Replay { which, rate } => {
+            // SQS moves messages to where they came from, and some events come from EventBridge and no queue.
             if which.all
+                && is_requests
                 && let Some(moved) = queue.move_all(rate).await?
             {
                 return told("replayed", moved, json);
             }
-            let target = deployment.queue_url()?;
-            queue
-                .each("replayed", &which, json, async |message| {
-                    let send = deployment
-                        .sqs
-                        .send_message()
-                        .queue_url(target)
-                        .message_body(message.body().unwrap_or_default());
-                    send.send().await.map(drop).map_err(Failure::of_call("sending to the queue"))
-                })
-                .await
+            let target = match events {
+                None => deployment.queue_url()?.to_owned(),
+                Some(function) => of_function(&deployment.outputs.event_queue_urls, function)?,
+            };
+            let again = async |message: &Message| {
+                let send = deployment.sqs.send_message().queue_url(&target);
+                let sent = send.message_body(message.body().unwrap_or_default()).send().await;
+                sent.map(drop).map_err(Failure::of_call("sending to the queue"))
+            };
+            queue.each("replayed", &which, json, again).await
         }
         Command::Drop { which, yes } => {
             let what = if which.all { "all messages".to_owned() } else { format!("{} messages", which.ids.len()) };
