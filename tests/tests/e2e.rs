@@ -1,5 +1,9 @@
 //! Whole executions on the local stack: every path of the definition, judged by objects, documents and messages.
 
+use clipflow_core::{
+    outcome::{Outcome, Status},
+    records::{Records, Saved},
+};
 use futures::future::join_all;
 use mongodb::bson::Document;
 use serde_json::{Value, json};
@@ -310,4 +314,36 @@ async fn sources_that_cannot_be_cut_are_rejected_stored_and_announced() {
     ];
     join_all(cases.iter().map(async |case| stack.send(&case.request.to_string()).await)).await;
     join_all(cases.iter().map(async |case| rejected(&stack, case).await)).await;
+}
+
+/// An outcome of an execution that started at `started_at`.
+fn outcome(clip_id: &str, status: &str, started_at: &str) -> Outcome {
+    serde_json::from_value(json!({
+        "clipId": clip_id,
+        "status": status,
+        "bucket": "clips",
+        "execution": {"arn": format!("arn:{started_at}"), "startedAt": started_at},
+        "updatedAt": "2026-01-01T00:00:00Z",
+    }))
+    .expect("an outcome")
+}
+
+#[tokio::test]
+async fn older_execution_never_overwrites_a_newer_ones_document() {
+    let stack = Stack::connect().await;
+    let description = &stack.description;
+    let records = Records::connect(&description.mongodb_uri, &description.mongodb_database).await.expect("connected");
+    let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.001Z");
+    for (status, started_at, saved) in [
+        ("available", new, Saved::Written),
+        ("available", old, Saved::Superseded),
+        ("rejected", old, Saved::Superseded),
+        ("available", new, Saved::Written),
+        ("failed", new, Saved::Superseded),
+    ] {
+        let written = records.save(&outcome("e2e-newer", status, started_at)).await;
+        assert_eq!(written, Ok(saved), "{status} {started_at}");
+    }
+    let kept = records.find("e2e-newer").await.expect("it can be read").expect("it is there");
+    assert_eq!((kept.status, kept.execution.started_at.as_str()), (Status::Available, new));
 }

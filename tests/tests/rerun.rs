@@ -75,6 +75,8 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
     stack.upload("rerun.mp4", &file).await;
     let mut request = stack.request(&clip_id, "rerun.mp4", &json!(1), &json!(case.end_seconds));
     request["output"] = json!({"thumbnails": [100]});
+    // Another request each time that the tests run on the same stack.
+    request["metadata"] = json!({"run": std::process::id()});
     let queue = stack.description.event_queue_urls["report"].clone();
     let visibility = stack.set_visibility_timeout(&queue, REPORT_AGAIN_SECONDS).await;
     let ended = run_broken(stack, &request, mend).await;
@@ -132,15 +134,13 @@ async fn versions(stack: &Stack, key: &str) -> usize {
     list.send().await.expect("the versions").versions().len()
 }
 
-/// Carries out the command of a failure, on the local stack; returns the end of what it started.
+/// Carries out the command of a failure; returns the end of what it started.
 async fn rerun(stack: &Stack, command: &str) -> Ended {
-    let arn = command.strip_prefix("clipflow rerun ").expect("the command");
-    let (prefix, name) = arn.rsplit_once(':').expect("an ARN");
-    let input = stack.sfn.describe_execution().execution_arn(arn).send().await.expect("it").input;
-    let machine = &stack.description.state_machine_arn;
-    let start = stack.sfn.start_execution().state_machine_arn(machine).name(format!("{name}-r1"));
-    start.set_input(input).send().await.expect("started");
-    stack.ended_execution(format!("{prefix}:{name}-r1")).await
+    let arguments: Vec<_> = command.strip_prefix("clipflow ").expect("the command").split(' ').collect();
+    let (said, code) = stack.clipflow(&arguments);
+    assert_eq!(code, 0, "{said}");
+    let arn = said["reruns"][0]["arn"].as_str().unwrap_or_else(|| panic!("{said}"));
+    stack.ended_execution(arn.to_owned()).await
 }
 
 /// Gives the supervisor of the stack's services an order.
@@ -182,8 +182,8 @@ async fn fails_by_release(case: &Case, function: &'static str, (variable, value)
 #[tokio::test]
 async fn release_that_does_not_start() {
     // AWS calls it `Runtime.ExitError`.
-    let case = Case::of("Validate", "bug", "Runtime.Unknown", "CLIPFLOW_BUCKET is not set");
-    fails_by_release(&case, "validate", ("CLIPFLOW_BUCKET", ""), None).await;
+    let case = Case::of("Validate", "bug", "Runtime.Unknown", "CLIPFLOW_SOURCE_BUCKETS is not set");
+    fails_by_release(&case, "validate", ("CLIPFLOW_SOURCE_BUCKETS", ""), None).await;
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn s3_that_is_silent() {
 
 #[tokio::test]
 async fn s3_that_is_down() {
-    let case = Case::of("Trim", "dependency", "DependencyUnavailable", "rerun.mp4");
+    let case = Case::of("Trim", "dependency", "DependencyUnavailable", "clip.mp4");
     fails_by_release(&case, "trim", ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"), None).await;
 }
 

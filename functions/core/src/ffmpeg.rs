@@ -13,9 +13,10 @@ use tokio::{
     process::Command,
 };
 
-/// Options that stand before everything else: quiet, never asking, and reading nothing but files.
-const COMMON: [&str; 8] =
-    ["-nostdin", "-hide_banner", "-v", "error", "-y", "-protocol_whitelist", "file,pipe", "-xerror"];
+/// Options that stand before everything else: quiet, never asking, and giving up on the first error.
+const COMMON: [&str; 6] = ["-nostdin", "-hide_banner", "-v", "error", "-y", "-xerror"];
+/// What may be read.
+const PROTOCOLS: &str = "file,pipe";
 /// The largest picture that is decoded, in pixels: 8192 x 8192.
 const MAX_PIXELS: &str = "67108864";
 /// The most streams that are looked at.
@@ -28,6 +29,26 @@ const MB_PER_VCPU: u32 = 1769;
 pub struct Ffmpeg {
     program: PathBuf,
     threads: u32,
+}
+
+/// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
+/// lists.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The demuxer.
+    pub demuxer: &'static str,
+    /// Its options.
+    pub options: Vec<String>,
+    /// The file's name in the folder of the run.
+    pub file: String,
+}
+
+impl Input {
+    /// An MP4 file.
+    #[must_use]
+    pub fn mp4(file: impl Into<String>) -> Self {
+        Self { demuxer: "mov", options: Vec::new(), file: file.into() }
+    }
 }
 
 /// What one run may use.
@@ -53,20 +74,32 @@ impl Ffmpeg {
         Ok(Self { program, threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU) })
     }
 
-    /// Runs it on an MP4 file in `folder`, which is also where it writes. `output` follows the input's options.
-    ///
-    /// The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it lists.
+    /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
     ///
     /// # Errors
     /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the last lines of its
     /// own message when it gives up, `Internal` when it cannot be started.
-    pub async fn run(&self, folder: &Path, input: &str, output: &[OsString], limits: Limits) -> Result<(), ClipError> {
+    pub async fn run(
+        &self,
+        folder: &Path,
+        inputs: &[Input],
+        output: &[OsString],
+        limits: Limits,
+    ) -> Result<(), ClipError> {
         let threads = self.threads.to_string();
-        let mut child = Command::new(&self.program)
-            .args(COMMON)
-            .args(["-max_pixels", MAX_PIXELS, "-max_streams", MAX_STREAMS, "-threads", &threads])
-            .args(["-f", "mov", "-i", input, "-threads", &threads])
-            .args(["-progress", "pipe:1", "-stats_period", "5"])
+        // Every further decoder thread holds pictures, and all inputs are open at the same time.
+        let decoder_threads = if inputs.len() > 1 { "1" } else { &threads };
+        let mut command = Command::new(&self.program);
+        command.args(COMMON);
+        for input in inputs {
+            command
+                .args(["-protocol_whitelist", PROTOCOLS, "-max_pixels", MAX_PIXELS, "-max_streams", MAX_STREAMS])
+                .args(["-threads", decoder_threads, "-f", input.demuxer])
+                .args(&input.options)
+                .args(["-i", &input.file]);
+        }
+        let mut child = command
+            .args(["-threads", &threads, "-progress", "pipe:1", "-stats_period", "5"])
             .args(output)
             .current_dir(folder)
             .env_clear()

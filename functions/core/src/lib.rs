@@ -15,6 +15,7 @@ pub mod prices;
 pub mod quality;
 pub mod range;
 pub mod records;
+pub mod rendition;
 pub mod request;
 pub mod run;
 pub mod scratch;

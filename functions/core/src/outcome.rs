@@ -166,6 +166,9 @@ pub struct Delivered {
     /// For example `aac`; absent when the clip is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_codec: Option<String>,
+    /// How segments that differed were brought to the first one's format, for a person: one line for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conformed: Vec<String>,
 }
 
 /// What made a clip.

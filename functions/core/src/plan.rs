@@ -5,6 +5,7 @@ use crate::{
     source::PinnedObject,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// A source, pinned and described.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,4 +35,16 @@ pub struct Plan {
     pub sources: Vec<ProbedSource>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
+}
+
+impl Plan {
+    /// Tells whether two plans read the same versions of the same sources: 12 hexadecimal digits.
+    #[must_use]
+    pub fn sources_digest(&self) -> String {
+        let mut digest = Sha256::new();
+        for source in &self.sources {
+            digest.update(format!("{}/{} {}\n", source.object.bucket, source.object.key, source.object.etag));
+        }
+        hex::encode(digest.finalize())[..12].to_owned()
+    }
 }

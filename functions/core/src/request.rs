@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// The largest `metadata`, in bytes of its JSON.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
+/// The most cuts of a clip.
+pub const MAX_SEGMENTS: usize = 50;
 /// The most thumbnails of a clip.
 pub const MAX_THUMBNAILS: usize = 8;
 /// The widest thumbnail, in pixels.
@@ -24,12 +26,20 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,60}$"))]
     pub clip_id: Option<String>,
-    /// The object to cut from.
-    pub source: Source,
+    /// The object to cut from; with `start` and `end`, and instead of `segments`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The first moment of the clip, snapped to the source's nearest frame.
-    pub start: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Time>,
     /// The end of the clip: the first moment that is no longer part of it.
-    pub end: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Time>,
+    /// Cuts that are joined in this order, at most 50; instead of `source`, `start` and `end`. What differs from the
+    /// first cut in size, frame rate or sound is brought to its format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 50))]
+    pub segments: Option<Vec<Segment>>,
     /// How the clip is cut.
     #[serde(default)]
     pub cut: Cut,
@@ -82,14 +92,14 @@ pub struct Output {
 }
 
 /// One cut out of one source.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Segment {
-    /// Where it is cut from.
+    /// The object to cut from.
     pub source: Source,
-    /// The first moment.
+    /// The first moment, snapped to the source's nearest frame.
     pub start: Time,
-    /// The end, exclusive.
+    /// The end: the first moment that is no longer part of the cut.
     pub end: Time,
 }
 
@@ -125,18 +135,9 @@ impl Request {
         {
             return invalid("clipId", format_args!("{:?} is not 1 to 60 of A-Z a-z 0-9 _ -", shorten(clip_id, 80)));
         }
-        if !source_buckets.contains(&self.source.bucket) {
-            let bucket = shorten(&self.source.bucket, 80);
-            return invalid("source.bucket", format_args!("{bucket:?} is not a source bucket of this deployment"));
-        }
-        if !(1..=1024).contains(&self.source.key.len()) {
-            return invalid("source.key", format_args!("has {} bytes, not 1 to 1,024", self.source.key.len()));
-        }
-        if let (Time::Seconds(start), Time::Seconds(end)) | (Time::Percent(start), Time::Percent(end)) =
-            (self.start, self.end)
-            && end <= start
-        {
-            return invalid("end", format_args!("{} is not after start, {}", self.end, self.start));
+        for (index, segment) in self.cuts()?.iter().enumerate() {
+            let prefix = if self.segments.is_some() { format!("segments[{index}].") } else { String::new() };
+            segment.check(&prefix, source_buckets)?;
         }
         if let Some(usd) = self.max_cost_usd
             && (!usd.is_finite() || usd <= 0.0)
@@ -145,6 +146,58 @@ impl Request {
         }
         self.output.check()?;
         check_metadata(&self.metadata)
+    }
+
+    /// The cuts, in order, whichever way they are written.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, naming the field that is missing or one too many.
+    pub fn cuts(&self) -> Result<Vec<Segment>, ClipError> {
+        const EITHER: &str = "a request has source, start and end, or segments";
+        let alone = [("source", self.source.is_some()), ("start", self.start.is_some()), ("end", self.end.is_some())];
+        if let Some(segments) = &self.segments {
+            if let Some((field, _)) = alone.iter().find(|(_, given)| *given) {
+                return invalid(field, format_args!("cannot stand beside segments; {EITHER}"));
+            }
+            if !(1..=MAX_SEGMENTS).contains(&segments.len()) {
+                return invalid("segments", format_args!("has {} cuts, not 1 to {MAX_SEGMENTS}", segments.len()));
+            }
+            return Ok(segments.clone());
+        }
+        match (self.source.clone(), self.start, self.end) {
+            (Some(source), Some(start), Some(end)) => Ok(vec![Segment { source, start, end }]),
+            _ => {
+                let missing = alone.iter().find(|(_, given)| !given).map_or("source", |(field, _)| field);
+                invalid(missing, format_args!("is missing; {EITHER}"))
+            }
+        }
+    }
+}
+
+impl Segment {
+    fn check(&self, prefix: &str, source_buckets: &[String]) -> Result<(), ClipError> {
+        self.source.check(&format!("{prefix}source"), source_buckets)?;
+        if let (Time::Seconds(start), Time::Seconds(end)) | (Time::Percent(start), Time::Percent(end)) =
+            (self.start, self.end)
+            && end <= start
+        {
+            return invalid(&format!("{prefix}end"), format_args!("{} is not after start, {}", self.end, self.start));
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    /// Checks that an object may be read; `field` is where the request names it.
+    pub(crate) fn check(&self, field: &str, source_buckets: &[String]) -> Result<(), ClipError> {
+        if !source_buckets.contains(&self.bucket) {
+            let (field, bucket) = (format!("{field}.bucket"), shorten(&self.bucket, 80));
+            return invalid(&field, format_args!("{bucket:?} is not a source bucket of this deployment"));
+        }
+        match self.key.len() {
+            1..=1024 => Ok(()),
+            bytes => invalid(&format!("{field}.key"), format_args!("has {bytes} bytes, not 1 to 1,024")),
+        }
     }
 }
 
@@ -212,7 +265,7 @@ fn check_metadata(metadata: &Map<String, Value>) -> Result<(), ClipError> {
     }
 }
 
-fn invalid<T>(field: &str, reason: std::fmt::Arguments) -> Result<T, ClipError> {
+pub(crate) fn invalid<T>(field: &str, reason: std::fmt::Arguments) -> Result<T, ClipError> {
     Err(ClipError::invalid_request(format!("{field}: {reason}")))
 }
 
@@ -258,10 +311,11 @@ mod tests {
         end_at_start_is_invalid_request: "/end" = json!("0:01") => "end: 1 s is not after start, 1 s";
         negative_start_is_invalid_request: "/start" = json!(-1) => "start: -1 is negative";
         nan_start_is_invalid_request: "/start" = json!("NaN") => "start: \"NaN\" is not a number";
-        absent_start_is_invalid_request: "/start" = json!(null) => "start: invalid type: null";
+        absent_start_is_invalid_request: "/start" = json!(null) => "start: is missing; a request has source, start and end";
         unknown_field_is_named: "/edit" = json!({}) => "unknown field `edit`";
         unknown_field_within_source_is_named: "/source/url" = json!("") => "source.url: unknown field `url`";
-        field_of_a_later_version_is_named: "/segments" = json!([]) => "unknown field `segments`";
+        unknown_field_of_a_later_version_is_named: "/priority" = json!(1) => "unknown field `priority`";
+        segments_beside_a_source_are_invalid_request: "/segments" = json!([]) => "source: cannot stand beside segments";
         foreign_bucket_is_invalid_request: "/source/bucket" = json!("other") => "source.bucket: \"other\" is not a source";
         empty_key_is_invalid_request: "/source/key" = json!("") => "source.key: has 0 bytes";
         clip_id_with_slash_is_invalid_request: "/clipId" = json!("a/b") => "clipId: \"a/b\" is not";
@@ -273,6 +327,28 @@ mod tests {
         operator_in_metadata_is_invalid_request: "/metadata" = json!({"a": [{"$set": 1}]}) => "metadata: key \"$set\"";
         free_clip_is_invalid_request: "/maxCostUsd" = json!(0) => "maxCostUsd: 0 is not above 0";
         large_metadata_is_invalid_request: "/metadata" = json!({"a": "x".repeat(9000)}) => "metadata: has 9008 bytes";
+    }
+
+    /// The message with which these segments are refused.
+    fn refused_segments(segments: &Value) -> String {
+        let request = json!({"clipId": "a", "segments": segments});
+        let checked = parse::<Request>(request).and_then(|request| request.check(&["archive".into()]));
+        checked.expect_err("the segments are invalid").message
+    }
+
+    #[test]
+    fn bad_segment_is_named_by_its_place() {
+        let good = json!({"source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2});
+        let with = |pointer: &str, value: Value| {
+            let mut bad = good.clone();
+            *bad.pointer_mut(pointer).expect("a field") = value;
+            refused_segments(&json!([good, bad]))
+        };
+        assert!(with("/end", json!(1)).starts_with("segments[1].end: 1 s is not after start, 1 s"));
+        assert!(with("/source/bucket", json!("other")).starts_with("segments[1].source.bucket: \"other\" is not"));
+        assert!(with("/start", json!(-1)).starts_with("segments[1].start: -1 is negative"));
+        assert!(refused_segments(&json!([])).starts_with("segments: has 0 cuts, not 1 to 50"));
+        assert!(refused_segments(&json!(vec![good; 51])).starts_with("segments: has 51 cuts"));
     }
 
     #[test]

@@ -127,3 +127,75 @@ fn read_failure(object: &PinnedObject, error: &SdkError<GetObjectError, HttpResp
         _ => aws::failure(&format!("reading {name}"), error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+    use aws_smithy_mocks::{Rule, mock, mock_client};
+
+    fn object() -> PinnedObject {
+        PinnedObject { bucket: "archive".into(), key: "k.mp4".into(), etag: "\"e\"".into(), bytes: 100 }
+    }
+
+    async fn read(rule: &Rule) -> Result<Bytes, ClipError> {
+        S3Source::pinned(mock_client!(aws_sdk_s3, [rule]), object()).read(10..13).await
+    }
+
+    fn answer(status: u16, body: &'static str) -> Rule {
+        mock!(Client::get_object)
+            .then_http_response(move || HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body)))
+    }
+
+    #[tokio::test]
+    async fn read_names_the_range_and_the_version_that_was_pinned() {
+        let rule = mock!(Client::get_object)
+            .match_requests(|request| request.range() == Some("bytes=10-12") && request.if_match() == Some("\"e\""))
+            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"abc")).build());
+        assert_eq!(read(&rule).await, Ok(Bytes::from_static(b"abc")));
+    }
+
+    #[tokio::test]
+    async fn answer_of_another_length_is_worth_a_retry() {
+        let rule = mock!(Client::get_object)
+            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"ab")).build());
+        assert_eq!(read(&rule).await.expect_err("too short").kind, ErrorKind::DependencyUnavailable);
+    }
+
+    #[tokio::test]
+    async fn source_that_changed_is_not_mixed() {
+        let error = read(&answer(412, "")).await.expect_err("it changed");
+        assert_eq!(error.kind, ErrorKind::SourceNotFound);
+        assert_eq!(error.message, "s3://archive/k.mp4 changed while its clip was made");
+    }
+
+    #[tokio::test]
+    async fn source_that_was_deleted_meanwhile_is_said_to_be() {
+        let error = read(&answer(404, "")).await.expect_err("it is gone");
+        assert_eq!(error.kind, ErrorKind::SourceNotFound);
+        assert!(error.message.ends_with("was deleted while its clip was made"), "{}", error.message);
+    }
+
+    #[tokio::test]
+    async fn refusal_by_s3_is_a_failure_and_no_rejection() {
+        let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+        assert_eq!(read(&answer(403, denied)).await.expect_err("denied").kind, ErrorKind::Internal);
+    }
+
+    #[tokio::test]
+    async fn object_that_is_not_there_names_the_field() {
+        let client = mock_client!(aws_sdk_s3, [&answer(404, "<Error><Code>NoSuchKey</Code></Error>")]);
+        let source = Source { bucket: "archive".into(), key: "k.mp4".into() };
+        let error = S3Source::pin(client, &source).await.expect_err("nothing to pin");
+        assert_eq!(error, ClipError::source_not_found("source.key: s3://archive/k.mp4 does not exist"));
+    }
+
+    #[tokio::test]
+    async fn empty_object_is_unsupported_media() {
+        let client = mock_client!(aws_sdk_s3, [&answer(416, "<Error><Code>InvalidRange</Code></Error>")]);
+        let source = Source { bucket: "archive".into(), key: "k.mp4".into() };
+        let error = S3Source::pin(client, &source).await.expect_err("nothing to pin");
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    }
+}

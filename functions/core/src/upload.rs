@@ -210,3 +210,89 @@ fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::fmt::Debug>(
 fn unquoted(etag: Option<String>) -> String {
     etag.unwrap_or_default().trim_matches('"').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use aws_sdk_s3::operation::{
+        abort_multipart_upload::AbortMultipartUploadOutput, complete_multipart_upload::CompleteMultipartUploadOutput,
+        create_multipart_upload::CreateMultipartUploadOutput, put_object::PutObjectOutput,
+        upload_part::UploadPartOutput,
+    };
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use futures::stream;
+    use proptest::prelude::*;
+
+    fn destination() -> Destination<'static> {
+        Destination { bucket: "clips", key: "clips/a/b/clip.mp4", content_type: "video/mp4", metadata: HashMap::new() }
+    }
+
+    fn chunks(lengths: &[usize]) -> impl Stream<Item = Result<Bytes, ClipError>> {
+        stream::iter(lengths.iter().map(|length| Ok(Bytes::from(vec![7; *length]))).collect::<Vec<_>>())
+    }
+
+    fn begun() -> Rule {
+        mock!(Client::create_multipart_upload)
+            .match_requests(|request| request.checksum_algorithm() == Some(&CHECKSUM))
+            .then_output(|| CreateMultipartUploadOutput::builder().upload_id("u").build())
+    }
+
+    #[tokio::test]
+    async fn short_content_is_put_at_once_with_a_checksum() {
+        let put_object = mock!(Client::put_object)
+            .match_requests(|request| request.checksum_algorithm() == Some(&CHECKSUM))
+            .then_output(|| PutObjectOutput::builder().e_tag("\"abc\"").build());
+        let client = mock_client!(aws_sdk_s3, [&put_object]);
+        let uploaded = put(&client, &destination(), chunks(&[3, 4])).await;
+        assert_eq!(uploaded, Ok(Uploaded { bytes: 7, etag: "abc".into() }));
+    }
+
+    #[tokio::test]
+    async fn long_content_is_put_in_parts_that_are_joined_in_order() {
+        let part = mock!(Client::upload_part)
+            .match_requests(|request| request.checksum_algorithm() == Some(&CHECKSUM))
+            .sequence()
+            .output(|| UploadPartOutput::builder().e_tag("p").checksum_crc32_c("c").build())
+            .repeatedly()
+            .build();
+        let completed = mock!(Client::complete_multipart_upload)
+            .match_requests(|request| {
+                let parts = request.multipart_upload().map(CompletedMultipartUpload::parts).unwrap_or_default();
+                let numbers: Vec<_> = parts.iter().map(CompletedPart::part_number).collect();
+                numbers == [Some(1), Some(2), Some(3)] && parts.iter().all(|part| part.checksum_crc32_c() == Some("c"))
+            })
+            .then_output(|| CompleteMultipartUploadOutput::builder().e_tag("\"abc-3\"").build());
+        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&begun(), &part, &completed]);
+        let uploaded = put(&client, &destination(), chunks(&[PART_BYTES + 1, PART_BYTES, 5])).await;
+        assert_eq!(uploaded, Ok(Uploaded { bytes: 2 * PART_BYTES as u64 + 6, etag: "abc-3".into() }));
+        assert_eq!(part.num_calls(), 3);
+    }
+
+    #[tokio::test]
+    async fn upload_is_aborted_when_its_content_fails() {
+        let part = mock!(Client::upload_part).then_output(|| UploadPartOutput::builder().e_tag("p").build());
+        let aborted = mock!(Client::abort_multipart_upload)
+            .match_requests(|request| request.upload_id() == Some("u"))
+            .then_output(|| AbortMultipartUploadOutput::builder().build());
+        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&begun(), &part, &aborted]);
+        let broken = stream::iter([Err(ClipError::source_not_found("changed"))]);
+        let failed = put(&client, &destination(), chunks(&[PART_BYTES]).chain(broken)).await;
+        assert_eq!(failed.expect_err("it fails").kind, ErrorKind::SourceNotFound);
+        assert_eq!(aborted.num_calls(), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn parts_are_full_but_the_last(lengths in proptest::collection::vec(0..PART_BYTES * 2, 0..6)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let parts: Vec<Bytes> = runtime.block_on(parts(chunks(&lengths)).try_collect()).expect("no error");
+            let total: usize = lengths.iter().sum();
+            prop_assert_eq!(parts.iter().map(Bytes::len).sum::<usize>(), total);
+            prop_assert_eq!(parts.len(), total.div_ceil(PART_BYTES));
+            prop_assert!(parts.iter().rev().skip(1).all(|part| part.len() == PART_BYTES));
+        }
+    }
+}

@@ -10,11 +10,15 @@ use clipflow_core::{
     mp4::Movie,
     outcome::Execution,
     plan::{PlannedSegment, ProbedSource},
-    request::{ClipRequest, Segment},
-    source::S3Source,
+    request::{ClipRequest, Segment, Source},
+    source::{PinnedObject, S3Source},
 };
 use estimate::Estimates;
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+
+/// Sources whose indexes are read at once.
+const SOURCES_AT_ONCE: usize = 8;
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -74,13 +78,7 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let mut sources = Vec::new();
-    let mut segments = Vec::new();
-    for segment in &request.segments {
-        let (source, planned) = plan(deps, segment, sources.len()).await?;
-        sources.push(source);
-        segments.push(planned);
-    }
+    let (sources, segments) = plan(deps, &request.segments).await?;
     let clip_seconds = segments.iter().map(|segment| segment.window.duration_seconds).sum();
     if clip_seconds > deps.max_clip_seconds {
         let most = deps.max_clip_seconds;
@@ -94,11 +92,33 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     Ok(Output { sources, segments, clip_seconds, estimates })
 }
 
-async fn plan(deps: &Deps, segment: &Segment, source: usize) -> Result<(ProbedSource, PlannedSegment), ClipError> {
-    let object = S3Source::pin(deps.s3.clone(), &segment.source).await?;
-    let movie = Movie::read(&object).await?;
-    let duration = movie.facts.duration_seconds;
-    let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration))?;
-    let probed = ProbedSource { object: object.object().clone(), facts: movie.facts.clone() };
-    Ok((probed, PlannedSegment { source, window: window.facts }))
+/// Reads the index of every source once and plans the cuts.
+async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+    let mut wanted: Vec<&Source> = Vec::new();
+    for segment in segments {
+        if !wanted.contains(&&segment.source) {
+            wanted.push(&segment.source);
+        }
+    }
+    let read = wanted.iter().map(async |source| {
+        let object = S3Source::pin(deps.s3.clone(), source).await?;
+        Ok::<_, ClipError>((object.object().clone(), Movie::read(&object).await?))
+    });
+    let read: Vec<_> = stream::iter(read).buffered(SOURCES_AT_ONCE).collect().await;
+    let plan = segments.iter().enumerate().map(|(index, segment)| {
+        let name = |mut error: ClipError| {
+            if segments.len() > 1 {
+                error.message = format!("segments[{index}].{}", error.message);
+            }
+            error
+        };
+        let source = wanted.iter().position(|source| **source == segment.source).expect("every source is wanted");
+        let (_, movie) = read[source].as_ref().map_err(|error| name(error.clone()))?;
+        let duration = movie.facts.duration_seconds;
+        let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
+        Ok(PlannedSegment { source, window: window.facts })
+    });
+    let segments = plan.collect::<Result<_, ClipError>>()?;
+    let probed = |(object, movie): (PinnedObject, Movie)| ProbedSource { object, facts: movie.facts };
+    Ok((read.into_iter().filter_map(Result::ok).map(probed).collect(), segments))
 }

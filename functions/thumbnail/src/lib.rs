@@ -4,7 +4,7 @@
 
 use clipflow_core::{
     ClipError, aws, config,
-    ffmpeg::{Ffmpeg, Limits},
+    ffmpeg::{Ffmpeg, Input as File, Limits},
     mp4::Movie,
     outcome::{Delivered, Execution, Object, Thumbnail},
     request::{ClipRequest, Source},
@@ -101,16 +101,30 @@ fn file_name(width: u32) -> String {
 async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, ClipError> {
     let at = Source { bucket: deps.bucket.clone(), key: input.clip.key.clone() };
     let clip = S3Source::pin(deps.s3.clone(), &at).await.map_err(own_fault)?;
-    let movie = Movie::read(&clip).await.map_err(own_fault)?;
-    let quarter = input.delivered.duration_seconds / 4.0;
+    let pieces = Movie::read_pieces(&clip).await.map_err(own_fault)?;
+    let (movie, quarter) = piece_at(&pieces, input.delivered.duration_seconds / 4.0)
+        .ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
     let frame_seconds = 1.0 / movie.facts.video.frame_rate.max(1.0);
     let window = movie.window(quarter, (quarter + 1.5 * frame_seconds).min(movie.facts.video.duration_seconds));
     let window = window.map_err(own_fault)?;
     let scratch = Scratch::new(window.facts.output_bytes + MAX_THUMBNAIL_BYTES, deps.scratch_bytes)?;
     scratch.save("window.mp4", window.stream(&clip, CONNECTIONS)).await?;
     let limits = Limits { time: TIME, file_bytes: MAX_THUMBNAIL_BYTES };
-    deps.ffmpeg.run(scratch.path(), "window.mp4", &arguments(widths), limits).await.map_err(own_fault)?;
+    deps.ffmpeg.run(scratch.path(), &[File::mp4("window.mp4")], &arguments(widths), limits).await.map_err(own_fault)?;
     Ok(scratch)
+}
+
+/// The piece of a clip that is shown at `seconds`, and the time within it; the last one at the end.
+fn piece_at(pieces: &[Movie], mut seconds: f64) -> Option<(&Movie, f64)> {
+    let (last, others) = pieces.split_last()?;
+    for piece in others {
+        let duration = piece.facts.video.duration_seconds;
+        if seconds < duration {
+            return Some((piece, seconds));
+        }
+        seconds -= duration;
+    }
+    Some((last, seconds))
 }
 
 /// The clip is ours, so that whatever is wrong with it is no fault of the request.

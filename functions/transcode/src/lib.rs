@@ -144,11 +144,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
 /// What a job that makes this clip, with this version of the function, out of these very sources is marked with.
 /// `MediaConvert` cannot write metadata to an object, so the mark is the job's, and jobs are kept for three months.
 fn made_by(version: &str, key: &str, plan: &Plan) -> String {
-    let mut sources = Sha256::new();
-    for source in &plan.sources {
-        sources.update(format!("{}/{} {}\n", source.object.bucket, source.object.key, source.object.etag));
-    }
-    format!("transcode {version}: {key} from {}", &hex::encode(sources.finalize())[..12])
+    format!("transcode {version}: {key} from {}", plan.sources_digest())
 }
 
 /// Makes a repeated request of the same task the same job, and of another attempt another: a job hands back the token

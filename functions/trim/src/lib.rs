@@ -1,23 +1,27 @@
 //! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
 //!
-//! `copy` streams the window of the source straight to S3; `exact` has `FFmpeg` encode that window and nothing else.
+//! `copy` streams the windows of the sources straight to S3; `exact` has `FFmpeg` encode those windows and nothing else.
 //! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
 
+pub mod filters;
+
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
-    ffmpeg::{Ffmpeg, Limits},
-    mp4::{Movie, Window},
+    ffmpeg::{Ffmpeg, Input as File, Limits},
+    mp4::{Join, Movie, Window, WindowFacts},
     outcome::{Execution, Object},
     plan::Plan,
     quality,
+    rendition::Rendition,
     request::{ClipRequest, Cut},
     scratch::Scratch,
     source::S3Source,
     upload::{self, Destination, Uploaded},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -27,6 +31,8 @@ use std::{
 
 /// Ranged reads of a source that are under way at once.
 const CONNECTIONS: usize = 4;
+/// Sources that are opened, or windows that are fetched, at once.
+const FILES_AT_ONCE: usize = 4;
 /// What is kept back of the function's time to clean up and answer.
 const RESERVE: Duration = Duration::from_secs(5);
 /// The metadata of a clip that says which version of the function made it out of which source.
@@ -89,27 +95,35 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
     let key = format!("{}clip.mp4", input.request.prefix);
-    let [segment] = input.probe.segments.as_slice() else {
-        return Err(ClipError::internal("a clip of several segments cannot be cut yet"));
-    };
-    let object = input.probe.sources[segment.source].object.clone();
-    let made_by = format!("trim {} from {}", deps.version, object.etag.trim_matches('"'));
+    let made_by = format!("trim {} from {}", deps.version, input.probe.sources_digest());
     if let Some(clip) = find(deps, &key, &made_by).await? {
         tracing::info!(key, "the clip is there already");
         return Ok(Output { clip });
     }
-    let source = S3Source::pinned(deps.s3.clone(), object);
-    let movie = Movie::read(&source).await?;
-    let window = movie.window(segment.window.start_seconds, segment.window.end_seconds)?;
+    let sources = open(deps, &input.probe).await?;
+    let cuts: Vec<_> = input.probe.segments.iter().map(|segment| (&sources[segment.source], &segment.window)).collect();
     let to = Destination {
         bucket: &deps.bucket,
         key: &key,
         content_type: "video/mp4",
         metadata: HashMap::from([(MADE_BY.to_owned(), made_by)]),
     };
-    let put = match input.request.cut {
-        Cut::Copy => upload::put(&deps.s3, &to, window.stream(&source, CONNECTIONS)).await?,
-        Cut::Exact => encode(deps, &source, &window, &to, deadline).await?,
+    let put = match (input.request.cut, cuts.as_slice()) {
+        (Cut::Copy, [((source, movie), facts)]) => {
+            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
+            upload::put(&deps.s3, &to, window.stream(source, CONNECTIONS)).await?
+        }
+        (Cut::Copy, _) => {
+            let intervals: Vec<_> =
+                cuts.iter().map(|((_, movie), facts)| (movie, facts.start_seconds, facts.end_seconds)).collect();
+            let read_from = cuts.iter().map(|((source, _), _)| source).collect();
+            upload::put(&deps.s3, &to, Join::of(&intervals)?.stream(read_from, CONNECTIONS)).await?
+        }
+        (Cut::Exact, [((source, movie), facts)]) => {
+            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
+            encode(deps, source, &window, &to, deadline).await?
+        }
+        (Cut::Exact, _) => compose(deps, &cuts, &Rendition::of(&input.probe), &to, deadline).await?,
     };
     Ok(Output { clip: Object { key, url: None, bytes: put.bytes, etag: put.etag } })
 }
@@ -130,6 +144,16 @@ async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Object>, C
     }))
 }
 
+/// The plan's sources with their indexes.
+async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipError> {
+    let open = plan.sources.iter().map(async |source| {
+        let source = S3Source::pinned(deps.s3.clone(), source.object.clone());
+        let movie = Movie::read(&source).await?;
+        Ok((source, movie))
+    });
+    stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
+}
+
 async fn encode(
     deps: &Deps,
     source: &S3Source,
@@ -140,24 +164,46 @@ async fn encode(
     let window_bytes = window.facts.output_bytes;
     let scratch = Scratch::new(window_bytes.saturating_mul(2), deps.scratch_bytes)?;
     scratch.save("window.mp4", window.stream(source, CONNECTIONS)).await?;
-    let limits = Limits {
-        time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
-        file_bytes: deps.scratch_bytes - window_bytes,
-    };
-    deps.ffmpeg.run(scratch.path(), "window.mp4", &arguments(window), limits).await?;
+    let limits = limits(deps, window_bytes, deadline);
+    let input = [File::mp4("window.mp4")];
+    deps.ffmpeg.run(scratch.path(), &input, &arguments(window), limits).await?;
     upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
 }
 
-/// The streams and encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart
-/// in players that ignore edit lists.
-const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -pix_fmt yuv420p -c:a aac \
-                      -movflags +faststart";
+/// Encodes several windows as one clip.
+async fn compose(
+    deps: &Deps,
+    cuts: &[(&(S3Source, Movie), &WindowFacts)],
+    rendition: &Rendition,
+    to: &Destination<'_>,
+    deadline: SystemTime,
+) -> Result<Uploaded, ClipError> {
+    let windows_bytes: u64 = cuts.iter().map(|(_, facts)| facts.output_bytes).sum();
+    let scratch = Scratch::new(windows_bytes.saturating_mul(2), deps.scratch_bytes)?;
+    let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
+        let window = movie.window(facts.start_seconds, facts.end_seconds)?;
+        let name = format!("window-{index}.mp4");
+        scratch.save(&name, window.stream(source, CONNECTIONS)).await?;
+        Ok::<_, ClipError>(File::mp4(name))
+    });
+    let inputs: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
+    let limits = limits(deps, windows_bytes, deadline);
+    deps.ffmpeg.run(scratch.path(), &inputs, &filters::arguments(rendition), limits).await?;
+    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
+}
+
+fn limits(deps: &Deps, windows_bytes: u64, deadline: SystemTime) -> Limits {
+    Limits {
+        time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
+        file_bytes: deps.scratch_bytes - windows_bytes,
+    }
+}
 
 fn arguments(window: &Window) -> Vec<OsString> {
     let of_window = window.encode_arguments();
-    ENCODE
+    filters::ENCODE
         .split_whitespace()
-        .chain(["-crf", &quality::CRF.to_string()])
+        .chain(["-map", "0:v:0", "-map", "0:a:0?", "-crf", &quality::CRF.to_string()])
         .chain(of_window.iter().map(String::as_str))
         .chain(["clip.mp4"])
         .map(OsString::from)

@@ -6,7 +6,7 @@ use clipflow_core::{
     ClipError, config,
     identity::Identity,
     outcome::Execution,
-    request::{ClipRequest, MAX_REQUEST_BYTES, Request, Segment},
+    request::{ClipRequest, MAX_REQUEST_BYTES, Request},
     run::parse,
 };
 use serde::Deserialize;
@@ -61,7 +61,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
         prefix: identity.prefix(),
         clip_id: identity.clip_id,
         thumbnails: request.output.thumbnail_widths(),
-        segments: vec![Segment { source: request.source, start: request.start, end: request.end }],
+        segments: request.cuts()?,
         cut: request.cut,
         metadata: request.metadata,
         max_cost_usd: request.max_cost_usd,

@@ -5,10 +5,11 @@
 use clipflow_core::{
     ClipError, aws, config,
     mediaconvert::FrameGrid,
-    mp4::{Facts, Movie},
+    mp4::Movie,
     outcome::{Delivered, Engine, Execution, Object},
     plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Source},
+    rendition::{FrameRate, Rendition, Size},
+    request::{ClipRequest, Cut, Source},
     source::S3Source,
 };
 use serde::Deserialize;
@@ -60,10 +61,10 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     let at = Source { bucket: deps.bucket.clone(), key: input.clip.key.clone() };
     let clip = async {
         let object = S3Source::pin(deps.s3.clone(), &at).await?;
-        let movie = Movie::read(&object).await?;
-        Ok((object.object().clone(), movie.facts))
+        let pieces = Movie::read_pieces(&object).await?;
+        Ok((object.object().clone(), Found::of(&pieces)?))
     };
-    let (object, facts) = clip.await.map_err(unreadable)?;
+    let (object, found) = clip.await.map_err(unreadable)?;
     let etag = object.etag.trim_matches('"');
     if (object.bytes, etag) != (input.clip.bytes, &input.clip.etag) {
         let (made, bytes) = (input.clip.bytes, object.bytes);
@@ -71,17 +72,19 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
             "the clip had {made} bytes when it was made and has {bytes}"
         )));
     }
-    compare(&input.probe, &input.engine, &facts)?;
+    let rendition = Rendition::of(&input.probe);
+    found.compare(&Wanted::of(&input, &rendition))?;
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
     Ok(Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
         end: last.map_or(0.0, |segment| segment.window.end_seconds),
-        duration_seconds: facts.video.duration_seconds,
-        frames: facts.video.frames,
-        width: facts.video.width,
-        height: facts.video.height,
-        video_codec: facts.video.codec,
-        audio_codec: facts.audio.map(|audio| audio.codec),
+        duration_seconds: found.seconds,
+        frames: found.frames,
+        width: found.size.width,
+        height: found.size.height,
+        video_codec: found.video_codec,
+        audio_codec: found.audio_codec,
+        conformed: if input.request.cut == Cut::Exact { rendition.conformed() } else { Vec::new() },
     })
 }
 
@@ -90,45 +93,114 @@ fn unreadable(error: ClipError) -> ClipError {
     if error.kind.is_rejection() { ClipError::delivery_mismatch(error.message) } else { error }
 }
 
-/// How many frames a segment has when `engine` makes it.
-fn frames(plan: &Plan, engine: &Engine, segment: &PlannedSegment) -> u64 {
-    if engine.name == "transcode" {
-        let frames = FrameGrid::of(&plan.sources[segment.source].facts.video).frames(&segment.window);
-        frames.end - frames.start
-    } else {
-        segment.window.frames
+/// What a clip must be.
+#[derive(Debug)]
+struct Wanted {
+    size: Size,
+    frames: u64,
+    /// How many frames more or less there may be.
+    frames_tolerance: u64,
+    seconds: f64,
+    frame_seconds: f64,
+    has_sound: bool,
+}
+
+impl Wanted {
+    fn of(input: &Input, rendition: &Rendition) -> Self {
+        let plan = &input.probe;
+        let first = &plan.sources[plan.segments[0].source].facts.video;
+        let copied = input.request.cut == Cut::Copy && input.engine.name != "transcode";
+        let windows = || plan.segments.iter().map(|segment| &segment.window);
+        let mut wanted = Self {
+            size: if rendition.frame_rate.is_some() && !copied { rendition.size } else { Size::shown(first) },
+            frames: rendition.frames(),
+            frames_tolerance: 0,
+            seconds: rendition.seconds(),
+            frame_seconds: 1.0 / first.frame_rate.max(1.0),
+            has_sound: rendition.sound.is_some(),
+        };
+        if input.engine.name == "transcode" {
+            (wanted.frames, wanted.frames_tolerance) = transcoded_frames(plan);
+        } else if copied {
+            wanted.frames = windows().map(|window| window.frames).sum();
+            wanted.seconds = windows().map(|window| window.duration_seconds).sum();
+        }
+        wanted
     }
 }
 
-fn compare(plan: &Plan, engine: &Engine, facts: &Facts) -> Result<(), ClipError> {
-    let Some(first) = plan.segments.first() else {
-        return Err(ClipError::internal("the plan has no segment"));
-    };
-    let source = &plan.sources[first.source].facts;
-    let frames: u64 = plan.segments.iter().map(|segment| frames(plan, engine, segment)).sum();
-    let seconds: f64 = plan.segments.iter().map(|segment| segment.window.duration_seconds).sum();
-    let frame_seconds = 1.0 / source.video.frame_rate.max(1.0);
-    let differs = |what: &str, asked: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {
-        Err(ClipError::delivery_mismatch(format!("{what}: {asked} was asked for, the clip has {got}")))
-    };
-    if facts.video.frames != frames {
-        return differs("frames", &frames, &facts.video.frames);
+/// How many frames a clip has when `MediaConvert` makes it, and how many more or less it may have: it rounds each
+/// segment that it brings to the first one's rate in its own way.
+fn transcoded_frames(plan: &Plan) -> (u64, u64) {
+    let grid = |segment: &PlannedSegment| FrameGrid::of(&plan.sources[segment.source].facts.video);
+    let rate = grid(&plan.segments[0]).rate;
+    plan.segments.iter().fold((0, 0), |(frames, tolerance), segment| {
+        let own = grid(segment);
+        let numbers = own.frames(&segment.window);
+        if FrameRate::nearest(own.rate) == FrameRate::nearest(rate) {
+            (frames + numbers.end - numbers.start, tolerance)
+        } else {
+            (frames + FrameRate::nearest(rate).frames(segment.window.duration_seconds), tolerance + 1)
+        }
+    })
+}
+
+/// What a delivered clip is.
+#[derive(Debug)]
+struct Found {
+    size: Size,
+    frames: u64,
+    seconds: f64,
+    /// When the first frame is shown.
+    start_seconds: f64,
+    /// How much longer than its pictures the sound is.
+    excess_seconds: f64,
+    video_codec: String,
+    audio_codec: Option<String>,
+}
+
+impl Found {
+    /// What a clip is that was read in pieces, of which it has several when it was joined without encoding.
+    fn of(pieces: &[Movie]) -> Result<Self, ClipError> {
+        let [first, ..] = pieces else { return Err(ClipError::delivery_mismatch("the clip's edit list is not ours")) };
+        let facts = || pieces.iter().map(|piece| &piece.facts);
+        Ok(Self {
+            size: Size::shown(&first.facts.video),
+            frames: facts().map(|facts| facts.video.frames).sum(),
+            seconds: facts().map(|facts| facts.video.duration_seconds).sum(),
+            start_seconds: first.facts.video.start_seconds,
+            excess_seconds: facts()
+                .map(|facts| facts.duration_seconds - facts.video.start_seconds - facts.video.duration_seconds)
+                .fold(0.0, f64::max),
+            video_codec: first.facts.video.codec.clone(),
+            audio_codec: first.facts.audio.as_ref().map(|audio| audio.codec.clone()),
+        })
     }
-    if (facts.video.duration_seconds - seconds).abs() > frame_seconds {
-        return differs("seconds", &seconds, &facts.video.duration_seconds);
+
+    fn compare(&self, wanted: &Wanted) -> Result<(), ClipError> {
+        let differs = |what: &str, asked: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {
+            Err(ClipError::delivery_mismatch(format!("{what}: {asked} was asked for, the clip has {got}")))
+        };
+        if self.frames.abs_diff(wanted.frames) > wanted.frames_tolerance {
+            return differs("frames", &wanted.frames, &self.frames);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a few frames")]
+        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64);
+        if (self.seconds - wanted.seconds).abs() > tolerance {
+            return differs("seconds", &wanted.seconds, &self.seconds);
+        }
+        if self.start_seconds > wanted.frame_seconds {
+            return differs("time of the first frame", &0, &self.start_seconds);
+        }
+        if self.size != wanted.size {
+            return differs("size", &wanted.size, &self.size);
+        }
+        if self.audio_codec.is_some() != wanted.has_sound {
+            return differs("sound", &wanted.has_sound, &self.audio_codec.is_some());
+        }
+        if self.excess_seconds > wanted.frame_seconds + SOUND_TOLERANCE_SECONDS {
+            return differs("seconds with sound", &self.seconds, &(self.seconds + self.excess_seconds));
+        }
+        Ok(())
     }
-    if facts.video.start_seconds > frame_seconds {
-        return differs("time of the first frame", &0, &facts.video.start_seconds);
-    }
-    if (facts.video.width, facts.video.height) != (source.video.width, source.video.height) {
-        let size = |facts: &Facts| format!("{}x{}", facts.video.width, facts.video.height);
-        return differs("size", &size(source), &size(facts));
-    }
-    if facts.audio.is_some() != plan.segments.iter().any(|segment| segment.window.has_audio) {
-        return differs("sound", &facts.audio.is_none(), &facts.audio.is_some());
-    }
-    if facts.duration_seconds - facts.video.duration_seconds > frame_seconds + SOUND_TOLERANCE_SECONDS {
-        return differs("seconds with sound", &facts.video.duration_seconds, &facts.duration_seconds);
-    }
-    Ok(())
 }

@@ -185,6 +185,31 @@ fn esds(body: &Bytes, boxes_at: usize) -> Option<Esds> {
     Esds::decode_body(&mut &esds.body[..]).ok()
 }
 
+/// What of a sample description decoding depends on: all of it but the bit rates, which differ from file to file of the
+/// same encoder.
+pub(crate) fn decoding(entry: &Child, is_sound: bool) -> Result<Vec<u8>, ClipError> {
+    let boxes_at = if is_sound {
+        let version = entry.body.get(8..10).map_or(0, |mut version| version.get_u16());
+        SOUND_ENTRY_BYTES + extension_bytes(version)
+    } else {
+        VISUAL_ENTRY_BYTES
+    };
+    let head = entry.body.get(..boxes_at).ok_or_else(|| damaged("a sample description is too short"))?;
+    let mut kept = [&entry.kind[..], head].concat();
+    for child in children(entry.body.slice(boxes_at..)) {
+        let child = child?;
+        match (&child.kind, Esds::decode_body(&mut &child.body[..])) {
+            (b"btrt", _) => {}
+            (b"esds", Ok(Esds { es_desc })) => {
+                kept.push(es_desc.dec_config.object_type_indication);
+                kept.extend(format!("{:?}", es_desc.dec_config.dec_specific).bytes());
+            }
+            _ => kept.extend_from_slice(&child.whole),
+        }
+    }
+    Ok(kept)
+}
+
 /// Whether `kind` is a handler of tracks that this crate cuts, and what people call it.
 pub(crate) fn handler_name(kind: Kind) -> String {
     match &kind {

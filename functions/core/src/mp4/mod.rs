@@ -2,7 +2,7 @@
 //!
 //! A clip costs what the clip weighs: [`Movie::read`] reads a source's index by byte range, [`Movie::window`] chooses
 //! the samples that an interval needs, and [`Window::stream`] fetches their bytes and yields them as a self-contained
-//! MP4 whose edit lists show exactly the interval.
+//! MP4 whose edit lists show exactly the interval. [`Join`] puts several of them into one file.
 //!
 //! Sample descriptions, and whatever else this crate need not understand, are passed on byte for byte. Tables are read
 //! where they stand in the index, so that memory is the index and little more. All times are integers in the tracks' own
@@ -12,6 +12,7 @@ mod boxes;
 mod codec;
 mod fetch;
 mod index;
+mod join;
 mod movie;
 mod samples;
 mod sniff;
@@ -21,5 +22,6 @@ mod window;
 mod write;
 
 pub use index::MAX_INDEX_BYTES;
+pub use join::Join;
 pub use movie::{AudioFacts, Facts, Movie, VideoFacts};
 pub use window::{Window, WindowFacts};

@@ -8,7 +8,7 @@ use super::{
     time::Time,
     track::{Outline, Track, decode},
 };
-use crate::{error::ClipError, range::RangeRead};
+use crate::{error::ClipError, range::RangeRead, request::MAX_SEGMENTS};
 use mp4_atom::{Matrix, Mvhd};
 use serde::{Deserialize, Serialize};
 
@@ -111,10 +111,22 @@ impl Movie {
     /// `UnsupportedMedia` for what is not an MP4 or MOV that can be cut, saying what it is; and whatever the source
     /// raises.
     pub async fn read(source: &impl RangeRead) -> Result<Self, ClipError> {
-        Self::from_index(Index::read(source).await?, source.len())
+        let unsupported =
+            || ClipError::unsupported_media("the source has an edit list of several pieces, which is not supported");
+        Self::from_index(&Index::read(source).await?, source.len(), 1)?.pop().ok_or_else(unsupported)
     }
 
-    fn from_index(index: Index, file_bytes: u64) -> Result<Self, ClipError> {
+    /// Reads the index of a clip that may have been joined without encoding: one movie for each piece of its edit
+    /// lists, as if each were a file of its own.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_pieces(source: &impl RangeRead) -> Result<Vec<Self>, ClipError> {
+        Self::from_index(&Index::read(source).await?, source.len(), MAX_SEGMENTS)
+    }
+
+    /// The pieces of a movie; none when there are more than `most`, or when its tracks have not the same number.
+    fn from_index(index: &Index, file_bytes: u64, most: usize) -> Result<Vec<Self>, ClipError> {
         let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
         if mvhd.timescale == 0 {
             return Err(damaged("the movie's timescale is zero"));
@@ -133,29 +145,70 @@ impl Movie {
 
         let (video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
         let audio = audio.map(|audio| audio.audio(mvhd.timescale, file_bytes)).transpose()?;
-        let survey = Survey::of(&video)?;
-        let pictures = survey.pictures()?;
-        let first_picture = video.timeline.presentation(pictures.start);
-        let last_picture = video.timeline.presentation(pictures.end);
-        let sound = audio.as_ref().map(|(track, _)| sound_extent(track));
-        let origin = sound.map(|sound| sound.0).filter(|sound| sound.is_before(first_picture)).unwrap_or(first_picture);
-        let end = sound.map(|sound| sound.1).filter(|sound| last_picture.is_before(*sound)).unwrap_or(last_picture);
-
-        let facts = Facts {
+        let count = video.pieces.len();
+        if count > most || audio.as_ref().is_some_and(|(track, _)| track.pieces.len() != count) {
+            return Ok(Vec::new());
+        }
+        let described = Described {
             container: index
                 .ftyp
                 .as_ref()
                 .and_then(index::brand)
                 .map_or_else(|| "qt".to_owned(), |brand| kind_name(brand).trim_end().to_owned()),
-            bytes: file_bytes,
-            index_bytes: index.bytes,
-            duration_seconds: end.seconds_since(origin),
-            video: video_facts(&video, &video_entry, &survey, pictures, origin),
-            audio: audio.as_ref().map(|(track, entry)| audio_facts(track, entry, audio_tracks)),
+            file_bytes,
+            video: video_entry,
+            audio: audio.as_ref().map(|(_, entry)| entry.clone()),
+            audio_tracks,
             dropped_tracks,
         };
-        Ok(Self { facts, index, mvhd, video, audio: audio.map(|(track, _)| track), pictures, origin })
+        let piece = |number: usize| {
+            let mut video = video.piece(number);
+            video.start_with_a_picture()?;
+            let audio = audio.as_ref().map(|(track, _)| track.piece(number));
+            Self::of_tracks(index, &mvhd, video, audio, &described)
+        };
+        (0..count).map(piece).collect()
     }
+
+    fn of_tracks(
+        index: &Index,
+        mvhd: &Mvhd,
+        video: Track,
+        audio: Option<Track>,
+        described: &Described,
+    ) -> Result<Self, ClipError> {
+        let survey = Survey::of(&video)?;
+        let pictures = survey.pictures()?;
+        let first_picture = video.timeline.presentation(pictures.start);
+        let last_picture = video.timeline.presentation(pictures.end);
+        let sound = audio.as_ref().map(sound_extent);
+        let origin = sound.map(|sound| sound.0).filter(|sound| sound.is_before(first_picture)).unwrap_or(first_picture);
+        let end = sound.map(|sound| sound.1).filter(|sound| last_picture.is_before(*sound)).unwrap_or(last_picture);
+
+        let facts = Facts {
+            container: described.container.clone(),
+            bytes: described.file_bytes,
+            index_bytes: index.bytes,
+            duration_seconds: end.seconds_since(origin),
+            video: video_facts(&video, &described.video, &survey, pictures, origin),
+            audio: audio
+                .as_ref()
+                .zip(described.audio.as_ref())
+                .map(|(track, entry)| audio_facts(track, entry, described.audio_tracks)),
+            dropped_tracks: described.dropped_tracks.clone(),
+        };
+        Ok(Self { facts, index: index.clone(), mvhd: mvhd.clone(), video, audio, pictures, origin })
+    }
+}
+
+/// What is the same for all pieces of a movie.
+struct Described {
+    container: String,
+    file_bytes: u64,
+    video: VideoEntry,
+    audio: Option<AudioEntry>,
+    audio_tracks: usize,
+    dropped_tracks: Vec<String>,
 }
 
 impl Outline {

@@ -328,6 +328,44 @@ pub(crate) enum SampleSizes {
 }
 
 impl SampleList {
+    /// The samples of `lists`, one list behind the other.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for sound of packets that cannot be listed one by one, which only old `QuickTime` files have.
+    pub fn joined<'a>(lists: impl Iterator<Item = &'a Self> + Clone) -> Result<Self, ClipError> {
+        let mut whole = Self {
+            range: 0..0,
+            durations: Vec::new(),
+            composition: Vec::new(),
+            sync: None,
+            sizes: SampleSizes::joined(lists.clone())?,
+            dependencies: None,
+            groups: joined_groups(lists.clone()),
+        };
+        let reordered = lists.clone().any(|list| !list.composition.is_empty());
+        let some_sync = lists.clone().any(|list| list.sync.is_some());
+        let mut sync = Vec::new();
+        let mut dependencies = Vec::new();
+        for list in lists {
+            let (start, count) = (whole.range.end, list.count());
+            whole.range.end += count;
+            whole.durations.extend(&list.durations);
+            whole.composition.extend(&list.composition);
+            if reordered && list.composition.is_empty() {
+                whole.composition.push(Run { count, value: 0 });
+            }
+            match &list.sync {
+                Some(indices) => sync.extend(indices.iter().map(|index| start + index)),
+                None if some_sync => sync.extend(start..start + count),
+                None => {}
+            }
+            dependencies.extend_from_slice(list.dependencies.as_deref().unwrap_or_default());
+        }
+        whole.sync = some_sync.then_some(sync);
+        whole.dependencies = (dependencies.len() == whole.count() as usize).then(|| dependencies.into());
+        Ok(whole)
+    }
+
     pub fn count(&self) -> u32 {
         self.range.end - self.range.start
     }
@@ -339,6 +377,29 @@ impl SampleList {
             run.value = run.value.wrapping_add(lowest.unsigned_abs());
         }
         -i64::from(lowest)
+    }
+
+    /// When the first of the samples that are shown within `shown` is decoded; both in the list's own time.
+    pub fn first_decode_time(&self, shown: &Range<i64>) -> Option<i64> {
+        let each =
+            |runs: &[Run]| runs.to_vec().into_iter().flat_map(|run| std::iter::repeat_n(run.value, run.count as usize));
+        let offsets = each(&self.composition).chain(std::iter::repeat(0));
+        let mut decode_time = 0_i64;
+        each(&self.durations).zip(offsets).find_map(|(duration, offset)| {
+            let at = decode_time;
+            decode_time += i64::from(duration);
+            shown.contains(&(at + i64::from(offset.cast_signed()))).then_some(at)
+        })
+    }
+
+    /// Shows all samples later.
+    pub fn delay(&mut self, by: u32) {
+        if self.composition.is_empty() {
+            self.composition.push(Run { count: self.count(), value: 0 });
+        }
+        for run in &mut self.composition {
+            run.value = run.value.wrapping_add(by);
+        }
     }
 
     /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
@@ -356,6 +417,48 @@ impl SampleList {
     pub fn duration(&self) -> u64 {
         self.durations.iter().map(|run| u64::from(run.count) * u64::from(run.value)).sum()
     }
+}
+
+impl SampleSizes {
+    fn joined<'a>(mut lists: impl Iterator<Item = &'a SampleList> + Clone) -> Result<Self, ClipError> {
+        let first = lists.clone().next().map(|list| list.sizes.clone());
+        if let Some(Self::Same(packet)) = first
+            && lists.clone().all(|list| list.sizes == Self::Same(packet))
+        {
+            return Ok(Self::Same(packet));
+        }
+        let each = lists.try_fold(Vec::new(), |mut each, list| {
+            match &list.sizes {
+                Self::Each(sizes) => each.extend_from_slice(sizes),
+                Self::Same(Packet { samples: 1, bytes }) => {
+                    each.extend(bytes.to_be_bytes().repeat(list.count() as usize))
+                }
+                Self::Same(_) => {
+                    return Err(ClipError::unsupported_media("sound of this kind cannot be joined without encoding"));
+                }
+            }
+            Ok(each)
+        })?;
+        Ok(Self::Each(each.into()))
+    }
+}
+
+/// The groups that all lists have; what only some have is lost, which no decoder needs.
+fn joined_groups<'a>(mut lists: impl Iterator<Item = &'a SampleList>) -> Vec<(Bytes, Vec<Run>)> {
+    let runs = |list: &SampleList, runs: &[Run]| {
+        let covered = runs.iter().map(|run| run.count).sum::<u32>();
+        let rest = Run { count: list.count().saturating_sub(covered), value: 0 };
+        runs.iter().copied().chain(Some(rest).filter(|rest| rest.count > 0)).collect::<Vec<_>>()
+    };
+    let Some(first) = lists.next() else { return Vec::new() };
+    let mut groups: Vec<_> = first.groups.iter().map(|(head, own)| (head.clone(), runs(first, own))).collect();
+    for list in lists {
+        groups.retain_mut(|(head, joined)| {
+            let same = list.groups.iter().find(|(other, _)| other == head);
+            same.map(|(_, own)| joined.extend(runs(list, own))).is_some()
+        });
+    }
+    groups
 }
 
 impl Offsets {

@@ -28,7 +28,11 @@ pub(crate) struct Track {
     pub tkhd: Tkhd,
     pub mdhd: Mdhd,
     pub samples: SampleTable,
+    /// The piece of the edit list that is looked at.
     pub timeline: Timeline,
+    /// All pieces of the edit list, in the order in which they are shown; at least one.
+    pub pieces: Vec<Timeline>,
+    has_edit: bool,
     /// Boxes that are passed on byte for byte, by the box that holds them.
     pub trak_boxes: Vec<Bytes>,
     pub mdia_boxes: Vec<Bytes>,
@@ -37,7 +41,8 @@ pub(crate) struct Track {
 
 /// What a track's edit list does: where its media is shown on the movie's timeline.
 ///
-/// One edit of the media, behind empty ones, is what cameras, phones and `FFmpeg` write.
+/// One edit of the media, behind empty ones, is what cameras, phones and `FFmpeg` write. Clips that were joined without
+/// encoding have one for each of their parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeline {
     /// The units of everything below: 1/`timescale` second.
@@ -97,15 +102,7 @@ impl Outline {
     pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry), ClipError> {
         let entry = VideoEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
         let samples = SampleTable::read(&self.stbl, None, file_bytes)?;
-        let has_edit = edit_list(&self.trak)?.is_some();
-        let mut track = self.track(samples, movie_timescale)?;
-        // Players start a video's edit with the first picture whose time lies in it, and so does FFmpeg.
-        if has_edit {
-            let timeline = track.timeline;
-            let shown = track.samples.frames()?.map(|frame| frame.time).filter(|time| timeline.shows(*time));
-            track.timeline.media_start = shown.min().unwrap_or(timeline.media_start);
-        }
-        Ok((track, entry))
+        Ok((self.track(samples, movie_timescale)?, entry))
     }
 
     pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry), ClipError> {
@@ -124,8 +121,13 @@ impl Outline {
         }
         let minf = require(&self.mdia, *b"minf")?.body;
         check_self_contained(&minf)?;
+        let edits = edit_list(&self.trak)?;
+        let has_edit = edits.is_some();
+        let pieces = read_timelines(edits, movie_timescale, mdhd.timescale)?;
         Ok(Track {
-            timeline: read_timeline(&self.trak, movie_timescale, mdhd.timescale)?,
+            timeline: pieces[0],
+            pieces,
+            has_edit,
             trak_boxes: copies(&self.trak, |kind| kind == b"tapt")?,
             mdia_boxes: copies(&self.mdia, |kind| matches!(kind, b"hdlr" | b"elng"))?,
             minf_boxes: copies(&minf, |kind| kind != b"stbl")?,
@@ -133,6 +135,27 @@ impl Outline {
             mdhd,
             samples,
         })
+    }
+}
+
+impl Track {
+    /// The same track with another piece of its edit list to be looked at.
+    #[must_use]
+    pub fn piece(&self, index: usize) -> Self {
+        Self { timeline: self.pieces[index], ..self.clone() }
+    }
+
+    /// Starts a video's edit with the first picture whose time lies in it, as players and `FFmpeg` do.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for a track with too many samples to look at one by one.
+    pub fn start_with_a_picture(&mut self) -> Result<(), ClipError> {
+        if self.has_edit {
+            let timeline = self.timeline;
+            let shown = self.samples.frames()?.map(|frame| frame.time).filter(|time| timeline.shows(*time));
+            self.timeline.media_start = shown.min().unwrap_or(timeline.media_start);
+        }
+        Ok(())
     }
 }
 
@@ -169,9 +192,8 @@ fn check_self_contained(minf: &Bytes) -> Result<(), ClipError> {
     Ok(())
 }
 
-fn read_timeline(trak: &Bytes, movie_timescale: u32, timescale: u32) -> Result<Timeline, ClipError> {
-    let mut timeline = Timeline { timescale, shown_at: 0, media_start: 0, media_end: i64::MAX };
-    let Some(edits) = edit_list(trak)? else { return Ok(timeline) };
+/// The pieces of media that an edit list shows, in the order in which it shows them; at least one.
+fn read_timelines(edits: Option<Elst>, movie_timescale: u32, timescale: u32) -> Result<Vec<Timeline>, ClipError> {
     let limit = max_ticks(timescale);
     let ticks = |movie_ticks: u64| {
         i64::try_from(movie_ticks)
@@ -180,28 +202,30 @@ fn read_timeline(trak: &Bytes, movie_timescale: u32, timescale: u32) -> Result<T
             .filter(|ticks| *ticks < limit)
             .ok_or_else(|| damaged("an edit is impossibly long"))
     };
-    let mut edits = edits.entries.into_iter().peekable();
-    while let Some(empty) = edits.next_if(|edit| edit.media_time.is_none()) {
-        timeline.shown_at = timeline.shown_at.saturating_add(ticks(empty.segment_duration)?).min(limit);
+    let mut pieces = Vec::new();
+    let mut shown_at = 0_i64;
+    for edit in edits.into_iter().flat_map(|edits| edits.entries) {
+        let duration = ticks(edit.segment_duration)?;
+        if let Some(media_time) = edit.media_time {
+            if (edit.media_rate.integer(), edit.media_rate.decimal()) != (1, 0) {
+                return Err(ClipError::unsupported_media(
+                    "the source's edit list changes its speed, which is not supported",
+                ));
+            }
+            let media_start = i64::try_from(media_time)
+                .ok()
+                .filter(|time| *time < limit)
+                .ok_or_else(|| damaged("an edit starts impossibly late"))?;
+            // No duration means that the edit goes on to the end of the media.
+            let media_end = if duration > 0 { media_start + duration } else { i64::MAX };
+            pieces.push(Timeline { timescale, shown_at, media_start, media_end });
+        }
+        shown_at = shown_at.saturating_add(duration).min(limit);
     }
-    let Some(edit) = edits.next() else { return Ok(timeline) };
-    if edits.any(|edit| edit.media_time.is_some()) {
-        return Err(ClipError::unsupported_media(
-            "the source has an edit list of several pieces, which is not supported yet",
-        ));
+    if pieces.is_empty() {
+        pieces.push(Timeline { timescale, shown_at, media_start: 0, media_end: i64::MAX });
     }
-    if (edit.media_rate.integer(), edit.media_rate.decimal()) != (1, 0) {
-        return Err(ClipError::unsupported_media("the source's edit list changes its speed, which is not supported"));
-    }
-    timeline.media_start = i64::try_from(edit.media_time.unwrap_or(0))
-        .ok()
-        .filter(|time| *time < limit)
-        .ok_or_else(|| damaged("an edit starts impossibly late"))?;
-    // No duration means that the edit goes on to the end of the media.
-    if edit.segment_duration > 0 {
-        timeline.media_end = timeline.media_start + ticks(edit.segment_duration)?;
-    }
-    Ok(timeline)
+    Ok(pieces)
 }
 
 fn edit_list(trak: &Bytes) -> Result<Option<Elst>, ClipError> {

@@ -74,20 +74,21 @@ impl Movie {
     /// `OutOfRange` for a time beyond the source; `InvalidRequest` for an interval that is not one or holds no frame;
     /// `UnsupportedMedia` for a source that stores samples one over the other.
     pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window, ClipError> {
+        let Chosen { facts, tracks, timescale, last_frame, last_frame_duration } =
+            self.choose(start_seconds, end_seconds)?;
+        let Layout { header, copies, bytes } = layout(self, timescale, std::slice::from_ref(&tracks))?;
+        let facts = WindowFacts { output_bytes: bytes, ..facts };
+        let part = Window::part(facts, copies.into_iter().flatten().collect());
+        Ok(Window { header, last_frame, last_frame_duration, ..part })
+    }
+
+    /// Chooses what [`window`](Self::window) writes; lengths in bytes are not known yet.
+    pub(crate) fn choose(&self, start_seconds: f64, end_seconds: f64) -> Result<Chosen<'_>, ClipError> {
         let interval = self.snap(start_seconds, end_seconds)?;
         let selection = Selection::of(&self.video, interval.clone())?;
         let pictures = self.pictures(&interval, &selection);
         let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, &interval, &pictures));
         let timescale = movie_timescale(&pictures, sound.as_ref());
-        let has_audio = sound.is_some();
-        let tracks: Vec<TrackOut> =
-            [Some(pictures), sound].into_iter().flatten().map(|cut| cut.track(timescale)).collect();
-        let mut mvhd = self.mvhd.clone();
-        mvhd.timescale = timescale;
-        mvhd.duration = tracks.iter().map(|track| track.edit.empty + track.edit.duration).max().unwrap_or(0);
-        let Layout { header, copies, bytes } = layout(self.index.ftyp.as_ref(), &mvhd, &tracks)?;
-
-        let spans = spans(&copies);
         let seconds = |media_time: i64| self.video.timeline.presentation(media_time).seconds_since(self.origin);
         let facts = WindowFacts {
             start_seconds: seconds(interval.start),
@@ -97,16 +98,15 @@ impl Movie {
             preroll_frames: selection.preroll_frames,
             keyframe_seconds: seconds(selection.keyframe.time),
             next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
-            has_audio,
+            has_audio: sound.is_some(),
             timescale: self.video.timeline.timescale,
-            output_bytes: bytes,
-            source_bytes: spans.iter().map(|span| span.end - span.start).sum(),
+            output_bytes: 0,
+            source_bytes: 0,
         };
-        Ok(Window {
+        Ok(Chosen {
             facts,
-            header,
-            copies,
-            spans,
+            tracks: [Some(pictures), sound].into_iter().flatten().map(|cut| cut.track(timescale)).collect(),
+            timescale,
             last_frame: selection.last_frame - interval.start,
             last_frame_duration: interval.end - selection.last_frame,
         })
@@ -220,6 +220,18 @@ impl Movie {
         let is_opus = self.facts.audio.as_ref().is_some_and(|facts| facts.codec == "opus");
         if is_opus { rescale(80, 1000, audio.timeline.timescale) } else { 0 }
     }
+}
+
+/// What a window holds, before it is laid out.
+#[derive(Debug)]
+pub(crate) struct Chosen<'a> {
+    pub facts: WindowFacts,
+    /// The pictures, and the sound where there is any.
+    pub tracks: Vec<TrackOut<'a>>,
+    /// The movie's timescale, in which all edits are exact.
+    pub timescale: u32,
+    pub last_frame: i64,
+    pub last_frame_duration: i64,
 }
 
 /// The samples of the pictures that an interval needs.
@@ -375,22 +387,41 @@ impl Window {
     where
         S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
     {
+        stream::iter([Ok(self.header.clone())]).chain(self.samples(source, connections))
+    }
+
+    /// The window's samples in order, as [`stream`](Self::stream) yields them behind the header.
+    pub(crate) fn samples<S>(
+        &self,
+        source: S,
+        connections: usize,
+    ) -> impl Stream<Item = Result<Bytes, ClipError>> + Send + use<S>
+    where
+        S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
+    {
         let copies = self.copies.clone();
         let mut next = 0;
         let parts = fetch::read_parts(source, fetch::parts(&self.spans, connections), connections);
-        let samples = parts.map_ok(move |(start, part)| {
+        let kept = parts.map_ok(move |(start, part)| {
             let end = start + part.len() as u64;
             let within = |at: u64| usize::try_from(at.clamp(start, end) - start).unwrap_or(part.len());
-            let mut kept = Vec::new();
+            let mut pieces = Vec::new();
             while let Some(copy) = copies.get(next).filter(|copy| copy.start < end) {
-                kept.push(Ok(part.slice(within(copy.start)..within(copy.end))));
+                pieces.push(Ok(part.slice(within(copy.start)..within(copy.end))));
                 if copy.end > end {
                     break;
                 }
                 next += 1;
             }
-            stream::iter(kept)
+            stream::iter(pieces)
         });
-        stream::iter([Ok(self.header.clone())]).chain(samples.try_flatten())
+        kept.try_flatten()
+    }
+
+    /// A window whose header is another's: a part of a file.
+    pub(crate) fn part(mut facts: WindowFacts, copies: Vec<Range<u64>>) -> Self {
+        let spans = spans(&copies);
+        facts.source_bytes = spans.iter().map(|span| span.end - span.start).sum();
+        Self { facts, header: Bytes::new(), copies, spans, last_frame: 0, last_frame_duration: 0 }
     }
 }

@@ -1,7 +1,8 @@
 //! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from a source.
 
 use super::{
-    boxes::{Child, Kind, Run},
+    boxes::{Kind, Run},
+    movie::Movie,
     samples::{Piece, SampleList, SampleSizes},
     track::Track,
 };
@@ -13,7 +14,7 @@ use std::ops::Range;
 /// The `ftyp` of a file whose source has none, which only old `QuickTime` files do.
 const QUICKTIME_FTYP: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
 
-/// A track to be written.
+/// A track to be written, or one part of it.
 #[derive(Debug)]
 pub(crate) struct TrackOut<'a> {
     /// Whose headers, sample descriptions and matrix it gets.
@@ -37,19 +38,35 @@ pub(crate) struct Edit {
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub header: Bytes,
-    /// In the order of the file, which is the order of the source.
-    pub copies: Vec<Range<u64>>,
+    /// For each part, in the order of the file, which is the order of its source.
+    pub copies: Vec<Vec<Range<u64>>>,
     pub bytes: u64,
 }
 
-/// Lays out a file with `tracks`, whose samples stay in the order that they have in the source.
+/// Lays out a file of `parts`, one behind the other, each with the same tracks; samples stay in the order that they have
+/// in their source. What is said once for the whole file is said as `movie` does.
 ///
 /// # Errors
-/// `UnsupportedMedia` when samples of the source overlap.
-pub(crate) fn layout(ftyp: Option<&Child>, mvhd: &Mvhd, tracks: &[TrackOut]) -> Result<Layout, ClipError> {
-    let placement = place(tracks)?;
-    let media_bytes: u64 = placement.copies.iter().map(|copy| copy.end - copy.start).sum();
-    let ftyp = ftyp.map_or(QUICKTIME_FTYP, |ftyp| &ftyp.whole);
+/// `UnsupportedMedia` when samples of a source overlap.
+pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> Result<Layout, ClipError> {
+    let count = parts.first().map_or(0, Vec::len);
+    let mut tracks: Vec<JoinedTrack> = (0..count)
+        .map(|number| JoinedTrack::of(parts.iter().map(|part| &part[number]).collect()))
+        .collect::<Result<_, _>>()?;
+    let mut copies = Vec::with_capacity(parts.len());
+    let mut media_bytes = 0;
+    for part in parts {
+        let placement = place(part, media_bytes)?;
+        media_bytes += placement.copies.iter().map(|copy| copy.end - copy.start).sum::<u64>();
+        copies.push(placement.copies);
+        for (track, offsets) in tracks.iter_mut().zip(placement.chunk_offsets) {
+            track.chunk_offsets.extend(offsets);
+        }
+    }
+    let mut mvhd = movie.mvhd.clone();
+    mvhd.timescale = timescale;
+    mvhd.duration = tracks.iter().map(JoinedTrack::duration).max().unwrap_or(0);
+    let ftyp = movie.index.ftyp.as_ref().map_or(QUICKTIME_FTYP, |ftyp| &ftyp.whole);
     let mut header = Vec::new();
     // The length of `moov` does not depend on the offsets in it, once the width of an offset is settled.
     let long = media_bytes > u64::from(u32::MAX) - MAX_HEADER_BYTES;
@@ -57,19 +74,57 @@ pub(crate) fn layout(ftyp: Option<&Child>, mvhd: &Mvhd, tracks: &[TrackOut]) -> 
     for _ in 0..2 {
         header.clear();
         header.extend_from_slice(ftyp);
-        encode_moov(&mut header, mvhd, tracks, &placement.chunk_offsets, base, long)
+        encode_moov(&mut header, &mvhd, &tracks, base, long)
             .map_err(|error| ClipError::internal(format!("writing the clip's index: {error}")))?;
         encode_mdat_header(&mut header, media_bytes);
         base = header.len() as u64;
     }
-    Ok(Layout { bytes: base + media_bytes, header: header.into(), copies: placement.copies })
+    Ok(Layout { bytes: base + media_bytes, header: header.into(), copies })
 }
 
 /// No index of a clip is longer, as no source's is.
 const MAX_HEADER_BYTES: u64 = 2 * super::MAX_INDEX_BYTES;
 
+/// A track of the file, with all of its parts.
+struct JoinedTrack<'a> {
+    /// At least one.
+    parts: Vec<&'a TrackOut<'a>>,
+    samples: SampleList,
+    /// Of the chunks of all parts, relative to the first sample of the file.
+    chunk_offsets: Vec<u64>,
+}
+
+impl<'a> JoinedTrack<'a> {
+    fn of(parts: Vec<&'a TrackOut<'a>>) -> Result<Self, ClipError> {
+        let samples = match parts.as_slice() {
+            [part] => part.samples.clone(),
+            _ => SampleList::joined(parts.iter().map(|part| &part.samples))?,
+        };
+        Ok(Self { parts, samples, chunk_offsets: Vec::new() })
+    }
+
+    fn source(&self) -> &'a Track {
+        self.parts[0].source
+    }
+
+    /// How long it is shown, in the movie's timescale.
+    fn duration(&self) -> u64 {
+        self.parts.iter().map(|part| part.edit.empty + part.edit.duration).sum()
+    }
+
+    fn edits(&self) -> Elst {
+        let mut entries = Vec::new();
+        let mut media_start = 0;
+        for part in &self.parts {
+            entries.extend(part.edit.entries(media_start));
+            media_start += part.samples.duration();
+        }
+        Elst { entries }
+    }
+}
+
 struct Placement {
-    /// Of each track's chunks, relative to the first sample.
+    /// Of each track's chunks, relative to the first sample of the file.
     chunk_offsets: Vec<Vec<u64>>,
     copies: Vec<Range<u64>>,
 }
@@ -80,7 +135,8 @@ impl TrackOut<'_> {
     }
 }
 
-fn place(tracks: &[TrackOut]) -> Result<Placement, ClipError> {
+/// Places the samples of a part behind the `at` bytes of the parts before it.
+fn place(tracks: &[TrackOut], mut at: u64) -> Result<Placement, ClipError> {
     let mut chunk_offsets: Vec<Vec<u64>> = Vec::with_capacity(tracks.len());
     let mut order = Vec::new();
     for (track, number) in tracks.iter().zip(0_u32..) {
@@ -90,7 +146,6 @@ fn place(tracks: &[TrackOut]) -> Result<Placement, ClipError> {
     }
     order.sort_unstable();
     let mut copies: Vec<Range<u64>> = Vec::new();
-    let mut at = 0;
     for (offset, bytes, track, chunk) in order {
         chunk_offsets[track as usize][chunk as usize] = at;
         if bytes == 0 {
@@ -121,32 +176,23 @@ fn encode_mdat_header(buffer: &mut Vec<u8>, media_bytes: u64) {
 fn encode_moov(
     buffer: &mut Vec<u8>,
     mvhd: &Mvhd,
-    tracks: &[TrackOut],
-    chunk_offsets: &[Vec<u64>],
+    tracks: &[JoinedTrack],
     base: u64,
     long: bool,
 ) -> mp4_atom::Result<()> {
     buffer.encode_atom(b"moov", |buffer| {
         mvhd.encode(buffer)?;
-        tracks.iter().zip(chunk_offsets).try_for_each(|(track, offsets)| {
-            buffer.encode_atom(b"trak", |buffer| encode_trak(buffer, track, offsets, base, long))
-        })
+        tracks.iter().try_for_each(|track| buffer.encode_atom(b"trak", |buffer| encode_trak(buffer, track, base, long)))
     })
 }
 
-fn encode_trak(
-    buffer: &mut Vec<u8>,
-    track: &TrackOut,
-    chunk_offsets: &[u64],
-    base: u64,
-    long: bool,
-) -> mp4_atom::Result<()> {
-    let TrackOut { source, samples, edit } = track;
+fn encode_trak(buffer: &mut Vec<u8>, track: &JoinedTrack, base: u64, long: bool) -> mp4_atom::Result<()> {
+    let (source, samples) = (track.source(), &track.samples);
     let mut tkhd = source.tkhd.clone();
-    (tkhd.duration, tkhd.enabled) = (edit.empty + edit.duration, true);
+    (tkhd.duration, tkhd.enabled) = (track.duration(), true);
     tkhd.encode(buffer)?;
     append(buffer, &source.trak_boxes);
-    buffer.encode_atom(b"edts", |buffer| edit.list().encode(buffer))?;
+    buffer.encode_atom(b"edts", |buffer| track.edits().encode(buffer))?;
     buffer.encode_atom(b"mdia", |buffer| {
         let mut mdhd = source.mdhd.clone();
         mdhd.duration = samples.duration();
@@ -157,7 +203,7 @@ fn encode_trak(
             buffer.encode_atom(b"stbl", |buffer| {
                 buffer.extend_from_slice(&source.samples.descriptions);
                 encode_samples(buffer, track)?;
-                encode_offsets(buffer, chunk_offsets, base, long)?;
+                encode_offsets(buffer, &track.chunk_offsets, base, long)?;
                 append(buffer, &source.samples.group_descriptions);
                 encode_groups(buffer, samples)
             })
@@ -172,15 +218,17 @@ fn append(buffer: &mut Vec<u8>, boxes: &[Bytes]) {
 }
 
 impl Edit {
-    fn list(&self) -> Elst {
+    /// The entries of the edit list, for media that begins at `media_start` in the track's.
+    fn entries(&self, media_start: u64) -> impl Iterator<Item = ElstEntry> {
         let rate = FixedPoint::from(1);
         let empty = ElstEntry { segment_duration: self.empty, media_time: None, media_rate: rate };
-        let shown = ElstEntry { segment_duration: self.duration, media_time: Some(self.media_time), media_rate: rate };
-        Elst { entries: if self.empty > 0 { vec![empty, shown] } else { vec![shown] } }
+        let media_time = Some(media_start + self.media_time);
+        let shown = ElstEntry { segment_duration: self.duration, media_time, media_rate: rate };
+        [empty, shown].into_iter().skip(usize::from(self.empty == 0))
     }
 }
 
-fn encode_samples(buffer: &mut Vec<u8>, track: &TrackOut) -> mp4_atom::Result<()> {
+fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result<()> {
     let samples = &track.samples;
     encode_table(buffer, *b"stts", &[], samples.durations.iter().copied().map(Run::entry))?;
     if !samples.composition.is_empty() {
@@ -206,7 +254,7 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &TrackOut) -> mp4_atom::Result<()
         buffer.extend_from_slice(sizes);
         Ok(())
     })?;
-    encode_table(buffer, *b"stsc", &[], chunk_runs(track.pieces()))
+    encode_table(buffer, *b"stsc", &[], chunk_runs(track.parts.iter().flat_map(|part| part.pieces())))
 }
 
 /// The entries of an `stsc` box: first chunk, samples in a chunk, description.

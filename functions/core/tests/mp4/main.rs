@@ -2,5 +2,6 @@
 
 mod ffmpeg;
 mod footage;
+mod joined;
 mod synthetic;
 mod tables;
