@@ -126,15 +126,16 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
                 && is_requests
                 && let Some(moved) = queue.move_all(rate).await?
             {
-                return told("replayed", moved, json);
+                told("replayed", moved, json);
+                return Ok(());
             }
             let target = match events {
                 None => deployment.queue_url()?.to_owned(),
                 Some(function) => of_function(&deployment.outputs.event_queue_urls, function)?,
             };
             let again = async |message: &Message| {
-                let send = deployment.sqs.send_message().queue_url(&target);
-                let sent = send.message_body(message.body().unwrap_or_default()).send().await;
+                let body = message.body().unwrap_or_default();
+                let sent = deployment.sqs.send_message().queue_url(&target).message_body(body).send().await;
                 sent.map(drop).map_err(Failure::of_call("sending to the queue"))
             };
             queue.each("replayed", &which, json, again).await
@@ -265,7 +266,7 @@ impl Queue<'_> {
             others.extend(rest);
         }
         self.release(others.iter()).await?;
-        told(verb, done, json)?;
+        told(verb, done, json);
         match &missing[..] {
             [] => Ok(()),
             missing => Err(Failure::not_found(format!("there is no message {}", missing.join(", ")))),
@@ -289,13 +290,12 @@ impl Queue<'_> {
     }
 }
 
-fn told(verb: &str, count: usize, json: bool) -> Result<(), Failure> {
+fn told(verb: &str, count: usize, json: bool) {
     if json {
         render::json(&json!({verb: count}));
     } else {
         render::say(format!("{verb}: {count}"));
     }
-    Ok(())
 }
 
 fn sent_at(message: &Message) -> OffsetDateTime {

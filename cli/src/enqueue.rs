@@ -75,8 +75,8 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A request")]
 struct Flags {
-    /// The object to cut from: s3://bucket/key
-    #[arg(long, value_name = "URI", value_parser = requests::source, requires_all = ["start", "end"])]
+    /// The object to cut from, as S3 URI
+    #[arg(long, value_name = "s3://BUCKET/KEY", value_parser = requests::source, requires_all = ["start", "end"])]
     source: Option<Value>,
     /// The camera whose recordings to cut
     #[arg(long, value_name = "ID", conflicts_with = "source", requires_all = ["start", "end"])]
@@ -169,8 +169,9 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         }
         return Ok(());
     }
-    let arns: Vec<_> = names.iter().map(|name| execution_arn(&deployment.outputs.state_machine_arn, name)).collect();
-    show::availability(&show::wait(deployment, &arns, json).await?)
+    let machine = &deployment.outputs.state_machine_arn;
+    let executions: Vec<_> = names.iter().map(|name| execution_arn(machine, name)).collect();
+    show::availability(&show::wait(deployment, &executions, json).await?)
 }
 
 fn count(requests: usize) -> String {
@@ -310,7 +311,8 @@ impl Journal {
     }
 
     fn add(&mut self, batch: &[&Identity]) -> Result<(), Failure> {
-        self.write(&batch.iter().map(|request| format!("{}\n", request.request_hash)).collect::<String>())
+        let hashes: Vec<_> = batch.iter().map(|request| request.request_hash.as_str()).collect();
+        self.write(&(hashes.join("\n") + "\n"))
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {

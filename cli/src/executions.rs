@@ -319,7 +319,7 @@ mod tests {
     use super::*;
     use aws_sdk_sfn::primitives::DateTime;
 
-    fn execution(status: ExecutionStatus, output: Value, cause: Option<&str>) -> Execution {
+    fn execution(status: ExecutionStatus, output: &Value, cause: Option<&str>) -> Execution {
         let described = DescribeExecutionOutput::builder()
             .execution_arn("arn:aws:states:eu-west-1:1:execution:clip:a-b-0123456789ab-r1")
             .state_machine_arn("arn:aws:states:eu-west-1:1:stateMachine:clip")
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn rejection_is_a_success_of_its_execution() {
         let output = json!({"clipId": "a-b", "status": "rejected", "reason": "TooLong", "message": "9 s"});
-        let found = execution(ExecutionStatus::Succeeded, output, None);
+        let found = execution(ExecutionStatus::Succeeded, &output, None);
         assert_eq!(
             (found.status, found.error(), found.message().as_deref()),
             (Status::Rejected, Some("TooLong"), Some("9 s"))
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn failure_has_the_message_of_its_function() {
         let cause = r#"{"errorType":"DependencyUnavailable","errorMessage":"no primary"}"#;
-        let found = execution(ExecutionStatus::Failed, Value::Null, Some(cause));
+        let found = execution(ExecutionStatus::Failed, &Value::Null, Some(cause));
         assert_eq!((found.clip_id(), found.message().as_deref()), ("a-b", Some("no primary")));
         let json = found.json();
         assert_eq!((&json["cameraId"], &json["status"]), (&json!("pipe"), &json!("failed")));
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn execution_out_of_time_has_an_error_and_can_be_rerun() {
-        let found = execution(ExecutionStatus::TimedOut, Value::Null, None);
+        let found = execution(ExecutionStatus::TimedOut, &Value::Null, None);
         assert_eq!((found.error(), found.message(), found.is_rerunnable()), (Some("States.Timeout"), None, true));
     }
 }

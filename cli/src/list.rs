@@ -20,8 +20,7 @@ pub struct Filter {
     /// Those of this camera
     #[arg(long, value_name = "ID")]
     camera: Option<String>,
-    /// Those that ended with this error, for example DependencyUnavailable
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = "Those that ended with this error, for example DependencyUnavailable")]
     error: Option<String>,
 }
 

@@ -21,6 +21,7 @@ const NO_REDRIVE: [&str; 3] = ["ExecutionNotRedrivable", "InvalidAction", "Unkno
 
 /// Rerun executions that failed or were stopped, once the cause is mended
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(after_help = "\
 Examples:
   clipflow rerun dawn-patrol-0042

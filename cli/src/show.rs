@@ -46,7 +46,9 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         if json {
             render::json(&events);
         } else {
-            events.iter().for_each(|event| render::say(line_of_event(event)));
+            for event in &events {
+                render::say(line_of_event(event));
+            }
         }
     } else {
         let states = history::states(&events, OffsetDateTime::now_utc());
@@ -140,8 +142,8 @@ fn not_started(arn: &str) -> Failure {
     Failure::new(format!("{arn} has not started within {minutes} minutes; `clipflow dlq list` may tell why"))
 }
 
-/// How long to wait between looks. GetExecutionHistory allows 20 calls a second in an account and region, and
-/// DescribeExecution 15.
+/// How long to wait between looks. `GetExecutionHistory` allows 20 calls a second in an account and region, and
+/// `DescribeExecution` 15.
 fn pace(deployment: &Deployment) -> Duration {
     Duration::from_millis(if deployment.is_local { 100 } else { 1000 })
 }
@@ -273,7 +275,7 @@ fn asked(request: &Value) -> Vec<String> {
         lines.push(format!("camera {camera} from {} to {}", moment("startTimestampInMs"), moment("endTimestampInMs")));
     }
     if let (Some(first), Some(how)) = (lines.first_mut(), request["cut"].as_str()) {
-        *first += &format!(", {how}");
+        first.extend([", ", how]);
     }
     lines
 }
