@@ -109,7 +109,7 @@ class Stage:
         # Errors
         Failure when it ends with another exit code than those accepted.
         """
-        command = [str(build.command()), "--local", *arguments]
+        command = [str(build.command()), *arguments, "--local"]
         environment = processes.environment({"CLIPFLOW_STACK": str(paths.STACK)})
         if "--json" in arguments:
             log = paths.LOGS / "demo-clipflow.json"

@@ -7,13 +7,16 @@ use crate::{
     history::{self, State},
     render, when,
 };
-use clipflow_core::console::execution_url;
+use clipflow_core::{console::execution_url, text::shorten};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 /// How long executions may take to start, after the last of them was heard of.
 const START_LIMIT: Duration = Duration::from_mins(10);
+
+/// How much of a message stands in a line about a state or event, in characters.
+const MAX_MESSAGE: usize = 160;
 
 /// Show an execution: its states, what was asked and delivered, the engine, costs and links
 #[derive(Debug, clap::Args)]
@@ -300,7 +303,7 @@ fn line_of_event(event: &Value) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    shorten(&text.split_whitespace().collect::<Vec<_>>().join(" "), MAX_MESSAGE).into_owned()
 }
 
 #[cfg(test)]
