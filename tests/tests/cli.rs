@@ -93,7 +93,8 @@ async fn interrupted_file_of_requests_goes_on_and_is_waited_for() {
     std::fs::write(&file, text).expect("a file");
     let path = file.to_str().expect("UTF-8");
     // What an interrupted run leaves: it had sent the first request.
-    let first = done(&stack, &["enqueue", "--source", &source, "--clip-id", "cli-many-0", "--start", "0", "--end", "1"]);
+    let first =
+        done(&stack, &["enqueue", "--source", &source, "--clip-id", "cli-many-0", "--start", "0", "--end", "1"]);
     assert_eq!(first["sent"], 1);
     let request = json!({"clipId": "cli-many-0", "source": {"bucket": stack.description.source_bucket, "key": "many.mp4"},
         "start": 0.0, "end": 1, "cut": "copy", "output": {"thumbnails": [64]}});
@@ -188,6 +189,7 @@ async fn dead_letters_are_seen_replayed_and_dropped() {
     assert_eq!(stack.clipflow(&["dlq", "drop", &id(broken)]).1, 2, "there is nobody to ask");
     assert_eq!(done(&stack, &["dlq", "drop", &id(broken), "--yes"]), json!({"dropped": 1}));
     assert_eq!(stack.clipflow(&["dlq", "show", &id(broken)]).1, 3);
-    eventually("the replayed request to run", async || (stack.clipflow(&["show", "cli-dead"]).1 == 0).then_some(())).await;
+    eventually("the replayed request to run", async || (stack.clipflow(&["show", "cli-dead"]).1 == 0).then_some(()))
+        .await;
     assert_eq!(done(&stack, &["show", "cli-dead", "--watch"])["status"], "available");
 }

@@ -3,7 +3,7 @@
 /// The page of an execution in the console of Step Functions; `None` when `arn` is no execution's ARN.
 ///
 /// The hosts are those of the user guide, "Endpoints" of the console in each partition: China has a domain of its own,
-/// and GovCloud one for all of its regions.
+/// and `GovCloud` one for all of its regions.
 #[must_use]
 pub fn execution_url(arn: &str) -> Option<String> {
     let parts: Vec<_> = arn.splitn(8, ':').collect();
