@@ -42,9 +42,9 @@ Examples:
   clipflow enqueue requests.csv --dry-run
   generate-requests | clipflow enqueue -
 
-A file is one JSON request, one a line (JSONL), or CSV (.csv) with a column a field: clipId, source (s3://bucket/key), start,
-end, cut, metadata.spot, output.thumbnails. All are checked before the first is sent. To send a request again does no harm:
-it starts nothing. An interrupted run goes on where it was when the same command is given again.")]
+A file is one JSON request, one a line (JSONL), or CSV (.csv) with a column a field: clipId, source (s3://bucket/key), \
+start, end, cut, metadata.spot, output.thumbnails. All are checked before the first is sent. To send a request again does \
+no harm: it starts nothing. An interrupted run goes on where it was when the same command is given again.")]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["file", "source", "camera"])))]
 pub struct Args {
     /// A file of requests; - for standard input
@@ -52,14 +52,14 @@ pub struct Args {
     /// What the file is; default: by its name
     #[arg(long, requires = "file")]
     format: Option<Format>,
-    #[command(flatten)]
-    request: Flags,
     /// Check the requests and send nothing
     #[arg(long)]
     dry_run: bool,
     /// Follow the executions to their outcomes
     #[arg(long, short)]
     wait: bool,
+    #[command(flatten)]
+    request: Flags,
 }
 
 /// What a file of requests is.

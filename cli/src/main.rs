@@ -38,8 +38,8 @@ Examples:
   clipflow show dawn-patrol-0042 --watch
   clipflow rerun --failed --error DependencyUnavailable --since 2d
 
-The deployment is found by --terraform DIR (the outputs of Terraform), by --local (the local stack of this checkout), or by
-CLIPFLOW_STATE_MACHINE_ARN, CLIPFLOW_QUEUE_URL and CLIPFLOW_DEAD_LETTER_QUEUE_URL in the environment.";
+The deployment is found by --terraform DIR (the outputs of Terraform), by --local (the local stack of this checkout), \
+or by CLIPFLOW_STATE_MACHINE_ARN, CLIPFLOW_QUEUE_URL and CLIPFLOW_DEAD_LETTER_QUEUE_URL in the environment.";
 
 /// Cut video clips on AWS: enqueue requests, inspect executions, rerun what failed.
 #[derive(Debug, Parser)]
@@ -99,7 +99,9 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     if let Command::Completions { shell } = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "clipflow", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "clipflow", &mut script);
+        render::say(String::from_utf8_lossy(&script));
         return Ok(());
     }
     let deployment = Deployment::find(&cli.target, cli.command.clip()).await?;

@@ -292,7 +292,9 @@ fn line_of_event(event: &Value) -> String {
     let state = details.iter().find_map(|details| event[*details]["name"].as_str()).unwrap_or_default();
     let error = history::error(kind, event).map(|error| format!("{}: {}", error.reason, one_line(&error.message)));
     let at = event["timestamp"].as_str().unwrap_or_default();
-    format!("{at:24} {:>4} {kind:24} {state}{}", event["id"], error.unwrap_or_default()).trim_end().to_owned()
+    format!("{at:24} {:>4} {kind:24} {state}{}", event["id"].to_string(), error.unwrap_or_default())
+        .trim_end()
+        .to_owned()
 }
 
 fn one_line(text: &str) -> String {
