@@ -5,7 +5,10 @@
 
 pub mod history;
 
-use aws_sdk_mediaconvert::types::{Job, JobStatus};
+use aws_sdk_mediaconvert::{
+    operation::cancel_job::CancelJobError,
+    types::{Job, JobStatus},
+};
 use clipflow_core::{
     ClipError, aws, config, console,
     mediaconvert::EXECUTION,
@@ -166,7 +169,7 @@ async fn cancel_jobs(
 async fn cancel(mediaconvert: &aws_sdk_mediaconvert::Client, job_id: &str) -> Result<(), ClipError> {
     match mediaconvert.cancel_job().id(job_id).send().await {
         Ok(_) => tracing::info!(job_id, "cancelled"),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_conflict_exception()) => {
+        Err(error) if error.as_service_error().is_some_and(CancelJobError::is_conflict_exception) => {
             tracing::info!(job_id, "ended before it could be cancelled");
         }
         Err(error) => return Err(aws::failure(&format!("cancelling MediaConvert job {job_id}"), &error)),
@@ -178,10 +181,7 @@ async fn cancel(mediaconvert: &aws_sdk_mediaconvert::Client, job_id: &str) -> Re
 mod tests {
     use super::*;
     use aws_sdk_mediaconvert::{
-        operation::{
-            cancel_job::{CancelJobError, CancelJobOutput},
-            search_jobs::SearchJobsOutput,
-        },
+        operation::{cancel_job::CancelJobOutput, search_jobs::SearchJobsOutput},
         types::error::ConflictException,
     };
     use aws_sdk_sfn::{
