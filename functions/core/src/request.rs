@@ -248,13 +248,11 @@ impl Request {
             }
             return Ok(segments.clone());
         }
-        match (self.source.clone(), self.start, self.end) {
-            (Some(source), Some(start), Some(end)) => Ok(vec![Segment { source, start, end }]),
-            _ => {
-                let missing = alone.iter().find(|(_, given)| !given).map_or("source", |(field, _)| field);
-                invalid(missing, format_args!("is missing; {EITHER}"))
-            }
-        }
+        let (Some(source), Some(start), Some(end)) = (self.source.clone(), self.start, self.end) else {
+            let missing = alone.iter().find(|(_, given)| !given).map_or("source", |(field, _)| field);
+            return invalid(missing, format_args!("is missing; {EITHER}"));
+        };
+        Ok(vec![Segment { source, start, end }])
     }
 }
 
