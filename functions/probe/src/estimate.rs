@@ -79,10 +79,10 @@ impl Estimates {
                 Format::Webm => VP9_FACTOR,
             };
             trim_seconds += seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
-            let encoded = (seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
+            let clip_bytes = (seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
-            let encoded = encoded as u64;
-            scratch_bytes = windows_bytes + encoded.max(windows_bytes);
+            let clip_bytes = clip_bytes as u64;
+            scratch_bytes = windows_bytes + clip_bytes.max(windows_bytes);
         }
         let requests = (lossy(windows_bytes) / S3_REQUEST_BYTES).ceil();
         let anyway = PRICES.transitions(TRANSITIONS) + PRICES.lambda(1024.0, OTHER_SECONDS);

@@ -25,8 +25,8 @@ fn found(path: &Path) -> Result<Found, ClipError> {
     let track = |kind| file.tracks().iter().find(|track| track.track_type() == kind);
     let pictures = track(TrackType::Video).ok_or_else(|| unreadable(&"it has no pictures"))?;
     let video = pictures.video().ok_or_else(|| unreadable(&"its pictures have no size"))?;
-    let side = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
-    let size = Size { width: side(video.pixel_width().get()), height: side(video.pixel_height().get()) };
+    let in_32_bits = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
+    let size = Size { width: in_32_bits(video.pixel_width().get()), height: in_32_bits(video.pixel_height().get()) };
     let named = (codec(pictures), track(TrackType::Audio).map(codec));
     let number = pictures.track_number().get();
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
