@@ -18,6 +18,7 @@ pub mod rendition;
 pub mod request;
 pub mod run;
 pub mod scratch;
+pub mod smart;
 pub mod source;
 pub mod text;
 pub mod time;

@@ -75,7 +75,8 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cut {
-    /// Frame-exact in every player; pictures are encoded anew.
+    /// Frame-exact in every player. Pictures are copied from the clip's first keyframe on, where the source is made for
+    /// that, and otherwise encoded anew; nothing from outside the interval is in the file.
     #[default]
     Exact,
     /// Nothing is encoded. Exact where the player honours edit lists; the file still holds, hidden, up to a group of
@@ -284,6 +285,22 @@ impl Source {
 }
 
 impl ClipRequest {
+    /// Why all of an exact clip of so many cuts has to be encoded, for a person; `None` where the source decides.
+    #[must_use]
+    pub fn encoded_whole(&self, cuts: usize) -> Option<String> {
+        if cuts > 1 {
+            return Some("it has several cuts".to_owned());
+        }
+        if let Some(field) = self.edits.first_field() {
+            return Some(format!("edits.{field} is asked for"));
+        }
+        match (self.format, self.quality) {
+            (Format::Mp4, Quality::Low) => Some("output.quality is low".to_owned()),
+            (Format::Mp4, _) => None,
+            (Format::Webm | Format::Hevc, _) => Some("output.format is asked for".to_owned()),
+        }
+    }
+
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use clipflow_core::{
     mediaconvert::{ACCELERATED_SECONDS, FrameGrid},
-    plan::Plan,
+    plan::{Plan, PlannedSegment},
     prices::{Job, PRICES},
     rendition::{Rendition, Size},
     request::{ClipRequest, Cut, Format},
@@ -18,6 +18,8 @@ const ENCODE_SECONDS: f64 = 1.0;
 /// How much longer libx265 (veryfast) and libvpx (VP9, realtime, 5) take, measured.
 const HEVC_FACTOR: f64 = 3.0;
 const VP9_FACTOR: f64 = 2.2;
+/// Encoding one second of sound on one vCPU takes this long; measured with AAC in two channels.
+const SOUND_SECONDS: f64 = 0.02;
 /// What every further vCPU adds, in parts of the first; measured on two.
 const FURTHER_VCPU: f64 = 0.5;
 /// Memory that brings one vCPU with it (Lambda developer guide, "Configure Lambda function memory").
@@ -53,6 +55,16 @@ pub struct Estimates {
     pub scratch_bytes: u64,
 }
 
+/// How much of the clip's pictures is encoded.
+#[must_use]
+pub fn encoded_seconds(request: &ClipRequest, plan: &Plan, rendition: &Rendition) -> f64 {
+    match (request.cut, plan.segments.as_slice()) {
+        (Cut::Copy, _) => 0.0,
+        (Cut::Exact, [PlannedSegment { splice: Some(splice), .. }]) => splice.encoded_seconds,
+        (Cut::Exact, _) => rendition.seconds(),
+    }
+}
+
 impl Estimates {
     /// Estimates the clip `rendition` of `request`, with `trim_memory_mb` MB of memory.
     #[must_use]
@@ -65,12 +77,13 @@ impl Estimates {
         let mut trim_seconds = OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
         let mut scratch_bytes = 0;
         if request.cut == Cut::Exact {
+            let encoded_seconds = encoded_seconds(request, plan, rendition);
             let load = |size: Size, rate: f64| pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
             for segment in &plan.segments {
                 let video = &plan.sources[segment.source].facts.video;
                 let coded = Size { width: video.coded_width, height: video.coded_height };
-                trim_seconds +=
-                    segment.window.duration_seconds * load(coded, video.frame_rate) * DECODE_SECONDS / speed;
+                let decoded_seconds = segment.window.duration_seconds * encoded_seconds / seconds;
+                trim_seconds += decoded_seconds * load(coded, video.frame_rate) * DECODE_SECONDS / speed;
             }
             let rate = lossy(rendition.frames()) / seconds;
             let encoder = match request.format {
@@ -78,8 +91,9 @@ impl Estimates {
                 Format::Hevc => HEVC_FACTOR,
                 Format::Webm => VP9_FACTOR,
             };
-            trim_seconds += seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
-            let clip_bytes = (seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
+            trim_seconds += encoded_seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
+            trim_seconds += seconds * SOUND_SECONDS / vcpus.min(1.0);
+            let clip_bytes = (encoded_seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
             let clip_bytes = clip_bytes as u64;
             scratch_bytes = windows_bytes + clip_bytes.max(windows_bytes);
@@ -120,15 +134,16 @@ fn pixels(size: Size) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clipflow_core::mp4::SpliceFacts;
     use serde_json::{Value, json};
 
     /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
     fn estimates(cut: Cut, seconds: f64) -> Estimates {
-        edited(cut, seconds, &json!({}))
+        estimates_of(cut, seconds, &json!({}), None)
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
-    fn edited(cut: Cut, seconds: f64, asked: &Value) -> Estimates {
+    fn estimates_of(cut: Cut, seconds: f64, asked: &Value, splice: Option<SpliceFacts>) -> Estimates {
         let mut request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": cut, "thumbnails": [],
             "metadata": {}});
         request.as_object_mut().expect("an object").extend(asked.as_object().expect("an object").clone());
@@ -136,15 +151,15 @@ mod tests {
         let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
-        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 7200.0, "video": video,
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 7200.0, "video": video,
             "audio": null, "droppedTracks": []});
         let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "e", "bytes": 1});
         let bytes = (seconds * 625_000.0) as u64;
         let window = json!({"startSeconds": 0.0, "endSeconds": seconds, "durationSeconds": seconds, "frames": (seconds * 30.0) as u64,
             "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": false,
             "timescale": 30000, "outputBytes": bytes, "sourceBytes": bytes});
-        let plan =
-            json!({"sources": [{"object": object, "facts": facts}], "segments": [{"source": 0, "window": window}]});
+        let segment = json!({"source": 0, "window": window, "splice": splice});
+        let plan = json!({"sources": [{"object": object, "facts": facts}], "segments": [segment]});
         let plan = serde_json::from_value(plan).expect("a plan");
         Estimates::of(&request, &plan, &Rendition::of(&request, &plan).expect("a clip"), 3538)
     }
@@ -152,11 +167,11 @@ mod tests {
     #[test]
     fn edits_and_formats_are_in_the_estimates() {
         let plain = estimates(Cut::Exact, 60.0);
-        let edited = |asked: Value| edited(Cut::Exact, 60.0, &asked);
+        let edited = |asked: Value| estimates_of(Cut::Exact, 60.0, &asked, None);
         let small = edited(json!({"edits": {"resize": {"width": 640}}}));
         assert!(small.trim_seconds < plain.trim_seconds / 3.0 && small.transcode_usd < plain.transcode_usd);
         let slow = edited(json!({"edits": {"speed": 0.5}}));
-        assert!((1.7..2.0).contains(&(slow.trim_seconds / plain.trim_seconds)));
+        assert!((1.6..2.0).contains(&(slow.trim_seconds / plain.trim_seconds)));
         for (format, factor) in [("hevc", HEVC_FACTOR), ("webm", VP9_FACTOR)] {
             let times = edited(json!({"format": format})).trim_seconds / plain.trim_seconds;
             assert!((factor * 0.8..factor).contains(&times), "{format}: {times}");
@@ -188,6 +203,15 @@ mod tests {
     fn acceleration_costs_more() {
         let [slow, fast] = [3599.0, 3600.0].map(|seconds| estimates(Cut::Exact, seconds).transcode_usd);
         assert!((1.5..1.7).contains(&(fast / slow)), "{slow} {fast}");
+    }
+
+    #[test]
+    fn smart_cut_of_half_an_hour_takes_no_longer_than_its_sound() {
+        let facts = json!({"encodedSeconds": 1.5, "copiedSeconds": 1798.5});
+        let spliced = estimates_of(Cut::Exact, 1800.0, &json!({}), serde_json::from_value(facts).expect("facts"));
+        let whole = estimates(Cut::Exact, 1800.0);
+        assert!((60.0..120.0).contains(&spliced.trim_seconds), "{spliced:?}");
+        assert!(spliced.trim_seconds * 10.0 < whole.trim_seconds && spliced.scratch_bytes < whole.scratch_bytes);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use bytes::Buf;
 use clipflow_core::{
     ClipError, aws, config,
     edits::Watermark,
-    mp4::Movie,
+    mp4::{Movie, Unspliced},
     outcome::Execution,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     range::RangeRead,
     rendition::Rendition,
-    request::{ClipRequest, Segment, Source},
+    request::{ClipRequest, Cut, Source},
     source::{PinnedObject, S3Source},
 };
 use estimate::Estimates;
@@ -51,6 +51,8 @@ pub struct Output {
     pub watermark: Option<ProbedPicture>,
     /// How long the clip will play.
     pub clip_seconds: f64,
+    /// How much of it has to be encoded.
+    pub encoded_seconds: f64,
     /// The field of the request that only `trim` can do, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only_trim: Option<&'static str>,
@@ -92,7 +94,7 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let (sources, segments) = plan(deps, &request.segments).await?;
+    let (sources, segments) = plan(deps, request).await?;
     let watermark = match &request.edits.watermark {
         Some(watermark) => Some(measure(deps, watermark, &sources[0].object.bucket).await?),
         None => None,
@@ -110,12 +112,14 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
+    let encoded_seconds = estimate::encoded_seconds(request, &plan, &rendition);
     let only_trim = rendition.beyond_transcode(request);
     let Plan { sources, segments, watermark } = plan;
-    Ok(Output { sources, segments, watermark, clip_seconds, only_trim, estimates })
+    Ok(Output { sources, segments, watermark, clip_seconds, encoded_seconds, only_trim, estimates })
 }
 
-/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its specification, section 5.6).
+/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its
+/// specification, section 5.6).
 async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<ProbedPicture, ClipError> {
     let bucket = watermark.bucket.clone().unwrap_or_else(|| bucket.to_owned());
     let source = Source { bucket, key: watermark.key.clone() };
@@ -143,7 +147,8 @@ async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<Pro
 }
 
 /// Reads the index of every source once and plans the cuts.
-async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+async fn plan(deps: &Deps, request: &ClipRequest) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+    let segments = &request.segments;
     let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
         if !wanted.contains(&&segment.source) {
@@ -152,7 +157,8 @@ async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, V
     }
     let read = wanted.iter().map(async |source| {
         let object = S3Source::pin(deps.s3.clone(), source).await?;
-        Ok::<_, ClipError>((object.object().clone(), Movie::read(&object).await?))
+        let movie = Movie::read(&object).await?;
+        Ok::<_, ClipError>((object, movie))
     });
     let read: Vec<_> = stream::iter(read).buffered(SOURCES_AT_ONCE).collect().await;
     let plan = segments.iter().enumerate().map(|(index, segment)| {
@@ -166,9 +172,21 @@ async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, V
         let (_, movie) = read[source].as_ref().map_err(|error| name(error.clone()))?;
         let duration = movie.facts.duration_seconds;
         let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
-        Ok(PlannedSegment { source, window: window.facts })
+        Ok(PlannedSegment { source, window: window.facts, splice: None })
     });
-    let segments = plan.collect::<Result<_, ClipError>>()?;
-    let probed = |(object, movie): (PinnedObject, Movie)| ProbedSource { object, facts: movie.facts };
-    Ok((read.into_iter().filter_map(Result::ok).map(probed).collect(), segments))
+    let mut segments = plan.collect::<Result<Vec<_>, ClipError>>()?;
+    let read: Vec<_> = read.into_iter().filter_map(Result::ok).collect();
+    if let (Cut::Exact, [segment]) = (request.cut, segments.as_mut_slice())
+        && request.encoded_whole(1).is_none()
+    {
+        let ((object, movie), window) = (&read[segment.source], &segment.window);
+        segment.splice = match movie.splice(object, window.start_seconds, window.end_seconds).await {
+            Ok(splice) => Some(splice.facts),
+            Err(Unspliced::Unfit(_)) => None,
+            Err(Unspliced::Failed(error)) => return Err(error),
+        };
+    }
+    let probed =
+        |(object, movie): (S3Source, Movie)| ProbedSource { object: object.object().clone(), facts: movie.facts };
+    Ok((read.into_iter().map(probed).collect(), segments))
 }
