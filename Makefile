@@ -42,7 +42,7 @@ unit: ## Tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --locked --quiet
 
 e2e: ## Tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips --test edits
+	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips --test edits --test recordings
 
 bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package

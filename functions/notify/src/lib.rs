@@ -49,6 +49,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     let attributes = [
         ("status", Some(outcome.status.name())),
         ("clipId", Some(&outcome.clip_id)),
+        ("cameraId", outcome.camera_id.as_deref()),
         ("reason", outcome.reason.as_deref()),
     ];
     let mut publish = deps

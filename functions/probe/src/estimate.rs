@@ -15,11 +15,11 @@ const REFERENCE_PIXELS_PER_SECOND: f64 = 1920.0 * 1080.0 * 30.0;
 const DECODE_SECONDS: f64 = 0.2;
 /// Encoding one second of that load on one vCPU takes this long; measured with libx264's preset veryfast.
 const ENCODE_SECONDS: f64 = 1.0;
+/// Encoding one second of sound on one vCPU takes this long; measured with AAC in two channels.
+const SOUND_SECONDS: f64 = 0.02;
 /// How much longer libx265 (veryfast) and libvpx (VP9, realtime, 5) take, measured.
 const HEVC_FACTOR: f64 = 3.0;
 const VP9_FACTOR: f64 = 2.2;
-/// Encoding one second of sound on one vCPU takes this long; measured with AAC in two channels.
-const SOUND_SECONDS: f64 = 0.02;
 /// What every further vCPU adds, in parts of the first; measured on two.
 const FURTHER_VCPU: f64 = 0.5;
 /// Memory that brings one vCPU with it (Lambda developer guide, "Configure Lambda function memory").
@@ -55,13 +55,15 @@ pub struct Estimates {
     pub scratch_bytes: u64,
 }
 
-/// How much of the clip's pictures is encoded.
+/// The share of the clip's pictures that is encoded: 0 to 1.
 #[must_use]
-pub fn encoded_seconds(request: &ClipRequest, plan: &Plan, rendition: &Rendition) -> f64 {
+pub fn encoded_share(request: &ClipRequest, plan: &Plan) -> f64 {
     match (request.cut, plan.segments.as_slice()) {
         (Cut::Copy, _) => 0.0,
-        (Cut::Exact, [PlannedSegment { splice: Some(splice), .. }]) => splice.encoded_seconds,
-        (Cut::Exact, _) => rendition.seconds(),
+        (Cut::Exact, [PlannedSegment { splice: Some(splice), window, .. }]) => {
+            splice.encoded_seconds / window.duration_seconds
+        }
+        (Cut::Exact, _) => 1.0,
     }
 }
 
@@ -77,13 +79,13 @@ impl Estimates {
         let mut trim_seconds = OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
         let mut scratch_bytes = 0;
         if request.cut == Cut::Exact {
-            let encoded_seconds = encoded_seconds(request, plan, rendition);
-            let load = |size: Size, rate: f64| pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
+            let share = encoded_share(request, plan);
+            let load = |size: Size, rate: f64| share * pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
             for segment in &plan.segments {
                 let video = &plan.sources[segment.source].facts.video;
                 let coded = Size { width: video.coded_width, height: video.coded_height };
-                let decoded_seconds = segment.window.duration_seconds * encoded_seconds / seconds;
-                trim_seconds += decoded_seconds * load(coded, video.frame_rate) * DECODE_SECONDS / speed;
+                trim_seconds +=
+                    segment.window.duration_seconds * load(coded, video.frame_rate) * DECODE_SECONDS / speed;
             }
             let rate = lossy(rendition.frames()) / seconds;
             let encoder = match request.format {
@@ -91,9 +93,9 @@ impl Estimates {
                 Format::Hevc => HEVC_FACTOR,
                 Format::Webm => VP9_FACTOR,
             };
-            trim_seconds += encoded_seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
+            trim_seconds += seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
             trim_seconds += seconds * SOUND_SECONDS / vcpus.min(1.0);
-            let clip_bytes = (encoded_seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
+            let clip_bytes = (share * seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
             let clip_bytes = clip_bytes as u64;
             scratch_bytes = windows_bytes + clip_bytes.max(windows_bytes);
@@ -139,11 +141,11 @@ mod tests {
 
     /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
     fn estimates(cut: Cut, seconds: f64) -> Estimates {
-        estimates_of(cut, seconds, &json!({}), None)
+        edited(cut, seconds, &json!({}), None)
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
-    fn estimates_of(cut: Cut, seconds: f64, asked: &Value, splice: Option<SpliceFacts>) -> Estimates {
+    fn edited(cut: Cut, seconds: f64, asked: &Value, splice: Option<SpliceFacts>) -> Estimates {
         let mut request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": cut, "thumbnails": [],
             "metadata": {}});
         request.as_object_mut().expect("an object").extend(asked.as_object().expect("an object").clone());
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn edits_and_formats_are_in_the_estimates() {
         let plain = estimates(Cut::Exact, 60.0);
-        let edited = |asked: Value| estimates_of(Cut::Exact, 60.0, &asked, None);
+        let edited = |asked: Value| edited(Cut::Exact, 60.0, &asked, None);
         let small = edited(json!({"edits": {"resize": {"width": 640}}}));
         assert!(small.trim_seconds < plain.trim_seconds / 3.0 && small.transcode_usd < plain.transcode_usd);
         let slow = edited(json!({"edits": {"speed": 0.5}}));
@@ -208,7 +210,8 @@ mod tests {
     #[test]
     fn smart_cut_of_half_an_hour_takes_no_longer_than_its_sound() {
         let facts = json!({"encodedSeconds": 1.5, "copiedSeconds": 1798.5});
-        let spliced = estimates_of(Cut::Exact, 1800.0, &json!({}), serde_json::from_value(facts).expect("facts"));
+        let splice = serde_json::from_value(facts).expect("facts");
+        let spliced = edited(Cut::Exact, 1800.0, &json!({}), Some(splice));
         let whole = estimates(Cut::Exact, 1800.0);
         assert!((60.0..120.0).contains(&spliced.trim_seconds), "{spliced:?}");
         assert!(spliced.trim_seconds * 10.0 < whole.trim_seconds && spliced.scratch_bytes < whole.scratch_bytes);

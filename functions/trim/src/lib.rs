@@ -174,8 +174,8 @@ async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipEr
     stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
 }
 
-/// Encodes as little of the windows of a clip as can be, and nothing else. Returns in addition how much that was, and
-/// why.
+/// Encodes as little of the windows of a clip as what is asked for and the sources allow. Returns in addition how much
+/// that was, and why.
 async fn encode<'a>(
     deps: &Deps,
     request: &ClipRequest,
@@ -193,40 +193,41 @@ async fn encode<'a>(
         let window = movie.window(facts.start_seconds, facts.end_seconds)?;
         let name = format!("window-{index}.mp4");
         scratch.save(&name, window.stream(source, CONNECTIONS)).await?;
-        Ok::<_, ClipError>((window, File::mp4(name)))
+        Ok::<_, ClipError>((window, name))
     });
     let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
-    let (windows, mut files): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
+    let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
+    let limits = limits(deps, inputs_bytes, deadline);
+    let why = match names.as_slice() {
+        [name] if request.may_keep_pictures() => {
+            match smart::cut(&deps.ffmpeg, &scratch, name, request.quality, limits).await {
+                Ok((facts, clip)) => {
+                    let [encoded, all] = [facts.encoded_seconds, windows[0].facts.duration_seconds];
+                    let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
+                    return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
+                }
+                Err(Unspliced::Unfit(why)) => encoded_whole(&why),
+                Err(Unspliced::Failed(error)) => return Err(error),
+            }
+        }
+        [_] => encoded_whole("what is asked for changes every picture"),
+        _ => encoded_whole("it has several cuts"),
+    };
+    tracing::info!(why, "encoding");
+    let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
     if let (Some(picture), Some(overlay)) = (&plan.watermark, &rendition.overlay) {
         files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, &scratch).await?);
     }
-    let why = match request.encoded_whole(cuts.len()) {
-        Some(why) => why,
-        None => match smart::cut(
-            &deps.ffmpeg,
-            &scratch,
-            &files[0].file,
-            request.quality,
-            limits(deps, inputs_bytes, deadline),
-        )
-        .await
-        {
-            Ok((facts, clip)) => {
-                let [encoded, all] = [facts.encoded_seconds, rendition.seconds()];
-                let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
-                return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
-            }
-            Err(Unspliced::Unfit(why)) => why,
-            Err(Unspliced::Failed(error)) => return Err(error),
-        },
-    };
+    let arguments = filters::arguments(request, &rendition, &windows[0]);
+    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
+    let clip = scratch.file(request.format.file_name());
+    Ok((upload::put_file(&deps.s3, &to(&why), &clip).await?, why))
+}
+
+fn encoded_whole(why: &str) -> String {
     // S3 takes no other characters in an object's metadata.
     let why: String = why.chars().filter(|character| matches!(character, ' '..='~')).take(500).collect();
-    let why = format!("encoded whole: {why}");
-    tracing::info!(why, "encoding");
-    let arguments = filters::arguments(request, &rendition, &windows[0]);
-    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits(deps, inputs_bytes, deadline)).await?;
-    Ok((upload::put_file(&deps.s3, &to(&why), &scratch.file(request.format.file_name())).await?, why))
+    format!("encoded whole: {why}")
 }
 
 fn limits(deps: &Deps, inputs_bytes: u64, deadline: SystemTime) -> Limits {
