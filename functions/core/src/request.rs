@@ -371,10 +371,11 @@ impl Source {
 }
 
 impl ClipRequest {
-    /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them.
+    /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
-        self.cut == Cut::Exact && self.edits.is_none() && self.format == Format::Mp4
+        let as_they_are = self.edits.is_none() && self.format == Format::Mp4 && self.quality != Quality::Low;
+        self.cut == Cut::Exact && as_they_are
     }
 
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.

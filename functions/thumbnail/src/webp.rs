@@ -19,8 +19,9 @@ pub const ENCODER: &str = "-c:v libvpx -g 1 -auto-alt-ref 0 -lag-in-frames 0 -de
 /// `Internal` when the keyframes cannot be read or the file cannot be written.
 pub async fn assemble(scratch: &Scratch, rate: u32) -> Result<(), ClipError> {
     let failed = |error: std::io::Error| ClipError::internal(format!("reading {KEYFRAMES}: {error}"));
-    let ivf = tokio::fs::read(scratch.file(KEYFRAMES)).await.map_err(failed)?;
-    let webp = animation(&ivf, 1000 / rate).ok_or_else(|| ClipError::internal(format!("{KEYFRAMES} is damaged")))?;
+    let keyframes = tokio::fs::read(scratch.file(KEYFRAMES)).await.map_err(failed)?;
+    let webp =
+        animation(&keyframes, 1000 / rate).ok_or_else(|| ClipError::internal(format!("{KEYFRAMES} is damaged")))?;
     scratch.save(FILE, futures::stream::iter([Ok(webp.into())])).await
 }
 
