@@ -372,7 +372,7 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
         "rotationDegrees": 0, "frameRate": 10.0, "constantFrameRate": true, "timescale": 10240, "frames": 300,
         "startSeconds": 0.0, "durationSeconds": 30.0, "bitRate": 1000});
     let source = |key: &str, audio: &Value| {
-        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 30.0, "video": video,
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 30.0, "video": video,
             "audio": audio, "droppedTracks": []});
         json!({"object": {"bucket": stack.description.source_bucket, "key": key, "etag": "\"e\"", "bytes": 1}, "facts": facts})
     };

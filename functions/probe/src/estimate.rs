@@ -128,7 +128,7 @@ mod tests {
         let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
-        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 7200.0, "video": video,
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 7200.0, "video": video,
             "audio": null, "droppedTracks": []});
         let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "e", "bytes": 1});
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]

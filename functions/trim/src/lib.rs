@@ -23,7 +23,7 @@ use clipflow_core::{
     source::S3Source,
     upload::{self, Destination, Uploaded},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -113,11 +113,12 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         engine.why = format!("{}; {why}", engine.why);
         Ok(Output { clip, engine: engine.clone() })
     };
-    if let Some((clip, why)) = find(deps, &key, &made_by).await? {
+    let (found, sources) = future::join(find(deps, &key, &made_by), open(deps, &input.probe)).await;
+    if let Some((clip, why)) = found? {
         tracing::info!(key, "the clip is there already");
         return output(clip, &why);
     }
-    let sources = open(deps, &input.probe).await?;
+    let sources = sources?;
     let cuts: Vec<_> = input.probe.segments.iter().map(|segment| (&sources[segment.source], &segment.window)).collect();
     let to = |why: &str| Destination {
         bucket: &deps.bucket,
@@ -169,10 +170,13 @@ async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<(Object, S
     Ok(Some((clip, metadata(WHY).cloned().unwrap_or_default())))
 }
 
-/// The plan's sources with their indexes.
+/// The plan's sources with their indexes. Short windows are read along with the index, as `probe` knows where they lie.
 async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipError> {
-    let open = plan.sources.iter().map(async |source| {
-        let source = S3Source::pinned(deps.s3.clone(), source.object.clone());
+    let open = plan.sources.iter().enumerate().map(async |(index, probed)| {
+        let mut source = S3Source::pinned(deps.s3.clone(), probed.object.clone());
+        let windows = plan.segments.iter().filter(|segment| segment.source == index);
+        let spans = windows.filter_map(|segment| segment.window.source_span.clone());
+        source.read_ahead(probed.facts.index_reads().into_iter().chain(spans)).await?;
         let movie = Movie::read(&source).await?;
         Ok((source, movie))
     });

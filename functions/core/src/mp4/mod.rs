@@ -11,7 +11,7 @@
 mod avc;
 mod boxes;
 mod codec;
-mod fetch;
+pub(crate) mod fetch;
 mod index;
 mod join;
 mod movie;

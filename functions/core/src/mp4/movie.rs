@@ -11,6 +11,7 @@ use super::{
 use crate::{error::ClipError, range::RangeRead, request::MAX_SEGMENTS};
 use mp4_atom::{Matrix, Mvhd};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A source whose index has been read, and checked against the length of the file.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub struct Facts {
     pub container: String,
     /// Length of the file.
     pub bytes: u64,
+    /// Where the index begins in the file.
+    pub index_start: u64,
     /// Length of the index (`ftyp` and `moov`).
     pub index_bytes: u64,
     /// From the first picture or sound that a player shows to the last, in seconds.
@@ -102,6 +105,14 @@ pub struct AudioFacts {
     pub bit_rate: u64,
     /// Number of sound tracks in the source; clips get the first.
     pub tracks: usize,
+}
+
+impl Facts {
+    /// The parts of the file that [`Movie::read`] will read, when the file is still the same.
+    #[must_use]
+    pub fn index_reads(&self) -> [Range<u64>; 2] {
+        index::reads(self.index_start..self.index_start + self.index_bytes, self.bytes)
+    }
 }
 
 impl Movie {
@@ -178,6 +189,7 @@ impl Movie {
         let facts = Facts {
             container: described.container.clone(),
             bytes: described.file_bytes,
+            index_start: index.start,
             index_bytes: index.bytes,
             duration_seconds: end.seconds_since(origin),
             video: video_facts(&video, &described.video, &survey, pictures, origin),

@@ -62,6 +62,9 @@ pub struct WindowFacts {
     pub output_bytes: u64,
     /// Bytes of the source that will be read for it.
     pub source_bytes: u64,
+    /// Where they lie, when they lie together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_span: Option<Range<u64>>,
 }
 
 impl Movie {
@@ -106,6 +109,7 @@ impl Movie {
             timescale: self.video.timeline.timescale,
             output_bytes: 0,
             source_bytes: 0,
+            source_span: None,
         };
         Ok(Chosen {
             facts,
@@ -438,6 +442,7 @@ impl Window {
         let copies: Vec<Range<u64>> = copies.into_iter().map(|copy| copy.range).collect();
         let spans = spans(&copies);
         facts.source_bytes = spans.iter().map(|span| span.end - span.start).sum();
+        facts.source_span = if let [span] = spans.as_slice() { Some(span.clone()) } else { None };
         Self { facts, header: Bytes::new(), copies, spans, last_frame: 0, last_frame_duration: 0 }
     }
 }
