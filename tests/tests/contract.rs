@@ -239,7 +239,7 @@ fn samples() -> Map<String, Value> {
         "trim": {"clip": clip, "engine": {"name": "trim", "why": "short; copied", "estimateUsd": 0.1}},
         "transcode": {"jobId": "1-a"},
         "verify": delivered,
-        "thumbnail": [{"size": 300, "key": "clips/a/b/thumb-300.jpg"}],
+        "thumbnail": {"thumbnails": [{"size": 300, "key": "clips/a/b/thumb-300.jpg"}], "preview": null},
         "store": {"clipId": "a", "status": "available", "bucket": "clips", "clip": clip,
             "execution": {"arn": "arn:e", "startedAt": "2026-01-01T00:00:00Z"}, "updatedAt": "2026-01-01T00:00:00Z"},
         "notify": {"messageId": "m"},

@@ -1,7 +1,7 @@
 //! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
 
 use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
-use clipflow_core::plan::Plan;
+use clipflow_core::{plan::Plan, rendition::Rendition};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -385,7 +385,12 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
     let plan = json!({"sources": [source(first, &audio), source(second, &Value::Null)],
         "segments": [segment(0, 1.0, 3.0), segment(1, 5.0, 5.5)]});
     let plan: Plan = serde_json::from_value(plan).expect("a plan");
-    transcode::job::settings(&plan, &format!("s3://{}/{key}", stack.description.bucket)).expect("a job")
+    let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
+        "metadata": {}});
+    let request = serde_json::from_value(request).expect("a request");
+    let rendition = Rendition::of(&request, &plan).expect("a clip");
+    let destination = format!("s3://{}/{key}", stack.description.bucket);
+    transcode::job::settings(&request, &plan, &rendition, &destination).expect("a job")
 }
 
 fn role(stack: &Stack) -> String {

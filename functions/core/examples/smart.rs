@@ -3,6 +3,7 @@
 use clipflow_core::{
     ffmpeg::{Ffmpeg, Limits},
     mp4::{Movie, Unspliced},
+    quality::Quality,
     range::LocalFile,
     scratch::Scratch,
     smart,
@@ -21,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scratch = Scratch::new(1, 1)?;
     scratch.save("window.mp4", window.stream(&source, 4)).await?;
     let limits = Limits { time: Duration::from_mins(10), file_bytes: 1 << 32 };
-    let (facts, clip) = match smart::cut(&Ffmpeg::find()?, &scratch, "window.mp4", limits).await {
+    let (facts, clip) = match smart::cut(&Ffmpeg::find()?, &scratch, "window.mp4", Quality::default(), limits).await {
         Ok(made) => made,
         Err(Unspliced::Unfit(why)) => return Err(why.into()),
         Err(Unspliced::Failed(error)) => return Err(error.into()),

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod config;
+pub mod edits;
 pub mod error;
 pub mod ffmpeg;
 pub mod identity;

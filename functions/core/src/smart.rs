@@ -7,7 +7,7 @@ use crate::{
     error::{ClipError, ErrorKind},
     ffmpeg::{Ffmpeg, Input, Limits},
     mp4::{Encoded, Movie, Splice, SpliceFacts, Spliced, Unspliced, Window},
-    quality,
+    quality::Quality,
     range::LocalFile,
     scratch::Scratch,
 };
@@ -22,12 +22,13 @@ pub async fn cut(
     ffmpeg: &Ffmpeg,
     scratch: &Scratch,
     window: &str,
+    quality: Quality,
     limits: Limits,
 ) -> Result<(SpliceFacts, Spliced<LocalFile>), Unspliced> {
     let file = LocalFile::open(&scratch.file(window))?;
     let movie = Movie::read(&file).await?;
     let splice = movie.splice_all(&file).await?;
-    let work = Work { ffmpeg, scratch, limits, file: &file, splice: &splice };
+    let work = Work { ffmpeg, scratch, quality, limits, file: &file, splice: &splice };
     let (head, tail, sound) = tokio::try_join!(
         work.encode_pictures("head", splice.head(&movie)?),
         work.encode_pictures("tail", splice.tail(&movie)?),
@@ -44,6 +45,7 @@ pub async fn cut(
 struct Work<'a> {
     ffmpeg: &'a Ffmpeg,
     scratch: &'a Scratch,
+    quality: Quality,
     limits: Limits,
     file: &'a LocalFile,
     splice: &'a Splice,
@@ -54,7 +56,7 @@ impl Work<'_> {
         let Some(window) = window else { return Ok(None) };
         let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
         self.scratch.save(&input, window.stream(self.file, 1)).await?;
-        let quality = ["-preset", "veryfast", "-crf", &quality::CRF.to_string()].map(str::to_owned);
+        let quality = ["-preset", "veryfast", "-crf", &self.quality.crf().to_string()].map(str::to_owned);
         let arguments = self.splice.encode_arguments().into_iter().chain(quality).chain(window.encode_arguments());
         self.run(&input, &output, arguments).await.map(Some)
     }

@@ -7,15 +7,15 @@
 //! made before is found and not made again.
 
 pub mod filters;
+mod watermark;
 
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Input as File, Limits},
-    mp4::{Join, Movie, Unspliced, Window, WindowFacts},
+    mp4::{Join, Movie, Unspliced, WindowFacts},
     outcome::{Engine, Execution, Object},
     plan::Plan,
-    quality,
     rendition::Rendition,
     request::{ClipRequest, Cut},
     scratch::Scratch,
@@ -27,7 +27,6 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    ffi::OsString,
     time::{Duration, SystemTime},
 };
 
@@ -43,9 +42,6 @@ const MADE_BY: &str = "made-by";
 const WHY: &str = "why";
 /// Why a copy was made as it was.
 const COPIED: &str = "copied";
-/// The file that a cut is encoded from.
-const WINDOW: &str = "window.mp4";
-
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -106,7 +102,8 @@ impl Deps {
 /// # Errors
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
-    let key = format!("{}clip.mp4", input.request.prefix);
+    let format = input.request.format;
+    let key = format!("{}{}", input.request.prefix, format.file_name());
     let made_by = format!("trim {} from {}", deps.version, input.probe.sources_digest());
     let mut engine = input.engine;
     let mut output = |clip: Object, why: &str| {
@@ -123,7 +120,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
     let to = |why: &str| Destination {
         bucket: &deps.bucket,
         key: &key,
-        content_type: "video/mp4",
+        content_type: format.content_type(),
         metadata: HashMap::from([(MADE_BY.to_owned(), made_by.clone()), (WHY.to_owned(), why.to_owned())]),
     };
     let (put, why) = match (input.request.cut, cuts.as_slice()) {
@@ -138,14 +135,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
             let joined = Join::of(&intervals)?.stream(read_from, CONNECTIONS);
             (upload::put(&deps.s3, &to(COPIED), joined).await?, COPIED.to_owned())
         }
-        (Cut::Exact, [((source, movie), facts)]) => {
-            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            encode(deps, source, &window, to, deadline).await?
-        }
-        (Cut::Exact, _) => {
-            let why = encoded_whole("it has several cuts");
-            (compose(deps, &cuts, &Rendition::of(&input.probe), &to(&why), deadline).await?, why)
-        }
+        (Cut::Exact, _) => encode(deps, &input.request, &input.probe, &cuts, to, deadline).await?,
     };
     output(Object { key, url: None, bytes: put.bytes, etag: put.etag }, &why)
 }
@@ -183,32 +173,54 @@ async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipEr
     stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
 }
 
-/// Encodes as little of a window as its source is made for. Returns in addition how much that was, and why.
+/// Encodes as little of the windows of a clip as what is asked for and the sources allow. Returns in addition how much
+/// that was, and why.
 async fn encode<'a>(
     deps: &Deps,
-    source: &S3Source,
-    window: &Window,
+    request: &ClipRequest,
+    plan: &Plan,
+    cuts: &[(&(S3Source, Movie), &WindowFacts)],
     to: impl Fn(&str) -> Destination<'a>,
     deadline: SystemTime,
 ) -> Result<(Uploaded, String), ClipError> {
-    let window_bytes = window.facts.output_bytes;
-    let scratch = Scratch::new(window_bytes.saturating_mul(2), deps.scratch_bytes)?;
-    scratch.save(WINDOW, window.stream(source, CONNECTIONS)).await?;
-    match smart::cut(&deps.ffmpeg, &scratch, WINDOW, limits(deps, window_bytes, deadline)).await {
-        Ok((facts, clip)) => {
-            let [encoded, all] = [facts.encoded_seconds, window.facts.duration_seconds];
-            let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
-            Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why))
+    let rendition = Rendition::of(request, plan)?;
+    let windows_bytes: u64 = cuts.iter().map(|(_, facts)| facts.output_bytes).sum();
+    let pixels = plan.watermark.as_ref().map_or(0, |picture| u64::from(picture.width) * u64::from(picture.height));
+    let inputs_bytes = windows_bytes + 4 * pixels;
+    let scratch = Scratch::new(inputs_bytes.saturating_mul(2), deps.scratch_bytes)?;
+    let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
+        let window = movie.window(facts.start_seconds, facts.end_seconds)?;
+        let name = format!("window-{index}.mp4");
+        scratch.save(&name, window.stream(source, CONNECTIONS)).await?;
+        Ok::<_, ClipError>((window, name))
+    });
+    let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
+    let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
+    let limits = limits(deps, inputs_bytes, deadline);
+    let why = match names.as_slice() {
+        [name] if request.may_keep_pictures() => {
+            match smart::cut(&deps.ffmpeg, &scratch, name, request.quality, limits).await {
+                Ok((facts, clip)) => {
+                    let [encoded, all] = [facts.encoded_seconds, windows[0].facts.duration_seconds];
+                    let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
+                    return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
+                }
+                Err(Unspliced::Unfit(why)) => encoded_whole(&why),
+                Err(Unspliced::Failed(error)) => return Err(error),
+            }
         }
-        Err(Unspliced::Unfit(why)) => {
-            let why = encoded_whole(&why);
-            tracing::info!(why, "encoding");
-            let input = [File::mp4(WINDOW)];
-            deps.ffmpeg.run(scratch.path(), &input, &arguments(window), limits(deps, window_bytes, deadline)).await?;
-            Ok((upload::put_file(&deps.s3, &to(&why), &scratch.file("clip.mp4")).await?, why))
-        }
-        Err(Unspliced::Failed(error)) => Err(error),
+        [_] => encoded_whole("edits and formats change every picture"),
+        _ => encoded_whole("it has several cuts"),
+    };
+    tracing::info!(why, "encoding");
+    let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
+    if let (Some(picture), Some(overlay)) = (&plan.watermark, &rendition.overlay) {
+        files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, &scratch).await?);
     }
+    let arguments = filters::arguments(request, &rendition, &windows[0]);
+    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
+    let clip = scratch.file(request.format.file_name());
+    Ok((upload::put_file(&deps.s3, &to(&why), &clip).await?, why))
 }
 
 fn encoded_whole(why: &str) -> String {
@@ -217,42 +229,9 @@ fn encoded_whole(why: &str) -> String {
     format!("encoded whole: {why}")
 }
 
-/// Encodes several windows as one clip.
-async fn compose(
-    deps: &Deps,
-    cuts: &[(&(S3Source, Movie), &WindowFacts)],
-    rendition: &Rendition,
-    to: &Destination<'_>,
-    deadline: SystemTime,
-) -> Result<Uploaded, ClipError> {
-    let windows_bytes: u64 = cuts.iter().map(|(_, facts)| facts.output_bytes).sum();
-    let scratch = Scratch::new(windows_bytes.saturating_mul(2), deps.scratch_bytes)?;
-    let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
-        let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-        let name = format!("window-{index}.mp4");
-        scratch.save(&name, window.stream(source, CONNECTIONS)).await?;
-        Ok::<_, ClipError>(File::mp4(name))
-    });
-    let inputs: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
-    let limits = limits(deps, windows_bytes, deadline);
-    deps.ffmpeg.run(scratch.path(), &inputs, &filters::arguments(rendition), limits).await?;
-    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
-}
-
-fn limits(deps: &Deps, windows_bytes: u64, deadline: SystemTime) -> Limits {
+fn limits(deps: &Deps, inputs_bytes: u64, deadline: SystemTime) -> Limits {
     Limits {
         time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
-        file_bytes: deps.scratch_bytes - windows_bytes,
+        file_bytes: deps.scratch_bytes - inputs_bytes,
     }
-}
-
-fn arguments(window: &Window) -> Vec<OsString> {
-    let of_window = window.encode_arguments();
-    filters::ENCODE
-        .split_whitespace()
-        .chain(["-map", "0:v:0", "-map", "0:a:0?", "-crf", &quality::CRF.to_string()])
-        .chain(of_window.iter().map(String::as_str))
-        .chain(["clip.mp4"])
-        .map(OsString::from)
-        .collect()
 }

@@ -8,6 +8,7 @@ use clipflow_core::{
     ClipError,
     ffmpeg::{Ffmpeg, Limits},
     mp4::{SpliceFacts, Unspliced, Window},
+    quality::Quality,
     scratch::Scratch,
     smart,
 };
@@ -28,7 +29,7 @@ pub async fn smart_cut(source: &Source, interval: Range<f64>) -> Result<(Window,
     let (window, copy) = source.cut(interval).await;
     let scratch = Scratch::new(1, 1).expect("a folder");
     std::fs::rename(copy, scratch.file("window.mp4")).expect("a copy");
-    match smart::cut(&Ffmpeg::find().expect("ffmpeg"), &scratch, "window.mp4", LIMITS).await {
+    match smart::cut(&Ffmpeg::find().expect("ffmpeg"), &scratch, "window.mp4", Quality::default(), LIMITS).await {
         Err(Unspliced::Unfit(why)) => Err(why),
         Err(Unspliced::Failed(error)) => panic!("{error}"),
         Ok((facts, spliced)) => {
