@@ -23,7 +23,9 @@ const LONG: (f64, f64) = (2.0, 27.0);
 async fn source(stack: &Stack, folder: &Path, name: &str, options: &[&str]) -> PathBuf {
     let file = folder.join(name);
     let inputs = ["-f", "lavfi", "-i", PICTURES, "-f", "lavfi", "-i", SOUND];
-    let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-g", "40", "-pix_fmt", "yuv420p"];
+    // One keyframe, so that an exact cut is encoded whole.
+    let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-pix_fmt", "yuv420p"];
+    let codecs = [&codecs[..], &["-g", "1000", "-sc_threshold", "0"]].concat();
     stack.ffmpeg(&[&inputs[..], &codecs, options, &[file.to_str().expect("UTF-8")]].concat());
     stack.upload(name, &file).await;
     file
@@ -129,7 +131,7 @@ async fn long_clip_is_made_by_mediaconvert_and_its_outcome_is_like_any_other() {
     delivered(&stack, &ended, folder.path()).await;
     let (outcome, delivered_) = (&ended.output, &ended.output["delivered"]);
     assert_eq!(outcome["engine"]["name"], "transcode");
-    assert_eq!(outcome["engine"]["why"], "clip 25 s > 20 s");
+    assert_eq!(outcome["engine"]["why"], "encoding 25 s > 20 s");
     assert!(outcome["engine"]["estimateUsd"].as_f64().is_some_and(|usd| (0.003..0.01).contains(&usd)), "{outcome}");
     assert_eq!(
         (&delivered_["frames"], &delivered_["start"], &delivered_["end"]),
@@ -219,14 +221,12 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
 
     // The executions use trim's unpublished version, whose settings nobody else uses.
     let trim = format!("{}-trim", stack.description.name_prefix);
-    let url = format!("{}/2015-03-31/functions/{trim}/configuration", stack.description.endpoint);
-    let text = ureq::get(&url).call().expect("trim").body_mut().read_to_string().expect("its settings");
-    let before: Value = serde_json::from_str(&text).expect("JSON");
+    let before = stack.settings("trim");
     let configure = |timeout: &Value, name: &str, value: &str| {
-        let mut settings =
-            json!({"Timeout": timeout, "Environment": {"Variables": before["Environment"]["Variables"]}});
+        let mut settings = before.clone();
+        settings["Timeout"] = timeout.clone();
         settings["Environment"]["Variables"][name] = json!(value);
-        ureq::put(&url).send(&settings.to_string()).expect("trim is configured");
+        stack.configure("trim", &settings);
     };
     let minutes = json!(300);
     for (clip_id, timeout, name, value, error) in [
@@ -248,7 +248,7 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
         assert_eq!(ended.output["engine"]["name"], "transcode");
         assert_eq!(ended.output["delivered"]["frames"], 150);
     }
-    configure(&before["Timeout"], "CLIPFLOW_LOG", "info");
+    stack.configure("trim", &before);
 }
 
 #[tokio::test]
@@ -326,6 +326,35 @@ async fn job_that_somebody_cancels_fails_the_execution() {
 }
 
 #[tokio::test]
+async fn job_of_an_execution_that_is_aborted_is_cancelled() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "aborted.mp4", &["-an"]).await;
+    // MiniStack lets the task of an aborted execution wait on, and would fail the execution after all when it hears that
+    // the job was cancelled.
+    behave(&stack, "aborted", json!({"stall": true, "events": "lost"}));
+    let request = request(&stack, "aborted", "aborted.mp4", LONG);
+    stack.send(&request.to_string()).await;
+    let in_status = async |status: JobStatus| {
+        eventually(&format!("a job that is {status}"), async || {
+            jobs(&stack, "aborted").await.into_iter().find(|job| job.status() == Some(&status))
+        })
+        .await
+    };
+    in_status(JobStatus::Progressing).await;
+    let stop = stack.sfn.stop_execution().execution_arn(stack.execution_arn(&request)).cause("the wrong wave");
+    stop.send().await.expect("the execution can be stopped");
+    in_status(JobStatus::Canceled).await;
+    let document = stack.document_that_is("aborted", "failed").await;
+    let failure = document.get_document("failure").expect("a failure");
+    let told = ["class", "state"].map(|field| failure.get_str(field).ok());
+    assert_eq!(told, [Some("aborted"), Some("Transcode")]);
+    let notification = stack.notification("aborted").await;
+    assert_eq!(notification["Message"]["message"], "the wrong wave");
+    assert_eq!(notification["MessageAttributes"]["class"]["Value"], "aborted");
+}
+
+#[tokio::test]
 async fn clip_above_its_ceiling_is_rejected_before_anything_is_encoded() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -361,7 +390,7 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
         "rotationDegrees": 0, "frameRate": 10.0, "constantFrameRate": true, "timescale": 10240, "frames": 300,
         "startSeconds": 0.0, "durationSeconds": 30.0, "bitRate": 1000});
     let source = |key: &str, audio: &Value| {
-        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 30.0, "video": video,
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 30.0, "video": video,
             "audio": audio, "droppedTracks": []});
         json!({"object": {"bucket": stack.description.source_bucket, "key": key, "etag": "\"e\"", "bytes": 1}, "facts": facts})
     };

@@ -2,8 +2,10 @@
 
 pub mod aws;
 pub mod config;
+pub mod console;
 pub mod edits;
 pub mod error;
+pub mod execution;
 pub mod ffmpeg;
 pub mod identity;
 pub mod mediaconvert;
@@ -19,10 +21,12 @@ pub mod rendition;
 pub mod request;
 pub mod run;
 pub mod scratch;
+pub mod smart;
 pub mod source;
 pub mod text;
 pub mod time;
 pub mod timestamp;
+pub mod topic;
 pub mod upload;
 
 pub use error::{ClipError, ErrorKind};

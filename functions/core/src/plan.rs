@@ -1,7 +1,7 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
 use crate::{
-    mp4::{Facts, WindowFacts},
+    mp4::{Facts, SpliceFacts, WindowFacts},
     recordings::Coverage,
     source::PinnedObject,
 };
@@ -26,6 +26,9 @@ pub struct PlannedSegment {
     pub source: usize,
     /// What is cut.
     pub window: WindowFacts,
+    /// How little of it has to be encoded; `None` where all or nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splice: Option<SpliceFacts>,
 }
 
 /// A picture that is laid over the clip, pinned and measured.

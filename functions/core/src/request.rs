@@ -103,7 +103,8 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cut {
-    /// Frame-exact in every player; pictures are encoded anew.
+    /// Frame-exact in every player. Pictures are copied from the clip's first keyframe on, where the source is made for
+    /// that, and otherwise encoded anew; nothing from outside the interval is in the file.
     #[default]
     Exact,
     /// Nothing is encoded. Exact where the player honours edit lists; the file still holds, hidden, up to a group of
@@ -370,6 +371,13 @@ impl Source {
 }
 
 impl ClipRequest {
+    /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
+    #[must_use]
+    pub fn may_keep_pictures(&self) -> bool {
+        let as_they_are = self.edits.is_none() && self.format == Format::Mp4 && self.quality != Quality::Low;
+        self.cut == Cut::Exact && as_they_are
+    }
+
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
     ///
     /// # Errors

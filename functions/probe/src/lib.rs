@@ -11,13 +11,13 @@ use bytes::Buf;
 use clipflow_core::{
     ClipError, aws, config,
     edits::Watermark,
-    mp4::Movie,
+    mp4::{Movie, Unspliced},
     outcome::Execution,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     range::RangeRead,
     recordings::CameraWindow,
     rendition::Rendition,
-    request::{ClipRequest, Segment, Source},
+    request::{ClipRequest, Source},
     source::{PinnedObject, S3Source},
     timestamp::Timestamp,
 };
@@ -54,6 +54,8 @@ pub struct Output {
     pub plan: Plan,
     /// How long the clip will play.
     pub clip_seconds: f64,
+    /// How much of that is encoded.
+    pub encoded_seconds: f64,
     /// The field of the request that only `trim` can do, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only_trim: Option<&'static str>,
@@ -100,7 +102,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
     let mut plan = match &request.camera {
         Some(camera) => plan_camera(deps, camera, &input).await?,
-        None => plan_segments(deps, &request.segments).await?,
+        None => plan_segments(deps, request).await?,
     };
     if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
@@ -111,7 +113,9 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
-    Ok(Output { plan, clip_seconds, only_trim: rendition.beyond_transcode(request), estimates })
+    let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
+    let only_trim = rendition.beyond_transcode(request);
+    Ok(Output { plan, clip_seconds, encoded_seconds, only_trim, estimates })
 }
 
 /// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its
@@ -143,7 +147,8 @@ async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<Pro
 }
 
 /// Reads the index of every source once and plans the cuts.
-async fn plan_segments(deps: &Deps, segments: &[Segment]) -> Result<Plan, ClipError> {
+async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<Plan, ClipError> {
+    let segments = &request.segments;
     let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
         if !wanted.contains(&&segment.source) {
@@ -163,12 +168,23 @@ async fn plan_segments(deps: &Deps, segments: &[Segment]) -> Result<Plan, ClipEr
         let (_, movie) = read[source].as_ref().map_err(|error| name(error.clone()))?;
         let duration = movie.facts.duration_seconds;
         let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
-        Ok(PlannedSegment { source, window: window.facts })
+        Ok(PlannedSegment { source, window: window.facts, splice: None })
     });
-    let segments = planned.collect::<Result<_, ClipError>>()?;
-    let probed = |(object, movie): (PinnedObject, Movie)| ProbedSource { object, facts: movie.facts };
-    let sources = read.into_iter().filter_map(Result::ok).map(probed).collect();
-    Ok(Plan { sources, segments, coverage: None, watermark: None })
+    let mut segments = planned.collect::<Result<Vec<_>, ClipError>>()?;
+    let read: Vec<_> = read.into_iter().filter_map(Result::ok).collect();
+    if let [segment] = segments.as_mut_slice()
+        && request.may_keep_pictures()
+    {
+        let ((object, movie), window) = (&read[segment.source], &segment.window);
+        segment.splice = match movie.splice(object, window.start_seconds, window.end_seconds).await {
+            Ok(splice) => Some(splice.facts),
+            Err(Unspliced::Unfit(_)) => None,
+            Err(Unspliced::Failed(error)) => return Err(error),
+        };
+    }
+    let probed =
+        |(object, movie): (S3Source, Movie)| ProbedSource { object: object.object().clone(), facts: movie.facts };
+    Ok(Plan { sources: read.into_iter().map(probed).collect(), segments, coverage: None, watermark: None })
 }
 
 async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Result<Plan, ClipError> {
@@ -192,9 +208,10 @@ fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipE
 }
 
 /// Pins an object and reads its index.
-async fn pin(s3: &aws_sdk_s3::Client, at: &Source) -> Result<(PinnedObject, Movie), ClipError> {
+async fn pin(s3: &aws_sdk_s3::Client, at: &Source) -> Result<(S3Source, Movie), ClipError> {
     let object = S3Source::pin(s3.clone(), at).await?;
-    Ok((object.object().clone(), Movie::read(&object).await?))
+    let movie = Movie::read(&object).await?;
+    Ok((object, movie))
 }
 
 #[cfg(test)]

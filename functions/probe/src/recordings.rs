@@ -143,7 +143,7 @@ impl Recordings {
         let at = Source { bucket: self.bucket.clone(), key: key.clone() };
         let named = |error: ClipError| ClipError { message: format!("recording {key}: {}", error.message), ..error };
         let (object, movie) = pin(s3, &at).await.map_err(named)?;
-        Ok(Recording { object, movie, start_ms: *start_ms })
+        Ok(Recording { object: object.object().clone(), movie, start_ms: *start_ms })
     }
 }
 

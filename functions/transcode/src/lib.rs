@@ -213,7 +213,7 @@ mod tests {
         let video = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
-        let facts = json!({"container": "isom", "bytes": 10000, "indexBytes": 100, "durationSeconds": 10.0,
+        let facts = json!({"container": "isom", "bytes": 10000, "indexStart": 0, "indexBytes": 100, "durationSeconds": 10.0,
             "video": video, "droppedTracks": [],
             "audio": {"codec": "aac", "channels": 2, "sampleRate": 44100, "bitRate": 1000, "tracks": 1}});
         let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "\"e\"", "bytes": 10000});

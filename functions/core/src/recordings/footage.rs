@@ -61,7 +61,7 @@ pub fn plan(window: Interval, recordings: &[Recording], coverage: Coverage) -> R
         let Recording { object, movie, start_ms } = recording;
         match movie.window(seconds(interval.start_ms - start_ms), seconds(interval.end_ms - start_ms)) {
             Ok(window) => {
-                plan.segments.push(PlannedSegment { source: plan.sources.len(), window: window.facts });
+                plan.segments.push(PlannedSegment { source: plan.sources.len(), window: window.facts, splice: None });
                 plan.sources.push(ProbedSource { object: object.clone(), facts: movie.facts.clone() });
             }
             // A piece that is shorter than a frame may hold none.
