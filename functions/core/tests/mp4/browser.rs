@@ -135,8 +135,8 @@ fn answer(connection: TcpStream, clips: &[Clip], seen: &mpsc::Sender<Value>) -> 
             let _ = seen.send(serde_json::from_slice(&body)?);
             ("text/plain", Vec::new())
         }
-        path => match path[1..].parse::<usize>().ok().and_then(|index| clips.get(index)) {
-            Some(clip) => {
+        path => {
+            if let Some(clip) = path[1..].parse::<usize>().ok().and_then(|index| clips.get(index)) {
                 let file = &clip.file;
                 let range = header("range: bytes=").unwrap_or_default();
                 let (start, end) = range.trim().split_once('-').unwrap_or(("0", ""));
@@ -144,12 +144,11 @@ fn answer(connection: TcpStream, clips: &[Clip], seen: &mpsc::Sender<Value>) -> 
                 let end = end.parse().map_or(file.len(), |end: usize| (end + 1).min(file.len()));
                 status = format!("206 Partial Content\r\nContent-Range: bytes {start}-{}/{}", end - 1, file.len());
                 ("video/mp4", file[start..end].to_vec())
-            }
-            None => {
+            } else {
                 "404 Not Found".clone_into(&mut status);
                 ("text/plain", Vec::new())
             }
-        },
+        }
     };
     let length = body.len();
     let head = format!(
