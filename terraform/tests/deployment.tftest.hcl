@@ -99,13 +99,14 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_SCRATCH_BYTES = "2147483648"
       }
       verify = {
-        CLIPFLOW_LOG    = "info"
-        CLIPFLOW_BUCKET = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_LOG           = "info"
+        CLIPFLOW_BUCKET        = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_SCRATCH_BYTES = "2147483648"
       }
       thumbnail = {
         CLIPFLOW_LOG           = "info"
         CLIPFLOW_BUCKET        = "surf-clips-123456789012-eu-west-1"
-        CLIPFLOW_SCRATCH_BYTES = "1073741824"
+        CLIPFLOW_SCRATCH_BYTES = "2147483648"
       }
       store = {
         CLIPFLOW_LOG                 = "info"
