@@ -29,8 +29,8 @@ pub async fn assemble(scratch: &Scratch, rate: u32) -> Result<(), ClipError> {
 fn animation(ivf: &[u8], milliseconds: u32) -> Option<Vec<u8>> {
     const ANIMATED: u32 = 2;
     let (header, mut rest) = ivf.split_at_checked(32)?;
-    let side = |at: usize| Some(u32::from(u16::from_le_bytes(header.get(at..at + 2)?.try_into().ok()?)));
-    let (width, height) = (side(12)?.checked_sub(1)?, side(14)?.checked_sub(1)?);
+    let field = |at: usize| Some(u32::from(u16::from_le_bytes(header.get(at..at + 2)?.try_into().ok()?)));
+    let (width, height) = (field(12)?.checked_sub(1)?, field(14)?.checked_sub(1)?);
     let size = [u24(width), u24(height)].concat();
     let mut chunks = b"WEBP".to_vec();
     chunk(&mut chunks, *b"VP8X", &[&ANIMATED.to_le_bytes()[..], &size].concat());
