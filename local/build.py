@@ -25,7 +25,7 @@ def build(progress: Progress) -> list[str]:
     Failure when the build fails, or when a binary needs a newer C library than Lambda has.
     """
     names, folder = _functions()
-    with progress.step("compile the functions") as step:
+    with progress.step("compile the functions and the command") as step:
         _compile(names, step.say)
         step.say("")
     with progress.step("package the functions"):
@@ -34,6 +34,11 @@ def build(progress: Progress) -> list[str]:
         for stale in set(paths.LAMBDA_PACKAGES.glob("*.zip")) - {_zip(name) for name in [*names, "ffmpeg-layer"]}:
             stale.unlink()
     return names
+
+
+def command() -> Path:
+    """The command `clipflow`."""
+    return _functions()[1] / "clipflow"
 
 
 def package(binary: Path, archive: Path) -> None:
@@ -107,7 +112,8 @@ def _compile(names: list[str], say: Callable[[str], None]) -> None:
             done += 1
             say(f"{done} crates, {line.split()[1]}")
 
-    arguments = ["cargo", "build", "--release", "--locked", "--bins"]
+    # The command without its own defaults: they sign in to AWS, which nothing local needs, and take long to compile.
+    arguments = ["cargo", "build", "--release", "--locked", "--bins", "--package", "cli", "--no-default-features"]
     for name in names:
         arguments += ["--package", name]
     processes.run(arguments, log=paths.LOGS / "build.log", environment=processes.environment(), on_line=on_line)

@@ -4,15 +4,16 @@ Each scene is a function that makes one request or more, checks everything that 
 of its own below `target/demo/`. A scene that finds something other than it should fails the demonstration.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, Iterator, Optional, Sequence, TypeVar
 
-from . import history, logs, packages, paths, processes, services
+from . import build, logs, packages, paths, processes, services
 from .console import Failure, Progress, coloured, seconds
 
 WAIT_SECONDS = 120
@@ -86,35 +87,84 @@ class Stage:
         # Errors
         Failure when there is none, or when it ends other than by succeeding.
         """
-        with self.progress.step(f"execution of {clip_id}") as step:
-            execution = self.wait(lambda: next(iter(self.executions(clip_id)), None), f"an execution of {clip_id}")
-            events = history.follow(
-                self.client("stepfunctions"), execution["executionArn"], WAIT_SECONDS, step.say, self.progress.line
-            )
+        execution = self.execution(clip_id)
+        self.clipflow("show", execution["name"], "--watch", accept=(0, 4))
+        events = self.history(execution["name"])
         if events[-1]["type"] != "ExecutionSucceeded":
-            raise Failure(f"the execution of {clip_id} did not succeed: {history.failure(events)}")
+            raise Failure(f"the execution of {clip_id} did not succeed")
         return events
 
+    def execution(self, clip_id: str) -> dict[str, Any]:
+        """The newest execution of a clip, as soon as there is one."""
+        return self.wait(lambda: next(iter(self.executions(clip_id)), None), f"an execution of {clip_id}")
+
+    def history(self, execution: str) -> list[dict[str, Any]]:
+        """The events of an execution, in order."""
+        events: list[dict[str, Any]] = json.loads(self.clipflow("show", execution, "--history", "--json"))
+        return events
+
+    def clipflow(self, *arguments: str, accept: Sequence[int] = (0,)) -> str:
+        """Runs the command `clipflow` on the stack, in view unless it prints JSON, and returns the JSON.
+
+        # Errors
+        Failure when it ends with another exit code than those accepted.
+        """
+        command = [str(build.command()), *arguments, "--local"]
+        environment = processes.environment({"CLIPFLOW_STACK": str(paths.STACK)})
+        if "--json" in arguments:
+            log = paths.LOGS / "demo-clipflow.json"
+            processes.run(command, log=log, environment=environment, accept=accept)
+            return log.read_text(encoding="utf-8")
+        self.progress.line(f"  $ {coloured(' '.join(['clipflow', *command[1:]]), 'bold')}")
+        code = processes.run_in_view(command, environment)
+        if code not in accept:
+            raise Failure(f"clipflow ended with exit code {code}")
+        return ""
+
+    @contextlib.contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Has every state retry once, after a second, for the time of the block."""
+        states, arn = self.client("stepfunctions"), self.stack["state_machine_arn"]
+        definition = states.describe_state_machine(stateMachineArn=arn)["definition"]
+        impatient = json.loads(definition)
+        for state in impatient["States"].values():
+            for retrier in state.get("Retry", []):
+                retrier.update(MaxAttempts=1, IntervalSeconds=1)
+        states.update_state_machine(stateMachineArn=arn, definition=json.dumps(impatient))
+        try:
+            yield
+        finally:
+            states.update_state_machine(stateMachineArn=arn, definition=definition)
+
     def document(self, clip_id: str) -> dict[str, Any]:
+        """A clip's document.
+
+        # Errors
+        Failure when there is none.
+        """
+        document = self.find(clip_id)
+        if document is None:
+            raise Failure(f"MongoDB has no document {clip_id}")
+        return document
+
+    def find(self, clip_id: str) -> Optional[dict[str, Any]]:
         """A clip's document, as MongoDB has it."""
         import pymongo
 
         mongodb: pymongo.MongoClient[dict[str, Any]]
         mongodb = pymongo.MongoClient(self.stack["mongodb_uri"], serverSelectionTimeoutMS=10_000)
         with mongodb:
-            document = mongodb[self.stack["mongodb_database"]]["clips"].find_one({"_id": clip_id})
-        if document is None:
-            raise Failure(f"MongoDB has no document {clip_id}")
-        return document
+            return mongodb[self.stack["mongodb_database"]]["clips"].find_one({"_id": clip_id})
 
-    def notification(self, clip_id: str) -> dict[str, Any]:
-        """The notification about a clip: the envelope that the subscriber got, with the message parsed."""
+    def notification(self, clip_id: str, status: str) -> dict[str, Any]:
+        """The notification that a clip has a status: the envelope that the subscriber got, with the message parsed."""
 
         def received() -> Optional[dict[str, Any]]:
             self._receive()
-            return next((each for each in self._notifications if each["Message"].get("clipId") == clip_id), None)
+            about = (each for each in self._notifications if each["Message"].get("clipId") == clip_id)
+            return next((each for each in about if each["Message"].get("status") == status), None)
 
-        return self.wait(received, f"a notification about {clip_id}")
+        return self.wait(received, f"a notification that {clip_id} is {status}")
 
     def wait(self, look: Callable[[], Optional[T]], what: str) -> T:
         """Looks until there is something.
@@ -186,6 +236,7 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
         duplicate_scene(stage, request)
         long_scene(stage)
         camera_scenes(stage)
+        rerun_scene(stage, key)
     finally:
         logs.collect(stack)
     progress.line(
@@ -297,9 +348,8 @@ def _camera_scene(
     if arrives is not None:
         video = _film(paths.TEMPORARY / "camera-future.mp4", 0, 4)
         with stage.progress.step("the recording is looked for in vain, until it is recorded"):
-            execution = stage.wait(lambda: next(iter(stage.executions(clip_id)), None), f"an execution of {clip_id}")
-            arn, stepfunctions = execution["executionArn"], stage.client("stepfunctions")
-            stage.wait(lambda: "SourceNotReady" in history.failure(history.events(stepfunctions, arn)), "a first look")
+            execution = stage.execution(clip_id)["name"]
+            stage.wait(lambda: "SourceNotReady" in json.dumps(stage.history(execution)), "a first look")
             ends = arrives + 4000
             stage.wait(lambda: _now() > ends, "the end of the recording")
         stage.upload(video, _recording_key(window["cameraId"], arrives))
@@ -343,6 +393,27 @@ def _recording_key(camera: str, start: int) -> str:
     return f"recordings/{camera}/{at:%Y/%m/%d}/{camera}.{at:%Y%m%dT%H%M%S}{start % 1000:03}.mp4"
 
 
+def rerun_scene(stage: Stage, key: str) -> None:
+    """MongoDB goes down, an execution fails and is told of; MongoDB comes back, and a rerun makes the clip."""
+    _title(stage, "MongoDB goes down: an execution fails, and a rerun makes its clip")
+    clip_id = stage.clip_id("rerun")
+    source = {"bucket": stage.stack["source_bucket"], "key": key}
+    stage.progress.line("  Store retries once here, so that nobody waits; in a deployment it does for two minutes.")
+    with services.without_mongod(), stage.impatient():
+        stage.enqueue({"clipId": clip_id, "source": source, "start": "25%", "end": "75%", "output": {"thumbnails": [300]}})
+        failed = stage.execution(clip_id)["name"]
+        stage.clipflow("show", failed, "--watch", accept=(4,))
+    folder = stage.folder("rerun")
+    # The document cannot say so while MongoDB is down; the event is delivered again until it does.
+    with stage.progress.step("the document says that it failed"):
+        stage.wait(lambda: stage.find(clip_id), f"a document {clip_id}")
+    _leave(folder, *_outcome(stage, clip_id, "failed"), stage.history(failed), "failed-")
+    stage.clipflow("rerun", clip_id, "--wait")
+    document, notification = _outcome(stage, clip_id, "available")
+    _leave(folder, document, notification, stage.history(stage.execution(clip_id)["name"]))
+    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
+
+
 def _title(stage: Stage, title: str) -> None:
     stage.progress.line(f"\n{coloured(title, 'bold')}")
 
@@ -361,9 +432,8 @@ def _outcome(stage: Stage, clip_id: str, status: str) -> tuple[dict[str, Any], d
     _show(stage, "the document in MongoDB", document)
     _expect("the document's status", document.get("status"), status)
     with stage.progress.step("the notification arrives at the subscriber"):
-        notification = stage.notification(clip_id)
+        notification = stage.notification(clip_id, status)
     _show(stage, "the notification", notification)
-    _expect("the notification's status", notification["Message"].get("status"), status)
     _expect("the attribute status", notification.get("MessageAttributes", {}).get("status", {}).get("Value"), status)
     return document, notification
 
@@ -377,9 +447,9 @@ def _expect(what: str, found: Any, expected: Any) -> None:
         raise Failure(f"{what} should be {expected!r} and is {found!r}")
 
 
-def _leave(folder: Path, document: Any, notification: Any, events: Any) -> None:
+def _leave(folder: Path, document: Any, notification: Any, events: Any, prefix: str = "") -> None:
     for name, value in (("document", document), ("notification", notification), ("history", events)):
-        (folder / f"{name}.json").write_text(_json(value) + "\n", encoding="utf-8")
+        (folder / f"{prefix}{name}.json").write_text(_json(value) + "\n", encoding="utf-8")
 
 
 def _json(value: Any) -> str:

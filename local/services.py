@@ -113,11 +113,31 @@ def order(text: str) -> None:
 def keep() -> None:
     """Lets the services outlive this process."""
     order("keep")
-    limit = time.monotonic() + 10
-    while not (status() or {}).get("kept"):
+    _await(lambda: bool((status() or {}).get("kept")), "the supervisor does not answer")
+
+
+@contextlib.contextmanager
+def without_mongod() -> Iterator[None]:
+    """Stops mongod for the time of the block.
+
+    # Errors
+    Failure when it does not stop, or is not ready again in time.
+    """
+    order("stop mongod")
+    try:
+        _await(lambda: "mongod" not in (status() or {"services": {}})["services"], "mongod does not stop")
+        yield
+    finally:
+        order("start mongod")
+        _await(lambda: _mongod_is_ready(ports(False)["mongodb"]), "mongod does not start again")
+
+
+def _await(condition: Callable[[], bool], otherwise: str) -> None:
+    limit = time.monotonic() + READY_SECONDS
+    while not condition():
         if time.monotonic() > limit:
-            raise Failure(f"the supervisor does not answer:\n\n{processes.tail(paths.LOGS / 'supervisor.log')}")
-        time.sleep(0.01)
+            raise Failure(f"{otherwise}:\n\n{processes.tail(paths.LOGS / 'supervisor.log')}")
+        time.sleep(0.05)
 
 
 def _prepare_folders() -> None:

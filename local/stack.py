@@ -225,6 +225,7 @@ def _describe(deployment: dict[str, Any], ports: dict[str, int]) -> dict[str, An
         "secret_access_key": "test",
         "mongodb_uri": services.mongodb_uri(ports["mongodb"]),
         "bin": str(paths.BIN),
+        "clipflow": str(build.command()),
         "footage": str(packages.footage("bigbuckbunny.mp4").parent),
         **deployment,
     }

@@ -1,8 +1,14 @@
+# Events of EventBridge come to their function by way of a queue: there each waits for as long as what the function talks to is
+# down, and is not given up on after the two retries of an asynchronous invocation.
+
 locals {
   event_functions = { for name, function in local.functions : name => function if function.event_pattern != null }
 
   event_rule_arns = {
     for name in keys(local.event_functions) : name => "arn:${local.partition}:events:${local.regional}:rule/${var.name_prefix}-${name}"
+  }
+  event_queue_arns = {
+    for name in keys(local.event_functions) : name => "arn:${local.partition}:sqs:${local.regional}:${var.name_prefix}-${name}-events"
   }
   event_dead_letter_arns = {
     for name in keys(local.event_functions) : name => "arn:${local.partition}:sqs:${local.regional}:${var.name_prefix}-${name}-dead"
@@ -23,7 +29,7 @@ resource "aws_cloudwatch_event_target" "this" {
 
   rule      = aws_cloudwatch_event_rule.this[each.key].name
   target_id = each.key
-  arn       = aws_lambda_alias.live[each.key].arn
+  arn       = aws_sqs_queue.events[each.key].arn
 
   retry_policy {
     maximum_event_age_in_seconds = 24 * 60 * 60
@@ -35,31 +41,16 @@ resource "aws_cloudwatch_event_target" "this" {
   }
 }
 
-resource "aws_lambda_permission" "event" {
+resource "aws_sqs_queue" "events" {
   for_each = local.event_functions
 
-  statement_id  = "events"
-  action        = "lambda:InvokeFunction"
-  function_name = aws_lambda_function.this[each.key].function_name
-  qualifier     = aws_lambda_alias.live[each.key].name
-  principal     = "events.amazonaws.com"
-  source_arn    = aws_cloudwatch_event_rule.this[each.key].arn
-}
-
-# EventBridge has done its part once Lambda takes the event; from there on it is Lambda that tries again and gives up.
-resource "aws_lambda_function_event_invoke_config" "event" {
-  for_each = local.event_functions
-
-  function_name                = aws_lambda_function.this[each.key].function_name
-  qualifier                    = aws_lambda_alias.live[each.key].name
-  maximum_event_age_in_seconds = 6 * 60 * 60
-  maximum_retry_attempts       = 2
-
-  destination_config {
-    on_failure {
-      destination = aws_sqs_queue.event_dead_letters[each.key].arn
-    }
-  }
+  name = "${var.name_prefix}-${each.key}-events"
+  # How long an event that failed waits for its next attempt.
+  visibility_timeout_seconds = 2 * each.value.timeout_seconds
+  message_retention_seconds  = 14 * 24 * 60 * 60
+  sqs_managed_sse_enabled    = true
+  policy                     = local.event_queue_policies[each.key].events
+  tags                       = var.tags
 }
 
 resource "aws_sqs_queue" "event_dead_letters" {
@@ -68,16 +59,53 @@ resource "aws_sqs_queue" "event_dead_letters" {
   name                      = "${var.name_prefix}-${each.key}-dead"
   message_retention_seconds = 14 * 24 * 60 * 60
   sqs_managed_sse_enabled   = true
+  policy                    = local.event_queue_policies[each.key].dead_letters
   tags                      = var.tags
 
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sqs:SendMessage"
-      Principal = { Service = "events.amazonaws.com" }
-      Resource  = local.event_dead_letter_arns[each.key]
-      Condition = { ArnEquals = { "aws:SourceArn" = local.event_rule_arns[each.key] } }
-    }]
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [local.event_queue_arns[each.key]]
   })
+}
+
+locals {
+  # By function, who may send to its two queues: its rule, which gives up on what it cannot deliver.
+  event_queue_policies = {
+    for name, rule in local.event_rule_arns : name => {
+      for queue, arn in { events = local.event_queue_arns[name], dead_letters = local.event_dead_letter_arns[name] } :
+      queue => jsonencode({
+        Version = "2012-10-17"
+        Statement = [{
+          Effect    = "Allow"
+          Action    = "sqs:SendMessage"
+          Principal = { Service = "events.amazonaws.com" }
+          Resource  = arn
+          Condition = { ArnEquals = { "aws:SourceArn" = rule } }
+        }]
+      })
+    }
+  }
+}
+
+# Apart from the queues, so that they are all created at the same time.
+resource "aws_sqs_queue_redrive_policy" "events" {
+  for_each = local.event_functions
+
+  queue_url = aws_sqs_queue.events[each.key].url
+
+  # An hour of attempts.
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.event_dead_letters[each.key].arn
+    maxReceiveCount     = 60 * 60 / (2 * each.value.timeout_seconds)
+  })
+}
+
+# One event an invocation, so that what fails is that event alone.
+resource "aws_lambda_event_source_mapping" "event" {
+  for_each = local.event_functions
+
+  event_source_arn = aws_sqs_queue.events[each.key].arn
+  function_name    = aws_lambda_alias.live[each.key].arn
+  batch_size       = 1
+  tags             = var.tags
 }

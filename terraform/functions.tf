@@ -11,7 +11,6 @@ locals {
         # Nothing reads this. It replaces the running environments when the URI changes, because they hold the old one.
         CLIPFLOW_MONGODB_URI_VERSION = aws_secretsmanager_secret_version.mongodb_uri.secret_string_wo_version
       } : {},
-      function.mongodb && var.public_base_url != null ? { CLIPFLOW_PUBLIC_BASE_URL = var.public_base_url } : {},
     )
   }
 }

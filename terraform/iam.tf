@@ -1,8 +1,11 @@
 locals {
+  # What an event source mapping does with its queue, in its function's name.
+  receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+
   # What functions may do, by the names that local.functions uses.
   permissions = {
     receive_requests = [
-      { Action = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], Resource = [local.arn.requests] },
+      { Action = local.receive, Resource = [local.arn.requests] },
     ]
     start_executions = [
       { Action = ["states:StartExecution"], Resource = [local.arn.state_machine] },
@@ -41,6 +44,14 @@ locals {
       },
       # A job that has made the clip before completes the task without another one.
       { Action = ["states:SendTaskSuccess"], Resource = [local.arn.state_machine] },
+    ]
+    # By their arguments searches are limited to the queue; which jobs there are to cancel, nobody knows beforehand.
+    cancel_jobs = [
+      { Action = ["mediaconvert:SearchJobs"], Resource = [local.arn.mediaconvert_queue] },
+      { Action = ["mediaconvert:CancelJob"], Resource = [local.arn.mediaconvert_jobs] },
+    ]
+    read_executions = [
+      { Action = ["states:DescribeExecution", "states:GetExecutionHistory"], Resource = [local.arn.executions] },
     ]
     complete_tasks = [
       {
@@ -115,9 +126,7 @@ resource "aws_iam_role_policy" "function" {
         ],
         local.trace,
         flatten([for name in local.function_permissions[each.key] : local.permissions[name]]),
-        [
-          for name, arn in local.event_dead_letter_arns : { Action = ["sqs:SendMessage"], Resource = [arn] } if name == each.key
-        ],
+        [for name, arn in local.event_queue_arns : { Action = local.receive, Resource = [arn] } if name == each.key],
       ) : merge({ Effect = "Allow" }, statement)
     ]
   })

@@ -132,13 +132,36 @@ locals {
         description     = "Writes the clip's document to MongoDB."
         mongodb         = true
         timeout_seconds = 30
-        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
+        environment = merge(
+          { CLIPFLOW_BUCKET = local.name.bucket },
+          var.public_base_url == null ? {} : { CLIPFLOW_PUBLIC_BASE_URL = var.public_base_url },
+        )
       }
       notify = {
         description     = "Publishes the outcome."
         timeout_seconds = 30
         permissions     = ["publish_outcomes"]
         environment     = { CLIPFLOW_TOPIC_ARN = local.arn.topic }
+      }
+      report = {
+        description     = "Tells MongoDB and the topic of an execution that failed, and cancels its MediaConvert job."
+        state           = false
+        mongodb         = true
+        timeout_seconds = 30
+        permissions     = ["read_executions", "publish_outcomes", "cancel_jobs"]
+        environment = {
+          CLIPFLOW_BUCKET                 = local.name.bucket
+          CLIPFLOW_MEDIACONVERT_QUEUE_ARN = local.arn.mediaconvert_queue
+          CLIPFLOW_TOPIC_ARN              = local.arn.topic
+        }
+        event_pattern = {
+          source      = ["aws.states"]
+          detail-type = ["Step Functions Execution Status Change"]
+          detail = {
+            stateMachineArn = [local.arn.state_machine]
+            status          = ["FAILED", "TIMED_OUT", "ABORTED"]
+          }
+        }
       }
     } :
     name => merge(

@@ -18,6 +18,11 @@ output "dead_letter_queue_url" {
   value       = aws_sqs_queue.dead_letters.url
 }
 
+output "event_queue_urls" {
+  description = "By function, URL of the queue that its events wait in."
+  value       = { for name, queue in aws_sqs_queue.events : name => queue.url }
+}
+
 output "event_dead_letter_queue_urls" {
   description = "By function, URL of the queue that holds the events which it could not deal with."
   value       = { for name, queue in aws_sqs_queue.event_dead_letters : name => queue.url }
@@ -36,6 +41,11 @@ output "topic_arn" {
 output "bucket" {
   description = "Name of the bucket that clips are written to."
   value       = aws_s3_bucket.clips.id
+}
+
+output "source_buckets" {
+  description = "Names of the buckets that sources may lie in."
+  value       = sort(var.source_buckets)
 }
 
 output "mongodb_database" {

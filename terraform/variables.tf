@@ -82,7 +82,7 @@ variable "tracing" {
 }
 
 variable "vpc" {
-  description = "Where the functions that talk to MongoDB run, when it is only reachable inside a VPC. The subnets need a way to S3, Secrets Manager, SNS and Step Functions."
+  description = "Where the functions that talk to MongoDB run, when it is only reachable inside a VPC. The subnets need a way to Secrets Manager, Step Functions, MediaConvert and SNS."
   type = object({
     subnet_ids         = set(string)
     security_group_ids = set(string)

@@ -119,7 +119,7 @@ resource "aws_cloudwatch_event_rule" "mediaconvert" {
 
 resource "aws_cloudwatch_event_target" "mediaconvert" {
   rule = aws_cloudwatch_event_rule.mediaconvert.name
-  arn  = "arn:aws:lambda:${var.region}:000000000000:function:${module.clipflow.function_names.resume}:live"
+  arn  = "arn:aws:sqs:${var.region}:000000000000:${module.clipflow.name_prefix}-resume-events"
 }
 
 resource "aws_sqs_queue" "subscriber" {

@@ -130,6 +130,15 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_LOG    = "info"
         CLIPFLOW_BUCKET = "surf-clips-123456789012-eu-west-1"
       }
+      report = {
+        CLIPFLOW_LOG                    = "info"
+        CLIPFLOW_BUCKET                 = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_MEDIACONVERT_QUEUE_ARN = "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf"
+        CLIPFLOW_TOPIC_ARN              = "arn:aws:sns:eu-west-1:123456789012:surf-outcomes"
+        CLIPFLOW_MONGODB_URI_SECRET     = "surf/mongodb-uri"
+        CLIPFLOW_MONGODB_DATABASE       = "clipflow"
+        CLIPFLOW_MONGODB_URI_VERSION    = "1"
+      }
     })
     error_message = "The functions' variables are others than the functions read."
   }
@@ -226,10 +235,23 @@ run "roles_reach_only_what_is_named" {
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
-        "sqs:SendMessage arn:aws:sqs:eu-west-1:123456789012:surf-resume-dead",
+        "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-resume-events",
+        "sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:123456789012:surf-resume-events",
+        "sqs:ReceiveMessage arn:aws:sqs:eu-west-1:123456789012:surf-resume-events",
         "states:SendTaskFailure arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
         "states:SendTaskHeartbeat arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
         "states:SendTaskSuccess arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
+      ]
+      report = [
+        "mediaconvert:CancelJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
+        "mediaconvert:SearchJobs arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
+        "secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:123456789012:secret:surf/mongodb-uri-??????",
+        "sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes",
+        "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-report-events",
+        "sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:123456789012:surf-report-events",
+        "sqs:ReceiveMessage arn:aws:sqs:eu-west-1:123456789012:surf-report-events",
+        "states:DescribeExecution arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
+        "states:GetExecutionHistory arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
       ]
     })
     error_message = "A function may do something else than it needs."
@@ -333,6 +355,14 @@ run "events_of_this_deployment_reach_their_functions" {
           userMetadata = { clipflow = ["surf"] }
         }
       }
+      report = {
+        source      = ["aws.states"]
+        detail-type = ["Step Functions Execution Status Change"]
+        detail = {
+          stateMachineArn = ["arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"]
+          status          = ["FAILED", "TIMED_OUT", "ABORTED"]
+        }
+      }
     })
     error_message = "A rule matches other events than those of this deployment."
   }
@@ -340,20 +370,41 @@ run "events_of_this_deployment_reach_their_functions" {
   assert {
     condition = alltrue([
       for name, target in aws_cloudwatch_event_target.this :
-      target.arn == aws_lambda_alias.live[name].arn && aws_lambda_permission.event[name].qualifier == "live" &&
-      aws_lambda_permission.event[name].source_arn == aws_cloudwatch_event_rule.this[name].arn
+      target.arn == aws_sqs_queue.events[name].arn && aws_sqs_queue.events[name].name == "surf-${name}-events" &&
+      aws_lambda_event_source_mapping.event[name].event_source_arn == aws_sqs_queue.events[name].arn &&
+      aws_lambda_event_source_mapping.event[name].function_name == aws_lambda_alias.live[name].arn &&
+      aws_lambda_event_source_mapping.event[name].batch_size == 1
     ])
-    error_message = "A rule does not invoke its function's alias, or may not."
+    error_message = "A rule's events do not come to its function's alias one by one, by way of its queue."
+  }
+
+  assert {
+    condition = alltrue([
+      for name in ["resume", "report"] :
+      jsondecode(aws_sqs_queue.events[name].policy).Statement[0].Resource == "arn:aws:sqs:eu-west-1:123456789012:surf-${name}-events" &&
+      jsondecode(aws_sqs_queue.events[name].policy).Statement[0].Condition.ArnEquals["aws:SourceArn"] == "arn:aws:events:eu-west-1:123456789012:rule/surf-${name}"
+    ])
+    error_message = "Others than its rule may send to a function's queue, or the rule may not."
   }
 }
 
-run "events_that_fail_are_kept" {
+run "events_that_fail_are_tried_for_an_hour_and_kept" {
   assert {
     condition = alltrue([
-      for name in ["resume"] :
+      for name in ["resume", "report"] :
+      aws_sqs_queue.events[name].visibility_timeout_seconds > aws_lambda_function.this[name].timeout &&
+      aws_sqs_queue.events[name].visibility_timeout_seconds * jsondecode(aws_sqs_queue_redrive_policy.events[name].redrive_policy).maxReceiveCount == 3600
+    ])
+    error_message = "An event is delivered again while it is worked on, or is not tried for an hour."
+  }
+
+  assert {
+    condition = alltrue([
+      for name in ["resume", "report"] :
       aws_cloudwatch_event_target.this[name].dead_letter_config[0].arn == aws_sqs_queue.event_dead_letters[name].arn &&
-      aws_lambda_function_event_invoke_config.event[name].destination_config[0].on_failure[0].destination == aws_sqs_queue.event_dead_letters[name].arn &&
+      jsondecode(aws_sqs_queue_redrive_policy.events[name].redrive_policy).deadLetterTargetArn == aws_sqs_queue.event_dead_letters[name].arn &&
       aws_sqs_queue.event_dead_letters[name].message_retention_seconds == 1209600 &&
+      jsondecode(aws_sqs_queue.event_dead_letters[name].redrive_allow_policy).sourceQueueArns == ["arn:aws:sqs:eu-west-1:123456789012:surf-${name}-events"] &&
       jsondecode(aws_sqs_queue.event_dead_letters[name].policy).Statement[0].Condition.ArnEquals["aws:SourceArn"] == "arn:aws:events:eu-west-1:123456789012:rule/surf-${name}"
     ])
     error_message = "Events that EventBridge or Lambda gives up on do not end in the function's dead-letter queue."
@@ -426,7 +477,7 @@ run "alarms_are_sent_to_the_topics" {
 
   assert {
     condition = alltrue([
-      for name in ["dead-letters", "executions-failed", "executions-timed-out", "resume-dead-letters"] :
+      for name in ["dead-letters", "executions-failed", "executions-timed-out", "resume-dead-letters", "report-dead-letters"] :
       aws_cloudwatch_metric_alarm.this[name].alarm_actions == toset(["arn:aws:sns:eu-west-1:123456789012:operators"])
     ])
     error_message = "An alarm is missing or is sent elsewhere."
@@ -439,12 +490,12 @@ run "only_what_talks_to_mongodb_runs_in_the_vpc" {
   }
 
   assert {
-    condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["store"]
-    error_message = "Others than store, which talks to MongoDB, run in the VPC."
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["report", "store"]
+    error_message = "Others than report and store, which talk to MongoDB, run in the VPC."
   }
 
   assert {
-    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["store"]
+    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["report", "store"]
     error_message = "Others than the functions in the VPC may make network interfaces."
   }
 }
@@ -484,10 +535,7 @@ run "options_are_passed_on" {
   }
 
   assert {
-    condition = alltrue([
-      for name in ["store"] :
-      aws_lambda_function.this[name].environment[0].variables.CLIPFLOW_PUBLIC_BASE_URL == "https://cdn.example/clips"
-    ])
+    condition     = aws_lambda_function.this["store"].environment[0].variables.CLIPFLOW_PUBLIC_BASE_URL == "https://cdn.example/clips"
     error_message = "store does not know the base of URLs."
   }
 

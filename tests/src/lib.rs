@@ -1,5 +1,9 @@
 //! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
 
+mod functions;
+
+pub use functions::Before;
+
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::QueueAttributeName;
 use mongodb::bson::{Document, doc};
@@ -31,10 +35,14 @@ pub struct Description {
     pub name_prefix: String,
     /// The queue of requests.
     pub queue_url: String,
+    /// By function, the queue of the events that it is told of.
+    pub event_queue_urls: HashMap<String, String>,
     /// Where messages end that cannot be handled.
     pub dead_letter_queue_url: String,
     /// The state machine.
     pub state_machine_arn: String,
+    /// The topic that outcomes are announced on.
+    pub topic_arn: String,
     /// The bucket that clips are written to.
     pub bucket: String,
     /// A bucket that sources may lie in.
@@ -47,6 +55,8 @@ pub struct Description {
     pub mongodb_database: String,
     /// A folder with `ffmpeg` and `ffprobe`.
     pub bin: PathBuf,
+    /// The command `clipflow`.
+    pub clipflow: PathBuf,
     /// A folder with real footage.
     pub footage: PathBuf,
 }
@@ -62,6 +72,8 @@ pub struct Stack {
     pub s3: aws_sdk_s3::Client,
     /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
+    /// SNS.
+    pub sns: aws_sdk_sns::Client,
     /// SQS.
     pub sqs: aws_sdk_sqs::Client,
     /// The clips' documents.
@@ -109,6 +121,7 @@ impl Stack {
             mediaconvert: aws_sdk_mediaconvert::Client::from_conf(mediaconvert),
             s3: aws_sdk_s3::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
+            sns: aws_sdk_sns::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
             clips: mongo.database(&description.mongodb_database).collection("clips"),
             description,
@@ -135,9 +148,9 @@ impl Stack {
         send.send().await.expect("the message can be sent");
     }
 
-    /// Sets the visibility timeout of the queue of requests, in seconds; returns what it was.
-    pub async fn set_visibility_timeout(&self, seconds: &str) -> String {
-        let (queue, name) = (&self.description.queue_url, QueueAttributeName::VisibilityTimeout);
+    /// Sets the visibility timeout of a queue, in seconds; returns what it was.
+    pub async fn set_visibility_timeout(&self, queue: &str, seconds: &str) -> String {
+        let name = QueueAttributeName::VisibilityTimeout;
         let get = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
         let mut attributes = get.send().await.expect("the queue answers").attributes.expect("it has attributes");
         let set = self.sqs.set_queue_attributes().queue_url(queue).attributes(name.clone(), seconds);
@@ -195,6 +208,14 @@ impl Stack {
         self.clips.find_one(doc! {"_id": clip_id}).await.expect("MongoDB answers")
     }
 
+    /// Waits until the document of a clip has a status.
+    pub async fn document_that_is(&self, clip_id: &str, status: &str) -> Document {
+        eventually(&format!("a document of {clip_id} that is {status}"), async || {
+            self.document(clip_id).await.filter(|document| document.get_str("status").ok() == Some(status))
+        })
+        .await
+    }
+
     /// Waits for a notification about a clip: the SNS envelope with its `Message` parsed.
     pub async fn notification(&self, clip_id: &str) -> Value {
         eventually(&format!("a notification about {clip_id}"), async || {
@@ -224,6 +245,16 @@ impl Stack {
         let got = self.s3.get_object().bucket(&self.description.bucket).key(key).send().await;
         let body = got.unwrap_or_else(|error| panic!("{key}: {error:?}")).body.collect().await.expect("a body");
         std::fs::write(to, body.into_bytes()).expect("the file can be written");
+    }
+
+    /// Runs `clipflow --local --json` with more arguments; what it printed, parsed, and its exit code.
+    #[must_use]
+    pub fn clipflow(&self, arguments: &[&str]) -> (Value, i32) {
+        let output = run_to_end(Command::new(&self.description.clipflow).args(["--local", "--json"]).args(arguments));
+        let code = output.status.code().expect("no signal ended it");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let value = serde_json::from_slice(&output.stdout);
+        (value.unwrap_or_else(|_| json!({"stderr": said})), code)
     }
 
     /// Runs `ffmpeg` with a line of arguments.

@@ -78,8 +78,8 @@ fn every_variant_is_dealt_with() {
 
 #[test]
 fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught() {
-    for (state, task) in tasks() {
-        for (catcher, name) in names(&task, "Catch") {
+    for (state, value) in states() {
+        for (catcher, name) in names(&value, "Catch") {
             let rejection = ErrorKind::ALL.iter().any(|kind| kind.name() == name && kind.is_rejection());
             let switch = state == "Trim" && SWITCH.contains(&name);
             let waited = name == ErrorKind::SourceNotReady.name();
@@ -88,9 +88,34 @@ fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught()
                 "{state} catches {name}: a state whose failure is caught cannot be redriven"
             );
             assert!(!rejection || catcher["Next"] == "Store", "{state}: {name} goes to {}", catcher["Next"]);
+            assert!(!switch || catcher["Next"] == "Transcode", "{state}: {name} goes to {}", catcher["Next"]);
         }
-        assert!(names(&task, "Catch").all(|(_, name)| name != "States.ALL"), "{state}");
+        // A redrive begins at the state that failed: it must be one that can do better, and not one of many at work.
+        assert!(
+            ["Task", "Choice"].contains(&value["Type"].as_str().expect("a type")),
+            "{state} is a {}",
+            value["Type"]
+        );
     }
+}
+
+#[test]
+fn report_knows_what_kind_of_cause_each_failure_has() {
+    use clipflow_core::outcome::FailureClass::{Bug, Dependency, Media};
+    for (state, task) in tasks() {
+        for (_, name) in names(&task, "Retry").filter(|(_, name)| *name != ErrorKind::SourceNotReady.name()) {
+            assert_eq!(report::history::class(name), Dependency, "{state}: {name} was waited for");
+        }
+    }
+    let classes = FAILURES.map(|kind| report::history::class(kind.name()));
+    assert_eq!(classes, [Media, Media, Bug]);
+}
+
+#[test]
+fn state_whose_job_report_cancels_is_the_one_that_waits_for_a_job() {
+    let waits = |task: &Value| task["Resource"].to_string().contains("waitForTaskToken");
+    let waiting: Vec<_> = tasks().filter(|(_, task)| waits(task)).map(|(state, _)| state).collect();
+    assert_eq!(waiting, [report::TRANSCODE]);
 }
 
 #[test]

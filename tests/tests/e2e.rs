@@ -205,7 +205,8 @@ async fn same_request_sent_again_starts_nothing() {
 async fn message_that_is_not_json_ends_in_the_dead_letter_queue() {
     let stack = Stack::connect().await;
     // It is delivered five times, each after the visibility timeout, which is minutes: long for a test.
-    let before = stack.set_visibility_timeout("1").await;
+    let queue = &stack.description.queue_url;
+    let before = stack.set_visibility_timeout(queue, "1").await;
     let body = "start: 1, end: 2 (e2e)";
     stack.send(body).await;
     eventually("the message in the dead-letter queue", async || {
@@ -214,7 +215,7 @@ async fn message_that_is_not_json_ends_in_the_dead_letter_queue() {
         batch.messages?.into_iter().find(|message| message.body() == Some(body))
     })
     .await;
-    stack.set_visibility_timeout(&before).await;
+    stack.set_visibility_timeout(queue, &before).await;
 }
 
 /// A request that must be rejected: what is wrong with it, the reason, what the message names, the last state tried.

@@ -221,14 +221,12 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
 
     // The executions use trim's unpublished version, whose settings nobody else uses.
     let trim = format!("{}-trim", stack.description.name_prefix);
-    let url = format!("{}/2015-03-31/functions/{trim}/configuration", stack.description.endpoint);
-    let text = ureq::get(&url).call().expect("trim").body_mut().read_to_string().expect("its settings");
-    let before: Value = serde_json::from_str(&text).expect("JSON");
+    let before = stack.settings("trim");
     let configure = |timeout: &Value, name: &str, value: &str| {
-        let mut settings =
-            json!({"Timeout": timeout, "Environment": {"Variables": before["Environment"]["Variables"]}});
+        let mut settings = before.clone();
+        settings["Timeout"] = timeout.clone();
         settings["Environment"]["Variables"][name] = json!(value);
-        ureq::put(&url).send(&settings.to_string()).expect("trim is configured");
+        stack.configure("trim", &settings);
     };
     let minutes = json!(300);
     for (clip_id, timeout, name, value, error) in [
@@ -250,7 +248,7 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
         assert_eq!(ended.output["engine"]["name"], "transcode");
         assert_eq!(ended.output["delivered"]["frames"], 150);
     }
-    configure(&before["Timeout"], "CLIPFLOW_LOG", "info");
+    stack.configure("trim", &before);
 }
 
 #[tokio::test]
@@ -325,6 +323,35 @@ async fn job_that_somebody_cancels_fails_the_execution() {
     let ended = stack.ended(&request).await;
     assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", "TranscodeFailed"));
     assert!(ended.failure.1.contains("was cancelled"), "{}", ended.failure.1);
+}
+
+#[tokio::test]
+async fn job_of_an_execution_that_is_aborted_is_cancelled() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "aborted.mp4", &["-an"]).await;
+    // MiniStack lets the task of an aborted execution wait on, and would fail the execution after all when it hears that
+    // the job was cancelled.
+    behave(&stack, "aborted", json!({"stall": true, "events": "lost"}));
+    let request = request(&stack, "aborted", "aborted.mp4", LONG);
+    stack.send(&request.to_string()).await;
+    let in_status = async |status: JobStatus| {
+        eventually(&format!("a job that is {status}"), async || {
+            jobs(&stack, "aborted").await.into_iter().find(|job| job.status() == Some(&status))
+        })
+        .await
+    };
+    in_status(JobStatus::Progressing).await;
+    let stop = stack.sfn.stop_execution().execution_arn(stack.execution_arn(&request)).cause("the wrong wave");
+    stop.send().await.expect("the execution can be stopped");
+    in_status(JobStatus::Canceled).await;
+    let document = stack.document_that_is("aborted", "failed").await;
+    let failure = document.get_document("failure").expect("a failure");
+    let told = ["class", "state"].map(|field| failure.get_str(field).ok());
+    assert_eq!(told, [Some("aborted"), Some("Transcode")]);
+    let notification = stack.notification("aborted").await;
+    assert_eq!(notification["Message"]["message"], "the wrong wave");
+    assert_eq!(notification["MessageAttributes"]["class"]["Value"], "aborted");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+use std::error::Error;
 
 /// Codes of throttling and passing trouble that come with a status below 500.
 const PASSING: [&str; 7] = [
@@ -25,7 +26,7 @@ pub async fn sdk_config() -> aws_config::SdkConfig {
 /// The step's error for a failed call: `DependencyUnavailable` where a retry may help, else `Internal`.
 ///
 /// `doing` says what was tried, for example `publishing to the topic`.
-pub fn failure<E: ProvideErrorMetadata + std::fmt::Debug>(doing: &str, error: &SdkError<E, HttpResponse>) -> ClipError {
+pub fn failure<E: ProvideErrorMetadata + Error + 'static>(doing: &str, error: &SdkError<E, HttpResponse>) -> ClipError {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
     let status = error.raw_response().map(|response| response.status().as_u16());
@@ -33,10 +34,16 @@ pub fn failure<E: ProvideErrorMetadata + std::fmt::Debug>(doing: &str, error: &S
         (Some(code), Some(message), _) => format!("{code}: {message}"),
         (Some(code), None, _) => code.to_owned(),
         (None, _, Some(status)) => format!("status {status}"),
-        (None, _, None) => format!("{error:?}"),
+        (None, _, None) => chain(error),
     };
     let passing =
         status.is_none_or(|status| status >= 500 || status == 429) || code.is_some_and(|code| PASSING.contains(&code));
     let message = format!("{doing}: {said}");
     if passing { ClipError::dependency_unavailable(message) } else { ClipError::internal(message) }
+}
+
+/// An error and what caused it, down to the first cause: a call that got no answer says why only there.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -2,8 +2,10 @@
 
 pub mod aws;
 pub mod config;
+pub mod console;
 pub mod edits;
 pub mod error;
+pub mod execution;
 pub mod ffmpeg;
 pub mod identity;
 pub mod mediaconvert;
@@ -24,6 +26,7 @@ pub mod source;
 pub mod text;
 pub mod time;
 pub mod timestamp;
+pub mod topic;
 pub mod upload;
 
 pub use error::{ClipError, ErrorKind};

@@ -34,6 +34,9 @@ pub struct Outcome {
     /// What is wrong, for a person, when there is no clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Where and how the execution failed, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// The bucket of the clip, its thumbnails and its preview.
     pub bucket: String,
     /// The clip.
@@ -86,6 +89,51 @@ impl Status {
             Self::Available => "available",
             Self::Rejected => "rejected",
             Self::Failed => "failed",
+        }
+    }
+}
+
+/// How an execution failed, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What kind of cause it had.
+    pub class: FailureClass,
+    /// The state that failed, which is where a redrive begins; absent when the execution ended between two states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The execution in the console of Step Functions.
+    pub console_url: String,
+    /// The command that makes the clip after all, once the cause is mended.
+    pub rerun_command: String,
+}
+
+/// What kind of cause a failure had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FailureClass {
+    /// An AWS service or `MongoDB` throttled or was down for longer than is waited for.
+    Dependency,
+    /// The clip could not be made, or is not what was asked for.
+    Media,
+    /// A state or the whole execution took too long.
+    Timeout,
+    /// Somebody stopped the execution.
+    Aborted,
+    /// A bug, or a deployment that is set up wrongly.
+    Bug,
+}
+
+impl FailureClass {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dependency => "dependency",
+            Self::Media => "media",
+            Self::Timeout => "timeout",
+            Self::Aborted => "aborted",
+            Self::Bug => "bug",
         }
     }
 }
@@ -208,6 +256,7 @@ impl Outcome {
             status,
             reason: None,
             message: None,
+            failure: None,
             bucket: bucket.to_owned(),
             clip: None,
             thumbnail: None,

@@ -126,10 +126,11 @@ impl Records {
         let document = document(outcome)?;
         let started_at = document.get_document("execution").and_then(|e| e.get_datetime("startedAt")).copied();
         let started_at = started_at.map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
-        let older = doc! {"execution.startedAt": {"$lt": started_at}};
+        let arn = &outcome.execution.arn;
+        let older = doc! {"execution.arn": {"$ne": arn}, "execution.startedAt": {"$lt": started_at}};
         let own = match outcome.status {
-            Status::Failed => doc! {"execution.startedAt": started_at, "status": Status::Failed.name()},
-            Status::Available | Status::Rejected => doc! {"execution.startedAt": started_at},
+            Status::Failed => doc! {"execution.arn": arn, "status": Status::Failed.name()},
+            Status::Available | Status::Rejected => doc! {"execution.arn": arn},
         };
         let filter = doc! {"_id": &outcome.clip_id, "$or": [older, own]};
         match self.clips.replace_one(filter, document).upsert(true).await {

@@ -25,6 +25,22 @@ where
     run_until(deps, async |deps: &D, input: I, _: SystemTime| handle(deps, input).await).await
 }
 
+/// As [`run`], for a function that gets events of `EventBridge` out of a queue, one an invocation: a failed one stays
+/// on the queue and comes again.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn run_queued<D, I, O>(
+    deps: D,
+    handle: impl AsyncFn(&D, I) -> Result<O, ClipError>,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    serve(deps, queued, async |deps: &D, input: I, _: SystemTime| handle(deps, input).await).await
+}
+
 /// As [`run`], for a function that must know when Lambda will end the invocation.
 ///
 /// # Errors
@@ -37,12 +53,25 @@ where
     I: DeserializeOwned,
     O: Serialize,
 {
+    serve(deps, Ok, handle).await
+}
+
+async fn serve<D, I, O>(
+    deps: D,
+    payload: fn(Value) -> Result<Value, ClipError>,
+    handle: impl AsyncFn(&D, I, SystemTime) -> Result<O, ClipError>,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+{
     let (deps, handle) = (&deps, &handle);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
-        let span = span(&event.payload);
+        let payload = payload(event.payload);
+        let span = span(payload.as_ref().unwrap_or(&Value::Null));
         async {
             let deadline = event.context.deadline();
-            let result = match parse(event.payload) {
+            let result = match payload.and_then(parse) {
                 // Boxed, because the layout of the MongoDB driver's futures is too deep for the compiler otherwise.
                 Ok(input) => Box::pin(handle(deps, input, deadline)).await,
                 Err(error) => Err(error),
@@ -70,11 +99,24 @@ pub fn parse<T: DeserializeOwned>(value: Value) -> Result<T, ClipError> {
     })
 }
 
+/// The event in the one message of an invocation by SQS.
+#[expect(clippy::needless_pass_by_value, reason = "so that it can stand where the payload itself is taken")]
+fn queued(payload: Value) -> Result<Value, ClipError> {
+    let Some([message]) = payload.get("Records").and_then(Value::as_array).map(Vec::as_slice) else {
+        return Err(ClipError::internal("the payload is not that of one message of a queue"));
+    };
+    let body = message.get("body").and_then(Value::as_str).unwrap_or_default();
+    serde_json::from_str(body).map_err(|error| ClipError::invalid_request(format!("the message's body: {error}")))
+}
+
+/// Steps are told their execution, events name it in places of their own.
 fn span(payload: &Value) -> tracing::Span {
-    let text = |pointer| payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer| payload.pointer(pointer).and_then(Value::as_str);
     let state = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    let execution = text("/execution/arn").rsplit(':').next().unwrap_or_default();
-    info_span!("invocation", clip_id = text("/request/clipId"), execution, state)
+    let execution =
+        ["/execution/arn", "/detail/executionArn", "/detail/userMetadata/execution"].into_iter().find_map(text);
+    let execution = execution.and_then(|arn| arn.rsplit(':').next()).unwrap_or_default();
+    info_span!("invocation", clip_id = text("/request/clipId").unwrap_or_default(), execution, state)
 }
 
 /// Sends `tracing` events to standard output as JSON lines, filtered by `CLIPFLOW_LOG` (default `info`).
@@ -86,4 +128,28 @@ pub fn start_tracing() {
         .with_current_span(false)
         .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn event_is_taken_out_of_its_message() {
+        let message = json!({"messageId": "m", "body": r#"{"detail": {"jobId": "1-a"}}"#});
+        assert_eq!(queued(json!({"Records": [message]})), Ok(json!({"detail": {"jobId": "1-a"}})));
+    }
+
+    #[test]
+    fn what_is_not_one_message_with_an_event_is_an_error() {
+        let message = json!({"body": "{}"});
+        for payload in [json!({}), json!({"Records": []}), json!({"Records": [message, message]})] {
+            assert_eq!(queued(payload).expect_err("not one message").kind, crate::ErrorKind::Internal);
+        }
+        for body in [json!("start: 1"), json!(null)] {
+            let error = queued(json!({"Records": [{"body": body}]})).expect_err("no event");
+            assert_eq!(error.kind, crate::ErrorKind::InvalidRequest);
+        }
+    }
 }

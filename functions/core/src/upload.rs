@@ -200,7 +200,7 @@ async fn put_part(
     Ok((bytes, part))
 }
 
-fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::fmt::Debug>(
+fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'static>(
     to: &Destination<'_>,
     error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
 ) -> ClipError {

@@ -158,7 +158,7 @@ fn failure(detail: &Detail) -> ClipError {
 }
 
 /// Whether a task waited for what was sent.
-fn taken<T, E: ProvideErrorMetadata + std::fmt::Debug>(
+fn taken<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
     sent: Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
 ) -> Result<bool, ClipError> {
     match sent {

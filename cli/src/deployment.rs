@@ -1,0 +1,200 @@
+//! Which deployment a command works on, and its clients.
+
+use crate::failure::Failure;
+use aws_config::{BehaviorVersion, Region};
+use clipflow_core::{config, execution::state_machine_arn};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+/// Which deployment.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Deployment")]
+pub struct Target {
+    /// Folder of the Terraform configuration whose outputs say what is deployed
+    #[arg(long, global = true, value_name = "DIR")]
+    terraform: Option<PathBuf>,
+    /// The local stack of this checkout (`make up`)
+    #[arg(long, global = true, conflicts_with_all = ["terraform", "profile", "region"])]
+    local: bool,
+    /// Profile of the AWS configuration
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+    /// AWS region; default: the state machine's
+    #[arg(long, global = true, value_name = "NAME")]
+    region: Option<String>,
+}
+
+/// What is deployed: the outputs of `terraform/`, or the same names in the environment.
+#[derive(Debug, Deserialize)]
+pub struct Outputs {
+    /// The state machine.
+    pub state_machine_arn: String,
+    /// The queue of requests.
+    queue_url: Option<String>,
+    /// The queue of requests that were given up on.
+    dead_letter_queue_url: Option<String>,
+    /// By function, the queue of its events.
+    #[serde(default)]
+    pub event_queue_urls: HashMap<String, String>,
+    /// By function, the queue of events that were given up on.
+    #[serde(default)]
+    pub event_dead_letter_queue_urls: HashMap<String, String>,
+    /// The buckets that sources may lie in.
+    pub source_buckets: Option<Vec<String>>,
+}
+
+/// A deployment and its clients.
+#[derive(Debug)]
+pub struct Deployment {
+    /// What it consists of.
+    pub outputs: Outputs,
+    /// Whether it is the local stack.
+    pub is_local: bool,
+    /// Step Functions.
+    pub sfn: aws_sdk_sfn::Client,
+    /// SQS.
+    pub sqs: aws_sdk_sqs::Client,
+}
+
+/// What the local stack says of itself besides the outputs.
+#[derive(Debug, Deserialize)]
+struct Stack {
+    endpoint: String,
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+impl Deployment {
+    /// Finds the deployment and builds its clients. Where nothing names it, an execution's ARN does.
+    ///
+    /// # Errors
+    /// Wrong usage, when it is named nowhere; else what is wrong with what names it.
+    pub async fn find(target: &Target, execution_arn: Option<&str>) -> Result<Self, Failure> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        let outputs = if target.local {
+            let (stack, outputs) = local_stack()?;
+            let Stack { endpoint, access_key_id, secret_access_key } = stack;
+            let credentials =
+                aws_sdk_sfn::config::Credentials::new(access_key_id, secret_access_key, None, None, "stack.json");
+            loader = loader.endpoint_url(endpoint).credentials_provider(credentials);
+            outputs
+        } else if let Some(folder) = &target.terraform {
+            terraform_outputs(folder)?
+        } else {
+            from_environment(execution_arn)?
+        };
+        // The configuration's own region would send commands elsewhere than where the state machine is.
+        let region = target.region.as_deref().or_else(|| outputs.state_machine_arn.split(':').nth(3));
+        let region = region.ok_or_else(|| Failure::usage(format!("{:?} is no ARN", outputs.state_machine_arn)))?;
+        loader = loader.region(Region::new(region.to_owned()));
+        if let Some(profile) = &target.profile {
+            loader = loader.profile_name(profile);
+        }
+        let sdk_config = loader.load().await;
+        Ok(Self {
+            outputs,
+            is_local: target.local,
+            sfn: aws_sdk_sfn::Client::new(&sdk_config),
+            sqs: aws_sdk_sqs::Client::new(&sdk_config),
+        })
+    }
+
+    /// URL of the queue of requests.
+    ///
+    /// # Errors
+    /// Wrong usage, when it is not known.
+    pub fn queue_url(&self) -> Result<&str, Failure> {
+        known(self.outputs.queue_url.as_deref(), "CLIPFLOW_QUEUE_URL")
+    }
+
+    /// URL of the dead-letter queue of requests.
+    ///
+    /// # Errors
+    /// Wrong usage, when it is not known.
+    pub fn dead_letter_queue_url(&self) -> Result<&str, Failure> {
+        known(self.outputs.dead_letter_queue_url.as_deref(), "CLIPFLOW_DEAD_LETTER_QUEUE_URL")
+    }
+
+    /// Options that name the same deployment in another command, each after a space.
+    pub fn options(&self) -> &'static str {
+        if self.is_local { " --local" } else { "" }
+    }
+}
+
+fn known<'a>(value: Option<&'a str>, variable: &str) -> Result<&'a str, Failure> {
+    value.ok_or_else(|| Failure::usage(format!("{variable} is not set, and the deployment's outputs do not say it")))
+}
+
+fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
+    let named = config::optional("CLIPFLOW_STATE_MACHINE_ARN").or_else(|| state_machine_arn(execution_arn?));
+    let state_machine_arn = named.ok_or_else(|| {
+        Failure::usage("which deployment? Say --terraform DIR or --local, or set CLIPFLOW_STATE_MACHINE_ARN")
+    })?;
+    Ok(Outputs {
+        state_machine_arn,
+        queue_url: config::optional("CLIPFLOW_QUEUE_URL"),
+        dead_letter_queue_url: config::optional("CLIPFLOW_DEAD_LETTER_QUEUE_URL"),
+        event_queue_urls: HashMap::new(),
+        event_dead_letter_queue_urls: HashMap::new(),
+        source_buckets: None,
+    })
+}
+
+fn terraform_outputs(folder: &Path) -> Result<Outputs, Failure> {
+    let mut command = std::process::Command::new("terraform");
+    let command = command.arg(format!("-chdir={}", folder.display())).args(["output", "-json", "-no-color"]);
+    let output = command.output().map_err(|error| Failure::new(format!("terraform: {error}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!("terraform output in {}: {}", folder.display(), said.trim())));
+    }
+    parse_terraform(&output.stdout)
+        .map_err(|error| Failure::usage(format!("the Terraform outputs of {}: {error}", folder.display())))
+}
+
+/// The outputs of the module, or an output `deployment` that holds them, as a configuration that calls the module has it.
+fn parse_terraform(json: &[u8]) -> Result<Outputs, serde_json::Error> {
+    let outputs: HashMap<String, Value> = serde_json::from_slice(json)?;
+    let mut values: serde_json::Map<_, _> =
+        outputs.into_iter().map(|(name, mut output)| (name, output["value"].take())).collect();
+    let own = values.get_mut("deployment").map(Value::take);
+    serde_json::from_value(own.unwrap_or(Value::Object(values)))
+}
+
+fn local_stack() -> Result<(Stack, Outputs), Failure> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let named = config::optional("CLIPFLOW_STACK").map(PathBuf::from);
+    let found = named
+        .or_else(|| here.ancestors().map(|folder| folder.join("target/local/stack.json")).find(|path| path.exists()));
+    let path = found.ok_or_else(|| Failure::new("no local stack is up; `make up` brings it up"))?;
+    let text = std::fs::read(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    let wrong = |error| Failure::new(format!("{}: {error}", path.display()));
+    Ok((serde_json::from_slice(&text).map_err(wrong)?, serde_json::from_slice(&text).map_err(wrong)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn outputs_of_the_module_and_of_its_caller_are_understood() {
+        let arn = "arn:aws:states:eu-west-1:1:stateMachine:clip";
+        let own = json!({"state_machine_arn": {"value": arn, "type": "string"}, "queue_url": {"value": "https://q"}});
+        let caller = json!({"deployment": {"value": {"state_machine_arn": arn, "queue_url": "https://q"}}});
+        for outputs in [own, caller] {
+            let outputs = parse_terraform(outputs.to_string().as_bytes()).expect("outputs");
+            assert_eq!((outputs.state_machine_arn.as_str(), outputs.queue_url.as_deref()), (arn, Some("https://q")));
+        }
+    }
+
+    #[test]
+    fn output_that_is_missing_is_named() {
+        let error = parse_terraform(b"{}").expect_err("there are none");
+        assert!(error.to_string().contains("state_machine_arn"), "{error}");
+    }
+}

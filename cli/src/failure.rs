@@ -1,0 +1,57 @@
+//! Why a command did not do what it was asked, and its exit code.
+
+use aws_sdk_sfn::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use clipflow_core::ClipError;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What a person needs to know.
+    pub message: String,
+}
+
+impl Failure {
+    /// Something failed.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+
+    /// What was given cannot be used.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    /// What was named is not there.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self { code: 3, message: message.into() }
+    }
+
+    /// Something was done, and it did not come out well.
+    pub fn unsuccessful(message: impl Into<String>) -> Self {
+        Self { code: 4, message: message.into() }
+    }
+
+    /// What a failed call means; `doing` says what was tried, for example `listing executions`.
+    pub fn of_call<E, R>(doing: impl std::fmt::Display) -> impl FnOnce(SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        move |error| {
+            let said = error.as_service_error().map(|service| (service.code(), service.message()));
+            Self::new(match said {
+                Some((Some(code), Some(message))) => format!("{doing}: {code}: {message}"),
+                Some((Some(code), None)) => format!("{doing}: {code}"),
+                _ => format!("{doing}: {}", DisplayErrorContext(&error)),
+            })
+        }
+    }
+}
+
+impl From<ClipError> for Failure {
+    fn from(error: ClipError) -> Self {
+        Self::new(error.message)
+    }
+}

@@ -1,0 +1,129 @@
+//! `clipflow`: enqueues requests, inspects executions, reruns what failed.
+//!
+//! Everything is read from Step Functions and SQS: an operator's machine seldom reaches `MongoDB`, whose documents are
+//! the executions' outputs anyway.
+
+mod cost;
+mod deployment;
+mod dlq;
+mod enqueue;
+mod executions;
+mod failure;
+mod history;
+mod list;
+mod render;
+mod requests;
+mod rerun;
+mod show;
+mod stop;
+mod when;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use deployment::{Deployment, Target};
+use failure::Failure;
+use std::process::ExitCode;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  something failed; standard error says what
+  2  wrong usage, or a request that is not valid: nothing was sent
+  3  there is no such clip, execution or message
+  4  done, but a clip that was waited for is not available, or a part of many did not work";
+
+const EXAMPLES: &str = "\
+Examples:
+  clipflow enqueue --source s3://surf-archive/2018-08-02.mp4 --start 1:12.5 --end 1:30 --wait
+  clipflow list --status failed --since 2d
+  clipflow show dawn-patrol-0042 --watch
+  clipflow rerun --failed --error DependencyUnavailable --since 2d
+
+The deployment is found by --terraform DIR (the outputs of Terraform), by --local (the local stack of this checkout), \
+or by CLIPFLOW_STATE_MACHINE_ARN, CLIPFLOW_QUEUE_URL and CLIPFLOW_DEAD_LETTER_QUEUE_URL in the environment.";
+
+/// Cut video clips on AWS: enqueue requests, inspect executions, rerun what failed.
+#[derive(Debug, Parser)]
+#[command(name = "clipflow", version, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"), after_help = EXAMPLES)]
+#[command(max_term_width = 120, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Enqueue(enqueue::Args),
+    List(list::Args),
+    Show(show::Args),
+    Open(stop::OpenArgs),
+    Rerun(rerun::Args),
+    Stop(stop::StopArgs),
+    Dlq(dlq::Args),
+    Cost(cost::Args),
+    /// Print the completions of a shell
+    #[command(after_help = "Example: clipflow completions bash > /etc/bash_completion.d/clipflow")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    /// The first clip that it names.
+    fn clip(&self) -> Option<&str> {
+        match self {
+            Self::Show(args) => Some(&args.clip),
+            Self::Open(args) => Some(&args.clip),
+            Self::Rerun(args) => args.clips.first().map(String::as_str),
+            Self::Stop(args) => args.clips.first().map(String::as_str),
+            _ => None,
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}: {}", console::style("error").red().for_stderr(), failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    if let Command::Completions { shell } = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "clipflow", &mut script);
+        render::say(String::from_utf8_lossy(&script));
+        return Ok(());
+    }
+    let deployment = Deployment::find(&cli.target, cli.command.clip()).await?;
+    match cli.command {
+        Command::Enqueue(args) => enqueue::run(&deployment, args, cli.json).await,
+        Command::List(args) => list::run(&deployment, args, cli.json).await,
+        Command::Show(args) => show::run(&deployment, args, cli.json).await,
+        Command::Open(args) => stop::open(&deployment, args, cli.json).await,
+        Command::Rerun(args) => rerun::run(&deployment, args, cli.json).await,
+        Command::Stop(args) => stop::run(&deployment, args, cli.json).await,
+        Command::Dlq(args) => dlq::run(&deployment, args, cli.json).await,
+        Command::Cost(args) => cost::run(&deployment, args, cli.json).await,
+        Command::Completions { .. } => unreachable!("it needs no deployment"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

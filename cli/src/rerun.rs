@@ -1,0 +1,235 @@
+//! `clipflow rerun`: makes failed executions go on, or starts them anew.
+
+use crate::{
+    deployment::Deployment,
+    executions::{Execution, Status},
+    failure::Failure,
+    list::Filter,
+    render, show,
+};
+use aws_sdk_sfn::{error::ProvideErrorMetadata, operation::start_execution::StartExecutionError};
+use clipflow_core::execution::{ExecutionName, execution_arn, state_machine_arn};
+use serde::Serialize;
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+/// What Step Functions, or what stands for it, answers where a redrive is not to be had.
+const NO_REDRIVE: [&str; 3] = ["ExecutionNotRedrivable", "InvalidAction", "UnknownOperationException"];
+
+/// Rerun executions that failed or were stopped, once the cause is mended
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[command(after_help = "\
+Examples:
+  clipflow rerun dawn-patrol-0042
+  clipflow rerun --failed --error DependencyUnavailable --since 2d --dry-run
+  clipflow rerun --failed --since 12h --yes --rate 2
+
+An execution is redriven: it goes on with the state that failed. Where that is not to be had (14 days after its end, or \
+on the local stack), a new execution of the same request is started, which finds what is already done.")]
+pub struct Args {
+    /// clipIds (their newest execution), names or ARNs of executions
+    #[arg(value_name = "CLIP", required_unless_present = "failed", conflicts_with = "failed")]
+    pub clips: Vec<String>,
+    /// All that failed or timed out, but for clips of which there is a newer execution
+    #[arg(long)]
+    failed: bool,
+    #[command(flatten)]
+    filter: Filter,
+    /// Say what would be rerun, by error, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Start new executions, so that a changed definition takes effect; a redrive keeps the old one
+    #[arg(long)]
+    new: bool,
+    /// The most to begin in a second
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    rate: u64,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Follow the executions to their ends
+    #[arg(long, short)]
+    wait: bool,
+}
+
+/// What was done for an execution.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase", tag = "action")]
+enum Done {
+    /// It goes on.
+    Redriven { arn: String },
+    /// A new one of the same request was started.
+    Started { arn: String },
+    /// Nothing.
+    Skipped { why: String },
+}
+
+/// Reruns executions.
+pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
+    let executions =
+        if args.failed { failed(deployment, &args.filter).await? } else { named(deployment, &args.clips).await? };
+    let by_error = executions.iter().filter(|execution| execution.is_rerunnable()).fold(
+        BTreeMap::<&str, usize>::new(),
+        |mut counts, execution| {
+            *counts.entry(execution.error().unwrap_or("aborted")).or_default() += 1;
+            counts
+        },
+    );
+    if args.dry_run && json {
+        let executions: Vec<_> = executions.iter().map(Execution::json).collect();
+        render::json(&json!({"byError": by_error, "executions": executions}));
+        return Ok(());
+    }
+    if args.failed || args.dry_run {
+        if executions.is_empty() {
+            eprintln!("nothing to rerun");
+        }
+        let rows: Vec<_> = by_error.iter().map(|(error, count)| vec![(*error).to_owned(), count.to_string()]).collect();
+        if !json && !rows.is_empty() {
+            render::say(render::table(&["ERROR", "EXECUTIONS"], &rows));
+        }
+        if args.dry_run || executions.is_empty() {
+            return Ok(());
+        }
+        render::confirm(&format!("Rerun {} executions?", executions.len()), args.yes)?;
+    }
+    let done = rerun_all(deployment, &executions, &args, json).await?;
+    if args.wait {
+        return wait(deployment, &done, json).await;
+    }
+    if json {
+        let reruns = executions.iter().zip(&done).map(|(execution, done)| {
+            let mut value = serde_json::to_value(done).expect("it is plain data");
+            value["clipId"] = execution.clip_id().into();
+            value["execution"] = execution.arn.clone().into();
+            value
+        });
+        render::json(&json!({"reruns": reruns.collect::<Vec<_>>()}));
+    }
+    match done.iter().filter(|done| matches!(done, Done::Skipped { .. })).count() {
+        0 => Ok(()),
+        skipped => Err(Failure::unsuccessful(format!("{skipped} of {} executions were not rerun", done.len()))),
+    }
+}
+
+async fn named(deployment: &Deployment, clips: &[String]) -> Result<Vec<Execution>, Failure> {
+    let mut executions: Vec<Execution> = Vec::new();
+    for clip in clips {
+        let execution = deployment.resolve(clip).await?;
+        if executions.iter().all(|other| other.arn != execution.arn) {
+            executions.push(execution);
+        }
+    }
+    Ok(executions)
+}
+
+/// The executions that failed and are the newest of their clips, oldest first: to rerun an older one would put back what
+/// a newer request has replaced.
+async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Execution>, Failure> {
+    let failed = deployment.list(Status::Failed.of_step_functions(), filter.since).await?;
+    let Some(oldest) = failed.last() else { return Ok(Vec::new()) };
+    let mut seen = HashSet::new();
+    let mut newest = deployment.list(&[], Some(oldest.started_at)).await?;
+    newest.retain(|one| one.name.as_ref().is_none_or(|name| seen.insert(name.clip_id.clone())));
+    let newest: HashSet<_> = newest.into_iter().map(|one| one.arn).collect();
+    let mut candidates: Vec<_> = failed.into_iter().filter(|one| newest.contains(&one.arn)).collect();
+    candidates.reverse();
+    let mut executions = deployment.describe_all(&candidates).await?;
+    executions.retain(|execution| execution.is_rerunnable() && filter.passes(execution));
+    Ok(executions)
+}
+
+async fn rerun_all(
+    deployment: &Deployment,
+    executions: &[Execution],
+    args: &Args,
+    json: bool,
+) -> Result<Vec<Done>, Failure> {
+    let bar = render::bar(executions.len(), "rerun");
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / u32::try_from(args.rate).unwrap_or(1));
+    let mut done = Vec::new();
+    for execution in executions {
+        pace.tick().await;
+        let one = match rerun(deployment, execution, args.new).await {
+            Err(failure) if executions.len() > 1 => Done::Skipped { why: failure.message },
+            result => result?,
+        };
+        if !json {
+            let name = &execution.name;
+            let line = match &one {
+                Done::Redriven { .. } => format!("{name}: redriven"),
+                Done::Started { arn } => format!("{name}: started anew as {}", name_in(arn)),
+                Done::Skipped { why } => format!("{name}: not rerun: {why}"),
+            };
+            bar.suspend(|| render::say(line));
+        }
+        done.push(one);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(done)
+}
+
+async fn rerun(deployment: &Deployment, execution: &Execution, anew: bool) -> Result<Done, Failure> {
+    if !execution.is_rerunnable() {
+        return Ok(Done::Skipped { why: format!("it is {}", execution.status.name()) });
+    }
+    if !anew && !execution.not_redrivable {
+        let redriven = deployment.sfn.redrive_execution().execution_arn(&execution.arn).send().await;
+        let Err(error) = redriven else { return Ok(Done::Redriven { arn: execution.arn.clone() }) };
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+        if !code.is_some_and(|code| NO_REDRIVE.contains(&code)) {
+            return Err(Failure::of_call(format_args!("redriving {}", execution.name))(error));
+        }
+        // Somebody else may have redriven it meanwhile.
+        let now = deployment.describe(&execution.arn).await?;
+        if let Some(now) = now.filter(|now| !now.is_rerunnable()) {
+            return Ok(Done::Skipped { why: format!("it is {}", now.status.name()) });
+        }
+    }
+    start_anew(deployment, execution).await
+}
+
+/// Starts a new execution of the same request, under the next name that is free.
+async fn start_anew(deployment: &Deployment, execution: &Execution) -> Result<Done, Failure> {
+    let why = || Failure::new(format!("{}: clipflow did not name it, so it has no next name", execution.name));
+    let machine = state_machine_arn(&execution.arn).ok_or_else(why)?;
+    let mut name = ExecutionName::parse(&execution.name).ok_or_else(why)?;
+    loop {
+        name = name.next().ok_or_else(|| Failure::new(format!("{name}: there is no name left")))?;
+        let start = deployment.sfn.start_execution().state_machine_arn(&machine).name(name.to_string());
+        match start.input(&execution.input_text).send().await {
+            Ok(started) => return Ok(Done::Started { arn: started.execution_arn }),
+            Err(error) if matches!(error.as_service_error(), Some(StartExecutionError::ExecutionAlreadyExists(_))) => {
+                // A rerun that is newer than what was named. Only one that failed as well has a next one.
+                let arn = execution_arn(&machine, &name.to_string());
+                if let Some(newer) = deployment.describe(&arn).await?.filter(|newer| !newer.is_rerunnable()) {
+                    return Ok(Done::Skipped {
+                        why: format!("{name}, of the same request, is {}", newer.status.name()),
+                    });
+                }
+            }
+            Err(error) => return Err(Failure::of_call(format_args!("starting {name}"))(error)),
+        }
+    }
+}
+
+async fn wait(deployment: &Deployment, done: &[Done], json: bool) -> Result<(), Failure> {
+    let arns = done.iter().filter_map(|done| match done {
+        Done::Redriven { arn } | Done::Started { arn } => Some(arn.clone()),
+        Done::Skipped { .. } => None,
+    });
+    let ended = show::wait(deployment, &arns.collect::<Vec<_>>(), json).await?;
+    if ended.len() < done.len() {
+        return Err(Failure::unsuccessful(format!("{} executions were not rerun", done.len() - ended.len())));
+    }
+    show::availability(&ended)
+}
+
+fn name_in(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or(arn)
+}

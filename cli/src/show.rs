@@ -1,0 +1,334 @@
+//! `clipflow show`: an execution as a person wants to see it.
+
+use crate::{
+    deployment::Deployment,
+    executions::{Execution, Status},
+    failure::Failure,
+    history::{self, State},
+    render, when,
+};
+use clipflow_core::{console::execution_url, text::shorten};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+
+/// How long executions may take to start, after the last of them was heard of.
+const START_LIMIT: Duration = Duration::from_mins(10);
+
+/// How much of a message stands in a line about a state or event, in characters.
+const MAX_MESSAGE: usize = 160;
+
+/// Show an execution: its states, what was asked and delivered, the engine, costs and links
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  clipflow show dawn-patrol-0042
+  clipflow show dawn-patrol-0042-1f2e3d4c5b6a --watch
+  clipflow show dawn-patrol-0042 --history --json > history.json
+
+--watch follows an execution to its end, and exits with 4 when there is no clip then.")]
+pub struct Args {
+    /// A clipId (its newest execution), an execution's name or its ARN
+    pub clip: String,
+    /// Follow the execution until it ends
+    #[arg(long, short)]
+    watch: bool,
+    /// Show the raw events
+    #[arg(long)]
+    history: bool,
+}
+
+/// Shows an execution.
+pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
+    let mut execution = deployment.resolve(&args.clip).await?;
+    if args.watch {
+        execution = follow(deployment, &execution.arn, json || args.history).await?;
+    }
+    let events = deployment.history(&execution.arn).await?;
+    if args.history {
+        if json {
+            render::json(&events);
+        } else {
+            for event in &events {
+                render::say(line_of_event(event));
+            }
+        }
+    } else {
+        let states = history::states(&events, OffsetDateTime::now_utc());
+        show(deployment, &execution, &states, json, args.watch);
+    }
+    if args.watch { availability(&[execution]) } else { Ok(()) }
+}
+
+/// Follows an execution to its end. Unless `quiet`, prints a line for each state that was left and each error.
+pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<Execution, Failure> {
+    let spinner = render::spinner();
+    let mut lines = 0;
+    loop {
+        let events = deployment.history(arn).await?;
+        let states = history::states(&events, OffsetDateTime::now_utc());
+        if !quiet {
+            let told = told(&states);
+            spinner.suspend(|| told.iter().skip(lines).for_each(render::say));
+            lines = told.len();
+        }
+        if let Some(state) = states.last().filter(|state| state.status == history::Status::Running) {
+            spinner.set_message(format!("{} {}", state.name, when::span(state.duration_seconds)));
+        }
+        // The history can be a moment ahead of the description.
+        if history::has_ended(&events)
+            && let Some(execution) = deployment.describe(arn).await?
+            && execution.status != Status::Running
+        {
+            spinner.finish_and_clear();
+            return Ok(execution);
+        }
+        tokio::time::sleep(pace(deployment)).await;
+    }
+}
+
+/// Waits for the ends of executions, in view: one is followed and shown, of many there is a line each.
+pub async fn wait(deployment: &Deployment, arns: &[String], json: bool) -> Result<Vec<Execution>, Failure> {
+    if let [arn] = arns {
+        wait_until_started(deployment, arn).await?;
+        let execution = follow(deployment, arn, json).await?;
+        let states = history::states(&deployment.history(arn).await?, OffsetDateTime::now_utc());
+        show(deployment, &execution, &states, json, true);
+        return Ok(vec![execution]);
+    }
+    let bar = render::bar(arns.len(), "wait");
+    let mut heard = Instant::now();
+    let mut ended: Vec<Option<Execution>> = vec![None; arns.len()];
+    while ended.iter().any(Option::is_none) {
+        for (arn, ended) in arns.iter().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
+            // DescribeExecution allows 15 calls a second in an account and region.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let execution = match deployment.describe(arn).await? {
+                None if heard.elapsed() > START_LIMIT => return Err(not_started(arn)),
+                None => continue,
+                Some(execution) if execution.status == Status::Running => continue,
+                Some(execution) => execution,
+            };
+            heard = Instant::now();
+            if !json {
+                let error = execution.error().map(|error| format!(": {error}")).unwrap_or_default();
+                let line = format!("{}: {}{error}", execution.clip_id(), render::status(execution.status));
+                bar.suspend(|| render::say(line));
+            }
+            bar.inc(1);
+            *ended = Some(execution);
+        }
+    }
+    bar.finish_and_clear();
+    let ended: Vec<_> = ended.into_iter().flatten().collect();
+    if json {
+        render::json(&ended.iter().map(Execution::json).collect::<Vec<_>>());
+    }
+    Ok(ended)
+}
+
+async fn wait_until_started(deployment: &Deployment, arn: &str) -> Result<(), Failure> {
+    let (begun, spinner) = (Instant::now(), render::spinner());
+    spinner.set_message("waiting for the execution to start");
+    while deployment.describe(arn).await?.is_none() {
+        if begun.elapsed() > START_LIMIT {
+            return Err(not_started(arn));
+        }
+        tokio::time::sleep(pace(deployment)).await;
+    }
+    spinner.finish_and_clear();
+    Ok(())
+}
+
+fn not_started(arn: &str) -> Failure {
+    let minutes = START_LIMIT.as_secs() / 60;
+    Failure::new(format!("{arn} has not started within {minutes} minutes; `clipflow dlq list` may tell why"))
+}
+
+/// How long to wait between looks. `GetExecutionHistory` allows 20 calls a second in an account and region, and
+/// `DescribeExecution` 15.
+fn pace(deployment: &Deployment) -> Duration {
+    Duration::from_millis(if deployment.is_local { 100 } else { 1000 })
+}
+
+/// Success when all of these are available.
+pub fn availability(executions: &[Execution]) -> Result<(), Failure> {
+    let without: Vec<_> = executions.iter().filter(|execution| execution.status != Status::Available).collect();
+    match without[..] {
+        [] => Ok(()),
+        [one] => Err(Failure::unsuccessful(format!("{} is {}", one.clip_id(), one.status.name()))),
+        _ => Err(Failure::unsuccessful(format!("{} of {} clips are not available", without.len(), executions.len()))),
+    }
+}
+
+/// Prints an execution; `following` when its states were printed already.
+pub fn show(deployment: &Deployment, execution: &Execution, states: &[State], json: bool, following: bool) {
+    let link = execution_url(&execution.arn).filter(|_| !deployment.is_local);
+    if json {
+        let mut value = execution.json();
+        value["requested"] = execution.input.clone();
+        value["states"] = serde_json::to_value(states).expect("it is plain data");
+        value["durationSeconds"] = execution.seconds().into();
+        if !execution.output.is_null() {
+            value["outcome"] = execution.output.clone();
+        }
+        if let Some(link) = link {
+            value["consoleUrl"] = link.into();
+        }
+        return render::json(&value);
+    }
+    if !following {
+        told(states).iter().for_each(render::say);
+        for state in states.iter().filter(|state| state.status == history::Status::Running) {
+            render::say(format!("  … {:14} {}", state.name, when::span(state.duration_seconds)));
+        }
+        render::say("");
+    }
+    render::say(format!("{}  {}", console::style(execution.clip_id()).bold(), render::status(execution.status)));
+    for (name, text) in facts(execution, link) {
+        render::say(format!("  {} {text}", render::dim(format!("{name:10}"))));
+    }
+    if execution.is_rerunnable() {
+        render::say(format!("\nOnce the cause is mended: clipflow rerun {}{}", execution.name, deployment.options()));
+    }
+}
+
+/// A line for each error, and for each state that has ended.
+fn told(states: &[State]) -> Vec<String> {
+    let lines = states.iter().flat_map(|state| {
+        let errors = state.errors.iter().map(|error| {
+            format!(
+                "  {} {:14} {}: {}",
+                console::style("!").yellow(),
+                state.name,
+                error.reason,
+                one_line(&error.message)
+            )
+        });
+        let took = when::span(state.duration_seconds);
+        let retries = match state.retries {
+            0 => String::new(),
+            1 => ", 1 retry".to_owned(),
+            retries => format!(", {retries} retries"),
+        };
+        let mark = match state.status {
+            history::Status::Running => None,
+            history::Status::Exited => Some(console::style("✓").green()),
+            history::Status::Failed => Some(console::style("✗").red()),
+        };
+        errors.chain(mark.map(|mark| format!("  {mark} {:14} {took}{retries}", state.name)))
+    });
+    lines.collect()
+}
+
+fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, String)> {
+    let (input, output) = (&execution.input, &execution.output);
+    let mut facts = vec![("execution", execution.name.clone())];
+    let redriven = match execution.redrive_count {
+        0 => String::new(),
+        count => format!(", redriven {count} times"),
+    };
+    let (started, took) = (when::moment(execution.started_at), when::span(execution.seconds()));
+    facts.push(("started", format!("{started} UTC, {took}{redriven}")));
+    if let Some(error) = execution.error() {
+        let message = execution.message().filter(|message| !message.is_empty());
+        facts.push(("reason", message.map_or_else(|| error.to_owned(), |message| format!("{error}: {message}"))));
+    }
+    facts.extend(asked(input).into_iter().map(|asked| ("asked", asked)));
+    if let Some(delivered) = delivered(&output["delivered"]) {
+        facts.push(("delivered", delivered));
+    }
+    if let Some(name) = output["engine"]["name"].as_str() {
+        facts.push(("engine", format!("{name}: {}", output["engine"]["why"].as_str().unwrap_or_default())));
+    }
+    if let Some(usd) = output["engine"]["estimateUsd"].as_f64() {
+        facts.push(("cost", format!("{}, estimated", render::usd(usd))));
+    }
+    if let (Some(bucket), Some(key)) = (output["bucket"].as_str(), output["clip"]["key"].as_str()) {
+        let size = output["clip"]["bytes"].as_u64().map(render::bytes).unwrap_or_default();
+        facts.push(("clip", format!("s3://{bucket}/{key} ({size})")));
+    }
+    let thumbnails = output["thumbnails"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let widths: Vec<_> = thumbnails.iter().filter_map(|one| Some(one["size"].as_u64()?.to_string())).collect();
+    if !widths.is_empty() {
+        facts.push(("thumbnails", format!("{} pixels wide", widths.join(", "))));
+    }
+    facts.extend(output["clip"]["url"].as_str().map(|url| ("url", url.to_owned())));
+    facts.extend(link.map(|link| ("console", link)));
+    facts
+}
+
+/// What a request asks for, a line a cut. Requests stand here as they were sent, valid or not.
+fn asked(request: &Value) -> Vec<String> {
+    let time = |value: &Value| value.as_str().map_or_else(|| format!("{value} s"), str::to_owned);
+    let cut = |cut: &Value| {
+        let source = &cut["source"];
+        let (bucket, key) = (source["bucket"].as_str()?, source["key"].as_str()?);
+        Some(format!("s3://{bucket}/{key} from {} to {}", time(&cut["start"]), time(&cut["end"])))
+    };
+    let segments = request["segments"].as_array().map_or(std::slice::from_ref(request), Vec::as_slice);
+    let mut lines: Vec<String> = segments.iter().filter_map(cut).collect();
+    if let Some(camera) = request["cameraId"].as_str() {
+        let moment = |field: &str| {
+            let value = &request[field];
+            let milliseconds = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+            let at = milliseconds.map(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000));
+            at.and_then(Result::ok).map_or_else(|| value.to_string(), when::rfc3339)
+        };
+        lines.push(format!("camera {camera} from {} to {}", moment("startTimestampInMs"), moment("endTimestampInMs")));
+    }
+    if let (Some(first), Some(how)) = (lines.first_mut(), request["cut"].as_str()) {
+        first.extend([", ", how]);
+    }
+    lines
+}
+
+fn delivered(delivered: &Value) -> Option<String> {
+    let seconds = delivered["durationSeconds"].as_f64()?;
+    let number = |field: &str| delivered[field].as_u64().unwrap_or(0);
+    let codecs: Vec<_> = ["videoCodec", "audioCodec"].iter().filter_map(|field| delivered[*field].as_str()).collect();
+    let size = format!("{}×{}", number("width"), number("height"));
+    Some(format!("{seconds:.3} s, {} frames, {size}, {}", number("frames"), codecs.join(" and ")))
+}
+
+fn line_of_event(event: &Value) -> String {
+    let kind = event["type"].as_str().unwrap_or_default();
+    let details = ["stateEnteredEventDetails", "stateExitedEventDetails"];
+    let state = details.iter().find_map(|details| event[*details]["name"].as_str()).unwrap_or_default();
+    let error = history::error(kind, event).map(|error| format!("{}: {}", error.reason, one_line(&error.message)));
+    let at = event["timestamp"].as_str().unwrap_or_default();
+    format!("{at:24} {:>4} {kind:24} {state}{}", event["id"].to_string(), error.unwrap_or_default())
+        .trim_end()
+        .to_owned()
+}
+
+fn one_line(text: &str) -> String {
+    shorten(&text.split_whitespace().collect::<Vec<_>>().join(" "), MAX_MESSAGE).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_kind_of_request_says_what_it_asks_for() {
+        let source = json!({"bucket": "archive", "key": "k.mp4"});
+        let one = json!({"source": source, "start": 72.5, "end": "1:30", "cut": "copy"});
+        assert_eq!(asked(&one), ["s3://archive/k.mp4 from 72.5 s to 1:30, copy"]);
+        let cut = json!({"source": source, "start": 1, "end": 2});
+        assert_eq!(asked(&json!({"segments": [cut, cut]})).len(), 2);
+        let camera = json!({"cameraId": "pipe", "startTimestampInMs": "0", "endTimestampInMs": 22_500});
+        assert_eq!(asked(&camera), ["camera pipe from 1970-01-01T00:00:00Z to 1970-01-01T00:00:22.5Z"]);
+        assert_eq!(asked(&json!(["no request"])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn event_is_one_line() {
+        let cause = "no\nprimary";
+        let event = json!({"id": 7, "type": "TaskFailed", "timestamp": "2026-11-24T06:00:00Z",
+            "taskFailedEventDetails": {"error": "DependencyUnavailable", "cause": cause}});
+        let line = line_of_event(&event);
+        assert!(line.ends_with("   7 TaskFailed               DependencyUnavailable: no primary"), "{line}");
+    }
+}

@@ -1,0 +1,59 @@
+//! The deployed functions: how they are set up, and releases of them.
+
+use crate::Stack;
+use serde_json::{Value, json};
+
+/// What was live before a release.
+#[derive(Debug)]
+pub struct Before {
+    name: &'static str,
+    settings: Value,
+    version: Value,
+}
+
+impl Stack {
+    /// How a function's unpublished version is set up, as far as tests change it: `Timeout` and `Environment`.
+    #[must_use]
+    pub fn settings(&self, name: &str) -> Value {
+        let all = answer(ureq::get(self.function(name, "configuration")).call());
+        json!({"Timeout": all["Timeout"], "Environment": {"Variables": all["Environment"]["Variables"]}})
+    }
+
+    /// Sets a function's unpublished version up anew.
+    pub fn configure(&self, name: &str, settings: &Value) {
+        answer(ureq::put(self.function(name, "configuration")).send(&settings.to_string()));
+    }
+
+    /// Publishes a version of a function with changed settings, and lets it take over.
+    #[must_use]
+    pub fn release(&self, name: &'static str, change: impl FnOnce(&mut Value)) -> Before {
+        let settings = self.settings(name);
+        let version = answer(ureq::get(self.function(name, "aliases/live")).call())["FunctionVersion"].clone();
+        let mut changed = settings.clone();
+        change(&mut changed);
+        self.configure(name, &changed);
+        let published = answer(ureq::post(self.function(name, "versions")).send("{}"));
+        self.take_over(name, &published["Version"]);
+        Before { name, settings, version }
+    }
+
+    /// Lets the version take over again that was live before a release.
+    pub fn roll_back(&self, before: &Before) {
+        self.configure(before.name, &before.settings);
+        self.take_over(before.name, &before.version);
+    }
+
+    fn take_over(&self, name: &str, version: &Value) {
+        answer(ureq::put(self.function(name, "aliases/live")).send(&json!({"FunctionVersion": version}).to_string()));
+    }
+
+    fn function(&self, name: &str, part: &str) -> String {
+        let Self { description, .. } = self;
+        format!("{}/2015-03-31/functions/{}-{name}/{part}", description.endpoint, description.name_prefix)
+    }
+}
+
+fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Value {
+    let text = response.expect("Lambda's API answers").body_mut().read_to_string().expect("an answer");
+    serde_json::from_str(&text).expect("JSON")
+}

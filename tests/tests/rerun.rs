@@ -1,0 +1,254 @@
+//! Failures that can be rerun: each state of the definition fails in turn, is mended, and is rerun by its command.
+
+use aws_sdk_sfn::types::HistoryEvent;
+use futures::FutureExt;
+use mongodb::bson::Document;
+use serde_json::{Value, json};
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    panic::{AssertUnwindSafe, resume_unwind},
+    path::PathBuf,
+};
+use tests::{Ended, Stack, eventually};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// What is broken here is broken for everybody, so that one test runs at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
+/// Above the time that `report` waits for `MongoDB`.
+const REPORT_AGAIN_SECONDS: &str = "10";
+
+/// How a state fails.
+struct Case {
+    state: &'static str,
+    class: &'static str,
+    reason: &'static str,
+    /// A part of the message.
+    message: &'static str,
+    end_seconds: u32,
+}
+
+impl Case {
+    /// A state that fails with an error of a class.
+    fn of(state: &'static str, class: &'static str, reason: &'static str, message: &'static str) -> Self {
+        Self { state, class, reason, message, end_seconds: 2 }
+    }
+
+    fn clip_id(&self) -> String {
+        format!("rerun-{}", self.state.to_lowercase())
+    }
+}
+
+async fn begin() -> (MutexGuard<'static, ()>, Stack) {
+    (ALONE.lock().await, Stack::connect().await)
+}
+
+/// Runs a request while something is broken, and mends it whatever happens. The states wait only once, a second.
+async fn run_broken(stack: &Stack, request: &Value, mend: impl AsyncFnOnce()) -> Ended {
+    let machine = &stack.description.state_machine_arn;
+    let described = stack.sfn.describe_state_machine().state_machine_arn(machine).send().await;
+    let definition = described.expect("the state machine").definition;
+    let mut impatient: Value = serde_json::from_str(&definition).expect("JSON");
+    for state in impatient["States"].as_object_mut().expect("states").values_mut() {
+        for retrier in state["Retry"].as_array_mut().into_iter().flatten() {
+            retrier["MaxAttempts"] = json!(1);
+            retrier["IntervalSeconds"] = json!(1);
+        }
+    }
+    let update = async |definition: String| {
+        let update = stack.sfn.update_state_machine().state_machine_arn(machine).definition(definition);
+        update.send().await.expect("the definition is updated");
+    };
+    update(impatient.to_string()).await;
+    let ended = AssertUnwindSafe(stack.run(request)).catch_unwind().await;
+    update(definition).await;
+    mend().await;
+    ended.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Breaks something, runs a request, mends it, reruns it, and judges every step by history, document, messages and clip.
+async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()) {
+    let clip_id = case.clip_id();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rerun.mp4");
+    stack.ffmpeg(&["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=10:duration=30", file.to_str().expect("UTF-8")]);
+    stack.upload("rerun.mp4", &file).await;
+    let mut request = stack.request(&clip_id, "rerun.mp4", &json!(1), &json!(case.end_seconds));
+    request["output"] = json!({"thumbnails": [100]});
+    // Another request each time that the tests run on the same stack.
+    request["metadata"] = json!({"run": std::process::id()});
+    let queue = stack.description.event_queue_urls["report"].clone();
+    let visibility = stack.set_visibility_timeout(&queue, REPORT_AGAIN_SECONDS).await;
+    let ended = run_broken(stack, &request, mend).await;
+
+    assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", case.reason), "{ended:?}");
+    let (entered, exited) = states(stack, &ended.arn).await;
+    assert_eq!(entered.last().map(String::as_str), Some(case.state));
+    assert_eq!(exited, entered[..entered.len() - 1], "the state that failed was not exited, the others were");
+
+    let announced = stack.notification(&clip_id).await;
+    let (outcome, attributes) = (&announced["Message"], &announced["MessageAttributes"]);
+    assert_eq!((&outcome["status"], &outcome["reason"]), (&json!("failed"), &json!(case.reason)));
+    assert_eq!(outcome["execution"]["arn"], ended.arn);
+    assert_eq!(outcome["requested"], request);
+    assert!(outcome["message"].as_str().is_some_and(|message| message.contains(case.message)), "{outcome}");
+    let failure = &outcome["failure"];
+    assert_eq!((&failure["class"], &failure["state"]), (&json!(case.class), &json!(case.state)));
+    assert!(failure["consoleUrl"].as_str().is_some_and(|url| url.ends_with(&ended.arn)), "{failure}");
+    assert_eq!((&attributes["status"]["Value"], &attributes["class"]["Value"]), (&json!("failed"), &json!(case.class)));
+    let document = stack.document(&clip_id).await.expect("a document");
+    if case.state == "Notify" {
+        assert_eq!(document.get_str("status").ok(), Some("available"), "the clip was there, and stored");
+    } else {
+        assert_eq!(document.get_str("status").ok(), Some("failed"));
+        let failure = document.get_document("failure").and_then(|failure| failure.get_str("state"));
+        assert_eq!(failure.ok(), Some(case.state));
+    }
+
+    let rerun = rerun(stack, failure["rerunCommand"].as_str().expect("a command")).await;
+    assert_eq!((rerun.status.as_str(), &rerun.output["status"]), ("SUCCEEDED", &json!("available")), "{rerun:?}");
+    assert_eq!(stack.notification(&clip_id).await["Message"], rerun.output);
+    let document = stack.document_that_is(&clip_id, "available").await;
+    assert_eq!(arn(&document), Some(rerun.arn.as_str()));
+    let clip = rerun.output["clip"]["key"].as_str().expect("a key");
+    assert_eq!(versions(stack, clip).await, 1, "the clip was made once");
+    stack.set_visibility_timeout(&queue, &visibility).await;
+}
+
+fn arn(document: &Document) -> Option<&str> {
+    document.get_document("execution").and_then(|execution| execution.get_str("arn")).ok()
+}
+
+/// The states that an execution entered, and those that it exited.
+async fn states(stack: &Stack, arn: &str) -> (Vec<String>, Vec<String>) {
+    let history = stack.sfn.get_execution_history().execution_arn(arn).max_results(1000).send().await;
+    let events = history.expect("the history can be read").events;
+    let entered = |event: &HistoryEvent| Some(event.state_entered_event_details()?.name().to_owned());
+    let exited = |event: &HistoryEvent| Some(event.state_exited_event_details()?.name().to_owned());
+    (events.iter().filter_map(entered).collect(), events.iter().filter_map(exited).collect())
+}
+
+/// How many versions of a clip were written.
+async fn versions(stack: &Stack, key: &str) -> usize {
+    let list = stack.s3.list_object_versions().bucket(&stack.description.bucket).prefix(key);
+    list.send().await.expect("the versions").versions().len()
+}
+
+/// Carries out the command of a failure; returns the end of what it started.
+async fn rerun(stack: &Stack, command: &str) -> Ended {
+    let arguments: Vec<_> = command.strip_prefix("clipflow ").expect("the command").split(' ').collect();
+    let (said, code) = stack.clipflow(&arguments);
+    assert_eq!(code, 0, "{said}");
+    let arn = said["reruns"][0]["arn"].as_str().unwrap_or_else(|| panic!("{said}"));
+    stack.ended_execution(arn.to_owned()).await
+}
+
+/// Gives the supervisor of the stack's services an order.
+fn order(text: &str) {
+    let stack = PathBuf::from(std::env::var("CLIPFLOW_STACK").expect("CLIPFLOW_STACK names a stack.json"));
+    let mut control = std::fs::OpenOptions::new().write(true).open(stack.with_file_name("control")).expect("the pipe");
+    writeln!(control, "{text}").expect("the order is given");
+}
+
+/// Where everything on S3 is denied; for as long as the test runs.
+fn denying_s3() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.expect("a connection");
+            let body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+            let head = format!("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            // The request's head; what does not fit is of no interest.
+            let _ = connection.read(&mut [0; 8192]);
+            let _ = connection.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+/// A release of a state's function that has another value of an environment variable, and another time-out.
+async fn fails_by_release(case: &Case, function: &'static str, (variable, value): (&str, &str), timeout: Option<u32>) {
+    let (_alone, stack) = begin().await;
+    let before = stack.release(function, |settings| {
+        settings["Environment"]["Variables"][variable] = json!(value);
+        if let Some(seconds) = timeout {
+            settings["Timeout"] = json!(seconds);
+        }
+    });
+    fails_and_is_rerun(&stack, case, async || stack.roll_back(&before)).await;
+}
+
+#[tokio::test]
+async fn release_that_does_not_start() {
+    // AWS calls it `Runtime.ExitError`.
+    let case = Case::of("Validate", "bug", "Runtime.Unknown", "CLIPFLOW_SOURCE_BUCKETS is not set");
+    fails_by_release(&case, "validate", ("CLIPFLOW_SOURCE_BUCKETS", ""), None).await;
+}
+
+#[tokio::test]
+async fn s3_that_is_silent() {
+    let silence = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!("http://{}", silence.local_addr().expect("an address"));
+    let case = Case::of("Probe", "timeout", "Sandbox.Timedout", "");
+    fails_by_release(&case, "probe", ("AWS_ENDPOINT_URL_S3", &silent), Some(2)).await;
+}
+
+#[tokio::test]
+async fn s3_that_is_down() {
+    let case = Case::of("Trim", "dependency", "DependencyUnavailable", "clip.mp4");
+    fails_by_release(&case, "trim", ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"), None).await;
+}
+
+#[tokio::test]
+async fn job_that_fails() {
+    let (_alone, stack) = begin().await;
+    let case =
+        Case { end_seconds: 23, ..Case::of("Transcode", "media", "TranscodeFailed", "ended with error 1040: Example") };
+    let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
+    let behave = |behaviour: Value| ureq::put(&url).send(&behaviour.to_string()).map(drop).expect("a behaviour");
+    let destination = format!("clips/{}/", case.clip_id());
+    behave(json!({"destination": destination, "fail": {"code": 1040, "message": "Example"}}));
+    fails_and_is_rerun(&stack, &case, async || behave(json!({"destination": destination}))).await;
+}
+
+#[tokio::test]
+async fn bucket_that_is_missing() {
+    let case = Case::of("Verify", "media", "DeliveryMismatch", "clipflow-gone does not exist");
+    fails_by_release(&case, "verify", ("CLIPFLOW_BUCKET", "clipflow-gone"), None).await;
+}
+
+#[tokio::test]
+async fn s3_that_denies_access() {
+    let case = Case::of("Thumbnail", "bug", "Internal", "clip.mp4");
+    fails_by_release(&case, "thumbnail", ("AWS_ENDPOINT_URL_S3", &denying_s3()), None).await;
+}
+
+#[tokio::test]
+async fn mongodb_that_is_down() {
+    let (_alone, stack) = begin().await;
+    order("stop mongod");
+    let case = Case::of("Store", "dependency", "DependencyUnavailable", "saving the document");
+    fails_and_is_rerun(&stack, &case, async || {
+        order("start mongod");
+        eventually("mongod to answer", async || stack.clips.estimated_document_count().await.ok()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn topic_that_was_deleted() {
+    let (_alone, stack) = begin().await;
+    let topic = &stack.description.topic_arn;
+    stack.sns.delete_topic().topic_arn(topic).send().await.expect("the topic can be deleted");
+    let case = Case::of("Notify", "bug", "Internal", "publishing the outcome");
+    fails_and_is_rerun(&stack, &case, async || {
+        let name = topic.rsplit(':').next().expect("a name");
+        stack.sns.create_topic().name(name).send().await.expect("the topic");
+        let queue = stack.description.subscriber_queue_url.rsplit('/').next().expect("a name");
+        let subscriber = topic.replace(":sns:", ":sqs:").replace(name, queue);
+        let subscribe = stack.sns.subscribe().topic_arn(topic).protocol("sqs").endpoint(subscriber);
+        subscribe.send().await.expect("the subscription");
+    })
+    .await;
+}
