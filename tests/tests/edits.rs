@@ -242,6 +242,32 @@ async fn both_engines_turn_crop_resize_watermark_and_mute_the_same() {
     }
 }
 
+#[tokio::test]
+async fn long_cuts_of_different_sources_are_joined_by_mediaconvert_too() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    quarters(&stack, folder.path()).await;
+    source(&stack, folder.path(), "other.mp4", ("90x160", 20), &["-an"]).await;
+    let cuts = [segment(&stack, "quarters.mp4", 1.0, 20.0), segment(&stack, "other.mp4", 2.0, 5.0)];
+    let ended = stack.run(&request("join-transcode", &cuts)).await;
+    let file = delivered(&stack, &ended, folder.path()).await;
+    let outcome = &ended.output;
+    assert_eq!((&outcome["engine"]["name"], size(&stack, &file)), (&json!("transcode"), (320, 180)));
+    let frames = outcome["delivered"]["frames"].as_u64().expect("frames");
+    assert!((219..=221).contains(&frames), "{frames}");
+    assert_eq!(
+        outcome["delivered"]["conformed"],
+        json!(["segments[1]: size 90x160 to 320x180, frame rate 20.000 to 10.000, silence added"])
+    );
+    let middle = brightness(&stack, &file, 160, 90);
+    let found = &middle[190..219];
+    let near = |frame: usize| [2 * frame + 39, 2 * frame + 40, 2 * frame + 41].map(brightness_of);
+    let same = |(frame, found): (usize, &u8)| near(frame).iter().any(|wanted| wanted.abs_diff(*found) < 4);
+    assert!(found.iter().enumerate().all(same), "{found:?}");
+    let loud = loudness(&stack, &file);
+    assert!(loud[185] > 0.05 && loud[195..215].iter().all(|level| *level < 0.01), "{loud:?}");
+}
+
 /// How many times a second the sound between two times goes from below to above zero.
 fn pitch(stack: &Stack, file: &Path, from: usize, to: usize) -> usize {
     loudness(stack, file);

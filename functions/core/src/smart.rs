@@ -11,6 +11,7 @@ use crate::{
     range::LocalFile,
     scratch::Scratch,
 };
+use futures::future::try_join_all;
 use std::ffi::OsString;
 
 /// Cuts everything that is shown of the file `window` in `scratch`, which is where the encoded parts are written too.
@@ -29,10 +30,11 @@ pub async fn cut(
     let movie = Movie::read(&file).await?;
     let splice = movie.splice_all(&file).await?;
     let work = Work { ffmpeg, scratch, quality, limits, file: &file, splice: &splice };
+    let sound = (0..Splice::sound_tracks(&movie)).map(|number| work.encode_sound(window, &movie, number));
     let (head, tail, sound) = tokio::try_join!(
         work.encode_pictures("head", splice.head(&movie)?),
         work.encode_pictures("tail", splice.tail(&movie)?),
-        work.encode_sound(window, &movie),
+        try_join_all(sound),
     )
     .map_err(|error| match error.kind {
         ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
@@ -61,11 +63,12 @@ impl Work<'_> {
         self.run(&input, &output, arguments).await.map(Some)
     }
 
-    async fn encode_sound(&self, window: &str, movie: &Movie) -> Result<Option<LocalFile>, ClipError> {
-        let Some(sound) = &movie.facts.audio else { return Ok(None) };
-        let (timescale, length) = (sound.sample_rate, movie.facts.video.duration_seconds);
-        let arguments = format!("-map 0:a:0 -c:a aac -movie_timescale {timescale} -t {length:.6}");
-        self.run(window, "sound.mp4", arguments.split(' ').map(str::to_owned)).await.map(Some)
+    async fn encode_sound(&self, window: &str, movie: &Movie, number: usize) -> Result<LocalFile, ClipError> {
+        // In a timescale in which the edit is exact, and with its end to the microsecond.
+        let timescale = movie.facts.audio.as_ref().map_or(48_000, |sound| sound.sample_rate);
+        let length = movie.facts.video.duration_seconds;
+        let arguments = format!("-map 0:a:{number} -c:a aac -movie_timescale {timescale} -t {length:.6}");
+        self.run(window, &format!("sound-{number}.mp4"), arguments.split(' ').map(str::to_owned)).await
     }
 
     async fn run(

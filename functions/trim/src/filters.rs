@@ -12,7 +12,7 @@ use std::ffi::OsString;
 #[must_use]
 pub fn arguments(request: &ClipRequest, rendition: &Rendition, window: &Window) -> Vec<OsString> {
     let mut options = if rendition.plain {
-        words("-map 0:v:0 -map 0:a:0?")
+        words("-map 0:v:0 -map 0:a?")
     } else {
         let mut options = vec!["-filter_complex".to_owned(), graph(rendition), "-map".to_owned(), "[v]".to_owned()];
         options.extend(rendition.sound.iter().flat_map(|_| words("-map [a]")));

@@ -32,6 +32,10 @@ impl Join {
         let chosen: Result<Vec<_>, _> =
             cuts.iter().map(|(movie, start, end)| movie.choose(&movie.snap(*start, *end)?)).collect();
         let mut chosen = chosen?;
+        for chosen in &mut chosen {
+            let kept = 1 + usize::from(chosen.facts.has_audio);
+            chosen.tracks.truncate(kept);
+        }
         let [(first, ..), ..] = cuts else { return Err(ClipError::internal("there is nothing to join")) };
         for (index, part) in chosen.iter().enumerate().skip(1) {
             if let Some(difference) = difference(&chosen[0], part)? {

@@ -22,6 +22,8 @@ pub struct Movie {
     pub(crate) mvhd: Mvhd,
     pub(crate) video: Track,
     pub(crate) audio: Option<Track>,
+    /// Sound besides, such as another language's.
+    pub(crate) more_audio: Vec<Track>,
     pub(crate) pictures: Pictures,
     /// The first picture or sound that a player shows, on the movie's timeline: what a user calls second 0.
     pub(crate) origin: Time,
@@ -103,7 +105,7 @@ pub struct AudioFacts {
     pub sample_rate: u32,
     /// Average bits per second.
     pub bit_rate: u64,
-    /// Number of sound tracks in the source; clips get the first.
+    /// Number of sound tracks in the source. Edited and joined clips get the first, others get all.
     pub tracks: usize,
 }
 
@@ -142,13 +144,27 @@ impl Movie {
         let audio_tracks = outlines.iter().filter(|outline| outline.is(*b"soun")).count();
         let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(audio_tracks))?;
         let audio = take_track(&mut outlines, *b"soun");
-        let dropped_tracks = outlines.iter().map(Outline::name).collect();
 
-        let (video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
-        let audio = audio.map(|audio| audio.audio(mvhd.timescale, file_bytes)).transpose()?;
+        let (mut video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
+        let mut audio = audio.map(|audio| audio.audio(mvhd.timescale, file_bytes)).transpose()?;
         let count = video.pieces.len();
         if count > most || audio.as_ref().is_some_and(|(track, _)| track.pieces.len() != count) {
             return Ok(Vec::new());
+        }
+        // Players would not play a disabled track, and these have been chosen.
+        video.tkhd.enabled = true;
+        if let Some((audio, _)) = &mut audio {
+            audio.tkhd.enabled = true;
+        }
+        let (mut more_audio, mut dropped_tracks) = (Vec::new(), Vec::new());
+        for outline in outlines {
+            let name = outline.name();
+            // What cannot be read of the rest, such as an encrypted track, does not spoil the clip.
+            let read = outline.is(*b"soun").then(|| outline.audio(mvhd.timescale, file_bytes).ok()).flatten();
+            match read {
+                Some((track, _)) if track.pieces.len() == count => more_audio.push(track),
+                _ => dropped_tracks.push(name),
+            }
         }
         let described = Described {
             container: index
@@ -166,7 +182,8 @@ impl Movie {
             let mut video = video.piece(number);
             video.start_with_a_picture()?;
             let audio = audio.as_ref().map(|(track, _)| track.piece(number));
-            Self::of_tracks(index, &mvhd, video, audio, &described)
+            let more_audio = more_audio.iter().map(|track| track.piece(number)).collect();
+            Ok(Self { more_audio, ..Self::of_tracks(index, &mvhd, video, audio, &described)? })
         };
         (0..count).map(piece).collect()
     }
@@ -199,7 +216,8 @@ impl Movie {
                 .map(|(track, entry)| audio_facts(track, entry, described.audio_tracks)),
             dropped_tracks: described.dropped_tracks.clone(),
         };
-        Ok(Self { facts, index: index.clone(), mvhd: mvhd.clone(), video, audio, pictures, origin })
+        let (index, mvhd) = (index.clone(), mvhd.clone());
+        Ok(Self { facts, index, mvhd, video, audio, more_audio: Vec::new(), pictures, origin })
     }
 }
 

@@ -90,8 +90,8 @@ pub struct Encoded<R> {
     pub head: Option<R>,
     /// What [`Splice::tail`] gave.
     pub tail: Option<R>,
-    /// The sound of the whole interval.
-    pub sound: Option<R>,
+    /// The sound of the whole interval: every track that [`Splice::sound_tracks`] counts.
+    pub sound: Vec<R>,
 }
 
 /// A clip of copied and encoded parts.
@@ -259,6 +259,12 @@ impl Splice {
         part(movie, self.copied.end..self.interval.end)
     }
 
+    /// How many tracks of sound `movie` has to be encoded of, in `FFmpeg`'s order.
+    #[must_use]
+    pub fn sound_tracks(movie: &Movie) -> usize {
+        movie.audio.iter().chain(&movie.more_audio).count()
+    }
+
     /// The output options with which `FFmpeg` encodes the pictures of a part, besides those of its window.
     #[must_use]
     pub fn encode_arguments(&self) -> Vec<String> {
@@ -280,13 +286,15 @@ impl Splice {
         let mut files = vec![file];
         let head = Part::read(&mut files, head).await?;
         let tail = Part::read(&mut files, tail).await?;
-        let sound = Part::read(&mut files, sound).await?;
-
-        let timescale = movie_timescale(movie.video.timeline.timescale, sound.as_ref().map_or(1, Part::timescale));
-        let mut tracks = vec![self.pictures(movie, head.as_ref(), tail.as_ref(), timescale)?];
-        if let (Some(source), Some(sound)) = (&movie.audio, &sound) {
-            tracks.push(sound.sound(source, timescale));
+        let mut sounds = Vec::new();
+        for sound in sound {
+            sounds.extend(Part::read(&mut files, Some(sound)).await?);
         }
+
+        let timescale = movie_timescale(movie.video.timeline.timescale, sounds.first().map_or(1, Part::timescale));
+        let mut tracks = vec![self.pictures(movie, head.as_ref(), tail.as_ref(), timescale)?];
+        let sources = movie.audio.iter().chain(&movie.more_audio);
+        tracks.extend(sources.zip(&sounds).map(|(source, sound)| sound.sound(source, timescale)));
         let Layout { header, copies, bytes } =
             layout(movie, timescale, &[tracks]).map_err(|error| match error.kind {
                 ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
@@ -351,7 +359,7 @@ fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>, ClipError
         return Ok(None);
     }
     let mut pictures = movie.clone();
-    pictures.audio = None;
+    (pictures.audio, pictures.more_audio) = (None, Vec::new());
     // The copied pictures are turned by the track's matrix, so the encoder must not turn these.
     pictures.video.tkhd.matrix = Matrix::default();
     pictures.window_of(&interval).map(Some)

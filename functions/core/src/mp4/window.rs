@@ -94,6 +94,8 @@ impl Movie {
         let selection = Selection::of(&self.video, interval.clone())?;
         let pictures = self.pictures(interval, &selection);
         let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, interval, &pictures));
+        let more_sound = self.more_audio.iter().filter_map(|audio| self.sound(audio, interval, &pictures));
+        let more_sound: Vec<Cut> = more_sound.collect();
         let sound_timescale = sound.as_ref().map_or(1, |sound| sound.source.timeline.timescale);
         let timescale = movie_timescale(self.video.timeline.timescale, sound_timescale);
         let seconds = |media_time: i64| self.video.timeline.presentation(media_time).seconds_since(self.origin);
@@ -105,7 +107,7 @@ impl Movie {
             preroll_frames: selection.preroll_frames,
             keyframe_seconds: seconds(selection.keyframe.time),
             next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
-            has_audio: sound.is_some(),
+            has_audio: sound.is_some() || !more_sound.is_empty(),
             timescale: self.video.timeline.timescale,
             output_bytes: 0,
             source_bytes: 0,
@@ -113,7 +115,12 @@ impl Movie {
         };
         Ok(Chosen {
             facts,
-            tracks: [Some(pictures), sound].into_iter().flatten().map(|cut| cut.track(timescale)).collect(),
+            tracks: [Some(pictures), sound]
+                .into_iter()
+                .flatten()
+                .chain(more_sound)
+                .map(|cut| cut.track(timescale))
+                .collect(),
             timescale,
             last_frame: selection.last_frame - interval.start,
             last_frame_duration: interval.end - selection.last_frame,
@@ -239,7 +246,7 @@ impl Movie {
 #[derive(Debug)]
 pub(crate) struct Chosen<'a> {
     pub facts: WindowFacts,
-    /// The pictures, and the sound where there is any.
+    /// The pictures, the sound where there is any, and further sound.
     pub tracks: Vec<TrackOut<'a>>,
     /// The movie's timescale, in which all edits are exact.
     pub timescale: u32,

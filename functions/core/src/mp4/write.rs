@@ -206,7 +206,7 @@ fn encode_moov(
 fn encode_trak(buffer: &mut Vec<u8>, track: &JoinedTrack, base: u64, long: bool) -> mp4_atom::Result<()> {
     let (TrackOut { source, timescale, .. }, samples) = (track.parts[0], &track.samples);
     let mut tkhd = source.tkhd.clone();
-    (tkhd.duration, tkhd.enabled) = (track.duration(), true);
+    tkhd.duration = track.duration();
     tkhd.encode(buffer)?;
     append(buffer, &source.trak_boxes);
     buffer.encode_atom(b"edts", |buffer| track.edits().encode(buffer))?;

@@ -5,6 +5,7 @@ use super::{
         Folder, Picture, SAMPLE_RATE, SIZE, collect, decode_grey, decode_pictures, decode_sound, ffmpeg, load,
         pictures, read, sound, words,
     },
+    smart::smart_cut,
     synthetic::decode_index,
 };
 use clipflow_core::{
@@ -272,7 +273,7 @@ async fn copies_are_exact_of_other_codecs() {
 }
 
 #[tokio::test]
-async fn first_video_and_first_sound_are_kept_of_many_tracks() {
+async fn first_video_and_all_sound_are_kept_of_many_tracks() {
     let folder = Folder::new();
     let tracks = "-map 1:a -map 0 -map 2:a -map 1:a -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu";
     let path = folder.build(
@@ -290,7 +291,21 @@ async fn first_video_and_first_sound_are_kept_of_many_tracks() {
     assert_copies_are_exact(&path).await;
     let facts = read(&load(&path)).await.facts;
     assert_eq!(facts.audio.map(|audio| audio.tracks), Some(3));
-    assert_eq!(facts.dropped_tracks, ["audio (deu)", "audio", "time code"]);
+    assert_eq!(facts.dropped_tracks, ["time code"]);
+    let source = Source::decode(&path).await;
+    let (_, copy) = source.cut(0.5..2.5).await;
+    assert_eq!(languages(&copy), languages(&path));
+    let (window, _, clip) = smart_cut(&source, 0.5..2.5).await.expect("a smart cut");
+    assert_eq!(languages(&clip), languages(&path));
+    source.assert_sound_is_in_place(&window, &clip);
+}
+
+/// The language of each track of sound, and whether it is played unless the viewer chooses another.
+fn languages(path: &Path) -> String {
+    let entries = "stream=codec_type:stream_tags=language:stream_disposition=default";
+    let arguments = ["-v", "error", "-select_streams", "a", "-show_entries", entries, "-of", "csv"];
+    let output = std::process::Command::new("ffprobe").args(arguments).arg(path).output().expect("ffprobe");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[tokio::test]
@@ -429,6 +444,8 @@ async fn clip_keeps_what_the_source_says_of_itself() {
     };
     assert!(described(&path).contains("bt709") && described(&path).contains("fra"));
     assert_eq!(described(&copy), described(&path));
+    let clip = smart_cut(&source, 0.5..1.5).await.expect("a smart cut").2;
+    assert_eq!(described(&clip), described(&path));
 }
 
 #[tokio::test]

@@ -262,7 +262,9 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
         let seed = seed.index(seeds.len());
         let mut file = seeds[seed].to_vec();
         let (index, boundaries) = &indexes[seed];
-        mutations.iter().for_each(|mutation| mutation.apply(&mut file, index, boundaries));
+        for mutation in &mutations {
+            mutation.apply(&mut file, index, boundaries);
+        }
         let file = Bytes::from(file);
         let begun = Instant::now();
         let mut raised = Vec::new();
