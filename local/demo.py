@@ -290,7 +290,8 @@ def long_scene(stage: Stage) -> None:
         _film(video, 0, 30)
     clip_id = stage.clip_id("long")
     source = {"bucket": stage.stack["source_bucket"], "key": stage.upload(video)}
-    stage.enqueue({"clipId": clip_id, "source": source, "start": 2, "end": 27})
+    # Resized, so that all of it is encoded.
+    stage.enqueue({"clipId": clip_id, "source": source, "start": 2, "end": 27, "edits": {"resize": {"height": 180}}})
     events = stage.follow(clip_id)
     document, notification = _outcome(stage, clip_id, "available")
     _expect("the engine", document["engine"]["name"], "transcode")
