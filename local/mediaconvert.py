@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -130,8 +131,9 @@ def _timecode(value: Any, path: str) -> None:
     _text(_TIMECODE.pattern)(value, path)
 
 
-def _h264(value: Any, path: str) -> None:
-    _object(
+def _codec(**more: Check) -> Check:
+    """The settings that H.264 and H.265 have in common, and `more`."""
+    common = _object(
         rateControlMode_=_one_of("QVBR"),
         qualityTuningLevel=_one_of("SINGLE_PASS", "SINGLE_PASS_HQ", "MULTI_PASS_HQ"),
         qvbrSettings=_object(qvbrQualityLevel=_number(1, 10)),
@@ -140,19 +142,59 @@ def _h264(value: Any, path: str) -> None:
         framerateConversionAlgorithm=_one_of("DUPLICATE_DROP", "INTERPOLATE"),
         framerateNumerator=_number(1, 2_147_483_647),
         framerateDenominator=_number(1, 2_147_483_647),
-    )(value, path)
-    if "maxBitrate" not in value:
-        raise _bad(f"{path}/maxBitrate", "is a required property when rateControlMode is QVBR")
-    rates = {"framerateNumerator", "framerateDenominator"}
-    if value.get("framerateControl") == "SPECIFIED" and not rates <= value.keys():
-        raise _bad(path, "framerateNumerator and framerateDenominator are required when framerateControl is SPECIFIED")
+        **more,
+    )
+
+    def check(value: Any, path: str) -> None:
+        common(value, path)
+        if "maxBitrate" not in value:
+            raise _bad(f"{path}/maxBitrate", "is a required property when rateControlMode is QVBR")
+        rates = {"framerateNumerator", "framerateDenominator"}
+        if value.get("framerateControl") == "SPECIFIED" and not rates <= value.keys():
+            raise _bad(path, "framerateNumerator and framerateDenominator are required when framerateControl is SPECIFIED")
+
+    return check
 
 
+def _even(value: Any, path: str) -> None:
+    _number(0, 2_147_483_647)(value, path)
+    if value % 2:
+        raise _bad(path, f"{value} is not an even number")
+
+
+_PICTURES = _object(
+    width=_number(32, 8192),
+    height=_number(32, 8192),
+    scalingBehavior=_one_of("DEFAULT", "FILL", "STRETCH_TO_OUTPUT"),
+    crop=_object(x_=_even, y_=_even, width_=_even, height_=_even),
+    videoPreprocessors=_object(
+        imageInserter=_object(
+            insertableImages=_list(
+                _object(
+                    imageInserterInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+\.(png|PNG|tga|TGA)$"),
+                    imageX_=_number(0, 2_147_483_647),
+                    imageY_=_number(0, 2_147_483_647),
+                    width=_number(0, 2_147_483_647),
+                    height=_number(0, 2_147_483_647),
+                    layer_=_number(0, 99),
+                    opacity=_number(0, 100),
+                ),
+                0,
+                1,
+            )
+        )
+    ),
+    codecSettings_=_object(
+        codec_=_one_of("H_264", "H_265"),
+        h264Settings=_codec(),
+        h265Settings=_codec(writeMp4PackagingType=_one_of("HVC1", "HEV1")),
+    ),
+)
 _INPUT = _object(
     fileInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+"),
     timecodeSource=_one_of("ZEROBASED"),
     inputClippings=_list(_object(startTimecode=_timecode, endTimecode=_timecode), 0, 150),
-    videoSelector=_object(rotate=_one_of("AUTO", "DEGREE_0")),
+    videoSelector=_object(rotate=_one_of("AUTO", "DEGREE_0", "DEGREES_90", "DEGREES_180", "DEGREES_270")),
     audioSelectors=_map(
         _text(most=256),
         _object(
@@ -171,7 +213,7 @@ _OUTPUT = _object(
             audioDuration=_one_of("MATCH_VIDEO_DURATION", "DEFAULT_CODEC_DURATION"),
         ),
     ),
-    videoDescription_=_object(codecSettings_=_object(codec_=_one_of("H_264"), h264Settings_=_h264)),
+    videoDescription_=_PICTURES,
     audioDescriptions=_list(
         _object(
             audioSourceName=_text(most=2048),
@@ -224,6 +266,11 @@ def _check_references(job: dict[str, Any]) -> None:
             if start and end and end < start:
                 raise _bad(f"/settings/inputs/{index}/inputClippings", f"the end {end} is before the start {start}")
     output = job["settings"]["outputGroups"][0]["outputs"][0]
+    codec = output["videoDescription"]["codecSettings"]
+    if {"H_264": "h264Settings", "H_265": "h265Settings"}[codec["codec"]] not in codec or len(codec) != 2:
+        raise _bad("/settings/outputGroups/0/outputs/0/videoDescription/codecSettings", f"has not the settings of {codec['codec']}")
+    if ("width" in output["videoDescription"]) != ("height" in output["videoDescription"]):
+        raise _bad("/settings/outputGroups/0/outputs/0/videoDescription", "has only one of width and height")
     selectors = {name for each in job["settings"]["inputs"] for name in each.get("audioSelectors", {})}
     for each in output.get("audioDescriptions", []):
         if each.get("audioSourceName") not in selectors:
@@ -243,7 +290,8 @@ class JobError(Exception):
 
 @dataclasses.dataclass
 class _Source:
-    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where it varies."""
+    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where it varies. It is turned
+    by `turn` filters, or as its metadata says where there are none."""
 
     path: Path
     rate: Fraction
@@ -253,6 +301,10 @@ class _Source:
     width: int
     height: int
     has_sound: bool
+    turn: Optional[str] = None
+
+
+_TURNS = {"DEGREE_0": "null", "DEGREES_90": "transpose=clock", "DEGREES_180": "hflip,vflip", "DEGREES_270": "transpose=cclock"}
 
 
 def frame_number(timecode: str, rate: Fraction) -> int:
@@ -280,7 +332,7 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     return number - skipped * (whole - whole // 10)
 
 
-def _probe(path: Path, specified: Optional[Fraction]) -> _Source:
+def _probe(path: Path, specified: Optional[Fraction], rotate: str = "AUTO") -> _Source:
     options = ["-v", "error", "-of", "json", "-show_streams", "-show_format", "-count_packets"]
     answer = subprocess.run(["ffprobe", *options, str(path)], capture_output=True, text=True, check=False)
     if answer.returncode:
@@ -291,18 +343,21 @@ def _probe(path: Path, specified: Optional[Fraction]) -> _Source:
         raise JobError(1010, "the input has no video")
     average, nominal = Fraction(video["avg_frame_rate"]), Fraction(video["r_frame_rate"])
     varies = abs(average - nominal) > nominal / 1000
-    rate = specified or (_next_constant(average) if varies else nominal)
+    rate = (specified or _next_constant(average)) if varies else nominal
+    turn = _TURNS.get(rotate)
     sideways = any(abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", []))
+    sideways = "transpose" in turn if turn else sideways
     size = (video["width"], video["height"])
     return _Source(
         path=path,
         rate=rate,
-        converted=bool(specified) or varies,
+        converted=varies,
         frames=int(video["nb_read_packets"]),
         start=max(0.0, float(video.get("start_time", 0)) - float(found["format"].get("start_time", 0))),
         width=size[1] if sideways else size[0],
         height=size[0] if sideways else size[1],
         has_sound=any(each["codec_type"] == "audio" for each in found["streams"]),
+        turn=turn,
     )
 
 
@@ -310,15 +365,20 @@ def _next_constant(average: Fraction) -> Fraction:
     return Fraction(next((rate for rate in _CONSTANT_RATES if rate >= average), _CONSTANT_RATES[-1]))
 
 
-def arguments(settings: dict[str, Any], files: list[Path], output: Path) -> list[str]:
-    """The command line that makes a job's output out of its inputs' files."""
+def arguments(settings: dict[str, Any], files: list[Path], image: Optional[tuple[Path, int, int]], output: Path) -> list[str]:
+    """The command line that makes a job's output out of its inputs' files and the pixels of its image."""
     wanted = settings["outputGroups"][0]["outputs"][0]
-    h264 = wanted["videoDescription"]["codecSettings"]["h264Settings"]
+    pictures = wanted["videoDescription"]
+    codec = pictures["codecSettings"]
+    encoder = codec.get("h264Settings") or codec["h265Settings"]
     specified = None
-    if h264.get("framerateControl") == "SPECIFIED":
-        specified = Fraction(h264["framerateNumerator"], h264["framerateDenominator"])
+    if encoder.get("framerateControl") == "SPECIFIED":
+        specified = Fraction(encoder["framerateNumerator"], encoder["framerateDenominator"])
     sound = next((each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None)
-    sources = [_probe(file, specified) for file in files]
+    turns = [each.get("videoSelector", {}).get("rotate", "DEGREE_0") for each in settings["inputs"]]
+    sources = [_probe(file, specified, turn) for file, turn in zip(files, turns)]
+    rate = specified or sources[0].rate
+    size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
     graph, parts = [], []
     for index, (source, each) in enumerate(zip(sources, settings["inputs"])):
         clippings = each.get("inputClippings") or [{}]
@@ -329,43 +389,114 @@ def arguments(settings: dict[str, Any], files: list[Path], output: Path) -> list
             if start >= source.frames and not source.converted:
                 raise JobError(1404, f"the clip starts at frame {start}, and the input has {source.frames}")
             parts.append((index, clip))
-            graph += _part(index, clip, source, start, end, sources[0], sound if each.get("audioSelectors") else None, sound)
+            graph.append(_part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size)))
+            if sound:
+                graph.append(_part_sound(index, clip, source, start, end, bool(each.get("audioSelectors")), sound))
     labels = "".join(f"[v{i}_{c}]" + (f"[a{i}_{c}]" if sound else "") for i, c in parts)
-    graph.append(f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[v]" + ("[a]" if sound else ""))
-    level = h264.get("qvbrSettings", {}).get("qvbrQualityLevel", 7)
+    graph.append(f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[joined]" + ("[a]" if sound else ""))
     line = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", "-threads", "2"]
     for source in sources:
-        line += ["-i", str(source.path)]
+        line += (["-noautorotate"] if source.turn else []) + ["-i", str(source.path)]
+    over = "null"
+    if image:
+        file, width, height = image
+        line += ["-f", "rawvideo", "-pixel_format", "rgba", "-video_size", f"{width}x{height}", "-i", str(file)]
+        graph.append(_overlay(pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)))
+        over = "[image]overlay={imageX}:{imageY}:format=auto,format=yuv420p".format(
+            **pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0]
+        )
+    graph.append(f"[joined]{over}[v]")
     line += ["-filter_complex", ";".join(graph), "-map", "[v]", "-fps_mode", "passthrough"]
-    line += ["-c:v", "libx264", "-preset", "veryfast", "-crf", str(44 - 3 * level), "-maxrate", str(h264["maxBitrate"])]
-    line += ["-bufsize", str(2 * h264["maxBitrate"]), "-pix_fmt", "yuv420p"]
+    level = encoder.get("qvbrSettings", {}).get("qvbrQualityLevel", 7)
+    if codec["codec"] == "H_264":
+        line += ["-c:v", "libx264", "-preset", "veryfast", "-crf", str(44 - 3 * level)]
+    else:
+        tag = encoder.get("writeMp4PackagingType", "HEV1").lower()
+        line += ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error", "-crf", str(49 - 3 * level), "-tag:v", tag]
+    line += ["-maxrate", str(encoder["maxBitrate"]), "-bufsize", str(2 * encoder["maxBitrate"]), "-pix_fmt", "yuv420p"]
     if sound:
         line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
     return line + ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart", "-f", "mp4", str(output)]
 
 
-def _part(
-    index: int, clip: int, source: _Source, start: int, end: Optional[int], first: _Source,
-    selected: Optional[dict[str, Any]], sound: Optional[dict[str, Any]],
-) -> list[str]:
-    """The filters that cut one clipping: pictures `v{index}_{clip}` and, where the output has any, sound `a…`."""
-    rate = f"{source.rate.numerator}/{source.rate.denominator}"
-    convert = f"fps={rate}," if source.converted else ""
+def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
+    """The filters that crop an input and bring it to the output's size."""
+    crop = "crop={width}:{height}:{x}:{y},".format(**pictures["crop"]) if "crop" in pictures else ""
+    behaviour = pictures.get("scalingBehavior", "DEFAULT")
+    if behaviour == "STRETCH_TO_OUTPUT":
+        return f"{crop}scale={width}:{height}"
+    if behaviour == "FILL":
+        return f"{crop}scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
+    fitted = f"scale={width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2"
+    return f"{crop}{fitted},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
+
+
+def _overlay(image: dict[str, Any], index: int) -> str:
+    size = f"scale={image['width']}:{image['height']}," if "width" in image and "height" in image else ""
+    return f"[{index}:v:0]{size}format=rgba,colorchannelmixer=aa={image.get('opacity', 50) / 100}[image]"
+
+
+def _part_pictures(
+    index: int, clip: int, source: _Source, start: int, end: Optional[int], rate: Fraction, placed: str
+) -> str:
+    """The filters that cut the pictures of one clipping: `v{index}_{clip}`."""
+    turn = f"{source.turn}," if source.turn else ""
+    convert = f"fps={source.rate}," if source.converted else ""
     last = f":end_frame={end}" if end else ""
-    pictures = f"[{index}:v:0]{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS"
-    pictures += f",scale={first.width}:{first.height},setsar=1,settb=1/90000[v{index}_{clip}]"
-    if not sound:
-        return [pictures]
+    again = f",fps={rate}" if rate != source.rate else ""
+    cut = f"{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS{again}"
+    return f"[{index}:v:0]{turn}{cut},{placed},setsar=1,format=yuv420p,settb=1/90000[v{index}_{clip}]"
+
+
+def _part_sound(
+    index: int, clip: int, source: _Source, start: int, end: Optional[int], selected: bool, sound: dict[str, Any]
+) -> str:
+    """The filters that cut the sound of one clipping: `a{index}_{clip}`."""
     layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[sound["codingMode"]]
     shape = f"aresample={sound['sampleRate']},aformat=channel_layouts={layout}"
     begin = source.start + float(start / source.rate)
     finish = f":end={source.start + float(end / source.rate)}" if end else ""
     if selected and source.has_sound:
-        cut = f"[{index}:a:0]atrim=start={begin}{finish},asetpts=PTS-STARTPTS,{shape}[a{index}_{clip}]"
-    else:
-        seconds = float(((end or source.frames) - start) / source.rate)
-        cut = f"anullsrc=r={sound['sampleRate']}:cl={layout},atrim=duration={seconds}[a{index}_{clip}]"
-    return [pictures, cut]
+        return f"[{index}:a:0]atrim=start={begin}{finish},asetpts=PTS-STARTPTS,{shape}[a{index}_{clip}]"
+    seconds = float(((end or source.frames) - start) / source.rate)
+    return f"anullsrc=r={sound['sampleRate']}:cl={layout},atrim=duration={seconds}[a{index}_{clip}]"
+
+
+def pixels(png: bytes) -> tuple[bytes, int, int]:
+    """The pixels of a PNG as red, green, blue and alpha, its width and its height. FFmpeg here has no decoder for it.
+
+    # Errors
+    JobError for what is not a PNG of 8 bits a sample, in colour and not interlaced.
+    """
+    chunks, at = {}, 8
+    while png[:8] == b"\x89PNG\r\n\x1a\n" and at < len(png):
+        length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
+        chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
+        at += 12 + length
+    header = chunks.get(b"IHDR", b"")
+    if len(header) != 13 or header[8] != 8 or header[9] not in (2, 6) or header[12]:
+        raise JobError(1010, "the image is not a PNG that this stand-in reads")
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    step = 4 if header[9] == 6 else 3
+    raw, rows, before = zlib.decompress(chunks[b"IDAT"]), bytearray(), bytearray(width * step)
+    for row in range(height):
+        start = row * (width * step + 1)
+        line = bytearray(raw[start + 1 : start + 1 + width * step])
+        for i in range(width * step):
+            left = line[i - step] if i >= step else 0
+            corner = before[i - step] if i >= step else 0
+            line[i] = (line[i] + _predicted(raw[start], left, before[i], corner)) % 256
+        before = line
+        for pixel in range(width):
+            rows += line[pixel * step : pixel * step + 3] + (line[pixel * step + 3 : pixel * step + 4] if step == 4 else b"\xff")
+    return bytes(rows), width, height
+
+
+def _predicted(kind: int, left: int, above: int, corner: int) -> int:
+    if kind == 4:
+        near = left + above - corner
+        return min((left, above, corner), key=lambda each: abs(near - each))
+    return (0, left, above, (left + above) // 2)[kind]
 
 
 class Service:
@@ -523,8 +654,14 @@ class Service:
                 with open(files[-1], "wb") as file:
                     for chunk in body.iter_chunks(1 << 20):
                         file.write(chunk)
+            image = None
+            for each in _images(job):
+                bucket, _, key = each["imageInserterInput"][5:].partition("/")
+                raw, width, height = pixels(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+                image = (Path(folder) / "image.rgba", width, height)
+                image[0].write_bytes(raw)
             output = Path(folder) / "output.mp4"
-            _run_ffmpeg(arguments(job["settings"], files, output), cancelled)
+            _run_ffmpeg(arguments(job["settings"], files, image, output), cancelled)
             uri = f"{_destination(job)}.mp4"
             bucket, _, key = uri[5:].partition("/")
             with open(output, "rb") as file:
@@ -543,6 +680,11 @@ def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
         if process.returncode:
             said.seek(0)
             raise JobError(1999, f"the encoder failed: {said.read()[-500:]}")
+
+
+def _images(job: dict[str, Any]) -> list[dict[str, Any]]:
+    pictures = job["settings"]["outputGroups"][0]["outputs"][0]["videoDescription"]
+    return pictures.get("videoPreprocessors", {}).get("imageInserter", {}).get("insertableImages", [])
 
 
 def _destination(job: dict[str, Any]) -> str:

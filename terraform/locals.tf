@@ -104,15 +104,19 @@ locals {
         description     = "Compares the delivered clip with the request."
         memory_mb       = 512
         timeout_seconds = 60
+        scratch_mb      = var.trim_ephemeral_storage_mb
         permissions     = ["read_clips"]
-        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
+        environment = {
+          CLIPFLOW_BUCKET        = local.name.bucket
+          CLIPFLOW_SCRATCH_BYTES = var.trim_ephemeral_storage_mb * 1024 * 1024
+        }
       }
       thumbnail = {
         description     = "Makes thumbnails and the preview of the delivered clip."
         ffmpeg          = true
         memory_mb       = 1769
         timeout_seconds = 300
-        scratch_mb      = 1024
+        scratch_mb      = max(1024, var.trim_ephemeral_storage_mb)
         permissions     = ["read_clips", "write_clips"]
         environment     = { CLIPFLOW_BUCKET = local.name.bucket }
       }

@@ -247,7 +247,7 @@ fn samples() -> Map<String, Value> {
     let video = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
         "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
         "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
-    let facts = json!({"container": "isom", "bytes": 10000, "indexBytes": 100, "durationSeconds": 10.0, "video": video,
+    let facts = json!({"container": "isom", "bytes": 10000, "indexStart": 0, "indexBytes": 100, "durationSeconds": 10.0, "video": video,
         "audio": {"codec": "aac", "channels": 2, "sampleRate": 48000, "bitRate": 1000, "tracks": 1}, "droppedTracks": []});
     let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "\"e\"", "bytes": 10000});
     let clip = json!({"key": "clips/a/b/clip.mp4", "bytes": 1000, "etag": "e"});
@@ -260,11 +260,11 @@ fn samples() -> Map<String, Value> {
             [{"source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2}],
             "cut": "exact", "thumbnails": [300], "metadata": {}},
         "probe": {"sources": [{"object": object, "facts": facts}], "segments": [{"source": 0, "window": window}],
-            "clipSeconds": 1.0, "estimates": estimates},
-        "trim": {"clip": clip},
+            "clipSeconds": 1.0, "encodedSeconds": 0.5, "estimates": estimates},
+        "trim": {"clip": clip, "engine": {"name": "trim", "why": "short; copied", "estimateUsd": 0.1}},
         "transcode": {"jobId": "1-a"},
         "verify": delivered,
-        "thumbnail": [{"size": 300, "key": "clips/a/b/thumb-300.jpg"}],
+        "thumbnail": {"thumbnails": [{"size": 300, "key": "clips/a/b/thumb-300.jpg"}], "preview": null},
         "store": {"clipId": "a", "status": "available", "bucket": "clips", "clip": clip,
             "execution": {"arn": "arn:e", "startedAt": "2026-01-01T00:00:00Z"}, "updatedAt": "2026-01-01T00:00:00Z"},
         "notify": {"messageId": "m"},

@@ -120,6 +120,24 @@ async fn copied_clip_shows_exactly_the_interval_and_encodes_nothing() {
 }
 
 #[tokio::test]
+async fn exact_clip_is_copied_from_its_first_keyframe_on() {
+    let stack = Stack::connect().await;
+    let folder = source(&stack, "smart.mp4", &["-c:v", "libx264", "-g", "25", "-c:a", "aac", "-shortest"]).await;
+    let (upright, rotated) = (folder.path().join("smart.mp4"), folder.path().join("smart-rotated.mp4"));
+    let path = |file: &Path| file.to_str().expect("UTF-8").to_owned();
+    stack.ffmpeg(&["-display_rotation", "90", "-i", &path(&upright), "-c", "copy", &path(&rotated)]);
+    stack.upload("smart-rotated.mp4", &rotated).await;
+    let ended = stack.run(&stack.request("e2e-smart", "smart-rotated.mp4", &json!(1.6), &json!(4))).await;
+    let (outcome, file) = delivered(&stack, "e2e-smart", &ended, folder.path()).await;
+    let why = outcome["engine"]["why"].as_str().expect("why");
+    assert!(why.ends_with("; smart cut: 0.40 s of 2.40 s are encoded"), "{why}");
+    assert_eq!((&outcome["delivered"]["width"], &outcome["delivered"]["height"]), (&json!(360), &json!(640)));
+    let probe = stack.ffprobe(&file);
+    assert_eq!(frames(&probe), 60, "from 1.6 s to 4 s at 25 frames a second");
+    assert_eq!(stream(&probe, "video").expect("pictures")["side_data_list"][0]["rotation"], 90, "as in the source");
+}
+
+#[tokio::test]
 async fn silent_source_makes_a_silent_clip() {
     let stack = Stack::connect().await;
     let folder = source(&stack, "silent.mp4", &["-an", "-c:v", "libx264"]).await;
@@ -131,13 +149,14 @@ async fn silent_source_makes_a_silent_clip() {
 }
 
 #[tokio::test]
-async fn rotated_phone_video_comes_out_upright() {
+async fn rotated_phone_video_is_shown_upright() {
     let stack = Stack::connect().await;
     let folder = source(&stack, "upright.mp4", &["-c:v", "libx264", "-c:a", "aac", "-shortest"]).await;
     let (upright, rotated) = (folder.path().join("upright.mp4"), folder.path().join("rotated.mp4"));
     let path = |file: &Path| file.to_str().expect("UTF-8").to_owned();
     stack.ffmpeg(&["-display_rotation", "90", "-i", &path(&upright), "-c", "copy", &path(&rotated)]);
     stack.upload("rotated.mp4", &rotated).await;
+    // There is no keyframe to begin a copy with, so the pictures are encoded, and turned.
     let ended = stack.run(&stack.request("e2e-rotated", "rotated.mp4", &json!(1), &json!(2))).await;
     let (outcome, file) = delivered(&stack, "e2e-rotated", &ended, folder.path()).await;
     assert_eq!((&outcome["delivered"]["width"], &outcome["delivered"]["height"]), (&json!(360), &json!(640)));

@@ -139,3 +139,258 @@ async fn cuts_of_the_same_format_are_joined_without_encoding() {
     assert_eq!(reason, "InvalidRequest");
     assert!(message.starts_with("cut: segments[1] cannot be joined to segments[0] without encoding"), "{message}");
 }
+
+/// Half a minute of red, green, blue and white quarters of 160x90 pixels each, and a tone.
+async fn quarters(stack: &Stack, folder: &Path) {
+    let file = folder.join("quarters.mp4");
+    let quarter = |colour: &str, x: u32, y: u32| format!("drawbox=x={x}:y={y}:w=160:h=90:t=fill:color={colour}");
+    let boxes = [quarter("red", 0, 0), quarter("green", 160, 0), quarter("blue", 0, 90), quarter("white", 160, 90)];
+    let pictures = format!("color=black:size=320x180:rate=10:duration=30,format=rgb24,{}", boxes.join(","));
+    let sound = "sine=frequency=440:duration=30:sample_rate=48000";
+    let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-pix_fmt", "yuv420p", "-c:a", "aac"];
+    let inputs = ["-f", "lavfi", "-i", &pictures, "-f", "lavfi", "-i", sound];
+    stack.ffmpeg(&[&inputs[..], &codecs, &[file.to_str().expect("UTF-8")]].concat());
+    stack.upload("quarters.mp4", &file).await;
+}
+
+/// A yellow PNG of 60x60 pixels.
+async fn watermark(stack: &Stack, folder: &Path) {
+    let path = folder.join("yellow.png");
+    let file = std::fs::File::create(&path).expect("a file");
+    let mut encoder = png::Encoder::new(file, 60, 60);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().expect("a header");
+    writer.write_image_data(&[255, 255, 0].repeat(3600)).expect("pixels");
+    writer.finish().expect("an end");
+    stack.upload("brand/yellow.png", &path).await;
+}
+
+/// The colour of the first picture at a place.
+fn colour(stack: &Stack, file: &Path, x: u32, y: u32) -> [u8; 3] {
+    let pixels = decoded(stack, file, &format!("format=rgb24,crop=2:2:{x}:{y}:exact=1"), "rgb24");
+    [pixels[0], pixels[1], pixels[2]]
+}
+
+fn assert_colour(stack: &Stack, file: &Path, (x, y): (u32, u32), wanted: [u8; 3], what: &str) {
+    let found = colour(stack, file, x, y);
+    let near = found.iter().zip(wanted).all(|(found, wanted)| found.abs_diff(wanted) < 40);
+    assert!(near, "{what} at {x},{y}: {found:?}, not {wanted:?}");
+}
+
+fn size(stack: &Stack, file: &Path) -> (u64, u64) {
+    let probed = stack.ffprobe(file);
+    let video = probed["streams"].as_array().expect("streams").iter().find(|one| one["codec_type"] == "video");
+    let side = |name: &str| video.expect("pictures")[name].as_u64().expect("a number");
+    (side("width"), side("height"))
+}
+
+const RED: [u8; 3] = [255, 0, 0];
+const GREEN: [u8; 3] = [0, 128, 0];
+const BLUE: [u8; 3] = [0, 0, 255];
+const WHITE: [u8; 3] = [255, 255, 255];
+const BLACK: [u8; 3] = [0, 0, 0];
+const YELLOW: [u8; 3] = [255, 255, 0];
+
+#[tokio::test]
+async fn both_engines_turn_crop_resize_watermark_and_mute_the_same() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    quarters(&stack, folder.path()).await;
+    watermark(&stack, folder.path()).await;
+    // Turned: 180x320, blue and red above white and green.
+    let turned = json!({"rotate": 90, "crop": {"x": 0, "y": 80, "width": 180, "height": 160},
+        "resize": {"width": 160, "height": 200}, "mute": true,
+        "watermark": {"key": "brand/yellow.png", "position": "top-left", "scale": 0.25, "opacity": 0.5}});
+    // The middle of the picture, as high as it is, where the four quarters meet.
+    let covered = json!({"resize": {"width": 100, "height": 180, "fit": "cover"},
+        "watermark": {"key": "brand/yellow.png", "scale": 0.2}});
+    let stretched = json!({"resize": {"width": 100, "height": 100, "fit": "stretch", "upscale": true}, "rotate": 180});
+    // 22 s are more than the local deployment leaves to Trim.
+    for (engine, end) in [("trim", 2.0), ("transcode", 22.0)] {
+        let mut requests = Vec::new();
+        for (name, edits) in [("turned", &turned), ("covered", &covered), ("stretched", &stretched)] {
+            let mut request = request(&format!("{name}-{engine}"), &[segment(&stack, "quarters.mp4", 0.0, end)]);
+            request["edits"] = edits.clone();
+            stack.send(&request.to_string()).await;
+            requests.push(request);
+        }
+        let mut files = Vec::new();
+        for request in requests {
+            let ended = stack.ended(&request).await;
+            let file = delivered(&stack, &ended, folder.path()).await;
+            assert_eq!(ended.output["engine"]["name"], engine, "{}", ended.output);
+            files.push((ended.output["clipId"].as_str().expect("a clipId").to_owned(), file));
+        }
+        let check = |index: usize, wanted: &[((u32, u32), [u8; 3])]| {
+            let (name, file) = &files[index];
+            for (place, colour) in wanted {
+                assert_colour(&stack, file, *place, *colour, name);
+            }
+        };
+        // The picture is 160x142, with black above and below; the watermark 40x40 at 4,4 lies on black and on blue.
+        assert_eq!(size(&stack, &files[0].1), (160, 200));
+        assert_eq!(loudness(&stack, &files[0].1), [0.0; 0]);
+        let quarters =
+            [((60, 60), BLUE), ((120, 60), RED), ((60, 140), WHITE), ((120, 140), GREEN), ((80, 190), BLACK)];
+        check(0, &quarters);
+        check(0, &[((20, 12), [128, 128, 0]), ((20, 38), [128, 128, 128]), ((2, 2), BLACK)]);
+        assert_eq!(size(&stack, &files[1].1), (100, 180));
+        check(1, &[((20, 40), RED), ((80, 40), GREEN), ((20, 140), BLUE), ((60, 120), WHITE), ((86, 166), YELLOW)]);
+        assert!(loudness(&stack, &files[1].1)[1..15].iter().all(|level| *level > 0.05));
+        assert_eq!(size(&stack, &files[2].1), (100, 100));
+        check(2, &[((20, 20), WHITE), ((80, 20), BLUE), ((20, 80), GREEN), ((80, 80), RED)]);
+    }
+}
+
+/// How many times a second the sound between two times goes from below to above zero.
+fn pitch(stack: &Stack, file: &Path, from: usize, to: usize) -> usize {
+    loudness(stack, file);
+    let bytes = std::fs::read(file.with_extension("pcm")).expect("sound");
+    let samples: Vec<_> = bytes.as_chunks().0.iter().map(|sample| i16::from_le_bytes(*sample)).collect();
+    let within = &samples[from * SAMPLE_RATE..to * SAMPLE_RATE];
+    within.windows(2).filter(|two| two[0] < 0 && two[1] >= 0).count() / (to - from)
+}
+
+#[tokio::test]
+async fn slow_motion_keeps_the_pitch_and_fades_go_to_black_and_silence() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "speed.mp4", ("160x90", 10), &["-c:a", "aac"]).await;
+    let mut slow = request("slow", &[segment(&stack, "speed.mp4", 1.0, 3.0)]);
+    slow["edits"] = json!({"speed": 0.5, "fade": {"in": 0.5, "out": 0.5}});
+    let mut fast = request("fast", &[segment(&stack, "speed.mp4", 0.0, 8.0)]);
+    fast["edits"] = json!({"speed": 4});
+    for request in [&slow, &fast] {
+        stack.send(&request.to_string()).await;
+    }
+    let ended = stack.ended(&slow).await;
+    let file = delivered(&stack, &ended, folder.path()).await;
+    assert_eq!(
+        (&ended.output["delivered"]["frames"], &ended.output["delivered"]["durationSeconds"]),
+        (&json!(40), &json!(4.0))
+    );
+    let found = brightness(&stack, &file, 80, 44);
+    assert_brightness(&found[6..34], (6..34).map(|frame| brightness_of(10 + frame / 2)), "each frame twice");
+    assert!(found[0] < 20 && found[2] > found[0] && found[39] < 60 && found[39] < found[35], "{found:?}");
+    let loud = loudness(&stack, &file);
+    assert!((40..=41).contains(&loud.len()), "{loud:?}");
+    assert!(loud[0] < loud[8] * 0.4 && loud[39] < loud[30] * 0.4 && loud[8] > 0.05, "{loud:?}");
+    assert!((435..=445).contains(&pitch(&stack, &file, 1, 3)), "{}", pitch(&stack, &file, 1, 3));
+
+    let ended = stack.ended(&fast).await;
+    let file = delivered(&stack, &ended, folder.path()).await;
+    assert_brightness(
+        &brightness(&stack, &file, 80, 44),
+        (0..20).map(|frame| brightness_of(frame * 4)),
+        "every fourth",
+    );
+    assert!((435..=445).contains(&pitch(&stack, &file, 0, 2)), "{}", pitch(&stack, &file, 0, 2));
+}
+
+#[tokio::test]
+async fn clips_come_in_other_formats_and_with_previews() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "formats.mp4", ("640x360", 10), &["-c:a", "aac"]).await;
+    let formats = [("webm", "webp", "vp9", "opus"), ("hevc", "gif", "hevc", "aac")];
+    let asked = formats.map(|(format, preview, ..)| {
+        let mut request = request(&format!("format-{format}"), &[segment(&stack, "formats.mp4", 1.0, 6.0)]);
+        request["output"] = json!({"thumbnails": [64, 1000], "preview": preview, "format": format, "quality": "low"});
+        request
+    });
+    for request in &asked {
+        stack.send(&request.to_string()).await;
+    }
+    for (request, (format, preview, video, audio)) in asked.iter().zip(formats) {
+        let ended = stack.ended(request).await;
+        let file = delivered(&stack, &ended, folder.path()).await;
+        let outcome = &ended.output;
+        assert_eq!(
+            (&outcome["delivered"]["videoCodec"], &outcome["delivered"]["audioCodec"]),
+            (&json!(video), &json!(audio))
+        );
+        assert_eq!(outcome["delivered"]["frames"], 50);
+        let extension = if format == "webm" { "webm" } else { "mp4" };
+        let key = outcome["clip"]["key"].as_str().expect("a key");
+        assert!(key.ends_with(&format!("/clip.{extension}")), "{key}");
+        let head = stack.s3.head_object().bucket(&stack.description.bucket).key(key).send().await.expect("the clip");
+        assert_eq!(head.content_type(), Some(format!("video/{extension}").as_str()));
+        assert_brightness(&brightness(&stack, &file, 320, 180), (10..60).map(brightness_of), format);
+        let probed = stack.ffprobe(&file);
+        let codecs: Vec<_> =
+            probed["streams"].as_array().expect("streams").iter().map(|one| &one["codec_name"]).collect();
+        assert_eq!(codecs, [video, audio]);
+        assert_eq!(outcome["thumbnails"].as_array().expect("thumbnails").len(), 2);
+        assert_eq!(outcome["thumbnails"][1]["size"], 640);
+
+        let key = outcome["preview"]["key"].as_str().expect("a preview");
+        assert!(key.ends_with(&format!("/preview.{preview}")), "{key}");
+        let animation = folder.path().join(format!("preview.{preview}"));
+        stack.download(key, &animation).await;
+        let bytes = std::fs::read(&animation).expect("the preview");
+        if preview == "gif" {
+            let probed = stack.ffprobe(&animation);
+            let pictures = &probed["streams"][0];
+            assert_eq!((&pictures["width"], &pictures["nb_read_frames"]), (&json!(480), &json!("30")));
+        } else {
+            let frames = bytes.windows(4).filter(|four| *four == b"ANMF").count();
+            assert_eq!((&bytes[8..16], frames), (&b"WEBPVP8X"[..], 30));
+        }
+    }
+}
+
+#[tokio::test]
+async fn edits_that_do_not_fit_are_rejected_and_what_only_trim_can_do_stays_with_it() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = source(&stack, folder.path(), "fits.mp4", ("160x90", 10), &["-c:a", "aac"]).await;
+    stack.upload("brand/film.png", &file).await;
+    let with = |name: &str, edits: Value| {
+        let mut request = request(name, &[segment(&stack, "fits.mp4", 1.0, 2.0)]);
+        request["edits"] = edits;
+        request
+    };
+    let mut copied = with("bad-copy", json!({"mute": true}));
+    copied["cut"] = json!("copy");
+    let crop = json!({"crop": {"x": 0, "y": 60, "width": 64, "height": 32}});
+    let cases = [
+        (
+            with("bad-crop", crop),
+            "InvalidRequest",
+            "edits.crop: 64x32 at 0,60 goes beyond the picture, which is 160x90",
+        ),
+        (
+            with("bad-fade", json!({"fade": {"in": 0.6, "out": 0.6}})),
+            "InvalidRequest",
+            "edits.fade: takes 1.200 s in all",
+        ),
+        (
+            with("bad-png", json!({"watermark": {"key": "brand/film.png"}})),
+            "InvalidRequest",
+            "edits.watermark.key: s3://",
+        ),
+        (
+            with("no-png", json!({"watermark": {"key": "brand/none.png"}})),
+            "SourceNotFound",
+            "edits.watermark.key: s3://",
+        ),
+        (copied, "InvalidRequest", "edits.mute: cannot be had with the cut \"copy\""),
+    ];
+    let mut long = request("long-slow", &[segment(&stack, "fits.mp4", 0.0, 6.0)]);
+    long["edits"] = json!({"speed": 0.25});
+    stack.send(&long.to_string()).await;
+    for (request, ..) in &cases {
+        stack.send(&request.to_string()).await;
+    }
+    for (request, reason, message) in &cases {
+        let ended = stack.ended(request).await;
+        let (found, said) = rejection(&ended);
+        assert!(found == *reason && said.starts_with(message), "{found}: {said}");
+    }
+    let ended = stack.ended(&long).await;
+    delivered(&stack, &ended, folder.path()).await;
+    assert_eq!(
+        (&ended.output["engine"]["name"], &ended.output["delivered"]["durationSeconds"]),
+        (&json!("trim"), &json!(24.0))
+    );
+}

@@ -1,7 +1,7 @@
 //! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
 
 use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
-use clipflow_core::plan::Plan;
+use clipflow_core::{plan::Plan, rendition::Rendition};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -23,7 +23,9 @@ const LONG: (f64, f64) = (2.0, 27.0);
 async fn source(stack: &Stack, folder: &Path, name: &str, options: &[&str]) -> PathBuf {
     let file = folder.join(name);
     let inputs = ["-f", "lavfi", "-i", PICTURES, "-f", "lavfi", "-i", SOUND];
-    let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-g", "40", "-pix_fmt", "yuv420p"];
+    // One keyframe, so that an exact cut is encoded whole.
+    let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-pix_fmt", "yuv420p"];
+    let codecs = [&codecs[..], &["-g", "1000", "-sc_threshold", "0"]].concat();
     stack.ffmpeg(&[&inputs[..], &codecs, options, &[file.to_str().expect("UTF-8")]].concat());
     stack.upload(name, &file).await;
     file
@@ -138,7 +140,7 @@ async fn long_clip_is_made_by_mediaconvert_and_its_outcome_is_like_any_other() {
     delivered(&stack, &ended, folder.path()).await;
     let (outcome, delivered_) = (&ended.output, &ended.output["delivered"]);
     assert_eq!(outcome["engine"]["name"], "transcode");
-    assert_eq!(outcome["engine"]["why"], "clip 25 s > 20 s");
+    assert_eq!(outcome["engine"]["why"], "encoding 25 s > 20 s");
     assert!(outcome["engine"]["estimateUsd"].as_f64().is_some_and(|usd| (0.003..0.01).contains(&usd)), "{outcome}");
     assert_eq!(
         (&delivered_["frames"], &delivered_["start"], &delivered_["end"]),
@@ -397,7 +399,7 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
         "rotationDegrees": 0, "frameRate": 10.0, "constantFrameRate": true, "timescale": 10240, "frames": 300,
         "startSeconds": 0.0, "durationSeconds": 30.0, "bitRate": 1000});
     let source = |key: &str, audio: &Value| {
-        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 30.0, "video": video,
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 30.0, "video": video,
             "audio": audio, "droppedTracks": []});
         json!({"object": {"bucket": stack.description.source_bucket, "key": key, "etag": "\"e\"", "bytes": 1}, "facts": facts})
     };
@@ -410,7 +412,12 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
     let plan = json!({"sources": [source(first, &audio), source(second, &Value::Null)],
         "segments": [segment(0, 1.0, 3.0), segment(1, 5.0, 5.5)]});
     let plan: Plan = serde_json::from_value(plan).expect("a plan");
-    transcode::job::settings(&plan, &format!("s3://{}/{key}", stack.description.bucket)).expect("a job")
+    let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
+        "metadata": {}});
+    let request = serde_json::from_value(request).expect("a request");
+    let rendition = Rendition::of(&request, &plan).expect("a clip");
+    let destination = format!("s3://{}/{key}", stack.description.bucket);
+    transcode::job::settings(&request, &plan, &rendition, &destination).expect("a job")
 }
 
 fn role(stack: &Stack) -> String {

@@ -49,6 +49,19 @@ impl Input {
     pub fn mp4(file: impl Into<String>) -> Self {
         Self { demuxer: "mov", options: Vec::new(), file: file.into() }
     }
+
+    /// A `WebM` file.
+    #[must_use]
+    pub fn webm(file: impl Into<String>) -> Self {
+        Self { demuxer: "matroska", options: Vec::new(), file: file.into() }
+    }
+
+    /// One picture as its pixels, each as red, green, blue and alpha.
+    #[must_use]
+    pub fn pixels(file: impl Into<String>, width: u32, height: u32) -> Self {
+        let options = ["-pixel_format", "rgba", "-video_size", &format!("{width}x{height}"), "-framerate", "1"];
+        Self { demuxer: "rawvideo", options: options.map(str::to_owned).into(), file: file.into() }
+    }
 }
 
 /// What one run may use.

@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod config;
 pub mod console;
+pub mod edits;
 pub mod error;
 pub mod execution;
 pub mod ffmpeg;
@@ -19,6 +20,7 @@ pub mod rendition;
 pub mod request;
 pub mod run;
 pub mod scratch;
+pub mod smart;
 pub mod source;
 pub mod text;
 pub mod time;

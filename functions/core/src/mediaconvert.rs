@@ -138,6 +138,7 @@ mod tests {
             timescale: 30000,
             output_bytes: 0,
             source_bytes: 0,
+            source_span: None,
         }
     }
 

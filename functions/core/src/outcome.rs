@@ -30,6 +30,9 @@ pub struct Outcome {
     /// The thumbnails, from small to large.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thumbnails: Vec<Thumbnail>,
+    /// The animated picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Object>,
     /// The request as it was sent; absent when it is larger than a request may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Value>,
@@ -209,6 +212,7 @@ impl Outcome {
             bucket: bucket.to_owned(),
             clip: None,
             thumbnails: Vec::new(),
+            preview: None,
             requested,
             delivered: None,
             engine: None,

@@ -1,7 +1,7 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
 use crate::{
-    mp4::{Facts, WindowFacts},
+    mp4::{Facts, SpliceFacts, WindowFacts},
     source::PinnedObject,
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,21 @@ pub struct PlannedSegment {
     pub source: usize,
     /// What is cut.
     pub window: WindowFacts,
+    /// How little of it has to be encoded; `None` where all or nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splice: Option<SpliceFacts>,
+}
+
+/// A picture that is laid over the clip, pinned and measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbedPicture {
+    /// The object as it was seen.
+    pub object: PinnedObject,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
 }
 
 /// The plan of a cut.
@@ -35,6 +50,9 @@ pub struct Plan {
     pub sources: Vec<ProbedSource>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
+    /// The watermark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<ProbedPicture>,
 }
 
 impl Plan {
@@ -42,8 +60,9 @@ impl Plan {
     #[must_use]
     pub fn sources_digest(&self) -> String {
         let mut digest = Sha256::new();
-        for source in &self.sources {
-            digest.update(format!("{}/{} {}\n", source.object.bucket, source.object.key, source.object.etag));
+        let watermark = self.watermark.iter().map(|picture| &picture.object);
+        for object in self.sources.iter().map(|source| &source.object).chain(watermark) {
+            digest.update(format!("{}/{} {}\n", object.bucket, object.key, object.etag));
         }
         hex::encode(digest.finalize())[..12].to_owned()
     }

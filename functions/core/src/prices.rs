@@ -3,7 +3,6 @@
 //! Estimates are for deciding between engines and for ceilings; discounts, free tiers and other regions' prices are
 //! not in them.
 
-use crate::mp4::VideoFacts;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -23,6 +22,7 @@ pub struct Prices {
     media_convert_minute: Price<Tiers>,
     media_convert_size: Factors<SizeFactor>,
     media_convert_rate: Factors<RateFactor>,
+    media_convert_hevc: Factor,
     media_convert_minimum_seconds: Minimum,
 }
 
@@ -57,8 +57,28 @@ struct RateFactor {
 }
 
 #[derive(Debug, Deserialize)]
+struct Factor {
+    factor: f64,
+}
+
+#[derive(Debug, Deserialize)]
 struct Minimum {
     seconds: f64,
+}
+
+/// What of a `MediaConvert` job with one output, in a single pass, its price depends on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Job {
+    /// The shorter side of the pictures, in pixels.
+    pub lines: u32,
+    /// Frames a second.
+    pub frame_rate: f64,
+    /// How long the output plays.
+    pub seconds: f64,
+    /// Whether several machines work on it.
+    pub accelerated: bool,
+    /// Whether it is H.265, and not H.264.
+    pub hevc: bool,
 }
 
 impl Prices {
@@ -80,19 +100,18 @@ impl Prices {
         gets * self.s3_get.usd + puts * self.s3_put.usd
     }
 
-    /// A `MediaConvert` job with one output: `seconds` of H.264 in a single pass, in the size of `video` and at
-    /// `frame_rate` frames a second.
+    /// A `MediaConvert` job.
     #[must_use]
-    pub fn media_convert(&self, video: &VideoFacts, frame_rate: f64, seconds: f64, accelerated: bool) -> f64 {
-        let lines = video.width.min(video.height);
+    pub fn media_convert(&self, job: &Job) -> f64 {
         let sizes = &self.media_convert_size.factors;
-        let size = sizes.iter().find(|size| size.up_to_lines.is_none_or(|most| lines <= most));
+        let size = sizes.iter().find(|size| size.up_to_lines.is_none_or(|most| job.lines <= most));
         let rates = &self.media_convert_rate.factors;
-        let rate = rates.iter().find(|rate| rate.up_to_frames_per_second.is_none_or(|most| frame_rate <= most));
-        let factor = size.map_or(1.0, |size| size.factor) * rate.map_or(1.0, |rate| rate.factor);
+        let rate = rates.iter().find(|rate| rate.up_to_frames_per_second.is_none_or(|most| job.frame_rate <= most));
+        let codec = if job.hevc { self.media_convert_hevc.factor } else { 1.0 };
+        let factor = size.map_or(1.0, |size| size.factor) * rate.map_or(1.0, |rate| rate.factor) * codec;
         let tiers = &self.media_convert_minute.usd;
-        let minute = if accelerated { tiers.professional } else { tiers.basic };
-        let billed_seconds = seconds.ceil().max(self.media_convert_minimum_seconds.seconds);
+        let minute = if job.accelerated || job.hevc { tiers.professional } else { tiers.basic };
+        let billed_seconds = job.seconds.ceil().max(self.media_convert_minimum_seconds.seconds);
         billed_seconds / 60.0 * minute * factor
     }
 }
@@ -101,11 +120,8 @@ impl Prices {
 mod tests {
     use super::*;
 
-    fn video(width: u32, height: u32) -> VideoFacts {
-        let facts = serde_json::json!({"codec": "h264", "codedWidth": width, "codedHeight": height, "width": width,
-            "height": height, "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000,
-            "frames": 300, "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
-        serde_json::from_value(facts).expect("facts")
+    fn job(lines: u32, frame_rate: f64, seconds: f64) -> f64 {
+        PRICES.media_convert(&Job { lines, frame_rate, seconds, accelerated: false, hevc: false })
     }
 
     fn close(one: f64, other: f64) -> bool {
@@ -123,15 +139,17 @@ mod tests {
 
     #[test]
     fn minute_of_1080p30_costs_one_and_a_half_cents() {
-        assert!(close(PRICES.media_convert(&video(1920, 1080), 30.0, 60.0, false), 0.015));
-        assert!(close(PRICES.media_convert(&video(1080, 1920), 59.94, 60.0, false), 0.03));
-        assert!(close(PRICES.media_convert(&video(640, 360), 25.0, 60.0, false), 0.0075));
-        assert!(close(PRICES.media_convert(&video(3840, 2160), 30.0, 60.0, true), 0.048));
+        assert!(close(job(1080, 30.0, 60.0), 0.015));
+        assert!(close(job(1080, 59.94, 60.0), 0.03));
+        assert!(close(job(360, 25.0, 60.0), 0.0075));
+        let large = Job { lines: 2160, frame_rate: 30.0, seconds: 60.0, accelerated: true, hevc: false };
+        assert!(close(PRICES.media_convert(&large), 0.048));
+        assert!(close(PRICES.media_convert(&Job { hevc: true, ..large }), 0.096));
     }
 
     #[test]
     fn ten_seconds_are_billed_at_the_least_and_whole_seconds_after_that() {
-        let seconds = |seconds| PRICES.media_convert(&video(640, 360), 25.0, seconds, false);
+        let seconds = |seconds| job(360, 25.0, seconds);
         assert!(close(seconds(1.0), seconds(10.0)) && close(seconds(10.2), seconds(11.0)));
     }
 

@@ -1,7 +1,46 @@
-//! How good a clip looks: one setting for both engines.
+//! How good a clip looks: one setting for both engines and every codec.
 
-/// libx264's constant rate factor: 0 is lossless, 51 the worst, 18 to 28 is usual, and 6 more halve the size.
-pub const CRF: u8 = 20;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How good a clip looks, and how large it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Quality {
+    /// About half the size of `medium`: for previews and slow connections.
+    Low,
+    /// Hardly to be told from the source.
+    #[default]
+    Medium,
+    /// For further editing; about half as large again as `medium`.
+    High,
+}
+
+impl Quality {
+    /// libx264's constant rate factor: 0 is lossless, 51 the worst, 18 to 28 is usual, and 6 more halve the size.
+    #[must_use]
+    pub const fn crf(self) -> u8 {
+        match self {
+            Self::Low => 26,
+            Self::Medium => 20,
+            Self::High => 17,
+        }
+    }
+
+    /// libx265's constant rate factor of the same look: its default, 28, stands for libx264's 23 (`FFmpeg` wiki,
+    /// "Encode/H.265").
+    #[must_use]
+    pub const fn hevc_crf(self) -> u8 {
+        self.crf() + 5
+    }
+
+    /// libvpx's constant quality of the same look, 0 to 63: for VP9, 31 is recommended for 1080p where libx264 has 23
+    /// (`FFmpeg` wiki, "Encode/VP9").
+    #[must_use]
+    pub const fn vp9_crf(self) -> u8 {
+        self.crf() + 8
+    }
+}
 
 /// The quality level of `MediaConvert`'s QVBR that looks as a CRF does: 1 is the worst, 10 almost lossless.
 ///

@@ -1,13 +1,16 @@
-//! What a clip will be: its size, frame rate, frames and sound, as `trim` makes it and `verify` expects it.
+//! What a clip will be: its size, frame rate, frames and sound, as both engines make it and `verify` expects it.
 //!
-//! One cut keeps its source's frames and their times. Where cuts are joined, the first one sets the format: pictures of
-//! another size are scaled to fit and framed in black, all frames lie on the grid of the first one's rate (made constant
-//! as [`FrameGrid`] says), and a cut without sound is silent.
+//! One cut that is neither sped up nor slowed down keeps its source's frames and their times. Where cuts are joined, the
+//! first one sets the format: pictures of another size are scaled to fit and framed in black, all frames lie on the grid
+//! of the first one's rate (made constant as [`FrameGrid`] says), and a cut without sound is silent.
 
 use crate::{
+    edits::{Crop, Fit, Position, Resize, Watermark},
+    error::ClipError,
     mediaconvert::FrameGrid,
     mp4::VideoFacts,
     plan::{Plan, PlannedSegment},
+    request::{ClipRequest, Format, invalid},
 };
 
 /// Sample rates that AAC has and browsers play, in Hz; sound of another becomes 48 kHz.
@@ -17,14 +20,45 @@ const DEFAULT_SAMPLE_RATE: u32 = 48_000;
 /// A clip before it is made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendition {
-    /// Width and height in pixels, both even.
+    /// The size that the pictures of all parts have before edits.
+    pub canvas: Size,
+    /// How far they are turned then, in degrees clockwise.
+    pub rotate: u16,
+    /// What is kept of them then.
+    pub crop: Option<Crop>,
+    /// What they are scaled to then.
+    pub scaled: Size,
+    /// The clip's size: what was scaled, framed in black or cut off evenly on both sides.
     pub size: Size,
+    /// Where the watermark lies in it.
+    pub overlay: Option<Overlay>,
     /// The rate that frames are laid on; `None` where the source's frames keep their times.
     pub frame_rate: Option<FrameRate>,
+    /// How many seconds of the sources are shown in one second.
+    pub speed: f64,
+    /// How long the clip fades in, in seconds.
+    pub fade_in_seconds: f64,
+    /// How long it fades out, in seconds.
+    pub fade_out_seconds: f64,
     /// The clip's sound; `None` for a silent clip.
     pub sound: Option<Sound>,
     /// What each segment gives to the clip.
     pub parts: Vec<Part>,
+    /// Whether it is one cut without edits of its pictures and sound.
+    pub plain: bool,
+}
+
+/// Where a picture lies over a clip, in pixels; all of its numbers are even.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overlay {
+    /// From the left edge.
+    pub x: u32,
+    /// From the top edge.
+    pub y: u32,
+    /// Its size.
+    pub size: Size,
+    /// How opaque it is, above 0 and up to 1.
+    pub opacity: f64,
 }
 
 /// Width and height in pixels.
@@ -70,28 +104,50 @@ pub struct Part {
 }
 
 impl Rendition {
-    /// What the clip of `plan` will be.
+    /// What the clip of `request` and `plan` will be.
     ///
-    /// # Panics
-    /// When the plan has no segment, which `probe` never makes.
-    #[must_use]
-    pub fn of(plan: &Plan) -> Self {
-        let first = plan.segments.first().expect("a plan has a segment");
-        let video = |segment: &PlannedSegment| &plan.sources[segment.source].facts.video;
-        let frame_rate = (plan.segments.len() > 1).then(|| FrameRate::nearest(FrameGrid::of(video(first)).rate));
-        let with_sound = plan.segments.iter().find(|segment| segment.window.has_audio);
-        let sound =
-            with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref()).map(|audio| Sound {
-                sample_rate: if SAMPLE_RATES.contains(&audio.sample_rate) {
-                    audio.sample_rate
-                } else {
-                    DEFAULT_SAMPLE_RATE
-                },
+    /// # Errors
+    /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
+    pub fn of(request: &ClipRequest, plan: &Plan) -> Result<Self, ClipError> {
+        let first = plan.segments.first().ok_or_else(|| ClipError::internal("the plan has no segment"))?;
+        let video = &plan.sources[first.source].facts.video;
+        let edits = &request.edits;
+        let canvas = Size::shown(video).even();
+        let turned = if edits.rotate.unwrap_or(0) % 180 == 90 { canvas.turned() } else { canvas };
+        let cropped = edits.crop.map_or(Ok(turned), |crop| turned.cropped(crop))?;
+        let (scaled, size) = edits.resize.map_or((cropped, cropped), |resize| cropped.resized(resize));
+        let retimed = plan.segments.len() > 1 || edits.speed.is_some();
+        let with_sound = plan.segments.iter().find(|segment| segment.window.has_audio && !edits.mute);
+        let audio = with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref());
+        let picture = plan.watermark.as_ref().map(|picture| Size { width: picture.width, height: picture.height });
+        let overlay = edits.watermark.as_ref().zip(picture);
+        let fade = |seconds: fn(&crate::edits::Fade) -> f64| edits.fade.as_ref().map_or(0.0, seconds);
+        let mut rendition = Self {
+            canvas,
+            rotate: edits.rotate.unwrap_or(0),
+            crop: edits.crop,
+            scaled,
+            size,
+            overlay: overlay.map(|(watermark, picture)| Overlay::of(watermark, picture, size)),
+            frame_rate: retimed.then(|| FrameRate::nearest(FrameGrid::of(video).rate)),
+            speed: edits.speed(),
+            fade_in_seconds: fade(|fade| fade.in_seconds),
+            fade_out_seconds: fade(|fade| fade.out_seconds),
+            sound: audio.map(|audio| Sound {
+                sample_rate: Some(audio.sample_rate)
+                    .filter(|rate| SAMPLE_RATES.contains(rate) && request.format != Format::Webm)
+                    .unwrap_or(DEFAULT_SAMPLE_RATE),
                 channels: audio.channels.clamp(1, 8),
-            });
-        let mut rendition = Self { size: Size::shown(video(first)).even(), frame_rate, sound, parts: Vec::new() };
+            }),
+            parts: Vec::new(),
+            plain: plan.segments.len() == 1 && edits.is_none(),
+        };
         rendition.parts = plan.segments.iter().map(|segment| rendition.part(plan, segment)).collect();
-        rendition
+        let (fades, seconds) = (rendition.fade_in_seconds + rendition.fade_out_seconds, rendition.seconds());
+        if fades > seconds {
+            return invalid("edits.fade", format_args!("takes {fades:.3} s in all, the clip lasts {seconds:.3} s"));
+        }
+        Ok(rendition)
     }
 
     fn part(&self, plan: &Plan, segment: &PlannedSegment) -> Part {
@@ -100,16 +156,16 @@ impl Rendition {
         let mut part = Part {
             frames: window.frames,
             seconds: window.duration_seconds,
-            has_sound: window.has_audio,
+            has_sound: window.has_audio && self.sound.is_some(),
             shown,
             conformed: Vec::new(),
         };
         let Some(rate) = self.frame_rate else { return part };
-        part.frames = rate.frames(window.duration_seconds);
+        part.frames = rate.frames(window.duration_seconds / self.speed);
         part.seconds = rate.seconds(part.frames);
         let conformed = &mut part.conformed;
-        if shown.even() != self.size {
-            conformed.push(format!("size {shown} to {}", self.size));
+        if shown.even() != self.canvas {
+            conformed.push(format!("size {shown} to {}", self.canvas));
         }
         if !facts.video.constant_frame_rate || FrameRate::nearest(facts.video.frame_rate) != rate {
             let varying = if facts.video.constant_frame_rate { "" } else { "varying " };
@@ -128,6 +184,21 @@ impl Rendition {
             (_, None) => {}
         }
         part
+    }
+
+    /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it.
+    #[must_use]
+    pub fn beyond_transcode(&self, request: &ClipRequest) -> Option<&'static str> {
+        let differ = self.parts.iter().any(|part| part.shown.even() != self.canvas);
+        let asked = [
+            ("edits.speed", request.edits.speed.is_some()),
+            ("edits.fade", request.edits.fade.is_some()),
+            ("output.format", request.format == Format::Webm),
+            // It scales every input straight to the size of the output.
+            ("edits.crop", differ && request.edits.crop.is_some()),
+            ("edits.resize", differ && request.edits.resize.is_some()),
+        ];
+        asked.into_iter().find_map(|(field, asked)| asked.then_some(field))
     }
 
     /// How many frames the clip has.
@@ -170,6 +241,53 @@ impl Size {
         self.scaled(scale, scale).at_most(frame)
     }
 
+    /// Width and height changed round.
+    #[must_use]
+    pub fn turned(self) -> Self {
+        Self { width: self.height, height: self.width }
+    }
+
+    fn cropped(self, crop: Crop) -> Result<Self, ClipError> {
+        let Crop { x, y, width, height } = crop;
+        if x.saturating_add(width) > self.width || y.saturating_add(height) > self.height {
+            return invalid(
+                "edits.crop",
+                format_args!("{width}x{height} at {x},{y} goes beyond the picture, which is {self}"),
+            );
+        }
+        Ok(Self { width, height })
+    }
+
+    /// What a picture of this size is scaled to, and the size of the clip that is made of it.
+    fn resized(self, resize: Resize) -> (Self, Self) {
+        let (own_width, own_height) = (self.width_f64(), self.height_f64());
+        let by_width = |width: u32| nearest_even(own_height * f64::from(width) / own_width);
+        let by_height = |height: u32| nearest_even(own_width * f64::from(height) / own_height);
+        let asked = match (resize.width, resize.height) {
+            (Some(width), Some(height)) => Self { width, height },
+            (Some(width), None) => Self { width, height: by_width(width) },
+            (None, Some(height)) => Self { width: by_height(height), height },
+            (None, None) => self,
+        };
+        let (across, down) = (asked.width_f64() / own_width, asked.height_f64() / own_height);
+        let scale = match resize.fit {
+            Fit::Contain => across.min(down),
+            Fit::Cover => across.max(down),
+            Fit::Stretch => {
+                let size = if resize.upscale { asked } else { asked.at_most(self) };
+                return (size, size);
+            }
+        };
+        let too_much = if resize.upscale { 1.0 } else { scale.max(1.0) };
+        let size = asked.scaled(1.0 / too_much, 1.0 / too_much);
+        if resize.fit == Fit::Contain {
+            return (self.within(size), size);
+        }
+        let size = if resize.upscale { size } else { size.at_most(self) };
+        let scaled = self.scaled(scale / too_much, scale / too_much);
+        (Self { width: scaled.width.max(size.width), height: scaled.height.max(size.height) }, size)
+    }
+
     /// This size scaled, to the nearest even one.
     fn scaled(self, across: f64, down: f64) -> Self {
         Self { width: nearest_even(self.width_f64() * across), height: nearest_even(self.height_f64() * down) }
@@ -185,6 +303,39 @@ impl Size {
 
     fn height_f64(self) -> f64 {
         self.height.into()
+    }
+}
+
+impl Overlay {
+    fn of(watermark: &Watermark, picture: Size, clip: Size) -> Self {
+        let scale = watermark.scale * clip.width_f64() / picture.width_f64();
+        let size = picture.scaled(scale, scale);
+        let size = if size.height > clip.height { picture.within(clip) } else { size.at_most(clip) };
+        let margin = nearest_even(clip.width_f64().min(clip.height_f64()) / 50.0);
+        let (right, bottom) = (clip.width - size.width, clip.height - size.height);
+        let along = |place: u8, free: u32| match place {
+            0 => margin.min(free),
+            1 => free / 4 * 2,
+            _ => free.saturating_sub(margin),
+        };
+        let (column, row) = watermark.position.column_and_row();
+        Self { x: along(column, right), y: along(row, bottom), size, opacity: watermark.opacity }
+    }
+}
+
+impl Position {
+    fn column_and_row(self) -> (u8, u8) {
+        match self {
+            Self::TopLeft => (0, 0),
+            Self::Top => (1, 0),
+            Self::TopRight => (2, 0),
+            Self::Left => (0, 1),
+            Self::Center => (1, 1),
+            Self::Right => (2, 1),
+            Self::BottomLeft => (0, 2),
+            Self::Bottom => (1, 2),
+            Self::BottomRight => (2, 2),
+        }
     }
 }
 
@@ -269,7 +420,62 @@ mod tests {
         }
     }
 
+    fn resized(picture: [u32; 2], size: [Option<u32>; 2], fit: Fit, upscale: bool) -> [String; 2] {
+        let resize = Resize { width: size[0], height: size[1], fit, upscale };
+        let (scaled, size) = Size { width: picture[0], height: picture[1] }.resized(resize);
+        [scaled.to_string(), size.to_string()]
+    }
+
+    #[test]
+    fn picture_is_fitted_into_the_size_asked_for() {
+        let portrait = [Some(540), Some(960)];
+        assert_eq!(resized([1920, 1080], portrait, Fit::Contain, false), ["540x304", "540x960"]);
+        assert_eq!(resized([1920, 1080], portrait, Fit::Cover, false), ["1706x960", "540x960"]);
+        assert_eq!(resized([1920, 1080], portrait, Fit::Stretch, false), ["540x960", "540x960"]);
+        assert_eq!(resized([1920, 1080], [Some(640), None], Fit::Contain, false), ["640x360", "640x360"]);
+        assert_eq!(resized([1920, 1080], [None, Some(720)], Fit::Cover, false), ["1280x720", "1280x720"]);
+    }
+
+    #[test]
+    fn picture_is_made_larger_only_when_asked_to() {
+        let size = [Some(1920), Some(1080)];
+        assert_eq!(resized([640, 360], size, Fit::Contain, false), ["640x360", "640x360"]);
+        assert_eq!(resized([640, 360], size, Fit::Contain, true), ["1920x1080", "1920x1080"]);
+        assert_eq!(resized([360, 640], size, Fit::Contain, false), ["360x640", "1138x640"]);
+        assert_eq!(resized([360, 640], size, Fit::Cover, false), ["360x640", "360x202"]);
+        assert_eq!(resized([640, 360], size, Fit::Stretch, false), ["640x360", "640x360"]);
+    }
+
+    #[test]
+    fn watermark_lies_in_its_corner_and_within_the_clip() {
+        let overlay = |position, scale| {
+            let watermark = Watermark { bucket: None, key: "k".into(), position, scale, opacity: 1.0 };
+            let Overlay { x, y, size, .. } =
+                Overlay::of(&watermark, Size { width: 300, height: 100 }, Size { width: 1280, height: 720 });
+            (x, y, size.to_string())
+        };
+        assert_eq!(overlay(Position::BottomRight, 0.25), (946, 600, "320x106".to_owned()));
+        assert_eq!(overlay(Position::TopLeft, 0.25), (14, 14, "320x106".to_owned()));
+        assert_eq!(overlay(Position::Center, 0.25), (480, 306, "320x106".to_owned()));
+        assert_eq!(overlay(Position::Right, 1.0), (0, 146, "1280x426".to_owned()));
+    }
+
     proptest! {
+        #[test]
+        fn resized_clip_is_within_the_size_asked_for_and_never_larger_than_its_picture(
+            own in (16_u32..2000, 16_u32..2000), asked in (16_u32..2000, 16_u32..2000), fit in 0..3_u8,
+        ) {
+            let (own, asked) = (Size { width: own.0 * 2, height: own.1 * 2 }, Size { width: asked.0 * 2, height: asked.1 * 2 });
+            let fit = [Fit::Contain, Fit::Cover, Fit::Stretch][usize::from(fit)];
+            let resize = Resize { width: Some(asked.width), height: Some(asked.height), fit, upscale: false };
+            let (scaled, size) = own.resized(resize);
+            prop_assert!(size.width <= asked.width && size.height <= asked.height, "{size} {asked}");
+            prop_assert!(scaled.width <= own.width && scaled.height <= own.height, "{scaled} {own}");
+            let covers = scaled.width >= size.width && scaled.height >= size.height;
+            let fits = scaled.width <= size.width && scaled.height <= size.height;
+            prop_assert!(if fit == Fit::Cover { covers } else { fits }, "{scaled} {size}");
+        }
+
         #[test]
         fn rate_is_never_far_from_what_was_measured(hertz in 0.5_f64..300.0) {
             prop_assert!((FrameRate::nearest(hertz).hertz() / hertz - 1.0).abs() < 2e-4);

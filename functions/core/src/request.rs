@@ -1,6 +1,6 @@
 //! The request, as a user sends it and as the steps pass it on.
 
-use crate::{ClipError, identity::is_clip_id, text::shorten, time::Time};
+use crate::{ClipError, edits::Edits, identity::is_clip_id, quality::Quality, text::shorten, time::Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -43,7 +43,10 @@ pub struct Request {
     /// How the clip is cut.
     #[serde(default)]
     pub cut: Cut,
-    /// What is made besides the clip.
+    /// How pictures and sound are changed.
+    #[serde(default, skip_serializing_if = "Edits::is_none")]
+    pub edits: Edits,
+    /// The form of the clip, and what is made besides it.
     #[serde(default)]
     pub output: Output,
     /// Kept with the clip's document and announced with it; at most 8 KiB of JSON.
@@ -72,7 +75,8 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cut {
-    /// Frame-exact in every player; pictures are encoded anew.
+    /// Frame-exact in every player. Pictures are copied from the clip's first keyframe on, where the source is made for
+    /// that, and otherwise encoded anew; nothing from outside the interval is in the file.
     #[default]
     Exact,
     /// Nothing is encoded. Exact where the player honours edit lists; the file still holds, hidden, up to a group of
@@ -80,7 +84,7 @@ pub enum Cut {
     Copy,
 }
 
-/// What is made besides the clip.
+/// The form of a clip, and what is made besides it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Output {
@@ -89,6 +93,58 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8), inner(range(min = 16, max = 4096)))]
     pub thumbnails: Option<Vec<u32>>,
+    /// An animated picture of up to three seconds, from a quarter of the clip on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
+    /// The clip's codecs and container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// How good the clip looks, and how large it is; medium when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+}
+
+/// An animated picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Preview {
+    /// A GIF, which everything shows.
+    Gif,
+    /// An animated `WebP`, which is several times smaller and looks better.
+    Webp,
+}
+
+/// The codecs and the container of a clip.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Format {
+    /// H.264 and AAC in an MP4: `clip.mp4`.
+    #[default]
+    Mp4,
+    /// VP9 and Opus in a `WebM`: `clip.webm`.
+    Webm,
+    /// H.265 and AAC in an MP4: `clip.mp4`.
+    Hevc,
+}
+
+impl Format {
+    /// The name of the clip's file.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Mp4 | Self::Hevc => "clip.mp4",
+            Self::Webm => "clip.webm",
+        }
+    }
+
+    /// The media type of the clip.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Mp4 | Self::Hevc => "video/mp4",
+            Self::Webm => "video/webm",
+        }
+    }
 }
 
 /// One cut out of one source.
@@ -115,6 +171,18 @@ pub struct ClipRequest {
     pub segments: Vec<Segment>,
     /// How they are cut.
     pub cut: Cut,
+    /// How pictures and sound are changed.
+    #[serde(default, skip_serializing_if = "Edits::is_none")]
+    pub edits: Edits,
+    /// The clip's codecs and container.
+    #[serde(default)]
+    pub format: Format,
+    /// How good the clip looks.
+    #[serde(default)]
+    pub quality: Quality,
+    /// The animated picture that is made besides the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
     /// Widths of the thumbnails in pixels, ascending, each once.
     pub thumbnails: Vec<u32>,
     /// Kept with the clip's document.
@@ -144,8 +212,25 @@ impl Request {
         {
             return invalid("maxCostUsd", format_args!("{usd} is not above 0"));
         }
+        self.edits.check(source_buckets)?;
         self.output.check()?;
+        self.check_copy()?;
         check_metadata(&self.metadata)
+    }
+
+    /// A copy encodes nothing, so there is much that it cannot change.
+    fn check_copy(&self) -> Result<(), ClipError> {
+        let Output { format, quality, .. } = self.output;
+        let changed = self
+            .edits
+            .first_field()
+            .map(|field| format!("edits.{field}"))
+            .or_else(|| format.filter(|format| *format != Format::Mp4).map(|_| "output.format".to_owned()))
+            .or_else(|| quality.map(|_| "output.quality".to_owned()));
+        match changed.filter(|_| self.cut == Cut::Copy) {
+            Some(field) => invalid(&field, format_args!("cannot be had with the cut \"copy\", which encodes nothing")),
+            None => Ok(()),
+        }
     }
 
     /// The cuts, in order, whichever way they are written.
@@ -202,6 +287,12 @@ impl Source {
 }
 
 impl ClipRequest {
+    /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them.
+    #[must_use]
+    pub fn may_keep_pictures(&self) -> bool {
+        self.cut == Cut::Exact && self.edits.is_none() && self.format == Format::Mp4
+    }
+
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
     ///
     /// # Errors
@@ -325,8 +416,39 @@ mod tests {
         unknown_cut_is_named: "/cut" = json!("fast") => "cut: unknown variant `fast`, expected `exact` or `copy`";
         tiny_thumbnail_is_invalid_request: "/output" = json!({"thumbnails": [1]}) => "output.thumbnails: 1 is not";
         operator_in_metadata_is_invalid_request: "/metadata" = json!({"a": [{"$set": 1}]}) => "metadata: key \"$set\"";
+        unknown_edit_is_named: "/edits" = json!({"sepia": 1}) => "edits.sepia: unknown field `sepia`";
+        odd_crop_is_invalid_request: "/edits" = json!({"crop": {"x": 1, "y": 0, "width": 64, "height": 64}}) =>
+            "edits.crop.x: 1 is not even";
+        tiny_resize_is_invalid_request: "/edits" = json!({"resize": {"width": 16}}) =>
+            "edits.resize.width: 16 is not between 32 and 8192 pixels";
+        resize_to_nothing_is_invalid_request: "/edits" = json!({"resize": {}}) => "edits.resize: has neither";
+        standstill_is_invalid_request: "/edits" = json!({"speed": 0}) => "edits.speed: 0 is not between 0.25 and 4";
+        slanting_is_invalid_request: "/edits" = json!({"rotate": 45}) => "edits.rotate: 45 is not 90, 180 or 270";
+        fade_before_the_start_is_invalid_request: "/edits" = json!({"fade": {"out": -1}}) => "edits.fade.out: -1 is not";
+        invisible_watermark_is_invalid_request: "/edits" = json!({"watermark": {"key": "k.png", "opacity": 0}}) =>
+            "edits.watermark.opacity: 0 is not above 0";
+        watermark_of_a_foreign_bucket_is_invalid_request: "/edits" =
+            json!({"watermark": {"bucket": "other", "key": "k.png"}}) => "edits.watermark.bucket: \"other\" is not a source";
+        unknown_format_is_named: "/output" = json!({"format": "avi"}) => "output.format: unknown variant `avi`";
+        unknown_quality_is_named: "/output" = json!({"quality": 7}) => "output.quality: invalid type";
         free_clip_is_invalid_request: "/maxCostUsd" = json!(0) => "maxCostUsd: 0 is not above 0";
         large_metadata_is_invalid_request: "/metadata" = json!({"a": "x".repeat(9000)}) => "metadata: has 9008 bytes";
+    }
+
+    #[test]
+    fn copy_that_would_have_to_be_encoded_is_invalid_request() {
+        for (pointer, value, field) in [
+            ("/edits", json!({"mute": true}), "edits.mute"),
+            ("/edits", json!({"fade": {"in": 1}, "speed": 2}), "edits.speed"),
+            ("/output", json!({"format": "hevc"}), "output.format"),
+            ("/output", json!({"quality": "high"}), "output.quality"),
+        ] {
+            let message = refusal(|request| {
+                request["cut"] = json!("copy");
+                request[&pointer[1..]] = value.clone();
+            });
+            assert_eq!(message, format!("{field}: cannot be had with the cut \"copy\", which encodes nothing"));
+        }
     }
 
     /// The message with which these segments are refused.
@@ -365,7 +487,7 @@ mod tests {
 
     #[test]
     fn thumbnails_are_ascending_and_unique() {
-        let output = Output { thumbnails: Some(vec![640, 300, 640]) };
+        let output = Output { thumbnails: Some(vec![640, 300, 640]), ..Output::default() };
         assert_eq!(output.thumbnail_widths(), [300, 640]);
         assert_eq!(Output::default().thumbnail_widths(), DEFAULT_THUMBNAILS);
     }

@@ -1,18 +1,27 @@
 //! A source in S3, pinned to what was seen first and read by byte range.
 
-use crate::{aws, error::ClipError, range::RangeRead, request::Source};
+use crate::{aws, error::ClipError, mp4::fetch, range::RangeRead, request::Source};
 use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::{GetObjectError, GetObjectOutput},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::{ops::Range, pin::pin};
 
 /// How much of the object pinning reads along, in bytes: enough for the boxes in front of most indexes.
 const HEAD_BYTES: u64 = 64 * 1024;
+/// The most that is read ahead, in bytes; what is longer than this is not worth a wait less.
+const MAX_AHEAD_BYTES: u64 = 16 << 20;
+/// Ranged reads that are under way at once when reading ahead.
+const CONNECTIONS_AHEAD: usize = 8;
+/// How much of an object that is read whole is asked for at a time, in bytes.
+const PART_BYTES: u64 = 4 * 1024 * 1024;
+/// How many such requests are under way at once.
+const PARTS_AT_ONCE: usize = 4;
 
 /// An S3 object as it was when it was seen first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -33,7 +42,8 @@ pub struct PinnedObject {
 pub struct S3Source {
     client: Client,
     object: PinnedObject,
-    head: Bytes,
+    /// What has been read, and where it begins.
+    ahead: Vec<(u64, Bytes)>,
 }
 
 impl S3Source {
@@ -48,14 +58,57 @@ impl S3Source {
         let got = get(&client, &object, 0..HEAD_BYTES).await?;
         object.bytes = total_length(&got).ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
         object.etag = got.e_tag.clone().unwrap_or_default();
-        let head = body(&object, got).await?;
-        Ok(Self { client, object, head })
+        let ahead = vec![(0, body(&object, got).await?)];
+        Ok(Self { client, object, ahead })
     }
 
     /// Reads an object that was pinned before.
     #[must_use]
     pub fn pinned(client: Client, object: PinnedObject) -> Self {
-        Self { client, object, head: Bytes::new() }
+        Self { client, object, ahead: Vec::new() }
+    }
+
+    /// Reads `ranges` at the same time, so that later reads within one of them wait for nothing; does nothing when they
+    /// are longer than 16 MiB.
+    ///
+    /// # Errors
+    /// As [`read`](RangeRead::read).
+    pub async fn read_ahead(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> Result<(), ClipError> {
+        let mut ranges: Vec<Range<u64>> = ranges.into_iter().collect();
+        ranges.sort_by_key(|range| range.start);
+        ranges.dedup_by(|next, last| {
+            let is_one = next.start <= last.end;
+            if is_one {
+                last.end = last.end.max(next.end);
+            }
+            is_one
+        });
+        if ranges.iter().map(|range| range.end - range.start).sum::<u64>() > MAX_AHEAD_BYTES {
+            return Ok(());
+        }
+        let ahead = self.gather(&ranges).await?;
+        self.ahead = ahead.into_iter().map(|(at, bytes)| (at, bytes.freeze())).collect();
+        Ok(())
+    }
+
+    /// Reads `ranges`, which are apart, each into one piece of memory.
+    async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
+        let mut gathered: Vec<(u64, BytesMut)> = Vec::new();
+        let mut parts = pin!(fetch::read_parts(self, fetch::parts(ranges, CONNECTIONS_AHEAD), CONNECTIONS_AHEAD));
+        while let Some((at, part)) = parts.try_next().await? {
+            match gathered.last_mut() {
+                Some((start, bytes)) if *start + bytes.len() as u64 == at => bytes.extend_from_slice(&part),
+                _ => gathered.push((at, part.into())),
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// All bytes of the object, in order.
+    pub fn stream(&self) -> impl Stream<Item = Result<Bytes, ClipError>> {
+        let starts = (0..self.object.bytes).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
+        let parts = starts.map(|start| start..self.object.bytes.min(start + PART_BYTES));
+        stream::iter(parts.map(|part| self.read(part))).buffered(PARTS_AT_ONCE)
     }
 
     /// What was pinned.
@@ -74,8 +127,10 @@ impl RangeRead for S3Source {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        if range.end <= self.head.len() as u64 {
-            return self.head.read(range).await;
+        for (start, bytes) in &self.ahead {
+            if *start <= range.start && range.end <= start + bytes.len() as u64 {
+                return bytes.read(range.start - start..range.end - start).await;
+            }
         }
         let wanted = range.end - range.start;
         let got = get(&self.client, &self.object, range).await?;
@@ -141,6 +196,17 @@ mod tests {
 
     async fn read(rule: &Rule) -> Result<Bytes, ClipError> {
         S3Source::pinned(mock_client!(aws_sdk_s3, [rule]), object()).read(10..13).await
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_not_read_again() {
+        let rule = mock!(Client::get_object)
+            .match_requests(|request| request.range() == Some("bytes=10-29"))
+            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"abcdefghijklmnopqrst")).build());
+        let mut source = S3Source::pinned(mock_client!(aws_sdk_s3, [&rule]), object());
+        source.read_ahead([20..30, 10..25]).await.expect("one request");
+        assert_eq!(source.read(19..21).await, Ok(Bytes::from_static(b"jk")));
+        assert_eq!(rule.num_calls(), 1);
     }
 
     fn answer(status: u16, body: &'static str) -> Rule {

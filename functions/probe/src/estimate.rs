@@ -2,16 +2,24 @@
 
 use clipflow_core::{
     mediaconvert::{ACCELERATED_SECONDS, FrameGrid},
-    plan::{PlannedSegment, ProbedSource},
-    prices::PRICES,
-    request::Cut,
+    plan::{Plan, PlannedSegment},
+    prices::{Job, PRICES},
+    rendition::{Rendition, Size},
+    request::{ClipRequest, Cut, Format},
 };
 use serde::Serialize;
 
 /// Pictures of 1080p at 30 frames a second, in pixels a second: the load that [`ENCODE_SECONDS`] was measured with.
 const REFERENCE_PIXELS_PER_SECOND: f64 = 1920.0 * 1080.0 * 30.0;
+/// Decoding and filtering one second of that load on one vCPU takes this long, measured.
+const DECODE_SECONDS: f64 = 0.2;
 /// Encoding one second of that load on one vCPU takes this long; measured with libx264's preset veryfast.
-const ENCODE_SECONDS: f64 = 1.2;
+const ENCODE_SECONDS: f64 = 1.0;
+/// Encoding one second of sound on one vCPU takes this long; measured with AAC in two channels.
+const SOUND_SECONDS: f64 = 0.02;
+/// How much longer libx265 (veryfast) and libvpx (VP9, realtime, 5) take, measured.
+const HEVC_FACTOR: f64 = 3.0;
+const VP9_FACTOR: f64 = 2.2;
 /// What every further vCPU adds, in parts of the first; measured on two.
 const FURTHER_VCPU: f64 = 0.5;
 /// Memory that brings one vCPU with it (Lambda developer guide, "Configure Lambda function memory").
@@ -47,43 +55,65 @@ pub struct Estimates {
     pub scratch_bytes: u64,
 }
 
+/// The share of the clip's pictures that is encoded: 0 to 1.
+#[must_use]
+pub fn encoded_share(request: &ClipRequest, plan: &Plan) -> f64 {
+    match (request.cut, plan.segments.as_slice()) {
+        (Cut::Copy, _) => 0.0,
+        (Cut::Exact, [PlannedSegment { splice: Some(splice), window, .. }]) => {
+            splice.encoded_seconds / window.duration_seconds
+        }
+        (Cut::Exact, _) => 1.0,
+    }
+}
+
 impl Estimates {
-    /// Estimates a cut of `segments`, with `trim_memory_mb` MB of memory.
+    /// Estimates the clip `rendition` of `request`, with `trim_memory_mb` MB of memory.
     #[must_use]
-    pub fn of(cut: Cut, sources: &[ProbedSource], segments: &[PlannedSegment], trim_memory_mb: u32) -> Self {
+    pub fn of(request: &ClipRequest, plan: &Plan, rendition: &Rendition, trim_memory_mb: u32) -> Self {
         let memory_mb = f64::from(trim_memory_mb);
         let vcpus = (memory_mb / MB_PER_VCPU).max(0.1);
         let speed = if vcpus <= 1.0 { vcpus } else { 1.0 + (vcpus - 1.0) * FURTHER_VCPU };
-        let mut trim_seconds = OVERHEAD_SECONDS;
+        let windows_bytes: u64 = plan.segments.iter().map(|segment| segment.window.output_bytes).sum();
+        let seconds = rendition.seconds();
+        let mut trim_seconds = OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
         let mut scratch_bytes = 0;
-        let mut clip_seconds = 0.0;
-        let mut clip_bytes = 0.0;
-        for segment in segments {
-            let video = &sources[segment.source].facts.video;
-            let seconds = segment.window.duration_seconds;
-            let window_bytes = segment.window.output_bytes;
-            clip_seconds += seconds;
-            clip_bytes += lossy(window_bytes);
-            trim_seconds += lossy(window_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
-            if cut == Cut::Exact {
-                let pixels = f64::from(video.coded_width) * f64::from(video.coded_height) * video.frame_rate;
-                trim_seconds += seconds * pixels / REFERENCE_PIXELS_PER_SECOND * ENCODE_SECONDS / speed;
-                let encoded = (seconds * pixels * BITS_PER_PIXEL / 8.0).ceil();
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
-                let encoded = encoded as u64;
-                scratch_bytes += window_bytes + encoded.max(window_bytes);
+        if request.cut == Cut::Exact {
+            let share = encoded_share(request, plan);
+            let load = |size: Size, rate: f64| share * pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
+            for segment in &plan.segments {
+                let video = &plan.sources[segment.source].facts.video;
+                let coded = Size { width: video.coded_width, height: video.coded_height };
+                trim_seconds +=
+                    segment.window.duration_seconds * load(coded, video.frame_rate) * DECODE_SECONDS / speed;
             }
+            let rate = lossy(rendition.frames()) / seconds;
+            let encoder = match request.format {
+                Format::Mp4 => 1.0,
+                Format::Hevc => HEVC_FACTOR,
+                Format::Webm => VP9_FACTOR,
+            };
+            trim_seconds += seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
+            trim_seconds += seconds * SOUND_SECONDS / vcpus.min(1.0);
+            let encoded = (share * seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
+            let encoded = encoded as u64;
+            scratch_bytes = windows_bytes + encoded.max(windows_bytes);
         }
-        let requests = (clip_bytes / S3_REQUEST_BYTES).ceil();
+        let requests = (lossy(windows_bytes) / S3_REQUEST_BYTES).ceil();
         let anyway = PRICES.transitions(TRANSITIONS) + PRICES.lambda(1024.0, OTHER_SECONDS);
         let trim_usd = anyway + PRICES.lambda(memory_mb, trim_seconds) + PRICES.s3(requests, requests);
-        let transcode_usd = segments.first().map_or(0.0, |first| {
-            let video = &sources[first.source].facts.video;
-            let accelerated = clip_seconds >= ACCELERATED_SECONDS;
-            let events = EVENTS + clip_seconds / 60.0;
-            PRICES.media_convert(video, FrameGrid::of(video).rate, clip_seconds, accelerated)
-                + (1.0 + events) * PRICES.lambda(SMALL_FUNCTION_MB, OVERHEAD_SECONDS)
-        });
+        let first = &plan.sources[plan.segments[0].source].facts.video;
+        let job = Job {
+            lines: rendition.size.width.min(rendition.size.height),
+            frame_rate: FrameGrid::of(first).rate,
+            seconds,
+            accelerated: seconds >= ACCELERATED_SECONDS,
+            hevc: request.format == Format::Hevc,
+        };
+        let events = EVENTS + seconds / 60.0;
+        let transcode_usd =
+            PRICES.media_convert(&job) + (1.0 + events) * PRICES.lambda(SMALL_FUNCTION_MB, OVERHEAD_SECONDS);
         Self { trim_seconds, trim_usd, transcode_usd: anyway + transcode_usd, scratch_bytes }
     }
 
@@ -95,31 +125,60 @@ impl Estimates {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn lossy(bytes: u64) -> f64 {
-    bytes as f64
+fn lossy(count: u64) -> f64 {
+    count as f64
+}
+
+fn pixels(size: Size) -> f64 {
+    f64::from(size.width) * f64::from(size.height)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use clipflow_core::mp4::SpliceFacts;
+    use serde_json::{Value, json};
 
     /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
     fn estimates(cut: Cut, seconds: f64) -> Estimates {
+        edited(cut, seconds, &json!({}), None)
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+    fn edited(cut: Cut, seconds: f64, asked: &Value, splice: Option<SpliceFacts>) -> Estimates {
+        let mut request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": cut, "thumbnails": [],
+            "metadata": {}});
+        request.as_object_mut().expect("an object").extend(asked.as_object().expect("an object").clone());
+        let request: ClipRequest = serde_json::from_value(request).expect("a request");
         let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
-        let facts = json!({"container": "isom", "bytes": 1, "indexBytes": 1, "durationSeconds": 7200.0, "video": video,
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 7200.0, "video": video,
             "audio": null, "droppedTracks": []});
         let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "e", "bytes": 1});
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
         let bytes = (seconds * 625_000.0) as u64;
-        let window = json!({"startSeconds": 0.0, "endSeconds": seconds, "durationSeconds": seconds, "frames": 1,
+        let window = json!({"startSeconds": 0.0, "endSeconds": seconds, "durationSeconds": seconds, "frames": (seconds * 30.0) as u64,
             "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": false,
             "timescale": 30000, "outputBytes": bytes, "sourceBytes": bytes});
-        let source = serde_json::from_value(json!({"object": object, "facts": facts})).expect("a source");
-        let segment = serde_json::from_value(json!({"source": 0, "window": window})).expect("a segment");
-        Estimates::of(cut, &[source], &[segment], 3538)
+        let segment = json!({"source": 0, "window": window, "splice": splice});
+        let plan = json!({"sources": [{"object": object, "facts": facts}], "segments": [segment]});
+        let plan = serde_json::from_value(plan).expect("a plan");
+        Estimates::of(&request, &plan, &Rendition::of(&request, &plan).expect("a clip"), 3538)
+    }
+
+    #[test]
+    fn edits_and_formats_are_in_the_estimates() {
+        let plain = estimates(Cut::Exact, 60.0);
+        let edited = |asked: Value| edited(Cut::Exact, 60.0, &asked, None);
+        let small = edited(json!({"edits": {"resize": {"width": 640}}}));
+        assert!(small.trim_seconds < plain.trim_seconds / 3.0 && small.transcode_usd < plain.transcode_usd);
+        let slow = edited(json!({"edits": {"speed": 0.5}}));
+        assert!((1.7..2.0).contains(&(slow.trim_seconds / plain.trim_seconds)));
+        for (format, factor) in [("hevc", HEVC_FACTOR), ("webm", VP9_FACTOR)] {
+            let times = edited(json!({"format": format})).trim_seconds / plain.trim_seconds;
+            assert!((factor * 0.8..factor).contains(&times), "{format}: {times}");
+        }
+        assert!(edited(json!({"format": "hevc"})).transcode_usd > 2.0 * plain.transcode_usd);
     }
 
     #[test]
@@ -146,6 +205,16 @@ mod tests {
     fn acceleration_costs_more() {
         let [slow, fast] = [3599.0, 3600.0].map(|seconds| estimates(Cut::Exact, seconds).transcode_usd);
         assert!((1.5..1.7).contains(&(fast / slow)), "{slow} {fast}");
+    }
+
+    #[test]
+    fn smart_cut_of_half_an_hour_takes_no_longer_than_its_sound() {
+        let facts = json!({"encodedSeconds": 1.5, "copiedSeconds": 1798.5});
+        let splice = serde_json::from_value(facts).expect("facts");
+        let spliced = edited(Cut::Exact, 1800.0, &json!({}), Some(splice));
+        let whole = estimates(Cut::Exact, 1800.0);
+        assert!((60.0..120.0).contains(&spliced.trim_seconds), "{spliced:?}");
+        assert!(spliced.trim_seconds * 10.0 < whole.trim_seconds && spliced.scratch_bytes < whole.scratch_bytes);
     }
 
     #[test]

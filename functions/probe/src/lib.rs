@@ -5,18 +5,26 @@
 
 pub mod estimate;
 
+use bytes::Buf;
 use clipflow_core::{
     ClipError, aws, config,
-    mp4::Movie,
+    edits::Watermark,
+    mp4::{Movie, Unspliced},
     outcome::Execution,
-    plan::{PlannedSegment, ProbedSource},
-    request::{ClipRequest, Segment, Source},
+    plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
+    range::RangeRead,
+    rendition::Rendition,
+    request::{ClipRequest, Source},
     source::{PinnedObject, S3Source},
 };
 use estimate::Estimates;
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
+/// The longest watermark, in bytes.
+const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
+/// The widest and the highest watermark, in pixels.
+const MAX_WATERMARK_SIDE: u32 = 4096;
 /// Sources whose indexes are read at once.
 const SOURCES_AT_ONCE: usize = 8;
 
@@ -38,8 +46,16 @@ pub struct Output {
     pub sources: Vec<ProbedSource>,
     /// The cuts, on the sources' frames.
     pub segments: Vec<PlannedSegment>,
+    /// The watermark, pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<ProbedPicture>,
     /// How long the clip will play.
     pub clip_seconds: f64,
+    /// How much of that is encoded.
+    pub encoded_seconds: f64,
+    /// The field of the request that only `trim` can do, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_trim: Option<&'static str>,
     /// What making it takes.
     pub estimates: Estimates,
 }
@@ -78,22 +94,60 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let (sources, segments) = plan(deps, &request.segments).await?;
-    let clip_seconds = segments.iter().map(|segment| segment.window.duration_seconds).sum();
+    let (sources, segments) = plan(deps, request).await?;
+    let watermark = match &request.edits.watermark {
+        Some(watermark) => Some(measure(deps, watermark, &sources[0].object.bucket).await?),
+        None => None,
+    };
+    let plan = Plan { sources, segments, watermark };
+    let rendition = Rendition::of(request, &plan)?;
+    let clip_seconds = rendition.seconds();
     if clip_seconds > deps.max_clip_seconds {
         let most = deps.max_clip_seconds;
         return Err(ClipError::too_long(format!(
-            "end: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed"
+            "{}: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed",
+            if request.segments.len() > 1 { "segments" } else { "end" }
         )));
     }
-    let estimates = Estimates::of(request.cut, &sources, &segments, deps.trim_memory_mb);
+    let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
-    Ok(Output { sources, segments, clip_seconds, estimates })
+    let only_trim = rendition.beyond_transcode(request);
+    let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
+    let Plan { sources, segments, watermark } = plan;
+    Ok(Output { sources, segments, watermark, clip_seconds, encoded_seconds, only_trim, estimates })
+}
+
+/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its specification, section 5.6).
+async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<ProbedPicture, ClipError> {
+    let bucket = watermark.bucket.clone().unwrap_or_else(|| bucket.to_owned());
+    let source = Source { bucket, key: watermark.key.clone() };
+    let source = S3Source::pin(deps.s3.clone(), &source).await.map_err(|mut error| {
+        error.message = error.message.replacen("source.", "edits.watermark.", 1);
+        error
+    })?;
+    let object = source.object().clone();
+    let invalid = |what: String| {
+        let PinnedObject { bucket, key, .. } = source.object();
+        ClipError::invalid_request(format!("edits.watermark.key: s3://{bucket}/{key} {what}"))
+    };
+    if object.bytes > MAX_WATERMARK_BYTES {
+        return Err(invalid(format!("has {} bytes, at most {MAX_WATERMARK_BYTES}", object.bytes)));
+    }
+    let head = source.read(0..object.bytes.min(24)).await?;
+    let Some(mut size) = head.strip_prefix(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").filter(|size| size.len() == 8) else {
+        return Err(invalid("is not a PNG".to_owned()));
+    };
+    let (width, height) = (size.get_u32(), size.get_u32());
+    if ![width, height].iter().all(|side| (1..=MAX_WATERMARK_SIDE).contains(side)) {
+        return Err(invalid(format!("is {width}x{height} pixels, at most {MAX_WATERMARK_SIDE} on a side")));
+    }
+    Ok(ProbedPicture { object, width, height })
 }
 
 /// Reads the index of every source once and plans the cuts.
-async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+async fn plan(deps: &Deps, request: &ClipRequest) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+    let segments = &request.segments;
     let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
         if !wanted.contains(&&segment.source) {
@@ -102,7 +156,8 @@ async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, V
     }
     let read = wanted.iter().map(async |source| {
         let object = S3Source::pin(deps.s3.clone(), source).await?;
-        Ok::<_, ClipError>((object.object().clone(), Movie::read(&object).await?))
+        let movie = Movie::read(&object).await?;
+        Ok::<_, ClipError>((object, movie))
     });
     let read: Vec<_> = stream::iter(read).buffered(SOURCES_AT_ONCE).collect().await;
     let plan = segments.iter().enumerate().map(|(index, segment)| {
@@ -116,9 +171,21 @@ async fn plan(deps: &Deps, segments: &[Segment]) -> Result<(Vec<ProbedSource>, V
         let (_, movie) = read[source].as_ref().map_err(|error| name(error.clone()))?;
         let duration = movie.facts.duration_seconds;
         let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
-        Ok(PlannedSegment { source, window: window.facts })
+        Ok(PlannedSegment { source, window: window.facts, splice: None })
     });
-    let segments = plan.collect::<Result<_, ClipError>>()?;
-    let probed = |(object, movie): (PinnedObject, Movie)| ProbedSource { object, facts: movie.facts };
-    Ok((read.into_iter().filter_map(Result::ok).map(probed).collect(), segments))
+    let mut segments = plan.collect::<Result<Vec<_>, ClipError>>()?;
+    let read: Vec<_> = read.into_iter().filter_map(Result::ok).collect();
+    if let [segment] = segments.as_mut_slice()
+        && request.may_keep_pictures()
+    {
+        let ((object, movie), window) = (&read[segment.source], &segment.window);
+        segment.splice = match movie.splice(object, window.start_seconds, window.end_seconds).await {
+            Ok(splice) => Some(splice.facts),
+            Err(Unspliced::Unfit(_)) => None,
+            Err(Unspliced::Failed(error)) => return Err(error),
+        };
+    }
+    let probed =
+        |(object, movie): (S3Source, Movie)| ProbedSource { object: object.object().clone(), facts: movie.facts };
+    Ok((read.into_iter().map(probed).collect(), segments))
 }

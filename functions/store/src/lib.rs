@@ -38,6 +38,8 @@ pub struct Made {
     /// Its thumbnails.
     #[serde(default)]
     pub thumbnails: Vec<Thumbnail>,
+    /// Its preview.
+    pub preview: Option<Object>,
     /// What `verify` found.
     pub delivered: Option<Delivered>,
     /// What made the clip.
@@ -91,7 +93,9 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
     let mut outcome = Outcome::new(result.status, &input.request, input.execution, &deps.bucket);
     outcome.reason = result.reason;
     outcome.message = result.message;
-    outcome.clip = result.clip.map(|clip| Object { url: url(&clip.key), ..clip });
+    let object = |object: Object| Object { url: url(&object.key), ..object };
+    outcome.clip = result.clip.map(object);
+    outcome.preview = result.preview.map(object);
     outcome.thumbnails =
         result.thumbnails.into_iter().map(|thumbnail| Thumbnail { url: url(&thumbnail.key), ..thumbnail }).collect();
     outcome.delivered = result.delivered;

@@ -1,25 +1,33 @@
-//! Makes the thumbnails, from the picture at a quarter of the delivered clip.
+//! Makes the thumbnails and the preview, from the pictures at a quarter of the delivered clip.
 //!
-//! Reads only that picture and those that it depends on.
+//! Of an MP4 it reads only those pictures and what they depend on, of a `WebM` all.
+
+mod webp;
 
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Input as File, Limits},
-    mp4::Movie,
+    mp4::{Movie, Window},
     outcome::{Delivered, Execution, Object, Thumbnail},
-    request::{ClipRequest, Source},
+    request::{ClipRequest, Format, Preview, Source},
     scratch::Scratch,
     source::S3Source,
     upload::{self, Destination},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
 /// How long decoding one group of pictures may take.
 const TIME: Duration = Duration::from_mins(4);
-/// The largest thumbnail, in bytes.
-const MAX_THUMBNAIL_BYTES: u64 = 32 * 1024 * 1024;
+/// The largest thumbnail or preview, in bytes.
+const MAX_PICTURE_BYTES: u64 = 32 * 1024 * 1024;
+/// How long a preview plays, if the clip goes on for that long, in seconds.
+const PREVIEW_SECONDS: f64 = 3.0;
+/// Its pictures a second.
+const PREVIEW_RATE: u32 = 10;
+/// Its width in pixels, never above the clip's own.
+const PREVIEW_WIDTH: u32 = 480;
 /// Ranged reads of the clip that are under way at once.
 const CONNECTIONS: usize = 2;
 /// Uploads that are under way at once.
@@ -37,6 +45,16 @@ pub struct Input {
     pub clip: Object,
     /// What `verify` found.
     pub delivered: Delivered,
+}
+
+/// What was made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// The thumbnails, from small to large.
+    pub thumbnails: Vec<Thumbnail>,
+    /// The preview; null when none was asked for.
+    pub preview: Option<Object>,
 }
 
 /// What the function works with.
@@ -67,24 +85,37 @@ impl Deps {
     }
 }
 
-/// Makes the thumbnails and puts them beside the clip.
+/// Makes the thumbnails and the preview and puts them beside the clip.
 ///
 /// # Errors
 /// `DependencyUnavailable` when S3 does not answer; `Internal` when the clip cannot be decoded.
-pub async fn handle(deps: &Deps, input: Input) -> Result<Vec<Thumbnail>, ClipError> {
+pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let widths = widths(&input.request.thumbnails, input.delivered.width);
-    if widths.is_empty() {
-        return Ok(Vec::new());
+    let preview = input.request.preview;
+    if widths.is_empty() && preview.is_none() {
+        return Ok(Output { thumbnails: Vec::new(), preview: None });
     }
     let scratch = decode(deps, &input, &widths).await?;
-    let put = widths.iter().map(async |width| {
-        let name = file_name(*width);
+    let put = async |name: String, content_type: &str| {
         let key = format!("{}{name}", input.request.prefix);
-        let to = Destination { bucket: &deps.bucket, key: &key, content_type: "image/jpeg", metadata: HashMap::new() };
-        upload::put_file(&deps.s3, &to, &scratch.file(&name)).await?;
-        Ok(Thumbnail { size: *width, url: None, key })
+        let to = Destination { bucket: &deps.bucket, key: &key, content_type, metadata: HashMap::new() };
+        let put = upload::put_file(&deps.s3, &to, &scratch.file(&name)).await?;
+        Ok::<_, ClipError>(Object { key, url: None, bytes: put.bytes, etag: put.etag })
+    };
+    let thumbnails = widths.iter().map(async |width| {
+        let Object { key, url, .. } = put(file_name(*width), "image/jpeg").await?;
+        Ok::<_, ClipError>(Thumbnail { size: *width, key, url })
     });
-    stream::iter(put).buffered(UPLOADS_AT_ONCE).try_collect().await
+    let thumbnails = stream::iter(thumbnails).buffered(UPLOADS_AT_ONCE).try_collect().await?;
+    let preview = match preview {
+        None => None,
+        Some(Preview::Gif) => Some(put("preview.gif".to_owned(), "image/gif").await?),
+        Some(Preview::Webp) => {
+            webp::assemble(&scratch, PREVIEW_RATE).await?;
+            Some(put(webp::FILE.to_owned(), "image/webp").await?)
+        }
+    };
+    Ok(Output { thumbnails, preview })
 }
 
 /// The widths asked for, none above the clip's own: a wider one becomes that.
@@ -101,17 +132,37 @@ fn file_name(width: u32) -> String {
 async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, ClipError> {
     let at = Source { bucket: deps.bucket.clone(), key: input.clip.key.clone() };
     let clip = S3Source::pin(deps.s3.clone(), &at).await.map_err(own_fault)?;
-    let pieces = Movie::read_pieces(&clip).await.map_err(own_fault)?;
-    let (movie, quarter) = piece_at(&pieces, input.delivered.duration_seconds / 4.0)
-        .ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
-    let frame_seconds = 1.0 / movie.facts.video.frame_rate.max(1.0);
-    let window = movie.window(quarter, (quarter + 1.5 * frame_seconds).min(movie.facts.video.duration_seconds));
-    let window = window.map_err(own_fault)?;
-    let scratch = Scratch::new(window.facts.output_bytes + MAX_THUMBNAIL_BYTES, deps.scratch_bytes)?;
-    scratch.save("window.mp4", window.stream(&clip, CONNECTIONS)).await?;
-    let limits = Limits { time: TIME, file_bytes: MAX_THUMBNAIL_BYTES };
-    deps.ffmpeg.run(scratch.path(), &[File::mp4("window.mp4")], &arguments(widths), limits).await.map_err(own_fault)?;
+    let quarter = input.delivered.duration_seconds / 4.0;
+    let seconds = if input.request.preview.is_some() { PREVIEW_SECONDS } else { 0.0 };
+    let (scratch, file) = match input.request.format {
+        Format::Webm => {
+            let scratch = Scratch::new(clip.object().bytes + MAX_PICTURE_BYTES, deps.scratch_bytes)?;
+            scratch.save("clip.webm", clip.stream()).await?;
+            let mut file = File::webm("clip.webm");
+            file.options = vec!["-ss".to_owned(), format!("{quarter:.6}")];
+            (scratch, file)
+        }
+        Format::Mp4 | Format::Hevc => {
+            let window = window(&clip, quarter, seconds).await.map_err(own_fault)?;
+            let scratch = Scratch::new(window.facts.output_bytes + MAX_PICTURE_BYTES, deps.scratch_bytes)?;
+            scratch.save("window.mp4", window.stream(&clip, CONNECTIONS)).await?;
+            (scratch, File::mp4("window.mp4"))
+        }
+    };
+    let limits = Limits { time: TIME, file_bytes: MAX_PICTURE_BYTES };
+    let arguments = arguments(widths, input.request.preview);
+    deps.ffmpeg.run(scratch.path(), &[file], &arguments, limits).await.map_err(own_fault)?;
     Ok(scratch)
+}
+
+/// The pictures from `start_seconds` on for `seconds`, at least one of them, as far as they are of one piece.
+async fn window(clip: &S3Source, start_seconds: f64, seconds: f64) -> Result<Window, ClipError> {
+    let pieces = Movie::read_pieces(clip).await?;
+    let (movie, start) =
+        piece_at(&pieces, start_seconds).ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
+    let video = &movie.facts.video;
+    let least = 1.5 / video.frame_rate.max(1.0);
+    movie.window(start, (start + seconds.max(least)).min(video.duration_seconds))
 }
 
 /// The piece of a clip that is shown at `seconds`, and the time within it; the last one at the end.
@@ -132,13 +183,28 @@ fn own_fault(error: ClipError) -> ClipError {
     if error.kind.is_rejection() { ClipError::internal(error.message) } else { error }
 }
 
-fn arguments(widths: &[u32]) -> Vec<OsString> {
+fn arguments(widths: &[u32], preview: Option<Preview>) -> Vec<OsString> {
     let each = |width: &u32| {
         let scale = format!("scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p");
         let (map, name) = (["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"], file_name(*width));
-        map.map(str::to_owned).into_iter().chain([scale, "-update".into(), "1".into(), name]).map(OsString::from)
+        map.map(str::to_owned).into_iter().chain([scale, "-update".into(), "1".into(), name])
     };
-    widths.iter().flat_map(each).collect()
+    let thumbnails = widths.iter().flat_map(each);
+    thumbnails.chain(preview.into_iter().flat_map(preview_arguments)).map(OsString::from).collect()
+}
+
+fn preview_arguments(preview: Preview) -> Vec<String> {
+    let small = format!("fps={PREVIEW_RATE},scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos");
+    let length = PREVIEW_SECONDS.to_string();
+    let (filter, rest) = match preview {
+        // The colours of a GIF are chosen for this one.
+        Preview::Gif => (
+            format!("{small},split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"),
+            vec!["-loop", "0", "preview.gif"],
+        ),
+        Preview::Webp => (format!("{small},{}", webp::PIXELS), webp::ENCODER.split(' ').collect()),
+    };
+    ["-map", "0:v:0", "-t", &length, "-vf", &filter].into_iter().chain(rest).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -4,16 +4,21 @@ use aws_sdk_mediaconvert::types::{
     AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection, AudioDescription, AudioSelector,
     AudioSelectorType, ContainerSettings, ContainerType, FileGroupSettings, H264FramerateControl,
     H264FramerateConversionAlgorithm, H264QualityTuningLevel, H264QvbrSettings, H264RateControlMode, H264Settings,
-    Input, InputClipping, InputRotate, InputTimecodeSource, JobSettings, Mp4MoovPlacement, Mp4Settings, Output,
-    OutputGroup, OutputGroupSettings, OutputGroupType, TimecodeConfig, TimecodeSource, VideoCodec, VideoCodecSettings,
-    VideoDescription, VideoSelector,
+    H265FramerateControl, H265FramerateConversionAlgorithm, H265QualityTuningLevel, H265QvbrSettings,
+    H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter, Input, InputClipping, InputRotate,
+    InputTimecodeSource, InsertableImage, JobSettings, Mp4MoovPlacement, Mp4Settings, Output, OutputGroup,
+    OutputGroupSettings, OutputGroupType, Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec,
+    VideoCodecSettings, VideoDescription, VideoPreprocessor, VideoSelector,
 };
 use clipflow_core::{
     ClipError,
+    edits::{Crop, Fit},
     mediaconvert::FrameGrid,
-    mp4::{AudioFacts, VideoFacts},
-    plan::{Plan, PlannedSegment, ProbedSource},
+    mp4::VideoFacts,
+    plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     quality,
+    rendition::{FrameRate, Overlay, Rendition, Sound},
+    request::{ClipRequest, Format},
 };
 
 /// What the name of the only audio selector is, by which outputs refer to it.
@@ -27,16 +32,25 @@ const MAX_BITS_PER_PIXEL: f64 = 0.25;
 /// The lowest limit on the bit rate that is set, in bits a second.
 const MIN_MAX_BITRATE: f64 = 1_000_000.0;
 
-/// The settings of a job that cuts the plan's segments, joins them in order and writes them to `destination`, an S3 URI
+/// The settings of a job that cuts the plan's segments, joins them in order, edits them and writes them to `destination`, an S3 URI
 /// without the extension.
 ///
 /// # Errors
 /// `UnsupportedMedia` when a frame cannot be named by a time code, `Internal` when the plan is empty.
-pub fn settings(plan: &Plan, destination: &str) -> Result<JobSettings, ClipError> {
+pub fn settings(
+    request: &ClipRequest,
+    plan: &Plan,
+    rendition: &Rendition,
+    destination: &str,
+) -> Result<JobSettings, ClipError> {
     let first = plan.segments.first().ok_or_else(|| ClipError::internal("the plan has no segment"))?;
     let video = &plan.sources[first.source].facts.video;
-    let audio = plan.segments.iter().find_map(|segment| audio_of(plan, segment));
-    let inputs: Result<Vec<_>, _> = plan.segments.iter().map(|segment| input(plan, segment)).collect();
+    let inputs: Result<Vec<_>, _> = plan.segments.iter().map(|segment| input(plan, segment, rendition)).collect();
+    let same_rate = rendition.parts.len() == 1
+        || plan.segments.iter().all(|segment| {
+            let rate = |video| FrameRate::nearest(FrameGrid::of(video).rate);
+            rate(&plan.sources[segment.source].facts.video) == rate(video)
+        });
     let mp4 = ContainerSettings::builder()
         .container(ContainerType::Mp4)
         // As long as the pictures, so that the clip ends with its last frame.
@@ -49,8 +63,8 @@ pub fn settings(plan: &Plan, destination: &str) -> Result<JobSettings, ClipError
         .build();
     let output = Output::builder()
         .container_settings(mp4)
-        .video_description(pictures(video))
-        .set_audio_descriptions(audio.map(|audio| vec![sound(audio)]))
+        .video_description(pictures(request, video, rendition, plan.watermark.as_ref(), same_rate))
+        .set_audio_descriptions(rendition.sound.map(|asked| vec![sound(asked)]))
         .build();
     let group = OutputGroup::builder()
         .output_group_settings(
@@ -68,7 +82,7 @@ pub fn settings(plan: &Plan, destination: &str) -> Result<JobSettings, ClipError
         .build())
 }
 
-fn input(plan: &Plan, segment: &PlannedSegment) -> Result<Input, ClipError> {
+fn input(plan: &Plan, segment: &PlannedSegment, rendition: &Rendition) -> Result<Input, ClipError> {
     let ProbedSource { object, facts } = &plan.sources[segment.source];
     let grid = FrameGrid::of(&facts.video);
     let frames = grid.frames(&segment.window);
@@ -81,8 +95,8 @@ fn input(plan: &Plan, segment: &PlannedSegment) -> Result<Input, ClipError> {
         .file_input(format!("s3://{}/{}", object.bucket, object.key))
         .timecode_source(InputTimecodeSource::Zerobased)
         .input_clippings(clipping)
-        .video_selector(VideoSelector::builder().rotate(InputRotate::Auto).build());
-    if audio_of(plan, segment).is_some() {
+        .video_selector(VideoSelector::builder().rotate(rotation(&facts.video, rendition.rotate)).build());
+    if rendition.sound.is_some() && segment.window.has_audio {
         let first_track = AudioSelector::builder()
             .default_selection(AudioDefaultSelection::Default)
             .selector_type(AudioSelectorType::Track)
@@ -93,44 +107,125 @@ fn input(plan: &Plan, segment: &PlannedSegment) -> Result<Input, ClipError> {
     Ok(input.build())
 }
 
-fn audio_of<'a>(plan: &'a Plan, segment: &PlannedSegment) -> Option<&'a AudioFacts> {
-    plan.sources[segment.source].facts.audio.as_ref().filter(|_| segment.window.has_audio)
+/// How far an input is turned: a turn that is named replaces the one that the source asks for.
+fn rotation(video: &VideoFacts, degrees: u16) -> InputRotate {
+    match (degrees, (video.rotation_degrees + degrees) % 360) {
+        (0, _) => InputRotate::Auto,
+        (_, 90) => InputRotate::Degrees90,
+        (_, 180) => InputRotate::Degrees180,
+        (_, 270) => InputRotate::Degrees270,
+        _ => InputRotate::Degree0,
+    }
 }
 
-fn pictures(video: &VideoFacts) -> VideoDescription {
+fn pictures(
+    request: &ClipRequest,
+    video: &VideoFacts,
+    rendition: &Rendition,
+    watermark: Option<&ProbedPicture>,
+    same_rate: bool,
+) -> VideoDescription {
+    let Rendition { crop, size, overlay, .. } = rendition;
     let grid = FrameGrid::of(video);
-    let pixels_per_second = f64::from(video.coded_width) * f64::from(video.coded_height) * grid.rate;
-    let quality = H264QvbrSettings::builder().qvbr_quality_level(quality::qvbr_level(quality::CRF).into()).build();
+    let rate = if same_rate { grid.converted_to.map(|rate| (rate, 1)) } else { rendition.frame_rate.map(fraction) };
+    let pixels_per_second = f64::from(size.width) * f64::from(size.height) * grid.rate;
     #[expect(clippy::cast_possible_truncation, reason = "saturates")]
     let max_bitrate = (pixels_per_second * MAX_BITS_PER_PIXEL).max(MIN_MAX_BITRATE) as i32;
+    let level = quality::qvbr_level(request.quality.crf()).into();
+    let codec =
+        if request.format == Format::Hevc { h265(level, max_bitrate, rate) } else { h264(level, max_bitrate, rate) };
+    let images = overlay.zip(watermark).map(|(overlay, picture)| inserted(overlay, picture));
+    let preprocessors = images.map(|image| {
+        let inserter = ImageInserter::builder().insertable_images(image).build();
+        VideoPreprocessor::builder().image_inserter(inserter).build()
+    });
+    let mut pictures = VideoDescription::builder().codec_settings(codec).set_video_preprocessors(preprocessors);
+    if let Some(Crop { x, y, width, height }) = crop {
+        let area = Rectangle::builder().x(number(*x)).y(number(*y)).width(number(*width)).height(number(*height));
+        pictures = pictures.crop(area.build());
+    }
+    // The size of the input, after its own rotation, needs not be named.
+    if request.edits.crop.is_some() || request.edits.resize.is_some() || rendition.parts.len() > 1 {
+        let scaling = match request.edits.resize.map_or(Fit::Contain, |resize| resize.fit) {
+            Fit::Contain => ScalingBehavior::Default,
+            Fit::Cover => ScalingBehavior::Fill,
+            Fit::Stretch => ScalingBehavior::StretchToOutput,
+        };
+        pictures = pictures.width(number(size.width)).height(number(size.height)).scaling_behavior(scaling);
+    }
+    pictures.build()
+}
+
+fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSettings {
     let h264 = H264Settings::builder()
         .rate_control_mode(H264RateControlMode::Qvbr)
         .quality_tuning_level(H264QualityTuningLevel::SinglePass)
-        .qvbr_settings(quality)
+        .qvbr_settings(H264QvbrSettings::builder().qvbr_quality_level(level).build())
         .max_bitrate(max_bitrate);
-    let h264 = match grid.converted_to {
+    let h264 = match rate {
         None => h264.framerate_control(H264FramerateControl::InitializeFromSource),
-        Some(rate) => h264
+        Some((numerator, denominator)) => h264
             .framerate_control(H264FramerateControl::Specified)
             .framerate_conversion_algorithm(H264FramerateConversionAlgorithm::DuplicateDrop)
-            .framerate_numerator(i32::try_from(rate).unwrap_or(i32::MAX))
-            .framerate_denominator(1),
+            .framerate_numerator(number(numerator))
+            .framerate_denominator(number(denominator)),
     };
-    let codec = VideoCodecSettings::builder().codec(VideoCodec::H264).h264_settings(h264.build()).build();
-    VideoDescription::builder().codec_settings(codec).build()
+    VideoCodecSettings::builder().codec(VideoCodec::H264).h264_settings(h264.build()).build()
 }
 
-fn sound(audio: &AudioFacts) -> AudioDescription {
-    let (mode, channels) = match audio.channels {
+fn h265(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSettings {
+    let h265 = H265Settings::builder()
+        .rate_control_mode(H265RateControlMode::Qvbr)
+        .quality_tuning_level(H265QualityTuningLevel::SinglePass)
+        .qvbr_settings(H265QvbrSettings::builder().qvbr_quality_level(level).build())
+        .max_bitrate(max_bitrate)
+        // What Apple's players want; with hev1 they show nothing.
+        .write_mp4_packaging_type(H265WriteMp4PackagingType::Hvc1);
+    let h265 = match rate {
+        None => h265.framerate_control(H265FramerateControl::InitializeFromSource),
+        Some((numerator, denominator)) => h265
+            .framerate_control(H265FramerateControl::Specified)
+            .framerate_conversion_algorithm(H265FramerateConversionAlgorithm::DuplicateDrop)
+            .framerate_numerator(number(numerator))
+            .framerate_denominator(number(denominator)),
+    };
+    VideoCodecSettings::builder().codec(VideoCodec::H265).h265_settings(h265.build()).build()
+}
+
+fn fraction(rate: FrameRate) -> (u32, u32) {
+    (rate.numerator, rate.denominator)
+}
+
+fn inserted(overlay: Overlay, picture: &ProbedPicture) -> InsertableImage {
+    let Overlay { x, y, size, opacity } = overlay;
+    #[expect(clippy::cast_possible_truncation, reason = "0 to 100")]
+    let opacity = (opacity * 100.0).round() as i32;
+    InsertableImage::builder()
+        .image_inserter_input(format!("s3://{}/{}", picture.object.bucket, picture.object.key))
+        .image_x(number(x))
+        .image_y(number(y))
+        .width(number(size.width))
+        .height(number(size.height))
+        .layer(0)
+        .opacity(opacity)
+        .build()
+}
+
+fn number(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+fn sound(asked: Sound) -> AudioDescription {
+    let (mode, channels) = match asked.channels {
         1 => (AacCodingMode::CodingMode10, 1),
         6 => (AacCodingMode::CodingMode51, 6),
         _ => (AacCodingMode::CodingMode20, 2),
     };
-    let sample_rate = if AUDIO_RATES.contains(&audio.sample_rate) { audio.sample_rate } else { 48_000 };
+    let sample_rate = if AUDIO_RATES.contains(&asked.sample_rate) { asked.sample_rate } else { 48_000 };
     let aac = AacSettings::builder()
         .coding_mode(mode)
-        .sample_rate(i32::try_from(sample_rate).unwrap_or(i32::MAX))
-        .bitrate(i32::try_from(channels * AUDIO_BITS_PER_CHANNEL).unwrap_or(i32::MAX))
+        .sample_rate(number(sample_rate))
+        .bitrate(number(channels * AUDIO_BITS_PER_CHANNEL))
         .build();
     let codec = AudioCodecSettings::builder().codec(AudioCodec::Aac).aac_settings(aac).build();
     AudioDescription::builder().audio_source_name(AUDIO_SELECTOR).codec_settings(codec).build()

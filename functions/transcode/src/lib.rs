@@ -3,7 +3,7 @@
 //! The state waits for its task token, which the job carries and `resume` hands back when the job ends. A clip that a
 //! finished job of this version of the function has made out of the same sources is found, and the task completed at
 //! once. Raises `SourceNotFound` when a source changed since `probe`, `UnsupportedMedia` for a frame rate or length that time
-//! codes cannot count, and `TooExpensive`.
+//! codes cannot count, `TooLong` for what only `trim` can do, and `TooExpensive`.
 
 pub mod job;
 
@@ -16,6 +16,7 @@ use clipflow_core::{
     outcome::{Engine, Execution, Object},
     plan::Plan,
     range::RangeRead,
+    rendition::Rendition,
     request::ClipRequest,
     source::S3Source,
     upload,
@@ -102,8 +103,16 @@ impl Deps {
 /// # Errors
 /// See the module; `DependencyUnavailable` when `MediaConvert`, S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
-    let settings = job::settings(&input.probe, &format!("s3://{}/{}clip", deps.bucket, input.request.prefix))?;
-    let key = format!("{}clip.mp4", input.request.prefix);
+    let rendition = Rendition::of(&input.request, &input.probe)?;
+    if let Some(field) = rendition.beyond_transcode(&input.request) {
+        return Err(ClipError::too_long(format!(
+            "{field}: the clip is too much for a Lambda ({}), and MediaConvert cannot do this",
+            input.engine.why
+        )));
+    }
+    let destination = format!("s3://{}/{}clip", deps.bucket, input.request.prefix);
+    let settings = job::settings(&input.request, &input.probe, &rendition, &destination)?;
+    let key = format!("{}{}", input.request.prefix, input.request.format.file_name());
     let made_by = made_by(&deps.version, &key, &input.probe);
     if let Some((job_id, clip)) = find(deps, &key, &made_by, &input.probe).await? {
         tracing::info!(job_id, key, "the clip is there already");
@@ -112,11 +121,11 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     }
     input.request.check_cost(input.engine.estimate_usd, deps.max_cost_usd)?;
     // A job cannot be told which version of an object to read, so the sources are compared right before.
-    for source in &input.probe.sources {
-        S3Source::pinned(deps.s3.clone(), source.object.clone()).read(0..1).await?;
+    let watermark = input.probe.watermark.iter().map(|picture| &picture.object);
+    for object in input.probe.sources.iter().map(|source| &source.object).chain(watermark) {
+        S3Source::pinned(deps.s3.clone(), object.clone()).read(0..1).await?;
     }
-    let seconds: f64 = input.probe.segments.iter().map(|segment| segment.window.duration_seconds).sum();
-    let accelerated = (seconds >= ACCELERATED_SECONDS).then_some(AccelerationMode::Preferred);
+    let accelerated = (rendition.seconds() >= ACCELERATED_SECONDS).then_some(AccelerationMode::Preferred);
     let mut create = deps
         .mediaconvert
         .create_job()
@@ -204,7 +213,7 @@ mod tests {
         let video = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
-        let facts = json!({"container": "isom", "bytes": 10000, "indexBytes": 100, "durationSeconds": 10.0,
+        let facts = json!({"container": "isom", "bytes": 10000, "indexStart": 0, "indexBytes": 100, "durationSeconds": 10.0,
             "video": video, "droppedTracks": [],
             "audio": {"codec": "aac", "channels": 2, "sampleRate": 44100, "bitRate": 1000, "tracks": 1}});
         let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "\"e\"", "bytes": 10000});
@@ -325,9 +334,31 @@ mod tests {
         assert!(transcode(long, &[&no_jobs(), &create], &[&unchanged()], &[]).await.is_ok());
     }
 
+    fn settings(input: &Input) -> aws_sdk_mediaconvert::types::JobSettings {
+        let rendition = Rendition::of(&input.request, &input.probe).expect("a clip");
+        job::settings(&input.request, &input.probe, &rendition, "s3://clips/clips/a/b/clip").expect("a job")
+    }
+
+    #[tokio::test]
+    async fn what_only_trim_can_do_is_too_long_and_named() {
+        for (pointer, value, field) in [
+            ("edits", json!({"speed": 0.5}), "edits.speed"),
+            ("edits", json!({"fade": {"in": 0.5}}), "edits.fade"),
+            ("format", json!("webm"), "output.format"),
+        ] {
+            let input = input(|input| input["request"][pointer] = value.clone());
+            let error = transcode(input, &[], &[], &[]).await.expect_err("MediaConvert cannot");
+            assert_eq!(error.kind, ErrorKind::TooLong);
+            assert!(
+                error.message.starts_with(&format!("{field}: the clip is too much for a Lambda (long)")),
+                "{error}"
+            );
+        }
+    }
+
     #[test]
     fn clipping_ends_with_the_frame_before_the_end() {
-        let settings = job::settings(&input(|_| ()).probe, "s3://clips/clips/a/b/clip").expect("a job");
+        let settings = settings(&input(|_| ()));
         let clipping = &settings.inputs()[0].input_clippings()[0];
         assert_eq!(clipping.start_timecode(), Some("00:00:01:00"));
         assert_eq!(clipping.end_timecode(), Some("00:00:01:29"));
@@ -339,7 +370,7 @@ mod tests {
             input["probe"]["sources"][0]["facts"]["audio"] = Value::Null;
             input["probe"]["segments"][0]["window"]["hasAudio"] = json!(false);
         });
-        let settings = job::settings(&silent.probe, "s3://clips/clips/a/b/clip").expect("a job");
+        let settings = settings(&silent);
         assert!(settings.inputs()[0].audio_selectors().is_none());
         assert!(settings.output_groups()[0].outputs()[0].audio_descriptions().is_empty());
     }
@@ -351,7 +382,7 @@ mod tests {
             video["frameRate"] = json!(27.0);
             video["constantFrameRate"] = json!(false);
         });
-        let settings = job::settings(&variable.probe, "s3://clips/clips/a/b/clip").expect("a job");
+        let settings = settings(&variable);
         let video =
             settings.output_groups()[0].outputs()[0].video_description().and_then(|video| video.codec_settings());
         let h264 = video.and_then(|codec| codec.h264_settings()).expect("H.264");

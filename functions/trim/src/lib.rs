@@ -1,31 +1,32 @@
 //! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
 //!
-//! `copy` streams the windows of the sources straight to S3; `exact` has `FFmpeg` encode those windows and nothing else.
+//! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as it
+//! can, and nothing else: of one cut only what cannot be copied, if the source is made for that.
 //! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
 
 pub mod filters;
+mod watermark;
 
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Input as File, Limits},
-    mp4::{Join, Movie, Window, WindowFacts},
-    outcome::{Execution, Object},
+    mp4::{Join, Movie, Unspliced, WindowFacts},
+    outcome::{Engine, Execution, Object},
     plan::Plan,
-    quality,
     rendition::Rendition,
     request::{ClipRequest, Cut},
     scratch::Scratch,
+    smart,
     source::S3Source,
     upload::{self, Destination, Uploaded},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    ffi::OsString,
     time::{Duration, SystemTime},
 };
 
@@ -37,7 +38,10 @@ const FILES_AT_ONCE: usize = 4;
 const RESERVE: Duration = Duration::from_secs(5);
 /// The metadata of a clip that says which version of the function made it out of which source.
 const MADE_BY: &str = "made-by";
-
+/// The metadata of a clip that says why it was made as it was.
+const WHY: &str = "why";
+/// Why a copy was made as it was.
+const COPIED: &str = "copied";
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,6 +52,8 @@ pub struct Input {
     pub request: ClipRequest,
     /// What `probe` found.
     pub probe: Plan,
+    /// Why this function makes the clip.
+    pub engine: Engine,
 }
 
 /// What was made.
@@ -56,6 +62,8 @@ pub struct Input {
 pub struct Output {
     /// The clip.
     pub clip: Object,
+    /// Its `why` says in addition how the clip was cut.
+    pub engine: Engine,
 }
 
 /// What the function works with.
@@ -94,118 +102,136 @@ impl Deps {
 /// # Errors
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
-    let key = format!("{}clip.mp4", input.request.prefix);
+    let format = input.request.format;
+    let key = format!("{}{}", input.request.prefix, format.file_name());
     let made_by = format!("trim {} from {}", deps.version, input.probe.sources_digest());
-    if let Some(clip) = find(deps, &key, &made_by).await? {
+    let mut engine = input.engine;
+    let mut output = |clip: Object, why: &str| {
+        engine.why = format!("{}; {why}", engine.why);
+        Ok(Output { clip, engine: engine.clone() })
+    };
+    let (found, sources) = future::join(find(deps, &key, &made_by), open(deps, &input.probe)).await;
+    if let Some((clip, why)) = found? {
         tracing::info!(key, "the clip is there already");
-        return Ok(Output { clip });
+        return output(clip, &why);
     }
-    let sources = open(deps, &input.probe).await?;
+    let sources = sources?;
     let cuts: Vec<_> = input.probe.segments.iter().map(|segment| (&sources[segment.source], &segment.window)).collect();
-    let to = Destination {
+    let to = |why: &str| Destination {
         bucket: &deps.bucket,
         key: &key,
-        content_type: "video/mp4",
-        metadata: HashMap::from([(MADE_BY.to_owned(), made_by)]),
+        content_type: format.content_type(),
+        metadata: HashMap::from([(MADE_BY.to_owned(), made_by.clone()), (WHY.to_owned(), why.to_owned())]),
     };
-    let put = match (input.request.cut, cuts.as_slice()) {
+    let (put, why) = match (input.request.cut, cuts.as_slice()) {
         (Cut::Copy, [((source, movie), facts)]) => {
             let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            upload::put(&deps.s3, &to, window.stream(source, CONNECTIONS)).await?
+            (upload::put(&deps.s3, &to(COPIED), window.stream(source, CONNECTIONS)).await?, COPIED.to_owned())
         }
         (Cut::Copy, _) => {
             let intervals: Vec<_> =
                 cuts.iter().map(|((_, movie), facts)| (movie, facts.start_seconds, facts.end_seconds)).collect();
             let read_from = cuts.iter().map(|((source, _), _)| source).collect();
-            upload::put(&deps.s3, &to, Join::of(&intervals)?.stream(read_from, CONNECTIONS)).await?
+            let joined = Join::of(&intervals)?.stream(read_from, CONNECTIONS);
+            (upload::put(&deps.s3, &to(COPIED), joined).await?, COPIED.to_owned())
         }
-        (Cut::Exact, [((source, movie), facts)]) => {
-            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            encode(deps, source, &window, &to, deadline).await?
-        }
-        (Cut::Exact, _) => compose(deps, &cuts, &Rendition::of(&input.probe), &to, deadline).await?,
+        (Cut::Exact, _) => encode(deps, &input.request, &input.probe, &cuts, to, deadline).await?,
     };
-    Ok(Output { clip: Object { key, url: None, bytes: put.bytes, etag: put.etag } })
+    output(Object { key, url: None, bytes: put.bytes, etag: put.etag }, &why)
 }
 
-/// The clip, if this version of the function has made it out of the same source before.
-async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Object>, ClipError> {
+/// The clip, if this version of the function has made it out of the same source before, and why it is as it is.
+async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<(Object, String)>, ClipError> {
     let head = match deps.s3.head_object().bucket(&deps.bucket).key(key).send().await {
         Ok(head) => head,
         Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
         Err(error) => return Err(aws::failure(&format!("looking for {key}"), &error)),
     };
-    let same = head.metadata().and_then(|metadata| metadata.get(MADE_BY)).is_some_and(|by| by == made_by);
-    Ok(same.then(|| Object {
+    let metadata = |name| head.metadata().and_then(|metadata| metadata.get(name));
+    if metadata(MADE_BY).is_none_or(|by| by != made_by) {
+        return Ok(None);
+    }
+    let clip = Object {
         key: key.to_owned(),
         url: None,
         bytes: head.content_length().and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
         etag: head.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
-    }))
+    };
+    Ok(Some((clip, metadata(WHY).cloned().unwrap_or_default())))
 }
 
-/// The plan's sources with their indexes.
+/// The plan's sources with their indexes. Short windows are read along with the index, as `probe` knows where they lie.
 async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipError> {
-    let open = plan.sources.iter().map(async |source| {
-        let source = S3Source::pinned(deps.s3.clone(), source.object.clone());
+    let open = plan.sources.iter().enumerate().map(async |(index, probed)| {
+        let mut source = S3Source::pinned(deps.s3.clone(), probed.object.clone());
+        let windows = plan.segments.iter().filter(|segment| segment.source == index);
+        let spans = windows.filter_map(|segment| segment.window.source_span.clone());
+        source.read_ahead(probed.facts.index_reads().into_iter().chain(spans)).await?;
         let movie = Movie::read(&source).await?;
         Ok((source, movie))
     });
     stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
 }
 
-async fn encode(
+/// Encodes as little of the windows of a clip as what is asked for and the sources allow. Returns in addition how much
+/// that was, and why.
+async fn encode<'a>(
     deps: &Deps,
-    source: &S3Source,
-    window: &Window,
-    to: &Destination<'_>,
-    deadline: SystemTime,
-) -> Result<Uploaded, ClipError> {
-    let window_bytes = window.facts.output_bytes;
-    let scratch = Scratch::new(window_bytes.saturating_mul(2), deps.scratch_bytes)?;
-    scratch.save("window.mp4", window.stream(source, CONNECTIONS)).await?;
-    let limits = limits(deps, window_bytes, deadline);
-    let input = [File::mp4("window.mp4")];
-    deps.ffmpeg.run(scratch.path(), &input, &arguments(window), limits).await?;
-    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
-}
-
-/// Encodes several windows as one clip.
-async fn compose(
-    deps: &Deps,
+    request: &ClipRequest,
+    plan: &Plan,
     cuts: &[(&(S3Source, Movie), &WindowFacts)],
-    rendition: &Rendition,
-    to: &Destination<'_>,
+    to: impl Fn(&str) -> Destination<'a>,
     deadline: SystemTime,
-) -> Result<Uploaded, ClipError> {
+) -> Result<(Uploaded, String), ClipError> {
+    let rendition = Rendition::of(request, plan)?;
     let windows_bytes: u64 = cuts.iter().map(|(_, facts)| facts.output_bytes).sum();
-    let scratch = Scratch::new(windows_bytes.saturating_mul(2), deps.scratch_bytes)?;
+    let pixels = plan.watermark.as_ref().map_or(0, |picture| u64::from(picture.width) * u64::from(picture.height));
+    let inputs_bytes = windows_bytes + 4 * pixels;
+    let scratch = Scratch::new(inputs_bytes.saturating_mul(2), deps.scratch_bytes)?;
     let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
         let window = movie.window(facts.start_seconds, facts.end_seconds)?;
         let name = format!("window-{index}.mp4");
         scratch.save(&name, window.stream(source, CONNECTIONS)).await?;
-        Ok::<_, ClipError>(File::mp4(name))
+        Ok::<_, ClipError>((window, name))
     });
-    let inputs: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
-    let limits = limits(deps, windows_bytes, deadline);
-    deps.ffmpeg.run(scratch.path(), &inputs, &filters::arguments(rendition), limits).await?;
-    upload::put_file(&deps.s3, to, &scratch.file("clip.mp4")).await
+    let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
+    let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
+    let limits = limits(deps, inputs_bytes, deadline);
+    let why = match names.as_slice() {
+        [name] if request.may_keep_pictures() => {
+            match smart::cut(&deps.ffmpeg, &scratch, name, request.quality, limits).await {
+                Ok((facts, clip)) => {
+                    let [encoded, all] = [facts.encoded_seconds, windows[0].facts.duration_seconds];
+                    let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
+                    return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
+                }
+                Err(Unspliced::Unfit(why)) => encoded_whole(&why),
+                Err(Unspliced::Failed(error)) => return Err(error),
+            }
+        }
+        [_] => encoded_whole("edits and formats change every picture"),
+        _ => encoded_whole("it has several cuts"),
+    };
+    tracing::info!(why, "encoding");
+    let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
+    if let (Some(picture), Some(overlay)) = (&plan.watermark, &rendition.overlay) {
+        files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, &scratch).await?);
+    }
+    let arguments = filters::arguments(request, &rendition, &windows[0]);
+    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
+    let clip = scratch.file(request.format.file_name());
+    Ok((upload::put_file(&deps.s3, &to(&why), &clip).await?, why))
 }
 
-fn limits(deps: &Deps, windows_bytes: u64, deadline: SystemTime) -> Limits {
+fn encoded_whole(why: &str) -> String {
+    // S3 takes no other characters in an object's metadata.
+    let why: String = why.chars().filter(|character| matches!(character, ' '..='~')).take(500).collect();
+    format!("encoded whole: {why}")
+}
+
+fn limits(deps: &Deps, inputs_bytes: u64, deadline: SystemTime) -> Limits {
     Limits {
         time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
-        file_bytes: deps.scratch_bytes - windows_bytes,
+        file_bytes: deps.scratch_bytes - inputs_bytes,
     }
-}
-
-fn arguments(window: &Window) -> Vec<OsString> {
-    let of_window = window.encode_arguments();
-    filters::ENCODE
-        .split_whitespace()
-        .chain(["-map", "0:v:0", "-map", "0:a:0?", "-crf", &quality::CRF.to_string()])
-        .chain(of_window.iter().map(String::as_str))
-        .chain(["clip.mp4"])
-        .map(OsString::from)
-        .collect()
 }

@@ -63,6 +63,10 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
         thumbnails: request.output.thumbnail_widths(),
         segments: request.cuts()?,
         cut: request.cut,
+        edits: request.edits,
+        format: request.output.format.unwrap_or_default(),
+        quality: request.output.quality.unwrap_or_default(),
+        preview: request.output.preview,
         metadata: request.metadata,
         max_cost_usd: request.max_cost_usd,
     })

@@ -2,6 +2,8 @@
 //!
 //! Raises `DeliveryMismatch`, saying what differs. Nothing is announced as available that this step has not seen.
 
+mod webm;
+
 use clipflow_core::{
     ClipError, aws, config,
     mediaconvert::FrameGrid,
@@ -9,7 +11,7 @@ use clipflow_core::{
     outcome::{Delivered, Engine, Execution, Object},
     plan::{Plan, PlannedSegment},
     rendition::{FrameRate, Rendition, Size},
-    request::{ClipRequest, Cut, Source},
+    request::{ClipRequest, Cut, Format, Source},
     source::S3Source,
 };
 use serde::Deserialize;
@@ -40,6 +42,8 @@ pub struct Deps {
     pub s3: aws_sdk_s3::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
+    /// The function's space in `/tmp`, in bytes.
+    pub scratch_bytes: u64,
 }
 
 impl Deps {
@@ -49,7 +53,8 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let bucket = config::required("CLIPFLOW_BUCKET")?;
-        Ok(Self { bucket, s3: aws_sdk_s3::Client::new(&aws::sdk_config().await) })
+        let scratch_bytes = config::parsed("CLIPFLOW_SCRATCH_BYTES")?;
+        Ok(Self { bucket, scratch_bytes, s3: aws_sdk_s3::Client::new(&aws::sdk_config().await) })
     }
 }
 
@@ -61,8 +66,11 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     let at = Source { bucket: deps.bucket.clone(), key: input.clip.key.clone() };
     let clip = async {
         let object = S3Source::pin(deps.s3.clone(), &at).await?;
-        let pieces = Movie::read_pieces(&object).await?;
-        Ok((object.object().clone(), Found::of(&pieces)?))
+        let found = match input.request.format {
+            Format::Webm => webm::read(&object, deps.scratch_bytes).await?,
+            Format::Mp4 | Format::Hevc => Found::of(&Movie::read_pieces(&object).await?)?,
+        };
+        Ok((object.object().clone(), found))
     };
     let (object, found) = clip.await.map_err(unreadable)?;
     let etag = object.etag.trim_matches('"');
@@ -72,7 +80,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
             "the clip had {made} bytes when it was made and has {bytes}"
         )));
     }
-    let rendition = Rendition::of(&input.probe);
+    let rendition = Rendition::of(&input.request, &input.probe)?;
     found.compare(&Wanted::of(&input, &rendition))?;
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
     Ok(Delivered {
@@ -102,6 +110,7 @@ struct Wanted {
     frames_tolerance: u64,
     seconds: f64,
     frame_seconds: f64,
+    video_codec: String,
     has_sound: bool,
 }
 
@@ -112,11 +121,17 @@ impl Wanted {
         let copied = input.request.cut == Cut::Copy && input.engine.name != "transcode";
         let windows = || plan.segments.iter().map(|segment| &segment.window);
         let mut wanted = Self {
-            size: if rendition.frame_rate.is_some() && !copied { rendition.size } else { Size::shown(first) },
+            size: if rendition.plain || copied { Size::shown(first) } else { rendition.size },
             frames: rendition.frames(),
             frames_tolerance: 0,
             seconds: rendition.seconds(),
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
+            video_codec: match input.request.format {
+                _ if copied => first.codec.clone(),
+                Format::Mp4 => "h264".to_owned(),
+                Format::Hevc => "hevc".to_owned(),
+                Format::Webm => "vp9".to_owned(),
+            },
             has_sound: rendition.sound.is_some(),
         };
         if input.engine.name == "transcode" {
@@ -151,6 +166,8 @@ struct Found {
     size: Size,
     frames: u64,
     seconds: f64,
+    /// How far that may be off, because the container does not tell pictures from sound.
+    imprecision_seconds: f64,
     /// When the first frame is shown.
     start_seconds: f64,
     /// How much longer than its pictures the sound is.
@@ -168,6 +185,7 @@ impl Found {
             size: Size::shown(&first.facts.video),
             frames: facts().map(|facts| facts.video.frames).sum(),
             seconds: facts().map(|facts| facts.video.duration_seconds).sum(),
+            imprecision_seconds: 0.0,
             start_seconds: first.facts.video.start_seconds,
             excess_seconds: facts()
                 .map(|facts| facts.duration_seconds - facts.video.start_seconds - facts.video.duration_seconds)
@@ -185,7 +203,7 @@ impl Found {
             return differs("frames", &wanted.frames, &self.frames);
         }
         #[expect(clippy::cast_precision_loss, reason = "a few frames")]
-        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64);
+        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64) + self.imprecision_seconds;
         if (self.seconds - wanted.seconds).abs() > tolerance {
             return differs("seconds", &wanted.seconds, &self.seconds);
         }
@@ -194,6 +212,9 @@ impl Found {
         }
         if self.size != wanted.size {
             return differs("size", &wanted.size, &self.size);
+        }
+        if self.video_codec != wanted.video_codec {
+            return differs("video codec", &wanted.video_codec, &self.video_codec);
         }
         if self.audio_codec.is_some() != wanted.has_sound {
             return differs("sound", &wanted.has_sound, &self.audio_codec.is_some());

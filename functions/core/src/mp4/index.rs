@@ -7,6 +7,7 @@ use super::{
 use crate::{error::ClipError, range::RangeRead};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
+use std::ops::Range;
 
 /// The longest index that is read. At about 1 kB a second of source, that is nine hours; a source with a longer one is
 /// `UnsupportedMedia`, so that a function's memory does not depend on its source.
@@ -39,6 +40,8 @@ pub(crate) struct Index {
     pub ftyp: Option<Child>,
     /// The body of the `moov` box.
     pub moov: Bytes,
+    /// Where the `moov` box begins.
+    pub start: u64,
     /// Bytes of both with their headers.
     pub bytes: u64,
 }
@@ -71,7 +74,7 @@ impl Index {
                     let moov = search.moov(at, end).await?.slice(usize_of(header.length)..);
                     let bytes = end - at + ftyp.as_ref().map_or(0, |ftyp| ftyp.whole.len() as u64);
                     check_form(&moov)?;
-                    return Ok(Self { ftyp, moov, bytes });
+                    return Ok(Self { ftyp, moov, start: at, bytes });
                 }
                 b"moof" | b"styp" | b"sidx" => return Err(fragmented()),
                 b"mdat" => has_media = true,
@@ -119,6 +122,12 @@ fn not_an_mp4(head: &[u8]) -> ClipError {
         Some(what) => format!("the source is not an MP4: it is {what}, which is not supported"),
         None => "the source is not an MP4".to_owned(),
     })
+}
+
+/// What reading the index of a source of `source_bytes` takes, when its `index` is known to lie there.
+pub(crate) fn reads(index: Range<u64>, source_bytes: u64) -> [Range<u64>; 2] {
+    let up_to = |end: u64| end.min(source_bytes);
+    [0..up_to(FIRST_READ_BYTES), index.start..up_to(index.end.max(index.start + JUMP_READ_BYTES))]
 }
 
 /// Lengths in memory fit: what is read is bounded by [`MAX_INDEX_BYTES`].

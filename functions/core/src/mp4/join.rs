@@ -29,7 +29,8 @@ impl Join {
     /// # Errors
     /// As [`Movie::window`], and `InvalidRequest` when formats differ, saying in what.
     pub fn of(cuts: &[(&Movie, f64, f64)]) -> Result<Self, ClipError> {
-        let chosen: Result<Vec<_>, _> = cuts.iter().map(|(movie, start, end)| movie.choose(*start, *end)).collect();
+        let chosen: Result<Vec<_>, _> =
+            cuts.iter().map(|(movie, start, end)| movie.choose(&movie.snap(*start, *end)?)).collect();
         let mut chosen = chosen?;
         let [(first, ..), ..] = cuts else { return Err(ClipError::internal("there is nothing to join")) };
         for (index, part) in chosen.iter().enumerate().skip(1) {

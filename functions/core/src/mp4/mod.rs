@@ -8,14 +8,16 @@
 //! where they stand in the index, so that memory is the index and little more. All times are integers in the tracks' own
 //! timescales.
 
+mod avc;
 mod boxes;
 mod codec;
-mod fetch;
+pub(crate) mod fetch;
 mod index;
 mod join;
 mod movie;
 mod samples;
 mod sniff;
+mod splice;
 mod time;
 mod track;
 mod window;
@@ -24,4 +26,5 @@ mod write;
 pub use index::MAX_INDEX_BYTES;
 pub use join::Join;
 pub use movie::{AudioFacts, Facts, Movie, VideoFacts};
+pub use splice::{Encoded, Splice, SpliceFacts, Spliced, Unspliced};
 pub use window::{Window, WindowFacts};

@@ -11,6 +11,7 @@ use super::{
 use crate::{error::ClipError, range::RangeRead, request::MAX_SEGMENTS};
 use mp4_atom::{Matrix, Mvhd};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A source whose index has been read, and checked against the length of the file.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub struct Facts {
     pub container: String,
     /// Length of the file.
     pub bytes: u64,
+    /// Where the index begins in the file.
+    pub index_start: u64,
     /// Length of the index (`ftyp` and `moov`).
     pub index_bytes: u64,
     /// From the first picture or sound that a player shows to the last, in seconds.
@@ -104,6 +107,14 @@ pub struct AudioFacts {
     pub tracks: usize,
 }
 
+impl Facts {
+    /// The parts of the file that [`Movie::read`] will read, when the file is still the same.
+    #[must_use]
+    pub fn index_reads(&self) -> [Range<u64>; 2] {
+        index::reads(self.index_start..self.index_start + self.index_bytes, self.bytes)
+    }
+}
+
 impl Movie {
     /// Reads the index of `source`: in two or three requests, and little more than the index.
     ///
@@ -127,17 +138,7 @@ impl Movie {
 
     /// The pieces of a movie; none when there are more than `most`, or when its tracks have not the same number.
     fn from_index(index: &Index, file_bytes: u64, most: usize) -> Result<Vec<Self>, ClipError> {
-        let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
-        if mvhd.timescale == 0 {
-            return Err(damaged("the movie's timescale is zero"));
-        }
-        let mut outlines = Vec::new();
-        for child in children(index.moov.clone()) {
-            let child = child?;
-            if &child.kind == b"trak" {
-                outlines.push(Outline::read(&child)?);
-            }
-        }
+        let (mvhd, mut outlines) = outlines(index)?;
         let audio_tracks = outlines.iter().filter(|outline| outline.is(*b"soun")).count();
         let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(audio_tracks))?;
         let audio = take_track(&mut outlines, *b"soun");
@@ -188,6 +189,7 @@ impl Movie {
         let facts = Facts {
             container: described.container.clone(),
             bytes: described.file_bytes,
+            index_start: index.start,
             index_bytes: index.bytes,
             duration_seconds: end.seconds_since(origin),
             video: video_facts(&video, &described.video, &survey, pictures, origin),
@@ -209,6 +211,32 @@ struct Described {
     audio: Option<AudioEntry>,
     audio_tracks: usize,
     dropped_tracks: Vec<String>,
+}
+
+/// The one track of a file that has only pictures or only sound.
+pub(crate) async fn read_track(file: &impl RangeRead) -> Result<Option<Track>, ClipError> {
+    let index = Index::read(file).await?;
+    let (mvhd, mut outlines) = outlines(&index)?;
+    if let Some(video) = take_track(&mut outlines, *b"vide") {
+        return Ok(Some(video.video(mvhd.timescale, file.len())?.0));
+    }
+    let audio = take_track(&mut outlines, *b"soun");
+    audio.map(|audio| audio.audio(mvhd.timescale, file.len())).transpose().map(|audio| audio.map(|(track, _)| track))
+}
+
+fn outlines(index: &Index) -> Result<(Mvhd, Vec<Outline>), ClipError> {
+    let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
+    if mvhd.timescale == 0 {
+        return Err(damaged("the movie's timescale is zero"));
+    }
+    let mut outlines = Vec::new();
+    for child in children(index.moov.clone()) {
+        let child = child?;
+        if &child.kind == b"trak" {
+            outlines.push(Outline::read(&child)?);
+        }
+    }
+    Ok((mvhd, outlines))
 }
 
 impl Outline {

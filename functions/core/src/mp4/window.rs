@@ -6,7 +6,7 @@ use super::{
     samples::{Frame, SampleList},
     time::{Time, rescale},
     track::Track,
-    write::{Edit, Layout, TrackOut, layout},
+    write::{Edit, FileSpan, Layout, Placed, TrackOut, layout},
 };
 use crate::{error::ClipError, range::RangeRead};
 use bytes::Bytes;
@@ -62,6 +62,9 @@ pub struct WindowFacts {
     pub output_bytes: u64,
     /// Bytes of the source that will be read for it.
     pub source_bytes: u64,
+    /// Where they lie, when they lie together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_span: Option<Range<u64>>,
 }
 
 impl Movie {
@@ -74,21 +77,25 @@ impl Movie {
     /// `OutOfRange` for a time beyond the source; `InvalidRequest` for an interval that is not one or holds no frame;
     /// `UnsupportedMedia` for a source that stores samples one over the other.
     pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window, ClipError> {
-        let Chosen { facts, tracks, timescale, last_frame, last_frame_duration } =
-            self.choose(start_seconds, end_seconds)?;
+        self.window_of(&self.snap(start_seconds, end_seconds)?)
+    }
+
+    /// The window of an interval between frame boundaries, in media time of the pictures.
+    pub(crate) fn window_of(&self, interval: &Range<i64>) -> Result<Window, ClipError> {
+        let Chosen { facts, tracks, timescale, last_frame, last_frame_duration } = self.choose(interval)?;
         let Layout { header, copies, bytes } = layout(self, timescale, std::slice::from_ref(&tracks))?;
         let facts = WindowFacts { output_bytes: bytes, ..facts };
         let part = Window::part(facts, copies.into_iter().flatten().collect());
         Ok(Window { header, last_frame, last_frame_duration, ..part })
     }
 
-    /// Chooses what [`window`](Self::window) writes; lengths in bytes are not known yet.
-    pub(crate) fn choose(&self, start_seconds: f64, end_seconds: f64) -> Result<Chosen<'_>, ClipError> {
-        let interval = self.snap(start_seconds, end_seconds)?;
+    /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
+    pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>, ClipError> {
         let selection = Selection::of(&self.video, interval.clone())?;
-        let pictures = self.pictures(&interval, &selection);
-        let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, &interval, &pictures));
-        let timescale = movie_timescale(&pictures, sound.as_ref());
+        let pictures = self.pictures(interval, &selection);
+        let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, interval, &pictures));
+        let sound_timescale = sound.as_ref().map_or(1, |sound| sound.source.timeline.timescale);
+        let timescale = movie_timescale(self.video.timeline.timescale, sound_timescale);
         let seconds = |media_time: i64| self.video.timeline.presentation(media_time).seconds_since(self.origin);
         let facts = WindowFacts {
             start_seconds: seconds(interval.start),
@@ -102,6 +109,7 @@ impl Movie {
             timescale: self.video.timeline.timescale,
             output_bytes: 0,
             source_bytes: 0,
+            source_span: None,
         };
         Ok(Chosen {
             facts,
@@ -112,12 +120,17 @@ impl Movie {
         })
     }
 
+    /// The samples that showing an interval takes, in decode order.
+    pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<Range<u32>, ClipError> {
+        Selection::of(&self.video, interval.clone()).map(|selection| selection.samples)
+    }
+
     fn ticks(&self, ticks: i64) -> Time {
         Time { ticks, timescale: self.video.timeline.timescale }
     }
 
     /// The media times of the frame boundaries that an interval is snapped to.
-    fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>, ClipError> {
+    pub(crate) fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>, ClipError> {
         for (name, seconds) in [("start", start_seconds), ("end", end_seconds)] {
             if !seconds.is_finite() || seconds < 0.0 {
                 return Err(ClipError::invalid_request(format!("{name}: {seconds} is not a time")));
@@ -302,10 +315,17 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn track(self, movie_timescale: u32) -> TrackOut<'a> {
+        let table = &self.source.samples;
         let timescale = self.source.timeline.timescale;
         let in_movie = |ticks: i64| rescale(ticks, timescale, movie_timescale).max(0).cast_unsigned();
+        let pieces = table.pieces(self.samples.range.clone());
         TrackOut {
             source: self.source,
+            timescale,
+            descriptions: table.descriptions.clone(),
+            group_descriptions: &table.group_descriptions,
+            // Samples stay in the order that they have in the source.
+            pieces: pieces.map(|piece| Placed { file: 0, order: piece.offset, piece }).collect(),
             samples: self.samples,
             edit: Edit {
                 empty: in_movie(self.gap),
@@ -318,13 +338,12 @@ impl<'a> Cut<'a> {
 
 /// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
 /// excessive, a multiple of the pictures' that is good to 0.1 ms.
-fn movie_timescale(pictures: &Cut, sound: Option<&Cut>) -> u32 {
+pub(crate) fn movie_timescale(video: u32, audio: u32) -> u32 {
     const MAX_TIMESCALE: u64 = 50_000_000;
-    let timescale = |cut: &Cut| u64::from(cut.source.timeline.timescale);
-    let (video, audio) = (timescale(pictures), sound.map_or(1, timescale));
-    let common = video / greatest_common_divisor(video, audio) * audio;
-    let chosen = if common <= MAX_TIMESCALE { common } else { video * 10_000_u64.div_ceil(video) };
-    u32::try_from(chosen).unwrap_or(pictures.source.timeline.timescale)
+    let (wide_video, audio) = (u64::from(video), u64::from(audio));
+    let common = wide_video / greatest_common_divisor(wide_video, audio) * audio;
+    let chosen = if common <= MAX_TIMESCALE { common } else { wide_video * 10_000_u64.div_ceil(wide_video) };
+    u32::try_from(chosen).unwrap_or(video)
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
@@ -419,9 +438,11 @@ impl Window {
     }
 
     /// A window whose header is another's: a part of a file.
-    pub(crate) fn part(mut facts: WindowFacts, copies: Vec<Range<u64>>) -> Self {
+    pub(crate) fn part(mut facts: WindowFacts, copies: Vec<FileSpan>) -> Self {
+        let copies: Vec<Range<u64>> = copies.into_iter().map(|copy| copy.range).collect();
         let spans = spans(&copies);
         facts.source_bytes = spans.iter().map(|span| span.end - span.start).sum();
+        facts.source_span = if let [span] = spans.as_slice() { Some(span.clone()) } else { None };
         Self { facts, header: Bytes::new(), copies, spans, last_frame: 0, last_frame_duration: 0 }
     }
 }

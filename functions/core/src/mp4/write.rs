@@ -1,4 +1,4 @@
-//! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from a source.
+//! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from files.
 
 use super::{
     boxes::{Kind, Run},
@@ -17,10 +17,34 @@ const QUICKTIME_FTYP: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
 /// A track to be written, or one part of it.
 #[derive(Debug)]
 pub(crate) struct TrackOut<'a> {
-    /// Whose headers, sample descriptions and matrix it gets.
+    /// Whose headers and matrix it gets.
     pub source: &'a Track,
+    pub timescale: u32,
+    /// The `stsd` box.
+    pub descriptions: Bytes,
+    /// The `sgpd` boxes.
+    pub group_descriptions: &'a [Bytes],
     pub samples: SampleList,
+    pub pieces: Vec<Placed>,
     pub edit: Edit,
+}
+
+/// Samples of a track that lie one behind the other in one of the files that samples are copied from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    /// The file's place in the list of files.
+    pub file: usize,
+    /// What decides about the order in the file that is written.
+    pub order: u64,
+    pub piece: Piece,
+}
+
+/// A span of one of the files that samples are copied from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileSpan {
+    /// The file's place in the list of files.
+    pub file: usize,
+    pub range: Range<u64>,
 }
 
 /// What a player shows of a track.
@@ -34,20 +58,20 @@ pub(crate) struct Edit {
     pub duration: u64,
 }
 
-/// A file to be written: its first bytes, and the spans of the source that follow them.
+/// A file to be written: its first bytes, and the spans of other files that follow them.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub header: Bytes,
-    /// For each part, in the order of the file, which is the order of its source.
-    pub copies: Vec<Vec<Range<u64>>>,
+    /// For each part, in the order of the file that is written.
+    pub copies: Vec<Vec<FileSpan>>,
     pub bytes: u64,
 }
 
-/// Lays out a file of `parts`, one behind the other, each with the same tracks; samples stay in the order that they have
-/// in their source. What is said once for the whole file is said as `movie` does.
+/// Lays out a file of `parts`, one behind the other, each with the same tracks. What is said once for the whole file is
+/// said as `movie` does.
 ///
 /// # Errors
-/// `UnsupportedMedia` when samples of a source overlap.
+/// `UnsupportedMedia` when samples of a file overlap, or are not copied in the order that they have there.
 pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> Result<Layout, ClipError> {
     let count = parts.first().map_or(0, Vec::len);
     let mut tracks: Vec<JoinedTrack> = (0..count)
@@ -57,7 +81,7 @@ pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> 
     let mut media_bytes = 0;
     for part in parts {
         let placement = place(part, media_bytes)?;
-        media_bytes += placement.copies.iter().map(|copy| copy.end - copy.start).sum::<u64>();
+        media_bytes += placement.copies.iter().map(|copy| copy.range.end - copy.range.start).sum::<u64>();
         copies.push(placement.copies);
         for (track, offsets) in tracks.iter_mut().zip(placement.chunk_offsets) {
             track.chunk_offsets.extend(offsets);
@@ -103,10 +127,6 @@ impl<'a> JoinedTrack<'a> {
         Ok(Self { parts, samples, chunk_offsets: Vec::new() })
     }
 
-    fn source(&self) -> &'a Track {
-        self.parts[0].source
-    }
-
     /// How long it is shown, in the movie's timescale.
     fn duration(&self) -> u64 {
         self.parts.iter().map(|part| part.edit.empty + part.edit.duration).sum()
@@ -126,37 +146,34 @@ impl<'a> JoinedTrack<'a> {
 struct Placement {
     /// Of each track's chunks, relative to the first sample of the file.
     chunk_offsets: Vec<Vec<u64>>,
-    copies: Vec<Range<u64>>,
-}
-
-impl TrackOut<'_> {
-    fn pieces(&self) -> impl Iterator<Item = Piece> {
-        self.source.samples.pieces(self.samples.range.clone())
-    }
+    copies: Vec<FileSpan>,
 }
 
 /// Places the samples of a part behind the `at` bytes of the parts before it.
 fn place(tracks: &[TrackOut], mut at: u64) -> Result<Placement, ClipError> {
-    let mut chunk_offsets: Vec<Vec<u64>> = Vec::with_capacity(tracks.len());
-    let mut order = Vec::new();
-    for (track, number) in tracks.iter().zip(0_u32..) {
-        let before = order.len();
-        order.extend(track.pieces().zip(0_u32..).map(|(piece, chunk)| (piece.offset, piece.bytes, number, chunk)));
-        chunk_offsets.push(vec![0; order.len() - before]);
+    let mut chunk_offsets: Vec<Vec<u64>> = tracks.iter().map(|track| vec![0; track.pieces.len()]).collect();
+    let mut order: Vec<(u64, u64, usize, usize)> = Vec::new();
+    for (number, track) in tracks.iter().enumerate() {
+        let chunks = track.pieces.iter().enumerate();
+        order.extend(chunks.map(|(chunk, placed)| (placed.order, placed.piece.bytes, number, chunk)));
     }
     order.sort_unstable();
-    let mut copies: Vec<Range<u64>> = Vec::new();
-    for (offset, bytes, track, chunk) in order {
-        chunk_offsets[track as usize][chunk as usize] = at;
+    let mut copies: Vec<FileSpan> = Vec::new();
+    let mut ends: Vec<u64> = Vec::new();
+    for (_, bytes, track, chunk) in order {
+        let Placed { file, piece: Piece { offset, .. }, .. } = tracks[track].pieces[chunk];
+        chunk_offsets[track][chunk] = at;
         if bytes == 0 {
             continue;
         }
+        ends.resize(ends.len().max(file + 1), 0);
+        if offset < ends[file] {
+            return Err(ClipError::unsupported_media("the source's samples overlap, which is not supported"));
+        }
+        ends[file] = offset + bytes;
         match copies.last_mut() {
-            Some(last) if offset < last.end => {
-                return Err(ClipError::unsupported_media("the source's samples overlap, which is not supported"));
-            }
-            Some(last) if offset == last.end => last.end += bytes,
-            _ => copies.push(offset..offset + bytes),
+            Some(last) if last.file == file && last.range.end == offset => last.range.end += bytes,
+            _ => copies.push(FileSpan { file, range: offset..offset + bytes }),
         }
         at += bytes;
     }
@@ -187,7 +204,7 @@ fn encode_moov(
 }
 
 fn encode_trak(buffer: &mut Vec<u8>, track: &JoinedTrack, base: u64, long: bool) -> mp4_atom::Result<()> {
-    let (source, samples) = (track.source(), &track.samples);
+    let (TrackOut { source, timescale, .. }, samples) = (track.parts[0], &track.samples);
     let mut tkhd = source.tkhd.clone();
     (tkhd.duration, tkhd.enabled) = (track.duration(), true);
     tkhd.encode(buffer)?;
@@ -195,16 +212,16 @@ fn encode_trak(buffer: &mut Vec<u8>, track: &JoinedTrack, base: u64, long: bool)
     buffer.encode_atom(b"edts", |buffer| track.edits().encode(buffer))?;
     buffer.encode_atom(b"mdia", |buffer| {
         let mut mdhd = source.mdhd.clone();
-        mdhd.duration = samples.duration();
+        (mdhd.timescale, mdhd.duration) = (*timescale, samples.duration());
         mdhd.encode(buffer)?;
         append(buffer, &source.mdia_boxes);
         buffer.encode_atom(b"minf", |buffer| {
             append(buffer, &source.minf_boxes);
             buffer.encode_atom(b"stbl", |buffer| {
-                buffer.extend_from_slice(&source.samples.descriptions);
+                buffer.extend_from_slice(&track.parts[0].descriptions);
                 encode_samples(buffer, track)?;
                 encode_offsets(buffer, &track.chunk_offsets, base, long)?;
-                append(buffer, &source.samples.group_descriptions);
+                append(buffer, track.parts[0].group_descriptions);
                 encode_groups(buffer, samples)
             })
         })
@@ -254,7 +271,12 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
         buffer.extend_from_slice(sizes);
         Ok(())
     })?;
-    encode_table(buffer, *b"stsc", &[], chunk_runs(track.parts.iter().flat_map(|part| part.pieces())))
+    encode_table(
+        buffer,
+        *b"stsc",
+        &[],
+        chunk_runs(track.parts.iter().flat_map(|part| part.pieces.iter().map(|placed| placed.piece))),
+    )
 }
 
 /// The entries of an `stsc` box: first chunk, samples in a chunk, description.

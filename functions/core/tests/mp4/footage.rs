@@ -19,9 +19,9 @@ use std::{
     sync::Arc,
 };
 
-const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
-const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
-const AAC: &str = "-c:a aac -b:a 96k";
+pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
+pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
+pub const AAC: &str = "-c:a aac -b:a 96k";
 /// Intervals as parts of the duration: all, from the first frame, the middle, across keyframes, a frame or two, the end.
 const INTERVALS: [(f64, f64); 6] = [(0.0, 1.0), (0.0, 0.1), (0.31, 0.57), (0.123, 0.913), (0.7, 0.715), (0.803, 1.0)];
 
@@ -29,21 +29,26 @@ const INTERVALS: [(f64, f64); 6] = [(0.0, 1.0), (0.0, 0.1), (0.31, 0.57), (0.123
 async fn assert_copies_are_exact(path: &Path) {
     let source = Source::decode(path).await;
     for interval in source.intervals() {
-        let (window, copy) = source.cut(interval.clone()).await;
-        let expected = source.pictures_in(&window);
-        let shown = decode_pictures(&copy);
-        assert_eq!(hashes(&shown), hashes(&expected), "pictures of {interval:?}");
-        assert_eq!(window.facts.frames, expected.len() as u64, "frames of {interval:?}");
-        for (shown, expected) in shown.iter().zip(&expected) {
-            let expected = expected.time - microseconds(window.facts.start_seconds);
-            assert!((shown.time - expected).abs() <= 50, "{interval:?}: shown at {} µs, not {expected}", shown.time);
-        }
-        source.assert_sound_is_in_place(&window, &copy);
-        let delivered = read(&load(&copy)).await.facts;
-        assert_eq!(delivered.video.frames, window.facts.frames);
-        assert!((delivered.video.duration_seconds - window.facts.duration_seconds).abs() < 1e-4);
-        assert_eq!(delivered.video.rotation_degrees, source.movie.facts.video.rotation_degrees);
+        assert_copy_is_exact(&source, interval).await;
     }
+}
+
+pub async fn assert_copy_is_exact(source: &Source, interval: Range<f64>) -> (Window, PathBuf) {
+    let (window, copy) = source.cut(interval.clone()).await;
+    let expected = source.pictures_in(&window);
+    let shown = decode_pictures(&copy);
+    assert_eq!(hashes(&shown), hashes(&expected), "pictures of {interval:?}");
+    assert_eq!(window.facts.frames, expected.len() as u64, "frames of {interval:?}");
+    for (shown, expected) in shown.iter().zip(&expected) {
+        let expected = expected.time - microseconds(window.facts.start_seconds);
+        assert!((shown.time - expected).abs() <= 50, "{interval:?}: shown at {} µs, not {expected}", shown.time);
+    }
+    source.assert_sound_is_in_place(&window, &copy);
+    let delivered = read(&load(&copy)).await.facts;
+    assert_eq!(delivered.video.frames, window.facts.frames);
+    assert!((delivered.video.duration_seconds - window.facts.duration_seconds).abs() < 1e-4);
+    assert_eq!(delivered.video.rotation_degrees, source.movie.facts.video.rotation_degrees);
+    (window, copy)
 }
 
 /// Encodes windows of a source, and compares the result with the window.
@@ -51,15 +56,7 @@ async fn assert_encodes_are_exact(path: &Path) {
     let source = Source::decode(path).await;
     for interval in source.intervals().skip(3).step_by(2) {
         let (window, copy) = source.cut(interval.clone()).await;
-        let encoded = source.folder.build(
-            "encoded.mp4",
-            &[
-                words("-protocol_whitelist file,pipe -f mov -i"),
-                vec![copy.display().to_string()],
-                words("-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac"),
-                window.encode_arguments(),
-            ],
-        );
+        let encoded = encode(&source, &window, &copy);
         let (times, expected) = (times(&decode_pictures(&encoded)), times(&decode_pictures(&copy)));
         assert_eq!(times, expected, "{interval:?}");
         let (grey, expected) = (decode_grey(&encoded, SIZE.0 * SIZE.1), decode_grey(&copy, SIZE.0 * SIZE.1));
@@ -79,24 +76,37 @@ async fn assert_encodes_are_exact(path: &Path) {
     }
 }
 
+/// Encodes a window, which is in the file `copy`.
+pub fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
+    source.folder.build(
+        "encoded.mp4",
+        &[
+            words("-protocol_whitelist file,pipe -f mov -i"),
+            vec![copy.display().to_string()],
+            words("-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac"),
+            window.encode_arguments(),
+        ],
+    )
+}
+
 /// A source, and what a player shows of it.
-struct Source {
-    folder: Folder,
+pub struct Source {
+    pub folder: Folder,
     bytes: bytes::Bytes,
-    movie: Movie,
-    pictures: Vec<Picture>,
+    pub movie: Movie,
+    pub pictures: Vec<Picture>,
     sound: Option<Vec<f64>>,
 }
 
 impl Source {
-    async fn decode(path: &Path) -> Self {
+    pub async fn decode(path: &Path) -> Self {
         let bytes = load(path);
         let movie = read(&bytes).await;
         let sound = movie.facts.audio.as_ref().map(|_| decode_sound(path));
         Self { folder: Folder::new(), bytes, movie, pictures: decode_pictures(path), sound }
     }
 
-    fn intervals(&self) -> impl Iterator<Item = Range<f64>> {
+    pub fn intervals(&self) -> impl Iterator<Item = Range<f64>> {
         let video = &self.movie.facts.video;
         INTERVALS.into_iter().map(|(start, end)| {
             let at = |part: f64| video.start_seconds + part * video.duration_seconds;
@@ -104,7 +114,7 @@ impl Source {
         })
     }
 
-    async fn cut(&self, interval: Range<f64>) -> (Window, PathBuf) {
+    pub async fn cut(&self, interval: Range<f64>) -> (Window, PathBuf) {
         let window = self.movie.window(interval.start, interval.end).expect("an interval of the source");
         let copy = collect(&window, &self.bytes).await.expect("the source's bytes");
         assert_eq!(copy.len() as u64, window.facts.output_bytes);
@@ -113,14 +123,14 @@ impl Source {
         (window, path)
     }
 
-    fn pictures_in(&self, window: &Window) -> Vec<Picture> {
-        // Times are printed to the microsecond.
-        let interval = microseconds(window.facts.start_seconds) - 2..microseconds(window.facts.end_seconds) - 2;
+    pub fn pictures_in(&self, window: &Window) -> Vec<Picture> {
+        // FFmpeg rounds the start of the file to a microsecond, and times to the timescale.
+        let interval = microseconds(window.facts.start_seconds) - 20..microseconds(window.facts.end_seconds) - 20;
         self.pictures.iter().filter(|picture| interval.contains(&picture.time)).cloned().collect()
     }
 
     /// The sound of `clip` is that of the source at the window's start, to 5 ms, and goes on to its end.
-    fn assert_sound_is_in_place(&self, window: &Window, clip: &Path) {
+    pub fn assert_sound_is_in_place(&self, window: &Window, clip: &Path) {
         const TOLERANCE: usize = SAMPLE_RATE / 200;
         let Some(sound) = self.sound.as_ref().filter(|_| window.facts.has_audio) else { return };
         let at = |seconds: f64| usize::try_from(microseconds(seconds)).expect("a time") * SAMPLE_RATE / 1_000_000;
@@ -142,7 +152,7 @@ impl Source {
     }
 }
 
-fn microseconds(seconds: f64) -> i64 {
+pub fn microseconds(seconds: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "times of a few seconds")]
     let microseconds = (seconds * 1e6).round() as i64;
     microseconds
@@ -152,12 +162,12 @@ fn hashes(pictures: &[Picture]) -> Vec<&str> {
     pictures.iter().map(|picture| picture.hash.as_str()).collect()
 }
 
-fn times(pictures: &[Picture]) -> Vec<i64> {
+pub fn times(pictures: &[Picture]) -> Vec<i64> {
     pictures.iter().map(|picture| picture.time).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a picture has few pixels")]
-fn psnr(a: &[u8], b: &[u8]) -> f64 {
+pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
     let error: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
     10.0 * (255.0_f64.powi(2) / (error / a.len() as f64).max(1e-6)).log10()
 }

@@ -1,7 +1,9 @@
 //! An interval of a source as a file of its own: what is in it, and what is shown of it.
 
+mod browser;
 mod ffmpeg;
 mod footage;
 mod joined;
+mod smart;
 mod synthetic;
 mod tables;

@@ -1,0 +1,65 @@
+//! Reading a `WebM` clip. Only its blocks say how many frames it has, so all of it is read.
+
+use crate::{Found, SOUND_TOLERANCE_SECONDS};
+use clipflow_core::{ClipError, rendition::Size, scratch::Scratch, source::S3Source};
+use matroska_demuxer::{Frame, MatroskaFile, TrackEntry, TrackType};
+use std::{fs::File, io::BufReader, path::Path};
+
+/// Reads the clip `object`, which takes as many bytes of `scratch_bytes`.
+///
+/// # Errors
+/// `UnsupportedMedia` when it is no `WebM` with pictures; what S3 raises; `TrimBudgetExceeded` when it is too long.
+pub async fn read(object: &S3Source, scratch_bytes: u64) -> Result<Found, ClipError> {
+    let scratch = Scratch::new(object.object().bytes, scratch_bytes)?;
+    scratch.save("clip.webm", object.stream()).await?;
+    let path = scratch.file("clip.webm");
+    let found = tokio::task::spawn_blocking(move || found(&path)).await;
+    found.map_err(|error| ClipError::internal(format!("reading the clip: {error}")))?
+}
+
+fn found(path: &Path) -> Result<Found, ClipError> {
+    let unreadable =
+        |what: &dyn std::fmt::Display| ClipError::unsupported_media(format!("the clip is no WebM: {what}"));
+    let file = File::open(path).map_err(|error| ClipError::internal(format!("opening the clip: {error}")))?;
+    let mut file = MatroskaFile::open(BufReader::new(file)).map_err(|error| unreadable(&error))?;
+    let track = |kind| file.tracks().iter().find(|track| track.track_type() == kind);
+    let pictures = track(TrackType::Video).ok_or_else(|| unreadable(&"it has no pictures"))?;
+    let video = pictures.video().ok_or_else(|| unreadable(&"its pictures have no size"))?;
+    let side = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
+    let size = Size { width: side(video.pixel_width().get()), height: side(video.pixel_height().get()) };
+    let video_codec = codec(pictures);
+    let audio_codec = track(TrackType::Audio).map(codec);
+    let number = pictures.track_number().get();
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
+    let unit = file.info().timestamp_scale().get() as f64 / 1e9;
+    let seconds = file.info().duration().unwrap_or(0.0) * unit;
+    let (mut frames, mut first) = (0, None);
+    let mut frame = Frame::default();
+    while file.next_frame(&mut frame).map_err(|error| unreadable(&error))? {
+        if frame.track == number && !frame.is_invisible {
+            frames += 1;
+            first.get_or_insert(frame.timestamp);
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "the first time stamp is small")]
+    let start_seconds = first.unwrap_or(0) as f64 * unit;
+    Ok(Found {
+        size,
+        frames,
+        seconds,
+        imprecision_seconds: SOUND_TOLERANCE_SECONDS,
+        start_seconds,
+        excess_seconds: 0.0,
+        video_codec,
+        audio_codec,
+    })
+}
+
+/// `FFmpeg`'s name of a track's codec, for those that clips have.
+fn codec(track: &TrackEntry) -> String {
+    match track.codec_id() {
+        "V_VP9" => "vp9".to_owned(),
+        "A_OPUS" => "opus".to_owned(),
+        other => other.to_owned(),
+    }
+}
