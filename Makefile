@@ -8,7 +8,7 @@ LOCAL := $(PYTHON) -m local
 DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs test lint unit e2e bench fmt package clean
+.PHONY: help demo up down status logs test lint unit e2e fuzz browser bench fmt package clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET'
@@ -42,7 +42,15 @@ unit: ## Tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --locked --quiet
 
 e2e: ## Tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips --test edits --test cli --test rerun
+	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun
+
+fuzz: ## Mutate MP4 files for a while and read them [SECONDS=60]
+	CLIPFLOW_FUZZ_SECONDS=$(or $(SECONDS),60) $(LOCAL) run --programs -- \
+		cargo test --locked --quiet --package clipflow-core --test mp4_damaged mutated -- --nocapture
+
+browser: ## Show clips in headless Chromium (Debian's package chromium) and look at their frames
+	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) $(LOCAL) run --programs -- \
+		cargo test --locked --quiet --package clipflow-core --test mp4 browser
 
 bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package

@@ -1,6 +1,7 @@
 """Checks of what is deployed, with the tools that are made for it."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -47,10 +48,18 @@ def definition(progress: Progress) -> None:
                 folder=_ASL,
             )
         processes.run(
-            [str(node), str(validator), "--json-path", str(_DEFINITION)],
+            [str(node), str(validator), "--json-path", str(_filled_in())],
             log=paths.LOGS / "asl-validator.log",
             environment=environment,
         )
+
+
+def _filled_in() -> Path:
+    """The definition as it is deployed, with numbers where Terraform fills in numbers."""
+    file = paths.TEMPORARY / _DEFINITION.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(re.sub(r'"{% \$number\(\'\${\w+}\'\) %}"', "1", _DEFINITION.read_text()))
+    return file
 
 
 def _node(progress: Progress) -> tuple[Path, list[str]]:

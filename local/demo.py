@@ -61,9 +61,9 @@ class Stage:
         """A clip's name that no other run has."""
         return f"demo-{scene}-{self._run}"
 
-    def upload(self, video: Path) -> str:
-        """Uploads a video as a source and returns its key."""
-        key = f"demo/{self._run}/{video.name}"
+    def upload(self, video: Path, key: Optional[str] = None) -> str:
+        """Uploads a video as a source, under its own name unless another is given, and returns its key."""
+        key = key or f"demo/{self._run}/{video.name}"
         with self.progress.step(f"upload {video.name} ({video.stat().st_size / 1e6:.1f} MB)"):
             with open(video, "rb") as body:
                 self.client("s3").put_object(Bucket=self.stack["source_bucket"], Key=key, Body=body)
@@ -235,6 +235,7 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
         rejected_scene(stage, key)
         duplicate_scene(stage, request)
         long_scene(stage)
+        camera_scenes(stage)
         rerun_scene(stage, key)
     finally:
         logs.collect(stack)
@@ -286,13 +287,7 @@ def long_scene(stage: Stage) -> None:
     _title(stage, "A long clip is made by MediaConvert")
     video = paths.TEMPORARY / "half-a-minute.mp4"
     with stage.progress.step("make half a minute of test pictures"):
-        picture, sound = "testsrc2=size=640x360:rate=25:duration=30", "sine=frequency=440:duration=30"
-        options = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-        processes.run(
-            [str(paths.BIN / "ffmpeg"), "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", picture,
-             "-f", "lavfi", "-i", sound, *options, str(video)],
-            log=paths.LOGS / "demo-ffmpeg.log", environment=processes.environment(),
-        )
+        _film(video, 0, 30)
     clip_id = stage.clip_id("long")
     source = {"bucket": stage.stack["source_bucket"], "key": stage.upload(video)}
     stage.enqueue({"clipId": clip_id, "source": source, "start": 2, "end": 27})
@@ -317,6 +312,85 @@ def duplicate_scene(stage: Stage, request: dict[str, Any]) -> None:
     _expect("the clip's executions", [each["name"] for each in after], [each["name"] for each in before])
     _expect("the dead letters", stage.messages("dead_letter_queue_url"), dead)
     stage.progress.line(f"  = still one execution, {after[0]['name']}, and no dead letter")
+
+
+def camera_scenes(stage: Stage) -> None:
+    """Clips by wall clock out of a camera's recordings: across two of them, into a gap, and of what is yet to come."""
+    camera = f"{stage.clip_id('camera')}/north.1"
+    began = _now() - 60_000
+    with stage.progress.step("make three recordings of 4 s, with a gap of 4 s before the third"):
+        recordings = {first: _film(paths.TEMPORARY / f"camera-{first}.mp4", first, first + 4) for first in (0, 4, 12)}
+    for first, video in recordings.items():
+        stage.upload(video, _recording_key(camera, began + first * 1000))
+
+    _title(stage, "A clip by the clock is joined out of two recordings")
+    window = {"cameraId": camera, "startTimestampInMs": began + 2400, "endTimestampInMs": began + 5600}
+    _camera_scene(stage, "across", window, missing=[])
+
+    _title(stage, "A clip into a gap is what is there, and says what is not")
+    window = {"cameraId": camera, "startTimestampInMs": began + 6000, "endTimestampInMs": began + 14_000}
+    gap = {"startTimestampInMs": began + 8000, "endTimestampInMs": began + 12_000}
+    _camera_scene(stage, "gap", {**window, "coverage": "partial"}, missing=[gap])
+
+    _title(stage, "A clip of what is yet to come waits for its recording")
+    began = _now() + 1000
+    window = {"cameraId": camera, "startTimestampInMs": began + 1000, "endTimestampInMs": began + 3000}
+    _camera_scene(stage, "future", window, missing=[], arrives=began)
+
+
+def _camera_scene(
+    stage: Stage, name: str, window: dict[str, Any], missing: list[dict[str, int]], arrives: Optional[int] = None
+) -> None:
+    """One clip out of a camera's recordings, of which so much is missing; or one that begins then, in milliseconds, is
+    recorded and uploaded once it was looked for in vain."""
+    clip_id = stage.clip_id(f"camera-{name}")
+    stage.enqueue({"clipId": clip_id, **window})
+    if arrives is not None:
+        video = _film(paths.TEMPORARY / "camera-future.mp4", 0, 4)
+        with stage.progress.step("the recording is looked for in vain, until it is recorded"):
+            execution = stage.execution(clip_id)["name"]
+            stage.wait(lambda: "SourceNotReady" in json.dumps(stage.history(execution)), "a first look")
+            ends = arrives + 4000
+            stage.wait(lambda: _now() > ends, "the end of the recording")
+        stage.upload(video, _recording_key(window["cameraId"], arrives))
+    events = stage.follow(clip_id)
+    document, notification = _outcome(stage, clip_id, "available")
+    _expect("what is missing", document["delivered"]["coverage"]["missing"], missing)
+    covered = window["endTimestampInMs"] - window["startTimestampInMs"]
+    covered -= sum(each["endTimestampInMs"] - each["startTimestampInMs"] for each in missing)
+    _expect("the clip's frames", document["delivered"]["frames"], round(covered * _FRAMES_A_SECOND / 1000))
+    folder = stage.folder(f"camera-{name}")
+    _leave(folder, document, notification, events)
+    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
+    for thumbnail in document["thumbnails"]:
+        stage.download(thumbnail["key"], folder)
+
+
+_FRAMES_A_SECOND = 25
+
+
+def _film(file: Path, start: float, end: float) -> Path:
+    """Test pictures and a tone, from a second of their own clock up to another."""
+    picture = f"testsrc2=size=640x360:rate={_FRAMES_A_SECOND}:duration={end},trim=start={start},setpts=PTS-STARTPTS"
+    sound = f"sine=frequency=440:duration={end - start}:sample_rate=48000"
+    options = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    processes.run(
+        [str(paths.BIN / "ffmpeg"), "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", picture,
+         "-f", "lavfi", "-i", sound, *options, str(file)],
+        log=paths.LOGS / "demo-ffmpeg.log", environment=processes.environment(),
+    )
+    return file
+
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _recording_key(camera: str, start: int) -> str:
+    """The key of a recording that began then, in milliseconds since 1970, as the deployment's template has it."""
+    at = datetime.datetime.fromtimestamp(start // 1000, datetime.timezone.utc)
+    return f"recordings/{camera}/{at:%Y/%m/%d}/{camera}.{at:%Y%m%dT%H%M%S}{start % 1000:03}.mp4"
 
 
 def rerun_scene(stage: Stage, key: str) -> None:

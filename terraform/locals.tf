@@ -54,15 +54,23 @@ locals {
         }
       }
       probe = {
-        description     = "Reads the source's headers and estimates what the clip takes."
+        description     = "Finds the sources, reads their headers and estimates what the clip takes."
         memory_mb       = 512
         timeout_seconds = 60
         permissions     = ["read_sources"]
-        environment = {
-          CLIPFLOW_MAX_CLIP_SECONDS = var.max_clip_seconds
-          CLIPFLOW_MAX_COST_USD     = var.max_cost_usd
-          CLIPFLOW_TRIM_MEMORY_MB   = var.trim_memory_mb
-        }
+        environment = merge(
+          {
+            CLIPFLOW_MAX_CLIP_SECONDS = var.max_clip_seconds
+            CLIPFLOW_MAX_COST_USD     = var.max_cost_usd
+            CLIPFLOW_TRIM_MEMORY_MB   = var.trim_memory_mb
+          },
+          var.recordings == null ? {} : {
+            CLIPFLOW_RECORDINGS_BUCKET            = var.recordings.bucket
+            CLIPFLOW_RECORDINGS_KEY_TEMPLATE      = var.recordings.key_template
+            CLIPFLOW_RECORDINGS_LONGEST_SECONDS   = var.recordings.longest_seconds
+            CLIPFLOW_RECORDINGS_RETENTION_SECONDS = var.recordings.retention_hours * 3600
+          },
+        )
       }
       trim = {
         description     = "Cuts the clip with FFmpeg."

@@ -24,6 +24,8 @@ resource "aws_sfn_state_machine" "clip" {
           transcode_timeout_seconds = var.transcode_timeout_seconds
           # Long enough for a wait in the queue, of which there are no events; it must be below the time-out.
           transcode_heartbeat_seconds = min(1800, floor(var.transcode_timeout_seconds / 2))
+          recordings_retry_seconds    = try(var.recordings.retry_seconds, 30)
+          recordings_retries          = try(ceil(var.recordings.wait_seconds / var.recordings.retry_seconds), 0)
         },
       ),
     ),

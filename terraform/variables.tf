@@ -194,6 +194,71 @@ variable "max_cost_usd" {
   }
 }
 
+# Recordings of cameras
+
+variable "recordings" {
+  description = <<-EOT
+    Where cameras' recordings are, for requests by cameraId; null for a deployment without cameras.
+
+    - bucket: one of source_buckets.
+    - key_template: how recordings are named after the camera ({camera}) and the time at which they began, in UTC
+      ({start:...} with %Y %m %d %H %M %S %3f, or %s for seconds since 1970). The keys of a camera must sort by time.
+    - longest_seconds: the longest recording. One that a clip needs is looked for that long before the clip's start.
+    - retention_hours: older clips are rejected as OutOfRange.
+    - wait_seconds: how long a recording that is not there yet is waited for.
+    - retry_seconds: how often it is looked for meanwhile.
+  EOT
+  type = object({
+    bucket          = string
+    key_template    = optional(string, "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4")
+    longest_seconds = optional(number, 900)
+    retention_hours = optional(number, 72)
+    wait_seconds    = optional(number, 900)
+    retry_seconds   = optional(number, 30)
+  })
+  default = null
+
+  validation {
+    condition     = var.recordings == null ? true : contains(var.source_buckets, var.recordings.bucket)
+    error_message = "recordings.bucket is one of source_buckets."
+  }
+
+  validation {
+    condition = var.recordings == null ? true : can(regex(
+      "^[!-$&-z|~]*$", replace(var.recordings.key_template, "/{camera}|{start:([!-$&-z|~]|%([YmdHMSs]|3f))+}/", ""),
+    ))
+    error_message = "recordings.key_template is printable ASCII with {camera} and {start:...}, which takes %Y %m %d %H %M %S %3f and %s."
+  }
+
+  validation {
+    condition     = var.recordings == null ? true : can(regex("^[^{]*{camera}.*{start:", var.recordings.key_template))
+    error_message = "recordings.key_template has {camera} before {start:...}: a listing would pass over all cameras' recordings otherwise."
+  }
+
+  # Each of %Y %m %d %H %M %S %3f at its first occurrence.
+  validation {
+    condition = var.recordings == null ? true : can(regex(
+      "^(YmdHMS|(Y(m(d(H(M)?)?)?)?)?s)(3f)?$",
+      join("", distinct(flatten(regexall("%(3f|[A-Za-z])", var.recordings.key_template)))),
+    ))
+    error_message = "recordings.key_template tells the time to the second, the larger parts before the smaller: keys that do not sort by time cannot be listed by it."
+  }
+
+  validation {
+    condition = var.recordings == null ? true : alltrue([
+      for number in [
+        var.recordings.longest_seconds, var.recordings.retention_hours, var.recordings.wait_seconds, var.recordings.retry_seconds,
+      ] : number >= 1 && floor(number) == number
+    ])
+    error_message = "recordings.longest_seconds, retention_hours, wait_seconds and retry_seconds are whole numbers from 1."
+  }
+
+  validation {
+    condition     = var.recordings == null ? true : var.recordings.longest_seconds <= 86400 && var.recordings.wait_seconds <= 43200
+    error_message = "recordings.longest_seconds is a day at the most, and wait_seconds 12 hours: an execution runs no longer than a day."
+  }
+}
+
 # Queue
 
 variable "start_max_concurrency" {

@@ -81,6 +81,14 @@ module "clipflow" {
   mongodb_uri_version = var.mongodb_port
   # Low, so that a clip of half a minute is a long one.
   max_trim_seconds = 20
+  # The clips' bucket, which the emulated S3 lets everyone read.
+  public_base_url = "${var.endpoint}/clipflow-clips-000000000000-${var.region}"
+  # What is not there yet comes within seconds, or not at all.
+  recordings = {
+    bucket        = aws_s3_bucket.sources.id
+    wait_seconds  = 30
+    retry_seconds = 2
+  }
   # MiniStack does not fail a task whose function fails before it waits for its token; this ends it.
   transcode_timeout_seconds = 300
   # It exists from the start, also in the stand-in.

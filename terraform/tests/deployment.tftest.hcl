@@ -262,7 +262,7 @@ run "definition_names_aliases_and_limits" {
   assert {
     condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
       functions = [for _ in range(8) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
-      numbers   = [600, 900, 2147483648, 21600, 1800]
+      numbers   = [600, 900, 2147483648, 21600, 1800, 30, 0]
     }
     error_message = "The definition's placeholders are not the aliases and trim's limits."
   }
@@ -288,9 +288,32 @@ run "limits_of_the_engines_reach_everything_that_reads_them" {
       aws_lambda_function.this["trim"].ephemeral_storage[0].size == 512 &&
       aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_MEMORY_MB == "1769" &&
-      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 90, 45]
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 90, 45, 30, 0]
     )
     error_message = "trim, probe's estimates and the definition disagree about the engines' limits."
+  }
+}
+
+run "recordings_reach_what_looks_for_them" {
+  variables {
+    recordings = { bucket = "surf-archive", retry_seconds = 40 }
+  }
+
+  assert {
+    condition = {
+      for name, value in aws_lambda_function.this["probe"].environment[0].variables : name => value if startswith(name, "CLIPFLOW_RECORDINGS_")
+      } == {
+      CLIPFLOW_RECORDINGS_BUCKET            = "surf-archive"
+      CLIPFLOW_RECORDINGS_KEY_TEMPLATE      = "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4"
+      CLIPFLOW_RECORDINGS_LONGEST_SECONDS   = "900"
+      CLIPFLOW_RECORDINGS_RETENTION_SECONDS = "259200"
+    }
+    error_message = "probe does not know where recordings are."
+  }
+
+  assert {
+    condition     = slice(jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers, 5, 7) == [40, 23]
+    error_message = "A recording is not waited for a quarter of an hour."
   }
 }
 

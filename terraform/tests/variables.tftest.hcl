@@ -114,3 +114,101 @@ run "a_vpc_without_subnets_is_refused" {
 
   expect_failures = [var.vpc]
 }
+
+run "recordings_in_a_bucket_that_is_no_source_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "elsewhere" }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_without_a_camera_in_their_keys_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", key_template = "recordings/{start:%Y%m%dT%H%M%S}.mp4" }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_by_day_and_then_by_camera_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", key_template = "{start:%Y%m%d}/{camera}/{start:%H%M%S}.mp4" }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_whose_keys_do_not_sort_by_time_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", key_template = "{camera}/{start:%d.%m.%Y-%H%M%S}.mp4" }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_whose_keys_do_not_tell_the_second_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", key_template = "{camera}/{start:%Y%m%dT%H%M}.mp4" }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_with_an_unknown_placeholder_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", key_template = "{camera}/{spot}/{start:%s}.mp4" }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_that_are_never_looked_for_again_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", retry_seconds = 0 }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_that_are_waited_for_longer_than_an_execution_runs_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", wait_seconds = 90000 }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_with_times_outside_of_start_are_refused" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", key_template = "{camera}/%Y/{start:%s}.mp4" }
+  }
+
+  expect_failures = [var.recordings]
+}
+
+run "recordings_by_seconds_since_1970_are_accepted" {
+  command = plan
+
+  variables {
+    recordings = { bucket = "surf-archive", key_template = "{camera}/{start:%Y-%m/%s%3f}.mp4" }
+  }
+}

@@ -267,6 +267,19 @@ impl Stack {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The brightness of every frame of a file, in its upper left corner.
+    ///
+    /// # Panics
+    /// When the file cannot be decoded.
+    #[must_use]
+    pub fn brightness(&self, file: &Path) -> Vec<u8> {
+        let raw = file.with_extension("raw");
+        let paths = [file.to_str().expect("UTF-8"), raw.to_str().expect("UTF-8")];
+        let shape = ["-vf", "crop=2:2:0:0,extractplanes=y", "-fps_mode", "passthrough", "-f", "rawvideo"];
+        self.ffmpeg(&[&["-i", paths[0]], &shape[..], &[paths[1]]].concat());
+        std::fs::read(raw).expect("frames").into_iter().step_by(4).collect()
+    }
+
     /// What `ffprobe` says of a file, every frame of its pictures counted.
     #[must_use]
     pub fn ffprobe(&self, file: &Path) -> Value {

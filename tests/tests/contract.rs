@@ -77,16 +77,18 @@ fn every_variant_is_dealt_with() {
 }
 
 #[test]
-fn nothing_but_rejections_and_the_switch_of_engine_is_caught() {
+fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught() {
     for (state, value) in states() {
         for (catcher, name) in names(&value, "Catch") {
-            let rejection = ErrorKind::ALL
-                .iter()
-                .any(|kind| kind.name() == name && (kind.is_rejection() || *kind == ErrorKind::SourceNotReady));
+            let rejection = ErrorKind::ALL.iter().any(|kind| kind.name() == name && kind.is_rejection());
             let switch = state == "Trim" && SWITCH.contains(&name);
-            assert!(rejection != switch, "{state} catches {name}: a state whose failure is caught cannot be redriven");
-            let next = if rejection { "Store" } else { "Transcode" };
-            assert_eq!(catcher["Next"], next, "{state}: {name}");
+            let waited = name == ErrorKind::SourceNotReady.name();
+            assert!(
+                rejection || switch || waited,
+                "{state} catches {name}: a state whose failure is caught cannot be redriven"
+            );
+            assert!(!rejection || catcher["Next"] == "Store", "{state}: {name} goes to {}", catcher["Next"]);
+            assert!(!switch || catcher["Next"] == "Transcode", "{state}: {name} goes to {}", catcher["Next"]);
         }
         // A redrive begins at the state that failed: it must be one that can do better, and not one of many at work.
         assert!(
@@ -126,9 +128,23 @@ fn every_task_has_a_timeout_and_retries_what_passes() {
         }
         assert!(!retried.contains("States.ALL"), "{state} retries everything");
         for entry in task["Retry"].as_array().expect("retries") {
-            assert_eq!(entry["JitterStrategy"], "FULL", "{state}");
+            // A recording is looked for at regular intervals.
+            let waits = entry["ErrorEquals"] == json!(["SourceNotReady"]);
+            assert_eq!(entry["JitterStrategy"] == "FULL", !waits, "{state}");
         }
     }
+}
+
+#[test]
+fn recording_that_is_waited_for_in_vain_is_left_to_the_last_attempt() {
+    let states = states();
+    assert_eq!(states["Validate"]["Assign"]["waited"], false);
+    let catchers = states["Probe"]["Catch"].as_array().expect("catchers");
+    let catcher = catchers.iter().find(|catcher| catcher["ErrorEquals"] == json!(["SourceNotReady"]));
+    let catcher = catcher.expect("a catcher of its own");
+    assert_eq!((&catcher["Next"], &catcher["Assign"]), (&json!("Probe"), &json!({"waited": true})));
+    let waits = tasks().filter(|(_, task)| names(task, "Retry").any(|(_, name)| name == "SourceNotReady"));
+    assert_eq!(waits.map(|(state, _)| state).collect::<Vec<_>>(), ["Probe"], "nothing else looks for recordings");
 }
 
 #[test]
@@ -249,6 +265,7 @@ fn samples() -> Map<String, Value> {
         "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
     let facts = json!({"container": "isom", "bytes": 10000, "indexStart": 0, "indexBytes": 100, "durationSeconds": 10.0, "video": video,
         "audio": {"codec": "aac", "channels": 2, "sampleRate": 48000, "bitRate": 1000, "tracks": 1}, "droppedTracks": []});
+    let interval = json!({"startTimestampInMs": 1_533_224_400_000_u64, "endTimestampInMs": 1_533_224_422_000_u64});
     let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "\"e\"", "bytes": 10000});
     let clip = json!({"key": "clips/a/b/clip.mp4", "bytes": 1000, "etag": "e"});
     let delivered = json!({"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
@@ -258,9 +275,11 @@ fn samples() -> Map<String, Value> {
     let samples = json!({
         "validate": {"clipId": "a", "prefix": "clips/a/b/", "segments":
             [{"source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2}],
+            "camera": {"cameraId": "hi-pipeline", "startTimestampInMs": 1_533_224_400_000_u64,
+                "endTimestampInMs": 1_533_224_422_000_u64, "coverage": "complete"},
             "cut": "exact", "thumbnails": [300], "metadata": {}},
         "probe": {"sources": [{"object": object, "facts": facts}], "segments": [{"source": 0, "window": window}],
-            "clipSeconds": 1.0, "encodedSeconds": 0.5, "estimates": estimates},
+            "coverage": {"covered": [interval], "missing": []}, "clipSeconds": 1.0, "encodedSeconds": 0.5, "estimates": estimates},
         "trim": {"clip": clip, "engine": {"name": "trim", "why": "short; copied", "estimateUsd": 0.1}},
         "transcode": {"jobId": "1-a"},
         "verify": delivered,

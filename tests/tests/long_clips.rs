@@ -89,15 +89,6 @@ fn frames(probed: &Value) -> u64 {
     video["nb_read_frames"].as_str().expect("a count").parse().expect("a number")
 }
 
-/// The brightness of every frame of a file, which tells its number in the source.
-fn brightness(stack: &Stack, file: &Path) -> Vec<u8> {
-    let raw = file.with_extension("raw");
-    let paths = [file.to_str().expect("UTF-8"), raw.to_str().expect("UTF-8")];
-    let shape = ["-vf", "crop=2:2,extractplanes=y", "-fps_mode", "passthrough", "-f", "rawvideo"];
-    stack.ffmpeg(&[&["-i", paths[0]], &shape[..], &[paths[1]]].concat());
-    std::fs::read(raw).expect("frames").into_iter().step_by(4).collect()
-}
-
 /// The brightness of a frame of the source.
 fn brightness_of(number: u32) -> u8 {
     u8::try_from(16 + number * 7 % 217).expect("below 233")
@@ -187,8 +178,8 @@ async fn both_engines_deliver_the_same_frames() {
             let transcoded = request(&stack, &format!("{clip_id}-mc"), name, range);
             let transcoded = run_changed(&stack, &transcoded, always_transcode).await;
             assert_eq!(transcoded.output["engine"]["name"], "transcode", "{transcoded:?}");
-            let one = brightness(&stack, &delivered(&stack, &trimmed, folder.path()).await);
-            let other = brightness(&stack, &delivered(&stack, &transcoded, folder.path()).await);
+            let one = stack.brightness(&delivered(&stack, &trimmed, folder.path()).await);
+            let other = stack.brightness(&delivered(&stack, &transcoded, folder.path()).await);
             assert_eq!(one.len(), other.len(), "{clip_id}: {one:?} {other:?}");
             assert!(one.iter().zip(&other).all(|(one, other)| same(*one, *other)), "{clip_id}: {one:?} {other:?}");
             let bounds = |ended: &Ended| {
@@ -207,7 +198,7 @@ async fn variable_frame_rate_becomes_the_next_higher_constant_one() {
     source(&stack, folder.path(), "variable.mp4", &variable).await;
     let request = request(&stack, "variable", "variable.mp4", (13.0, 18.0));
     let ended = run_changed(&stack, &request, always_transcode).await;
-    let frames = brightness(&stack, &delivered(&stack, &ended, folder.path()).await);
+    let frames = stack.brightness(&delivered(&stack, &ended, folder.path()).await);
     // Each of the last pictures is shown twice.
     let wanted: Vec<_> = (130..150).chain((150..180).map(|number| number / 2 * 2)).map(brightness_of).collect();
     assert_eq!(frames.len(), wanted.len());
@@ -436,7 +427,7 @@ async fn inputs_are_joined_in_order_also_when_one_has_no_sound() {
     assert_eq!(job.status(), Some(&JobStatus::Complete), "{job:?}");
     let file = folder.path().join("joined.mp4");
     stack.download("clips/join/clip.mp4", &file).await;
-    let frames = brightness(&stack, &file);
+    let frames = stack.brightness(&file);
     let wanted: Vec<_> = (10..30).chain(50..55).map(brightness_of).collect();
     assert_eq!(frames.len(), wanted.len());
     assert!(frames.iter().zip(&wanted).all(|(found, wanted)| same(*found, *wanted)), "{frames:?} {wanted:?}");

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod prices;
 pub mod quality;
 pub mod range;
+pub mod recordings;
 pub mod records;
 pub mod rendition;
 pub mod request;
@@ -24,6 +25,7 @@ pub mod smart;
 pub mod source;
 pub mod text;
 pub mod time;
+pub mod timestamp;
 pub mod topic;
 pub mod upload;
 

@@ -1,8 +1,14 @@
 //! What became of a request: the document in `MongoDB`, the message on SNS and the execution's output.
 
-use crate::{identity::Identity, request::MAX_REQUEST_BYTES};
+use crate::{
+    identity::Identity,
+    recordings::{Coverage, is_camera_id},
+    request::MAX_REQUEST_BYTES,
+    timestamp::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::fmt::Display;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What became of a request.
@@ -11,6 +17,15 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 pub struct Outcome {
     /// The clip's name.
     pub clip_id: String,
+    /// The camera that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera_id: Option<String>,
+    /// The first moment that was asked for of a camera's recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timestamp_in_ms: Option<Timestamp>,
+    /// The end that was asked for of a camera's recordings, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_timestamp_in_ms: Option<Timestamp>,
     /// Whether there is a clip.
     pub status: Status,
     /// The name of the error, when there is no clip.
@@ -27,6 +42,9 @@ pub struct Outcome {
     /// The clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Object>,
+    /// The thumbnails as one, for front ends that choose a size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<ThumbnailSizes>,
     /// The thumbnails, from small to large.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thumbnails: Vec<Thumbnail>,
@@ -148,6 +166,24 @@ pub struct Thumbnail {
     pub url: Option<String>,
 }
 
+/// All thumbnails: `{size}` in key and URL stands for any of the sizes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThumbnailSizes {
+    /// Their key in the outcome's bucket, with `{size}`.
+    pub key: String,
+    /// Where the public finds them, with `{size}`, when the deployment has a public base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Their widths in pixels, ascending.
+    pub sizes: Vec<u32>,
+}
+
+/// The name of the thumbnail of a size.
+pub fn thumbnail_name(size: impl Display) -> String {
+    format!("thumb-{size}.jpg")
+}
+
 /// What a delivered clip is.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -169,6 +205,9 @@ pub struct Delivered {
     /// For example `aac`; absent when the clip is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_codec: Option<String>,
+    /// What of a camera's window the clip shows, and what no recording does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// How segments that differed were brought to the first one's format, for a person: one line for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conformed: Vec<String>,
@@ -203,14 +242,24 @@ impl Outcome {
         let identity = Identity::of(request);
         let requested = (identity.canonical.len() <= MAX_REQUEST_BYTES).then(|| request.clone());
         let metadata = requested.as_ref().and_then(|request| request.get("metadata")?.as_object().cloned());
+        let camera_id = request.get("cameraId").and_then(Value::as_str).filter(|id| is_camera_id(id));
+        let timestamp = |name: &str, moment_name: &str| {
+            let timestamp = request.get(name).and_then(|value| Timestamp::deserialize(value).ok());
+            let moment = || Timestamp::from_rfc3339(request.get(moment_name)?.as_str()?).ok();
+            camera_id.and_then(|_| timestamp.or_else(moment))
+        };
         Self {
             clip_id: identity.clip_id,
+            camera_id: camera_id.map(str::to_owned),
+            start_timestamp_in_ms: timestamp("startTimestampInMs", "start"),
+            end_timestamp_in_ms: timestamp("endTimestampInMs", "end"),
             status,
             reason: None,
             message: None,
             failure: None,
             bucket: bucket.to_owned(),
             clip: None,
+            thumbnail: None,
             thumbnails: Vec::new(),
             preview: None,
             requested,
@@ -228,4 +277,44 @@ fn now() -> String {
     let now = OffsetDateTime::now_utc();
     let to_the_millisecond = now.replace_millisecond(now.millisecond()).expect("a millisecond is below 1,000");
     to_the_millisecond.format(&Rfc3339).expect("the present has four digits of year")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn outcome(request: &Value) -> Value {
+        let execution = Execution { arn: "arn:e".into(), started_at: "2026-01-01T00:00:00Z".into() };
+        serde_json::to_value(Outcome::new(Status::Rejected, request, execution, "clips")).expect("JSON")
+    }
+
+    #[test]
+    fn outcome_says_camera_and_clock_however_they_were_written() {
+        for request in [
+            json!({"cameraId": "a/b.c", "startTimestampInMs": 1_533_224_400_000_u64, "endTimestampInMs": "1533224422000"}),
+            json!({"cameraId": "a/b.c", "start": "2018-08-02T15:40:00Z", "end": "2018-08-02T17:40:22+02:00"}),
+        ] {
+            let outcome = outcome(&request);
+            assert_eq!(outcome["cameraId"], "a/b.c");
+            assert_eq!(outcome["startTimestampInMs"], 1_533_224_400_000_u64);
+            assert_eq!(outcome["endTimestampInMs"], 1_533_224_422_000_u64);
+        }
+    }
+
+    #[test]
+    fn outcome_of_an_invalid_request_repeats_no_invalid_camera_or_clock() {
+        for request in [
+            json!({"cameraId": "", "startTimestampInMs": 1_533_224_400_000_u64}),
+            json!({"cameraId": ["a"], "start": "2018-08-02T15:40:00Z"}),
+            json!({"start": "2018-08-02T15:40:00Z", "end": 2}),
+            json!(["cameraId"]),
+        ] {
+            let outcome = outcome(&request);
+            for field in ["cameraId", "startTimestampInMs", "endTimestampInMs"] {
+                assert_eq!(outcome.get(field), None, "{request}");
+            }
+        }
+        assert_eq!(outcome(&json!({"cameraId": "a", "startTimestampInMs": "soon"})).get("startTimestampInMs"), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     mp4::{Facts, SpliceFacts, WindowFacts},
+    recordings::Coverage,
     source::PinnedObject,
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub struct Plan {
     pub sources: Vec<ProbedSource>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
+    /// What of a camera's window there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// The watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<ProbedPicture>,

@@ -1,6 +1,15 @@
 //! The request, as a user sends it and as the steps pass it on.
 
-use crate::{ClipError, edits::Edits, identity::is_clip_id, quality::Quality, text::shorten, time::Time};
+use crate::{
+    ClipError,
+    edits::Edits,
+    identity::is_clip_id,
+    quality::Quality,
+    recordings::{CameraWindow, Interval, RequiredCoverage, is_camera_id},
+    text::shorten,
+    time::{Moment, Time},
+    timestamp::Timestamp,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,6 +30,11 @@ pub const DEFAULT_THUMBNAILS: [u32; 4] = [300, 640, 1500, 3000];
 /// A request for one clip, as it is sent to the queue.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["source", "start", "end"]},
+    {"required": ["segments"]},
+    {"required": ["cameraId"]},
+]))]
 pub struct Request {
     /// The clip's name: 1 to 60 of A-Z a-z 0-9 _ -. Left out, it is derived from the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,17 +43,31 @@ pub struct Request {
     /// The object to cut from; with `start` and `end`, and instead of `segments`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// The first moment of the clip, snapped to the source's nearest frame.
+    /// The first moment of the clip, snapped to the source's nearest frame. With `cameraId` a time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Time>,
-    /// The end of the clip: the first moment that is no longer part of it.
+    pub start: Option<Moment>,
+    /// The end of the clip: the first moment that is no longer part of it. With `cameraId` a time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Time>,
+    pub end: Option<Moment>,
     /// Cuts that are joined in this order, at most 50; instead of `source`, `start` and `end`. What differs from the
     /// first cut in size, frame rate or sound is brought to its format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub segments: Option<Vec<Segment>>,
+    /// The camera whose recordings are cut by the clock, instead of `source` and `segments`: 1 to 128 of
+    /// A-Z a-z 0-9 _ - . /
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_./-]{1,128}$"))]
+    pub camera_id: Option<String>,
+    /// The first moment of the clip by the clock; with `cameraId`, and instead of `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timestamp_in_ms: Option<Timestamp>,
+    /// The end of the clip by the clock, exclusive; with `cameraId`, and instead of `end`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_timestamp_in_ms: Option<Timestamp>,
+    /// How much of the interval the camera's recordings must cover; `complete` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<RequiredCoverage>,
     /// How the clip is cut.
     #[serde(default)]
     pub cut: Cut,
@@ -167,8 +195,11 @@ pub struct ClipRequest {
     pub clip_id: String,
     /// The folder of the clip's objects, ending in a slash.
     pub prefix: String,
-    /// The cuts, joined in this order.
+    /// The cuts, joined in this order; none for a camera's recordings.
     pub segments: Vec<Segment>,
+    /// What is cut out of a camera's recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraWindow>,
     /// How they are cut.
     pub cut: Cut,
     /// How pictures and sound are changed.
@@ -207,6 +238,7 @@ impl Request {
             let prefix = if self.segments.is_some() { format!("segments[{index}].") } else { String::new() };
             segment.check(&prefix, source_buckets)?;
         }
+        self.camera()?;
         if let Some(usd) = self.max_cost_usd
             && (!usd.is_finite() || usd <= 0.0)
         {
@@ -233,12 +265,22 @@ impl Request {
         }
     }
 
-    /// The cuts, in order, whichever way they are written.
+    /// The cuts, in order, whichever way they are written; none for a camera's recordings.
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field that is missing or one too many.
     pub fn cuts(&self) -> Result<Vec<Segment>, ClipError> {
-        const EITHER: &str = "a request has source, start and end, or segments";
+        if self.camera_id.is_some() {
+            return Ok(Vec::new());
+        }
+        let of_camera = [
+            ("startTimestampInMs", self.start_timestamp_in_ms.is_some()),
+            ("endTimestampInMs", self.end_timestamp_in_ms.is_some()),
+            ("coverage", self.coverage.is_some()),
+        ];
+        if let Some((field, _)) = of_camera.iter().find(|(_, given)| *given) {
+            return invalid(field, format_args!("cannot stand without cameraId; {EITHER}"));
+        }
         let alone = [("source", self.source.is_some()), ("start", self.start.is_some()), ("end", self.end.is_some())];
         if let Some(segments) = &self.segments {
             if let Some((field, _)) = alone.iter().find(|(_, given)| *given) {
@@ -249,13 +291,55 @@ impl Request {
             }
             return Ok(segments.clone());
         }
-        match (self.source.clone(), self.start, self.end) {
-            (Some(source), Some(start), Some(end)) => Ok(vec![Segment { source, start, end }]),
-            _ => {
-                let missing = alone.iter().find(|(_, given)| !given).map_or("source", |(field, _)| field);
-                invalid(missing, format_args!("is missing; {EITHER}"))
-            }
+        let (Some(source), Some(start), Some(end)) = (self.source.clone(), self.start, self.end) else {
+            let missing = alone.iter().find(|(_, given)| !given).map_or("source", |(field, _)| field);
+            return invalid(missing, format_args!("is missing; {EITHER}"));
+        };
+        Ok(vec![Segment { source, start: start.within("start")?, end: end.within("end")? }])
+    }
+
+    /// What is cut out of a camera's recordings; `None` when something else is cut.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, naming the field that is missing, wrong or one too many.
+    pub fn camera(&self) -> Result<Option<CameraWindow>, ClipError> {
+        let Some(camera_id) = &self.camera_id else { return Ok(None) };
+        if !is_camera_id(camera_id) {
+            let camera_id = shorten(camera_id, 160);
+            return invalid("cameraId", format_args!("{camera_id:?} is not 1 to 128 of A-Z a-z 0-9 _ - . /"));
         }
+        let others = [("source", self.source.is_some()), ("segments", self.segments.is_some())];
+        if let Some((field, _)) = others.iter().find(|(_, given)| *given) {
+            return invalid(field, format_args!("cannot stand beside cameraId; {EITHER}"));
+        }
+        let start = timestamp(["startTimestampInMs", "start"], self.start_timestamp_in_ms, self.start)?;
+        let end = timestamp(["endTimestampInMs", "end"], self.end_timestamp_in_ms, self.end)?;
+        if end <= start {
+            return invalid("endTimestampInMs", format_args!("{end} is not after the start, {start}"));
+        }
+        Ok(Some(CameraWindow {
+            camera_id: camera_id.clone(),
+            interval: Interval { start_ms: start.ms(), end_ms: end.ms() },
+            coverage: self.coverage.unwrap_or_default(),
+        }))
+    }
+}
+
+/// How a request says what is cut.
+const EITHER: &str =
+    "a request has source, start and end, or segments, or cameraId, startTimestampInMs and endTimestampInMs";
+
+/// A moment by the clock, which is written in either of two fields.
+fn timestamp(
+    [name, moment_name]: [&str; 2],
+    timestamp: Option<Timestamp>,
+    moment: Option<Moment>,
+) -> Result<Timestamp, ClipError> {
+    match (timestamp, moment) {
+        (Some(_), Some(_)) => invalid(moment_name, format_args!("cannot stand beside {name}")),
+        (Some(timestamp), None) => Ok(timestamp),
+        (None, Some(moment)) => moment.at(moment_name),
+        (None, None) => invalid(name, format_args!("is missing; {EITHER}")),
     }
 }
 
@@ -287,10 +371,11 @@ impl Source {
 }
 
 impl ClipRequest {
-    /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them.
+    /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
-        self.cut == Cut::Exact && self.edits.is_none() && self.format == Format::Mp4
+        let as_they_are = self.edits.is_none() && self.format == Format::Mp4 && self.quality != Quality::Low;
+        self.cut == Cut::Exact && as_they_are
     }
 
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
@@ -403,6 +488,10 @@ mod tests {
         negative_start_is_invalid_request: "/start" = json!(-1) => "start: -1 is negative";
         nan_start_is_invalid_request: "/start" = json!("NaN") => "start: \"NaN\" is not a number";
         absent_start_is_invalid_request: "/start" = json!(null) => "start: is missing; a request has source, start and end";
+        clock_without_camera_is_invalid_request: "/start" = json!("2018-08-02T15:40:00Z") => "start: a time in RFC 3339";
+        timestamp_without_camera_is_invalid_request: "/endTimestampInMs" = json!(1_533_224_400_000_u64) => "endTimestampInMs: cannot stand without cameraId";
+        coverage_without_camera_is_invalid_request: "/coverage" = json!("partial") => "coverage: cannot stand without cameraId";
+        camera_beside_a_source_is_invalid_request: "/cameraId" = json!("a") => "source: cannot stand beside cameraId";
         unknown_field_is_named: "/edit" = json!({}) => "unknown field `edit`";
         unknown_field_within_source_is_named: "/source/url" = json!("") => "source.url: unknown field `url`";
         unknown_field_of_a_later_version_is_named: "/priority" = json!(1) => "unknown field `priority`";
@@ -471,6 +560,66 @@ mod tests {
         assert!(with("/start", json!(-1)).starts_with("segments[1].start: -1 is negative"));
         assert!(refused_segments(&json!([])).starts_with("segments: has 0 cuts, not 1 to 50"));
         assert!(refused_segments(&json!(vec![good; 51])).starts_with("segments: has 51 cuts"));
+    }
+
+    /// What a request for a camera asks for after `change`, or the message with which it is refused.
+    fn camera(change: impl Fn(&mut Value)) -> Result<CameraWindow, String> {
+        let mut request = json!({"cameraId": "hi-pipeline", "startTimestampInMs": 1_533_224_400_000_u64,
+            "endTimestampInMs": "1533224422000"});
+        change(&mut request);
+        let request = parse::<Request>(request).map_err(|error| error.message)?;
+        request.check(&[]).map_err(|error| error.message)?;
+        assert_eq!(request.cuts(), Ok(Vec::new()));
+        Ok(request.camera().expect("it was checked").expect("it is one"))
+    }
+
+    #[test]
+    fn clock_is_written_in_milliseconds_or_in_rfc_3339() {
+        let wanted = CameraWindow {
+            camera_id: "hi-pipeline".into(),
+            interval: Interval { start_ms: 1_533_224_400_000, end_ms: 1_533_224_422_000 },
+            coverage: RequiredCoverage::Complete,
+        };
+        assert_eq!(camera(|_| ()), Ok(wanted.clone()));
+        let in_rfc_3339 = camera(|request| {
+            *request = json!({"cameraId": "hi-pipeline", "start": "2018-08-02T15:40:00Z",
+                "end": "2018-08-02t08:40:22.000-07:00", "coverage": "partial"});
+        });
+        assert_eq!(in_rfc_3339, Ok(CameraWindow { coverage: RequiredCoverage::Partial, ..wanted }));
+    }
+
+    #[test]
+    fn bad_window_of_a_camera_is_refused_by_its_field() {
+        let refused =
+            |field: &str, value: Value| camera(|request| request[field] = value.clone()).expect_err("it is bad");
+        for (field, value, message) in [
+            ("cameraId", json!(""), "cameraId: \"\" is not 1 to 128"),
+            ("cameraId", json!("a b"), "cameraId: \"a b\" is not 1 to 128"),
+            ("cameraId", json!("x".repeat(129)), "cameraId: \"xxx"),
+            ("startTimestampInMs", json!(null), "startTimestampInMs: is missing; a request has"),
+            ("startTimestampInMs", json!(1_533_224_400), "startTimestampInMs: 1533224400 is before 2001"),
+            (
+                "endTimestampInMs",
+                json!("now"),
+                "endTimestampInMs: invalid value: string \"now\", expected milliseconds",
+            ),
+            (
+                "endTimestampInMs",
+                json!(1_533_224_400_000_u64),
+                "endTimestampInMs: 2018-08-02T15:40:00.000Z is not after",
+            ),
+            ("end", json!("2018-08-02T15:40:00Z"), "end: cannot stand beside endTimestampInMs"),
+            ("segments", json!([]), "segments: cannot stand beside cameraId"),
+            ("coverage", json!("most"), "coverage: unknown variant `most`, expected `complete` or `partial`"),
+        ] {
+            let error = refused(field, value);
+            assert!(error.starts_with(message), "{error}");
+        }
+        let error = camera(|request| *request = json!({"cameraId": "a", "start": 1, "end": 2})).expect_err("no clock");
+        assert!(error.starts_with("start: 1 s is no time of the clock"), "{error}");
+        let error = camera(|request| *request = json!({"cameraId": "a", "start": "2018-08-02T25:00:00Z"}))
+            .expect_err("no time");
+        assert!(error.starts_with("start: \"2018-08-02T25:00:00Z\" is no RFC 3339 time"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     operation::get_object::{GetObjectError, GetObjectOutput},
 };
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, pin::pin};
 
@@ -18,10 +18,8 @@ const HEAD_BYTES: u64 = 64 * 1024;
 const MAX_AHEAD_BYTES: u64 = 16 << 20;
 /// Ranged reads that are under way at once when reading ahead.
 const CONNECTIONS_AHEAD: usize = 8;
-/// How much of an object that is read whole is asked for at a time, in bytes.
-const PART_BYTES: u64 = 4 * 1024 * 1024;
-/// How many such requests are under way at once.
-const PARTS_AT_ONCE: usize = 4;
+/// Ranged reads that are under way at once when reading all of an object.
+const CONNECTIONS: usize = 4;
 
 /// An S3 object as it was when it was seen first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -106,9 +104,8 @@ impl S3Source {
 
     /// All bytes of the object, in order.
     pub fn stream(&self) -> impl Stream<Item = Result<Bytes, ClipError>> {
-        let starts = (0..self.object.bytes).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
-        let parts = starts.map(|start| start..self.object.bytes.min(start + PART_BYTES));
-        stream::iter(parts.map(|part| self.read(part))).buffered(PARTS_AT_ONCE)
+        let parts = fetch::parts(std::slice::from_ref(&(0..self.object.bytes)), CONNECTIONS);
+        fetch::read_parts(self, parts, CONNECTIONS).map_ok(|(_, part)| part)
     }
 
     /// What was pinned.

@@ -1,5 +1,10 @@
 //! Points in time within a source, as requests write them.
 
+use crate::{
+    ClipError,
+    text::shorten,
+    timestamp::{Timestamp, TimestampError},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, str::FromStr};
@@ -130,7 +135,7 @@ impl<'de> Deserialize<'de> for Time {
             }
 
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Time, E> {
-                value.parse().map_err(|error| E::custom(format_args!("{:?} {error}", crate::text::shorten(value, 40))))
+                value.parse().map_err(|error| E::custom(format_args!("{:?} {error}", shorten(value, 40))))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -150,6 +155,76 @@ impl JsonSchema for Time {
                 {"type": "string", "pattern": r"^(([0-9]+:)?[0-9]+:)?[0-9]*\.?[0-9]+$"},
                 {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+%$"}
             ]
+        })
+    }
+}
+
+/// A point in time as `start` and `end` write it: within a source, or by the clock in RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Moment {
+    /// Within a source.
+    Within(Time),
+    /// By the clock.
+    At(Timestamp),
+}
+
+impl Moment {
+    /// The point within a source that `field` has.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a time of the clock.
+    pub fn within(self, field: &str) -> Result<Time, ClipError> {
+        match self {
+            Self::Within(time) => Ok(time),
+            Self::At(_) => Err(ClipError::invalid_request(format!("{field}: a time in RFC 3339 needs cameraId"))),
+        }
+    }
+
+    /// The time of the clock that `field` has.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a point within a source.
+    pub fn at(self, field: &str) -> Result<Timestamp, ClipError> {
+        match self {
+            Self::At(timestamp) => Ok(timestamp),
+            Self::Within(time) => Err(ClipError::invalid_request(format!(
+                "{field}: {time} is no time of the clock; with cameraId, {field} is in RFC 3339"
+            ))),
+        }
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Within(time) => time.serialize(serializer),
+            Self::At(timestamp) => serializer.collect_str(timestamp),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        // Nothing else has a dash behind its first digits.
+        match value.as_str().filter(|text| text.as_bytes().get(4) == Some(&b'-')) {
+            Some(text) => Timestamp::from_rfc3339(text)
+                .map(Self::At)
+                .map_err(|error: TimestampError| de::Error::custom(format_args!("{:?} {error}", shorten(text, 40)))),
+            None => Time::deserialize(value).map(Self::Within).map_err(de::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for Moment {
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A time within the source; with cameraId a time in RFC 3339.",
+            "anyOf": [generator.subschema_for::<Time>(), {"type": "string", "format": "date-time"}]
         })
     }
 }

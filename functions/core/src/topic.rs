@@ -21,8 +21,8 @@ impl Topic {
         Ok(Self { sns: aws_sdk_sns::Client::new(sdk_config), arn: config::required("CLIPFLOW_TOPIC_ARN")? })
     }
 
-    /// Publishes an outcome as JSON and returns the message's id. The attributes `status`, `clipId`, `reason` and `class`
-    /// let subscribers filter.
+    /// Publishes an outcome as JSON and returns the message's id. The attributes `status`, `clipId`, `cameraId`, `reason`
+    /// and `class` let subscribers filter.
     ///
     /// # Errors
     /// `DependencyUnavailable` when SNS does not answer, `Internal` when the topic is not there.
@@ -30,6 +30,7 @@ impl Topic {
         let attributes = [
             ("status", Some(outcome.status.name())),
             ("clipId", Some(&outcome.clip_id)),
+            ("cameraId", outcome.camera_id.as_deref()),
             ("reason", outcome.reason.as_deref()),
             ("class", outcome.failure.as_ref().map(|failure| failure.class.name())),
         ];

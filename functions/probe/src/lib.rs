@@ -1,9 +1,11 @@
-//! Reads a source's index by byte range, plans the cut on the source's frames and estimates what it takes.
+//! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
 //!
-//! Raises `SourceNotFound`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong` and `TooExpensive`, each naming
-//! the field or object at fault. Pins what it saw: every later step reads that version or notices that it changed.
+//! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
+//! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
+//! reads that version or notices that it changed.
 
 pub mod estimate;
+pub mod recordings;
 
 use bytes::Buf;
 use clipflow_core::{
@@ -13,12 +15,15 @@ use clipflow_core::{
     outcome::Execution,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     range::RangeRead,
+    recordings::CameraWindow,
     rendition::Rendition,
     request::{ClipRequest, Source},
     source::{PinnedObject, S3Source},
+    timestamp::Timestamp,
 };
 use estimate::Estimates;
 use futures::{StreamExt, stream};
+use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
 /// The longest watermark, in bytes.
@@ -26,7 +31,7 @@ const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
 /// The widest and the highest watermark, in pixels.
 const MAX_WATERMARK_SIDE: u32 = 4096;
 /// Sources whose indexes are read at once.
-const SOURCES_AT_ONCE: usize = 8;
+pub(crate) const SOURCES_AT_ONCE: usize = 8;
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -36,19 +41,17 @@ pub struct Input {
     pub execution: Execution,
     /// The valid request.
     pub request: ClipRequest,
+    /// Whether recordings that were not there yet have been waited for, in vain.
+    pub waited: bool,
 }
 
 /// The plan of the cut.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// The sources, pinned.
-    pub sources: Vec<ProbedSource>,
-    /// The cuts, on the sources' frames.
-    pub segments: Vec<PlannedSegment>,
-    /// The watermark, pinned.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watermark: Option<ProbedPicture>,
+    /// The sources, pinned, and the cuts on their frames.
+    #[serde(flatten)]
+    pub plan: Plan,
     /// How long the clip will play.
     pub clip_seconds: f64,
     /// How much of that is encoded.
@@ -71,6 +74,8 @@ pub struct Deps {
     pub max_cost_usd: f64,
     /// The memory of `trim`, in MB.
     pub trim_memory_mb: u32,
+    /// Cameras' recordings; `None` when this deployment has none.
+    pub recordings: Option<Recordings>,
 }
 
 impl Deps {
@@ -83,6 +88,7 @@ impl Deps {
             max_clip_seconds: config::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
             max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
             trim_memory_mb: config::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
+            recordings: Recordings::from_env()?,
             s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
         })
     }
@@ -94,31 +100,26 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let (sources, segments) = plan(deps, request).await?;
-    let watermark = match &request.edits.watermark {
-        Some(watermark) => Some(measure(deps, watermark, &sources[0].object.bucket).await?),
-        None => None,
+    let mut plan = match &request.camera {
+        Some(camera) => plan_camera(deps, camera, &input).await?,
+        None => plan_segments(deps, request).await?,
     };
-    let plan = Plan { sources, segments, watermark };
+    if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
+        plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
+    }
     let rendition = Rendition::of(request, &plan)?;
     let clip_seconds = rendition.seconds();
-    if clip_seconds > deps.max_clip_seconds {
-        let most = deps.max_clip_seconds;
-        return Err(ClipError::too_long(format!(
-            "{}: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed",
-            if request.segments.len() > 1 { "segments" } else { "end" }
-        )));
-    }
+    check_length(deps, if request.segments.len() > 1 { "segments" } else { "end" }, clip_seconds)?;
     let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
-    let only_trim = rendition.beyond_transcode(request);
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
-    let Plan { sources, segments, watermark } = plan;
-    Ok(Output { sources, segments, watermark, clip_seconds, encoded_seconds, only_trim, estimates })
+    let only_trim = rendition.beyond_transcode(request);
+    Ok(Output { plan, clip_seconds, encoded_seconds, only_trim, estimates })
 }
 
-/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its specification, section 5.6).
+/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its
+/// specification, section 5.6).
 async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<ProbedPicture, ClipError> {
     let bucket = watermark.bucket.clone().unwrap_or_else(|| bucket.to_owned());
     let source = Source { bucket, key: watermark.key.clone() };
@@ -146,7 +147,7 @@ async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<Pro
 }
 
 /// Reads the index of every source once and plans the cuts.
-async fn plan(deps: &Deps, request: &ClipRequest) -> Result<(Vec<ProbedSource>, Vec<PlannedSegment>), ClipError> {
+async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<Plan, ClipError> {
     let segments = &request.segments;
     let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
@@ -154,13 +155,9 @@ async fn plan(deps: &Deps, request: &ClipRequest) -> Result<(Vec<ProbedSource>, 
             wanted.push(&segment.source);
         }
     }
-    let read = wanted.iter().map(async |source| {
-        let object = S3Source::pin(deps.s3.clone(), source).await?;
-        let movie = Movie::read(&object).await?;
-        Ok::<_, ClipError>((object, movie))
-    });
+    let read = wanted.iter().map(|source| pin(&deps.s3, source));
     let read: Vec<_> = stream::iter(read).buffered(SOURCES_AT_ONCE).collect().await;
-    let plan = segments.iter().enumerate().map(|(index, segment)| {
+    let planned = segments.iter().enumerate().map(|(index, segment)| {
         let name = |mut error: ClipError| {
             if segments.len() > 1 {
                 error.message = format!("segments[{index}].{}", error.message);
@@ -173,7 +170,7 @@ async fn plan(deps: &Deps, request: &ClipRequest) -> Result<(Vec<ProbedSource>, 
         let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
         Ok(PlannedSegment { source, window: window.facts, splice: None })
     });
-    let mut segments = plan.collect::<Result<Vec<_>, ClipError>>()?;
+    let mut segments = planned.collect::<Result<Vec<_>, ClipError>>()?;
     let read: Vec<_> = read.into_iter().filter_map(Result::ok).collect();
     if let [segment] = segments.as_mut_slice()
         && request.may_keep_pictures()
@@ -187,5 +184,73 @@ async fn plan(deps: &Deps, request: &ClipRequest) -> Result<(Vec<ProbedSource>, 
     }
     let probed =
         |(object, movie): (S3Source, Movie)| ProbedSource { object: object.object().clone(), facts: movie.facts };
-    Ok((read.into_iter().map(probed).collect(), segments))
+    Ok(Plan { sources: read.into_iter().map(probed).collect(), segments, coverage: None, watermark: None })
+}
+
+async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Result<Plan, ClipError> {
+    let recordings = deps.recordings.as_ref().ok_or_else(|| {
+        ClipError::invalid_request("cameraId: this deployment has no recordings, see its variable recordings")
+    })?;
+    #[expect(clippy::cast_precision_loss, reason = "of no account")]
+    check_length(deps, "endTimestampInMs", camera.interval.duration_ms() as f64 / 1000.0)?;
+    let started_at = Timestamp::from_rfc3339(&input.execution.started_at)
+        .map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
+    recordings.plan(&deps.s3, camera, started_at, input.waited).await
+}
+
+fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipError> {
+    let most = deps.max_clip_seconds;
+    if clip_seconds > most {
+        let message = format!("{field}: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed");
+        return Err(ClipError::too_long(message));
+    }
+    Ok(())
+}
+
+/// Pins an object and reads its index.
+async fn pin(s3: &aws_sdk_s3::Client, at: &Source) -> Result<(S3Source, Movie), ClipError> {
+    let object = S3Source::pin(s3.clone(), at).await?;
+    let movie = Movie::read(&object).await?;
+    Ok((object, movie))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_smithy_mocks::{RuleMode, mock_client};
+    use clipflow_core::{ErrorKind, run::parse};
+    use serde_json::json;
+
+    /// How a window of a camera is refused before anything is read.
+    async fn refusal(seconds: u64, recordings: Option<Recordings>) -> ClipError {
+        let start = 1_533_224_400_000_u64;
+        let camera = json!({"cameraId": "a", "startTimestampInMs": start, "endTimestampInMs": start + seconds * 1000,
+            "coverage": "complete"});
+        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "camera": camera, "cut": "exact",
+            "thumbnails": [], "metadata": {}});
+        let execution = json!({"arn": "arn:e", "startedAt": "2018-08-02T15:41:00Z"});
+        let input = parse(json!({"execution": execution, "request": request, "waited": false})).expect("an input");
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, []);
+        let deps = Deps { s3, max_clip_seconds: 60.0, max_cost_usd: 5.0, trim_memory_mb: 3538, recordings };
+        handle(&deps, input).await.expect_err("it is refused")
+    }
+
+    #[tokio::test]
+    async fn camera_of_a_deployment_without_recordings_is_invalid_request() {
+        let error = refusal(1, None).await;
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
+        assert!(error.message.starts_with("cameraId: this deployment has no recordings"), "{}", error.message);
+    }
+
+    #[tokio::test]
+    async fn window_above_the_limit_is_too_long() {
+        let recordings = Recordings {
+            bucket: "archive".into(),
+            key_template: "{camera}/{start:%s}".parse().expect("a template"),
+            longest_ms: 1,
+            retention_ms: 86_400_000,
+        };
+        let error = refusal(61, Some(recordings)).await;
+        assert_eq!(error, ClipError::too_long("endTimestampInMs: the clip lasts 61.0 s, at most 60 s are allowed"));
+    }
 }

@@ -4,7 +4,7 @@
 
 use clipflow_core::{
     ClipError, aws, config,
-    outcome::{Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail},
+    outcome::{Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail, ThumbnailSizes, thumbnail_name},
     records::{LazyRecords, Saved},
     run::parse,
 };
@@ -95,10 +95,33 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
     outcome.message = result.message;
     let object = |object: Object| Object { url: url(&object.key), ..object };
     outcome.clip = result.clip.map(object);
+    outcome.thumbnail = sizes(&result.thumbnails).map(|(key, sizes)| ThumbnailSizes { url: url(&key), key, sizes });
     outcome.preview = result.preview.map(object);
     outcome.thumbnails =
         result.thumbnails.into_iter().map(|thumbnail| Thumbnail { url: url(&thumbnail.key), ..thumbnail }).collect();
     outcome.delivered = result.delivered;
     outcome.engine = result.engine;
     outcome
+}
+
+/// The thumbnails' key with `{size}` for their sizes, and those; `None` when there are none.
+fn sizes(thumbnails: &[Thumbnail]) -> Option<(String, Vec<u32>)> {
+    let Thumbnail { key, size, .. } = thumbnails.first()?;
+    let folder = key.strip_suffix(&thumbnail_name(size))?;
+    Some((format!("{folder}{}", thumbnail_name("{size}")), thumbnails.iter().map(|one| one.size).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thumbnails_are_one_key_and_their_sizes() {
+        let thumbnail = |size: u32| Thumbnail { size, key: format!("clips/a/b/{}", thumbnail_name(size)), url: None };
+        assert_eq!(
+            sizes(&[300, 1280].map(thumbnail)),
+            Some(("clips/a/b/thumb-{size}.jpg".to_owned(), vec![300, 1280]))
+        );
+        assert_eq!(sizes(&[]), None);
+    }
 }

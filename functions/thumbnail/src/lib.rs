@@ -8,7 +8,7 @@ use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Input as File, Limits},
     mp4::{Movie, Window},
-    outcome::{Delivered, Execution, Object, Thumbnail},
+    outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
     request::{ClipRequest, Format, Preview, Source},
     scratch::Scratch,
     source::S3Source,
@@ -103,7 +103,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         Ok::<_, ClipError>(Object { key, url: None, bytes: put.bytes, etag: put.etag })
     };
     let thumbnails = widths.iter().map(async |width| {
-        let Object { key, url, .. } = put(file_name(*width), "image/jpeg").await?;
+        let Object { key, url, .. } = put(thumbnail_name(width), "image/jpeg").await?;
         Ok::<_, ClipError>(Thumbnail { size: *width, key, url })
     });
     let thumbnails = stream::iter(thumbnails).buffered(UPLOADS_AT_ONCE).try_collect().await?;
@@ -123,10 +123,6 @@ fn widths(asked: &[u32], own: u32) -> Vec<u32> {
     let mut widths: Vec<u32> = asked.iter().map(|width| *width.min(&own)).collect();
     widths.dedup();
     widths
-}
-
-fn file_name(width: u32) -> String {
-    format!("thumb-{width}.jpg")
 }
 
 async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, ClipError> {
@@ -186,7 +182,7 @@ fn own_fault(error: ClipError) -> ClipError {
 fn arguments(widths: &[u32], preview: Option<Preview>) -> Vec<OsString> {
     let each = |width: &u32| {
         let scale = format!("scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p");
-        let (map, name) = (["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"], file_name(*width));
+        let (map, name) = (["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"], thumbnail_name(width));
         map.map(str::to_owned).into_iter().chain([scale, "-update".into(), "1".into(), name])
     };
     let thumbnails = widths.iter().flat_map(each);

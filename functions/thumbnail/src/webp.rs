@@ -19,8 +19,9 @@ pub const ENCODER: &str = "-c:v libvpx -g 1 -auto-alt-ref 0 -lag-in-frames 0 -de
 /// `Internal` when the keyframes cannot be read or the file cannot be written.
 pub async fn assemble(scratch: &Scratch, rate: u32) -> Result<(), ClipError> {
     let failed = |error: std::io::Error| ClipError::internal(format!("reading {KEYFRAMES}: {error}"));
-    let ivf = tokio::fs::read(scratch.file(KEYFRAMES)).await.map_err(failed)?;
-    let webp = animation(&ivf, 1000 / rate).ok_or_else(|| ClipError::internal(format!("{KEYFRAMES} is damaged")))?;
+    let keyframes = tokio::fs::read(scratch.file(KEYFRAMES)).await.map_err(failed)?;
+    let webp =
+        animation(&keyframes, 1000 / rate).ok_or_else(|| ClipError::internal(format!("{KEYFRAMES} is damaged")))?;
     scratch.save(FILE, futures::stream::iter([Ok(webp.into())])).await
 }
 
@@ -30,16 +31,16 @@ fn animation(ivf: &[u8], milliseconds: u32) -> Option<Vec<u8>> {
     let (header, mut rest) = ivf.split_at_checked(32)?;
     let side = |at: usize| Some(u32::from(u16::from_le_bytes(header.get(at..at + 2)?.try_into().ok()?)));
     let (width, height) = (side(12)?.checked_sub(1)?, side(14)?.checked_sub(1)?);
-    let size = [u24(width), u24(height)].concat();
+    let extent = [u24(width), u24(height)].concat();
     let mut chunks = b"WEBP".to_vec();
-    chunk(&mut chunks, *b"VP8X", &[&ANIMATED.to_le_bytes()[..], &size].concat());
+    chunk(&mut chunks, *b"VP8X", &[&ANIMATED.to_le_bytes()[..], &extent].concat());
     // A transparent background, and shown again and again.
     chunk(&mut chunks, *b"ANIM", &[0; 6]);
     while let Some((head, behind)) = rest.split_at_checked(12) {
         let bytes = u32::from_le_bytes(head.get(..4)?.try_into().ok()?);
         let (picture, behind) = behind.split_at_checked(bytes as usize)?;
         // At the corner; neither blended with the picture before nor cleared away.
-        let mut frame = [&[0; 6][..], &size, &u24(milliseconds), &[2]].concat();
+        let mut frame = [&[0; 6][..], &extent, &u24(milliseconds), &[2]].concat();
         chunk(&mut frame, *b"VP8 ", picture);
         chunk(&mut chunks, *b"ANMF", &frame);
         rest = behind;

@@ -63,34 +63,34 @@ fn words(line: &str) -> Vec<String> {
 pub fn graph(rendition: &Rendition) -> String {
     let Rendition { sound, parts, overlay, .. } = rendition;
     let mut chains = Vec::new();
-    let mut labels = String::new();
+    let mut labels = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(rendition, part)));
-        labels += &format!("[v{index}]");
+        labels.push(format!("[v{index}]"));
         if let Some(sound) = sound {
             chains.push(format!("{}[a{index}]", audio(index, part, *sound, rendition.speed)));
-            labels += &format!("[a{index}]");
+            labels.push(format!("[a{index}]"));
         }
     }
     let sounds = u8::from(sound.is_some());
     let joined = if sound.is_some() { "[joined][sound]" } else { "[joined]" };
-    chains.push(format!("{labels}concat=n={}:v=1:a={sounds}{joined}", parts.len()));
+    chains.push(format!("{}concat=n={}:v=1:a={sounds}{joined}", labels.concat(), parts.len()));
     match overlay {
-        None => chains.push(format!("[joined]{}[v]", chain([edited(rendition), finished(rendition)].concat()))),
+        None => chains.push(format!("[joined]{}[v]", chain(&[edited(rendition), finished(rendition)].concat()))),
         Some(Overlay { x, y, size: Size { width, height }, .. }) => {
-            chains.push(format!("[joined]{}[edited]", chain(edited(rendition))));
+            chains.push(format!("[joined]{}[edited]", chain(&edited(rendition))));
             chains.push(format!("[{}:v:0]scale={width}:{height}[watermark]", parts.len()));
             let over = vec![format!("overlay=x={x}:y={y}:eof_action=repeat:format=auto"), "format=yuv420p".to_owned()];
-            chains.push(format!("[edited][watermark]{}[v]", chain([over, finished(rendition)].concat())));
+            chains.push(format!("[edited][watermark]{}[v]", chain(&[over, finished(rendition)].concat())));
         }
     }
     if sound.is_some() {
-        chains.push(format!("[sound]{}[a]", chain(fades("afade", rendition))));
+        chains.push(format!("[sound]{}[a]", chain(&fades("afade", rendition))));
     }
     chains.join(";")
 }
 
-fn chain(filters: Vec<String>) -> String {
+fn chain(filters: &[String]) -> String {
     if filters.is_empty() { "null".to_owned() } else { filters.join(",") }
 }
 
@@ -167,7 +167,7 @@ fn fades(filter: &str, rendition: &Rendition) -> Vec<String> {
 fn audio(index: usize, part: &Part, Sound { sample_rate, channels }: Sound, speed: f64) -> String {
     let seconds = format!("{:.6}", part.seconds);
     if part.has_sound {
-        let tempo: String = tempos(speed).iter().map(|tempo| format!("atempo={tempo},")).collect();
+        let tempo = tempos(speed).iter().map(|tempo| format!("atempo={tempo},")).collect::<Vec<_>>().concat();
         format!(
             "[{index}:a:0]aresample={sample_rate}:async=1:first_pts=0,aformat=channel_layouts={channels}c,{tempo}\
              apad=whole_dur={seconds},atrim=end={seconds}"
@@ -179,7 +179,7 @@ fn audio(index: usize, part: &Part, Sound { sample_rate, channels }: Sound, spee
 
 /// Changes of tempo that make up `speed`, each within 0.5 and 2: above that `atempo` leaves sound out, below it refuses.
 fn tempos(speed: f64) -> Vec<f64> {
-    if speed == 1.0 {
+    if (speed - 1.0).abs() < f64::EPSILON {
         Vec::new()
     } else if (0.5..=2.0).contains(&speed) {
         vec![speed]

@@ -42,6 +42,7 @@ const MADE_BY: &str = "made-by";
 const WHY: &str = "why";
 /// Why a copy was made as it was.
 const COPIED: &str = "copied";
+
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -209,7 +210,7 @@ async fn encode<'a>(
                 Err(Unspliced::Failed(error)) => return Err(error),
             }
         }
-        [_] => encoded_whole("edits and formats change every picture"),
+        [_] => encoded_whole("what is asked for changes every picture"),
         _ => encoded_whole("it has several cuts"),
     };
     tracing::info!(why, "encoding");

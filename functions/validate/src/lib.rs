@@ -62,6 +62,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
         clip_id: identity.clip_id,
         thumbnails: request.output.thumbnail_widths(),
         segments: request.cuts()?,
+        camera: request.camera()?,
         cut: request.cut,
         edits: request.edits,
         format: request.output.format.unwrap_or_default(),
@@ -89,6 +90,16 @@ mod tests {
         let valid = validate(request).await.expect("the request is valid");
         assert_eq!(valid.prefix, format!("clips/{}/{}/", valid.clip_id, valid.clip_id.trim_start_matches("clip-")));
         assert_eq!((valid.cut, valid.thumbnails), (Cut::Exact, vec![300, 640, 1500, 3000]));
+    }
+
+    #[tokio::test]
+    async fn window_of_a_camera_is_handed_on_with_its_edits() {
+        let request = json!({"cameraId": "a", "startTimestampInMs": "1533224400000", "endTimestampInMs": 1_533_224_422_000_u64,
+            "edits": {"watermark": {"key": "logo.png"}}});
+        let valid = validate(request).await.expect("the request is valid");
+        let camera = valid.camera.expect("a camera");
+        assert_eq!((camera.interval.duration_ms(), valid.segments.len()), (22_000, 0));
+        assert!(valid.edits.watermark.is_some());
     }
 
     #[tokio::test]

@@ -92,6 +92,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         height: found.size.height,
         video_codec: found.video_codec,
         audio_codec: found.audio_codec,
+        coverage: input.probe.coverage.clone(),
         conformed: if input.request.cut == Cut::Exact { rendition.conformed() } else { Vec::new() },
     })
 }

@@ -25,14 +25,13 @@ fn found(path: &Path) -> Result<Found, ClipError> {
     let track = |kind| file.tracks().iter().find(|track| track.track_type() == kind);
     let pictures = track(TrackType::Video).ok_or_else(|| unreadable(&"it has no pictures"))?;
     let video = pictures.video().ok_or_else(|| unreadable(&"its pictures have no size"))?;
-    let side = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
-    let size = Size { width: side(video.pixel_width().get()), height: side(video.pixel_height().get()) };
-    let video_codec = codec(pictures);
-    let audio_codec = track(TrackType::Audio).map(codec);
+    let in_32_bits = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
+    let size = Size { width: in_32_bits(video.pixel_width().get()), height: in_32_bits(video.pixel_height().get()) };
+    let named = (codec(pictures), track(TrackType::Audio).map(codec));
     let number = pictures.track_number().get();
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
-    let unit = file.info().timestamp_scale().get() as f64 / 1e9;
-    let seconds = file.info().duration().unwrap_or(0.0) * unit;
+    let tick_seconds = file.info().timestamp_scale().get() as f64 / 1e9;
+    let seconds = file.info().duration().unwrap_or(0.0) * tick_seconds;
     let (mut frames, mut first) = (0, None);
     let mut frame = Frame::default();
     while file.next_frame(&mut frame).map_err(|error| unreadable(&error))? {
@@ -42,7 +41,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "the first time stamp is small")]
-    let start_seconds = first.unwrap_or(0) as f64 * unit;
+    let start_seconds = first.unwrap_or(0) as f64 * tick_seconds;
     Ok(Found {
         size,
         frames,
@@ -50,8 +49,8 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         imprecision_seconds: SOUND_TOLERANCE_SECONDS,
         start_seconds,
         excess_seconds: 0.0,
-        video_codec,
-        audio_codec,
+        video_codec: named.0,
+        audio_codec: named.1,
     })
 }
 

@@ -531,7 +531,9 @@ mod tests {
         #[test]
         fn golomb_numbers_come_back(values in prop::collection::vec(0..u32::MAX / 2, 0..8)) {
             let mut all = Vec::new();
-            values.iter().for_each(|value| write_ue(&mut all, *value));
+            for value in &values {
+                write_ue(&mut all, *value);
+            }
             let mut bits = Bits { all, at: 0 };
             for value in values {
                 prop_assert_eq!(bits.ue(), Some(value));

@@ -381,8 +381,9 @@ impl SampleList {
 
     /// When the first of the samples that are shown within `shown` is decoded; both in the list's own time.
     pub fn first_decode_time(&self, shown: &Range<i64>) -> Option<i64> {
-        let each =
-            |runs: &[Run]| runs.to_vec().into_iter().flat_map(|run| std::iter::repeat_n(run.value, run.count as usize));
+        fn each(runs: &[Run]) -> impl Iterator<Item = u32> {
+            runs.iter().flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
+        }
         let offsets = each(&self.composition).chain(std::iter::repeat(0));
         let mut decode_time = 0_i64;
         each(&self.durations).zip(offsets).find_map(|(duration, offset)| {
@@ -431,7 +432,7 @@ impl SampleSizes {
             match &list.sizes {
                 Self::Each(sizes) => each.extend_from_slice(sizes),
                 Self::Same(Packet { samples: 1, bytes }) => {
-                    each.extend(bytes.to_be_bytes().repeat(list.count() as usize))
+                    each.extend(bytes.to_be_bytes().repeat(list.count() as usize));
                 }
                 Self::Same(_) => {
                     return Err(ClipError::unsupported_media("sound of this kind cannot be joined without encoding"));

@@ -24,6 +24,8 @@ use std::{iter::repeat_n, ops::Range, sync::Arc};
 
 /// Bytes of a keyframe that are read to tell what it is: more than the parameters and messages in front of its picture.
 const KEYFRAME_HEAD_BYTES: u64 = 16 << 10;
+/// The most frames of a clip, which are looked at several times: more than two hours at 60 a second.
+const MAX_FRAMES: usize = 500_000;
 /// How many keyframes are looked at in search of one that a copy can begin with.
 const MAX_KEYFRAMES: usize = 8;
 /// Pictures that precede another in decoding and follow it when shown (H.264 allows 16 in all).
@@ -132,6 +134,9 @@ impl Movie {
         let table = &self.video.samples;
         let avc = Avc::read(&table.descriptions)?;
         let window = self.samples_of(&interval)?;
+        if window.len() > MAX_FRAMES {
+            return Err(Unspliced::Unfit(format!("the clip has more than {MAX_FRAMES} frames")));
+        }
         let frames: Vec<Frame> = table.frames()?.skip(window.start as usize).take(window.len()).collect();
         let keyframes = clean_keyframes(&frames, &interval);
         if keyframes.is_empty() {

@@ -271,12 +271,7 @@ fn recipes() -> impl Strategy<Value = Recipe> {
     let rates = prop::sample::select(vec!["24000/1001", "25", "30000/1001", "30", "50", "60000/1001", "15"]);
     let late = prop_oneof![Just(0), -400..400];
     let sounds = prop::sample::select(vec!["", "-c:a aac -ar 44100", "-c:a aac", "-c:a libopus", "-c:a pcm_s16le"]);
-    let options = prop::sample::select(vec![
-        "",
-        "-output_ts_offset 7",
-        "-movflags +negative_cts_offsets",
-        "-timecode 01:00:00:00",
-    ]);
+    let options = prop::sample::select(vec!["", "-output_ts_offset 7", "-movflags +negative_cts_offsets"]);
     (rates, any::<bool>(), 1_u32..80, 0_u32..5, 1_u32..5, late, sounds, options).prop_map(
         |(rate, irregular, group, b_frames, reference_frames, late_ms, sound, options)| Recipe {
             rate,

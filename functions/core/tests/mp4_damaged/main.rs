@@ -1,17 +1,26 @@
 //! Sources that are cut short, damaged or hostile: they are rejected by name, without a panic and within a bound of
 //! memory; and the memory that a long source takes.
 
+#[path = "../mp4/ffmpeg.rs"]
+#[allow(dead_code, reason = "its other half is for tests of what is decoded")]
+mod ffmpeg;
 #[path = "../mp4/synthetic.rs"]
 mod synthetic;
 
 use bytes::Bytes;
-use clipflow_core::{ClipError, ErrorKind, mp4::Movie, range::RangeRead};
+use clipflow_core::{
+    ClipError, ErrorKind,
+    mp4::{Movie, Unspliced},
+    range::RangeRead,
+};
+use ffmpeg::{Folder, load, pictures, sound, words};
 use futures::{TryStreamExt, executor::block_on};
 use peak_alloc::PeakAlloc;
-use proptest::{prelude::*, sample::Index};
+use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use std::{
     ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 use synthetic::{Edit, Sample, Shape, Track, decode_index};
 
@@ -159,6 +168,138 @@ proptest! {
         });
         prop_assert!(peak < 2 << 20, "{peak} bytes");
     }
+}
+
+/// A change to a file; places are parts of its index.
+#[derive(Debug, Clone)]
+enum Mutation {
+    Byte(Index, u8),
+    Number(Index, u32),
+    /// A field at the beginning of a box.
+    Field(Index, u32),
+    /// Some bytes are taken out, or put in once more.
+    Remove(Index, u8),
+    Repeat(Index, u8),
+    /// The file ends.
+    End(Index),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    prop_oneof![
+        4 => (any::<Index>(), any::<u8>()).prop_map(|(at, value)| Mutation::Byte(at, value)),
+        3 => (any::<Index>(), number()).prop_map(|(at, value)| Mutation::Number(at, value)),
+        6 => (any::<Index>(), number()).prop_map(|(at, value)| Mutation::Field(at, value)),
+        1 => (any::<Index>(), 1_u8..).prop_map(|(at, length)| Mutation::Remove(at, length)),
+        1 => (any::<Index>(), 1_u8..).prop_map(|(at, length)| Mutation::Repeat(at, length)),
+        1 => any::<Index>().prop_map(Mutation::End),
+    ]
+}
+
+impl Mutation {
+    fn apply(&self, file: &mut Vec<u8>, index: &Range<usize>, boundaries: &[usize]) {
+        let place = |at: &Index| index.start + at.index(index.len());
+        let span = |at: &Index, length: u8, file: &[u8]| {
+            let start = place(at).min(file.len());
+            start..(start + usize::from(length)).min(file.len())
+        };
+        let mut write = |at: usize, bytes: &[u8]| {
+            if let Some(field) = file.get_mut(at..at + bytes.len()) {
+                field.copy_from_slice(bytes);
+            }
+        };
+        match self {
+            Self::Byte(at, value) => write(place(at), &[*value]),
+            Self::Number(at, value) => write(place(at), &value.to_be_bytes()),
+            Self::Field(at, value) => write(boundaries[at.index(boundaries.len())], &value.to_be_bytes()),
+            Self::Remove(at, length) => drop(file.drain(span(at, *length, file))),
+            Self::Repeat(at, length) => {
+                let span = span(at, *length, file);
+                let again = file[span.clone()].to_vec();
+                file.splice(span.start..span.start, again);
+            }
+            Self::End(at) => file.truncate(place(at)),
+        }
+    }
+}
+
+/// Files as encoders write them: index first or last, B-frames, edit lists, several sample tables.
+fn seeds() -> Vec<Bytes> {
+    let folder = Folder::new();
+    let h264 = words("-c:v libx264 -preset ultrafast -crf 40 -g 10 -bf 2 -s 64x36");
+    let variants = [
+        ("seed.mp4", "-c:a aac -movflags +faststart"),
+        ("seed.mov", "-c:a pcm_s16le -output_ts_offset 1"),
+        ("seed.mp4", "-an -color_primaries bt709 -aspect 4:3 -movflags +negative_cts_offsets"),
+        ("seed.mp4", "-c:v libx265 -x265-params log-level=error -c:a libopus -timecode 01:00:00:00"),
+    ];
+    let build = |(name, options): (&str, &str)| {
+        load(&folder.build(name, &[pictures("25", 1), sound(1), h264.clone(), words(options)]))
+    };
+    variants.map(build).to_vec()
+}
+
+/// How long files are mutated; `make fuzz` does it for longer.
+fn fuzzing_time() -> Duration {
+    let seconds = std::env::var("CLIPFLOW_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(3))
+}
+
+#[test]
+fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
+    let _alone = alone();
+    let seeds = seeds();
+    let indexes: Vec<(Range<usize>, Vec<usize>)> = seeds
+        .iter()
+        .map(|seed| {
+            let moov = seed.windows(4).position(|bytes| bytes == b"moov").expect("an index") - 4;
+            let bytes = u32::from_be_bytes(*seed[moov..].first_chunk().expect("a box")) as usize;
+            let mut boundaries = Vec::new();
+            box_boundaries(&seed[moov..moov + bytes], moov, &mut boundaries);
+            (moov..moov + bytes, boundaries)
+        })
+        .collect();
+    let case = |(seed, mutations, start, length): (Index, Vec<Mutation>, f64, f64)| {
+        let seed = seed.index(seeds.len());
+        let mut file = seeds[seed].to_vec();
+        let (index, boundaries) = &indexes[seed];
+        mutations.iter().for_each(|mutation| mutation.apply(&mut file, index, boundaries));
+        let file = Bytes::from(file);
+        let begun = Instant::now();
+        let mut raised = Vec::new();
+        let peak = peak_bytes(|| {
+            raised.extend(cut(&file, start..start + length).err());
+            raised.extend(splice(&file).err());
+        });
+        prop_assert!(raised.iter().all(|error| error.kind != ErrorKind::Internal), "{raised:?}");
+        prop_assert!(peak < 4 << 20, "{peak} bytes");
+        prop_assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        Ok(())
+    };
+    let strategy = (any::<Index>(), prop::collection::vec(mutation(), 1..8), 0.0..1.0, 0.0..1.0);
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    let end = Instant::now() + fuzzing_time();
+    let mut cases = 0;
+    while Instant::now() < end {
+        TestRunner::new(config.clone()).run(&strategy, case).unwrap_or_else(|failure| panic!("{failure}"));
+        cases += config.cases;
+    }
+    println!("{cases} mutated files");
+}
+
+/// Reads a source and chooses what of it would be copied.
+fn splice(source: &Bytes) -> Result<(), ClipError> {
+    block_on(async {
+        let movie = Movie::read(source).await?;
+        match movie.splice_all(source).await {
+            Ok(splice) => {
+                splice.head(&movie)?;
+                splice.tail(&movie)?;
+                Ok(())
+            }
+            Err(Unspliced::Unfit(_)) => Ok(()),
+            Err(Unspliced::Failed(error)) => Err(error),
+        }
+    })
 }
 
 /// A source whose samples are zeros, which takes no memory of its own.

@@ -1,0 +1,334 @@
+//! Finds a camera's recordings, and plans what of each a window of the clock needs.
+//!
+//! One listing, from a key to a key, whatever the archive's size; then the indexes of those recordings that the window
+//! needs. The times of the clock are exact to the precision of the keys.
+
+use crate::{SOURCES_AT_ONCE, pin};
+use clipflow_core::{
+    ClipError, aws, config,
+    plan::Plan,
+    recordings::{self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage},
+    request::{MAX_SEGMENTS, Source},
+    timestamp::{Timestamp, clock},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+/// Pages of a thousand keys that a listing has at the most.
+const MAX_PAGES: usize = 4;
+/// The key of a recording that began in a leap second sorts as much before its time, in milliseconds.
+const LEAP_SECOND_MS: i64 = 1000;
+/// A recording may be this late, in milliseconds; what is not there then will not come any more.
+const MAX_DELAY_MS: i64 = 3_600_000;
+
+/// Where this deployment's recordings are.
+#[derive(Debug, Clone)]
+pub struct Recordings {
+    /// Their bucket.
+    pub bucket: String,
+    /// Their keys.
+    pub key_template: KeyTemplate,
+    /// The longest recording, in milliseconds: how long before a window the first recording that it needs can begin.
+    pub longest_ms: i64,
+    /// How long recordings are kept, in milliseconds.
+    pub retention_ms: i64,
+}
+
+impl Recordings {
+    /// Reads the configuration; `None` for a deployment without recordings.
+    ///
+    /// # Errors
+    /// `Internal`, naming the variable that is missing or wrong.
+    pub fn from_env() -> Result<Option<Self>, ClipError> {
+        const KEY_TEMPLATE: &str = "CLIPFLOW_RECORDINGS_KEY_TEMPLATE";
+        let Some(bucket) = config::optional("CLIPFLOW_RECORDINGS_BUCKET") else { return Ok(None) };
+        let key_template = config::required(KEY_TEMPLATE)?.parse();
+        Ok(Some(Self {
+            bucket,
+            key_template: key_template
+                .map_err(|error| ClipError::internal(format!("environment variable {KEY_TEMPLATE}: {error}")))?,
+            longest_ms: config::parsed::<i64>("CLIPFLOW_RECORDINGS_LONGEST_SECONDS")? * 1000,
+            retention_ms: config::parsed::<i64>("CLIPFLOW_RECORDINGS_RETENTION_SECONDS")? * 1000,
+        }))
+    }
+
+    /// Plans a window for an execution that was started at `started_at` and has `waited` for recordings, or has not.
+    ///
+    /// # Errors
+    /// `OutOfRange` for a window that is older than what is kept; `SourceNotReady` when the recording of its end may yet
+    /// come, and `SourceNotFound` when it will not; `IncompleteCoverage` for a gap in a window that may have none;
+    /// `TooLong` for a window of too many recordings; and whatever reading a recording raises.
+    pub async fn plan(
+        &self,
+        s3: &aws_sdk_s3::Client,
+        camera: &CameraWindow,
+        started_at: Timestamp,
+        waited: bool,
+    ) -> Result<Plan, ClipError> {
+        let window = camera.interval;
+        if window.start_ms < started_at.ms() - self.retention_ms {
+            let (start, hours) = (clock(window.start_ms), self.retention_ms / 3_600_000);
+            let message = format!("startTimestampInMs: {start} is older than the {hours} h that recordings are kept");
+            return Err(ClipError::out_of_range(message));
+        }
+        let listing = self.list(s3, camera).await?;
+        let recordings = self.read(s3, window, &listing.begun).await?;
+        let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
+        let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
+        judge(camera, &coverage, listing.is_newer, may_come)?;
+        recordings::plan(window, &recordings, coverage)
+    }
+
+    /// The recordings that the window may need, in one listing from a key to a key.
+    async fn list(&self, s3: &aws_sdk_s3::Client, camera: &CameraWindow) -> Result<Listing, ClipError> {
+        let (window, camera) = (camera.interval, camera.camera_id.as_str());
+        let first = self.key_template.key(camera, window.start_ms - self.longest_ms - LEAP_SECOND_MS);
+        let last = self.key_template.key(camera, window.end_ms);
+        let mut pages = s3
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(self.key_template.prefix(camera))
+            .start_after(first)
+            .into_paginator()
+            .send();
+        let mut begun = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let page = match pages.next().await {
+                Some(page) => page.map_err(|error| aws::failure(&format!("listing s3://{}", self.bucket), &error))?,
+                None => return Ok(Listing { begun, is_newer: false }),
+            };
+            for key in page.contents().iter().filter_map(|object| object.key()) {
+                match self.key_template.start_ms(camera, key) {
+                    Some(start_ms) if start_ms >= window.end_ms => return Ok(Listing { begun, is_newer: true }),
+                    Some(start_ms) => begun.push(Key { key: key.to_owned(), start_ms }),
+                    // Another camera's, whose name begins like this one's.
+                    None if key > last.as_str() => return Ok(Listing { begun, is_newer: false }),
+                    None => {}
+                }
+            }
+        }
+        let most = MAX_PAGES * 1000;
+        Err(ClipError::too_long(format!("cameraId: {camera} has more than {most} objects about the window")))
+    }
+
+    /// Reads the indexes of those recordings that the window needs: the last that began before it, those that begin in
+    /// it, and earlier ones for as long as something is missing that they may hold.
+    async fn read(
+        &self,
+        s3: &aws_sdk_s3::Client,
+        window: Interval,
+        begun: &[Key],
+    ) -> Result<Vec<Recording>, ClipError> {
+        let within = begun.partition_point(|recording| recording.start_ms <= window.start_ms);
+        let (earlier, needed) = begun.split_at(within.saturating_sub(1));
+        if needed.len() > MAX_SEGMENTS {
+            let message =
+                format!("endTimestampInMs: the window has {} recordings, at most {MAX_SEGMENTS}", needed.len());
+            return Err(ClipError::too_long(message));
+        }
+        let reads = needed.iter().map(|recording| self.read_one(s3, recording));
+        let mut recordings: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).try_collect().await?;
+        for recording in earlier.iter().rev() {
+            let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
+            match coverage.missing.first() {
+                Some(missing) if recording.start_ms + self.longest_ms > missing.start_ms => {
+                    recordings.push(self.read_one(s3, recording).await?);
+                }
+                _ => break,
+            }
+        }
+        Ok(recordings)
+    }
+
+    async fn read_one(&self, s3: &aws_sdk_s3::Client, Key { key, start_ms }: &Key) -> Result<Recording, ClipError> {
+        let at = Source { bucket: self.bucket.clone(), key: key.clone() };
+        let named = |error: ClipError| ClipError { message: format!("recording {key}: {}", error.message), ..error };
+        let (object, movie) = pin(s3, &at).await.map_err(named)?;
+        Ok(Recording { object: object.object().clone(), movie, start_ms: *start_ms })
+    }
+}
+
+/// The camera's recordings that began before a window's end, in order, the first as much before it as a recording can
+/// be long.
+#[derive(Debug)]
+struct Listing {
+    begun: Vec<Key>,
+    /// Whether there is a recording that began later.
+    is_newer: bool,
+}
+
+#[derive(Debug)]
+struct Key {
+    key: String,
+    start_ms: i64,
+}
+
+/// Whether as much of the window is there as must be.
+fn judge(camera: &CameraWindow, coverage: &Coverage, is_newer: bool, may_come: bool) -> Result<(), ClipError> {
+    let Some(last) = coverage.missing.last() else { return Ok(()) };
+    let must_be_complete = camera.coverage == RequiredCoverage::Complete;
+    // What no recording has shown by the time that a newer one is there is a gap.
+    let end_is_missing = last.end_ms == camera.interval.end_ms && !is_newer;
+    let gaps = coverage.missing.len() - usize::from(end_is_missing);
+    let missing = format!("cameraId: {} has no recording of {}", camera.camera_id, list(&coverage.missing));
+    if must_be_complete && gaps > 0 {
+        Err(ClipError::incomplete_coverage(missing))
+    } else if end_is_missing && may_come {
+        Err(ClipError::source_not_ready(format!("{missing} yet")))
+    } else if must_be_complete || coverage.covered.is_empty() {
+        Err(ClipError::source_not_found(missing))
+    } else {
+        Ok(())
+    }
+}
+
+/// Intervals for a person; the first few of many.
+fn list(intervals: &[Interval]) -> String {
+    const MOST: usize = 5;
+    let each = intervals.iter().take(MOST).map(|one| format!("{} to {}", clock(one.start_ms), clock(one.end_ms)));
+    let more = intervals.len().saturating_sub(MOST);
+    each.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::Object};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use clipflow_core::ErrorKind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const START_MS: i64 = 1_533_224_400_000;
+
+    fn interval(start_ms: i64, end_ms: i64) -> Interval {
+        Interval { start_ms: START_MS + start_ms, end_ms: START_MS + end_ms }
+    }
+
+    fn camera(coverage: RequiredCoverage) -> CameraWindow {
+        CameraWindow { camera_id: "hi-pipeline".into(), interval: interval(0, 60_000), coverage }
+    }
+
+    fn recordings() -> Recordings {
+        Recordings {
+            bucket: "archive".into(),
+            key_template: "{camera}/{start:%Y%m%dT%H%M%S%3f}.mp4".parse().expect("a template"),
+            longest_ms: 600_000,
+            retention_ms: 3 * 86_400_000,
+        }
+    }
+
+    /// What is made of a window of a minute of which this is missing, by whether it must be complete, a newer recording is
+    /// there and more may come.
+    fn judged(missing: &[Interval], required: RequiredCoverage, is_newer: bool, may_come: bool) -> Option<ErrorKind> {
+        let covered = if missing == [interval(0, 60_000)] { Vec::new() } else { vec![interval(10_000, 20_000)] };
+        let coverage = Coverage { covered, missing: missing.to_vec() };
+        judge(&camera(required), &coverage, is_newer, may_come).err().map(|error| error.kind)
+    }
+
+    #[test]
+    fn missing_end_is_waited_for_and_a_gap_is_not() {
+        use ErrorKind::{IncompleteCoverage, SourceNotFound, SourceNotReady};
+        use RequiredCoverage::{Complete, Partial};
+        let (start, end, all) = (interval(0, 10_000), interval(20_000, 60_000), interval(0, 60_000));
+        for (missing, is_newer, may_come, complete, partial) in [
+            (vec![], false, true, None, None),
+            (vec![end], false, true, Some(SourceNotReady), Some(SourceNotReady)),
+            (vec![end], false, false, Some(SourceNotFound), None),
+            (vec![end], true, true, Some(IncompleteCoverage), None),
+            (vec![start], false, true, Some(IncompleteCoverage), None),
+            (vec![start, end], false, true, Some(IncompleteCoverage), Some(SourceNotReady)),
+            (vec![all], false, true, Some(SourceNotReady), Some(SourceNotReady)),
+            (vec![all], false, false, Some(SourceNotFound), Some(SourceNotFound)),
+            (vec![all], true, true, Some(IncompleteCoverage), Some(SourceNotFound)),
+        ] {
+            assert_eq!(judged(&missing, Complete, is_newer, may_come), complete, "complete {missing:?}");
+            assert_eq!(judged(&missing, Partial, is_newer, may_come), partial, "partial {missing:?}");
+        }
+    }
+
+    #[test]
+    fn message_says_what_is_missing() {
+        let coverage = Coverage { covered: vec![], missing: vec![interval(0, 500); 7] };
+        let error = judge(&camera(RequiredCoverage::Complete), &coverage, true, false).expect_err("it is missing");
+        let start = "cameraId: hi-pipeline has no recording of 2018-08-02T15:40:00.000Z to 2018-08-02T15:40:00.500Z, ";
+        assert!(error.message.starts_with(start) && error.message.ends_with(", 2 more"), "{}", error.message);
+    }
+
+    fn page(keys: &[&str], next: Option<&str>) -> ListObjectsV2Output {
+        let objects = keys.iter().map(|key| Object::builder().key(*key).build()).collect();
+        ListObjectsV2Output::builder()
+            .set_contents(Some(objects))
+            .is_truncated(next.is_some())
+            .set_next_continuation_token(next.map(str::to_owned))
+            .build()
+    }
+
+    async fn list(rule: &Rule) -> Result<Listing, ClipError> {
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [rule]);
+        recordings().list(&s3, &camera(RequiredCoverage::Complete)).await
+    }
+
+    #[tokio::test]
+    async fn one_listing_begins_the_longest_recording_before_the_window_and_ends_behind_it() {
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2)
+            .match_requests(|list| {
+                list.bucket() == Some("archive")
+                    && list.prefix() == Some("hi-pipeline/")
+                    && list.start_after() == Some("hi-pipeline/20180802T152959000.mp4")
+            })
+            .then_output(|| {
+                let keys = [
+                    "hi-pipeline/20180802T153000000.mp4",
+                    "hi-pipeline/20180802T153000000.mp4.json",
+                    "hi-pipeline/20180802T154059999.mp4",
+                    "hi-pipeline/20180802T154100000.mp4",
+                    "hi-pipeline/20180802T160000000.mp4",
+                ];
+                page(&keys, Some("next"))
+            });
+        let Listing { begun, is_newer } = list(&rule).await.expect("a listing");
+        let starts: Vec<_> = begun.iter().map(|key| key.start_ms - START_MS).collect();
+        assert_eq!((starts, is_newer), (vec![-600_000, 59_999], true));
+        assert_eq!(rule.num_calls(), 1, "one request, whatever comes later");
+    }
+
+    #[tokio::test]
+    async fn recordings_of_a_camera_whose_name_begins_alike_are_no_newer_ones() {
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2)
+            .then_output(|| page(&["hi-pipeline/north/20180802T154100000.mp4"], Some("next")));
+        let Listing { begun, is_newer } = list(&rule).await.expect("a listing");
+        assert_eq!((begun.len(), is_newer, rule.num_calls()), (0, false, 1));
+    }
+
+    #[tokio::test]
+    async fn endless_listing_is_given_up() {
+        let pages = AtomicUsize::new(0);
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_compute_output(move |_| {
+            page(&["hi-pipeline/20180802T154000000.mp4"], Some(&pages.fetch_add(1, Ordering::Relaxed).to_string()))
+        });
+        assert_eq!(list(&rule).await.expect_err("it is too much").kind, ErrorKind::TooLong);
+        assert_eq!(rule.num_calls(), MAX_PAGES);
+    }
+
+    /// What a window comes to when nothing is there, in an execution that was started so long after its end.
+    async fn absent(since_end_ms: i64, waited: bool) -> ErrorKind {
+        let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_output(|| page(&[], None));
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&rule]);
+        let started_at = Timestamp::from_ms(START_MS + 60_000 + since_end_ms).expect("a time");
+        let planned = recordings().plan(&s3, &camera(RequiredCoverage::Partial), started_at, waited).await;
+        planned.expect_err("nothing is there").kind
+    }
+
+    #[tokio::test]
+    async fn recording_is_waited_for_until_it_will_not_come_any_more() {
+        assert_eq!(absent(-90_000, false).await, ErrorKind::SourceNotReady);
+        assert_eq!(absent(600_000 + MAX_DELAY_MS - 1, false).await, ErrorKind::SourceNotReady);
+        assert_eq!(absent(600_000 + MAX_DELAY_MS, false).await, ErrorKind::SourceNotFound);
+        assert_eq!(absent(-90_000, true).await, ErrorKind::SourceNotFound);
+    }
+
+    #[tokio::test]
+    async fn window_older_than_the_retention_is_out_of_range() {
+        assert_eq!(absent(3 * 86_400_000 - 60_000, false).await, ErrorKind::SourceNotFound);
+        assert_eq!(absent(3 * 86_400_000 - 59_999, false).await, ErrorKind::OutOfRange);
+    }
+}
