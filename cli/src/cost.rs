@@ -34,7 +34,7 @@ struct Sum {
 
 /// Sums up executions.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let listed = deployment.list(&[], Some(args.since)).await?;
+    let listed = deployment.list(&[], Some(args.since), |_| true, usize::MAX).await?;
     let bar = render::bar(listed.len(), "read");
     let mut sums = BTreeMap::new();
     for chunk in listed.chunks(100) {

@@ -293,23 +293,27 @@ impl Deployment {
         Ok(())
     }
 
-    /// The executions of these statuses (all, when there are none) started since a moment, newest first.
+    /// The executions of these statuses (all, when there are none) started since a moment, newest first; at least the
+    /// newest `enough` of those that pass.
     pub async fn list(
         &self,
         statuses: &[ExecutionStatus],
         since: Option<OffsetDateTime>,
+        passes: impl Fn(&Listed) -> bool,
+        enough: usize,
     ) -> Result<Vec<Listed>, Failure> {
         let filters: Vec<Option<&ExecutionStatus>> =
             if statuses.is_empty() { vec![None] } else { statuses.iter().map(Some).collect() };
-        let mut found = Vec::new();
+        let mut found: Vec<Listed> = Vec::new();
         for filter in filters {
             self.scan(filter, since, |page| {
-                found.extend_from_slice(page);
-                true
+                found.extend(page.iter().filter(|one| passes(one)).cloned());
+                found.sort_by_key(|one| std::cmp::Reverse(one.started_at));
+                let last_needed = found.get(enough.saturating_sub(1)).map(|one| one.started_at);
+                page.last().is_none_or(|last| last_needed.is_none_or(|needed| last.position >= needed))
             })
             .await?;
         }
-        found.sort_by_key(|one| std::cmp::Reverse(one.started_at));
         Ok(found)
     }
 }
@@ -317,7 +321,8 @@ impl Deployment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_sfn::primitives::DateTime;
+    use aws_sdk_sfn::{operation::list_executions::ListExecutionsOutput, primitives::DateTime};
+    use aws_smithy_mocks::{mock, mock_client};
 
     fn execution(status: ExecutionStatus, output: &Value, cause: Option<&str>) -> Execution {
         let described = DescribeExecutionOutput::builder()
@@ -331,6 +336,47 @@ mod tests {
             .set_cause(cause.map(str::to_owned))
             .output(output.to_string());
         described.build().expect("complete").into()
+    }
+
+    /// A page of executions that started at these seconds, one before the other, and ended 5 s later.
+    fn page(starts: &[i64]) -> ListExecutionsOutput {
+        let item = |start: &i64| {
+            let item =
+                ExecutionListItem::builder().execution_arn("arn").state_machine_arn("arn").name("a-0123456789ab");
+            let item = item.status(ExecutionStatus::Succeeded).start_date(DateTime::from_secs(*start));
+            item.stop_date(DateTime::from_secs(*start + 5)).build().expect("complete")
+        };
+        let page = ListExecutionsOutput::builder().set_executions(Some(starts.iter().map(item).collect()));
+        page.next_token("more").build().expect("complete")
+    }
+
+    /// The seconds at which the listed executions started, and how many pages were read for that.
+    async fn listed(since: Option<i64>, enough: usize) -> (Vec<i64>, usize) {
+        let rule = mock!(aws_sdk_sfn::Client::list_executions)
+            .sequence()
+            .output(|| page(&[100, 98, 99]))
+            .output(|| page(&[97, 90, 80]))
+            .output(|| page(&[70, 60]))
+            .output(|| ListExecutionsOutput::builder().set_executions(Some(Vec::new())).build().expect("complete"))
+            .build();
+        let deployment = Deployment {
+            outputs: serde_json::from_value(json!({"state_machine_arn": "arn"})).expect("outputs"),
+            is_local: false,
+            sfn: mock_client!(aws_sdk_sfn, [&rule]),
+            sqs: aws_sdk_sqs::Client::from_conf(aws_sdk_sqs::Config::builder().behavior_version_latest().build()),
+        };
+        let since = since.map(|second| OffsetDateTime::from_unix_timestamp(second).expect("a moment"));
+        let found = deployment.list(&[], since, |_| true, enough).await.expect("executions");
+        (found.iter().map(|one| one.started_at.unix_timestamp()).collect(), rule.num_calls())
+    }
+
+    #[tokio::test]
+    async fn no_more_pages_are_read_than_are_needed() {
+        assert_eq!(listed(None, usize::MAX).await, (vec![100, 99, 98, 97, 90, 80, 70, 60], 4));
+        // What ended at 104 may be followed by what started at 103.
+        assert_eq!(listed(None, 1).await.1, 2);
+        assert_eq!(listed(None, 4).await, (vec![100, 99, 98, 97, 90, 80], 2));
+        assert_eq!(listed(Some(95), usize::MAX).await, (vec![100, 99, 98, 97], 2));
     }
 
     #[test]

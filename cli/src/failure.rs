@@ -1,7 +1,11 @@
 //! Why a command did not do what it was asked, and its exit code.
 
-use aws_sdk_sfn::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use clipflow_core::ClipError;
+use aws_sdk_sfn::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use clipflow_core::{ClipError, aws};
+use std::fmt::Display;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -34,19 +38,11 @@ impl Failure {
     }
 
     /// What a failed call means; `doing` says what was tried, for example `listing executions`.
-    pub fn of_call<E, R>(doing: impl std::fmt::Display) -> impl FnOnce(SdkError<E, R>) -> Self
+    pub fn of_call<E>(doing: impl Display) -> impl FnOnce(SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
     {
-        move |error| {
-            let said = error.as_service_error().map(|service| (service.code(), service.message()));
-            Self::new(match said {
-                Some((Some(code), Some(message))) => format!("{doing}: {code}: {message}"),
-                Some((Some(code), None)) => format!("{doing}: {code}"),
-                _ => format!("{doing}: {}", DisplayErrorContext(&error)),
-            })
-        }
+        move |error| aws::failure(&doing.to_string(), &error).into()
     }
 }
 

@@ -54,6 +54,12 @@ impl Filter {
             && self.error.as_deref().is_none_or(|wanted| execution.error() == Some(wanted))
     }
 
+    /// Whether a list of executions tells all that it asks for.
+    fn is_told_by_list(&self, status: Option<Status>) -> bool {
+        let is_told = !matches!(status, Some(Status::Available | Status::Rejected));
+        is_told && self.camera.is_none() && self.error.is_none()
+    }
+
     /// The statuses of Step Functions that can pass it; all of them, when there are none.
     fn statuses(&self, status: Option<Status>) -> Vec<ExecutionStatus> {
         let rejection = |name: &str| ErrorKind::ALL.iter().any(|kind| kind.is_rejection() && kind.name() == name);
@@ -70,8 +76,11 @@ impl Filter {
 /// Lists executions.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
     let limit = if args.limit == 0 { usize::MAX } else { args.limit };
-    let mut listed = deployment.list(&args.filter.statuses(args.status), args.filter.since).await?;
-    listed.retain(|one| args.until.is_none_or(|until| one.started_at < until));
+    let statuses = args.filter.statuses(args.status);
+    let in_time = |one: &Listed| args.until.is_none_or(|until| one.started_at < until);
+    // One more than is shown says whether there are more. What only a description tells may need any number of them.
+    let enough = if args.filter.is_told_by_list(args.status) { limit.saturating_add(1) } else { usize::MAX };
+    let listed = deployment.list(&statuses, args.filter.since, in_time, enough).await?;
     let (found, next) = page(deployment, &listed, limit, |execution| {
         args.status.is_none_or(|status| execution.status == status) && args.filter.passes(execution)
     })

@@ -2,7 +2,7 @@
 
 use crate::{
     deployment::Deployment,
-    executions::{Execution, Status},
+    executions::{Execution, Listed, Status},
     failure::Failure,
     list::Filter,
     render, show,
@@ -130,10 +130,11 @@ async fn named(deployment: &Deployment, clips: &[String]) -> Result<Vec<Executio
 /// The executions that failed and are the newest of their clips, oldest first: to rerun an older one would put back what
 /// a newer request has replaced.
 async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Execution>, Failure> {
-    let failed = deployment.list(Status::Failed.of_step_functions(), filter.since).await?;
+    let all = |_: &Listed| true;
+    let failed = deployment.list(Status::Failed.of_step_functions(), filter.since, all, usize::MAX).await?;
     let Some(oldest) = failed.last() else { return Ok(Vec::new()) };
     let mut seen = HashSet::new();
-    let mut newest = deployment.list(&[], Some(oldest.started_at)).await?;
+    let mut newest = deployment.list(&[], Some(oldest.started_at), all, usize::MAX).await?;
     newest.retain(|one| one.name.as_ref().is_none_or(|name| seen.insert(name.clip_id.clone())));
     let newest: HashSet<_> = newest.into_iter().map(|one| one.arn).collect();
     let mut candidates: Vec<_> = failed.into_iter().filter(|one| newest.contains(&one.arn)).collect();
