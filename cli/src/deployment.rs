@@ -1,7 +1,7 @@
 //! Which deployment a command works on, and its clients.
 
 use crate::failure::Failure;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::Region;
 use clipflow_core::{config, execution::state_machine_arn};
 use serde::Deserialize;
 use serde_json::Value;
@@ -74,7 +74,7 @@ impl Deployment {
     /// # Errors
     /// Wrong usage, when it is named nowhere; else what is wrong with what names it.
     pub async fn find(target: &Target, execution_arn: Option<&str>) -> Result<Self, Failure> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        let mut loader = clipflow_core::aws::sdk_config_loader();
         let outputs = if target.local {
             let (stack, outputs) = local_stack()?;
             let Stack { endpoint, access_key_id, secret_access_key } = stack;

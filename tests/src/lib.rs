@@ -108,7 +108,7 @@ impl Stack {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let description: Description = serde_json::from_str(&text).expect("stack.json is complete");
         let credentials = aws_sdk_s3::config::Credentials::new("test", "test", None, None, "stack.json");
-        let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        let config = clipflow_core::aws::sdk_config_loader()
             .endpoint_url(&description.endpoint)
             .region(aws_config::Region::new(description.region.clone()))
             .credentials_provider(credentials)

@@ -11,7 +11,9 @@ const INTERVAL: [&str; 4] = ["--start", "1", "--end", "1.4"];
 /// Makes a source without sound and uploads it under its name; returns its URI.
 async fn source(stack: &Stack, folder: &Path, name: &str) -> String {
     let file = folder.join(name);
-    stack.ffmpeg(&["-f", "lavfi", "-i", PICTURES, "-c:v", "libx264", "-g", "25", file.to_str().expect("UTF-8")]);
+    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert when they are long.
+    let encode = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
+    stack.ffmpeg(&[&["-f", "lavfi", "-i", PICTURES], &encode[..], &[file.to_str().expect("UTF-8")]].concat());
     stack.upload(name, &file).await;
     format!("s3://{}/{name}", stack.description.source_bucket)
 }

@@ -1,10 +1,12 @@
 //! The SDK's configuration, and what its errors mean to a step.
 
 use crate::error::ClipError;
+use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use std::error::Error;
 
 /// Codes of throttling and passing trouble that come with a status below 500.
@@ -18,9 +20,17 @@ const PASSING: [&str; 7] = [
     "TooManyRequestsException",
 ];
 
+/// What the configuration that every client is built from begins with.
+#[must_use]
+pub fn sdk_config_loader() -> ConfigLoader {
+    let tls = Provider::Rustls(CryptoMode::Ring);
+    let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http)
+}
+
 /// The configuration that every client of a function is built from.
 pub async fn sdk_config() -> aws_config::SdkConfig {
-    aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await
+    sdk_config_loader().load().await
 }
 
 /// The step's error for a failed call: `DependencyUnavailable` where a retry may help, else `Internal`.

@@ -129,7 +129,7 @@ impl Line {
         });
         let (request, _) = self.validate.invoke(&json!({"execution": execution, "request": request}))?;
         self.server.traffic();
-        let (probe, _) = self.probe.invoke(&json!({"execution": execution, "request": request}))?;
+        let (probe, _) = self.probe.invoke(&json!({"execution": execution, "request": request, "waited": false}))?;
         let engine = json!({"name": "trim", "why": "measured", "estimateUsd": 0.0});
         Ok(json!({"execution": execution, "request": request, "probe": probe, "engine": engine}))
     }
