@@ -5,9 +5,8 @@ use futures::FutureExt;
 use mongodb::bson::Document;
 use serde_json::{Value, json};
 use std::{
-    TcpStream,
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     panic::{AssertUnwindSafe, resume_unwind},
     path::PathBuf,
 };
