@@ -354,6 +354,13 @@ mod tests {
     }
 
     #[test]
+    fn flags_make_a_request_for_a_camera_s_recordings() {
+        let arguments = "c --camera pipe/north --start 2018-08-02T15:40:00Z --end 2018-08-02T15:40:22.5Z";
+        let cli = Cli::try_parse_from(arguments.split(' ')).expect("the arguments are right");
+        requests::check(&cli.args.request.request(), None).expect("it is valid");
+    }
+
+    #[test]
     fn flags_that_do_not_go_together_are_refused() {
         for arguments in
             ["c", "c --source s3://a/b --start 1", "c --source archive/a.mp4 --start 1 --end 2", "c r.json --start 1"]
