@@ -71,7 +71,10 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
     let clip_id = case.clip_id();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("rerun.mp4");
-    stack.ffmpeg(&["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=10:duration=30", file.to_str().expect("UTF-8")]);
+    let pictures = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=10:duration=30"];
+    // One keyframe, so that an exact cut is encoded whole.
+    let codec = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
+    stack.ffmpeg(&[&pictures[..], &codec, &[file.to_str().expect("UTF-8")]].concat());
     stack.upload("rerun.mp4", &file).await;
     let mut request = stack.request(&clip_id, "rerun.mp4", &json!(1), &json!(case.end_seconds));
     request["output"] = json!({"thumbnails": [100]});
