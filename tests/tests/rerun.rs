@@ -6,7 +6,7 @@ use mongodb::bson::Document;
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     panic::{AssertUnwindSafe, resume_unwind},
     path::PathBuf,
 };
@@ -71,10 +71,10 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
     let clip_id = case.clip_id();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("rerun.mp4");
+    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert when they are long.
     let pictures = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=10:duration=30"];
-    // One keyframe, so that an exact cut is encoded whole.
-    let codec = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
-    stack.ffmpeg(&[&pictures[..], &codec, &[file.to_str().expect("UTF-8")]].concat());
+    let encode = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
+    stack.ffmpeg(&[&pictures[..], &encode, &[file.to_str().expect("UTF-8")]].concat());
     stack.upload("rerun.mp4", &file).await;
     let mut request = stack.request(&clip_id, "rerun.mp4", &json!(1), &json!(case.end_seconds));
     request["output"] = json!({"thumbnails": [100]});
@@ -231,6 +231,9 @@ async fn s3_that_denies_access() {
 async fn mongodb_that_is_down() {
     let (_alone, stack) = begin().await;
     order("stop mongod");
+    let uri = &stack.description.mongodb_uri;
+    let address = uri.trim_start_matches("mongodb://").split('/').next().expect("a host and a port");
+    eventually("mongod to be down", async || TcpStream::connect(address).is_err().then_some(())).await;
     let case = Case::of("Store", "dependency", "DependencyUnavailable", "saving the document");
     fails_and_is_rerun(&stack, &case, async || {
         order("start mongod");

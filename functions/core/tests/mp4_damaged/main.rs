@@ -376,7 +376,8 @@ fn memory_does_not_grow_with_the_clip() {
     let hour = hour();
     for interval in [1800.0..1810.0, 0.0..3599.0] {
         let peak = peak_bytes(|| assert_eq!(cut(&hour, interval.clone()), Ok(())));
-        assert!(peak < 32 << 20, "{interval:?} takes {peak} bytes");
+        // The tables of an hour, as they are read, chosen and written.
+        assert!(peak < 40 << 20, "{interval:?} takes {peak} bytes");
     }
 }
 
