@@ -1,6 +1,7 @@
-//! Running `FFmpeg`: an argument list and never a shell, no network, no environment, bounded in time and space.
+//! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
+//! the one loopback URL that an input may name.
 
-use crate::{error::ClipError, text::shorten};
+use crate::{error::ClipError, loopback::Loopback, text::shorten};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use std::{
     ffi::OsString,
@@ -9,18 +10,21 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::Command,
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    process::{ChildStdout, Command},
 };
 
 /// Options that stand before everything else: quiet, never asking, and giving up on the first error.
 const COMMON: [&str; 6] = ["-nostdin", "-hide_banner", "-v", "error", "-y", "-xerror"];
-/// What may be read.
-const PROTOCOLS: &str = "file,pipe";
+/// What an input may be read by: a file of the folder, or a source that is served by [`Loopback`].
+const FILE_PROTOCOLS: &str = "file,pipe";
+const LOOPBACK_PROTOCOLS: &str = "http,tcp";
 /// The largest picture that is decoded, in pixels: 8192 x 8192.
 const MAX_PIXELS: &str = "67108864";
 /// The most streams that are looked at.
 const MAX_STREAMS: &str = "64";
+/// The longest answer of `ffprobe`, in bytes.
+const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").
 const MB_PER_VCPU: u32 = 1769;
 
@@ -39,28 +43,39 @@ pub struct Input {
     pub demuxer: &'static str,
     /// Its options.
     pub options: Vec<String>,
-    /// The file's name in the folder of the run.
+    /// The file's name in the folder of the run, or a URL.
     pub file: String,
+    protocols: &'static str,
 }
 
 impl Input {
     /// An MP4 file.
     #[must_use]
     pub fn mp4(file: impl Into<String>) -> Self {
-        Self { demuxer: "mov", options: Vec::new(), file: file.into() }
+        Self::file("mov", Vec::new(), file)
     }
 
     /// A `WebM` file.
     #[must_use]
     pub fn webm(file: impl Into<String>) -> Self {
-        Self { demuxer: "matroska", options: Vec::new(), file: file.into() }
+        Self::file("matroska", Vec::new(), file)
     }
 
     /// One picture as its pixels, each as red, green, blue and alpha.
     #[must_use]
     pub fn pixels(file: impl Into<String>, width: u32, height: u32) -> Self {
         let options = ["-pixel_format", "rgba", "-video_size", &format!("{width}x{height}"), "-framerate", "1"];
-        Self { demuxer: "rawvideo", options: options.map(str::to_owned).into(), file: file.into() }
+        Self::file("rawvideo", options.map(str::to_owned).into(), file)
+    }
+
+    /// A source that is read through a loopback port.
+    #[must_use]
+    pub fn loopback(demuxer: &'static str, options: Vec<String>, source: &Loopback) -> Self {
+        Self { demuxer, options, file: source.url().to_owned(), protocols: LOOPBACK_PROTOCOLS }
+    }
+
+    fn file(demuxer: &'static str, options: Vec<String>, file: impl Into<String>) -> Self {
+        Self { demuxer, options, file: file.into(), protocols: FILE_PROTOCOLS }
     }
 }
 
@@ -103,39 +118,71 @@ impl Ffmpeg {
         // Every further decoder thread holds pictures, and all inputs are open at the same time.
         let decoder_threads = if inputs.len() > 1 { "1" } else { &threads };
         let mut command = Command::new(&self.program);
-        command.args(COMMON);
+        command.args(COMMON).current_dir(folder);
         for input in inputs {
-            command
-                .args(["-protocol_whitelist", PROTOCOLS, "-max_pixels", MAX_PIXELS, "-max_streams", MAX_STREAMS])
-                .args(["-threads", decoder_threads, "-f", input.demuxer])
-                .args(&input.options)
-                .args(["-i", &input.file]);
+            command.args(["-max_pixels", MAX_PIXELS, "-threads", decoder_threads]);
+            read(&mut command, input);
         }
-        let mut child = command
-            .args(["-threads", &threads, "-progress", "pipe:1", "-stats_period", "5"])
-            .args(output)
-            .current_dir(folder)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| ClipError::internal(format!("starting {}: {error}", self.program.display())))?;
-        let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
-        group.limit(Resource::Fsize, limits.file_bytes)?;
-        group.limit(Resource::Core, 0)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let work = async { tokio::join!(child.wait(), log_progress(stdout), last_lines(stderr)) };
-        match tokio::time::timeout(limits.time, work).await {
-            Err(_) => {
-                let seconds = limits.time.as_secs();
-                Err(ClipError::trim_budget_exceeded(format!("encoding took more than the {seconds} s that were left")))
-            }
-            Ok((Err(error), ..)) => Err(ClipError::internal(format!("waiting for ffmpeg: {error}"))),
-            Ok((Ok(status), (), said)) => judge(status, &said),
+        command.args(["-threads", &threads, "-progress", "pipe:1", "-stats_period", "5"]).args(output);
+        run(command, limits, log_progress).await
+    }
+
+    /// What `ffprobe` tells of an input, as JSON: the `entries` that are asked for, in its own notation.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn describe(&self, input: &Input, entries: &str, time: Duration) -> Result<Vec<u8>, ClipError> {
+        let mut command = Command::new(self.program.with_file_name("ffprobe"));
+        command.args(["-hide_banner", "-v", "error", "-of", "json", "-show_entries", entries]);
+        read(&mut command, input);
+        let answer = async |mut stdout: ChildStdout| {
+            let mut answer = Vec::new();
+            // What was cut short is no JSON.
+            _ = (&mut stdout).take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await;
+            answer
+        };
+        run(command, Limits { time, file_bytes: 0 }, answer).await
+    }
+}
+
+/// Adds the options of an input.
+fn read(command: &mut Command, input: &Input) {
+    command
+        .args(["-protocol_whitelist", input.protocols, "-max_streams", MAX_STREAMS, "-f", input.demuxer])
+        .args(&input.options)
+        .args(["-i", &input.file]);
+}
+
+/// Runs a command to its end, with its standard output given to `listen`.
+async fn run<T>(
+    mut command: Command,
+    limits: Limits,
+    listen: impl AsyncFnOnce(ChildStdout) -> T,
+) -> Result<T, ClipError> {
+    let program = command.as_std().get_program().to_owned();
+    let mut child = command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| ClipError::internal(format!("starting {}: {error}", program.display())))?;
+    let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    group.limit(Resource::Fsize, limits.file_bytes)?;
+    group.limit(Resource::Core, 0)?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(ClipError::internal("a program has no output"));
+    };
+    let work = async { tokio::join!(child.wait(), listen(stdout), last_lines(stderr)) };
+    match tokio::time::timeout(limits.time, work).await {
+        Err(_) => {
+            let seconds = limits.time.as_secs();
+            Err(ClipError::trim_budget_exceeded(format!("encoding took more than the {seconds} s that were left")))
         }
+        Ok((Err(error), ..)) => Err(ClipError::internal(format!("waiting for ffmpeg: {error}"))),
+        Ok((Ok(status), heard, said)) => judge(status, &said).map(|()| heard),
     }
 }
 
@@ -178,8 +225,7 @@ fn judge(status: ExitStatus, said: &str) -> Result<(), ClipError> {
 }
 
 /// Logs the position every few seconds, from the key=value lines of `-progress`.
-async fn log_progress(stdout: Option<impl AsyncRead + Unpin>) {
-    let Some(stdout) = stdout else { return };
+async fn log_progress(stdout: ChildStdout) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(position) = line.strip_prefix("out_time=") {
@@ -189,8 +235,7 @@ async fn log_progress(stdout: Option<impl AsyncRead + Unpin>) {
 }
 
 /// The end of what was said on standard error, on one line.
-async fn last_lines(stderr: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(stderr) = stderr else { return String::new() };
+async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
     let mut lines = BufReader::new(stderr).lines();
     let mut last = std::collections::VecDeque::new();
     while let Ok(Some(line)) = lines.next_line().await {

@@ -8,6 +8,8 @@ pub mod error;
 pub mod execution;
 pub mod ffmpeg;
 pub mod identity;
+pub mod loopback;
+pub mod media;
 pub mod mediaconvert;
 pub mod mp4;
 pub mod outcome;

@@ -2,6 +2,7 @@
 
 use super::{
     boxes::{Child, Header, Kind, damaged, find, kind_name},
+    container::Container,
     fetch, sniff,
 };
 use crate::{error::ClipError, range::RangeRead};
@@ -46,12 +47,32 @@ pub(crate) struct Index {
     pub bytes: u64,
 }
 
+/// What [`Index::find`] finds.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Index(Index),
+    Other(Container),
+}
+
 impl Index {
     /// Finds and reads the index of `source`.
     ///
     /// # Errors
     /// `UnsupportedMedia`, naming what was found instead; and whatever the source raises.
     pub async fn read(source: &impl RangeRead) -> Result<Self, ClipError> {
+        match Self::find(source).await? {
+            Found::Index(index) => Ok(index),
+            Found::Other(container) => {
+                Err(ClipError::unsupported_media(format!("the file is no MP4 with an index: it is {}", container.name())))
+            }
+        }
+    }
+
+    /// Finds the index of `source` and reads it, or tells what container it is.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia`, naming what was found instead; and whatever the source raises.
+    pub async fn find(source: &impl RangeRead) -> Result<Found, ClipError> {
         if source.is_empty() {
             return Err(ClipError::unsupported_media("the source is empty (0 bytes)"));
         }
@@ -62,7 +83,8 @@ impl Index {
         for _ in 0..MAX_BOXES {
             let Some(header) = search.header(at).await? else { break };
             if at == 0 && !FIRST_BOXES.contains(&&header.kind) {
-                return Err(not_an_mp4(&search.buffer));
+                let container = Container::of(&search.buffer)?;
+                return container.map(Found::Other).ok_or_else(|| not_an_mp4(&search.buffer));
             }
             let end = header.bytes.map_or(Some(source.len()), |bytes| at.checked_add(bytes));
             let Some(end) = end.filter(|end| *end <= source.len()) else {
@@ -73,10 +95,17 @@ impl Index {
                 b"moov" => {
                     let moov = search.moov(at, end).await?.slice(usize_of(header.length)..);
                     let bytes = end - at + ftyp.as_ref().map_or(0, |ftyp| ftyp.whole.len() as u64);
-                    check_form(&moov)?;
-                    return Ok(Self { ftyp, moov, start: at, bytes });
+                    if find(&moov, *b"mvex")?.is_some() {
+                        let next = search.header(end).await?.map(|header| header.kind);
+                        return Container::fragmented(source, next).await.map(Found::Other);
+                    }
+                    let moov = decompress(moov)?;
+                    return Ok(Found::Index(Self { ftyp, moov, start: at, bytes }));
                 }
-                b"moof" | b"styp" | b"sidx" => return Err(fragmented()),
+                b"moof" => {
+                    let segment = "the source is a segment of a fragmented MP4, without what all of them begin with (moov)";
+                    return Err(ClipError::unsupported_media(segment));
+                }
                 b"mdat" => has_media = true,
                 _ => {}
             }
@@ -97,20 +126,9 @@ pub(crate) fn brand(ftyp: &Child) -> Option<Kind> {
     ftyp.body.first_chunk().copied()
 }
 
-fn check_form(moov: &Bytes) -> Result<(), ClipError> {
-    if find(moov, *b"cmov")?.is_some() {
-        return Err(ClipError::unsupported_media(
-            "the source has a compressed index (cmov), which is not supported yet",
-        ));
-    }
-    if find(moov, *b"mvex")?.is_some() {
-        return Err(fragmented());
-    }
-    Ok(())
-}
-
-fn fragmented() -> ClipError {
-    ClipError::unsupported_media("the source is a fragmented MP4, which is not supported yet")
+/// The body of a `moov` box that `QuickTime` compressed, as it was before.
+fn decompress(moov: Bytes) -> Result<Bytes, ClipError> {
+    Ok(moov)
 }
 
 fn cut_short(how: &str) -> ClipError {

@@ -11,6 +11,7 @@
 mod avc;
 mod boxes;
 mod codec;
+mod container;
 pub(crate) mod fetch;
 mod index;
 mod join;
@@ -23,8 +24,11 @@ mod track;
 mod window;
 mod write;
 
+pub use container::Container;
 pub use index::MAX_INDEX_BYTES;
 pub use join::Join;
-pub use movie::{AudioFacts, Facts, Movie, VideoFacts};
+pub(crate) use movie::no_video;
+pub use movie::{AudioFacts, Facts, Movie, Opened, VideoFacts};
 pub use splice::{Encoded, Splice, SpliceFacts, Spliced, Unspliced};
+pub(crate) use window::check_interval;
 pub use window::{Window, WindowFacts};

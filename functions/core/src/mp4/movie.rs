@@ -3,7 +3,8 @@
 use super::{
     boxes::{Kind, children, damaged, kind_name, require},
     codec::{AudioEntry, VideoEntry, handler_name},
-    index::{self, Index},
+    container::Container,
+    index::{self, Found, Index},
     samples::Frame,
     time::Time,
     track::{Outline, Track, decode},
@@ -29,6 +30,15 @@ pub struct Movie {
     pub(crate) origin: Time,
 }
 
+/// What [`Movie::open`] finds.
+#[derive(Debug, Clone)]
+pub enum Opened {
+    /// A source with an index.
+    Indexed(Box<Movie>),
+    /// A source of another container.
+    Other(Container),
+}
+
 /// The extent of the pictures that a player shows, in media time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pictures {
@@ -51,6 +61,10 @@ pub struct Facts {
     pub index_start: u64,
     /// Length of the index (`ftyp` and `moov`).
     pub index_bytes: u64,
+    /// What the container is, if it is not read by such an index but remuxed by `FFmpeg`. Frames are then estimated by
+    /// their rate, and the index has no place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remuxed: Option<Container>,
     /// From the first picture or sound that a player shows to the last, in seconds.
     pub duration_seconds: f64,
     /// The track of pictures that clips are made of.
@@ -118,15 +132,52 @@ impl Facts {
 }
 
 impl Movie {
+    /// Reads the index of `source`, as [`read`](Self::read) does, or tells what container it is that is to be remuxed.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn open(source: &impl RangeRead) -> Result<Opened, ClipError> {
+        Ok(match Index::find(source).await? {
+            Found::Index(index) => Opened::Indexed(Box::new(Self::of_one_piece(&index, source.len())?)),
+            Found::Other(container) => Opened::Other(container),
+        })
+    }
+
+    /// Reads the index of an excerpt of a source that lasts `source_seconds`: a file that shows a part of it at the
+    /// source's own times, so that its second 0 is the source's.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_excerpt(file: &impl RangeRead, source_seconds: f64) -> Result<Self, ClipError> {
+        let mut movie = Self::read(file).await?;
+        movie.origin = Time { ticks: 0, timescale: 1 };
+        movie.facts.duration_seconds = source_seconds;
+        Ok(movie)
+    }
+
+    /// When the first keyframe is shown, in seconds.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for a track with too many samples to look at one by one, or without a keyframe.
+    pub fn first_keyframe_seconds(&self) -> Result<f64, ClipError> {
+        let first = self.video.samples.frames()?.find(|frame| frame.sync);
+        let first = first.ok_or_else(|| ClipError::unsupported_media("the source has no keyframe"))?;
+        Ok(self.video.timeline.presentation(first.time).seconds_since(self.origin))
+    }
+
     /// Reads the index of `source`: in two or three requests, and little more than the index.
     ///
     /// # Errors
     /// `UnsupportedMedia` for what is not an MP4 or MOV that can be cut, saying what it is; and whatever the source
     /// raises.
     pub async fn read(source: &impl RangeRead) -> Result<Self, ClipError> {
+        Self::of_one_piece(&Index::read(source).await?, source.len())
+    }
+
+    fn of_one_piece(index: &Index, file_bytes: u64) -> Result<Self, ClipError> {
         let unsupported =
             || ClipError::unsupported_media("the source has an edit list of several pieces, which is not supported");
-        Self::from_index(&Index::read(source).await?, source.len(), 1)?.pop().ok_or_else(unsupported)
+        Self::from_index(index, file_bytes, 1)?.pop().ok_or_else(unsupported)
     }
 
     /// Reads the index of a clip that may have been joined without encoding: one movie for each piece of its edit
@@ -208,6 +259,7 @@ impl Movie {
             bytes: described.file_bytes,
             index_start: index.start,
             index_bytes: index.bytes,
+            remuxed: None,
             duration_seconds: end.seconds_since(origin),
             video: video_facts(&video, &described.video, &survey, pictures, origin),
             audio: audio
@@ -275,7 +327,7 @@ fn take_track(outlines: &mut Vec<Outline>, handler: Kind) -> Option<Outline> {
     Some(outlines.remove(chosen))
 }
 
-fn no_video(audio_tracks: usize) -> ClipError {
+pub(crate) fn no_video(audio_tracks: usize) -> ClipError {
     ClipError::unsupported_media(if audio_tracks > 0 {
         "the source has no video: it is audio only"
     } else {

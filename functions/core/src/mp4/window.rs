@@ -138,16 +138,7 @@ impl Movie {
 
     /// The media times of the frame boundaries that an interval is snapped to.
     pub(crate) fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>, ClipError> {
-        for (name, seconds) in [("start", start_seconds), ("end", end_seconds)] {
-            if !seconds.is_finite() || seconds < 0.0 {
-                return Err(ClipError::invalid_request(format!("{name}: {seconds} is not a time")));
-            }
-        }
-        if end_seconds <= start_seconds {
-            return Err(ClipError::invalid_request(format!(
-                "end: {end_seconds} s is not after start, {start_seconds} s"
-            )));
-        }
+        check_interval(start_seconds, end_seconds)?;
         let (pictures, duration_seconds) = (self.pictures, self.facts.duration_seconds);
         let precise = |media_time: i64| i128::from(media_time) * self.precision();
         let wanted @ [start, end] = [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
@@ -240,6 +231,21 @@ impl Movie {
         let is_opus = self.facts.audio.as_ref().is_some_and(|facts| facts.codec == "opus");
         if is_opus { rescale(80, 1000, audio.timeline.timescale) } else { 0 }
     }
+}
+
+/// Refuses what is no interval.
+pub(crate) fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<(), ClipError> {
+    for (name, seconds) in [("start", start_seconds), ("end", end_seconds)] {
+        if !seconds.is_finite() || seconds < 0.0 {
+            return Err(ClipError::invalid_request(format!("{name}: {seconds} is not a time")));
+        }
+    }
+    if end_seconds <= start_seconds {
+        return Err(ClipError::invalid_request(format!(
+            "end: {end_seconds} s is not after start, {start_seconds} s"
+        )));
+    }
+    Ok(())
 }
 
 /// What a window holds, before it is laid out.

@@ -1,0 +1,408 @@
+//! A source of any container, of which intervals can be cut.
+//!
+//! An MP4 or MOV with an index is cut as it is, by [`mp4`](crate::mp4). Of any other container `FFmpeg` remuxes what an
+//! interval needs into an MP4, an excerpt, reading the source through [`Loopback`]; the excerpt is cut like any other
+//! MP4, and its times are those of the source.
+
+use crate::{
+    error::ClipError,
+    ffmpeg::{Ffmpeg, Input, Limits},
+    loopback::Loopback,
+    mp4::{AudioFacts, Container, Facts, Movie, Opened, VideoFacts, check_interval},
+    range::{LocalFile, RangeRead},
+    scratch::Scratch,
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::{ffi::OsString, ops::Range};
+
+/// How much of a source `FFmpeg` looks at to find out what is in it: bytes, and microseconds.
+const LOOK: [&str; 4] = ["-probesize", "2000000", "-analyzeduration", "3000000"];
+/// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
+const TAIL_SECONDS: f64 = 0.5;
+/// The most that is read in front of an interval in search of a keyframe, in seconds.
+const MOST_LEAD_SECONDS: f64 = 40.0;
+/// What finding an interval may read besides it, in bytes. It takes about 4 MB; a source whose index leads nowhere
+/// would be read from its start.
+const SEARCH_BYTES: u64 = 32 << 20;
+/// How many times more than on average a second of an interval may have, in bytes.
+const MOST_UNEVEN: u64 = 8;
+
+/// What reading other containers takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Remuxer<'a> {
+    /// The program.
+    pub ffmpeg: &'a Ffmpeg,
+    /// Where excerpts are written.
+    pub scratch: &'a Scratch,
+    /// What each run may use.
+    pub limits: Limits,
+}
+
+/// A source that was opened.
+#[derive(Debug)]
+pub struct Media<S> {
+    /// What there is to know about it.
+    pub facts: Facts,
+    source: S,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Indexed(Box<Movie>),
+    Other(Container, Loopback),
+}
+
+/// An interval of a source, ready to be cut.
+#[derive(Debug)]
+pub struct Excerpt<S> {
+    /// What the interval is cut out of, by the source's own times.
+    pub movie: Movie,
+    /// Where its samples are.
+    pub samples: Samples<S>,
+    /// How far in front of the interval reading began, in seconds; `None` where an index says where to begin.
+    pub lead_seconds: Option<f64>,
+}
+
+/// Where the samples of an excerpt are: in the source itself, or in a file that was made of it.
+#[derive(Debug, Clone)]
+pub enum Samples<S> {
+    /// The source.
+    Source(S),
+    /// A file in the working folder.
+    File(LocalFile),
+}
+
+impl<S: RangeRead> RangeRead for Samples<S> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Source(source) => source.len(),
+            Self::File(file) => file.len(),
+        }
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
+        match self {
+            Self::Source(source) => source.read(range).await,
+            Self::File(file) => file.read(range).await,
+        }
+    }
+}
+
+impl<S: RangeRead + Clone + 'static> Media<S> {
+    /// Opens a source: reads its index, or has `ffprobe` describe it.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
+    pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
+        match Movie::open(&source).await? {
+            Opened::Indexed(movie) => Ok(Self::indexed(source, *movie)),
+            Opened::Other(container) => {
+                let loopback = Loopback::serve(source.clone())?;
+                let facts = describe(container, source.len(), &loopback, remuxer).await?;
+                Ok(Self { facts, source, form: Form::Other(container, loopback) })
+            }
+        }
+    }
+
+    /// A source whose index was read.
+    pub fn indexed(source: S, movie: Movie) -> Self {
+        Self { facts: movie.facts.clone(), source, form: Form::Indexed(Box::new(movie)) }
+    }
+
+    /// A source of another container that was opened before, with these facts.
+    ///
+    /// # Errors
+    /// `Internal` when there is no port to serve it on.
+    pub fn described(source: S, facts: Facts, container: Container) -> Result<Self, ClipError> {
+        let loopback = Loopback::serve(source.clone())?;
+        Ok(Self { facts, source, form: Form::Other(container, loopback) })
+    }
+
+    /// About how many bytes of the source an interval of so many seconds is.
+    #[must_use]
+    pub fn bytes_of(&self, seconds: f64) -> u64 {
+        let share = (seconds / self.facts.duration_seconds.max(0.001)).clamp(0.0, 1.0);
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let bytes = (self.facts.bytes as f64 * share).ceil() as u64;
+        bytes
+    }
+
+    /// What the interval from `start_seconds` up to, not including, `end_seconds` is cut out of. An excerpt is written as
+    /// the file `name`; it begins `lead_seconds` before the interval, or where there is a keyframe.
+    ///
+    /// # Errors
+    /// As [`Movie::window`]; `UnsupportedMedia` when the interval cannot be found within what it may read, or has no
+    /// keyframe before it; `TrimBudgetExceeded` when it does not fit; and whatever the source raises.
+    pub async fn excerpt(
+        &self,
+        (start_seconds, end_seconds): (f64, f64),
+        lead_seconds: Option<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<Excerpt<S>, ClipError> {
+        let (container, loopback) = match &self.form {
+            Form::Indexed(movie) => {
+                let samples = Samples::Source(self.source.clone());
+                return Ok(Excerpt { movie: Movie::clone(movie), samples, lead_seconds: None });
+            }
+            Form::Other(container, loopback) => (*container, loopback),
+        };
+        check_interval(start_seconds, end_seconds)?;
+        let duration = self.facts.duration_seconds;
+        if start_seconds >= duration {
+            return Err(ClipError::out_of_range(format!(
+                "start: {start_seconds} s is beyond the source, which is {duration:.3} s long"
+            )));
+        }
+        let to = end_seconds.min(duration) + TAIL_SECONDS;
+        let mut lead = lead_seconds.unwrap_or(container.lead_seconds());
+        loop {
+            let from = (start_seconds - lead).max(0.0);
+            let wanted = self.bytes_of(to - from);
+            loopback.allow(SEARCH_BYTES + MOST_UNEVEN * wanted);
+            let input = Input::loopback(container.demuxer(), container.read_from(from), loopback);
+            let arguments = remux_arguments(&self.facts, to, name);
+            let run = remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await;
+            loopback.failure().map_or(run, Err)?;
+            let file = LocalFile::open(&remuxer.scratch.file(name))?;
+            match Movie::read_excerpt(&file, duration).await {
+                Ok(movie) if from <= 0.0 || movie.first_keyframe_seconds()? <= start_seconds => {
+                    return Ok(Excerpt { movie, samples: Samples::File(file), lead_seconds: Some(lead) });
+                }
+                Err(error) if from <= 0.0 => return Err(error),
+                _ if lead >= MOST_LEAD_SECONDS => {
+                    return Err(ClipError::unsupported_media(format!(
+                        "the source has no keyframe in the {MOST_LEAD_SECONDS} s before {start_seconds} s"
+                    )));
+                }
+                _ => lead = (2.0 * lead).max(1.0),
+            }
+        }
+    }
+}
+
+/// The options that remux pictures and all sound, at the source's own times, up to `to` seconds.
+fn remux_arguments(facts: &Facts, to: f64, name: &str) -> Vec<OsString> {
+    // Apple's players want the parameter sets where hvc1 says that they are. MP4 has no VP8, MOV has everything.
+    let tag: &[&str] = if facts.video.codec == "hevc" { &["-tag:v", "hvc1"] } else { &[] };
+    let muxer = if facts.video.codec == "vp8" { "mov" } else { "mp4" };
+    let to = format!("{to:.6}");
+    let options = [
+        &["-map", "0:V:0", "-map", "0:a?", "-c", "copy"][..],
+        tag,
+        // A damaged packet spoils a picture, and not the whole clip.
+        &["-noxerror", "-copypriorss:v", "1", "-to", &to],
+        // In microseconds the start of the excerpt is exact.
+        &["-movie_timescale", "1000000", "-strict", "unofficial", "-f", muxer, name],
+    ];
+    options.concat().into_iter().map(OsString::from).collect()
+}
+
+impl Container {
+    /// `FFmpeg`'s name of its reader.
+    fn demuxer(self) -> &'static str {
+        match self {
+            Self::FragmentedMp4 => "mov",
+            Self::MpegTs => "mpegts",
+            Self::Matroska => "matroska",
+        }
+    }
+
+    /// How far before an interval reading begins. Where `FFmpeg` finds keyframes by an index, it begins with one.
+    fn lead_seconds(self) -> f64 {
+        if self == Self::MpegTs { 2.5 } else { 0.0 }
+    }
+
+    fn look(self) -> Vec<String> {
+        let index: &[&str] = if self == Self::FragmentedMp4 { &["-use_mfra_for", "pts"] } else { &[] };
+        LOOK.iter().chain(index).map(|option| (*option).to_owned()).collect()
+    }
+
+    /// The input options that read from a second on and keep the source's times, counted from its first.
+    fn read_from(self, seconds: f64) -> Vec<String> {
+        let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts", "-start_at_zero", "-ss"].map(str::to_owned);
+        self.look().into_iter().chain(rest).chain([format!("{seconds:.6}")]).collect()
+    }
+}
+
+/// What `ffprobe` tells.
+#[derive(Debug, Deserialize)]
+struct Description {
+    #[serde(default)]
+    streams: Vec<Stream>,
+    format: Format,
+}
+
+#[derive(Debug, Deserialize)]
+struct Format {
+    start_time: Option<String>,
+    duration: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stream {
+    codec_type: Option<String>,
+    codec_name: Option<String>,
+    width: u32,
+    height: u32,
+    sample_aspect_ratio: Option<String>,
+    avg_frame_rate: String,
+    r_frame_rate: String,
+    time_base: String,
+    start_time: Option<String>,
+    sample_rate: Option<String>,
+    channels: u32,
+    bit_rate: Option<String>,
+    disposition: Disposition,
+    tags: Tags,
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Disposition {
+    attached_pic: u8,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tags {
+    language: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SideData {
+    rotation: Option<f64>,
+}
+
+const ENTRIES: &str = "format=start_time,duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
+     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,bit_rate:stream_disposition=attached_pic:\
+     stream_tags=language:stream_side_data=rotation";
+
+async fn describe(
+    container: Container,
+    bytes: u64,
+    loopback: &Loopback,
+    remuxer: Remuxer<'_>,
+) -> Result<Facts, ClipError> {
+    loopback.allow(SEARCH_BYTES);
+    let input = Input::loopback(container.demuxer(), container.look(), loopback);
+    let told = remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await;
+    let told = loopback.failure().map_or(told, Err)?;
+    let told: Description = serde_json::from_slice(&told)
+        .map_err(|error| ClipError::internal(format!("ffprobe's description of the source: {error}")))?;
+    told.facts(container, bytes)
+}
+
+impl Description {
+    fn facts(self, container: Container, bytes: u64) -> Result<Facts, ClipError> {
+        let start = seconds(self.format.start_time.as_deref()).unwrap_or(0.0);
+        let whole = seconds(self.format.duration.as_deref()).filter(|duration| *duration > 0.0);
+        let whole = whole.ok_or_else(|| ClipError::unsupported_media("the source does not tell how long it is"))?;
+        // Matroska counts from zero, whenever the first picture is shown.
+        let duration_seconds = if container == Container::Matroska { whole - start.max(0.0) } else { whole };
+        let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
+        let is_video = |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
+        let sound: Vec<&Stream> = self.streams.iter().filter(|stream| is(stream, "audio")).collect();
+        let video = self.streams.iter().position(is_video);
+        let video = video.ok_or_else(|| crate::mp4::no_video(sound.len()))?;
+        let others = self.streams.iter().enumerate().filter(|(index, stream)| *index != video && !is(stream, "audio"));
+        let dropped_tracks = others.map(|(_, stream)| stream.name()).collect();
+        let audio = sound.first().map(|first| first.audio(sound.len()));
+        let video = self.streams[video].video(start, duration_seconds, bytes)?;
+        Ok(Facts {
+            container: container.name().to_owned(),
+            bytes,
+            index_start: 0,
+            index_bytes: 0,
+            remuxed: Some(container),
+            duration_seconds,
+            video,
+            audio,
+            dropped_tracks,
+        })
+    }
+}
+
+impl Stream {
+    fn video(&self, source_start: f64, duration: f64, bytes: u64) -> Result<VideoFacts, ClipError> {
+        let [average, lowest] = [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
+        let constant = average.zip(lowest).is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
+        let frame_rate = if constant { lowest } else { average.or(lowest) };
+        let frame_rate = frame_rate.ok_or_else(|| ClipError::unsupported_media("the source has no frame rate"))?;
+        let aspect = self.sample_aspect_ratio.as_deref().and_then(|aspect| ratio(aspect, ':')).unwrap_or(1.0);
+        let turned = self.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
+        // FFmpeg counts anticlockwise.
+        let quarters = whole((-turned / 90.0).rem_euclid(4.0)) % 4;
+        let shown = [whole((f64::from(self.width) * aspect + 1e-6).floor()), self.height];
+        let [width, height] = if quarters % 2 == 0 { shown } else { [shown[1], shown[0]] };
+        let start_seconds = seconds(self.start_time.as_deref()).map_or(0.0, |start| (start - source_start).max(0.0));
+        let duration_seconds = (duration - start_seconds).max(1.0 / frame_rate);
+        let all = whole_bytes(bytes) * 8.0 / duration;
+        Ok(VideoFacts {
+            codec: self.codec_name.clone().unwrap_or_default(),
+            coded_width: self.width,
+            coded_height: self.height,
+            width,
+            height,
+            rotation_degrees: u16::try_from(quarters * 90).unwrap_or(0),
+            frame_rate,
+            constant_frame_rate: constant,
+            timescale: self.time_base.split_once('/').and_then(|(_, units)| units.parse().ok()).unwrap_or(1000),
+            frames: u64::from(whole(duration_seconds * frame_rate)),
+            start_seconds,
+            duration_seconds,
+            bit_rate: self.bit_rate().unwrap_or_else(|| whole(all).into()),
+        })
+    }
+
+    fn audio(&self, tracks: usize) -> AudioFacts {
+        let codec = self.codec_name.as_deref().unwrap_or_default();
+        AudioFacts {
+            codec: if codec.starts_with("pcm") { "pcm" } else { codec }.to_owned(),
+            channels: self.channels,
+            sample_rate: self.sample_rate.as_deref().and_then(|rate| rate.parse().ok()).unwrap_or(0),
+            bit_rate: self.bit_rate().unwrap_or(0),
+            tracks,
+        }
+    }
+
+    fn bit_rate(&self) -> Option<u64> {
+        self.bit_rate.as_deref()?.parse().ok()
+    }
+
+    /// What people call it, as in [`Facts::dropped_tracks`].
+    fn name(&self) -> String {
+        let kind = match self.codec_type.as_deref() {
+            Some("subtitle") => "text",
+            Some("video") if self.disposition.attached_pic != 0 => "picture",
+            Some(kind) => kind,
+            None => "unknown",
+        };
+        self.tags.language.as_ref().map_or_else(|| kind.to_owned(), |language| format!("{kind} ({language})"))
+    }
+}
+
+fn seconds(text: Option<&str>) -> Option<f64> {
+    text?.parse().ok()
+}
+
+/// A fraction that is above zero.
+fn ratio(text: &str, sign: char) -> Option<f64> {
+    let (numerator, denominator) = text.split_once(sign)?;
+    let ratio = numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?;
+    (ratio.is_finite() && ratio > 0.0).then_some(ratio)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+fn whole(value: f64) -> u32 {
+    value.round() as u32
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn whole_bytes(bytes: u64) -> f64 {
+    bytes as f64
+}
