@@ -8,7 +8,9 @@ use crate::{
     error::ClipError,
     ffmpeg::{Ffmpeg, Input, Limits},
     loopback::Loopback,
-    mp4::{AudioFacts, Container, Facts, Movie, Opened, VideoFacts, check_interval},
+    mp4::{
+        AudioFacts, Container, Facts, Fragments, Movie, Opened, Remuxed, Skipping, VideoFacts, check_interval, no_video,
+    },
     range::{LocalFile, RangeRead},
     scratch::Scratch,
 };
@@ -51,7 +53,16 @@ pub struct Media<S> {
 #[derive(Debug)]
 enum Form {
     Indexed(Box<Movie>),
-    Other(Container, Loopback),
+    Other(Box<Other>),
+}
+
+/// A source of another container.
+#[derive(Debug)]
+struct Other {
+    remuxed: Remuxed,
+    /// Where its fragments lie, if it is made of them.
+    fragments: Option<Fragments>,
+    loopback: Loopback,
 }
 
 /// An interval of a source, ready to be cut.
@@ -97,27 +108,28 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
         match Movie::open(&source).await? {
-            Opened::Indexed(movie) => Ok(Self::indexed(source, *movie)),
-            Opened::Other(container) => {
+            Opened::Indexed(movie) => Ok(Self { facts: movie.facts.clone(), source, form: Form::Indexed(movie) }),
+            Opened::Other(container, fragments) => {
                 let loopback = Loopback::serve(source.clone())?;
-                let facts = describe(container, source.len(), &loopback, remuxer).await?;
-                Ok(Self { facts, source, form: Form::Other(container, loopback) })
+                let (facts, remuxed) = describe(container, source.len(), &loopback, remuxer).await?;
+                Ok(Self { facts, source, form: Form::Other(Box::new(Other { remuxed, fragments, loopback })) })
             }
         }
     }
 
-    /// A source whose index was read.
-    pub fn indexed(source: S, movie: Movie) -> Self {
-        Self { facts: movie.facts.clone(), source, form: Form::Indexed(Box::new(movie)) }
-    }
-
-    /// A source of another container that was opened before, with these facts.
+    /// Opens a source that was opened before, with these facts: it is not described anew.
     ///
     /// # Errors
-    /// `Internal` when there is no port to serve it on.
-    pub fn described(source: S, facts: Facts, container: Container) -> Result<Self, ClipError> {
-        let loopback = Loopback::serve(source.clone())?;
-        Ok(Self { facts, source, form: Form::Other(container, loopback) })
+    /// As [`open`](Self::open).
+    pub async fn reopen(source: S, facts: Facts) -> Result<Self, ClipError> {
+        let form = match (Movie::open(&source).await?, facts.remuxed) {
+            (Opened::Indexed(movie), _) => Form::Indexed(movie),
+            (Opened::Other(_, fragments), Some(remuxed)) => {
+                Form::Other(Box::new(Other { remuxed, fragments, loopback: Loopback::serve(source.clone())? }))
+            }
+            (Opened::Other(..), None) => return Err(ClipError::internal("the source was described as an MP4")),
+        };
+        Ok(Self { facts, source, form })
     }
 
     /// About how many bytes of the source an interval of so many seconds is.
@@ -142,12 +154,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<Excerpt<S>, ClipError> {
-        let (container, loopback) = match &self.form {
+        let other = match &self.form {
             Form::Indexed(movie) => {
                 let samples = Samples::Source(self.source.clone());
                 return Ok(Excerpt { movie: Movie::clone(movie), samples, lead_seconds: None });
             }
-            Form::Other(container, loopback) => (*container, loopback),
+            Form::Other(other) => other,
         };
         check_interval(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
@@ -157,17 +169,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             )));
         }
         let to = end_seconds.min(duration) + TAIL_SECONDS;
-        let mut lead = lead_seconds.unwrap_or(container.lead_seconds());
+        let mut lead = lead_seconds.unwrap_or(other.remuxed.container.lead_seconds());
         loop {
             let from = (start_seconds - lead).max(0.0);
-            let wanted = self.bytes_of(to - from);
-            loopback.allow(SEARCH_BYTES + MOST_UNEVEN * wanted);
-            let input = Input::loopback(container.demuxer(), container.read_from(from), loopback);
-            let arguments = remux_arguments(&self.facts, to, name);
-            let run = remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await;
-            loopback.failure().map_or(run, Err)?;
+            self.remux(other, from..to, name, remuxer).await?;
             let file = LocalFile::open(&remuxer.scratch.file(name))?;
-            match Movie::read_excerpt(&file, duration).await {
+            match Movie::read_excerpt(&file, other.remuxed, duration).await {
                 Ok(movie) if from <= 0.0 || movie.first_keyframe_seconds()? <= start_seconds => {
                     return Ok(Excerpt { movie, samples: Samples::File(file), lead_seconds: Some(lead) });
                 }
@@ -181,19 +188,43 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             }
         }
     }
+
+    /// Writes what lies between two seconds of the source as the file `name`.
+    async fn remux(
+        &self,
+        Other { remuxed, fragments, loopback }: &Other,
+        seconds: Range<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<(), ClipError> {
+        let skipping;
+        let (loopback, options) = match fragments {
+            None => (loopback, remuxed.read_from(seconds.start)),
+            Some(fragments) => {
+                let first = fragments.before(seconds.start + remuxed.start_seconds());
+                let source = Skipping::new(self.source.clone(), fragments.head_end..first);
+                skipping = Loopback::serve(source)?;
+                (&skipping, remuxed.read_on())
+            }
+        };
+        loopback.allow(SEARCH_BYTES + MOST_UNEVEN * self.bytes_of(seconds.end - seconds.start));
+        let input = Input::loopback(remuxed.container.demuxer(), options, loopback);
+        let arguments = remux_arguments(&self.facts, &remuxed.stamp(seconds.end), name);
+        let run = remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await;
+        loopback.failure().map_or(run, Err)
+    }
 }
 
-/// The options that remux pictures and all sound, at the source's own times, up to `to` seconds.
-fn remux_arguments(facts: &Facts, to: f64, name: &str) -> Vec<OsString> {
+/// The options that remux pictures and all sound, with the source's own time stamps, up to that of `to`.
+fn remux_arguments(facts: &Facts, to: &str, name: &str) -> Vec<OsString> {
     // Apple's players want the parameter sets where hvc1 says that they are. MP4 has no VP8, MOV has everything.
     let tag: &[&str] = if facts.video.codec == "hevc" { &["-tag:v", "hvc1"] } else { &[] };
     let muxer = if facts.video.codec == "vp8" { "mov" } else { "mp4" };
-    let to = format!("{to:.6}");
     let options = [
         &["-map", "0:V:0", "-map", "0:a?", "-c", "copy"][..],
         tag,
         // A damaged packet spoils a picture, and not the whole clip.
-        &["-noxerror", "-copypriorss:v", "1", "-to", &to],
+        &["-noxerror", "-copypriorss:v", "1", "-to", to],
         // In microseconds the start of the excerpt is exact.
         &["-movie_timescale", "1000000", "-strict", "unofficial", "-f", muxer, name],
     ];
@@ -210,20 +241,39 @@ impl Container {
         }
     }
 
-    /// How far before an interval reading begins. Where `FFmpeg` finds keyframes by an index, it begins with one.
+    /// How far before an interval reading begins. Matroska's cues and the index of fragments lead to a keyframe; the
+    /// latter without regard to the edit list, which shifts times by a few frames.
     fn lead_seconds(self) -> f64 {
-        if self == Self::MpegTs { 2.5 } else { 0.0 }
+        match self {
+            Self::FragmentedMp4 => 0.2,
+            Self::MpegTs => 2.5,
+            Self::Matroska => 0.0,
+        }
+    }
+}
+
+impl Remuxed {
+    /// The input options that keep the source's time stamps.
+    fn read_on(self) -> Vec<String> {
+        LOOK.into_iter().chain(["-skip_estimate_duration_from_pts", "1", "-copyts"]).map(str::to_owned).collect()
     }
 
-    fn look(self) -> Vec<String> {
-        let index: &[&str] = if self == Self::FragmentedMp4 { &["-use_mfra_for", "pts"] } else { &[] };
-        LOOK.iter().chain(index).map(|option| (*option).to_owned()).collect()
-    }
-
-    /// The input options that read from a second on and keep the source's times, counted from its first.
+    /// The input options that in addition read from a second on.
     fn read_from(self, seconds: f64) -> Vec<String> {
-        let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts", "-start_at_zero", "-ss"].map(str::to_owned);
-        self.look().into_iter().chain(rest).chain([format!("{seconds:.6}")]).collect()
+        let seek = ["-seek_timestamp", "1", "-ss"].map(str::to_owned);
+        self.read_on().into_iter().chain(seek).chain([self.stamp(seconds)]).collect()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "good to a microsecond for centuries")]
+    fn start_seconds(self) -> f64 {
+        self.start_microseconds as f64 / 1e6
+    }
+
+    /// The time stamp of a second of the source, as `FFmpeg` takes it.
+    fn stamp(self, seconds: f64) -> String {
+        #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
+        let microseconds = self.start_microseconds.saturating_add((seconds * 1e6).round() as i64);
+        format!("{microseconds}us")
     }
 }
 
@@ -237,7 +287,6 @@ struct Description {
 
 #[derive(Debug, Deserialize)]
 struct Format {
-    start_time: Option<String>,
     duration: Option<String>,
 }
 
@@ -278,7 +327,7 @@ struct SideData {
     rotation: Option<f64>,
 }
 
-const ENTRIES: &str = "format=start_time,duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
+const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
      avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,bit_rate:stream_disposition=attached_pic:\
      stream_tags=language:stream_side_data=rotation";
 
@@ -287,9 +336,9 @@ async fn describe(
     bytes: u64,
     loopback: &Loopback,
     remuxer: Remuxer<'_>,
-) -> Result<Facts, ClipError> {
+) -> Result<(Facts, Remuxed), ClipError> {
     loopback.allow(SEARCH_BYTES);
-    let input = Input::loopback(container.demuxer(), container.look(), loopback);
+    let input = Input::loopback(container.demuxer(), LOOK.map(str::to_owned).into(), loopback);
     let told = remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await;
     let told = loopback.failure().map_or(told, Err)?;
     let told: Description = serde_json::from_slice(&told)
@@ -298,32 +347,36 @@ async fn describe(
 }
 
 impl Description {
-    fn facts(self, container: Container, bytes: u64) -> Result<Facts, ClipError> {
-        let start = seconds(self.format.start_time.as_deref()).unwrap_or(0.0);
-        let whole = seconds(self.format.duration.as_deref()).filter(|duration| *duration > 0.0);
-        let whole = whole.ok_or_else(|| ClipError::unsupported_media("the source does not tell how long it is"))?;
-        // Matroska counts from zero, whenever the first picture is shown.
-        let duration_seconds = if container == Container::Matroska { whole - start.max(0.0) } else { whole };
+    fn facts(self, container: Container, bytes: u64) -> Result<(Facts, Remuxed), ClipError> {
         let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
         let is_video = |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let sound: Vec<&Stream> = self.streams.iter().filter(|stream| is(stream, "audio")).collect();
         let video = self.streams.iter().position(is_video);
-        let video = video.ok_or_else(|| crate::mp4::no_video(sound.len()))?;
+        let video = video.ok_or_else(|| no_video(sound.len()))?;
+        let starts = [Some(&self.streams[video]), sound.first().copied()].into_iter().flatten();
+        let start = starts.filter_map(Stream::start_seconds).min_by(f64::total_cmp).unwrap_or(0.0);
+        let whole = seconds(self.format.duration.as_deref()).filter(|duration| *duration > 0.0);
+        let whole = whole.ok_or_else(|| ClipError::unsupported_media("the source does not tell how long it is"))?;
+        // Matroska counts from zero, whenever the first picture is shown.
+        let duration_seconds = if container == Container::Matroska { whole - start.max(0.0) } else { whole };
+        #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
+        let remuxed = Remuxed { container, start_microseconds: (start * 1e6).round() as i64 };
         let others = self.streams.iter().enumerate().filter(|(index, stream)| *index != video && !is(stream, "audio"));
         let dropped_tracks = others.map(|(_, stream)| stream.name()).collect();
         let audio = sound.first().map(|first| first.audio(sound.len()));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
-        Ok(Facts {
+        let facts = Facts {
             container: container.name().to_owned(),
             bytes,
             index_start: 0,
             index_bytes: 0,
-            remuxed: Some(container),
+            remuxed: Some(remuxed),
             duration_seconds,
             video,
             audio,
             dropped_tracks,
-        })
+        };
+        Ok((facts, remuxed))
     }
 }
 
@@ -339,7 +392,7 @@ impl Stream {
         let quarters = whole((-turned / 90.0).rem_euclid(4.0)) % 4;
         let shown = [whole((f64::from(self.width) * aspect + 1e-6).floor()), self.height];
         let [width, height] = if quarters % 2 == 0 { shown } else { [shown[1], shown[0]] };
-        let start_seconds = seconds(self.start_time.as_deref()).map_or(0.0, |start| (start - source_start).max(0.0));
+        let start_seconds = self.start_seconds().map_or(0.0, |start| (start - source_start).max(0.0));
         let duration_seconds = (duration - start_seconds).max(1.0 / frame_rate);
         let all = whole_bytes(bytes) * 8.0 / duration;
         Ok(VideoFacts {
@@ -368,6 +421,10 @@ impl Stream {
             bit_rate: self.bit_rate().unwrap_or(0),
             tracks,
         }
+    }
+
+    fn start_seconds(&self) -> Option<f64> {
+        seconds(self.start_time.as_deref())
     }
 
     fn bit_rate(&self) -> Option<u64> {

@@ -1,11 +1,16 @@
 //! Containers that have no index as an MP4 has it, and what in them leads to an interval.
 
 use super::{
-    boxes::{Header, Kind},
+    boxes::{Child, Header, Kind, children, damaged, kind_name, require},
     fetch,
+    index::MAX_INDEX_BYTES,
+    track::decode,
 };
 use crate::{error::ClipError, range::RangeRead};
+use bytes::{Bytes, BytesMut};
+use mp4_atom::{Mdhd, Mfra, Sidx, Tkhd};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A container that `FFmpeg` reads. Each leads to any interval without being read from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +27,7 @@ pub enum Container {
 /// The identifiers of Matroska's elements (RFC 9559, section 5.1).
 const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
-/// The last box of a fragmented MP4 that has an index at its end, `mfro`: the length of that index, in 16 bytes.
+/// The last box of a fragmented MP4 that has an index at its end, `mfro`, tells how long that index is.
 const MFRO_BYTES: u64 = 16;
 
 impl Container {
@@ -59,26 +64,150 @@ impl Container {
             ))
         }
     }
+}
 
-    /// A fragmented MP4, whose fragments have an index in front of them or at the end of the file.
+/// Where the fragments of a fragmented MP4 lie.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fragments {
+    /// Where what all of them need ends in the file: the first thing that is left out of an excerpt.
+    pub head_end: u64,
+    /// When each begins, in seconds of its media, and where in the file, in order.
+    starts: Vec<(f64, u64)>,
+}
+
+impl Fragments {
+    /// Finds the index of the fragments, behind the `moov` box, which ends at `head_end`, or at the end of the file.
     ///
     /// # Errors
-    /// `UnsupportedMedia` when they have none; and whatever the source raises.
-    pub(crate) async fn fragmented(source: &impl RangeRead, next: Option<Kind>) -> Result<Self, ClipError> {
-        let is_indexed = match source.len().checked_sub(MFRO_BYTES) {
-            _ if next == Some(*b"sidx") => true,
-            None => false,
-            Some(at) => {
-                let last = fetch::read_exact(source, at..source.len()).await?;
-                Header::read(&last).is_ok_and(|header| header.is_some_and(|header| header.kind == *b"mfro"))
-            }
+    /// `UnsupportedMedia` when there is none; and whatever the source raises.
+    pub async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self, ClipError> {
+        let mut starts = match read_box(source, head_end, *b"sidx").await? {
+            Some(sidx) => segments(&decode(&sidx)?, head_end + sidx.whole.len() as u64),
+            None => match random_access(source).await? {
+                Some(mfra) => randomly_accessed(&decode(&mfra)?, moov)?,
+                None => Vec::new(),
+            },
         };
-        if is_indexed {
-            Ok(Self::FragmentedMp4)
-        } else {
-            Err(ClipError::unsupported_media(
+        if starts.is_empty() {
+            return Err(ClipError::unsupported_media(
                 "the source is a fragmented MP4 without an index of its fragments (sidx or mfra): remux it first",
-            ))
+            ));
         }
+        starts.sort_by_key(|(_, offset)| *offset);
+        Ok(Self { head_end, starts })
+    }
+
+    /// Where the last fragment begins that begins no later than `seconds`; the first one if none does.
+    pub fn before(&self, seconds: f64) -> u64 {
+        let last = self.starts.iter().rfind(|(start, _)| *start <= seconds);
+        last.or(self.starts.first()).map_or(self.head_end, |(_, offset)| *offset)
+    }
+}
+
+/// The box at `at`, if it is a `kind` and no longer than an index may be.
+async fn read_box(source: &impl RangeRead, at: u64, kind: Kind) -> Result<Option<Child>, ClipError> {
+    let rest = source.len().saturating_sub(at);
+    let header = Header::read(&fetch::read_exact(source, at..at + rest.min(16)).await?)?;
+    let Some(bytes) = header.filter(|header| header.kind == kind).and_then(|header| header.bytes) else {
+        return Ok(None);
+    };
+    if bytes > rest.min(MAX_INDEX_BYTES) {
+        return Err(damaged(format!("box {} is too long", kind_name(kind))));
+    }
+    children(fetch::read_exact(source, at..at + bytes).await?).next().transpose()
+}
+
+/// The box `mfra`, whose length is told by the last bytes of the file.
+async fn random_access(source: &impl RangeRead) -> Result<Option<Child>, ClipError> {
+    let Some(at) = source.len().checked_sub(MFRO_BYTES) else { return Ok(None) };
+    let last = fetch::read_exact(source, at..source.len()).await?;
+    let length = match last.strip_prefix(b"\0\0\0\x10mfro").and_then(|body| body.last_chunk()) {
+        Some(length) => u64::from(u32::from_be_bytes(*length)),
+        None => return Ok(None),
+    };
+    match source.len().checked_sub(length) {
+        Some(at) => read_box(source, at, *b"mfra").await,
+        None => Ok(None),
+    }
+}
+
+/// The subsegments of a segment index, which begin behind it; none when it is an index of indexes.
+fn segments(sidx: &Sidx, end: u64) -> Vec<(f64, u64)> {
+    let (mut time, mut offset) = (sidx.earliest_presentation_time, end.saturating_add(sidx.first_offset));
+    let mut starts = Vec::new();
+    for segment in &sidx.references {
+        if segment.reference_type {
+            return Vec::new();
+        }
+        starts.push((seconds(time, sidx.timescale), offset));
+        time = time.saturating_add(segment.subsegment_duration.into());
+        offset = offset.saturating_add(segment.referenced_size.into());
+    }
+    starts
+}
+
+/// The fragments in which a track can be entered: those of its pictures, where there are any.
+fn randomly_accessed(mfra: &Mfra, moov: &Bytes) -> Result<Vec<(f64, u64)>, ClipError> {
+    let mut tracks = Vec::new();
+    for trak in children(moov.clone()) {
+        let trak = trak?;
+        if &trak.kind == b"trak" {
+            let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
+            let mdia = require(&trak.body, *b"mdia")?.body;
+            let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
+            let is_video = require(&mdia, *b"hdlr")?.body.get(8..12) == Some(b"vide");
+            tracks.push((tkhd.track_id, mdhd.timescale, is_video));
+        }
+    }
+    let video = tracks.iter().find(|(id, _, is_video)| *is_video && mfra.tfra.iter().any(|tfra| tfra.track_id == *id));
+    let Some((id, timescale, _)) = video else { return Ok(Vec::new()) };
+    let entries = mfra.tfra.iter().filter(|tfra| tfra.track_id == *id).flat_map(|tfra| &tfra.entries);
+    Ok(entries.map(|entry| (seconds(entry.time, *timescale), entry.moof_offset)).collect())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "good to a microsecond for centuries")]
+fn seconds(ticks: u64, timescale: u32) -> f64 {
+    ticks as f64 / f64::from(timescale.max(1))
+}
+
+/// A source with a hole that is passed over: the bytes from a place to another seem to be one `free` box.
+#[derive(Debug, Clone)]
+pub(crate) struct Skipping<S> {
+    source: S,
+    at: u64,
+    header: Bytes,
+}
+
+impl<S> Skipping<S> {
+    pub fn new(source: S, hole: Range<u64>) -> Self {
+        let bytes = hole.end.saturating_sub(hole.start);
+        let header = match u32::try_from(bytes) {
+            Ok(0) => Vec::new(),
+            Ok(bytes) => [&bytes.to_be_bytes()[..], b"free"].concat(),
+            Err(_) => [b"\0\0\0\x01free", &bytes.to_be_bytes()[..]].concat(),
+        };
+        Self { source, at: hole.start, header: header.into() }
+    }
+}
+
+impl<S: RangeRead> RangeRead for Skipping<S> {
+    fn len(&self) -> u64 {
+        self.source.len()
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
+        let read = self.source.read(range.clone()).await?;
+        let header = self.at..self.at + self.header.len() as u64;
+        if header.end <= range.start || range.end <= header.start {
+            return Ok(read);
+        }
+        let mut read = BytesMut::from(read);
+        for (at, byte) in (header.start..).zip(&self.header) {
+            let within = at.checked_sub(range.start).and_then(|at| usize::try_from(at).ok());
+            if let Some(place) = within.and_then(|at| read.get_mut(at)) {
+                *place = *byte;
+            }
+        }
+        Ok(read.freeze())
     }
 }

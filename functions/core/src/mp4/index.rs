@@ -2,7 +2,7 @@
 
 use super::{
     boxes::{Child, Header, Kind, damaged, find, kind_name},
-    container::Container,
+    container::{Container, Fragments},
     fetch, sniff,
 };
 use crate::{error::ClipError, range::RangeRead};
@@ -51,7 +51,7 @@ pub(crate) struct Index {
 #[derive(Debug)]
 pub(crate) enum Found {
     Index(Index),
-    Other(Container),
+    Other(Container, Option<Fragments>),
 }
 
 impl Index {
@@ -62,7 +62,7 @@ impl Index {
     pub async fn read(source: &impl RangeRead) -> Result<Self, ClipError> {
         match Self::find(source).await? {
             Found::Index(index) => Ok(index),
-            Found::Other(container) => {
+            Found::Other(container, _) => {
                 Err(ClipError::unsupported_media(format!("the file is no MP4 with an index: it is {}", container.name())))
             }
         }
@@ -84,7 +84,8 @@ impl Index {
             let Some(header) = search.header(at).await? else { break };
             if at == 0 && !FIRST_BOXES.contains(&&header.kind) {
                 let container = Container::of(&search.buffer)?;
-                return container.map(Found::Other).ok_or_else(|| not_an_mp4(&search.buffer));
+                let found = container.map(|container| Found::Other(container, None));
+                return found.ok_or_else(|| not_an_mp4(&search.buffer));
             }
             let end = header.bytes.map_or(Some(source.len()), |bytes| at.checked_add(bytes));
             let Some(end) = end.filter(|end| *end <= source.len()) else {
@@ -96,8 +97,8 @@ impl Index {
                     let moov = search.moov(at, end).await?.slice(usize_of(header.length)..);
                     let bytes = end - at + ftyp.as_ref().map_or(0, |ftyp| ftyp.whole.len() as u64);
                     if find(&moov, *b"mvex")?.is_some() {
-                        let next = search.header(end).await?.map(|header| header.kind);
-                        return Container::fragmented(source, next).await.map(Found::Other);
+                        let fragments = Fragments::find(source, &moov, end).await?;
+                        return Ok(Found::Other(Container::FragmentedMp4, Some(fragments)));
                     }
                     let moov = decompress(moov)?;
                     return Ok(Found::Index(Self { ftyp, moov, start: at, bytes }));

@@ -25,10 +25,11 @@ mod window;
 mod write;
 
 pub use container::Container;
+pub(crate) use container::{Fragments, Skipping};
 pub use index::MAX_INDEX_BYTES;
 pub use join::Join;
-pub(crate) use movie::no_video;
-pub use movie::{AudioFacts, Facts, Movie, Opened, VideoFacts};
+pub use movie::{AudioFacts, Facts, Movie, Remuxed, VideoFacts};
+pub(crate) use movie::{Opened, no_video};
 pub use splice::{Encoded, Splice, SpliceFacts, Spliced, Unspliced};
 pub(crate) use window::check_interval;
 pub use window::{Window, WindowFacts};

@@ -3,7 +3,7 @@
 use super::{
     boxes::{Kind, children, damaged, kind_name, require},
     codec::{AudioEntry, VideoEntry, handler_name},
-    container::Container,
+    container::{Container, Fragments},
     index::{self, Found, Index},
     samples::Frame,
     time::Time,
@@ -32,11 +32,11 @@ pub struct Movie {
 
 /// What [`Movie::open`] finds.
 #[derive(Debug, Clone)]
-pub enum Opened {
+pub(crate) enum Opened {
     /// A source with an index.
     Indexed(Box<Movie>),
-    /// A source of another container.
-    Other(Container),
+    /// A source of another container, and where its fragments lie if it is made of them.
+    Other(Container, Option<Fragments>),
 }
 
 /// The extent of the pictures that a player shows, in media time.
@@ -61,10 +61,10 @@ pub struct Facts {
     pub index_start: u64,
     /// Length of the index (`ftyp` and `moov`).
     pub index_bytes: u64,
-    /// What the container is, if it is not read by such an index but remuxed by `FFmpeg`. Frames are then estimated by
-    /// their rate, and the index has no place.
+    /// How the source is read if not by such an index: the index then has no place, and frames are estimated by their
+    /// rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remuxed: Option<Container>,
+    pub remuxed: Option<Remuxed>,
     /// From the first picture or sound that a player shows to the last, in seconds.
     pub duration_seconds: f64,
     /// The track of pictures that clips are made of.
@@ -73,6 +73,16 @@ pub struct Facts {
     pub audio: Option<AudioFacts>,
     /// Tracks that clips do not get, such as `audio (deu)` or `time code`.
     pub dropped_tracks: Vec<String>,
+}
+
+/// A source that `FFmpeg` remuxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remuxed {
+    /// What it is.
+    pub container: Container,
+    /// The time stamp of its second 0, in microseconds.
+    pub start_microseconds: i64,
 }
 
 /// What a source's pictures are.
@@ -136,21 +146,20 @@ impl Movie {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn open(source: &impl RangeRead) -> Result<Opened, ClipError> {
+    pub(crate) async fn open(source: &impl RangeRead) -> Result<Opened, ClipError> {
         Ok(match Index::find(source).await? {
             Found::Index(index) => Opened::Indexed(Box::new(Self::of_one_piece(&index, source.len())?)),
-            Found::Other(container) => Opened::Other(container),
+            Found::Other(container, fragments) => Opened::Other(container, fragments),
         })
     }
 
-    /// Reads the index of an excerpt of a source that lasts `source_seconds`: a file that shows a part of it at the
-    /// source's own times, so that its second 0 is the source's.
+    /// Reads the index of an excerpt of a source: a file that shows a part of it, with the source's own time stamps.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn read_excerpt(file: &impl RangeRead, source_seconds: f64) -> Result<Self, ClipError> {
+    pub async fn read_excerpt(file: &impl RangeRead, source: Remuxed, source_seconds: f64) -> Result<Self, ClipError> {
         let mut movie = Self::read(file).await?;
-        movie.origin = Time { ticks: 0, timescale: 1 };
+        movie.origin = Time { ticks: source.start_microseconds, timescale: 1_000_000 };
         movie.facts.duration_seconds = source_seconds;
         Ok(movie)
     }

@@ -1,6 +1,7 @@
 //! An interval of a source as a file of its own: what is in it, and what is shown of it.
 
 mod browser;
+mod containers;
 mod ffmpeg;
 mod footage;
 mod joined;

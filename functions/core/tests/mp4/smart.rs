@@ -66,7 +66,7 @@ async fn assert_smart_cuts_are_exact(path: &Path, size: (usize, usize)) -> f64 {
 
 /// A clip shows the interval's pictures at their times: the copied ones unchanged, the encoded ones alike; nothing else
 /// is in it, the sound is in place, and it decodes without a word.
-async fn assert_clip_is_exact(source: &Source, grey: &[Vec<u8>], window: &Window, facts: SpliceFacts, clip: &Path) {
+pub async fn assert_clip_is_exact(source: &Source, grey: &[Vec<u8>], window: &Window, facts: SpliceFacts, clip: &Path) {
     let label = format!("{:?}", window.facts);
     let first =
         source.pictures.iter().position(|picture| picture.time + 20 >= microseconds(window.facts.start_seconds));
