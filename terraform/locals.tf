@@ -55,8 +55,10 @@ locals {
       }
       probe = {
         description     = "Finds the sources, reads their headers and estimates what the clip takes."
-        memory_mb       = 512
+        ffmpeg          = true
+        memory_mb       = 1024
         timeout_seconds = 60
+        scratch_mb      = var.trim_ephemeral_storage_mb
         permissions     = ["read_sources"]
         environment = merge(
           {

@@ -70,7 +70,9 @@ impl Input {
 
     /// A source that is read through a loopback port.
     #[must_use]
-    pub fn loopback(demuxer: &'static str, options: Vec<String>, source: &Loopback) -> Self {
+    pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &Loopback) -> Self {
+        // What the kernel takes beyond what FFmpeg reads has been read in vain.
+        options.extend(["-recv_buffer_size", "65536"].map(str::to_owned));
         Self { demuxer, options, file: source.url().to_owned(), protocols: LOOPBACK_PROTOCOLS }
     }
 

@@ -1,6 +1,6 @@
 //! A source on a loopback port, for programs that read by HTTP: ranges of this one source, and nothing else.
 //!
-//! A program that reads on has a quarter of what it has read in one go read ahead for it, so that a short look costs
+//! A program that reads on has an eighth of what it has read in one go read ahead for it, so that a short look costs
 //! little and a long run hardly waits.
 
 use crate::{error::ClipError, mp4::fetch, range::RangeRead};
@@ -35,9 +35,9 @@ use tokio::{
 /// What a look costs: the first reads after a jump, in bytes.
 const LEAST_READ_BYTES: u64 = 64 << 10;
 /// The longest read, in bytes.
-const MOST_READ_BYTES: u64 = 4 << 20;
+const MOST_READ_BYTES: u64 = 2 << 20;
 /// Of what has been read in one go, this part is read ahead at a time.
-const AHEAD_DIVISOR: u64 = 4;
+const AHEAD_DIVISOR: u64 = 8;
 /// Reads of one program that are under way at once, each over this many connections.
 const READS_AT_ONCE: usize = 2;
 const CONNECTIONS: usize = 4;
@@ -96,10 +96,15 @@ impl Loopback {
         self.state.read_bytes.load(Relaxed)
     }
 
-    /// Why the source could not be read, if it could not: a program only sees a connection that breaks.
-    #[must_use]
-    pub fn failure(&self) -> Option<ClipError> {
-        self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What came of a program that read the source: a program only sees a connection that breaks, whatever the reason.
+    ///
+    /// # Errors
+    /// What reading the source raised, or else what the program raised.
+    pub fn judge<T>(&self, result: Result<T, ClipError>) -> Result<T, ClipError> {
+        match self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            Some(failure) => Err(failure),
+            None => result.map_err(|error| ClipError { message: error.message.replace(&self.url, "it"), ..error }),
+        }
     }
 }
 
@@ -126,7 +131,9 @@ async fn accept<S: RangeRead + 'static>(listener: TcpListener, served: Arc<Serve
                 async { Ok::<_, Infallible>(answer) }
             });
             // A program hangs up when it jumps elsewhere.
-            _ = http1::Builder::new().serve_connection(TokioIo::new(connection), answer).await;
+            let mut http = http1::Builder::new();
+            http.max_buf_size(SOCKET_BUFFER_BYTES as usize);
+            _ = http.serve_connection(TokioIo::new(connection), answer).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -172,6 +179,9 @@ impl<S: RangeRead + 'static> Served<S> {
                 async move { served.read(range).await }
             })
             .buffered(READS_AT_ONCE)
+            // What is handed over in large pieces would be taken long before the program has read it.
+            .map_ok(|read| stream::iter(pieces(read)))
+            .try_flatten()
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
@@ -225,6 +235,13 @@ impl State {
             kept.pop_front();
         }
     }
+}
+
+fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes, ClipError>> {
+    std::iter::from_fn(move || {
+        let piece = bytes.split_to(bytes.len().min(SOCKET_BUFFER_BYTES as usize));
+        (!piece.is_empty()).then_some(Ok(piece))
+    })
 }
 
 /// The reads of someone who reads `range` in one go: they end at multiples of [`LEAST_READ_BYTES`], so that those of
@@ -317,7 +334,7 @@ mod tests {
     async fn reading_breaks_off_at_what_is_allowed() {
         let loopback = serve(Bytes::from(vec![b'x'; 4 << 20]));
         ask(&loopback, &path(&loopback), None).await;
-        assert_eq!(loopback.failure().expect("a failure").kind, crate::ErrorKind::UnsupportedMedia);
+        assert_eq!(loopback.judge(Ok(())).expect_err("a failure").kind, crate::ErrorKind::UnsupportedMedia);
         assert!(loopback.read_bytes() < 2 << 20);
     }
 
@@ -325,7 +342,7 @@ mod tests {
     async fn failure_of_the_source_is_told() {
         let loopback = serve(Broken);
         ask(&loopback, &path(&loopback), None).await;
-        assert_eq!(loopback.failure(), Some(ClipError::source_not_found("it changed")));
+        assert_eq!(loopback.judge(Ok(())), Err(ClipError::source_not_found("it changed")));
     }
 
     #[tokio::test]
@@ -344,7 +361,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_cover_their_range_and_run_ahead_by_a_quarter(start in 0_u64..1 << 30, length in 1_u64..1 << 28) {
+        fn reads_cover_their_range_and_run_ahead_by_an_eighth(start in 0_u64..1 << 30, length in 1_u64..1 << 28) {
             let mut at = start;
             for read in reads(start..start + length) {
                 prop_assert_eq!(read.start, at);

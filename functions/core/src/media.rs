@@ -9,7 +9,8 @@ use crate::{
     ffmpeg::{Ffmpeg, Input, Limits},
     loopback::Loopback,
     mp4::{
-        AudioFacts, Container, Facts, Fragments, Movie, Opened, Remuxed, Skipping, VideoFacts, check_interval, no_video,
+        AudioFacts, Container, Facts, Fragments, Movie, Opened, Remuxed, Skipping, VideoFacts, WindowFacts,
+        check_interval, no_video,
     },
     range::{LocalFile, RangeRead},
     scratch::Scratch,
@@ -29,6 +30,12 @@ const MOST_LEAD_SECONDS: f64 = 40.0;
 const SEARCH_BYTES: u64 = 32 << 20;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MOST_UNEVEN: u64 = 8;
+
+/// The working space that an excerpt takes at the most, of which the interval is so long in the source, in bytes.
+#[must_use]
+pub fn excerpt_bytes(interval_bytes: u64) -> u64 {
+    interval_bytes.saturating_add(interval_bytes / 2)
+}
 
 /// What reading other containers takes.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +118,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             Opened::Indexed(movie) => Ok(Self { facts: movie.facts.clone(), source, form: Form::Indexed(movie) }),
             Opened::Other(container, fragments) => {
                 let loopback = Loopback::serve(source.clone())?;
-                let (facts, remuxed) = describe(container, source.len(), &loopback, remuxer).await?;
+                let end = fragments.as_ref().map(|fragments| fragments.end_seconds);
+                let (facts, remuxed) = describe(container, end, source.len(), &loopback, remuxer).await?;
                 Ok(Self { facts, source, form: Form::Other(Box::new(Other { remuxed, fragments, loopback })) })
             }
         }
@@ -141,6 +149,55 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         bytes
     }
 
+    /// Whether cutting it takes an excerpt, written to the working folder.
+    #[must_use]
+    pub fn is_remuxed(&self) -> bool {
+        matches!(self.form, Form::Other(_))
+    }
+
+    /// What an interval is, by the rate of its frames alone: where it is too long for an excerpt.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for what is no interval, `OutOfRange` for one that is beyond the source.
+    pub fn estimate(&self, (start_seconds, end_seconds): (f64, f64)) -> Result<WindowFacts, ClipError> {
+        self.check(start_seconds, end_seconds)?;
+        let VideoFacts { frame_rate, start_seconds: first, frames, timescale, .. } = self.facts.video;
+        let frame = |seconds: f64| whole((seconds - first).max(0.0) * frame_rate);
+        let (start, end) = (frame(start_seconds), u64::from(frame(end_seconds)).min(frames));
+        let time = |frame: u32| first + f64::from(frame) / frame_rate;
+        let end = u32::try_from(end).unwrap_or(u32::MAX).max(start.saturating_add(1));
+        let bytes = self.bytes_of(time(end) - time(start));
+        Ok(WindowFacts {
+            start_seconds: time(start),
+            end_seconds: time(end),
+            duration_seconds: time(end) - time(start),
+            frames: u64::from(end - start),
+            preroll_frames: 0,
+            keyframe_seconds: time(start),
+            next_keyframe_seconds: None,
+            has_audio: self.facts.audio.is_some(),
+            timescale,
+            output_bytes: bytes,
+            source_bytes: bytes,
+            source_span: None,
+        })
+    }
+
+    /// Refuses what is no interval, and one that is beyond the source by more than is to be seen in an excerpt.
+    fn check(&self, start_seconds: f64, end_seconds: f64) -> Result<(), ClipError> {
+        check_interval(start_seconds, end_seconds)?;
+        let duration = self.facts.duration_seconds;
+        for (name, seconds, most) in [("start", start_seconds, duration), ("end", end_seconds, duration + TAIL_SECONDS)]
+        {
+            if seconds >= most {
+                return Err(ClipError::out_of_range(format!(
+                    "{name}: {seconds} s is beyond the source, which is {duration:.3} s long"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// What the interval from `start_seconds` up to, not including, `end_seconds` is cut out of. An excerpt is written as
     /// the file `name`; it begins `lead_seconds` before the interval, or where there is a keyframe.
     ///
@@ -161,13 +218,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             }
             Form::Other(other) => other,
         };
-        check_interval(start_seconds, end_seconds)?;
+        self.check(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
-        if start_seconds >= duration {
-            return Err(ClipError::out_of_range(format!(
-                "start: {start_seconds} s is beyond the source, which is {duration:.3} s long"
-            )));
-        }
         let to = end_seconds.min(duration) + TAIL_SECONDS;
         let mut lead = lead_seconds.unwrap_or(other.remuxed.container.lead_seconds());
         loop {
@@ -210,23 +262,21 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         loopback.allow(SEARCH_BYTES + MOST_UNEVEN * self.bytes_of(seconds.end - seconds.start));
         let input = Input::loopback(remuxed.container.demuxer(), options, loopback);
         let arguments = remux_arguments(&self.facts, &remuxed.stamp(seconds.end), name);
-        let run = remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await;
-        loopback.failure().map_or(run, Err)
+        loopback.judge(remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await)
     }
 }
 
 /// The options that remux pictures and all sound, with the source's own time stamps, up to that of `to`.
 fn remux_arguments(facts: &Facts, to: &str, name: &str) -> Vec<OsString> {
-    // Apple's players want the parameter sets where hvc1 says that they are. MP4 has no VP8, MOV has everything.
+    // Apple's players want the parameter sets where hvc1 says that they are.
     let tag: &[&str] = if facts.video.codec == "hevc" { &["-tag:v", "hvc1"] } else { &[] };
-    let muxer = if facts.video.codec == "vp8" { "mov" } else { "mp4" };
     let options = [
         &["-map", "0:V:0", "-map", "0:a?", "-c", "copy"][..],
         tag,
         // A damaged packet spoils a picture, and not the whole clip.
         &["-noxerror", "-copypriorss:v", "1", "-to", to],
         // In microseconds the start of the excerpt is exact.
-        &["-movie_timescale", "1000000", "-strict", "unofficial", "-f", muxer, name],
+        &["-movie_timescale", "1000000", "-strict", "unofficial", "-f", "mp4", name],
     ];
     options.concat().into_iter().map(OsString::from).collect()
 }
@@ -239,6 +289,13 @@ impl Container {
             Self::MpegTs => "mpegts",
             Self::Matroska => "matroska",
         }
+    }
+
+    /// The options with which `FFmpeg` looks at a source. Of fragments it would make an index, by reading the head of
+    /// every one.
+    fn look(self) -> Vec<String> {
+        let fragments: &[_] = if self == Self::FragmentedMp4 { &["-fflags", "+ignidx"] } else { &[] };
+        LOOK.iter().chain(fragments).map(|option| (*option).to_owned()).collect()
     }
 
     /// How far before an interval reading begins. Matroska's cues and the index of fragments lead to a keyframe; the
@@ -255,7 +312,8 @@ impl Container {
 impl Remuxed {
     /// The input options that keep the source's time stamps.
     fn read_on(self) -> Vec<String> {
-        LOOK.into_iter().chain(["-skip_estimate_duration_from_pts", "1", "-copyts"]).map(str::to_owned).collect()
+        let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts"].map(str::to_owned);
+        self.container.look().into_iter().chain(rest).collect()
     }
 
     /// The input options that in addition read from a second on.
@@ -333,21 +391,21 @@ const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height
 
 async fn describe(
     container: Container,
+    end_seconds: Option<f64>,
     bytes: u64,
     loopback: &Loopback,
     remuxer: Remuxer<'_>,
 ) -> Result<(Facts, Remuxed), ClipError> {
     loopback.allow(SEARCH_BYTES);
-    let input = Input::loopback(container.demuxer(), LOOK.map(str::to_owned).into(), loopback);
-    let told = remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await;
-    let told = loopback.failure().map_or(told, Err)?;
+    let input = Input::loopback(container.demuxer(), container.look(), loopback);
+    let told = loopback.judge(remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await)?;
     let told: Description = serde_json::from_slice(&told)
         .map_err(|error| ClipError::internal(format!("ffprobe's description of the source: {error}")))?;
-    told.facts(container, bytes)
+    told.facts(container, end_seconds, bytes)
 }
 
 impl Description {
-    fn facts(self, container: Container, bytes: u64) -> Result<(Facts, Remuxed), ClipError> {
+    fn facts(self, container: Container, end_seconds: Option<f64>, bytes: u64) -> Result<(Facts, Remuxed), ClipError> {
         let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
         let is_video = |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let sound: Vec<&Stream> = self.streams.iter().filter(|stream| is(stream, "audio")).collect();
@@ -355,10 +413,16 @@ impl Description {
         let video = video.ok_or_else(|| no_video(sound.len()))?;
         let starts = [Some(&self.streams[video]), sound.first().copied()].into_iter().flatten();
         let start = starts.filter_map(Stream::start_seconds).min_by(f64::total_cmp).unwrap_or(0.0);
-        let whole = seconds(self.format.duration.as_deref()).filter(|duration| *duration > 0.0);
-        let whole = whole.ok_or_else(|| ClipError::unsupported_media("the source does not tell how long it is"))?;
-        // Matroska counts from zero, whenever the first picture is shown.
-        let duration_seconds = if container == Container::Matroska { whole - start.max(0.0) } else { whole };
+        let told = seconds(self.format.duration.as_deref());
+        let duration = match container {
+            Container::MpegTs => told,
+            // Matroska counts from zero, whenever the first picture is shown.
+            Container::Matroska => told.map(|end| end - start.max(0.0)),
+            Container::FragmentedMp4 => end_seconds.map(|end| end - start.max(0.0)),
+        };
+        let duration_seconds = duration
+            .filter(|duration| *duration > 0.0)
+            .ok_or_else(|| ClipError::unsupported_media("the source does not tell how long it is"))?;
         #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
         let remuxed = Remuxed { container, start_microseconds: (start * 1e6).round() as i64 };
         let others = self.streams.iter().enumerate().filter(|(index, stream)| *index != video && !is(stream, "audio"));
@@ -382,6 +446,10 @@ impl Description {
 
 impl Stream {
     fn video(&self, source_start: f64, duration: f64, bytes: u64) -> Result<VideoFacts, ClipError> {
+        let codec = self.codec_name.clone().unwrap_or_default();
+        if codec == "vp8" {
+            return Err(ClipError::unsupported_media("the source is VP8, which cannot be put into an MP4"));
+        }
         let [average, lowest] = [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
         let constant = average.zip(lowest).is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
         let frame_rate = if constant { lowest } else { average.or(lowest) };
@@ -396,7 +464,7 @@ impl Stream {
         let duration_seconds = (duration - start_seconds).max(1.0 / frame_rate);
         let all = whole_bytes(bytes) * 8.0 / duration;
         Ok(VideoFacts {
-            codec: self.codec_name.clone().unwrap_or_default(),
+            codec,
             coded_width: self.width,
             coded_height: self.height,
             width,

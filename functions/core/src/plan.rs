@@ -1,6 +1,7 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
 use crate::{
+    media::excerpt_bytes,
     mp4::{Facts, SpliceFacts, WindowFacts},
     recordings::Coverage,
     source::PinnedObject,
@@ -29,6 +30,9 @@ pub struct PlannedSegment {
     /// How little of it has to be encoded; `None` where all or nothing has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub splice: Option<SpliceFacts>,
+    /// How far before the cut its source is read from, in seconds, where no index tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_seconds: Option<f64>,
 }
 
 /// A picture that is laid over the clip, pinned and measured.
@@ -60,6 +64,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The working space that excerpts of sources without an index take at the most, in bytes.
+    #[must_use]
+    pub fn excerpts_bytes(&self) -> u64 {
+        let remuxed = self.segments.iter().filter(|segment| self.sources[segment.source].facts.remuxed.is_some());
+        remuxed.map(|segment| excerpt_bytes(segment.window.output_bytes)).sum()
+    }
+
     /// Tells whether two plans read the same versions of the same sources: 12 hexadecimal digits.
     #[must_use]
     pub fn sources_digest(&self) -> String {

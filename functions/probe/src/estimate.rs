@@ -77,7 +77,7 @@ impl Estimates {
         let windows_bytes: u64 = plan.segments.iter().map(|segment| segment.window.output_bytes).sum();
         let seconds = rendition.seconds();
         let mut trim_seconds = OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
-        let mut scratch_bytes = 0;
+        let mut scratch_bytes = plan.excerpts_bytes();
         if request.cut == Cut::Exact {
             let share = encoded_share(request, plan);
             let load = |size: Size, rate: f64| share * pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
@@ -98,7 +98,7 @@ impl Estimates {
             let clip_bytes = (share * seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
             let clip_bytes = clip_bytes as u64;
-            scratch_bytes = windows_bytes + clip_bytes.max(windows_bytes);
+            scratch_bytes += windows_bytes + clip_bytes.max(windows_bytes);
         }
         let requests = (lossy(windows_bytes) / S3_REQUEST_BYTES).ceil();
         let anyway = PRICES.transitions(TRANSITIONS) + PRICES.lambda(1024.0, OTHER_SECONDS);

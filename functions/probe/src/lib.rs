@@ -1,17 +1,20 @@
 //! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
+//! Sources without such an index are remuxed as far as the cut needs them, as [`media`](clipflow_core::media) does.
 //!
 //! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
 //! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
 //! reads that version or notices that it changed.
 
 pub mod estimate;
+mod opener;
 pub mod recordings;
 
 use bytes::Buf;
 use clipflow_core::{
     ClipError, aws, config,
     edits::Watermark,
-    mp4::{Movie, Unspliced},
+    ffmpeg::Ffmpeg,
+    media::Media,
     outcome::Execution,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     range::RangeRead,
@@ -22,7 +25,8 @@ use clipflow_core::{
     timestamp::Timestamp,
 };
 use estimate::Estimates;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
+use opener::Opener;
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +34,10 @@ use serde::{Deserialize, Serialize};
 const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
 /// The widest and the highest watermark, in pixels.
 const MAX_WATERMARK_SIDE: u32 = 4096;
-/// Sources whose indexes are read at once.
+/// Sources that are opened at once.
 pub(crate) const SOURCES_AT_ONCE: usize = 8;
+/// Excerpts that are made at once.
+const EXCERPTS_AT_ONCE: usize = 4;
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -76,6 +82,10 @@ pub struct Deps {
     pub trim_memory_mb: u32,
     /// Cameras' recordings; `None` when this deployment has none.
     pub recordings: Option<Recordings>,
+    /// What remuxes sources.
+    pub ffmpeg: Ffmpeg,
+    /// The function's space in `/tmp`, in bytes: as much as that of `trim`, which remuxes the same.
+    pub scratch_bytes: u64,
 }
 
 impl Deps {
@@ -89,6 +99,8 @@ impl Deps {
             max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
             trim_memory_mb: config::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
             recordings: Recordings::from_env()?,
+            ffmpeg: Ffmpeg::find()?,
+            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
             s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
         })
     }
@@ -100,9 +112,10 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
+    let opener = Opener::new(&deps.s3, request, &deps.ffmpeg, deps.scratch_bytes)?;
     let mut plan = match &request.camera {
-        Some(camera) => plan_camera(deps, camera, &input).await?,
-        None => plan_segments(deps, request).await?,
+        Some(camera) => plan_camera(deps, &opener, camera, &input).await?,
+        None => plan_segments(&opener, request).await?,
     };
     if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
@@ -146,8 +159,8 @@ async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<Pro
     Ok(ProbedPicture { object, width, height })
 }
 
-/// Reads the index of every source once and plans the cuts.
-async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<Plan, ClipError> {
+/// Opens every source once and plans the cuts.
+async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Plan, ClipError> {
     let segments = &request.segments;
     let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
@@ -155,9 +168,9 @@ async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<Plan, ClipE
             wanted.push(&segment.source);
         }
     }
-    let read = wanted.iter().map(|source| pin(&deps.s3, source));
-    let read: Vec<_> = stream::iter(read).buffered(SOURCES_AT_ONCE).collect().await;
-    let planned = segments.iter().enumerate().map(|(index, segment)| {
+    let opened = wanted.iter().map(|source| opener.open(source));
+    let opened: Vec<_> = stream::iter(opened).buffered(SOURCES_AT_ONCE).collect().await;
+    let plans = segments.iter().enumerate().map(async |(index, segment)| {
         let name = |mut error: ClipError| {
             if segments.len() > 1 {
                 error.message = format!("segments[{index}].{}", error.message);
@@ -165,29 +178,24 @@ async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<Plan, ClipE
             error
         };
         let source = wanted.iter().position(|source| **source == segment.source).expect("every source is wanted");
-        let (_, movie) = read[source].as_ref().map_err(|error| name(error.clone()))?;
-        let duration = movie.facts.duration_seconds;
-        let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
-        Ok(PlannedSegment { source, window: window.facts, splice: None })
+        let (_, media) = opened[source].as_ref().map_err(|error| name(error.clone()))?;
+        let duration = media.facts.duration_seconds;
+        let interval = (segment.start.resolve(duration), segment.end.resolve(duration));
+        let planned = opener.plan(media, interval, index).await.map_err(name)?;
+        Ok::<_, ClipError>(PlannedSegment { source, ..planned })
     });
-    let mut segments = planned.collect::<Result<Vec<_>, ClipError>>()?;
-    let read: Vec<_> = read.into_iter().filter_map(Result::ok).collect();
-    if let [segment] = segments.as_mut_slice()
-        && request.may_keep_pictures()
-    {
-        let ((object, movie), window) = (&read[segment.source], &segment.window);
-        segment.splice = match movie.splice(object, window.start_seconds, window.end_seconds).await {
-            Ok(splice) => Some(splice.facts),
-            Err(Unspliced::Unfit(_)) => None,
-            Err(Unspliced::Failed(error)) => return Err(error),
-        };
-    }
-    let probed =
-        |(object, movie): (S3Source, Movie)| ProbedSource { object: object.object().clone(), facts: movie.facts };
-    Ok(Plan { sources: read.into_iter().map(probed).collect(), segments, coverage: None, watermark: None })
+    let segments = stream::iter(plans).buffered(EXCERPTS_AT_ONCE).try_collect().await?;
+    let probed = |(object, media): (PinnedObject, Media<S3Source>)| ProbedSource { object, facts: media.facts };
+    let sources = opened.into_iter().filter_map(Result::ok).map(probed).collect();
+    Ok(Plan { sources, segments, coverage: None, watermark: None })
 }
 
-async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Result<Plan, ClipError> {
+async fn plan_camera(
+    deps: &Deps,
+    opener: &Opener<'_>,
+    camera: &CameraWindow,
+    input: &Input,
+) -> Result<Plan, ClipError> {
     let recordings = deps.recordings.as_ref().ok_or_else(|| {
         ClipError::invalid_request("cameraId: this deployment has no recordings, see its variable recordings")
     })?;
@@ -195,7 +203,7 @@ async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Resul
     check_length(deps, "endTimestampInMs", camera.interval.duration_ms() as f64 / 1000.0)?;
     let started_at = Timestamp::from_rfc3339(&input.execution.started_at)
         .map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
-    recordings.plan(&deps.s3, camera, started_at, input.waited).await
+    recordings.plan(opener, camera, started_at, input.waited).await
 }
 
 fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipError> {
@@ -205,13 +213,6 @@ fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipE
         return Err(ClipError::too_long(message));
     }
     Ok(())
-}
-
-/// Pins an object and reads its index.
-async fn pin(s3: &aws_sdk_s3::Client, at: &Source) -> Result<(S3Source, Movie), ClipError> {
-    let object = S3Source::pin(s3.clone(), at).await?;
-    let movie = Movie::read(&object).await?;
-    Ok((object, movie))
 }
 
 #[cfg(test)]
@@ -231,7 +232,9 @@ mod tests {
         let execution = json!({"arn": "arn:e", "startedAt": "2018-08-02T15:41:00Z"});
         let input = parse(json!({"execution": execution, "request": request, "waited": false})).expect("an input");
         let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, []);
-        let deps = Deps { s3, max_clip_seconds: 60.0, max_cost_usd: 5.0, trim_memory_mb: 3538, recordings };
+        let (max_clip_seconds, max_cost_usd, trim_memory_mb) = (60.0, 5.0, 3538);
+        let (ffmpeg, scratch_bytes) = (Ffmpeg::find().expect("ffmpeg"), 1 << 20);
+        let deps = Deps { s3, max_clip_seconds, max_cost_usd, trim_memory_mb, recordings, ffmpeg, scratch_bytes };
         handle(&deps, input).await.expect_err("it is refused")
     }
 

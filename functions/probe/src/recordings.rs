@@ -1,14 +1,16 @@
 //! Finds a camera's recordings, and plans what of each a window of the clock needs.
 //!
-//! One listing, from a key to a key, whatever the archive's size; then the indexes of those recordings that the window
+//! One listing, from a key to a key, whatever the archive's size; then those recordings are opened that the window
 //! needs. The times of the clock are exact to the precision of the keys.
 
-use crate::{SOURCES_AT_ONCE, pin};
+use crate::{SOURCES_AT_ONCE, opener::Opener};
 use clipflow_core::{
     ClipError, aws, config,
+    media::Media,
     plan::Plan,
     recordings::{self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage},
     request::{MAX_SEGMENTS, Source},
+    source::S3Source,
     timestamp::{Timestamp, clock},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -57,9 +59,9 @@ impl Recordings {
     /// `OutOfRange` for a window that is older than what is kept; `SourceNotReady` when the recording of its end may yet
     /// come, and `SourceNotFound` when it will not; `IncompleteCoverage` for a gap in a window that may have none;
     /// `TooLong` for a window of too many recordings; and whatever reading a recording raises.
-    pub async fn plan(
+    pub(crate) async fn plan(
         &self,
-        s3: &aws_sdk_s3::Client,
+        opener: &Opener<'_>,
         camera: &CameraWindow,
         started_at: Timestamp,
         waited: bool,
@@ -70,12 +72,14 @@ impl Recordings {
             let message = format!("startTimestampInMs: {start} is older than the {hours} h that recordings are kept");
             return Err(ClipError::out_of_range(message));
         }
-        let listing = self.list(s3, camera).await?;
-        let recordings = self.read(s3, window, &listing.begun).await?;
+        let listing = self.list(opener.s3, camera).await?;
+        let (recordings, media): (Vec<_>, Vec<_>) =
+            self.open(opener, window, &listing.begun).await?.into_iter().unzip();
         let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
         judge(camera, &coverage, listing.is_newer, may_come)?;
-        recordings::plan(window, &recordings, coverage)
+        let cut = async |number: usize, interval| opener.plan(&media[number], interval, number).await;
+        recordings::plan(window, &recordings, coverage, cut).await
     }
 
     /// The recordings that the window may need, in one listing from a key to a key.
@@ -110,14 +114,14 @@ impl Recordings {
         Err(ClipError::too_long(format!("cameraId: {camera} has more than {most} objects about the window")))
     }
 
-    /// Reads the indexes of those recordings that the window needs: the last that began before it, those that begin in
-    /// it, and earlier ones for as long as something is missing that they may hold.
-    async fn read(
+    /// Opens those recordings that the window needs: the last that began before it, those that begin in it, and earlier
+    /// ones for as long as something is missing that they may hold.
+    async fn open(
         &self,
-        s3: &aws_sdk_s3::Client,
+        opener: &Opener<'_>,
         window: Interval,
         begun: &[Key],
-    ) -> Result<Vec<Recording>, ClipError> {
+    ) -> Result<Vec<(Recording, Media<S3Source>)>, ClipError> {
         let within = begun.partition_point(|recording| recording.start_ms <= window.start_ms);
         let (earlier, needed) = begun.split_at(within.saturating_sub(1));
         if needed.len() > MAX_SEGMENTS {
@@ -125,25 +129,30 @@ impl Recordings {
                 format!("endTimestampInMs: the window has {} recordings, at most {MAX_SEGMENTS}", needed.len());
             return Err(ClipError::too_long(message));
         }
-        let reads = needed.iter().map(|recording| self.read_one(s3, recording));
-        let mut recordings: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).try_collect().await?;
-        for recording in earlier.iter().rev() {
+        let opened = needed.iter().map(|recording| self.open_one(opener, recording));
+        let mut opened: Vec<_> = stream::iter(opened).buffered(SOURCES_AT_ONCE).try_collect().await?;
+        for earlier in earlier.iter().rev() {
+            let recordings: Vec<_> = opened.iter().map(|(recording, _)| recording.clone()).collect();
             let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
             match coverage.missing.first() {
-                Some(missing) if recording.start_ms + self.longest_ms > missing.start_ms => {
-                    recordings.push(self.read_one(s3, recording).await?);
+                Some(missing) if earlier.start_ms + self.longest_ms > missing.start_ms => {
+                    opened.push(self.open_one(opener, earlier).await?);
                 }
                 _ => break,
             }
         }
-        Ok(recordings)
+        Ok(opened)
     }
 
-    async fn read_one(&self, s3: &aws_sdk_s3::Client, Key { key, start_ms }: &Key) -> Result<Recording, ClipError> {
+    async fn open_one(
+        &self,
+        opener: &Opener<'_>,
+        Key { key, start_ms }: &Key,
+    ) -> Result<(Recording, Media<S3Source>), ClipError> {
         let at = Source { bucket: self.bucket.clone(), key: key.clone() };
         let named = |error: ClipError| ClipError { message: format!("recording {key}: {}", error.message), ..error };
-        let (object, movie) = pin(s3, &at).await.map_err(named)?;
-        Ok(Recording { object: object.object().clone(), movie, start_ms: *start_ms })
+        let (object, media) = opener.open(&at).await.map_err(named)?;
+        Ok((Recording { object, facts: media.facts.clone(), start_ms: *start_ms }, media))
     }
 }
 
@@ -194,7 +203,8 @@ mod tests {
     use super::*;
     use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::Object};
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use clipflow_core::ErrorKind;
+    use clipflow_core::{ErrorKind, ffmpeg::Ffmpeg, run::parse};
+    use serde_json::json;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const START_MS: i64 = 1_533_224_400_000;
@@ -314,7 +324,11 @@ mod tests {
         let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_output(|| page(&[], None));
         let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&rule]);
         let started_at = Timestamp::from_ms(START_MS + 60_000 + since_end_ms).expect("a time");
-        let planned = recordings().plan(&s3, &camera(RequiredCoverage::Partial), started_at, waited).await;
+        let request = parse(json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
+            "thumbnails": [], "metadata": {}}));
+        let (request, ffmpeg) = (request.expect("a request"), Ffmpeg::find().expect("ffmpeg"));
+        let opener = Opener::new(&s3, &request, &ffmpeg, 0).expect("a folder");
+        let planned = recordings().plan(&opener, &camera(RequiredCoverage::Partial), started_at, waited).await;
         planned.expect_err("nothing is there").kind
     }
 

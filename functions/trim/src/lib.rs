@@ -1,7 +1,8 @@
 //! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
 //!
 //! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as it
-//! can, and nothing else: of one cut only what cannot be copied, if the source is made for that.
+//! can, and nothing else: of one cut only what cannot be copied, if the source is made for that. Sources without an index
+//! are remuxed first, as far as the clip needs them.
 //! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
@@ -13,6 +14,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
     ClipError, aws, config,
     ffmpeg::{Ffmpeg, Input as File, Limits},
+    media::{Media, Remuxer, Samples},
     mp4::{Join, Movie, Unspliced, WindowFacts},
     outcome::{Engine, Execution, Object},
     plan::Plan,
@@ -117,7 +119,19 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         return output(clip, &why);
     }
     let sources = sources?;
-    let cuts: Vec<_> = input.probe.segments.iter().map(|segment| (&sources[segment.source], &segment.window)).collect();
+    let inputs_bytes = inputs_bytes(&input.request, &input.probe);
+    let scratch_bytes = inputs_bytes.saturating_mul(2).max(input.probe.excerpts_bytes());
+    let scratch = Scratch::new(scratch_bytes, deps.scratch_bytes)?;
+    let limits = limits(deps, inputs_bytes, deadline);
+    let remuxer = Remuxer { ffmpeg: &deps.ffmpeg, scratch: &scratch, limits };
+    let excerpts = input.probe.segments.iter().enumerate().map(async |(index, segment)| {
+        let (window, name) = (&segment.window, format!("excerpt-{index}.mp4"));
+        let interval = (window.start_seconds, window.end_seconds);
+        let excerpt = sources[segment.source].excerpt(interval, segment.lead_seconds, &name, remuxer).await?;
+        Ok::<_, ClipError>(((excerpt.samples, excerpt.movie), window))
+    });
+    let excerpts: Vec<_> = stream::iter(excerpts).buffered(FILES_AT_ONCE).try_collect().await?;
+    let cuts: Vec<_> = excerpts.iter().map(|(excerpt, window)| (excerpt, *window)).collect();
     let to = |why: &str| Destination {
         bucket: &deps.bucket,
         key: &key,
@@ -136,7 +150,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
             let joined = Join::of(&intervals)?.stream(read_from, CONNECTIONS);
             (upload::put(&deps.s3, &to(COPIED), joined).await?, COPIED.to_owned())
         }
-        (Cut::Exact, _) => encode(deps, &input.request, &input.probe, &cuts, to, deadline).await?,
+        (Cut::Exact, _) => encode(deps, &input.request, &input.probe, &cuts, to, remuxer).await?,
     };
     output(Object { key, url: None, bytes: put.bytes, etag: put.etag }, &why)
 }
@@ -161,17 +175,28 @@ async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<(Object, S
     Ok(Some((clip, metadata(WHY).cloned().unwrap_or_default())))
 }
 
-/// The plan's sources with their indexes. Short windows are read along with the index, as `probe` knows where they lie.
-async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<(S3Source, Movie)>, ClipError> {
+/// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.
+async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<Media<S3Source>>, ClipError> {
     let open = plan.sources.iter().enumerate().map(async |(index, probed)| {
         let mut source = S3Source::pinned(deps.s3.clone(), probed.object.clone());
-        let windows = plan.segments.iter().filter(|segment| segment.source == index);
-        let spans = windows.filter_map(|segment| segment.window.source_span.clone());
-        source.read_ahead(probed.facts.index_reads().into_iter().chain(spans)).await?;
-        let movie = Movie::read(&source).await?;
-        Ok((source, movie))
+        if probed.facts.remuxed.is_none() {
+            let windows = plan.segments.iter().filter(|segment| segment.source == index);
+            let spans = windows.filter_map(|segment| segment.window.source_span.clone());
+            source.read_ahead(probed.facts.index_reads().into_iter().chain(spans)).await?;
+        }
+        Media::reopen(source, probed.facts.clone()).await
     });
     stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
+}
+
+/// Bytes of the files that the encoder reads, and of the excerpts that they are cut out of.
+fn inputs_bytes(request: &ClipRequest, plan: &Plan) -> u64 {
+    if request.cut == Cut::Copy {
+        return 0;
+    }
+    let windows: u64 = plan.segments.iter().map(|segment| segment.window.output_bytes).sum();
+    let pixels = plan.watermark.as_ref().map_or(0, |picture| u64::from(picture.width) * u64::from(picture.height));
+    windows + plan.excerpts_bytes() + 4 * pixels
 }
 
 /// Encodes as little of the windows of a clip as what is asked for and the sources allow. Returns in addition how much
@@ -180,15 +205,11 @@ async fn encode<'a>(
     deps: &Deps,
     request: &ClipRequest,
     plan: &Plan,
-    cuts: &[(&(S3Source, Movie), &WindowFacts)],
+    cuts: &[(&(Samples<S3Source>, Movie), &WindowFacts)],
     to: impl Fn(&str) -> Destination<'a>,
-    deadline: SystemTime,
+    Remuxer { scratch, limits, .. }: Remuxer<'_>,
 ) -> Result<(Uploaded, String), ClipError> {
     let rendition = Rendition::of(request, plan)?;
-    let windows_bytes: u64 = cuts.iter().map(|(_, facts)| facts.output_bytes).sum();
-    let pixels = plan.watermark.as_ref().map_or(0, |picture| u64::from(picture.width) * u64::from(picture.height));
-    let inputs_bytes = windows_bytes + 4 * pixels;
-    let scratch = Scratch::new(inputs_bytes.saturating_mul(2), deps.scratch_bytes)?;
     let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
         let window = movie.window(facts.start_seconds, facts.end_seconds)?;
         let name = format!("window-{index}.mp4");
@@ -197,10 +218,9 @@ async fn encode<'a>(
     });
     let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
     let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
-    let limits = limits(deps, inputs_bytes, deadline);
     let why = match names.as_slice() {
         [name] if request.may_keep_pictures() => {
-            match smart::cut(&deps.ffmpeg, &scratch, name, request.quality, limits).await {
+            match smart::cut(&deps.ffmpeg, scratch, name, request.quality, limits).await {
                 Ok((facts, clip)) => {
                     let [encoded, all] = [facts.encoded_seconds, windows[0].facts.duration_seconds];
                     let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
@@ -216,7 +236,7 @@ async fn encode<'a>(
     tracing::info!(why, "encoding");
     let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
     if let (Some(picture), Some(overlay)) = (&plan.watermark, &rendition.overlay) {
-        files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, &scratch).await?);
+        files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, scratch).await?);
     }
     let arguments = filters::arguments(request, &rendition, &windows[0]);
     deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;

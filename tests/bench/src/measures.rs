@@ -7,7 +7,7 @@ use crate::{
     media,
     report::Row,
     s3::{Network, Server},
-    sources::{self, KINDS, MINUTES, long, short},
+    sources::{self, CONTAINERS, KINDS, MINUTES, long, short},
 };
 use serde_json::{Value, json};
 use std::{
@@ -173,6 +173,25 @@ fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
             let most = |needed: f64| Some((1.02 * needed + SLACK_BYTES).floor());
             rows.push(Row::new(format!("probe reads of {of}"), float(probed), "bytes", most(index_bytes)));
             rows.push(Row::new(format!("trim reads of {of}"), float(trimmed), "bytes", most(index_bytes + span_bytes)));
+        }
+    }
+    let (name, start) = (long(60, "end"), start_of(60));
+    let event = line.plan(&name, start, start + CLIP_SECONDS, "exact")?;
+    line.server.traffic();
+    line.cut(&event)?;
+    let needed =
+        float(index_bytes(&bench.source(&name))? + media::span_bytes(&bench.source(&name), start, CLIP_SECONDS)?);
+    let what = "trim reads of 60 minutes with the index at the end, exact".to_owned();
+    rows.push(Row::new(what, float(line.server.traffic().1), "bytes", Some((1.02 * needed + SLACK_BYTES).floor())));
+    for (container, file, _) in CONTAINERS {
+        let event = line.plan(file, start, start + CLIP_SECONDS, "copy")?;
+        let (_, probed) = line.server.traffic();
+        let (key, _) = line.cut(&event)?;
+        let (_, trimmed) = line.server.traffic();
+        let clip = float(fs::metadata(bench.folder.join("s3").join(CLIPS).join(key))?.len());
+        for (function, read) in [("probe", probed), ("trim", trimmed)] {
+            let what = format!("{function} reads of 60 minutes of {container}, relative to the clip");
+            rows.push(Row::new(what, float(read) / clip, "×", Some(3.0)));
         }
     }
     Ok(rows)

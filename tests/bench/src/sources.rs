@@ -30,14 +30,29 @@ pub fn make_long(folder: &Path) -> Outcome<()> {
     let base = folder.join(long(1, "end"));
     make(&base, &[&["-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", sound], &words(encode)[..]].concat())?;
     let base = base.to_str().ok_or("a path is not UTF-8")?;
+    for (_, file, options) in CONTAINERS {
+        make(&folder.join(file), &[&looped(base, "59")[..], &words(options)].concat())?;
+    }
     for minutes in MINUTES {
         let loops = (minutes - 1).to_string();
-        let input = ["-stream_loop", &loops, "-i", base, "-c", "copy"];
+        let input = looped(base, &loops);
         make(&folder.join(long(minutes, "end")), &input)?;
         make(&folder.join(long(minutes, "front")), &[&input[..], &["-movflags", "+faststart"]].concat())?;
     }
     Ok(())
 }
+
+fn looped<'a>(file: &'a str, loops: &'a str) -> [&'a str; 6] {
+    ["-stream_loop", loops, "-i", file, "-c", "copy"]
+}
+
+/// Other containers of an hour: name, file, options.
+pub const CONTAINERS: [(&str, &str, &str); 4] = [
+    ("MPEG-TS", "60.ts", ""),
+    ("Matroska", "60.mkv", ""),
+    ("fragmented MP4 with sidx", "sidx-60.mp4", "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx"),
+    ("fragmented MP4 with mfra", "mfra-60.mp4", "-movflags +frag_keyframe+delay_moov"),
+];
 
 /// The kinds of source that cuts are compared on: name, frames a second, options.
 pub const KINDS: [(&str, &str, &str); 10] = [
@@ -91,7 +106,8 @@ fn make(file: &Path, arguments: &[&str]) -> Outcome<()> {
     }
     eprintln!("making {}", file.display());
     fs::create_dir_all(file.parent().ok_or("a source has no folder")?)?;
-    let unfinished = file.with_extension("new.mp4");
+    let extension = file.extension().unwrap_or_default().display();
+    let unfinished = file.with_extension(format!("new.{extension}"));
     media::ffmpeg(&[arguments, &[unfinished.to_str().ok_or("a path is not UTF-8")?]].concat())?;
     Ok(fs::rename(unfinished, file)?)
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{error::ClipError, range::RangeRead};
 use bytes::{Bytes, BytesMut};
-use mp4_atom::{Mdhd, Mfra, Sidx, Tkhd};
+use mp4_atom::{Mdhd, Mfra, Moof, Mvex, Sidx, Tkhd};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -71,6 +71,8 @@ impl Container {
 pub(crate) struct Fragments {
     /// Where what all of them need ends in the file: the first thing that is left out of an excerpt.
     pub head_end: u64,
+    /// When the last of them ends, in seconds of their media.
+    pub end_seconds: f64,
     /// When each begins, in seconds of its media, and where in the file, in order.
     starts: Vec<(f64, u64)>,
 }
@@ -81,11 +83,11 @@ impl Fragments {
     /// # Errors
     /// `UnsupportedMedia` when there is none; and whatever the source raises.
     pub async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self, ClipError> {
-        let mut starts = match read_box(source, head_end, *b"sidx").await? {
+        let (mut starts, end_seconds) = match read_box(source, head_end, *b"sidx").await? {
             Some(sidx) => segments(&decode(&sidx)?, head_end + sidx.whole.len() as u64),
             None => match random_access(source).await? {
-                Some(mfra) => randomly_accessed(&decode(&mfra)?, moov)?,
-                None => Vec::new(),
+                Some(mfra) => randomly_accessed(source, &decode(&mfra)?, moov).await?,
+                None => Default::default(),
             },
         };
         if starts.is_empty() {
@@ -94,7 +96,7 @@ impl Fragments {
             ));
         }
         starts.sort_by_key(|(_, offset)| *offset);
-        Ok(Self { head_end, starts })
+        Ok(Self { head_end, end_seconds, starts })
     }
 
     /// Where the last fragment begins that begins no later than `seconds`; the first one if none does.
@@ -131,38 +133,60 @@ async fn random_access(source: &impl RangeRead) -> Result<Option<Child>, ClipErr
     }
 }
 
+/// When fragments begin and where, and when the last of them ends.
+type Starts = (Vec<(f64, u64)>, f64);
+
 /// The subsegments of a segment index, which begin behind it; none when it is an index of indexes.
-fn segments(sidx: &Sidx, end: u64) -> Vec<(f64, u64)> {
+fn segments(sidx: &Sidx, end: u64) -> Starts {
     let (mut time, mut offset) = (sidx.earliest_presentation_time, end.saturating_add(sidx.first_offset));
     let mut starts = Vec::new();
     for segment in &sidx.references {
         if segment.reference_type {
-            return Vec::new();
+            return Starts::default();
         }
         starts.push((seconds(time, sidx.timescale), offset));
         time = time.saturating_add(segment.subsegment_duration.into());
         offset = offset.saturating_add(segment.referenced_size.into());
     }
-    starts
+    (starts, seconds(time, sidx.timescale))
 }
 
-/// The fragments in which a track can be entered: those of its pictures, where there are any.
-fn randomly_accessed(mfra: &Mfra, moov: &Bytes) -> Result<Vec<(f64, u64)>, ClipError> {
-    let mut tracks = Vec::new();
+/// The fragments in which the pictures can be entered.
+async fn randomly_accessed(source: &impl RangeRead, mfra: &Mfra, moov: &Bytes) -> Result<Starts, ClipError> {
+    let mut video = None;
     for trak in children(moov.clone()) {
         let trak = trak?;
-        if &trak.kind == b"trak" {
-            let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
+        if &trak.kind == b"trak" && video.is_none() {
             let mdia = require(&trak.body, *b"mdia")?.body;
-            let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
             let is_video = require(&mdia, *b"hdlr")?.body.get(8..12) == Some(b"vide");
-            tracks.push((tkhd.track_id, mdhd.timescale, is_video));
+            let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
+            let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
+            video = is_video.then_some((tkhd.track_id, mdhd.timescale));
         }
     }
-    let video = tracks.iter().find(|(id, _, is_video)| *is_video && mfra.tfra.iter().any(|tfra| tfra.track_id == *id));
-    let Some((id, timescale, _)) = video else { return Ok(Vec::new()) };
-    let entries = mfra.tfra.iter().filter(|tfra| tfra.track_id == *id).flat_map(|tfra| &tfra.entries);
-    Ok(entries.map(|entry| (seconds(entry.time, *timescale), entry.moof_offset)).collect())
+    let Some((id, timescale)) = video else { return Ok(Starts::default()) };
+    let entries = mfra.tfra.iter().filter(|tfra| tfra.track_id == id).flat_map(|tfra| &tfra.entries);
+    let starts: Vec<_> = entries.map(|entry| (seconds(entry.time, timescale), entry.moof_offset)).collect();
+    let Some((_, last)) = starts.iter().max_by_key(|(_, offset)| *offset) else { return Ok(Starts::default()) };
+    let end = match read_box(source, *last, *b"moof").await? {
+        Some(moof) => fragment_end(&decode(&moof)?, moov, id)?,
+        None => return Err(damaged("its index of fragments leads to none")),
+    };
+    Ok((starts, seconds(end, timescale)))
+}
+
+/// When a track's part of a fragment ends, in its timescale.
+fn fragment_end(moof: &Moof, moov: &Bytes, track_id: u32) -> Result<u64, ClipError> {
+    let mvex: Mvex = decode(&require(moov, *b"mvex")?)?;
+    let usual = mvex.trex.iter().find(|trex| trex.track_id == track_id).map_or(0, |trex| trex.default_sample_duration);
+    let mut end = 0;
+    for traf in moof.traf.iter().filter(|traf| traf.tfhd.track_id == track_id) {
+        let usual = traf.tfhd.default_sample_duration.unwrap_or(usual);
+        let durations = traf.trun.iter().flat_map(|trun| &trun.samples).map(|sample| sample.duration.unwrap_or(usual));
+        let start = traf.tfdt.as_ref().map_or(0, |tfdt| tfdt.base_media_decode_time);
+        end = end.max(start.saturating_add(durations.map(u64::from).sum()));
+    }
+    Ok(end)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "good to a microsecond for centuries")]

@@ -62,9 +62,10 @@ impl Index {
     pub async fn read(source: &impl RangeRead) -> Result<Self, ClipError> {
         match Self::find(source).await? {
             Found::Index(index) => Ok(index),
-            Found::Other(container, _) => {
-                Err(ClipError::unsupported_media(format!("the file is no MP4 with an index: it is {}", container.name())))
-            }
+            Found::Other(container, _) => Err(ClipError::unsupported_media(format!(
+                "the file is no MP4 with an index: it is {}",
+                container.name()
+            ))),
         }
     }
 
@@ -104,7 +105,8 @@ impl Index {
                     return Ok(Found::Index(Self { ftyp, moov, start: at, bytes }));
                 }
                 b"moof" => {
-                    let segment = "the source is a segment of a fragmented MP4, without what all of them begin with (moov)";
+                    let segment =
+                        "the source is a segment of a fragmented MP4, without what all of them begin with (moov)";
                     return Err(ClipError::unsupported_media(segment));
                 }
                 b"mdat" => has_media = true,

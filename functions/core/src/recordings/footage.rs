@@ -1,21 +1,21 @@
-//! Recordings whose indexes were read: when their pictures are shown, and what of them a window needs.
+//! Recordings that were opened: when their pictures are shown, and what of them a window needs.
 
 use super::{Coverage, Interval, Piece, pieces};
 use crate::{
     ClipError, ErrorKind,
-    mp4::Movie,
+    mp4::Facts,
     plan::{Plan, PlannedSegment, ProbedSource},
     source::PinnedObject,
     timestamp::clock,
 };
 
-/// A recording whose index was read.
+/// A recording that was opened.
 #[derive(Debug, Clone)]
 pub struct Recording {
     /// The recording.
     pub object: PinnedObject,
     /// What it holds.
-    pub movie: Movie,
+    pub facts: Facts,
     /// When its second 0 was, in milliseconds since 1970.
     pub start_ms: i64,
 }
@@ -24,7 +24,7 @@ impl Recording {
     /// When its pictures are shown.
     #[must_use]
     pub fn interval(&self) -> Interval {
-        let video = &self.movie.facts.video;
+        let video = &self.facts.video;
         let shown_at = |seconds: f64| self.start_ms + milliseconds(seconds);
         Interval {
             start_ms: shown_at(video.start_seconds),
@@ -33,7 +33,7 @@ impl Recording {
     }
 
     fn frame_seconds(&self) -> f64 {
-        1.0 / self.movie.facts.video.frame_rate
+        1.0 / self.facts.video.frame_rate
     }
 }
 
@@ -46,23 +46,29 @@ pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -
     Coverage::of(window, &pieces(window, &intervals(recordings)), tolerance_ms)
 }
 
-/// Cuts what a window needs of each recording, on its frames.
+/// Plans what a window needs of each recording. `cut` plans a cut of a recording, which is named by its place, from a
+/// second of it up to, not including, another.
 ///
 /// # Errors
-/// `InvalidRequest` for a window without a frame, and whatever cutting a source raises.
-pub fn plan(window: Interval, recordings: &[Recording], coverage: Coverage) -> Result<Plan, ClipError> {
+/// `InvalidRequest` for a window without a frame, and whatever `cut` raises.
+pub async fn plan(
+    window: Interval,
+    recordings: &[Recording],
+    coverage: Coverage,
+    cut: impl AsyncFn(usize, (f64, f64)) -> Result<PlannedSegment, ClipError>,
+) -> Result<Plan, ClipError> {
     let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: Some(coverage), watermark: None };
-    for Piece { recording, interval } in pieces(window, &intervals(recordings)) {
-        let recording = &recordings[recording];
+    for Piece { recording: number, interval } in pieces(window, &intervals(recordings)) {
+        let recording = &recordings[number];
         // What begins in the second half of the last frame begins, to the nearest frame, behind it.
         if recording.interval().end_ms - interval.start_ms < milliseconds(recording.frame_seconds() / 2.0) {
             continue;
         }
-        let Recording { object, movie, start_ms } = recording;
-        match movie.window(seconds(interval.start_ms - start_ms), seconds(interval.end_ms - start_ms)) {
-            Ok(window) => {
-                plan.segments.push(PlannedSegment { source: plan.sources.len(), window: window.facts, splice: None });
-                plan.sources.push(ProbedSource { object: object.clone(), facts: movie.facts.clone() });
+        let Recording { object, facts, start_ms } = recording;
+        match cut(number, (seconds(interval.start_ms - start_ms), seconds(interval.end_ms - start_ms))).await {
+            Ok(segment) => {
+                plan.segments.push(PlannedSegment { source: plan.sources.len(), ..segment });
+                plan.sources.push(ProbedSource { object: object.clone(), facts: facts.clone() });
             }
             // A piece that is shorter than a frame may hold none.
             Err(error) if error.kind == ErrorKind::InvalidRequest => {}

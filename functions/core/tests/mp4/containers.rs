@@ -11,9 +11,11 @@ use clipflow_core::{
     ClipError, ErrorKind,
     ffmpeg::{Ffmpeg, Limits},
     media::{Excerpt, Media, Remuxer},
+    range::RangeRead,
     scratch::Scratch,
 };
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -77,14 +79,14 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(file: &Path, media: &Media<Bytes>, has_sound: bool) -> Self {
+    fn of(file: &Path, media: &Media<Bytes>) -> Self {
         let mut pictures = decode_pictures(file);
         // Of a transport stream, FFmpeg counts from the first picture when it decodes nothing else.
         let late = microseconds(media.facts.video.start_seconds) - pictures[0].time;
         pictures.iter_mut().for_each(|picture| picture.time += late);
         Self {
             pictures,
-            sound: has_sound.then(|| decode_sound(file)),
+            sound: media.facts.audio.as_ref().map(|_| decode_sound(file)),
             grey: decode_grey(file, SIZE.0 * SIZE.1),
         }
     }
@@ -94,27 +96,145 @@ fn build(folder: &Folder, name: &str, options: &[Vec<String>]) -> PathBuf {
     folder.build(name, &[&[pictures("30", SECONDS), sound(SECONDS)][..], options].concat())
 }
 
+/// Cuts copies of a source, and smart cuts where they can be made, and compares them with the source. Returns how long
+/// was copied in the smart cuts, in seconds, and why there was none.
+async fn assert_cuts_are_exact(path: &Path, intervals: &[(f64, f64)]) -> (f64, Vec<String>) {
+    let work = Work::new();
+    let media = work.open(path).await.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let shown = Shown::of(path, &media);
+    let (mut copied, mut refused) = (0.0, Vec::new());
+    for (start, end) in intervals {
+        eprintln!("{} {start} to {end}", path.display());
+        let interval = (start.max(media.facts.video.start_seconds), *end);
+        let source = work.source(&media, interval, &shown).await;
+        assert_copy_is_exact(&source, interval.0..interval.1).await;
+        match smart_cut(&source, interval.0..interval.1).await {
+            Ok((window, facts, clip)) => {
+                assert_clip_is_exact(&source, &shown.grey, &window, facts, &clip).await;
+                copied += facts.copied_seconds;
+            }
+            Err(why) => refused.push(why),
+        }
+    }
+    (copied, refused)
+}
+
 #[tokio::test]
 async fn copies_and_smart_cuts_of_other_containers_are_exact() {
     for (name, options) in CONTAINERS {
         let folder = Folder::new();
         let path = build(&folder, name, &[words(H264), words("-bf 2 -g 48"), words(AAC), words(options)]);
-        let work = Work::new();
-        let media = work.open(&path).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let shown = Shown::of(&path, &media, true);
-        eprintln!("{name}: {:?}", media.facts);
-        for interval in INTERVALS {
-            eprintln!("{name} {interval:?}");
-            let source = work.source(&media, interval, &shown).await;
-            let (start, end) = (interval.0.max(media.facts.video.start_seconds), interval.1);
-            let interval = (start, end);
-            assert_copy_is_exact(&source, interval.0..interval.1).await;
-            match smart_cut(&source, interval.0..interval.1).await {
-                Ok((window, facts, clip)) => {
-                    assert_clip_is_exact(&source, &shown.grey, &window, facts, &clip).await;
-                }
-                Err(why) => eprintln!("{name} {interval:?}: {why}"),
-            }
-        }
+        let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS).await;
+        assert!(copied > 9.0, "{name}: {copied} s were copied; {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn copies_of_other_codecs_in_other_containers_are_exact() {
+    for (name, options) in [
+        ("hevc.ts", "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=48 -pix_fmt yuv420p -c:a ac3"),
+        ("mpeg2.ts", "-c:v mpeg2video -q:v 6 -g 15 -bf 2 -pix_fmt yuv420p -c:a mp2"),
+        ("open.ts", "-c:v libx264 -g 48 -bf 3 -x264-params open-gop=1 -pix_fmt yuv420p -c:a aac"),
+        ("a.m2ts", "-c:v libx264 -g 48 -pix_fmt yuv420p -mpegts_m2ts_mode 1 -c:a aac"),
+        ("a.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k -g 48 -pix_fmt yuv420p -c:a libopus"),
+        ("pcm.mkv", "-c:v libx264 -g 48 -pix_fmt yuv420p -c:a pcm_s16le"),
+        ("late.mkv", "-c:v libx264 -g 48 -pix_fmt yuv420p -c:a aac -output_ts_offset 5"),
+        ("variable.mkv", "-vf select='not(mod(n\\,7))+not(mod(n\\,3))' -fps_mode vfr -c:v libx264 -g 30 -c:a aac"),
+    ] {
+        let folder = Folder::new();
+        assert_cuts_are_exact(&build(&folder, name, &[words(options)]), &INTERVALS[1..4]).await;
+    }
+}
+
+#[tokio::test]
+async fn facts_of_other_containers_are_those_of_the_source() {
+    let folder = Folder::new();
+    let base = build(&folder, "base.mp4", &[words(H264), words(AAC), words("-ac 2")]);
+    let input = || vec!["-i".to_owned(), base.display().to_string()];
+    let tracks = "-map 0:v -map 0:a -map 0:a -c copy -metadata:s:a:1 language=deu";
+    let path = folder.build("a.mkv", &[words("-display_rotation 90"), input(), words(tracks)]);
+    let facts = Work::new().open(&path).await.expect("a source").facts;
+    let video = &facts.video;
+    assert_eq!((facts.container.as_str(), video.codec.as_str(), video.timescale), ("Matroska", "h264", 1000));
+    assert_eq!((video.width, video.height, video.rotation_degrees), (180, 320, 270));
+    assert!((video.frame_rate - 30.0).abs() < 1e-9 && video.constant_frame_rate, "{video:?}");
+    assert!((facts.duration_seconds - f64::from(SECONDS)).abs() < 0.05, "{facts:?}");
+    let audio = facts.audio.expect("sound");
+    assert_eq!((audio.codec.as_str(), audio.channels, audio.sample_rate, audio.tracks), ("aac", 2, 48_000, 2));
+}
+
+#[tokio::test]
+async fn container_that_does_not_lead_to_an_interval_is_unsupported_media() {
+    let folder = Folder::new();
+    let muxed = |name: &str, options: &str| build(&folder, name, &[words(H264), words(AAC), words(options)]);
+    for (path, message) in [
+        (muxed("live.mkv", "-live 1"), "the source is a Matroska or WebM file without an index (Cues)"),
+        (muxed("a.mp4", "-movflags +frag_keyframe+empty_moov+skip_trailer"), "the source is a fragmented MP4 without"),
+        (muxed("vp8.webm", "-c:v libvpx -deadline realtime -cpu-used 8 -c:a libopus"), "the source is VP8, which"),
+        (muxed("a.ts", "-vn"), "the source has no video: it is audio only"),
+    ] {
+        let error = Work::new().open(&path).await.expect_err("not a source");
+        assert!(error.kind == ErrorKind::UnsupportedMedia && error.message.starts_with(message), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn segment_of_a_fragmented_mp4_without_its_head_is_unsupported_media() {
+    let folder = Folder::new();
+    let path = build(&folder, "a.mp4", &[words(H264), words(AAC), words("-movflags +frag_keyframe+empty_moov")]);
+    let whole = load(&path);
+    let moof = whole.windows(4).position(|kind| kind == b"moof").expect("a fragment") - 4;
+    std::fs::write(&path, &whole[moof..]).expect("room");
+    let error = Work::new().open(&path).await.expect_err("not a source");
+    assert!(error.message.starts_with("the source is a segment of a fragmented MP4"), "{error:?}");
+}
+
+#[tokio::test]
+async fn times_beyond_a_source_of_another_container_are_refused_by_name() {
+    let folder = Folder::new();
+    let path = build(&folder, "a.ts", &[words(H264), words(AAC)]);
+    let work = Work::new();
+    let media = work.open(&path).await.expect("a source");
+    for (interval, kind, message) in [
+        ((9.0, 10.0), ErrorKind::OutOfRange, "start: 9 s is beyond the source"),
+        ((1.0, 10.0), ErrorKind::OutOfRange, "end: 10 s is beyond the source"),
+        ((2.0, 1.0), ErrorKind::InvalidRequest, "end: 1 s is not after start, 2 s"),
+        ((0.0, f64::NAN), ErrorKind::InvalidRequest, "end: NaN is not a time"),
+    ] {
+        let error = work.excerpt(&media, interval).await.expect_err("no interval");
+        assert!(error.kind == kind && error.message.starts_with(message), "{interval:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn transport_stream_with_rare_keyframes_is_read_from_further_in_front() {
+    let folder = Folder::new();
+    let path = build(&folder, "rare.ts", &[words(H264), words("-g 300 -bf 0"), words(AAC)]);
+    let work = Work::new();
+    let excerpt = work.excerpt(&work.open(&path).await.expect("a source"), (6.0, 7.0)).await.expect("an excerpt");
+    assert_eq!(excerpt.lead_seconds, Some(10.0));
+    assert_cuts_are_exact(&path, &[(6.0, 7.0)]).await;
+}
+
+/// What reading a source raises.
+#[derive(Debug, Clone)]
+struct Changed(Bytes);
+
+impl RangeRead for Changed {
+    fn len(&self) -> u64 {
+        RangeRead::len(&self.0)
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
+        if range.start > 0 { Err(ClipError::source_not_found("it changed")) } else { self.0.read(range).await }
+    }
+}
+
+#[tokio::test]
+async fn source_that_changes_while_ffmpeg_reads_it_is_said_to() {
+    let folder = Folder::new();
+    let work = Work::new();
+    let source = Changed(load(&build(&folder, "a.ts", &[words(H264), words(AAC)])));
+    let error = Media::open(source, work.remuxer()).await.expect_err("it changed");
+    assert_eq!(error, ClipError::source_not_found("it changed"));
 }

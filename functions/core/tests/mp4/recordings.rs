@@ -3,9 +3,9 @@
 use crate::synthetic::{Sample, Shape, Track};
 use bytes::Bytes;
 use clipflow_core::{
-    ErrorKind,
+    ClipError, ErrorKind,
     mp4::Movie,
-    plan::Plan,
+    plan::{Plan, PlannedSegment},
     recordings::{Interval, Recording, coverage, pieces, plan},
     source::PinnedObject,
 };
@@ -28,7 +28,7 @@ impl Camera {
     }
 
     /// A recording of `frames` frames from `first` on, named to the millisecond after its first frame.
-    fn record(self, first: u32, frames: u32) -> Recording {
+    fn record(self, first: u32, frames: u32) -> (Recording, Movie) {
         let sample =
             |index: u32| Sample { bytes: 8, duration: self.duration, offset: 0, sync: index.is_multiple_of(7) };
         let samples = (0..frames).map(sample).collect();
@@ -36,16 +36,14 @@ impl Camera {
         let file = Bytes::from(Shape { tracks: vec![track], gap: 0, wide_offsets: false }.file());
         #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
         let start_ms = BASE_MS + (f64::from(first) * self.frame_ms()) as i64;
-        Recording {
-            object: PinnedObject { bucket: "archive".into(), key: first.to_string(), etag: "e".into(), bytes: 1 },
-            movie: block_on(Movie::read(&file)).expect("a source"),
-            start_ms,
-        }
+        let movie = block_on(Movie::read(&file)).expect("a source");
+        let object = PinnedObject { bucket: "archive".into(), key: first.to_string(), etag: "e".into(), bytes: 1 };
+        (Recording { object, facts: movie.facts.clone(), start_ms }, movie)
     }
 
     /// The camera's frames that a plan shows, in order.
     fn shown(self, plan: &Plan) -> Vec<u64> {
-        let frames = |segment: &clipflow_core::plan::PlannedSegment| {
+        let frames = |segment: &PlannedSegment| {
             let first: u64 = plan.sources[segment.source].object.key.parse().expect("a number");
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
             let skipped = (segment.window.start_seconds * 1000.0 / self.frame_ms()).round() as u64;
@@ -53,6 +51,15 @@ impl Camera {
         };
         plan.segments.iter().flat_map(frames).collect()
     }
+}
+
+/// The plan of a window of recordings whose keys have whole milliseconds.
+fn planned(window: Interval, recordings: &[Recording], movies: &[Movie]) -> Result<Plan, ClipError> {
+    let cut = async |number: usize, (start, end)| {
+        let window = movies[number].window(start, end)?.facts;
+        Ok(PlannedSegment { source: 0, window, splice: None, lead_seconds: None })
+    };
+    block_on(plan(window, recordings, coverage(window, recordings, 1), cut))
 }
 
 fn camera() -> impl Strategy<Value = Camera> {
@@ -63,11 +70,10 @@ fn camera() -> impl Strategy<Value = Camera> {
 #[test]
 fn recording_that_seems_to_end_a_millisecond_later_shows_no_frame_again() {
     let camera = Camera { timescale: 90_000, duration: 3000 };
-    let recordings = [camera.record(55, 19), camera.record(72, 2)];
+    let (recordings, movies): (Vec<_>, Vec<_>) = [camera.record(55, 19), camera.record(72, 2)].into_iter().unzip();
     let window = Interval { start_ms: BASE_MS + 1000, end_ms: BASE_MS + 3000 };
-    let [first, second] = recordings.each_ref().map(|recording| recording.interval().end_ms);
-    assert_eq!(second - first, 1, "keys have whole milliseconds");
-    let plan = plan(window, &recordings, coverage(window, &recordings, 1)).expect("a plan");
+    assert_eq!(recordings[1].interval().end_ms - recordings[0].interval().end_ms, 1, "keys have whole milliseconds");
+    let plan = planned(window, &recordings, &movies).expect("a plan");
     assert_eq!(camera.shown(&plan), (55..74).collect::<Vec<_>>());
 }
 
@@ -87,11 +93,12 @@ proptest! {
         length in 1_i64..4000,
     ) {
         let window = Interval { start_ms: BASE_MS + from, end_ms: BASE_MS + from + length };
-        let recordings: Vec<_> = recorded.iter().map(|(first, frames)| camera.record(*first, *frames)).collect();
+        let (recordings, movies): (Vec<_>, Vec<_>) =
+            recorded.iter().map(|(first, frames)| camera.record(*first, *frames)).unzip();
         let intervals: Vec<_> = recordings.iter().map(Recording::interval).collect();
         let pieces = pieces(window, &intervals);
         let (start, end, frame_ms) = (since_base(window.start_ms), since_base(window.end_ms), camera.frame_ms());
-        let plan = match plan(window, &recordings, coverage(window, &recordings, 1)) {
+        let plan = match planned(window, &recordings, &movies) {
             Ok(plan) => plan,
             // Nothing is shown for less than a frame.
             Err(error) => {
@@ -115,7 +122,7 @@ proptest! {
         }
         for segment in &plan.segments {
             let source = &plan.sources[segment.source];
-            let of_source = |one: &&Recording| one.object == source.object && one.movie.facts == source.facts;
+            let of_source = |one: &&Recording| one.object == source.object && one.facts == source.facts;
             let recording = recordings.iter().find(of_source).expect("a recording");
             let began = since_base(recording.start_ms) + segment.window.start_seconds * 1000.0;
             let off = pieces.iter().map(|piece| (since_base(piece.interval.start_ms) - began).abs());

@@ -1,0 +1,91 @@
+//! Opens sources and plans cuts of them, on their frames.
+
+use clipflow_core::{
+    ClipError, ErrorKind,
+    ffmpeg::{Ffmpeg, Limits},
+    media::{Excerpt, Media, Remuxer, excerpt_bytes},
+    mp4::{Unspliced, WindowFacts},
+    plan::PlannedSegment,
+    request::{ClipRequest, Cut, Source},
+    scratch::Scratch,
+    source::{PinnedObject, S3Source},
+};
+use std::time::Duration;
+
+/// How long each excerpt may take; what takes longer is not for a Lambda.
+const REMUX_TIME: Duration = Duration::from_secs(40);
+
+/// Opens sources and plans cuts of them.
+pub(crate) struct Opener<'a> {
+    pub s3: &'a aws_sdk_s3::Client,
+    request: &'a ClipRequest,
+    ffmpeg: &'a Ffmpeg,
+    scratch: Scratch,
+    scratch_bytes: u64,
+}
+
+impl<'a> Opener<'a> {
+    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes.
+    pub fn new(
+        s3: &'a aws_sdk_s3::Client,
+        request: &'a ClipRequest,
+        ffmpeg: &'a Ffmpeg,
+        scratch_bytes: u64,
+    ) -> Result<Self, ClipError> {
+        Ok(Self { s3, request, ffmpeg, scratch: Scratch::new(0, scratch_bytes)?, scratch_bytes })
+    }
+
+    fn remuxer(&self) -> Remuxer<'_> {
+        let limits = Limits { time: REMUX_TIME, file_bytes: self.scratch_bytes };
+        Remuxer { ffmpeg: self.ffmpeg, scratch: &self.scratch, limits }
+    }
+
+    /// Pins an object and opens it.
+    pub async fn open(&self, at: &Source) -> Result<(PinnedObject, Media<S3Source>), ClipError> {
+        let source = S3Source::pin(self.s3.clone(), at).await?;
+        let object = source.object().clone();
+        Ok((object, Media::open(source, self.remuxer()).await?))
+    }
+
+    /// Plans a cut, the clip's `number`, of a source whose place is not known yet.
+    pub async fn plan(
+        &self,
+        media: &Media<S3Source>,
+        interval: (f64, f64),
+        number: usize,
+    ) -> Result<PlannedSegment, ClipError> {
+        if media.is_remuxed() && excerpt_bytes(media.bytes_of(interval.1 - interval.0)) > self.scratch_bytes {
+            return self.estimate(media, interval);
+        }
+        let name = format!("excerpt-{number}.mp4");
+        let excerpt = match media.excerpt(interval, None, &name, self.remuxer()).await {
+            Err(error) if error.kind == ErrorKind::TrimBudgetExceeded => return self.estimate(media, interval),
+            excerpt => excerpt?,
+        };
+        let Excerpt { movie, samples, lead_seconds } = excerpt;
+        let window = movie.window(interval.0, interval.1)?.facts;
+        let mut planned = PlannedSegment { source: 0, window, splice: None, lead_seconds };
+        if self.request.may_keep_pictures() {
+            let WindowFacts { start_seconds, end_seconds, .. } = planned.window;
+            planned.splice = match movie.splice(&samples, start_seconds, end_seconds).await {
+                Ok(splice) => Some(splice.facts),
+                Err(Unspliced::Unfit(_)) => None,
+                Err(Unspliced::Failed(error)) => return Err(error),
+            };
+        }
+        self.scratch.remove(&name);
+        Ok(planned)
+    }
+
+    /// Plans a cut that is too long to be remuxed, so that only `MediaConvert` can make it.
+    fn estimate(&self, media: &Media<S3Source>, interval: (f64, f64)) -> Result<PlannedSegment, ClipError> {
+        if self.request.cut == Cut::Copy {
+            let (container, bytes) = (&media.facts.container, self.scratch_bytes);
+            return Err(ClipError::too_long(format!(
+                "end: a copy out of {container} takes more working space than the {bytes} bytes that there are"
+            )));
+        }
+        let window = media.estimate(interval)?;
+        Ok(PlannedSegment { source: 0, window, splice: None, lead_seconds: None })
+    }
+}
