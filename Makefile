@@ -39,10 +39,10 @@ lint: ## Formatting, clippy, Terraform and the state machine's definition
 	$(LOCAL) check-definition
 
 unit: ## Tests that need no stack
-	$(LOCAL) run --programs -- cargo test --workspace --locked --quiet
+	$(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet
 
 e2e: ## Tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun
+	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun
 
 fuzz: ## Mutate MP4 files for a while and read them [SECONDS=60]
 	CLIPFLOW_FUZZ_SECONDS=$(or $(SECONDS),60) $(LOCAL) run --programs -- \
@@ -50,7 +50,7 @@ fuzz: ## Mutate MP4 files for a while and read them [SECONDS=60]
 
 browser: ## Show clips in headless Chromium (Debian's package chromium) and look at their frames
 	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) $(LOCAL) run --programs -- \
-		cargo test --locked --quiet --package clipflow-core --test mp4 browser
+		cargo test --workspace --no-default-features --locked --quiet --test mp4 browser
 
 bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package

@@ -1,5 +1,8 @@
-"""Builds the functions and packs them as Lambda wants them: `target/lambda/<name>.zip` and `ffmpeg-layer.zip`."""
+"""Builds the functions and packs them as Lambda wants them, `<name>.zip` and `ffmpeg-layer.zip`: for AWS, and for the
+local stack."""
 
+import concurrent.futures
+import dataclasses
 import json
 import os
 import struct
@@ -18,43 +21,65 @@ NEWEST_GLIBC = (2, 34)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def build(progress: Progress) -> list[str]:
-    """Compiles and packs what is out of date; returns the names of the functions.
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """A way to compile and to pack."""
+
+    profile: str
+    """The folder in cargo's own."""
+    arguments: tuple[str, ...]
+    """Cargo's, that choose profile, packages and features."""
+    packages: Path
+    """Where the packages go."""
+    compression: int
+    """From 1, quick, to 9, small."""
+
+    def zip(self, name: str) -> Path:
+        """The package of a function, or the layer's."""
+        return self.packages / f"{name}.zip"
+
+
+FOR_AWS = Build("release", ("--release", "--exclude=cli", "--exclude=tests"), paths.LAMBDA_PACKAGES, 6)
+"""What is deployed: small and fast."""
+
+# A test is built along because cargo then compiles dependencies with the features that tests need: so the stack and
+# `cargo test` share them. The command goes without its defaults: signing in to AWS takes long to compile.
+FOR_STACK = Build("debug", ("--no-default-features", "--test=records"), paths.STACK_PACKAGES, 1)
+"""What the local stack runs: compiled in half the time, and checked for overflows as it runs."""
+
+
+def build(way: Build, progress: Progress) -> None:
+    """Compiles and packs what is out of date.
 
     # Errors
-    Failure when the build fails, or when a binary needs a newer C library than Lambda has.
+    Failure when the build fails, or when a binary for AWS needs a newer C library than Lambda has.
     """
-    names, folder = _functions()
-    with progress.step("compile the functions and the command") as step:
-        _compile(names, step.say)
+    names, target = _functions()
+    with progress.step("compile the functions") as step:
+        _compile(way, step.say)
         step.say("")
+
+    def pack(name: str) -> None:
+        binary = target / way.profile / name
+        if way is FOR_AWS:
+            _check_glibc(binary)
+        _pack({"bootstrap": binary}, name, way)
+
     with progress.step("package the functions"):
-        for name in names:
-            package(folder / name, paths.LAMBDA_PACKAGES / f"{name}.zip")
-        for stale in set(paths.LAMBDA_PACKAGES.glob("*.zip")) - {_zip(name) for name in [*names, "ffmpeg-layer"]}:
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(pack, names))
+        for stale in set(way.packages.glob("*.zip")) - {way.zip(name) for name in [*names, "ffmpeg-layer"]}:
             stale.unlink()
-    return names
 
 
 def command() -> Path:
     """The command `clipflow`."""
-    return _functions()[1] / "clipflow"
+    return _functions()[1] / FOR_STACK.profile / "clipflow"
 
 
-def package(binary: Path, archive: Path) -> None:
-    """Packs a function's binary as `bootstrap`, after checking that it runs on Lambda."""
-    needed = max(glibc_versions(binary), default=(0,))
-    if needed > NEWEST_GLIBC:
-        raise Failure(
-            f"{binary.name} needs glibc {'.'.join(map(str, needed))}, and Lambda has"
-            f" {'.'.join(map(str, NEWEST_GLIBC))}. Build on a system with an older C library, or with `cargo lambda build` (see local/README.md)."
-        )
-    _pack({"bootstrap": binary}, archive)
-
-
-def package_layer() -> None:
+def package_layer(way: Build) -> None:
     """Packs FFmpeg as a layer; its `bin/` is on a function's PATH."""
-    _pack({f"bin/{name}": paths.BIN / name for name in ("ffmpeg", "ffprobe")}, _zip("ffmpeg-layer"))
+    _pack({f"bin/{name}": paths.BIN / name for name in ("ffmpeg", "ffprobe")}, "ffmpeg-layer", way)
 
 
 def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
@@ -82,8 +107,17 @@ def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
     return versions
 
 
+def _check_glibc(binary: Path) -> None:
+    needed = max(glibc_versions(binary), default=(0,))
+    if needed > NEWEST_GLIBC:
+        raise Failure(
+            f"{binary.name} needs glibc {'.'.join(map(str, needed))}, and Lambda has"
+            f" {'.'.join(map(str, NEWEST_GLIBC))}. Build on a system with an older C library, or with `cargo lambda build` (see local/README.md)."
+        )
+
+
 def _functions() -> tuple[list[str], Path]:
-    """Names of the packages below functions/ that are programs, and the folder that cargo puts the programs in."""
+    """Names of the packages below functions/ that are programs, and the folder that cargo builds in."""
     answer = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version=1", "--locked"],
         cwd=paths.ROOT,
@@ -100,10 +134,10 @@ def _functions() -> tuple[list[str], Path]:
         if Path(package["manifest_path"]).is_relative_to(paths.ROOT / "functions")
         and any("bin" in target["kind"] for target in package["targets"])
     ]
-    return sorted(names), Path(metadata["target_directory"]) / "release"
+    return sorted(names), Path(metadata["target_directory"])
 
 
-def _compile(names: list[str], say: Callable[[str], None]) -> None:
+def _compile(way: Build, say: Callable[[str], None]) -> None:
     done = 0
 
     def on_line(line: str) -> None:
@@ -112,30 +146,23 @@ def _compile(names: list[str], say: Callable[[str], None]) -> None:
             done += 1
             say(f"{done} crates, {line.split()[1]}")
 
-    # The command without its own defaults: they sign in to AWS, which nothing local needs, and take long to compile.
-    arguments = ["cargo", "build", "--release", "--locked", "--bins", "--package", "cli", "--no-default-features"]
-    for name in names:
-        arguments += ["--package", name]
+    arguments = ["cargo", "build", "--locked", "--workspace", "--exclude=bench", "--bins", *way.arguments]
     processes.run(arguments, log=paths.LOGS / "build.log", environment=processes.environment(), on_line=on_line)
 
 
-def _zip(name: str) -> Path:
-    return paths.LAMBDA_PACKAGES / f"{name}.zip"
-
-
-def _pack(members: dict[str, Path], archive: Path) -> None:
+def _pack(members: dict[str, Path], name: str, way: Build) -> None:
     """Writes an archive that depends on nothing but its members' contents, unless it is there already."""
+    archive = way.zip(name)
     if _is_current(members, archive):
         return
     archive.parent.mkdir(parents=True, exist_ok=True)
     unfinished = archive.with_suffix(".new")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as packed:
-        for name, file in sorted(members.items()):
-            entry = zipfile.ZipInfo(name, _EPOCH)
+    with zipfile.ZipFile(unfinished, "w") as packed:
+        for member, file in sorted(members.items()):
+            entry = zipfile.ZipInfo(member, _EPOCH)
             entry.create_system = 3
             entry.external_attr = 0o100755 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            packed.writestr(entry, file.read_bytes(), compresslevel=6)
+            packed.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, way.compression)
     os.replace(unfinished, archive)
 
 

@@ -17,7 +17,7 @@ _PROVIDER = "registry.terraform.io/hashicorp/aws"
 def inputs(variables: Mapping[str, Any]) -> str:
     """A digest of everything that the deployment is made from: it is up to date exactly when this has not changed."""
     digest = hashlib.sha256(json.dumps(variables, sort_keys=True).encode())
-    patterns = ("terraform/*.tf", "local/terraform/*.tf", "statemachine/*.json", "target/lambda/*.zip")
+    patterns = ("terraform/*.tf", "local/terraform/*.tf", "statemachine/*.json", "target/local/lambda/*.zip")
     for file in sorted(file for pattern in patterns for file in paths.ROOT.glob(pattern)):
         digest.update(f"{file.relative_to(paths.ROOT)}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())

@@ -146,13 +146,18 @@ def _asked_to_end(name: str, data: bytes) -> bool:
     )
 
 
+_spawned: "list[subprocess.Popen[bytes]]" = []
+"""Kept, because a Popen that is thrown away collects its process when that has ended, and nobody else hears of it."""
+
+
 def _spawn(arguments: list[str], **options: Any) -> int:
     def prepare() -> None:
         _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     # The only threads that could make preexec_fn unsafe are other people's: this program has none.
-    return subprocess.Popen(arguments, preexec_fn=prepare, **options).pid
+    _spawned.append(subprocess.Popen(arguments, preexec_fn=prepare, **options))
+    return _spawned[-1].pid
 
 
 def run_command(lifeline: int, arguments: list[str]) -> int:

@@ -43,8 +43,8 @@ def endpoint(port: int) -> str:
 
 
 def mongodb_uri(port: int) -> str:
-    """URI of the database server."""
-    return f"mongodb://{HOST}:{port}/?replicaSet={REPLICA_SET}"
+    """URI of the database server. It is looked for only for a moment: on this machine it answers at once, or is down."""
+    return f"mongodb://{HOST}:{port}/?replicaSet={REPLICA_SET}&serverSelectionTimeoutMS=2000"
 
 
 def client(service: str, aws_endpoint: str, **settings: Any) -> Any:

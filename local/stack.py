@@ -103,18 +103,18 @@ def environment() -> dict[str, str]:
 
 
 def package(progress: Progress) -> None:
-    """Builds and packs the functions and the FFmpeg layer."""
+    """Builds and packs the functions and the FFmpeg layer for AWS."""
     prerequisites.check()
-    build.build(progress)
+    build.build(build.FOR_AWS, progress)
     packages.install(progress)
-    build.package_layer()
+    build.package_layer(build.FOR_AWS)
 
 
 def _prepare(progress: Progress) -> None:
     """Programs and functions, at the same time: the one waits for the network, the other for the processors."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         work: list[concurrent.futures.Future[Any]] = [
-            pool.submit(build.build, progress),
+            pool.submit(build.build, build.FOR_STACK, progress),
             pool.submit(_install, progress),
         ]
         try:
@@ -128,7 +128,7 @@ def _prepare(progress: Progress) -> None:
 def _install(progress: Progress) -> None:
     packages.install(progress)
     with progress.step("package FFmpeg"):
-        build.package_layer()
+        build.package_layer(build.FOR_STACK)
     with progress.step("initialise Terraform"):
         deploy.initialise()
 
@@ -178,7 +178,7 @@ def _deploy(progress: Progress, until: contextlib.ExitStack, ports: dict[str, in
     variables = {
         "endpoint": services.endpoint(ports["aws"]),
         "region": services.REGION,
-        "package_dir": str(paths.LAMBDA_PACKAGES),
+        "package_dir": str(paths.STACK_PACKAGES),
         "architecture": prerequisites.architecture(),
         "mongodb_port": ports["mongodb"],
     }
