@@ -177,6 +177,33 @@ async fn source_whose_timestamps_do_not_start_at_zero_is_timed_from_its_first_pi
 }
 
 #[tokio::test]
+async fn clips_of_other_containers_are_as_exact_as_any() {
+    let stack = Stack::connect().await;
+    let h264 = ["-c:v", "libx264", "-g", "25", "-c:a", "aac", "-shortest"];
+    let vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "25", "-c:a", "libopus", "-shortest"];
+    let fragments = [&h264[..], &["-movflags", "+frag_keyframe+delay_moov"]].concat();
+    let smart = "smart cut: 0.40 s of 2.40 s are encoded";
+    for (clip_id, name, options, why) in [
+        ("e2e-ts", "container.ts", &h264[..], smart),
+        ("e2e-mkv", "container.mkv", &h264, smart),
+        ("e2e-webm", "container.webm", &vp9, "encoded whole: the source is vp9, not H.264"),
+        ("e2e-fragments", "fragments.mp4", &fragments, smart),
+    ] {
+        let folder = source(&stack, name, options).await;
+        for cut in ["exact", "copy"] {
+            let clip_id = format!("{clip_id}-{cut}");
+            let mut request = stack.request(&clip_id, name, &json!(1.6), &json!(4));
+            request["cut"] = json!(cut);
+            let ended = stack.run(&request).await;
+            let (outcome, file) = delivered(&stack, &clip_id, &ended, folder.path()).await;
+            assert_eq!(frames(&stack.ffprobe(&file)), 60, "{clip_id}: from 1.6 s to 4 s at 25 frames a second");
+            let said = outcome["engine"]["why"].as_str().expect("why");
+            assert!(said.ends_with(if cut == "copy" { "; copied" } else { why }), "{clip_id}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn same_request_sent_again_starts_nothing() {
     let stack = Stack::connect().await;
     let folder = source(&stack, "again.mp4", &["-an", "-c:v", "libx264"]).await;

@@ -167,12 +167,18 @@ async fn both_engines_deliver_the_same_frames() {
     let ntsc = ["-vf", "settb=1/30000,setpts=N*1001", "-r", "30000/1001", "-an"];
     // Ten pictures a second, then five.
     let variable = ["-vf", "select='lt(n,150)+not(mod(n,2))'", "-fps_mode", "vfr", "-c:a", "aac"];
-    let sources: [(&str, &[&str]); 3] =
-        [("same-constant.mp4", &["-c:a", "aac"]), ("same-ntsc.mp4", &ntsc), ("same-variable.mp4", &variable)];
+    let aac = ["-c:a", "aac"];
+    let sources: [(&str, &[&str]); 5] = [
+        ("same-constant.mp4", &aac),
+        ("same-ntsc.mp4", &ntsc),
+        ("same-variable.mp4", &variable),
+        ("same-stream.ts", &aac),
+        ("same-matroska.mkv", &aac),
+    ];
     for (name, options) in sources {
         source(&stack, folder.path(), name, options).await;
         for (index, range) in [(0.0, 0.3), (1.04, 3.0), (4.97, 8.031)].into_iter().enumerate() {
-            let clip_id = format!("{}-{index}", name.trim_end_matches(".mp4"));
+            let clip_id = format!("{}-{index}", name.split_once('.').expect("a suffix").0);
             let trimmed = stack.run(&request(&stack, &clip_id, name, range)).await;
             assert_eq!(trimmed.output["engine"]["name"], "trim", "{trimmed:?}");
             let transcoded = request(&stack, &format!("{clip_id}-mc"), name, range);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{error::ClipError, range::RangeRead};
 use bytes::{Bytes, BytesMut};
-use mp4_atom::{Mdhd, Mfra, Moof, Mvex, Sidx, Tkhd};
+use mp4_atom::{Mdhd, Mfra, Moof, Mvex, Sidx, Tkhd, TrunSamples};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -182,9 +182,12 @@ fn fragment_end(moof: &Moof, moov: &Bytes, track_id: u32) -> Result<u64, ClipErr
     let mut end = 0;
     for traf in moof.traf.iter().filter(|traf| traf.tfhd.track_id == track_id) {
         let usual = traf.tfhd.default_sample_duration.unwrap_or(usual);
-        let durations = traf.trun.iter().flat_map(|trun| &trun.samples).map(|sample| sample.duration.unwrap_or(usual));
         let start = traf.tfdt.as_ref().map_or(0, |tfdt| tfdt.base_media_decode_time);
-        end = end.max(start.saturating_add(durations.map(u64::from).sum()));
+        let runs = traf.trun.iter().map(|trun| match &trun.samples {
+            TrunSamples::Inherited { count, .. } => u64::from(*count) * u64::from(usual),
+            TrunSamples::Explicit(samples) => samples.iter().map(|one| u64::from(one.duration.unwrap_or(usual))).sum(),
+        });
+        end = end.max(runs.fold(start, u64::saturating_add));
     }
     Ok(end)
 }
