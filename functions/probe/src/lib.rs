@@ -11,7 +11,7 @@ use bytes::Buf;
 use clipflow_core::{
     ClipError, aws, config,
     edits::Watermark,
-    mp4::{Movie, Unspliced},
+    mp4::{Movie, Splice, Unspliced},
     outcome::Execution,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     range::RangeRead,
@@ -100,7 +100,7 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let mut plan = match &request.camera {
+    let (mut plan, sources) = match &request.camera {
         Some(camera) => plan_camera(deps, camera, &input).await?,
         None => plan_segments(deps, request).await?,
     };
@@ -108,6 +108,9 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
     let rendition = Rendition::of(request, &plan)?;
+    if request.may_keep_pictures() && rendition.keeps_frames {
+        splice(&mut plan, &sources).await?;
+    }
     let clip_seconds = rendition.seconds();
     check_length(deps, if request.segments.len() > 1 { "segments" } else { "end" }, clip_seconds)?;
     let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
@@ -146,8 +149,27 @@ async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<Pro
     Ok(ProbedPicture { object, width, height })
 }
 
-/// Reads the index of every source once and plans the cuts.
-async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<Plan, ClipError> {
+/// Finds out how little of the cuts has to be encoded.
+async fn splice(plan: &mut Plan, sources: &[(S3Source, Movie)]) -> Result<(), ClipError> {
+    let cut = |segment: &PlannedSegment| {
+        let ((object, movie), window) = (&sources[segment.source], &segment.window);
+        (movie, object, window.start_seconds, window.end_seconds)
+    };
+    let cuts: Vec<_> = plan.segments.iter().map(cut).collect();
+    match Splice::of(&cuts).await {
+        Ok(splice) => {
+            for (segment, cut) in plan.segments.iter_mut().zip(splice.cuts) {
+                segment.splice = Some(cut.facts);
+            }
+            Ok(())
+        }
+        Err(Unspliced::Unfit(_)) => Ok(()),
+        Err(Unspliced::Failed(error)) => Err(error),
+    }
+}
+
+/// Reads the index of every source once and plans the cuts. Returns the sources, too.
+async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<(Plan, Vec<(S3Source, Movie)>), ClipError> {
     let segments = &request.segments;
     let mut wanted: Vec<&Source> = Vec::new();
     for segment in segments {
@@ -170,24 +192,22 @@ async fn plan_segments(deps: &Deps, request: &ClipRequest) -> Result<Plan, ClipE
         let window = movie.window(segment.start.resolve(duration), segment.end.resolve(duration)).map_err(name)?;
         Ok(PlannedSegment { source, window: window.facts, splice: None })
     });
-    let mut segments = planned.collect::<Result<Vec<_>, ClipError>>()?;
+    let segments = planned.collect::<Result<Vec<_>, ClipError>>()?;
     let read: Vec<_> = read.into_iter().filter_map(Result::ok).collect();
-    if let [segment] = segments.as_mut_slice()
-        && request.may_keep_pictures()
-    {
-        let ((object, movie), window) = (&read[segment.source], &segment.window);
-        segment.splice = match movie.splice(object, window.start_seconds, window.end_seconds).await {
-            Ok(splice) => Some(splice.facts),
-            Err(Unspliced::Unfit(_)) => None,
-            Err(Unspliced::Failed(error)) => return Err(error),
-        };
-    }
-    let probed =
-        |(object, movie): (S3Source, Movie)| ProbedSource { object: object.object().clone(), facts: movie.facts };
-    Ok(Plan { sources: read.into_iter().map(probed).collect(), segments, coverage: None, watermark: None })
+    let probed = |(object, movie): &(S3Source, Movie)| ProbedSource {
+        object: object.object().clone(),
+        facts: movie.facts.clone(),
+    };
+    let sources = read.iter().map(probed).collect();
+    Ok((Plan { sources, segments, coverage: None, watermark: None }, read))
 }
 
-async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Result<Plan, ClipError> {
+/// Finds the recordings of a window and plans the cuts. Returns the recordings that are cut, too.
+async fn plan_camera(
+    deps: &Deps,
+    camera: &CameraWindow,
+    input: &Input,
+) -> Result<(Plan, Vec<(S3Source, Movie)>), ClipError> {
     let recordings = deps.recordings.as_ref().ok_or_else(|| {
         ClipError::invalid_request("cameraId: this deployment has no recordings, see its variable recordings")
     })?;
@@ -195,7 +215,13 @@ async fn plan_camera(deps: &Deps, camera: &CameraWindow, input: &Input) -> Resul
     check_length(deps, "endTimestampInMs", camera.interval.duration_ms() as f64 / 1000.0)?;
     let started_at = Timestamp::from_rfc3339(&input.execution.started_at)
         .map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
-    recordings.plan(&deps.s3, camera, started_at, input.waited).await
+    let (plan, read) = recordings.plan(&deps.s3, camera, started_at, input.waited).await?;
+    let movie = |source: &ProbedSource| {
+        let recording = read.iter().find(|recording| recording.object == source.object)?;
+        Some((S3Source::pinned(deps.s3.clone(), recording.object.clone()), recording.movie.clone()))
+    };
+    let sources = plan.sources.iter().filter_map(movie).collect();
+    Ok((plan, sources))
 }
 
 fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipError> {

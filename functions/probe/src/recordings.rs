@@ -52,6 +52,7 @@ impl Recordings {
     }
 
     /// Plans a window for an execution that was started at `started_at` and has `waited` for recordings, or has not.
+    /// Returns the recordings that were read, too.
     ///
     /// # Errors
     /// `OutOfRange` for a window that is older than what is kept; `SourceNotReady` when the recording of its end may yet
@@ -63,7 +64,7 @@ impl Recordings {
         camera: &CameraWindow,
         started_at: Timestamp,
         waited: bool,
-    ) -> Result<Plan, ClipError> {
+    ) -> Result<(Plan, Vec<Recording>), ClipError> {
         let window = camera.interval;
         if window.start_ms < started_at.ms() - self.retention_ms {
             let (start, hours) = (clock(window.start_ms), self.retention_ms / 3_600_000);
@@ -75,7 +76,7 @@ impl Recordings {
         let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
         judge(camera, &coverage, listing.is_newer, may_come)?;
-        recordings::plan(window, &recordings, coverage)
+        Ok((recordings::plan(window, &recordings, coverage)?, recordings))
     }
 
     /// The recordings that the window may need, in one listing from a key to a key.

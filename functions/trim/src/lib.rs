@@ -1,7 +1,7 @@
 //! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
 //!
 //! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as it
-//! can, and nothing else: of one cut only what cannot be copied, if the source is made for that.
+//! can, and nothing else: only what cannot be copied, if the sources are made for that.
 //! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
@@ -197,21 +197,21 @@ async fn encode<'a>(
     });
     let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
     let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
-    let limits = limits(deps, inputs_bytes, deadline);
-    let why = match names.as_slice() {
-        [name] if request.may_keep_pictures() => {
-            match smart::cut(&deps.ffmpeg, &scratch, name, request.quality, limits).await {
-                Ok((facts, clip)) => {
-                    let [encoded, all] = [facts.encoded_seconds, windows[0].facts.duration_seconds];
-                    let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
-                    return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
-                }
-                Err(Unspliced::Unfit(why)) => encoded_whole(&why),
-                Err(Unspliced::Failed(error)) => return Err(error),
+    let limits = || limits(deps, inputs_bytes, deadline);
+    let why = if !request.may_keep_pictures() {
+        encoded_whole("what is asked for changes every picture")
+    } else if !rendition.keeps_frames {
+        encoded_whole("the frames of its cuts do not lie on one grid")
+    } else {
+        match smart::cut(&deps.ffmpeg, &scratch, &names, rendition.sound, request.quality, limits()).await {
+            Ok((facts, clip)) => {
+                let (encoded, all) = (facts.encoded_seconds, facts.encoded_seconds + facts.copied_seconds);
+                let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
+                return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
             }
+            Err(Unspliced::Unfit(why)) => encoded_whole(&why),
+            Err(Unspliced::Failed(error)) => return Err(error),
         }
-        [_] => encoded_whole("what is asked for changes every picture"),
-        _ => encoded_whole("it has several cuts"),
     };
     tracing::info!(why, "encoding");
     let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
@@ -219,7 +219,7 @@ async fn encode<'a>(
         files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, &scratch).await?);
     }
     let arguments = filters::arguments(request, &rendition, &windows[0]);
-    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
+    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits()).await?;
     let clip = scratch.file(request.format.file_name());
     Ok((upload::put_file(&deps.s3, &to(&why), &clip).await?, why))
 }

@@ -26,5 +26,5 @@ mod write;
 pub use index::MAX_INDEX_BYTES;
 pub use join::Join;
 pub use movie::{AudioFacts, Facts, Movie, VideoFacts};
-pub use splice::{Encoded, Splice, SpliceFacts, Spliced, Unspliced};
+pub use splice::{Encoded, Splice, SpliceFacts, Spliced, SplicedCut, Unspliced};
 pub use window::{Window, WindowFacts};

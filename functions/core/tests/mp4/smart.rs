@@ -7,7 +7,7 @@ use super::{
 use clipflow_core::{
     ClipError,
     ffmpeg::{Ffmpeg, Limits},
-    mp4::{SpliceFacts, Unspliced, Window},
+    mp4::{Splice, SpliceFacts, Unspliced, Window},
     quality::Quality,
     scratch::Scratch,
     smart,
@@ -28,8 +28,10 @@ const MIN_PSNR: f64 = 38.0;
 pub async fn smart_cut(source: &Source, interval: Range<f64>) -> Result<(Window, SpliceFacts, PathBuf), String> {
     let (window, copy) = source.cut(interval).await;
     let scratch = Scratch::new(1, 1).expect("a folder");
-    std::fs::rename(copy, scratch.file("window.mp4")).expect("a copy");
-    match smart::cut(&Ffmpeg::find().expect("ffmpeg"), &scratch, "window.mp4", Quality::default(), LIMITS).await {
+    let windows = ["window.mp4".to_owned()];
+    std::fs::rename(copy, scratch.file(&windows[0])).expect("a copy");
+    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    match smart::cut(&ffmpeg, &scratch, &windows, None, Quality::default(), LIMITS).await {
         Err(Unspliced::Unfit(why)) => Err(why),
         Err(Unspliced::Failed(error)) => panic!("{error}"),
         Ok((facts, spliced)) => {
@@ -249,7 +251,7 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
         source[at] = 0x61;
     }
     let source = bytes::Bytes::from(source);
-    let said = read(&source).await.splice(&source, 0.5, 3.5).await.expect_err("no smart cut");
+    let said = Splice::of(&[(&read(&source).await, &source, 0.5, 3.5)]).await.expect_err("no smart cut");
     assert!(matches!(said, Unspliced::Unfit(why) if why == "the clip's keyframes are no IDR pictures"));
 }
 
