@@ -250,7 +250,7 @@ async fn clips_show_the_right_frames_in_a_browser() {
                 add("copy", collect(&window, &load(&folder.path("source.mp4"))).await.expect("the source's bytes"));
             }
             match smart_cut(&source, interval.clone()).await {
-                Ok((.., clip)) => add("smart cut", load(&clip).to_vec()),
+                Ok(clip) => add("smart cut", load(&clip.path).to_vec()),
                 Err(why) => {
                     let (window, copy) = source.cut(interval).await;
                     add(&format!("encode ({why})"), load(&encode(&source, &window, &copy)).to_vec());

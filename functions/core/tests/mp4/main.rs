@@ -4,6 +4,7 @@ mod browser;
 mod ffmpeg;
 mod footage;
 mod joined;
+mod joined_smart;
 mod recordings;
 mod smart;
 mod synthetic;
