@@ -180,7 +180,8 @@ async fn source_whose_timestamps_do_not_start_at_zero_is_timed_from_its_first_pi
 async fn clips_of_other_containers_are_as_exact_as_any() {
     let stack = Stack::connect().await;
     let h264 = ["-c:v", "libx264", "-g", "25", "-c:a", "aac", "-shortest"];
-    let vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "25", "-c:a", "libopus", "-shortest"];
+    let vp9 =
+        ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "25", "-c:a", "libopus", "-shortest"];
     let fragments = [&h264[..], &["-movflags", "+frag_keyframe+delay_moov"]].concat();
     let smart = "smart cut: 0.40 s of 2.40 s are encoded";
     for (clip_id, name, options, why) in [

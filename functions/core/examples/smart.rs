@@ -20,9 +20,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = LocalFile::open(Path::new(input))?;
     let window = Movie::read(&source).await?.window(start.parse()?, end.parse()?)?;
     let scratch = Scratch::new(1, 1)?;
-    scratch.save("window.mp4", window.stream(&source, 4)).await?;
+    let windows = ["window.mp4".to_owned()];
+    scratch.save(&windows[0], window.stream(&source, 4)).await?;
+    let ffmpeg = Ffmpeg::find()?;
     let limits = Limits { time: Duration::from_mins(10), file_bytes: 1 << 32 };
-    let (facts, clip) = match smart::cut(&Ffmpeg::find()?, &scratch, "window.mp4", Quality::default(), limits).await {
+    let (facts, clip) = match smart::cut(&ffmpeg, &scratch, &windows, None, Quality::default(), limits).await {
         Ok(made) => made,
         Err(Unspliced::Unfit(why)) => return Err(why.into()),
         Err(Unspliced::Failed(error)) => return Err(error.into()),

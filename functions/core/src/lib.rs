@@ -24,6 +24,7 @@ pub mod request;
 pub mod run;
 pub mod scratch;
 pub mod smart;
+pub mod sound;
 pub mod source;
 pub mod text;
 pub mod time;

@@ -27,7 +27,7 @@ pub struct PlannedSegment {
     pub source: usize,
     /// What is cut.
     pub window: WindowFacts,
-    /// How little of it has to be encoded; `None` where all or nothing has.
+    /// How much of it is encoded and copied, in a clip that is made of both; `None` in others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub splice: Option<SpliceFacts>,
     /// How far before the cut its source is read from, in seconds, where no index tells.

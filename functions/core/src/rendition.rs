@@ -2,7 +2,8 @@
 //!
 //! One cut that is neither sped up nor slowed down keeps its source's frames and their times. Where cuts are joined, the
 //! first one sets the format: pictures of another size are scaled to fit and framed in black, all frames lie on the grid
-//! of the first one's rate (made constant as [`FrameGrid`] says), and a cut without sound is silent.
+//! of the first one's rate (made constant as [`FrameGrid`] says), and a cut without sound is silent. Where the sources'
+//! frames are of that size and lie on that grid, it is the same clip whether they are encoded or copied.
 
 use crate::{
     edits::{Crop, Fit, Position, Resize, Watermark},
@@ -46,6 +47,8 @@ pub struct Rendition {
     pub parts: Vec<Part>,
     /// Whether it is one cut without edits of its pictures and sound.
     pub plain: bool,
+    /// Whether its frames, before edits of what is in them, are those of its sources, each at its time and in its size.
+    pub keeps_frames: bool,
 }
 
 /// Where a picture lies over a clip, in pixels; all of its numbers are even.
@@ -141,13 +144,26 @@ impl Rendition {
             }),
             parts: Vec::new(),
             plain: plan.segments.len() == 1 && edits.is_none(),
+            keeps_frames: !retimed,
         };
         rendition.parts = plan.segments.iter().map(|segment| rendition.part(plan, segment)).collect();
+        rendition.keeps_frames |= rendition.frame_rate.is_some_and(|rate| rendition.is_on_grid(rate, plan));
         let (fades, seconds) = (rendition.fade_in_seconds + rendition.fade_out_seconds, rendition.seconds());
         if fades > seconds {
             return invalid("edits.fade", format_args!("takes {fades:.3} s in all, the clip lasts {seconds:.3} s"));
         }
         Ok(rendition)
+    }
+
+    /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
+    /// as long, to half a frame in all.
+    fn is_on_grid(&self, rate: FrameRate, plan: &Plan) -> bool {
+        let has_its_frames = |(part, segment): (&Part, &PlannedSegment)| {
+            let video = &plan.sources[segment.source].facts.video;
+            part.shown == self.canvas && rate.is_of(video) && part.frames == segment.window.frames
+        };
+        let shown: f64 = plan.segments.iter().map(|segment| segment.window.duration_seconds).sum();
+        self.parts.iter().zip(&plan.segments).all(has_its_frames) && (self.seconds() - shown).abs() * rate.hertz() < 0.5
     }
 
     fn part(&self, plan: &Plan, segment: &PlannedSegment) -> Part {
@@ -167,7 +183,7 @@ impl Rendition {
         if shown.even() != self.canvas {
             conformed.push(format!("size {shown} to {}", self.canvas));
         }
-        if !facts.video.constant_frame_rate || FrameRate::nearest(facts.video.frame_rate) != rate {
+        if !rate.is_of(&facts.video) {
             let varying = if facts.video.constant_frame_rate { "" } else { "varying " };
             conformed.push(format!("frame rate {varying}{:.3} to {:.3}", facts.video.frame_rate, rate.hertz()));
         }
@@ -361,6 +377,11 @@ impl FrameRate {
         let near = |rate: &Self| (rate.hertz() / hertz - 1.0).abs() < TOLERANCE;
         let decimal = Self { numerator: round(hertz * 10_000.0).max(1), denominator: 10_000 };
         [whole, ntsc].into_iter().find(near).unwrap_or(decimal)
+    }
+
+    /// Whether a source has this rate all the time.
+    fn is_of(self, video: &VideoFacts) -> bool {
+        video.constant_frame_rate && Self::nearest(video.frame_rate) == self
     }
 
     /// Frames a second.

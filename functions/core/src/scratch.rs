@@ -38,13 +38,6 @@ impl Scratch {
         self.path().join(name)
     }
 
-    /// Makes room: removes a file in it, if it is there.
-    pub fn remove(&self, name: &str) {
-        if let Err(error) = std::fs::remove_file(self.file(name)) {
-            tracing::debug!(name, "nothing to remove: {error}");
-        }
-    }
-
     /// Writes a file in it.
     ///
     /// # Errors

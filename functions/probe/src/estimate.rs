@@ -58,13 +58,15 @@ pub struct Estimates {
 /// The share of the clip's pictures that is encoded: 0 to 1.
 #[must_use]
 pub fn encoded_share(request: &ClipRequest, plan: &Plan) -> f64 {
-    match (request.cut, plan.segments.as_slice()) {
-        (Cut::Copy, _) => 0.0,
-        (Cut::Exact, [PlannedSegment { splice: Some(splice), window, .. }]) => {
-            splice.encoded_seconds / window.duration_seconds
-        }
-        (Cut::Exact, _) => 1.0,
+    if request.cut == Cut::Copy {
+        return 0.0;
     }
+    let sum = |seconds: fn(&PlannedSegment) -> f64| plan.segments.iter().map(seconds).sum::<f64>();
+    let encoded = |segment: &PlannedSegment| match segment.splice {
+        Some(splice) => splice.encoded_seconds,
+        None => segment.window.duration_seconds,
+    };
+    sum(encoded) / sum(|segment| segment.window.duration_seconds)
 }
 
 impl Estimates {

@@ -121,6 +121,9 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
     let rendition = Rendition::of(request, &plan)?;
+    if request.may_keep_pictures() && rendition.keeps_frames {
+        opener.splice(&mut plan).await?;
+    }
     let clip_seconds = rendition.seconds();
     check_length(deps, if request.segments.len() > 1 { "segments" } else { "end" }, clip_seconds)?;
     let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);

@@ -3,14 +3,21 @@
 use clipflow_core::{
     ClipError, ErrorKind,
     ffmpeg::{Ffmpeg, Limits},
-    media::{Excerpt, Media, Remuxer, excerpt_bytes},
-    mp4::{Unspliced, WindowFacts},
-    plan::PlannedSegment,
+    media::{Excerpt, Media, Remuxer, Samples, excerpt_bytes},
+    mp4::{Movie, Splice, Unspliced},
+    plan::{Plan, PlannedSegment},
     request::{ClipRequest, Cut, Source},
     scratch::Scratch,
     source::{PinnedObject, S3Source},
 };
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 /// How long each excerpt may take; what takes longer is not for a Lambda.
 const REMUX_TIME: Duration = Duration::from_secs(40);
@@ -22,6 +29,10 @@ pub(crate) struct Opener<'a> {
     ffmpeg: &'a Ffmpeg,
     scratch: Scratch,
     scratch_bytes: u64,
+    /// What of [`scratch_bytes`](Self::scratch_bytes) is promised to excerpts.
+    promised_bytes: AtomicU64,
+    /// What cuts are made of, by their numbers.
+    cuts: Mutex<BTreeMap<usize, (Movie, Samples<S3Source>)>>,
 }
 
 impl<'a> Opener<'a> {
@@ -32,7 +43,8 @@ impl<'a> Opener<'a> {
         ffmpeg: &'a Ffmpeg,
         scratch_bytes: u64,
     ) -> Result<Self, ClipError> {
-        Ok(Self { s3, request, ffmpeg, scratch: Scratch::new(0, scratch_bytes)?, scratch_bytes })
+        let (scratch, promised_bytes, cuts) = (Scratch::new(0, scratch_bytes)?, AtomicU64::new(0), Mutex::default());
+        Ok(Self { s3, request, ffmpeg, scratch, scratch_bytes, promised_bytes, cuts })
     }
 
     fn remuxer(&self) -> Remuxer<'_> {
@@ -54,7 +66,8 @@ impl<'a> Opener<'a> {
         interval: (f64, f64),
         number: usize,
     ) -> Result<PlannedSegment, ClipError> {
-        if media.is_remuxed() && excerpt_bytes(media.bytes_of(interval.1 - interval.0)) > self.scratch_bytes {
+        let bytes = if media.is_remuxed() { excerpt_bytes(media.bytes_of(interval.1 - interval.0)) } else { 0 };
+        if self.promised_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.scratch_bytes {
             return self.estimate(media, interval);
         }
         let name = format!("excerpt-{number}.mp4");
@@ -64,17 +77,8 @@ impl<'a> Opener<'a> {
         };
         let Excerpt { movie, samples, lead_seconds } = excerpt;
         let window = movie.window(interval.0, interval.1)?.facts;
-        let mut planned = PlannedSegment { source: 0, window, splice: None, lead_seconds };
-        if self.request.may_keep_pictures() {
-            let WindowFacts { start_seconds, end_seconds, .. } = planned.window;
-            planned.splice = match movie.splice(&samples, start_seconds, end_seconds).await {
-                Ok(splice) => Some(splice.facts),
-                Err(Unspliced::Unfit(_)) => None,
-                Err(Unspliced::Failed(error)) => return Err(error),
-            };
-        }
-        self.scratch.remove(&name);
-        Ok(planned)
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (movie, samples));
+        Ok(PlannedSegment { source: 0, window, splice: None, lead_seconds })
     }
 
     /// Plans a cut that is too long to be remuxed, so that only `MediaConvert` can make it.
@@ -87,5 +91,27 @@ impl<'a> Opener<'a> {
         }
         let window = media.estimate(interval)?;
         Ok(PlannedSegment { source: 0, window, splice: None, lead_seconds: None })
+    }
+
+    /// Finds out how little of the planned cuts has to be encoded.
+    pub async fn splice(&self, plan: &mut Plan) -> Result<(), ClipError> {
+        let cuts = std::mem::take(&mut *self.cuts.lock().unwrap_or_else(PoisonError::into_inner));
+        if cuts.len() != plan.segments.len() {
+            return Ok(());
+        }
+        let cuts = cuts.values().zip(&plan.segments).map(|((movie, samples), PlannedSegment { window, .. })| {
+            (movie, samples, window.start_seconds, window.end_seconds)
+        });
+        let cuts: Vec<_> = cuts.collect();
+        match Splice::of(&cuts).await {
+            Ok(splice) => {
+                for (segment, cut) in plan.segments.iter_mut().zip(splice.cuts) {
+                    segment.splice = Some(cut.facts);
+                }
+                Ok(())
+            }
+            Err(Unspliced::Unfit(_)) => Ok(()),
+            Err(Unspliced::Failed(error)) => Err(error),
+        }
     }
 }

@@ -14,6 +14,7 @@ use clipflow_core::{
     timestamp::{Timestamp, clock},
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pages of a thousand keys that a listing has at the most.
 const MAX_PAGES: usize = 4;
@@ -78,7 +79,10 @@ impl Recordings {
         let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
         judge(camera, &coverage, listing.is_newer, may_come)?;
-        let cut = async |number: usize, interval| opener.plan(&media[number], interval, number).await;
+        let count = AtomicUsize::new(0);
+        let cut = async |number: usize, interval| {
+            opener.plan(&media[number], interval, count.fetch_add(1, Ordering::Relaxed)).await
+        };
         recordings::plan(window, &recordings, coverage, cut).await
     }
 
@@ -205,7 +209,6 @@ mod tests {
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use clipflow_core::{ErrorKind, ffmpeg::Ffmpeg, run::parse};
     use serde_json::json;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const START_MS: i64 = 1_533_224_400_000;
 

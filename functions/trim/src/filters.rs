@@ -2,8 +2,9 @@
 
 use clipflow_core::{
     mp4::Window,
-    rendition::{Overlay, Part, Rendition, Size, Sound},
+    rendition::{Overlay, Part, Rendition, Size},
     request::{ClipRequest, Format},
+    sound,
 };
 use std::ffi::OsString;
 
@@ -68,7 +69,8 @@ pub fn graph(rendition: &Rendition) -> String {
         chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(rendition, part)));
         labels.push(format!("[v{index}]"));
         if let Some(sound) = sound {
-            chains.push(format!("{}[a{index}]", audio(index, part, *sound, rendition.speed)));
+            let input = part.has_sound.then_some(index);
+            chains.push(format!("{}[a{index}]", sound::filters(input, *sound, rendition.speed, part.seconds)));
             labels.push(format!("[a{index}]"));
         }
     }
@@ -163,44 +165,9 @@ fn fades(filter: &str, rendition: &Rendition) -> Vec<String> {
     if filters.is_empty() && filter == "afade" { vec!["anull".to_owned()] } else { filters }
 }
 
-/// A part's sound in the clip's format, at its speed and exactly as long as its pictures: silence where it has none.
-fn audio(index: usize, part: &Part, Sound { sample_rate, channels }: Sound, speed: f64) -> String {
-    let seconds = format!("{:.6}", part.seconds);
-    if part.has_sound {
-        let tempo = tempos(speed).iter().map(|tempo| format!("atempo={tempo},")).collect::<Vec<_>>().concat();
-        format!(
-            "[{index}:a:0]aresample={sample_rate}:async=1:first_pts=0,aformat=channel_layouts={channels}c,{tempo}\
-             apad=whole_dur={seconds},atrim=end={seconds}"
-        )
-    } else {
-        format!("anullsrc=r={sample_rate}:cl={channels}c,atrim=end={seconds}")
-    }
-}
-
-/// Changes of tempo that make up `speed`, each within 0.5 and 2: above that `atempo` leaves sound out, below it refuses.
-fn tempos(speed: f64) -> Vec<f64> {
-    if (speed - 1.0).abs() < f64::EPSILON {
-        Vec::new()
-    } else if (0.5..=2.0).contains(&speed) {
-        vec![speed]
-    } else {
-        vec![speed.sqrt(); 2]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn tempos_make_up_any_speed_and_atempo_keeps_every_sample(speed in 0.25_f64..4.0) {
-            let tempos = tempos(speed);
-            prop_assert!((tempos.iter().product::<f64>() - speed).abs() < 1e-9);
-            prop_assert!(tempos.iter().all(|tempo| (0.5..=2.0).contains(tempo)));
-        }
-    }
 
     #[test]
     fn pictures_are_framed_or_cut_off_on_both_sides() {

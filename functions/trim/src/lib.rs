@@ -1,8 +1,8 @@
 //! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
 //!
 //! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as it
-//! can, and nothing else: of one cut only what cannot be copied, if the source is made for that. Sources without an index
-//! are remuxed first, as far as the clip needs them.
+//! can, and nothing else: only what cannot be copied, if the sources are made for that. Sources without an index are
+//! remuxed first, as far as the clip needs them.
 //! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
@@ -218,20 +218,20 @@ async fn encode<'a>(
     });
     let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
     let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
-    let why = match names.as_slice() {
-        [name] if request.may_keep_pictures() => {
-            match smart::cut(&deps.ffmpeg, scratch, name, request.quality, limits).await {
-                Ok((facts, clip)) => {
-                    let [encoded, all] = [facts.encoded_seconds, windows[0].facts.duration_seconds];
-                    let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
-                    return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
-                }
-                Err(Unspliced::Unfit(why)) => encoded_whole(&why),
-                Err(Unspliced::Failed(error)) => return Err(error),
+    let why = if !request.may_keep_pictures() {
+        encoded_whole("what is asked for changes every picture")
+    } else if !rendition.keeps_frames {
+        encoded_whole("the frames of its cuts do not lie on one grid")
+    } else {
+        match smart::cut(&deps.ffmpeg, scratch, &names, rendition.sound, request.quality, limits).await {
+            Ok((facts, clip)) => {
+                let (encoded, all) = (facts.encoded_seconds, facts.encoded_seconds + facts.copied_seconds);
+                let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
+                return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
             }
+            Err(Unspliced::Unfit(why)) => encoded_whole(&why),
+            Err(Unspliced::Failed(error)) => return Err(error),
         }
-        [_] => encoded_whole("what is asked for changes every picture"),
-        _ => encoded_whole("it has several cuts"),
     };
     tracing::info!(why, "encoding");
     let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();

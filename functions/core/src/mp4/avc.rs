@@ -65,12 +65,14 @@ impl Avc {
 
     /// The options with which libx264 encodes pictures that can stand in front of the source's: the source's profile
     /// and level, an id that the source does not use, and no picture that is shown in another order than it is decoded.
+    /// Every picture begins with a delimiter: where one encoded part follows another, nothing else may tell their IDR
+    /// pictures apart (7.4.1.2.4).
     pub fn encode_arguments(&self) -> [String; 6] {
         let profile = self.profile_name().unwrap_or("high");
         // Constraint set 3 makes level 11 what x264 calls 1b in these profiles (annex A.3.1 and A.3.2).
         let is_1b = self.sps.level() == 11 && self.sps.constraints() & 0x10 != 0 && self.sps.profile() < 100;
         let level = if is_1b { "1b".to_owned() } else { self.sps.level().to_string() };
-        let parameters = format!("sps-id={}:level={level}:bframes=0:ref=1", self.free_id);
+        let parameters = format!("sps-id={}:level={level}:bframes=0:ref=1:aud=1", self.free_id);
         ["-profile:v".into(), profile.into(), "-x264-params".into(), parameters, "-c:v".into(), "libx264".into()]
     }
 

@@ -38,11 +38,9 @@ impl Join {
         }
         let [(first, ..), ..] = cuts else { return Err(ClipError::internal("there is nothing to join")) };
         for (index, part) in chosen.iter().enumerate().skip(1) {
-            if let Some(difference) = difference(&chosen[0], part)? {
-                return Err(ClipError::invalid_request(format!(
-                    "cut: segments[{index}] cannot be joined to segments[0] without encoding, because {difference}; \
-                     with \"exact\" they can be"
-                )));
+            if let Some(difference) = differences(&chosen[0], part)? {
+                let why = unlike(index, &difference);
+                return Err(ClipError::invalid_request(format!("cut: {why}; with \"exact\" they can be")));
             }
         }
         let timescale = chosen[0].timescale;
@@ -74,26 +72,38 @@ impl Join {
     }
 }
 
+/// Says in what a part differs from the first.
+pub(crate) fn unlike(index: usize, difference: &str) -> String {
+    format!("segments[{index}] cannot be joined to segments[0] without encoding, because {difference}")
+}
+
 /// In what the formats of two parts differ.
-fn difference(one: &Chosen, other: &Chosen) -> Result<Option<String>, ClipError> {
+fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>, ClipError> {
     if one.tracks.len() != other.tracks.len() {
         let which = if one.tracks.len() > other.tracks.len() { "it has no sound" } else { "only it has sound" };
         return Ok(Some(which.to_owned()));
     }
     for (is_sound, (one, other)) in [false, true].into_iter().zip(one.tracks.iter().zip(&other.tracks)) {
-        let (one, other) = (one.source, other.source);
-        let what = if is_sound { "sound" } else { "pictures" };
-        let shape = |track: &Track| (track.tkhd.width, track.tkhd.height, track.tkhd.matrix.clone());
-        if descriptions(one, is_sound)? != descriptions(other, is_sound)? {
-            return Ok(Some(format!("its {what} are coded differently")));
+        if let Some(difference) = difference(one.source, other.source, is_sound)? {
+            return Ok(Some(difference));
         }
-        if shape(one) != shape(other) {
-            return Ok(Some(format!("its {what} are shown in another size or turned")));
-        }
-        if one.timeline.timescale != other.timeline.timescale {
-            let units = [other, one].map(|track| track.timeline.timescale);
-            return Ok(Some(format!("its {what} are timed in units of 1/{} s, not 1/{} s", units[0], units[1])));
-        }
+    }
+    Ok(None)
+}
+
+/// In what the formats of two tracks differ.
+pub(crate) fn difference(one: &Track, other: &Track, is_sound: bool) -> Result<Option<String>, ClipError> {
+    let what = if is_sound { "sound" } else { "pictures" };
+    let shape = |track: &Track| (track.tkhd.width, track.tkhd.height, track.tkhd.matrix.clone());
+    if descriptions(one, is_sound)? != descriptions(other, is_sound)? {
+        return Ok(Some(format!("its {what} are coded differently")));
+    }
+    if shape(one) != shape(other) {
+        return Ok(Some(format!("its {what} are shown in another size or turned")));
+    }
+    if one.timeline.timescale != other.timeline.timescale {
+        let units = [other, one].map(|track| track.timeline.timescale);
+        return Ok(Some(format!("its {what} are timed in units of 1/{} s, not 1/{} s", units[0], units[1])));
     }
     Ok(None)
 }

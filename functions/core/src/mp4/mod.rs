@@ -30,6 +30,6 @@ pub use index::MAX_INDEX_BYTES;
 pub use join::Join;
 pub use movie::{AudioFacts, Facts, Movie, Remuxed, VideoFacts};
 pub(crate) use movie::{Opened, no_video};
-pub use splice::{Encoded, Splice, SpliceFacts, Spliced, Unspliced};
+pub use splice::{Encoded, Splice, SpliceFacts, Spliced, SplicedCut, Unspliced};
 pub(crate) use window::check_interval;
 pub use window::{Window, WindowFacts};

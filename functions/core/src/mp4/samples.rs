@@ -405,13 +405,22 @@ impl SampleList {
 
     /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
     pub fn extend_to(&mut self, duration: i64) {
-        let missing = u64::try_from(duration).unwrap_or(0).saturating_sub(self.duration());
-        let Some(last) = self.durations.last_mut().filter(|_| missing > 0) else { return };
-        // A duration that does not fit in the table is that of a frame that lasts for hours.
-        let Ok(value) = u32::try_from(u64::from(last.value) + missing) else { return };
+        if i64::try_from(self.duration()).is_ok_and(|own| own < duration) {
+            self.fit_to(duration);
+        }
+    }
+
+    /// Makes the last sample longer or shorter, so that the sum of the durations is `duration`. Returns whether that can
+    /// be: a sample lasts at least one unit, and one that does not fit in the table would last for hours.
+    pub fn fit_to(&mut self, duration: i64) -> bool {
+        let missing = i128::from(duration) - i128::from(self.duration());
+        let Some(last) = self.durations.last_mut().filter(|_| missing != 0) else { return missing == 0 };
+        let value = u32::try_from(i128::from(last.value) + missing).ok().filter(|value| *value > 0);
+        let Some(value) = value else { return false };
         last.count -= 1;
         self.durations.retain(|run| run.count > 0);
         self.durations.push(Run { count: 1, value });
+        true
     }
 
     /// The sum of the durations, in the track's timescale.

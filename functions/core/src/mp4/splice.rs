@@ -2,12 +2,14 @@
 //! that cannot be decoded without later ones, are encoded; everything between is copied.
 //!
 //! The copy must begin with an IDR picture, behind which nothing refers to anything in front of it. Encoded and copied
-//! pictures share one track and one sample description; each part refers to its own parameter sets by id.
+//! pictures share one track and one sample description; each part refers to its own parameter sets by id. Several
+//! intervals are joined to one clip in the same way: as every part begins with an IDR picture, they may follow each other
+//! in any order, and nothing is in the file that is not shown, so that one edit shows all of it.
 
 use super::{
     avc::{self, Avc},
     boxes::Run,
-    fetch,
+    fetch, join,
     movie::{Movie, read_track},
     samples::{Frame, Piece, SampleList, SampleTable},
     time::{Time, rescale},
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{ErrorKind, error::ClipError, range::RangeRead};
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use mp4_atom::Matrix;
 use serde::{Deserialize, Serialize};
 use std::{iter::repeat_n, ops::Range, sync::Arc};
@@ -28,14 +30,25 @@ const KEYFRAME_HEAD_BYTES: u64 = 16 << 10;
 const MAX_FRAMES: usize = 500_000;
 /// How many keyframes are looked at in search of one that a copy can begin with.
 const MAX_KEYFRAMES: usize = 8;
+/// How many cuts' keyframes are looked at at once.
+const KEYFRAMES_AT_ONCE: usize = 8;
 /// Pictures that precede another in decoding and follow it when shown (H.264 allows 16 in all).
 const MAX_REORDER_FRAMES: usize = 16;
 /// Encoded samples are stored in chunks of this many a second, so that sound lies beside its pictures.
 const CHUNKS_PER_SECOND: u32 = 2;
 
-/// Which frames of an interval are copied, and which are encoded.
+/// Which frames of a clip are copied, and which are encoded. The clip is one interval, or several that are shown one after
+/// the other.
 #[derive(Debug, Clone)]
 pub struct Splice {
+    /// The intervals, in order; at least one.
+    pub cuts: Vec<SplicedCut>,
+    avc: Avc,
+}
+
+/// Which frames of an interval are copied, and which are encoded: where nothing can be copied, all of them are the head.
+#[derive(Debug, Clone)]
+pub struct SplicedCut {
     /// How much is encoded.
     pub facts: SpliceFacts,
     /// In media time, as all times below.
@@ -48,11 +61,10 @@ pub struct Splice {
     copied: Range<i64>,
     /// When the frames behind the copy are shown.
     tail: Vec<i64>,
-    avc: Avc,
     reorder_frames: u32,
 }
 
-/// How much of an interval is encoded.
+/// How much of an interval, or of several, is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SpliceFacts {
@@ -83,15 +95,13 @@ impl From<String> for Unspliced {
     }
 }
 
-/// The parts that were encoded, as MP4 files of one track each.
+/// The pictures of an interval that were encoded, as MP4 files of one track each.
 #[derive(Debug)]
 pub struct Encoded<R> {
-    /// What [`Splice::head`] gave.
+    /// What [`SplicedCut::head`] gave.
     pub head: Option<R>,
-    /// What [`Splice::tail`] gave.
+    /// What [`SplicedCut::tail`] gave.
     pub tail: Option<R>,
-    /// The sound of the whole interval: every track that [`Splice::sound_tracks`] counts.
-    pub sound: Vec<R>,
 }
 
 /// A clip of copied and encoded parts.
@@ -104,63 +114,80 @@ pub struct Spliced<R> {
     files: Arc<[R]>,
 }
 
-impl Movie {
-    /// Chooses which frames of the interval from `start_seconds` up to, not including, `end_seconds` are copied.
+impl Splice {
+    /// Chooses which frames are copied of intervals, each of a movie and the source that it was read from, from a second
+    /// up to, not including, another.
     ///
     /// # Errors
-    /// `Unfit` when none can be, saying why; otherwise as [`Movie::window`], and whatever the source raises.
-    pub async fn splice(
+    /// `Unfit` when none can be, saying why; otherwise as [`Movie::window`], and whatever a source raises.
+    pub async fn of<R: RangeRead>(cuts: &[(&Movie, &R, f64, f64)]) -> Result<Self, Unspliced> {
+        let snapped = cuts.iter().map(|(movie, source, start, end)| Ok((*movie, *source, movie.snap(*start, *end)?)));
+        Self::of_intervals(snapped.collect::<Result<_, ClipError>>()?).await
+    }
+
+    /// As [`Splice::of`], of everything that is shown of files.
+    ///
+    /// # Errors
+    /// As [`Splice::of`].
+    pub async fn of_all<R: RangeRead>(files: &[(Movie, R)]) -> Result<Self, Unspliced> {
+        let shown = files.iter().map(|(movie, file)| (movie, file, movie.pictures.start..movie.pictures.end));
+        Self::of_intervals(shown.collect()).await
+    }
+
+    async fn of_intervals<R: RangeRead>(intervals: Vec<(&Movie, &R, Range<i64>)>) -> Result<Self, Unspliced> {
+        let Some((first, ..)) = intervals.first() else {
+            return Err(ClipError::internal("there is nothing to cut").into());
+        };
+        if first.facts.video.codec != "h264" {
+            return Err(Unspliced::Unfit(format!("the source is {}, not H.264", first.facts.video.codec)));
+        }
+        for (index, (movie, ..)) in intervals.iter().enumerate().skip(1) {
+            if let Some(difference) = join::difference(&first.video, &movie.video, false)? {
+                return Err(Unspliced::Unfit(join::unlike(index, &difference)));
+            }
+        }
+        let avc = Avc::read(&first.video.samples.descriptions)?;
+        let spliced = intervals.into_iter().map(|(movie, source, interval)| movie.splice(source, interval));
+        let spliced: Vec<_> = stream::iter(spliced).buffered(KEYFRAMES_AT_ONCE).try_collect().await?;
+        let (cuts, whys): (Vec<SplicedCut>, Vec<_>) = spliced.into_iter().unzip();
+        match whys.into_iter().flatten().next() {
+            Some(why) if cuts.iter().all(|cut| cut.body.is_empty()) => Err(Unspliced::Unfit(why.to_owned())),
+            _ => Ok(Self { cuts, avc }),
+        }
+    }
+}
+
+impl Movie {
+    /// Chooses which frames of an interval are copied; where none can be, it says why.
+    async fn splice(
         &self,
         source: &impl RangeRead,
-        start_seconds: f64,
-        end_seconds: f64,
-    ) -> Result<Splice, Unspliced> {
-        let interval = self.snap(start_seconds, end_seconds)?;
-        self.splice_of(source, interval).await
-    }
-
-    /// As [`Movie::splice`], of everything that is shown.
-    ///
-    /// # Errors
-    /// As [`Movie::splice`].
-    pub async fn splice_all(&self, source: &impl RangeRead) -> Result<Splice, Unspliced> {
-        self.splice_of(source, self.pictures.start..self.pictures.end).await
-    }
-
-    async fn splice_of(&self, source: &impl RangeRead, interval: Range<i64>) -> Result<Splice, Unspliced> {
-        if self.facts.video.codec != "h264" {
-            return Err(Unspliced::Unfit(format!("the source is {}, not H.264", self.facts.video.codec)));
-        }
+        interval: Range<i64>,
+    ) -> Result<(SplicedCut, Option<&'static str>), Unspliced> {
         let table = &self.video.samples;
-        let avc = Avc::read(&table.descriptions)?;
         let window = self.samples_of(&interval)?;
         if window.len() > MAX_FRAMES {
             return Err(Unspliced::Unfit(format!("the clip has more than {MAX_FRAMES} frames")));
         }
         let frames: Vec<Frame> = table.frames()?.skip(window.start as usize).take(window.len()).collect();
         let keyframes = clean_keyframes(&frames, &interval);
-        if keyframes.is_empty() {
-            return Err(Unspliced::Unfit("the clip has no keyframe that a copy can begin with".to_owned()));
-        }
+        let why = if keyframes.is_empty() {
+            "the clip has no keyframe that a copy can begin with"
+        } else {
+            "the clip's keyframes are no IDR pictures"
+        };
         for first in keyframes.into_iter().take(MAX_KEYFRAMES) {
             if !begins_with_idr(source, table, frames[first].index).await? {
                 continue;
             }
             let Some((count, end)) = closed_run(&frames[first..], &interval) else { continue };
-            return Ok(self.splice_at(&frames, first..first + count, end, interval, avc));
+            let copied = frames[first].time..end;
+            return Ok((self.spliced_at(&frames, first..first + count, copied, interval), None));
         }
-        Err(Unspliced::Unfit("the clip's keyframes are no IDR pictures".to_owned()))
+        Ok((self.spliced_at(&frames, 0..0, interval.end..interval.end, interval), Some(why)))
     }
 
-    fn splice_at(
-        &self,
-        frames: &[Frame],
-        copied: Range<usize>,
-        copied_end: i64,
-        interval: Range<i64>,
-        avc: Avc,
-    ) -> Splice {
-        let first = frames[copied.start];
+    fn spliced_at(&self, frames: &[Frame], body: Range<usize>, copied: Range<i64>, interval: Range<i64>) -> SplicedCut {
         let shown_in = |range: Range<i64>| {
             let mut times: Vec<i64> =
                 frames.iter().map(|frame| frame.time).filter(|time| range.contains(time)).collect();
@@ -168,19 +195,19 @@ impl Movie {
             times
         };
         let seconds = |ticks: i64| Time { ticks, timescale: self.video.timeline.timescale }.seconds();
-        let copied_ticks = copied_end - first.time;
-        Splice {
+        let copied_ticks = copied.end - copied.start;
+        let first = frames.get(body.start).map_or(0, |frame| frame.index);
+        SplicedCut {
             facts: SpliceFacts {
                 encoded_seconds: seconds(interval.end - interval.start - copied_ticks),
                 copied_seconds: seconds(copied_ticks),
             },
-            head: shown_in(interval.start..first.time),
-            tail: shown_in(copied_end..interval.end),
-            body: first.index..first.index + u32::try_from(copied.len()).unwrap_or(u32::MAX),
-            reorder_frames: reorder_frames(&frames[copied]),
-            copied: first.time..copied_end,
+            head: shown_in(interval.start..copied.start),
+            tail: shown_in(copied.end..interval.end),
+            body: first..first + u32::try_from(body.len()).unwrap_or(u32::MAX),
+            reorder_frames: reorder_frames(&frames[body]),
+            copied,
             interval,
-            avc,
         }
     }
 }
@@ -242,7 +269,7 @@ async fn begins_with_idr(source: &impl RangeRead, table: &SampleTable, sample: u
     Ok(avc::is_idr(&head))
 }
 
-impl Splice {
+impl SplicedCut {
     /// What has to be encoded in front of the copy, with [`Splice::encode_arguments`]; `None` when nothing has.
     ///
     /// # Errors
@@ -259,10 +286,54 @@ impl Splice {
         part(movie, self.copied.end..self.interval.end)
     }
 
-    /// How many tracks of sound `movie` has to be encoded of, in `FFmpeg`'s order.
+    fn duration(&self) -> i64 {
+        self.interval.end - self.interval.start
+    }
+
+    /// What is copied; `None` when nothing is.
+    fn copy(&self, table: &SampleTable) -> Option<Copied> {
+        let mut samples = table.select(self.body.clone());
+        let lift = samples.lift_composition();
+        let delay = |shown: i64, index: u32| shown - table.decode_time(index) + lift;
+        let [delay, end_delay] = [delay(self.copied.start, self.body.start), delay(self.copied.end, self.body.end)];
+        (!self.body.is_empty()).then_some(Copied { samples, delay, end_delay })
+    }
+}
+
+/// Samples that are copied.
+struct Copied {
+    samples: SampleList,
+    /// How long after it is decoded the first is shown.
+    delay: i64,
+    /// The same of a sample behind the last.
+    end_delay: i64,
+}
+
+impl Copied {
+    /// Shows all samples `delay` after they are decoded, which must not be less than it is.
+    fn delay_to(&mut self, delay: i64) {
+        let missing = delay - self.delay;
+        self.samples.delay(u32::try_from(missing).unwrap_or(0));
+        self.delay += missing;
+        self.end_delay += missing;
+    }
+}
+
+impl Splice {
+    /// How much of the whole clip is encoded.
     #[must_use]
-    pub fn sound_tracks(movie: &Movie) -> usize {
-        movie.audio.iter().chain(&movie.more_audio).count()
+    pub fn facts(&self) -> SpliceFacts {
+        let sum = |seconds: fn(&SpliceFacts) -> f64| self.cuts.iter().map(|cut| seconds(&cut.facts)).sum();
+        SpliceFacts {
+            encoded_seconds: sum(|facts| facts.encoded_seconds),
+            copied_seconds: sum(|facts| facts.copied_seconds),
+        }
+    }
+
+    /// How many tracks of sound a clip of `files` has: all that a single one has, in `FFmpeg`'s order, and one of several.
+    #[must_use]
+    pub fn sound_tracks<R>(files: &[(Movie, R)]) -> usize {
+        sound_tracks(files).len()
     }
 
     /// The output options with which `FFmpeg` encodes the pictures of a part, besides those of its window.
@@ -272,85 +343,144 @@ impl Splice {
         pictures.into_iter().chain(self.avc.encode_arguments()).collect()
     }
 
-    /// Joins the copied samples of `file`, which `movie` was read from, with the encoded parts.
+    /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the tracks of sound of the
+    /// whole clip, as many as [`Splice::sound_tracks`] counts.
     ///
     /// # Errors
     /// `Unfit` when the encoder's pictures cannot stand beside the source's, saying why.
-    pub async fn join<R: RangeRead>(
+    pub async fn join<R: RangeRead + Clone>(
         &self,
-        movie: &Movie,
-        file: R,
-        encoded: Encoded<R>,
+        files: &[(Movie, R)],
+        encoded: Vec<Encoded<R>>,
+        sound: Vec<R>,
     ) -> Result<Spliced<R>, Unspliced> {
-        let Encoded { head, tail, sound } = encoded;
-        let mut files = vec![file];
-        let head = Part::read(&mut files, head).await?;
-        let tail = Part::read(&mut files, tail).await?;
+        let mut read = Vec::new();
+        let mut parts = Vec::new();
+        for ((movie, file), Encoded { head, tail }) in files.iter().zip(encoded) {
+            read.push(file.clone());
+            let file = read.len() - 1;
+            let (head, tail) = (Part::read(&mut read, head).await?, Part::read(&mut read, tail).await?);
+            parts.push(CutParts { movie, file, head, tail });
+        }
         let mut sounds = Vec::new();
         for sound in sound {
-            sounds.extend(Part::read(&mut files, Some(sound)).await?);
+            sounds.extend(Part::read(&mut read, Some(sound)).await?);
         }
-
-        let timescale = movie_timescale(movie.video.timeline.timescale, sounds.first().map_or(1, Part::timescale));
-        let mut tracks = vec![self.pictures(movie, head.as_ref(), tail.as_ref(), timescale)?];
-        let sources = movie.audio.iter().chain(&movie.more_audio);
+        let [CutParts { movie: first, .. }, ..] = parts.as_slice() else {
+            return Err(ClipError::internal("there is nothing to join").into());
+        };
+        let timescale = movie_timescale(first.video.timeline.timescale, sounds.first().map_or(1, Part::timescale));
+        let mut tracks = vec![self.pictures(&first.video, &parts, timescale)?];
+        let sources = sound_tracks(files).into_iter();
         tracks.extend(sources.zip(&sounds).map(|(source, sound)| sound.sound(source, timescale)));
         let Layout { header, copies, bytes } =
-            layout(movie, timescale, &[tracks]).map_err(|error| match error.kind {
+            layout(first, timescale, &[tracks]).map_err(|error| match error.kind {
                 ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
                 _ => Unspliced::Failed(error),
             })?;
-        Ok(Spliced { output_bytes: bytes, header, copies: copies.into_iter().flatten().collect(), files: files.into() })
+        Ok(Spliced { output_bytes: bytes, header, copies: copies.into_iter().flatten().collect(), files: read.into() })
     }
 
-    /// The track of pictures. Its media begins with the first frame, and shows each as long after being decoded as the
-    /// copy shows its keyframe, so that decode times go on evenly from part to part.
+    /// The track of pictures, under the headers of `source`. Its media begins with the first frame, and every cut's media
+    /// lasts exactly as long as the cut is shown. All keyframes are shown equally long after they are decoded, so that
+    /// decode times go on evenly from part to part: players that look for keyframes by decode times (FFmpeg, and so
+    /// Chromium) take the delay of the first for that of all, and would begin too late with one that is delayed longer.
     fn pictures<'a>(
         &self,
-        movie: &'a Movie,
-        head: Option<&Part>,
-        tail: Option<&Part>,
+        source: &'a Track,
+        parts: &[CutParts],
         movie_timescale: u32,
     ) -> Result<TrackOut<'a>, Unspliced> {
-        let source = &movie.video;
-        let table = &source.samples;
-        let mut body = table.select(self.body.clone());
-        let lift = body.lift_composition();
-        let delay = self.copied.start - table.decode_time(self.body.start) + lift;
-        let tail_delay = self.copied.end - table.decode_time(self.body.end) + lift;
-        let mut body_duration = i64::try_from(body.duration()).unwrap_or(i64::MAX);
-        if tail.is_some() {
-            // Players that look for keyframes by decode times (FFmpeg, and so Chromium) take the delay of the first for
-            // that of all, and would begin too late with one that is delayed longer.
-            body_duration += (tail_delay - delay).max(0);
-            body.extend_to(body_duration);
+        let copied = self.cuts.iter().zip(parts).map(|(cut, parts)| cut.copy(&parts.movie.video.samples));
+        let copied: Vec<Option<Copied>> = copied.collect();
+        let delay = copied.iter().flatten().map(|copied| copied.delay).max().unwrap_or(0);
+        let mut lists = Vec::new();
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for ((cut, parts), copied) in self.cuts.iter().zip(parts).zip(copied) {
+            let (mut samples, placed) = parts.lay_out(cut, copied, delay, start)?;
+            pieces.extend(placed);
+            start += cut.duration();
+            if lists.len() + 1 == self.cuts.len() {
+                samples.extend_to(cut.duration());
+            } else if !samples.fit_to(cut.duration()) {
+                return Err(Unspliced::Unfit("the source's frames last differently long".to_owned()));
+            }
+            lists.push(samples);
         }
-        let body_start = self.copied.start - self.interval.start;
-
-        let mut parts = Vec::new();
-        parts.extend(encoded_part(head, &self.head, self.copied.start, delay, 0, source)?);
-        parts.push(copied_part(body, table.pieces(self.body.clone()), body_start, source));
-        let tail_start = body_start + body_duration;
-        parts.extend(encoded_part(tail, &self.tail, self.interval.end, tail_delay.min(delay), tail_start, source)?);
-        let mut samples = SampleList::joined(parts.iter().map(|(samples, _)| samples))?;
-        let pieces = parts.into_iter().flat_map(|(_, pieces)| pieces).collect();
+        let mut samples = SampleList::joined(lists.iter())?;
         samples.groups.clear();
         if samples.composition.iter().all(|run| run.value == 0) {
             samples.composition.clear();
         }
-        samples.extend_to(self.interval.end - self.interval.start);
 
-        let encoded = [head, tail].into_iter().flatten().map(|part| &part.track.samples.descriptions);
-        let shown = rescale(self.interval.end - self.interval.start, source.timeline.timescale, movie_timescale);
+        let encoded = parts.iter().flat_map(|parts| [&parts.head, &parts.tail]).flatten();
+        let encoded = encoded.map(|part| &part.track.samples.descriptions);
+        let reorder_frames = self.cuts.iter().map(|cut| cut.reorder_frames).max().unwrap_or(0);
+        let shown = rescale(start, source.timeline.timescale, movie_timescale);
         Ok(TrackOut {
             source,
             timescale: source.timeline.timescale,
-            descriptions: self.avc.join(&table.descriptions, encoded, self.reorder_frames)?,
+            descriptions: self.avc.join(&source.samples.descriptions, encoded, reorder_frames)?,
             group_descriptions: &[],
             samples,
             pieces,
             edit: Edit { empty: 0, media_time: delay.max(0).cast_unsigned(), duration: shown.max(0).cast_unsigned() },
         })
+    }
+}
+
+/// The tracks of sound that a clip of `files` gets the headers of.
+fn sound_tracks<R>(files: &[(Movie, R)]) -> Vec<&Track> {
+    match files {
+        [(movie, _)] => movie.audio.iter().chain(&movie.more_audio).collect(),
+        _ => files.iter().find_map(|(movie, _)| movie.audio.as_ref()).into_iter().collect(),
+    }
+}
+
+/// What a cut is joined of.
+struct CutParts<'a> {
+    movie: &'a Movie,
+    /// The place in the list of files of the one that `movie` was read from.
+    file: usize,
+    head: Option<Part>,
+    tail: Option<Part>,
+}
+
+impl CutParts<'_> {
+    /// The samples of the cut, whose first is decoded at `start` from the start of the clip, and where they lie.
+    fn lay_out(
+        &self,
+        cut: &SplicedCut,
+        copied: Option<Copied>,
+        delay: i64,
+        start: i64,
+    ) -> Result<(SampleList, Vec<Placed>), Unspliced> {
+        let Self { movie: Movie { video, .. }, file, head, tail } = self;
+        let mut parts = Vec::new();
+        parts.extend(encoded_part(head.as_ref(), &cut.head, cut.copied.start, delay, start, video)?);
+        if let Some(mut copied) = copied {
+            copied.delay_to(delay);
+            let start = start + cut.copied.start - cut.interval.start;
+            let mut duration = i64::try_from(copied.samples.duration()).unwrap_or(i64::MAX);
+            if tail.is_some() {
+                duration += (copied.end_delay - delay).max(0);
+                copied.samples.extend_to(duration);
+            }
+            let pieces = video.samples.pieces(cut.body.clone());
+            parts.push(copied_part(copied.samples, pieces, *file, start, video));
+            let tail_delay = copied.end_delay.min(delay);
+            parts.extend(encoded_part(
+                tail.as_ref(),
+                &cut.tail,
+                cut.interval.end,
+                tail_delay,
+                start + duration,
+                video,
+            )?);
+        }
+        let samples = SampleList::joined(parts.iter().map(|(samples, _)| samples))?;
+        Ok((samples, parts.into_iter().flat_map(|(_, pieces)| pieces).collect()))
     }
 }
 
@@ -450,10 +580,11 @@ fn encoded_part(
     Ok(Some((samples, part.pieces(start, source.timeline.timescale).collect())))
 }
 
-/// Samples of the source, the first of which is decoded at `start` from the start of the clip.
+/// Samples of a file, the first of which is decoded at `start` from the start of the clip.
 fn copied_part(
     samples: SampleList,
     pieces: impl Iterator<Item = Piece>,
+    file: usize,
     start: i64,
     source: &Track,
 ) -> (SampleList, Vec<Placed>) {
@@ -462,7 +593,7 @@ fn copied_part(
     let placed = pieces.map(|piece| {
         let order = microseconds(time, source.timeline.timescale);
         time += durations.by_ref().take(piece.samples as usize).map(i64::from).sum::<i64>();
-        Placed { file: 0, order, piece }
+        Placed { file, order, piece }
     });
     let placed = placed.collect();
     (samples, placed)

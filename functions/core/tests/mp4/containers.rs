@@ -63,6 +63,7 @@ impl Work {
         let excerpt = self.excerpt(media, interval).await.expect("an excerpt");
         Source {
             folder: Folder::new(),
+            path: self.scratch.file("excerpt.mp4"),
             bytes: load(&self.scratch.file("excerpt.mp4")),
             movie: excerpt.movie,
             pictures: shown.pictures.clone(),
@@ -109,9 +110,9 @@ async fn assert_cuts_are_exact(path: &Path, intervals: &[(f64, f64)]) -> (f64, V
         let source = work.source(&media, interval, &shown).await;
         assert_copy_is_exact(&source, interval.0..interval.1).await;
         match smart_cut(&source, interval.0..interval.1).await {
-            Ok((window, facts, clip)) => {
-                assert_clip_is_exact(&source, &shown.grey, &window, facts, &clip).await;
-                copied += facts.copied_seconds;
+            Ok(clip) => {
+                assert_clip_is_exact(&[(&source, &shown.grey)], &clip).await;
+                copied += clip.facts.copied_seconds;
             }
             Err(why) => refused.push(why),
         }

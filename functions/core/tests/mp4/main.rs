@@ -5,6 +5,7 @@ mod containers;
 mod ffmpeg;
 mod footage;
 mod joined;
+mod joined_smart;
 mod recordings;
 mod smart;
 mod synthetic;

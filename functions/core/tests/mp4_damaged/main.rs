@@ -10,7 +10,7 @@ mod synthetic;
 use bytes::Bytes;
 use clipflow_core::{
     ClipError, ErrorKind,
-    mp4::{Movie, Unspliced},
+    mp4::{Movie, Splice, Unspliced},
     range::RangeRead,
 };
 use ffmpeg::{Folder, load, pictures, sound, words};
@@ -291,11 +291,11 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
 /// Reads a source and chooses what of it would be copied.
 fn splice(source: &Bytes) -> Result<(), ClipError> {
     block_on(async {
-        let movie = Movie::read(source).await?;
-        match movie.splice_all(source).await {
+        let files = [(Movie::read(source).await?, source.clone())];
+        match Splice::of_all(&files).await {
             Ok(splice) => {
-                splice.head(&movie)?;
-                splice.tail(&movie)?;
+                splice.cuts[0].head(&files[0].0)?;
+                splice.cuts[0].tail(&files[0].0)?;
                 Ok(())
             }
             Err(Unspliced::Unfit(_)) => Ok(()),
