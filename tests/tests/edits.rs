@@ -117,6 +117,26 @@ async fn cuts_of_different_sources_are_joined_in_the_format_of_the_first() {
 }
 
 #[tokio::test]
+async fn cuts_of_the_same_source_are_joined_as_smart_cuts() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    // A keyframe every four seconds, and pictures that are decoded in the order in which they are shown.
+    source(&stack, folder.path(), "smart.mp4", ("160x90", 10), &["-bf", "0", "-sc_threshold", "0", "-c:a", "aac"])
+        .await;
+    let cuts = [(1.0, 6.0), (2.0, 2.5), (3.5, 8.0)].map(|(start, end)| segment(&stack, "smart.mp4", start, end));
+    let ended = stack.run(&request("join-smart", &cuts)).await;
+    let file = delivered(&stack, &ended, folder.path()).await;
+    let outcome = &ended.output;
+    let why = outcome["engine"]["why"].as_str().expect("a reason");
+    assert!(why.ends_with("; smart cut: 4.00 s of 10.00 s are encoded"), "{why}");
+    assert_eq!((&outcome["delivered"]["frames"], &outcome["delivered"]["conformed"]), (&json!(100), &Value::Null));
+    let wanted = (10..60).chain(20..25).chain(35..80).map(brightness_of);
+    assert_brightness(&brightness(&stack, &file, 80, 44), wanted, "the middle");
+    let loud = loudness(&stack, &file);
+    assert!((100..=101).contains(&loud.len()) && loud[..100].iter().all(|level| *level > 0.05), "{loud:?}");
+}
+
+#[tokio::test]
 async fn cuts_of_the_same_format_are_joined_without_encoding() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");

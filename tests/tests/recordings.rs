@@ -114,6 +114,8 @@ async fn clip_across_recordings_is_joined_and_a_gap_is_told() {
     assert_eq!(ended.states, ACCEPTED);
     shows(&stack, &ended, folder.path(), 22..41).await;
     let outcome = &ended.output;
+    let why = outcome["engine"]["why"].as_str().expect("a reason");
+    assert!(why.contains("; smart cut: "), "{why}");
     assert_eq!(outcome["cameraId"], "e2e.north/shore.1");
     assert_eq!(outcome["startTimestampInMs"], across["startTimestampInMs"]);
     assert_eq!(outcome["endTimestampInMs"].to_string(), across["endTimestampInMs"].as_str().expect("text"));

@@ -114,7 +114,7 @@ impl Work<'_> {
     async fn encode_joined(&self, sound: Sound) -> Result<LocalFile, ClipError> {
         let rate = f64::from(sound.sample_rate);
         let nearest_sample = |seconds: f64| (seconds * rate).round() / rate;
-        let (mut chains, mut labels) = (Vec::new(), String::new());
+        let (mut chains, mut labels) = (Vec::new(), Vec::new());
         let mut end = 0.0;
         for (index, (movie, _)) in self.files.iter().enumerate() {
             let start = end;
@@ -122,9 +122,9 @@ impl Work<'_> {
             let seconds = nearest_sample(end) - nearest_sample(start);
             let input = movie.facts.audio.as_ref().map(|_| index);
             chains.push(format!("{}[a{index}]", sound::filters(input, sound, 1.0, seconds)));
-            labels.push_str(&format!("[a{index}]"));
+            labels.push(format!("[a{index}]"));
         }
-        chains.push(format!("{labels}concat=n={}:v=0:a=1[a]", self.files.len()));
+        chains.push(format!("{}concat=n={}:v=0:a=1[a]", labels.concat(), self.files.len()));
         let timescale = sound.sample_rate.to_string();
         let arguments =
             ["-filter_complex", &chains.join(";"), "-map", "[a]", "-c:a", "aac", "-movie_timescale", &timescale];

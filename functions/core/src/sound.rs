@@ -8,7 +8,7 @@ use crate::rendition::Sound;
 pub fn filters(input: Option<usize>, Sound { sample_rate, channels }: Sound, speed: f64, seconds: f64) -> String {
     match input {
         Some(input) => {
-            let tempo: String = tempos(speed).iter().map(|tempo| format!("atempo={tempo},")).collect();
+            let tempo = tempos(speed).iter().map(|tempo| format!("atempo={tempo},")).collect::<Vec<_>>().concat();
             format!(
                 "[{input}:a:0]aresample={sample_rate}:async=1:first_pts=0,aformat=channel_layouts={channels}c,{tempo}\
                  apad=whole_dur={seconds:.6},atrim=end={seconds:.6}"

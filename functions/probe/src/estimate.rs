@@ -146,12 +146,20 @@ mod tests {
         edited(cut, seconds, &json!({}), None)
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
     fn edited(cut: Cut, seconds: f64, asked: &Value, splice: Option<SpliceFacts>) -> Estimates {
+        let (request, plan) = (request(cut, asked), plan(seconds, splice));
+        Estimates::of(&request, &plan, &Rendition::of(&request, &plan).expect("a clip"), 3538)
+    }
+
+    fn request(cut: Cut, asked: &Value) -> ClipRequest {
         let mut request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": cut, "thumbnails": [],
             "metadata": {}});
         request.as_object_mut().expect("an object").extend(asked.as_object().expect("an object").clone());
-        let request: ClipRequest = serde_json::from_value(request).expect("a request");
+        serde_json::from_value(request).expect("a request")
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+    fn plan(seconds: f64, splice: Option<SpliceFacts>) -> Plan {
         let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
@@ -164,8 +172,7 @@ mod tests {
             "timescale": 30000, "outputBytes": bytes, "sourceBytes": bytes});
         let segment = json!({"source": 0, "window": window, "splice": splice});
         let plan = json!({"sources": [{"object": object, "facts": facts}], "segments": [segment]});
-        let plan = serde_json::from_value(plan).expect("a plan");
-        Estimates::of(&request, &plan, &Rendition::of(&request, &plan).expect("a clip"), 3538)
+        serde_json::from_value(plan).expect("a plan")
     }
 
     #[test]
@@ -217,6 +224,18 @@ mod tests {
         let whole = estimates(Cut::Exact, 1800.0);
         assert!((60.0..120.0).contains(&spliced.trim_seconds), "{spliced:?}");
         assert!(spliced.trim_seconds * 10.0 < whole.trim_seconds && spliced.scratch_bytes < whole.scratch_bytes);
+    }
+
+    #[test]
+    fn share_of_joined_cuts_is_that_of_all_of_them() {
+        let splice = |encoded_seconds, copied_seconds| Some(SpliceFacts { encoded_seconds, copied_seconds });
+        let [mut plan, other] =
+            [(30.0, splice(1.5, 28.5)), (10.0, splice(10.0, 0.0))].map(|(all, splice)| plan(all, splice));
+        plan.segments.extend(other.segments);
+        let request = request(Cut::Exact, &json!({}));
+        assert!((encoded_share(&request, &plan) - 11.5 / 40.0).abs() < 1e-9);
+        plan.segments.iter_mut().for_each(|segment| segment.splice = None);
+        assert!((encoded_share(&request, &plan) - 1.0).abs() < 1e-9);
     }
 
     #[test]

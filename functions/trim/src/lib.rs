@@ -221,7 +221,7 @@ async fn encode<'a>(
     let why = if !request.may_keep_pictures() {
         encoded_whole("what is asked for changes every picture")
     } else if !rendition.keeps_frames {
-        encoded_whole("the frames of its cuts do not lie on one grid")
+        encoded_whole("the frames of its cuts lie on no common grid")
     } else {
         match smart::cut(&deps.ffmpeg, scratch, &names, rendition.sound, request.quality, limits).await {
             Ok((facts, clip)) => {

@@ -383,7 +383,7 @@ impl Splice {
 
     /// The track of pictures, under the headers of `source`. Its media begins with the first frame, and every cut's media
     /// lasts exactly as long as the cut is shown. All keyframes are shown equally long after they are decoded, so that
-    /// decode times go on evenly from part to part: players that look for keyframes by decode times (FFmpeg, and so
+    /// decode times go on evenly from part to part: players that look for keyframes by decode times (`FFmpeg`, and so
     /// Chromium) take the delay of the first for that of all, and would begin too late with one that is delayed longer.
     fn pictures<'a>(
         &self,

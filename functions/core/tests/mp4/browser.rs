@@ -61,7 +61,7 @@ impl Clip {
             begin += end - start;
         }
         looks.extend((1_usize..=10).map(|step| frames[step * 7919 % frames.len()]));
-        Self { name, looks, file }
+        Self { name, file, looks }
     }
 }
 

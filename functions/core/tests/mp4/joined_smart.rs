@@ -182,14 +182,14 @@ fn joined_smart_cuts_of_any_intervals_are_exact() {
     let config = ProptestConfig { cases, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let rates = prop::sample::select(vec!["24000/1001", "25", "30000/1001", "30", "50", "60000/1001"]);
-    let recipes = (rates, 1_u32..60, 0_u32..5, 1_u32..5);
-    let cuts = prop::collection::vec((0.0..0.9, 0.1..1.0), 2..6);
-    let run = |((rate, group, b_frames, references), cuts): ((&str, u32, u32, u32), Vec<(f64, f64)>)| {
+    let options = (1_u32..60, 0_u32..5, 1_u32..5)
+        .prop_map(|(group, b_frames, references)| format!("-g {group} -bf {b_frames} -refs {references}"));
+    let interval =
+        (0.0..0.9, 0.1..1.0).prop_map(|(start, length)| (0, start * 4.0..(start + (1.0 - start) * length) * 4.0));
+    let intervals = prop::collection::vec(interval, 2..6);
+    let run = |(rate, options, intervals): (&str, String, Vec<Interval>)| {
         runtime.block_on(async {
-            let options = format!("-g {group} -bf {b_frames} -refs {references}");
             let sources = Sources::build(rate, &[&options]).await;
-            let interval = |(start, length): (f64, f64)| (0, start * 4.0..(start + (1.0 - start) * length) * 4.0);
-            let intervals: Vec<_> = cuts.into_iter().map(interval).collect();
             match sources.join(&intervals).await {
                 Ok(_) => _ = sources.assert_joined_is_exact(&intervals).await,
                 Err(why) => assert!(why.contains("keyframe"), "{options}: {why}"),
@@ -197,7 +197,7 @@ fn joined_smart_cuts_of_any_intervals_are_exact() {
         });
         Ok(())
     };
-    TestRunner::new(config).run(&(recipes, cuts), run).unwrap_or_else(|failure| panic!("{failure}"));
+    TestRunner::new(config).run(&(rates, options, intervals), run).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[tokio::test]
