@@ -241,9 +241,7 @@ pub(crate) fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<(),
         }
     }
     if end_seconds <= start_seconds {
-        return Err(ClipError::invalid_request(format!(
-            "end: {end_seconds} s is not after start, {start_seconds} s"
-        )));
+        return Err(ClipError::invalid_request(format!("end: {end_seconds} s is not after start, {start_seconds} s")));
     }
     Ok(())
 }
