@@ -44,9 +44,8 @@ unit: ## Tests that need no stack
 e2e: ## Tests on the local stack
 	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun
 
-fuzz: ## Mutate MP4 files for a while and read them [SECONDS=60]
-	CLIPFLOW_FUZZ_SECONDS=$(or $(SECONDS),60) $(LOCAL) run --programs -- \
-		cargo test --locked --quiet --package clipflow-core --test mp4_damaged mutated -- --nocapture
+fuzz: ## Fuzz the MP4 reader with cargo-fuzz [SECONDS=60]
+	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
 browser: ## Show clips in headless Chromium (Debian's package chromium) and look at their frames
 	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) $(LOCAL) run --programs -- \

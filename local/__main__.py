@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import checks, demo, logs, paths, processes, stack, status
+from . import checks, demo, fuzz, logs, paths, processes, stack, status
 from .console import Failure, Progress, coloured, seconds
 
 _DESCRIPTION = "The whole of clipflow on this machine: MiniStack and mongod, the functions, deployed by Terraform."
@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--programs", action="store_true", help="without the stack, with just its programs on the PATH")
     run.add_argument("command", nargs="+", metavar="COMMAND", help="put -- before it")
     run.set_defaults(run=_run)
+
+    fuzzing = commands.add_parser("fuzz", help="fuzz the MP4 reader")
+    fuzzing.add_argument("--seconds", type=int, default=60, help="for how long; default: 60")
+    fuzzing.set_defaults(run=_fuzz)
 
     demo = commands.add_parser("demo", help="cut a clip out of a video, from the request to the notification")
     demo.add_argument("--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny")
@@ -124,6 +128,13 @@ def _run(options: argparse.Namespace) -> int:
                 return processes.run_in_view(options.command, stack.environment())
             finally:
                 logs.collect(found)
+
+
+def _fuzz(options: argparse.Namespace) -> int:
+    with stack.lock():
+        with Progress() as progress:
+            command = fuzz.prepare(progress, options.seconds)
+        return processes.run_in_view(command, processes.environment())
 
 
 def _demo(options: argparse.Namespace) -> int:

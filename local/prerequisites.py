@@ -20,9 +20,16 @@ def check() -> None:
     # Errors
     Failure when something is missing.
     """
-    missing = [*_machine(), *_python(), *_rust(), *_terraform()]
-    if missing:
-        raise Failure("this machine lacks what the stack needs:\n" + "\n".join(f"  - {each}" for each in missing))
+    _require("the stack", [*_machine(), *_python(), *_rust(), *_terraform()])
+
+
+def check_for_fuzzing() -> None:
+    """Checks what fuzzing needs, as `check` does for the stack.
+
+    # Errors
+    Failure when something is missing.
+    """
+    _require("fuzzing", [*_machine(), *_python(), *_rust(), *_cpp()])
 
 
 def architecture() -> str:
@@ -36,6 +43,11 @@ def terraform_environment() -> dict[str, str]:
     if not os.path.exists(environment.get("TF_CLI_CONFIG_FILE", "/")):
         del environment["TF_CLI_CONFIG_FILE"]
     return environment
+
+
+def _require(what: str, missing: list[str]) -> None:
+    if missing:
+        raise Failure(f"this machine lacks what {what} needs:\n" + "\n".join(f"  - {each}" for each in missing))
 
 
 def _machine() -> list[str]:
@@ -60,6 +72,14 @@ def _rust() -> list[str]:
     if not shutil.which("cc"):
         missing.append("cc, a C compiler and linker (Debian and Ubuntu: apt-get install gcc libc6-dev)")
     return missing
+
+
+def _cpp() -> list[str]:
+    # As the build of libFuzzer looks for it.
+    compiler = os.environ.get("CXX", "c++")
+    if shutil.which(compiler):
+        return []
+    return [f"{compiler}, a C++ compiler, which libFuzzer is built with (Debian and Ubuntu: apt-get install g++)"]
 
 
 def _terraform() -> list[str]:

@@ -92,12 +92,13 @@ def setup(progress: Progress) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment for tests: the programs on the PATH, and where mongod and stack.json are."""
+    """The environment for tests: the programs on the PATH, and where mongod, stack.json and real footage are."""
     return processes.environment(
         {
             "PATH": f"{paths.BIN}:{os.environ['PATH']}",
             "CLIPFLOW_TEST_MONGOD": str(paths.BIN / "mongod"),
             "CLIPFLOW_STACK": str(paths.STACK),
+            "CLIPFLOW_FOOTAGE": str(packages.footage("bikes.mp4").parent),
         }
     )
 

@@ -62,7 +62,8 @@ pub(crate) struct Child {
     pub body: Bytes,
 }
 
-/// The boxes in `body`, one after the other. A remainder too short for a box is padding, as `QuickTime` writes it.
+/// The boxes in `body`, one after the other. A remainder too short for a box, or of zeros, is padding, as `QuickTime`
+/// writes it.
 pub(crate) fn children(mut body: Bytes) -> impl Iterator<Item = Result<Child, ClipError>> {
     std::iter::from_fn(move || {
         let header = match Header::read(&body) {
@@ -72,10 +73,15 @@ pub(crate) fn children(mut body: Bytes) -> impl Iterator<Item = Result<Child, Cl
                 return Some(Err(error));
             }
         };
-        let bytes = header.bytes.map_or(Some(body.len()), |bytes| usize::try_from(bytes).ok());
-        let Some(bytes) = bytes.filter(|bytes| *bytes <= body.len()) else {
+        let fail = |what: &str| Some(Err(damaged(format!("box {} {what}", kind_name(header.kind)))));
+        // Only the last box of a file may leave its length open: where others are copied to, it would hold what follows.
+        let Some(bytes) = header.bytes else {
             body.clear();
-            return Some(Err(damaged(format!("box {} goes beyond the box that holds it", kind_name(header.kind)))));
+            return if header.kind == [0; 4] { None } else { fail("has no length") };
+        };
+        let Some(bytes) = usize::try_from(bytes).ok().filter(|bytes| *bytes <= body.len()) else {
+            body.clear();
+            return fail("goes beyond the box that holds it");
         };
         let whole = body.split_to(bytes);
         // A header is 8 or 16 bytes, and `bytes` is no less.
@@ -230,6 +236,13 @@ mod tests {
     fn quicktime_terminator_is_padding() {
         let boxes: Vec<_> = children(Bytes::from_static(b"\0\0\0\x08free\0\0\0\0")).map(Result::unwrap).collect();
         assert_eq!(boxes.len(), 1);
+    }
+
+    #[test]
+    fn box_in_a_box_has_a_length() {
+        let error = children(Bytes::from_static(b"\0\0\0\0free\0\0\0\0")).next().unwrap().unwrap_err();
+        assert_eq!(error.message, "the source's MP4 index is damaged: box free has no length");
+        assert_eq!(children(Bytes::from_static(&[0; 12])).count(), 0);
     }
 
     #[test]

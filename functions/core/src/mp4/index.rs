@@ -1,13 +1,14 @@
 //! Finds a source's index, the `moov` box, and reads it and little else.
 
 use super::{
-    boxes::{Child, Header, Kind, damaged, find, kind_name},
+    boxes::{Child, Header, Kind, damaged, find, kind_name, require},
     container::{Container, Fragments},
     fetch, sniff,
 };
 use crate::{error::ClipError, range::RangeRead};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
+use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
 use std::ops::Range;
 
 /// The longest index that is read. At about 1 kB a second of source, that is nine hours; a source with a longer one is
@@ -131,7 +132,30 @@ pub(crate) fn brand(ftyp: &Child) -> Option<Kind> {
 
 /// The body of a `moov` box that `QuickTime` compressed, as it was before.
 fn decompress(moov: Bytes) -> Result<Bytes, ClipError> {
-    Ok(moov)
+    let Some(cmov) = find(&moov, *b"cmov")? else { return Ok(moov) };
+    let method: Kind = require(&cmov.body, *b"dcom")?.body.first_chunk().copied().unwrap_or_default();
+    if &method != b"zlib" {
+        return Err(ClipError::unsupported_media(format!(
+            "the source's index is compressed by {}, which is not supported",
+            kind_name(method).trim_end()
+        )));
+    }
+    // Its length as it was before, then the stream.
+    let cmvd = require(&cmov.body, *b"cmvd")?.body;
+    let stream = cmvd.get(4..).ok_or_else(|| damaged("box cmvd is too short"))?;
+    let inflated = decompress_to_vec_zlib_with_limit(stream, usize_of(MAX_INDEX_BYTES));
+    let inflated = inflated.map_err(|error| match error.status {
+        TINFLStatus::HasMoreOutput => too_long(format!("over {}", MAX_INDEX_BYTES >> 20)),
+        _ => damaged("box cmvd cannot be inflated"),
+    })?;
+    Ok(require(&inflated.into(), *b"moov")?.body)
+}
+
+fn too_long(mebibytes: impl std::fmt::Display) -> ClipError {
+    let limit = MAX_INDEX_BYTES >> 20;
+    ClipError::unsupported_media(format!(
+        "the source's index is {mebibytes} MiB; sources with more than {limit} MiB are not supported"
+    ))
 }
 
 fn cut_short(how: &str) -> ClipError {
@@ -205,10 +229,7 @@ impl<R: RangeRead> Search<'_, R> {
 
     async fn moov(&self, at: u64, end: u64) -> Result<Bytes, ClipError> {
         if end - at > MAX_INDEX_BYTES {
-            let (found, limit) = ((end - at) >> 20, MAX_INDEX_BYTES >> 20);
-            return Err(ClipError::unsupported_media(format!(
-                "the source's index is {found} MiB; sources with more than {limit} MiB are not supported"
-            )));
+            return Err(too_long((end - at) >> 20));
         }
         self.bytes(at, end).await
     }

@@ -126,7 +126,7 @@ impl SampleTable {
             groups,
         };
         table.check(file_bytes)?;
-        table.sync = read_sync(stbl, &table.groups, count)?;
+        table.sync = read_sync(stbl, &table)?;
         Ok(table)
     }
 
@@ -415,8 +415,9 @@ impl SampleList {
     pub fn fit_to(&mut self, duration: i64) -> bool {
         let missing = i128::from(duration) - i128::from(self.duration());
         let Some(last) = self.durations.last_mut().filter(|_| missing != 0) else { return missing == 0 };
-        let value = u32::try_from(i128::from(last.value) + missing).ok().filter(|value| *value > 0);
-        let Some(value) = value else { return false };
+        // A duration that readers would take for a negative one is that of a frame that lasts for hours.
+        let value = i32::try_from(i128::from(last.value) + missing).ok().filter(|value| *value > 0);
+        let Some(value) = value.map(i32::cast_unsigned) else { return false };
         last.count -= 1;
         self.durations.retain(|run| run.count > 0);
         self.durations.push(Run { count: 1, value });
@@ -567,7 +568,7 @@ fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
 
 /// The samples that decoding can start at: `stss`, `QuickTime`'s partial sync samples (`stps`) and the random access
 /// points of open groups of pictures (`sbgp` of type `rap `).
-fn read_sync(stbl: &Bytes, groups: &[Group], count: u32) -> Result<Option<Vec<u32>>, ClipError> {
+fn read_sync(stbl: &Bytes, table: &SampleTable) -> Result<Option<Vec<u32>>, ClipError> {
     let Some(stss) = find(stbl, *b"stss")? else { return Ok(None) };
     let mut sync: Vec<u32> = Table::<4>::of_box(&stss)?.all().collect();
     if let Some(stps) = find(stbl, *b"stps")? {
@@ -579,10 +580,12 @@ fn read_sync(stbl: &Bytes, groups: &[Group], count: u32) -> Result<Option<Vec<u3
     for number in &mut sync {
         *number -= 1;
     }
-    for group in groups.iter().filter(|group| group.is(*b"rap ")) {
+    // There is one such group at most, and none in sound of packets, whose samples are numbers without a table.
+    let random_access = table.groups.iter().find(|group| group.is(*b"rap ") && table.samples_per_packet() == 1);
+    if let Some(group) = random_access {
         let mut at = 0_u32;
         for run in group.runs.runs() {
-            let end = at.saturating_add(run.count).min(count.min(MAX_VIDEO_SAMPLES));
+            let end = at.saturating_add(run.count).min(table.count);
             if run.value > 0 {
                 sync.extend(at..end);
             }
