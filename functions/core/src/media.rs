@@ -5,7 +5,7 @@
 //! MP4, and its times are those of the source.
 
 use crate::{
-    error::ClipError,
+    error::{ClipError, ErrorKind},
     ffmpeg::{Ffmpeg, Input, Limits},
     loopback::Loopback,
     mp4::{
@@ -230,7 +230,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 Ok(movie) if from <= 0.0 || movie.first_keyframe_seconds()? <= start_seconds => {
                     return Ok(Excerpt { movie, samples: Samples::File(file), lead_seconds: Some(lead) });
                 }
-                Err(error) if from <= 0.0 => return Err(error),
+                Err(error) if from <= 0.0 || error.kind != ErrorKind::UnsupportedMedia => return Err(error),
                 _ if lead >= MOST_LEAD_SECONDS => {
                     return Err(ClipError::unsupported_media(format!(
                         "the source has no keyframe in the {MOST_LEAD_SECONDS} s before {start_seconds} s"

@@ -66,9 +66,11 @@ impl<'a> Opener<'a> {
         interval: (f64, f64),
         number: usize,
     ) -> Result<PlannedSegment, ClipError> {
-        let bytes = if media.is_remuxed() { excerpt_bytes(media.bytes_of(interval.1 - interval.0)) } else { 0 };
-        if self.promised_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.scratch_bytes {
-            return self.estimate(media, interval);
+        if media.is_remuxed() {
+            let bytes = excerpt_bytes(media.bytes_of(interval.1 - interval.0));
+            if self.promised_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.scratch_bytes {
+                return self.estimate(media, interval);
+            }
         }
         let name = format!("excerpt-{number}.mp4");
         let excerpt = match media.excerpt(interval, None, &name, self.remuxer()).await {
