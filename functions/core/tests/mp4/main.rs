@@ -1,9 +1,11 @@
 //! An interval of a source as a file of its own: what is in it, and what is shown of it.
 
 mod browser;
+mod conformance;
 mod ffmpeg;
 mod footage;
 mod joined;
+mod quicktime;
 mod recordings;
 mod smart;
 mod synthetic;
