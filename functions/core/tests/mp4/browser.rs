@@ -232,7 +232,7 @@ async fn clips_show_the_right_frames_in_a_browser() {
     let seen = seen.recv_timeout(TIME).expect("what the browser has seen");
     drop(browser);
     println!("{} clips were looked at", expected.len());
-    for ((name, expected), seen) in expected.iter().zip(seen.as_array().expect("a list")) {
-        assert_eq!(seen["numbers"], json!(expected), "{name}: {seen}");
-    }
+    let looks = expected.iter().zip(seen.as_array().expect("a list"));
+    let wrong: Vec<_> = looks.filter(|((_, expected), seen)| seen["numbers"] != json!(expected)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

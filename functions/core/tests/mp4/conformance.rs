@@ -174,7 +174,7 @@ pub fn kinds() -> Vec<Kind> {
         Kind::of("23.976 fps", "24000/1001", "-g 24"),
         Kind::of("29.97 fps", "30000/1001", "-g 24"),
         Kind::of("59.94 fps", "60000/1001", "-g 60 -bf 3"),
-        Kind::of("variable rate", "60", &format!("{irregular} -bf 3 -g 20")),
+        Kind::of("variable rate", "60", &format!("{irregular} -g 20")),
         Kind::of("baseline", "25", "-profile:v baseline -bf 0"),
         Kind::of("main", "25", "-profile:v main"),
         Kind::of("high 10", "30", "-pix_fmt yuv420p10le -profile:v high10"),

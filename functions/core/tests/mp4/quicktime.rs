@@ -141,15 +141,26 @@ fn append(track: &mut Trak, mut other: Trak, by: usize) {
     track.edts = Some(Edts { elst: Some(Elst { entries: own }) });
 }
 
+fn build(folder: &Folder, name: &str, options: &str) -> Bytes {
+    load(&folder.build(name, &[pictures("30", 2), words(H264), words(options)]))
+}
+
 #[tokio::test]
 async fn cuts_of_several_sample_descriptions_are_exact() {
     let folder = Folder::new();
-    let build =
-        |name: &str, options: &str| load(&folder.build(name, &[pictures("30", 2), words(H264), words(options)]));
-    let one = build("one.mp4", "");
-    let other = build("other.mp4", "-vf negate -profile:v main -refs 4 -g 12");
+    let one = build(&folder, "one.mp4", "");
+    let other = build(&folder, "other.mp4", "-vf negate -profile:v main -refs 4 -g 12");
     let path = one_behind_the_other(&folder, &one, &other);
     assert_eq!(decode_index(&load(&path)).trak[0].mdia.minf.stbl.stsd.codecs.len(), 2);
     let why = Some("the source has several sample descriptions");
     assert_all_cuts_conform("several descriptions", &path, why, false).await;
+}
+
+#[tokio::test]
+async fn pictures_that_change_their_size_are_refused() {
+    let folder = Folder::new();
+    let (one, other) = (build(&folder, "one.mp4", ""), build(&folder, "other.mp4", "-vf scale=160:90"));
+    let error = Movie::read(&load(&one_behind_the_other(&folder, &one, &other))).await.expect_err("two sizes");
+    let message = "the source's pictures change their codec or their size, which is not supported";
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::UnsupportedMedia, message));
 }
