@@ -34,16 +34,34 @@ const VISUAL_ENTRY_BYTES: usize = 78;
 /// The bytes of a sound sample entry in front of its boxes, as MP4 has it.
 const SOUND_ENTRY_BYTES: usize = 28;
 
+/// The descriptions of an `stsd` body.
+fn entries(stsd: &Bytes) -> impl Iterator<Item = Result<Child, ClipError>> {
+    children(stsd.get(8..).map(|entries| stsd.slice_ref(entries)).unwrap_or_default())
+}
+
 /// The first description of an `stsd` body.
 pub(crate) fn first_entry(stsd: &Bytes) -> Result<Child, ClipError> {
-    let entries = stsd.get(8..).map(|entries| stsd.slice_ref(entries)).unwrap_or_default();
-    children(entries).next().unwrap_or_else(|| Err(damaged("a track has no sample description (stsd)")))
+    entries(stsd).next().unwrap_or_else(|| Err(damaged("a track has no sample description (stsd)")))
 }
 
 impl VideoEntry {
+    /// Reads an `stsd` body, whose descriptions may differ in everything but what a clip has once.
+    ///
     /// # Errors
-    /// `UnsupportedMedia` for an encrypted or damaged description.
-    pub fn read(entry: &Child) -> Result<Self, ClipError> {
+    /// `UnsupportedMedia` for encrypted or damaged descriptions, and for pictures of several codecs or sizes.
+    pub fn of(stsd: &Bytes) -> Result<Self, ClipError> {
+        let first = Self::read(&first_entry(stsd)?)?;
+        for entry in entries(stsd).skip(1) {
+            if Self::read(&entry?)? != first {
+                return Err(ClipError::unsupported_media(
+                    "the source's pictures change their codec or their size, which is not supported",
+                ));
+            }
+        }
+        Ok(first)
+    }
+
+    fn read(entry: &Child) -> Result<Self, ClipError> {
         if entry.body.len() < VISUAL_ENTRY_BYTES {
             return Err(damaged("a video sample description is too short"));
         }

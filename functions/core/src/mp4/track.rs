@@ -100,7 +100,7 @@ impl Outline {
     }
 
     pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry), ClipError> {
-        let entry = VideoEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
+        let entry = VideoEntry::of(&require(&self.stbl, *b"stsd")?.body)?;
         let samples = SampleTable::read(&self.stbl, None, file_bytes)?;
         Ok((self.track(samples, movie_timescale)?, entry))
     }

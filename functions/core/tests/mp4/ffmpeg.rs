@@ -17,10 +17,32 @@ pub const SIZE: (usize, usize) = (320, 180);
 /// Sound is decoded to this many samples a second, in one channel.
 pub const SAMPLE_RATE: usize = 48_000;
 
-/// Input options for `seconds` of pictures that are all different.
+/// How many bits of a picture's number are burned in, from left to right, the lowest first.
+pub const BITS: usize = 10;
+/// The row of pixels in which they can be read.
+pub const BITS_ROW: usize = 30;
+
+/// Input options for `seconds` of pictures that are all different, and numbered.
 pub fn pictures(rate: &str, seconds: u32) -> Vec<String> {
     let (width, height) = SIZE;
-    words(&format!("-f lavfi -i testsrc2=size={width}x{height}:rate={rate}:duration={seconds}"))
+    let source = format!("testsrc2=size={width}x{height}:rate={rate}:duration={seconds}");
+    words(&format!("-f lavfi -i {source},{}", numbered()))
+}
+
+/// A filter that burns a picture's number into its top: white for a one, black for a zero.
+pub fn numbered() -> String {
+    let (width, height) = (SIZE.0 / BITS, 2 * BITS_ROW);
+    let bits = (0..BITS).map(|bit| {
+        let (x, value) = (bit * width, 1 << bit);
+        format!(",drawbox=x={x}:y=0:w={width}:h={height}:c=white:t=fill:enable='bitand(n\\,{value})'")
+    });
+    format!("drawbox=x=0:y=0:w={}:h={height}:c=black:t=fill{}", SIZE.0, bits.collect::<String>())
+}
+
+/// The number that is burned into a picture, given the brightness of its pixels.
+pub fn number_of(picture: &[u8]) -> usize {
+    let is_set = |bit: &usize| picture[BITS_ROW * SIZE.0 + (2 * bit + 1) * SIZE.0 / BITS / 2] > 127;
+    (0..BITS).filter(is_set).map(|bit| 1 << bit).sum()
 }
 
 /// Input options for `seconds` of sound that is different at all times, also after lossy compression: low noise.
@@ -65,6 +87,13 @@ pub fn ffmpeg(arguments: &[String]) -> Vec<u8> {
     output.stdout
 }
 
+/// What `ffprobe` says of `path`, one line for each packet or stream.
+pub fn probe(path: &Path, options: &str) -> String {
+    let output =
+        Command::new("ffprobe").args(["-v", "error", "-of", "csv=p=0"]).args(words(options)).arg(path).output();
+    String::from_utf8(output.expect("ffprobe").stdout).expect("text")
+}
+
 /// A picture as it is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -74,11 +103,44 @@ pub struct Picture {
     pub hash: String,
 }
 
+/// What `FFmpeg` decodes of a file.
+pub struct Decoded {
+    /// Every picture that is shown.
+    pub pictures: Vec<Picture>,
+    /// The sound from the start of the file; nothing of a silent one.
+    pub sound: Vec<f64>,
+    /// What it has to say about that: nothing, if all is well.
+    pub remarks: String,
+}
+
+/// Decodes `path`, as strictly as `FFmpeg` does.
+pub fn decode(path: &Path, has_sound: bool) -> Decoded {
+    let folder = Folder::new();
+    let sound = folder.path("sound");
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-i"]).arg(path).args(words(PICTURES));
+    if has_sound {
+        command.args(words(SOUND)).arg(&sound);
+    }
+    let output = command.output().expect("ffmpeg on the PATH");
+    let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() || !remarks.is_empty(), "ffmpeg fails without a word");
+    let sound = if has_sound { read_sound(&std::fs::read(sound).expect("sound")) } else { Vec::new() };
+    Decoded { pictures: read_pictures(&output.stdout), sound, remarks }
+}
+
+/// Output options for a listing of pictures.
+const PICTURES: &str = "-map 0:v:0 -fps_mode passthrough -enc_time_base:v demux -f framemd5 -";
+/// Output options for samples of sound, [`SAMPLE_RATE`] a second.
+const SOUND: &str = "-map 0:a:0 -af aresample=async=1:first_pts=0 -ac 1 -ar 48000 -f s16le";
+
 /// Every picture that is shown of `path`.
 pub fn decode_pictures(path: &Path) -> Vec<Picture> {
-    let options = "-map 0:v:0 -fps_mode passthrough -enc_time_base:v demux -f framemd5 -";
-    let listing = ffmpeg(&[words("-i"), vec![path.display().to_string()], words(options)].concat());
-    let listing = String::from_utf8(listing).expect("a listing of frames");
+    read_pictures(&ffmpeg(&[words("-i"), vec![path.display().to_string()], words(PICTURES)].concat()))
+}
+
+fn read_pictures(listing: &[u8]) -> Vec<Picture> {
+    let listing = std::str::from_utf8(listing).expect("a listing of frames");
     let mut unit = None;
     let mut pictures = Vec::new();
     for line in listing.lines() {
@@ -99,10 +161,7 @@ fn number(text: &str) -> i64 {
     text.parse().expect("a number")
 }
 
-/// The sound of `path` from the start of the file; silence where it has none.
-pub fn decode_sound(path: &Path) -> Vec<f64> {
-    let options = format!("-map 0:a:0 -af aresample=async=1:first_pts=0 -ac 1 -ar {SAMPLE_RATE} -f s16le -");
-    let samples = ffmpeg(&[words("-i"), vec![path.display().to_string()], words(&options)].concat());
+fn read_sound(samples: &[u8]) -> Vec<f64> {
     samples.as_chunks().0.iter().map(|sample| f64::from(i16::from_le_bytes(*sample))).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Intervals of several sources, joined without encoding.
 
-use super::ffmpeg::{Folder, Picture, SAMPLE_RATE, decode_pictures, decode_sound, load, pictures, read, sound, words};
+use super::ffmpeg::{Folder, Picture, SAMPLE_RATE, decode, decode_pictures, load, pictures, read, sound, words};
 use bytes::Bytes;
 use clipflow_core::{
     ClipError, ErrorKind,
@@ -95,7 +95,7 @@ async fn joined_cuts_show_exactly_their_pictures_one_after_the_other() {
 async fn sound_of_joined_cuts_stays_with_their_pictures() {
     let sources = Sources::build([&options(""), &options("-af volume=0")]).await;
     let joined = sources.join(&CUTS).await.expect("a clip");
-    let sound = decode_sound(&joined);
+    let sound = decode(&joined, true).sound;
     // Loud, silent, silent, loud: the borders to within two packets.
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
     let at = |seconds: f64| (seconds * SAMPLE_RATE as f64) as usize;

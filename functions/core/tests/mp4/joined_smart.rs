@@ -1,9 +1,10 @@
 //! Smart cuts of several intervals that are joined, compared with what `FFmpeg` decodes of their sources.
 
 use super::{
-    ffmpeg::{Folder, SAMPLE_RATE, decode_sound, pictures, sound, words},
+    conformance::{Way, assert_all_conform, footage},
+    ffmpeg::{Folder, SAMPLE_RATE, decode, pictures, sound, words},
     footage::{AAC, H264, Source},
-    smart::{SmartCut, assert_clip_is_exact, smart_cuts},
+    smart::{SmartCut, smart_cuts},
 };
 use clipflow_core::{
     plan::{Plan, PlannedSegment, ProbedSource},
@@ -78,9 +79,8 @@ impl Sources {
         let rendition = self.rendition(intervals);
         assert!(rendition.keeps_frames, "{rendition:?}");
         let clip = self.join(intervals).await.expect("a smart cut");
-        let grey: Vec<_> = self.list.iter().map(Source::grey).collect();
-        let sources: Vec<_> = intervals.iter().map(|(source, _)| (&self.list[*source], &grey[*source])).collect();
-        assert_clip_is_exact(&sources, &clip).await;
+        let cuts = intervals.iter().zip(&clip.windows).map(|((source, _), window)| (&self.list[*source], window));
+        assert_all_conform(&cuts.collect::<Vec<_>>(), Way::Smart(clip.facts), &clip.path).await;
         assert_eq!(rendition.frames(), clip.windows.iter().map(|window| window.facts.frames).sum::<u64>());
         let seconds: f64 = clip.windows.iter().map(|window| window.facts.duration_seconds).sum();
         assert!((rendition.seconds() - seconds).abs() < 0.001, "{rendition:?}");
@@ -130,7 +130,7 @@ async fn cut_without_sound_is_silent() {
     let silent = build("silent.mp4", &[]);
     let sources = Sources::of(folder, &[silent, loud]).await;
     let clip = sources.assert_joined_is_exact(&[(0, 0.4..2.4), (1, 0.5..2.0), (0, 1.0..2.0)]).await;
-    let sound = decode_sound(&clip.path);
+    let sound = decode(&clip.path, true).sound;
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
     let at = |seconds: f64| (seconds * SAMPLE_RATE as f64) as usize;
     let level = |from: f64, to: f64| sound[at(from)..at(to)].iter().map(|sample| sample.abs()).fold(0.0, f64::max);
@@ -202,12 +202,8 @@ fn joined_smart_cuts_of_any_intervals_are_exact() {
 
 #[tokio::test]
 async fn joined_smart_cuts_of_real_footage_are_exact() {
-    let Some(folder) = std::env::var_os("CLIPFLOW_FOOTAGE").map(PathBuf::from) else {
-        eprintln!("CLIPFLOW_FOOTAGE is not set: real footage is not tested");
-        return;
-    };
-    for name in ["bikes.mp4", "bigbuckbunny.mp4"] {
-        let sources = Sources::of(Folder::new(), &[folder.join(name)]).await;
+    for path in footage() {
+        let sources = Sources::of(Folder::new(), &[path]).await;
         let intervals: Vec<_> = sources.list[0].intervals().map(|interval| (0, interval)).collect();
         sources.assert_joined_is_exact(&intervals).await;
     }
