@@ -264,12 +264,6 @@ async fn sources_that_cannot_be_cut_are_named() {
         load(&folder.build(name, &[pictures("30", 1), sound(1), words(H264), words(AAC), words(options)]))
     };
     for (source, message) in [
-        (
-            muxed("a.mp4", "-movflags +frag_keyframe+empty_moov"),
-            "the source is a fragmented MP4, which is not supported yet",
-        ),
-        (muxed("a.ts", ""), "the source is not an MP4: it is an MPEG transport stream, which is not supported"),
-        (muxed("a.mkv", ""), "the source is not an MP4: it is a Matroska file, which is not supported"),
         (muxed("a.avi", ""), "the source is not an MP4: it is an AVI file, which is not supported"),
         (
             muxed("a.mpg", "-c:v mpeg2video -c:a mp2 -f vob"),
