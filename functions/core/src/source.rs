@@ -6,11 +6,12 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::{GetObjectError, GetObjectOutput},
+    primitives::ByteStream,
 };
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::{ops::Range, pin::pin};
+use std::{fmt::Display, mem, ops::Range, pin::pin};
 
 /// How much of the object pinning reads along, in bytes: enough for the boxes in front of most indexes.
 const HEAD_BYTES: u64 = 64 * 1024;
@@ -56,7 +57,8 @@ impl S3Source {
         let got = get(&client, &object, 0..HEAD_BYTES).await?;
         object.bytes = total_length(&got).ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
         object.etag = got.e_tag.clone().unwrap_or_default();
-        let ahead = vec![(0, body(&object, got).await?)];
+        let head = receive(&object, got.body, BytesMut::with_capacity(length(&(0..HEAD_BYTES)))).await?;
+        let ahead = vec![(0, head.freeze())];
         Ok(Self { client, object, ahead })
     }
 
@@ -89,17 +91,36 @@ impl S3Source {
         Ok(())
     }
 
-    /// Reads `ranges`, which are apart, each into one piece of memory.
+    /// Reads `ranges`, which are apart, each into one piece of memory. Every part is received in its place there.
     async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
+        let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
+        let places = fetch::parts(ranges, CONNECTIONS_AHEAD).into_iter().map(|part| {
+            let rest = room.split_off(length(&part));
+            (part, mem::replace(&mut room, rest))
+        });
+        let read = stream::iter(places.collect::<Vec<_>>())
+            .map(async |(part, place)| Ok::<_, ClipError>((part.start, self.receive(part, place).await?)));
+        let mut read = pin!(read.buffered(CONNECTIONS_AHEAD));
         let mut gathered: Vec<(u64, BytesMut)> = Vec::new();
-        let mut parts = pin!(fetch::read_parts(self, fetch::parts(ranges, CONNECTIONS_AHEAD), CONNECTIONS_AHEAD));
-        while let Some((at, part)) = parts.try_next().await? {
+        while let Some((at, part)) = read.try_next().await? {
             match gathered.last_mut() {
-                Some((start, bytes)) if *start + bytes.len() as u64 == at => bytes.extend_from_slice(&part),
-                _ => gathered.push((at, part.into())),
+                Some((start, bytes)) if *start + bytes.len() as u64 == at => bytes.unsplit(part),
+                _ => gathered.push((at, part)),
             }
         }
         Ok(gathered)
+    }
+
+    /// Reads `range` into `place`, which has room for just that.
+    async fn receive(&self, range: Range<u64>, place: BytesMut) -> Result<BytesMut, ClipError> {
+        let wanted = length(&range);
+        let got = get(&self.client, &self.object, range).await?;
+        let bytes = receive(&self.object, got.body, place).await?;
+        if bytes.len() == wanted {
+            Ok(bytes)
+        } else {
+            Err(ClipError::dependency_unavailable(format!("S3 sent {} bytes instead of {wanted}", bytes.len())))
+        }
     }
 
     /// All bytes of the object, in order.
@@ -129,14 +150,8 @@ impl RangeRead for S3Source {
                 return bytes.read(range.start - start..range.end - start).await;
             }
         }
-        let wanted = range.end - range.start;
-        let got = get(&self.client, &self.object, range).await?;
-        let bytes = body(&self.object, got).await?;
-        if bytes.len() as u64 == wanted {
-            Ok(bytes)
-        } else {
-            Err(ClipError::dependency_unavailable(format!("S3 sent {} bytes instead of {wanted}", bytes.len())))
-        }
+        let place = BytesMut::with_capacity(length(&range));
+        Ok(self.receive(range, place).await?.freeze())
     }
 }
 
@@ -152,11 +167,23 @@ async fn get(client: &Client, object: &PinnedObject, range: Range<u64>) -> Resul
         .map_err(|error| read_failure(object, &error))
 }
 
-async fn body(object: &PinnedObject, got: GetObjectOutput) -> Result<Bytes, ClipError> {
-    let collected = got.body.collect().await.map_err(|error| {
-        ClipError::dependency_unavailable(format!("reading s3://{}/{}: {error}", object.bucket, object.key))
-    })?;
-    Ok(collected.into_bytes())
+/// Appends a body to `place`, which does not grow for it.
+async fn receive(object: &PinnedObject, mut body: ByteStream, mut place: BytesMut) -> Result<BytesMut, ClipError> {
+    let failed = |why: &dyn Display| {
+        ClipError::dependency_unavailable(format!("reading s3://{}/{}: {why}", object.bucket, object.key))
+    };
+    while let Some(bytes) = body.try_next().await.map_err(|error| failed(&error))? {
+        if bytes.len() > place.capacity() - place.len() {
+            return Err(failed(&"S3 sent more than it was asked for"));
+        }
+        place.extend_from_slice(&bytes);
+    }
+    Ok(place)
+}
+
+/// How long a range in memory is, in bytes.
+fn length(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
 }
 
 fn total_length(got: &GetObjectOutput) -> Option<u64> {
@@ -184,7 +211,7 @@ fn read_failure(object: &PinnedObject, error: &SdkError<GetObjectError, HttpResp
 mod tests {
     use super::*;
     use crate::ErrorKind;
-    use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+    use aws_sdk_s3::primitives::SdkBody;
     use aws_smithy_mocks::{Rule, mock, mock_client};
 
     fn object() -> PinnedObject {

@@ -4,18 +4,20 @@ use crate::{aws, error::ClipError, outcome::Object};
 use aws_sdk_s3::{
     Client,
     operation::head_object::HeadObjectError,
-    primitives::ByteStream,
-    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
+    primitives::{ByteStream, SdkBody},
+    types::{self, CompletedMultipartUpload, CompletedPart},
 };
-use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, TryStreamExt, pin_mut};
-use std::{collections::HashMap, path::Path};
+use aws_smithy_checksums::ChecksumAlgorithm;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, pin_mut, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use std::{collections::HashMap, convert::Infallible, path::Path};
 
 /// Objects above this length are uploaded in parts of this length, in bytes.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// How many parts are under way at once; with [`PART_BYTES`] this bounds the memory of an upload.
 const PARTS_AT_ONCE: usize = 2;
-const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32C;
 
 /// Where an object goes and what it is.
 #[derive(Debug, Clone)]
@@ -52,11 +54,11 @@ pub async fn put(
     let parts = parts(content);
     pin_mut!(parts);
     let first = parts.try_next().await?.unwrap_or_default();
-    if first.len() < PART_BYTES {
+    if first.bytes < PART_BYTES {
         return put_at_once(client, to, first).await;
     }
     let upload_id = begin(client, to).await?;
-    let result = put_parts(client, to, &upload_id, futures::stream::once(async { Ok(first) }).chain(parts)).await;
+    let result = put_parts(client, to, &upload_id, stream::once(async { Ok(first) }).chain(parts)).await;
     if result.is_err() {
         let abort = client.abort_multipart_upload().bucket(to.bucket).key(to.key).upload_id(&upload_id);
         if let Err(error) = abort.send().await {
@@ -93,42 +95,72 @@ pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Obj
     }
 }
 
-/// Regroups a stream into parts of [`PART_BYTES`], the last one shorter, each in memory of just that length.
-fn parts(content: impl Stream<Item = Result<Bytes, ClipError>>) -> impl Stream<Item = Result<Bytes, ClipError>> {
+/// A part of an object, in the pieces in which it came.
+#[derive(Debug, Default)]
+struct Part {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Part {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        self.pieces.push(piece);
+    }
+
+    /// The CRC-32C, as S3 writes it.
+    fn checksum(&self) -> String {
+        let mut checksum = ChecksumAlgorithm::Crc32c.into_impl();
+        self.pieces.iter().for_each(|piece| checksum.update(piece));
+        checksum.header_value().to_str().unwrap_or_default().to_owned()
+    }
+
+    /// A body that can be sent again when a request is retried.
+    fn body(self) -> ByteStream {
+        ByteStream::new(SdkBody::retryable(move || {
+            let frames = self.pieces.clone().into_iter().map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
+            SdkBody::from_body_1_x(StreamBody::new(stream::iter(frames)))
+        }))
+    }
+}
+
+/// Regroups a stream into parts of [`PART_BYTES`], the last one shorter.
+fn parts(content: impl Stream<Item = Result<Bytes, ClipError>>) -> impl Stream<Item = Result<Part, ClipError>> {
     let state = (Box::pin(content), Bytes::new());
-    futures::stream::try_unfold(state, |(mut content, mut rest)| async move {
-        let mut part = BytesMut::with_capacity(PART_BYTES);
+    stream::try_unfold(state, |(mut content, mut rest)| async move {
+        let mut part = Part::default();
         loop {
-            part.extend_from_slice(&rest.split_to(rest.len().min(PART_BYTES - part.len())));
-            if part.len() == PART_BYTES {
+            part.push(rest.split_to(rest.len().min(PART_BYTES - part.bytes)));
+            if part.bytes == PART_BYTES {
                 break;
             }
             match content.try_next().await? {
                 Some(bytes) => rest = bytes,
-                None if part.is_empty() => return Ok(None),
+                None if part.bytes == 0 => return Ok(None),
                 None => break,
             }
         }
-        Ok(Some((part.freeze(), (content, rest))))
+        Ok(Some((part, (content, rest))))
     })
 }
 
-async fn put_at_once(client: &Client, to: &Destination<'_>, content: Bytes) -> Result<Uploaded, ClipError> {
-    let bytes = content.len() as u64;
+async fn put_at_once(client: &Client, to: &Destination<'_>, content: Part) -> Result<Uploaded, ClipError> {
+    let bytes = content.bytes;
     let put = client
         .put_object()
         .bucket(to.bucket)
         .key(to.key)
         .content_type(to.content_type)
         .set_metadata(Some(to.metadata.clone()))
-        .checksum_algorithm(CHECKSUM)
-        .body(ByteStream::from(content))
+        .content_length(length(bytes))
+        .checksum_crc32_c(content.checksum())
+        .body(content.body())
         .customize()
         .disable_payload_signing()
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
-    Ok(Uploaded { bytes, etag: unquoted(put.e_tag) })
+    Ok(Uploaded { bytes: bytes as u64, etag: unquoted(put.e_tag) })
 }
 
 async fn begin(client: &Client, to: &Destination<'_>) -> Result<String, ClipError> {
@@ -138,7 +170,7 @@ async fn begin(client: &Client, to: &Destination<'_>) -> Result<String, ClipErro
         .key(to.key)
         .content_type(to.content_type)
         .set_metadata(Some(to.metadata.clone()))
-        .checksum_algorithm(CHECKSUM)
+        .checksum_algorithm(types::ChecksumAlgorithm::Crc32C)
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
@@ -149,10 +181,10 @@ async fn put_parts(
     client: &Client,
     to: &Destination<'_>,
     upload_id: &str,
-    parts: impl Stream<Item = Result<Bytes, ClipError>>,
+    parts: impl Stream<Item = Result<Part, ClipError>>,
 ) -> Result<Uploaded, ClipError> {
     let done: Vec<(u64, CompletedPart)> = parts
-        .zip(futures::stream::iter(1..))
+        .zip(stream::iter(1..))
         .map(|(part, number)| async move { put_part(client, to, upload_id, number, part?).await })
         .buffered(PARTS_AT_ONCE)
         .try_collect()
@@ -176,28 +208,25 @@ async fn put_part(
     to: &Destination<'_>,
     upload_id: &str,
     number: i32,
-    content: Bytes,
+    content: Part,
 ) -> Result<(u64, CompletedPart), ClipError> {
-    let bytes = content.len() as u64;
+    let (bytes, checksum) = (content.bytes, content.checksum());
     let put = client
         .upload_part()
         .bucket(to.bucket)
         .key(to.key)
         .upload_id(upload_id)
         .part_number(number)
-        .checksum_algorithm(CHECKSUM)
-        .body(ByteStream::from(content))
+        .content_length(length(bytes))
+        .checksum_crc32_c(&checksum)
+        .body(content.body())
         .customize()
         .disable_payload_signing()
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
-    let part = CompletedPart::builder()
-        .part_number(number)
-        .set_e_tag(put.e_tag)
-        .set_checksum_crc32_c(put.checksum_crc32_c)
-        .build();
-    Ok((bytes, part))
+    let part = CompletedPart::builder().part_number(number).set_e_tag(put.e_tag).checksum_crc32_c(checksum).build();
+    Ok((bytes as u64, part))
 }
 
 fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'static>(
@@ -205,6 +234,11 @@ fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'sta
     error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
 ) -> ClipError {
     aws::failure(&format!("writing s3://{}/{}", to.bucket, to.key), error)
+}
+
+/// A length as the SDK has it.
+fn length(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn unquoted(etag: Option<String>) -> String {
@@ -221,7 +255,6 @@ mod tests {
         upload_part::UploadPartOutput,
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use futures::stream;
     use proptest::prelude::*;
 
     fn destination() -> Destination<'static> {
@@ -234,33 +267,47 @@ mod tests {
 
     fn begun() -> Rule {
         mock!(Client::create_multipart_upload)
-            .match_requests(|request| request.checksum_algorithm() == Some(&CHECKSUM))
+            .match_requests(|request| request.checksum_algorithm() == Some(&types::ChecksumAlgorithm::Crc32C))
             .then_output(|| CreateMultipartUploadOutput::builder().upload_id("u").build())
     }
 
     #[tokio::test]
     async fn short_content_is_put_at_once_with_a_checksum() {
         let put_object = mock!(Client::put_object)
-            .match_requests(|request| request.checksum_algorithm() == Some(&CHECKSUM))
+            .match_requests(|request| {
+                request.checksum_crc32_c() == Some("4waSgw==") && request.content_length() == Some(9)
+            })
             .then_output(|| PutObjectOutput::builder().e_tag("\"abc\"").build());
         let client = mock_client!(aws_sdk_s3, [&put_object]);
-        let uploaded = put(&client, &destination(), chunks(&[3, 4])).await;
-        assert_eq!(uploaded, Ok(Uploaded { bytes: 7, etag: "abc".into() }));
+        let content = stream::iter(["1234", "56789"].map(|piece| Ok(Bytes::from(piece))));
+        let uploaded = put(&client, &destination(), content).await;
+        assert_eq!(uploaded, Ok(Uploaded { bytes: 9, etag: "abc".into() }));
+    }
+
+    #[tokio::test]
+    async fn part_can_be_sent_twice() {
+        let mut part = Part::default();
+        ["1234", "56789"].into_iter().for_each(|piece| part.push(Bytes::from(piece)));
+        let body = part.body().into_inner();
+        let again = body.try_clone().expect("it can be sent again");
+        for body in [body, again] {
+            assert_eq!(ByteStream::new(body).collect().await.expect("no error").to_vec(), b"123456789");
+        }
     }
 
     #[tokio::test]
     async fn long_content_is_put_in_parts_that_are_joined_in_order() {
         let part = mock!(Client::upload_part)
-            .match_requests(|request| request.checksum_algorithm() == Some(&CHECKSUM))
+            .match_requests(|request| request.checksum_crc32_c().is_some())
             .sequence()
-            .output(|| UploadPartOutput::builder().e_tag("p").checksum_crc32_c("c").build())
+            .output(|| UploadPartOutput::builder().e_tag("p").build())
             .repeatedly()
             .build();
         let completed = mock!(Client::complete_multipart_upload)
             .match_requests(|request| {
                 let parts = request.multipart_upload().map(CompletedMultipartUpload::parts).unwrap_or_default();
                 let numbers: Vec<_> = parts.iter().map(CompletedPart::part_number).collect();
-                numbers == [Some(1), Some(2), Some(3)] && parts.iter().all(|part| part.checksum_crc32_c() == Some("c"))
+                numbers == [Some(1), Some(2), Some(3)] && parts.iter().all(|part| part.checksum_crc32_c().is_some())
             })
             .then_output(|| CompleteMultipartUploadOutput::builder().e_tag("\"abc-3\"").build());
         let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&begun(), &part, &completed]);
@@ -288,11 +335,11 @@ mod tests {
         #[test]
         fn parts_are_full_but_the_last(lengths in proptest::collection::vec(0..PART_BYTES * 2, 0..6)) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            let parts: Vec<Bytes> = runtime.block_on(parts(chunks(&lengths)).try_collect()).expect("no error");
+            let parts: Vec<Part> = runtime.block_on(parts(chunks(&lengths)).try_collect()).expect("no error");
             let total: usize = lengths.iter().sum();
-            prop_assert_eq!(parts.iter().map(Bytes::len).sum::<usize>(), total);
+            prop_assert_eq!(parts.iter().map(|part| part.bytes).sum::<usize>(), total);
             prop_assert_eq!(parts.len(), total.div_ceil(PART_BYTES));
-            prop_assert!(parts.iter().rev().skip(1).all(|part| part.len() == PART_BYTES));
+            prop_assert!(parts.iter().rev().skip(1).all(|part| part.bytes == PART_BYTES));
         }
     }
 }

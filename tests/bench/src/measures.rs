@@ -250,6 +250,8 @@ impl Bench {
     fn cut_locally(&self, source: &Path, start: f64, options: &str) -> Outcome<Duration> {
         let (start, seconds) = (start.to_string(), CLIP_SECONDS.to_string());
         let (from, to) = (text(source)?, self.folder.join("local.mp4"));
+        // Written anew, as the functions' clips are.
+        let _ = fs::remove_file(&to);
         let begun = Instant::now();
         let input = ["-threads", "2", "-ss", &start, "-i", from, "-t", &seconds];
         media::ffmpeg(&[&input[..], &sources::words(options), &[text(&to)?]].concat())?;

@@ -153,7 +153,7 @@ impl Service {
     fn put(&self, connection: &mut Connection, request: &Request, object: &Path) -> io::Result<()> {
         fs::create_dir_all(object.parent().unwrap_or(&self.root))?;
         let bytes = request.body_bytes();
-        self.network.copy(&mut connection.body(bytes), &mut File::create(object)?, bytes)?;
+        self.network.copy(&mut connection.body(bytes), &mut create(object)?, bytes)?;
         thread::sleep(self.network.first_byte);
         let checksum = request.header("x-amz-checksum-crc32c").unwrap_or_default();
         let headers = [("ETag", etag(object)?), ("x-amz-checksum-crc32c", checksum.to_owned())];
@@ -175,11 +175,19 @@ impl Service {
     }
 }
 
+/// Creates an object. One that is there is removed and not written over: the file system would wait for its old content to
+/// be on the disk.
+fn create(object: &Path) -> io::Result<File> {
+    let _ = fs::remove_file(object);
+    File::create(object)
+}
+
 /// Joins the parts of an upload, which are files that are named by their numbers.
 fn complete(upload: &Path, object: &Path) -> io::Result<()> {
     let parts = (1..).map(|number| upload.with_extension(number.to_string())).take_while(|part| part.exists());
     let mut parts = parts.collect::<Vec<_>>().into_iter();
     fs::create_dir_all(object.parent().unwrap_or(upload))?;
+    let _ = fs::remove_file(object);
     fs::rename(parts.next().ok_or(io::ErrorKind::NotFound)?, object)?;
     let mut joined = File::options().append(true).open(object)?;
     for part in parts {
