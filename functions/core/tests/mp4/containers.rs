@@ -137,7 +137,7 @@ async fn copies_of_other_codecs_in_other_containers_are_exact() {
         ("open.ts", "-c:v libx264 -g 48 -bf 3 -x264-params open-gop=1 -pix_fmt yuv420p -c:a aac"),
         ("a.m2ts", "-c:v libx264 -g 48 -pix_fmt yuv420p -mpegts_m2ts_mode 1 -c:a aac"),
         ("a.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k -g 48 -pix_fmt yuv420p -c:a libopus"),
-        ("pcm.mkv", "-c:v libx264 -g 48 -pix_fmt yuv420p -c:a pcm_s16le"),
+        ("opus.mkv", "-c:v libx264 -g 48 -pix_fmt yuv420p -c:a libopus"),
         ("late.mkv", "-c:v libx264 -g 48 -pix_fmt yuv420p -c:a aac -output_ts_offset 5"),
         ("variable.mkv", "-vf select='not(mod(n\\,7))+not(mod(n\\,3))' -fps_mode vfr -c:v libx264 -g 30 -c:a aac"),
     ] {
