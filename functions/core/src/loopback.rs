@@ -74,8 +74,8 @@ impl Loopback {
         let path = format!("/{:016x}", RandomState::new().build_hasher().finish());
         let url = format!("http://{address}{path}");
         let state = Arc::new(State::default());
-        let served = Arc::new(Served { source, path, state: state.clone() });
-        let server = tokio::spawn(accept(listener, served)).abort_handle();
+        let content = Arc::new(Served { source, path, state: state.clone() });
+        let server = tokio::spawn(accept(listener, content)).abort_handle();
         Ok(Self { url, state, server })
     }
 

@@ -459,7 +459,7 @@ impl Stream {
         // FFmpeg counts anticlockwise.
         let quarters = whole((-turned / 90.0).rem_euclid(4.0)) % 4;
         let shown = [whole((f64::from(self.width) * aspect + 1e-6).floor()), self.height];
-        let [width, height] = if quarters % 2 == 0 { shown } else { [shown[1], shown[0]] };
+        let [width, height] = if quarters.is_multiple_of(2) { shown } else { [shown[1], shown[0]] };
         let start_seconds = self.start_seconds().map_or(0.0, |start| (start - source_start).max(0.0));
         let duration_seconds = (duration - start_seconds).max(1.0 / frame_rate);
         let all = whole_bytes(bytes) * 8.0 / duration;
