@@ -119,8 +119,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             Opened::Other(container, fragments) => {
                 let loopback = Loopback::serve(source.clone())?;
                 let end = fragments.as_ref().map(|fragments| fragments.end_seconds);
-                let (facts, remuxed) = describe(container, end, source.len(), &loopback, remuxer).await?;
-                Ok(Self { facts, source, form: Form::Other(Box::new(Other { remuxed, fragments, loopback })) })
+                let (facts, kind) = describe(container, end, source.len(), &loopback, remuxer).await?;
+                Ok(Self { facts, source, form: Form::Other(Box::new(Other { remuxed: kind, fragments, loopback })) })
             }
         }
     }

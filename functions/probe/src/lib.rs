@@ -171,8 +171,8 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
             wanted.push(&segment.source);
         }
     }
-    let opened = wanted.iter().map(|source| opener.open(source));
-    let opened: Vec<_> = stream::iter(opened).buffered(SOURCES_AT_ONCE).collect().await;
+    let reads = wanted.iter().map(|source| opener.open(source));
+    let found: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).collect().await;
     let plans = segments.iter().enumerate().map(async |(index, segment)| {
         let name = |mut error: ClipError| {
             if segments.len() > 1 {
@@ -181,7 +181,7 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
             error
         };
         let source = wanted.iter().position(|source| **source == segment.source).expect("every source is wanted");
-        let (_, media) = opened[source].as_ref().map_err(|error| name(error.clone()))?;
+        let (_, media) = found[source].as_ref().map_err(|error| name(error.clone()))?;
         let duration = media.facts.duration_seconds;
         let interval = (segment.start.resolve(duration), segment.end.resolve(duration));
         let planned = opener.plan(media, interval, index).await.map_err(name)?;
@@ -189,7 +189,7 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
     });
     let segments = stream::iter(plans).buffered(EXCERPTS_AT_ONCE).try_collect().await?;
     let probed = |(object, media): (PinnedObject, Media<S3Source>)| ProbedSource { object, facts: media.facts };
-    let sources = opened.into_iter().filter_map(Result::ok).map(probed).collect();
+    let sources = found.into_iter().filter_map(Result::ok).map(probed).collect();
     Ok(Plan { sources, segments, coverage: None, watermark: None })
 }
 

@@ -133,19 +133,19 @@ impl Recordings {
                 format!("endTimestampInMs: the window has {} recordings, at most {MAX_SEGMENTS}", needed.len());
             return Err(ClipError::too_long(message));
         }
-        let opened = needed.iter().map(|recording| self.open_one(opener, recording));
-        let mut opened: Vec<_> = stream::iter(opened).buffered(SOURCES_AT_ONCE).try_collect().await?;
+        let reads = needed.iter().map(|recording| self.open_one(opener, recording));
+        let mut found: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).try_collect().await?;
         for earlier in earlier.iter().rev() {
-            let recordings: Vec<_> = opened.iter().map(|(recording, _)| recording.clone()).collect();
+            let recordings: Vec<_> = found.iter().map(|(recording, _)| recording.clone()).collect();
             let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
             match coverage.missing.first() {
                 Some(missing) if earlier.start_ms + self.longest_ms > missing.start_ms => {
-                    opened.push(self.open_one(opener, earlier).await?);
+                    found.push(self.open_one(opener, earlier).await?);
                 }
                 _ => break,
             }
         }
-        Ok(opened)
+        Ok(found)
     }
 
     async fn open_one(

@@ -169,18 +169,18 @@ async fn randomly_accessed(source: &impl RangeRead, mfra: &Mfra, moov: &Bytes) -
     let starts: Vec<_> = entries.map(|entry| (seconds(entry.time, timescale), entry.moof_offset)).collect();
     let Some((_, last)) = starts.iter().max_by_key(|(_, offset)| *offset) else { return Ok(Starts::default()) };
     let end = match read_box(source, *last, *b"moof").await? {
-        Some(moof) => fragment_end(&decode(&moof)?, moov, id)?,
+        Some(fragment) => fragment_end(&decode(&fragment)?, moov, id)?,
         None => return Err(damaged("its index of fragments leads to none")),
     };
     Ok((starts, seconds(end, timescale)))
 }
 
 /// When a track's part of a fragment ends, in its timescale.
-fn fragment_end(moof: &Moof, moov: &Bytes, track_id: u32) -> Result<u64, ClipError> {
+fn fragment_end(fragment: &Moof, moov: &Bytes, track_id: u32) -> Result<u64, ClipError> {
     let mvex: Mvex = decode(&require(moov, *b"mvex")?)?;
     let usual = mvex.trex.iter().find(|trex| trex.track_id == track_id).map_or(0, |trex| trex.default_sample_duration);
     let mut end = 0;
-    for traf in moof.traf.iter().filter(|traf| traf.tfhd.track_id == track_id) {
+    for traf in fragment.traf.iter().filter(|traf| traf.tfhd.track_id == track_id) {
         let usual = traf.tfhd.default_sample_duration.unwrap_or(usual);
         let start = traf.tfdt.as_ref().map_or(0, |tfdt| tfdt.base_media_decode_time);
         let runs = traf.trun.iter().map(|trun| match &trun.samples {
