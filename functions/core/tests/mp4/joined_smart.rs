@@ -1,7 +1,7 @@
 //! Smart cuts of several intervals that are joined, compared with what `FFmpeg` decodes of their sources.
 
 use super::{
-    ffmpeg::{Folder, SAMPLE_RATE, decode_sound, pictures, sound, words},
+    ffmpeg::{Folder, SAMPLE_RATE, decode_sound, load, pictures, read, sound, words},
     footage::{AAC, H264, Source},
     smart::{SmartCut, assert_clip_is_exact, smart_cuts},
 };
@@ -84,6 +84,8 @@ impl Sources {
         assert_eq!(rendition.frames(), clip.windows.iter().map(|window| window.facts.frames).sum::<u64>());
         let seconds: f64 = clip.windows.iter().map(|window| window.facts.duration_seconds).sum();
         assert!((rendition.seconds() - seconds).abs() < 0.001, "{rendition:?}");
+        let delivered = read(&load(&clip.path)).await.facts;
+        assert!(delivered.duration_seconds < seconds + 0.001, "sound goes on: {delivered:?}");
         clip
     }
 }

@@ -126,7 +126,6 @@ pub async fn assert_clip_is_exact(sources: &[(&Source, &Vec<Vec<u8>>)], clip: &S
     let delivered = read(&load(path)).await.facts;
     assert_eq!(delivered.video.frames, facts_of_windows.iter().map(|facts| facts.frames).sum::<u64>());
     assert!((delivered.video.duration_seconds - seconds).abs() < 1e-4, "{label}");
-    assert!(delivered.duration_seconds < seconds + 1e-3, "{label}: {delivered:?}");
     assert_eq!(delivered.video.rotation_degrees, sources[0].0.movie.facts.video.rotation_degrees);
     assert_stored_samples_are_shown(path);
     let said = ffmpeg_says(path);
