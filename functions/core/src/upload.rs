@@ -287,7 +287,9 @@ mod tests {
     #[tokio::test]
     async fn part_can_be_sent_twice() {
         let mut part = Part::default();
-        ["1234", "56789"].into_iter().for_each(|piece| part.push(Bytes::from(piece)));
+        for piece in ["1234", "56789"] {
+            part.push(Bytes::from(piece));
+        }
         let body = part.body().into_inner();
         let again = body.try_clone().expect("it can be sent again");
         for body in [body, again] {

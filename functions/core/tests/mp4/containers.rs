@@ -86,7 +86,9 @@ impl Shown {
         let Decoded { mut pictures, sound, .. } = decode(file, media.facts.audio.is_some());
         // Of a transport stream, FFmpeg counts from the first picture when it decodes nothing else.
         let late = microseconds(media.facts.video.start_seconds) - pictures[0].time;
-        pictures.iter_mut().for_each(|picture| picture.time += late);
+        for picture in &mut pictures {
+            picture.time += late;
+        }
         Self { pictures, sound, grey: decode_grey(file, SIZE.0 * SIZE.1) }
     }
 }

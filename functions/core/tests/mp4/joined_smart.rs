@@ -2,7 +2,7 @@
 
 use super::{
     conformance::{Way, assert_all_conform, footage},
-    ffmpeg::{Folder, SAMPLE_RATE, decode, pictures, sound, words},
+    ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
     footage::{AAC, H264, Source},
     smart::{SmartCut, smart_cuts},
 };
@@ -84,6 +84,8 @@ impl Sources {
         assert_eq!(rendition.frames(), clip.windows.iter().map(|window| window.facts.frames).sum::<u64>());
         let seconds: f64 = clip.windows.iter().map(|window| window.facts.duration_seconds).sum();
         assert!((rendition.seconds() - seconds).abs() < 0.001, "{rendition:?}");
+        let delivered = read(&load(&clip.path)).await.facts;
+        assert!(delivered.duration_seconds < seconds + 0.001, "sound goes on: {delivered:?}");
         clip
     }
 }
