@@ -65,8 +65,8 @@ run "every_function_is_deployed_alike" {
   }
 
   assert {
-    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["thumbnail", "trim"]
-    error_message = "Exactly thumbnail and trim carry the FFmpeg layer."
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "thumbnail", "trim"]
+    error_message = "Exactly probe, thumbnail and trim carry the FFmpeg layer."
   }
 
   assert {
@@ -91,6 +91,7 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_LOG              = "info"
         CLIPFLOW_MAX_CLIP_SECONDS = "10800"
         CLIPFLOW_MAX_COST_USD     = "5"
+        CLIPFLOW_SCRATCH_BYTES    = "2147483648"
         CLIPFLOW_TRIM_MEMORY_MB   = "3538"
       }
       trim = {
@@ -289,6 +290,7 @@ run "limits_of_the_engines_reach_everything_that_reads_them" {
       aws_lambda_function.this["trim"].ephemeral_storage[0].size == 512 &&
       aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_MEMORY_MB == "1769" &&
+      aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
       jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 90, 45, 30, 0]
     )
     error_message = "trim, probe's estimates and the definition disagree about the engines' limits."
