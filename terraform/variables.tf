@@ -122,7 +122,7 @@ variable "trim_timeout_seconds" {
 }
 
 variable "trim_ephemeral_storage_mb" {
-  description = "Size of trim's /tmp in MB: the window of the source and the clip made of it lie there at the same time."
+  description = "Size of /tmp of trim, and of those that read the same, in MB: the window of the source and the clip made of it lie there at the same time; so does an excerpt of a source that is no MP4."
   type        = number
   default     = 2048
   nullable    = false

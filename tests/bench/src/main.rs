@@ -9,6 +9,7 @@ mod media;
 mod report;
 mod s3;
 mod sources;
+mod window;
 
 use measures::{Bench, MEASURES};
 use std::{env, error::Error, path::PathBuf, process::ExitCode};

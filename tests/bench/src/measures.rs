@@ -8,6 +8,7 @@ use crate::{
     report::Row,
     s3::{Network, Server},
     sources::{self, CONTAINERS, KINDS, MINUTES, long, short},
+    window::Reader,
 };
 use serde_json::{Value, json};
 use std::{
@@ -219,19 +220,20 @@ fn copy(bench: &Bench) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     for (network, limit) in [(Network::LOOPBACK, 0.3), (Network::S3_LIKE, 1.25)] {
         let line = bench.line(network)?;
+        let reader = Reader::of(line.server.address)?;
         for minutes in MINUTES {
             let name = long(minutes, "front");
             let start = start_of(minutes);
             let event = line.plan(&name, start, start + CLIP_SECONDS, "copy")?;
             let of = format!("{}, {}", describe(minutes), network.name);
             let local = || bench.cut_locally(&bench.source(&name), start, COPY);
-            let ratio = ratio(PAIRS, || Ok(line.cut(&event)?.1), local)?;
-            rows.push(Row::new(
-                format!("copy out of {of}, relative to FFmpeg on a local file"),
-                ratio,
-                "×",
-                Some(limit),
-            ));
+            let window = || reader.read(&event, &bench.folder.join("window.mp4"));
+            let mut row = |what: &str, ratio: f64| {
+                let what = format!("{what} out of {of}, relative to FFmpeg on a local file");
+                rows.push(Row::new(what, ratio, "×", Some(limit)));
+            };
+            row("window read and written", ratio(PAIRS, window, local)?);
+            row("copy, all of trim,", ratio(PAIRS, || Ok(line.cut(&event)?.1), local)?);
             let usual = || bench.cut_the_usual_way(&line.server, &name, start);
             let ratio = self::ratio(1, usual, || Ok(line.cut(&event)?.1))?;
             rows.push(Row::new(format!("download, FFmpeg, upload of {of}, relative to that copy"), ratio, "×", None));

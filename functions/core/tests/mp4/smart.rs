@@ -145,8 +145,12 @@ fn recipes() -> impl Strategy<Value = Recipe> {
     let options = prop::sample::select(vec!["", "-use_editlist 0", "-movflags +negative_cts_offsets"]);
     let sounds = prop::sample::select(sounds.to_vec());
     let coding = (1_u32..80, 0_u32..5, 1_u32..5);
-    (rates, any::<bool>(), coding, late, start, sounds, options).prop_map(
-        |(rate, irregular, (group, b_frames, reference_frames), late_ms, start_ms, sound, options)| Recipe {
+    // Opus in MP4 is to have an edit list for its pre-skip; without one FFmpeg leaves that out by itself.
+    let way = (sounds, options).prop_filter("Opus has an edit list", |(sound, options)| {
+        !(sound.contains("opus") && options.contains("use_editlist"))
+    });
+    (rates, any::<bool>(), coding, late, start, way).prop_map(
+        |(rate, irregular, (group, b_frames, reference_frames), late_ms, start_ms, (sound, options))| Recipe {
             rate,
             irregular,
             group,
