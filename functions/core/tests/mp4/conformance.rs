@@ -3,7 +3,7 @@
 
 use super::{
     ffmpeg::{Decoded, Folder, SAMPLE_RATE, decode, load, pictures, probe, read, sound, words},
-    footage::{AAC, H264, HEVC, Source, encode, microseconds, psnr},
+    footage::{AAC, H264, HEVC, Source, TIME_TOLERANCE, encode, microseconds, psnr},
     smart::smart_cut,
 };
 use clipflow_core::mp4::{SpliceFacts, Window};
@@ -83,7 +83,7 @@ pub async fn assert_all_conform(cuts: &[(&Source, &Window)], way: Way, clip: &Pa
     let grey = if is_copy { Vec::new() } else { cuts[0].0.grey_of(clip) };
     for (index, (shown, expected)) in shown.iter().zip(&expected).enumerate() {
         let off = (shown.time - expected.time).abs();
-        assert!(off <= 50, "{label}: shown at {} µs, not {}", shown.time, expected.time);
+        assert!(off <= TIME_TOLERANCE, "{label}: shown at {} µs, not {}", shown.time, expected.time);
         if shown.hash == expected.hash {
             unchanged += expected.duration;
             continue;

@@ -97,8 +97,7 @@ impl Source {
     }
 
     fn pictures_before(&self, seconds: f64) -> usize {
-        // FFmpeg rounds the start of the file to a microsecond, and times to the timescale.
-        let end = microseconds(seconds) - 20;
+        let end = microseconds(seconds) - TIME_TOLERANCE;
         self.pictures.partition_point(|picture| picture.time < end)
     }
 
@@ -126,6 +125,9 @@ impl Source {
     }
 }
 
+/// How far times may be off, in microseconds: `FFmpeg` and we round edits to the timescales of tracks, by up to half a
+/// unit.
+pub const TIME_TOLERANCE: i64 = 50;
 /// The most that sound can be found to be off, in samples: 5 ms.
 const MAX_LAG: usize = SAMPLE_RATE / 200;
 

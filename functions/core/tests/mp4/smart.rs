@@ -3,7 +3,7 @@
 use super::{
     conformance::{Way, assert_conforms, stored_samples},
     ffmpeg::{Folder, load, pictures, probe, read, sound, words},
-    footage::{AAC, H264, HEVC, Source, encode, microseconds},
+    footage::{AAC, H264, HEVC, Source, TIME_TOLERANCE, encode, microseconds},
 };
 use clipflow_core::{
     ClipError,
@@ -269,7 +269,9 @@ fn cuts_of_any_source_and_any_interval_are_exact() {
             assert_holds_only(&copy, &packets, |packet| !packet.is_sound || overlap(&packet.shown, &decoded));
 
             // An exact clip has no packet of the source's but of pictures that it shows.
-            let is_shown = |packet: &Packet| !packet.is_sound && overlap(&packet.shown, &(start + 20..end - 20));
+            let is_shown = |packet: &Packet| {
+                !packet.is_sound && overlap(&packet.shown, &(start + TIME_TOLERANCE..end - TIME_TOLERANCE))
+            };
             let encoded = encode(&source, &window, &copy);
             assert_conforms(&source, &window, Way::Encode, &encoded).await;
             assert_holds_only(&encoded, &packets, |_| false);
