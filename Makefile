@@ -53,7 +53,8 @@ browser: ## Show clips in headless Chromium (Debian's package chromium) and look
 
 bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package
-	@cargo build --release --locked --quiet -p bench
+	@# Along with the functions, so that all share their dependencies.
+	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --bins
 	@$(LOCAL) run --programs -- target/release/bench $(ONLY)
 
 fmt: ## Format Rust and Terraform
