@@ -152,15 +152,15 @@ struct Placement {
 /// Places the samples of a part behind the `at` bytes of the parts before it.
 fn place(tracks: &[TrackOut], mut at: u64) -> Result<Placement, ClipError> {
     let mut chunk_offsets: Vec<Vec<u64>> = tracks.iter().map(|track| vec![0; track.pieces.len()]).collect();
-    let mut order: Vec<(u64, u64, usize, usize)> = Vec::new();
+    let mut order: Vec<(u64, usize, usize, u64)> = Vec::new();
     for (number, track) in tracks.iter().enumerate() {
         let chunks = track.pieces.iter().enumerate();
-        order.extend(chunks.map(|(chunk, placed)| (placed.order, placed.piece.bytes, number, chunk)));
+        order.extend(chunks.map(|(chunk, placed)| (placed.order, number, chunk, placed.piece.bytes)));
     }
     order.sort_unstable();
     let mut copies: Vec<FileSpan> = Vec::new();
     let mut ends: Vec<u64> = Vec::new();
-    for (_, bytes, track, chunk) in order {
+    for (_, track, chunk, bytes) in order {
         let Placed { file, piece: Piece { offset, .. }, .. } = tracks[track].pieces[chunk];
         chunk_offsets[track][chunk] = at;
         if bytes == 0 {
