@@ -87,7 +87,8 @@ impl Index {
             if at == 0 && !FIRST_BOXES.contains(&&header.kind) {
                 let container = Container::of(&search.buffer)?;
                 let found = container.map(|container| Found::Other(container, None));
-                return found.ok_or_else(|| not_an_mp4(&search.buffer));
+                return found
+                    .ok_or_else(|| unsupported(sniff::describe(&search.buffer).unwrap_or("of no known format")));
             }
             let end = header.bytes.map_or(Some(source.len()), |bytes| at.checked_add(bytes));
             let Some(end) = end.filter(|end| *end <= source.len()) else {
@@ -116,9 +117,7 @@ impl Index {
             at = end;
         }
         Err(match ftyp.as_ref().and_then(brand) {
-            Some(brand) if IMAGE_BRANDS.contains(&&brand) => {
-                ClipError::unsupported_media("the source is not an MP4: it is a HEIF or AVIF image")
-            }
+            Some(brand) if IMAGE_BRANDS.contains(&&brand) => unsupported("a HEIF or AVIF image"),
             _ if has_media => cut_short("it has media but no index (moov)"),
             _ => ClipError::unsupported_media("the source is not an MP4 that can be cut: it has no index (moov)"),
         })
@@ -162,11 +161,10 @@ fn cut_short(how: &str) -> ClipError {
     ClipError::unsupported_media(format!("the source is an MP4 that was cut short or never finished: {how}"))
 }
 
-fn not_an_mp4(head: &[u8]) -> ClipError {
-    ClipError::unsupported_media(match sniff::describe(head) {
-        Some(what) => format!("the source is not an MP4: it is {what}, which is not supported"),
-        None => "the source is not an MP4".to_owned(),
-    })
+/// Refuses a file, which is `what`.
+fn unsupported(what: &str) -> ClipError {
+    let supported = "MP4, MOV, MPEG-TS, Matroska and WebM";
+    ClipError::unsupported_media(format!("the source is {what}; supported are {supported}"))
 }
 
 /// What reading the index of a source of `source_bytes` takes, when its `index` is known to lie there.

@@ -596,3 +596,26 @@ fn read_sync(stbl: &Bytes, table: &SampleTable) -> Result<Option<Vec<u32>>, Clip
     sync.dedup();
     Ok(Some(sync))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sample_becomes_no_longer_than_readers_take() {
+        let mut one = SampleList {
+            range: 0..1,
+            durations: vec![Run { count: 1, value: 512 }],
+            composition: Vec::new(),
+            sync: None,
+            sizes: SampleSizes::Each(Bytes::from_static(&[0, 0, 0, 1])),
+            dependencies: None,
+            groups: Vec::new(),
+        };
+        let most = i64::from(i32::MAX);
+        for (wanted, duration) in [(600, 600), (most + 1, 600), (most, most), (most + 1, most)] {
+            one.extend_to(wanted);
+            assert_eq!(one.duration(), duration.cast_unsigned());
+        }
+    }
+}

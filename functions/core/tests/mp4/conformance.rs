@@ -7,6 +7,7 @@ use super::{
     smart::smart_cut,
 };
 use clipflow_core::mp4::{SpliceFacts, Window};
+use proptest::{prelude::*, test_runner::TestRunner};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -107,6 +108,18 @@ pub async fn assert_all_conform(cuts: &[(&Source, &Window)], way: Way, clip: &Pa
     assert!(is_copy || stored_samples(clip) == frames, "{label}: more is stored than shown");
     assert_time_goes_on(clip, &label);
     Found { worst_psnr, sound_off }
+}
+
+/// What `holds` asserts holds for `cases` of `values`, or as many as `PROPTEST_CASES` says: each takes seconds.
+pub fn assert_for_any<S: Strategy>(cases: u32, values: &S, holds: impl AsyncFn(S::Value)) {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
+    let config = ProptestConfig { cases, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let run = |value| {
+        runtime.block_on(holds(value));
+        Ok(())
+    };
+    TestRunner::new(config).run(values, run).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 /// How many pictures a clip holds, also those that it does not show.

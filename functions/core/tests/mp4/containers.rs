@@ -218,6 +218,33 @@ async fn transport_stream_with_rare_keyframes_is_read_from_further_in_front() {
     assert_cuts_are_exact(&path, &[(6.0, 7.0)]).await;
 }
 
+#[tokio::test]
+async fn interval_that_is_not_remuxed_is_estimated_by_the_frame_rate() {
+    let folder = Folder::new();
+    let work = Work::new();
+    for (name, options) in CONTAINERS {
+        let path = build(&folder, name, &[words(H264), words("-bf 2 -g 48"), words(AAC), words(options)]);
+        let media = work.open(&path).await.expect("a source");
+        for (start, end) in INTERVALS {
+            let interval = (f64::max(start, media.facts.video.start_seconds), end);
+            let estimate = media.estimate(interval).expect("an estimate");
+            let exact = work.excerpt(&media, interval).await.expect("an excerpt");
+            let exact = exact.movie.window(interval.0, interval.1).expect("a window").facts;
+            assert_eq!((estimate.frames, estimate.has_audio), (exact.frames, true), "{name} {interval:?}");
+            for (one, other) in [
+                (estimate.start_seconds, exact.start_seconds),
+                (estimate.end_seconds, exact.end_seconds),
+                (estimate.duration_seconds, exact.duration_seconds),
+            ] {
+                assert!((one - other).abs() < 0.001, "{name} {interval:?}: {one}, not {other}");
+            }
+        }
+        for (interval, kind) in [((9.0, 10.0), ErrorKind::OutOfRange), ((2.0, 1.0), ErrorKind::InvalidRequest)] {
+            assert_eq!(media.estimate(interval).expect_err("no interval").kind, kind);
+        }
+    }
+}
+
 /// What reading a source raises.
 #[derive(Debug, Clone)]
 struct Changed(Bytes);

@@ -266,21 +266,16 @@ async fn sources_that_cannot_be_cut_are_named() {
         load(&folder.build(name, &[pictures("30", 1), sound(1), words(H264), words(AAC), words(options)]))
     };
     for (source, message) in [
-        (muxed("a.avi", ""), "the source is not an MP4: it is an AVI file, which is not supported"),
-        (
-            muxed("a.mpg", "-c:v mpeg2video -c:a mp2 -f vob"),
-            "the source is not an MP4: it is an MPEG program stream, which is not supported",
-        ),
+        (muxed("a.avi", ""), "the source is an AVI file; supported are MP4, MOV, MPEG-TS, Matroska and WebM"),
+        (muxed("a.mpg", "-c:v mpeg2video -c:a mp2 -f vob"), "the source is an MPEG program stream; supported are"),
         (muxed("a.m4a", "-vn"), "the source has no video: it is audio only"),
         (bytes::Bytes::new(), "the source is empty (0 bytes)"),
-        (
-            "#EXTM3U\nhttp://example.com/a.ts\n".into(),
-            "the source is not an MP4: it is an HLS playlist, which is not supported",
-        ),
-        ("Not a video.\n".into(), "the source is not an MP4: it is a text file, which is not supported"),
+        ("#EXTM3U\nhttp://example.com/a.ts\n".into(), "the source is an HLS playlist; supported are"),
+        ("Not a video.\n".into(), "the source is a text file; supported are"),
+        (b"\x01\x02\x03\x04\x05\x06\x07\x08"[..].into(), "the source is of no known format; supported are"),
     ] {
         let error = Movie::read(&source).await.expect_err("not a source");
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::UnsupportedMedia, message));
+        assert!(error.kind == ErrorKind::UnsupportedMedia && error.message.starts_with(message), "{error:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Smart cuts of several intervals that are joined, compared with what `FFmpeg` decodes of their sources.
 
 use super::{
-    conformance::{Way, assert_all_conform, footage},
+    conformance::{Way, assert_all_conform, assert_for_any, footage},
     ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
     footage::{AAC, H264, Source},
     smart::{SmartCut, smart_cuts},
@@ -12,7 +12,7 @@ use clipflow_core::{
     request::ClipRequest,
     source::PinnedObject,
 };
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::prelude::*;
 use serde_json::json;
 use std::{ops::Range, path::PathBuf};
 
@@ -175,31 +175,24 @@ async fn cuts_whose_frames_lie_on_no_common_grid_are_timed_anew() {
     assert!(!keeps(Sources::build("30", &[irregular, irregular]).await).await);
 }
 
-/// How many sources are made. Each takes seconds; `PROPTEST_CASES` overrides it.
+/// How many sources are made.
 const SOURCES: u32 = 6;
 
 #[test]
 fn joined_smart_cuts_of_any_intervals_are_exact() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(SOURCES);
-    let config = ProptestConfig { cases, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let rates = prop::sample::select(vec!["24000/1001", "25", "30000/1001", "30", "50", "60000/1001"]);
     let options = (1_u32..60, 0_u32..5, 1_u32..5)
         .prop_map(|(group, b_frames, references)| format!("-g {group} -bf {b_frames} -refs {references}"));
     let interval =
         (0.0..0.9, 0.1..1.0).prop_map(|(start, length)| (0, start * 4.0..(start + (1.0 - start) * length) * 4.0));
-    let intervals = prop::collection::vec(interval, 2..6);
-    let run = |(rate, options, intervals): (&str, String, Vec<Interval>)| {
-        runtime.block_on(async {
-            let sources = Sources::build(rate, &[&options]).await;
-            match sources.join(&intervals).await {
-                Ok(_) => _ = sources.assert_joined_is_exact(&intervals).await,
-                Err(why) => assert!(why.contains("keyframe"), "{options}: {why}"),
-            }
-        });
-        Ok(())
-    };
-    TestRunner::new(config).run(&(rates, options, intervals), run).unwrap_or_else(|failure| panic!("{failure}"));
+    let values = (rates, options, prop::collection::vec(interval, 2..6));
+    assert_for_any(SOURCES, &values, async |(rate, options, intervals): (&str, String, Vec<Interval>)| {
+        let sources = Sources::build(rate, &[&options]).await;
+        match sources.join(&intervals).await {
+            Ok(_) => _ = sources.assert_joined_is_exact(&intervals).await,
+            Err(why) => assert!(why.contains("keyframe"), "{options}: {why}"),
+        }
+    });
 }
 
 #[tokio::test]
