@@ -96,6 +96,10 @@ impl Fragments {
             ));
         }
         starts.sort_by_key(|(_, offset)| *offset);
+        if let Some((_, offset)) = starts.iter().find(|(_, offset)| !(head_end..source.len()).contains(offset)) {
+            let bytes = source.len();
+            return Err(damaged(format!("it names a fragment at byte {offset} of {bytes}")));
+        }
         Ok(Self { head_end, end_seconds, starts })
     }
 
@@ -109,6 +113,9 @@ impl Fragments {
 /// The box at `at`, if it is a `kind` and no longer than an index may be.
 async fn read_box(source: &impl RangeRead, at: u64, kind: Kind) -> Result<Option<Child>, ClipError> {
     let rest = source.len().saturating_sub(at);
+    if rest == 0 {
+        return Ok(None);
+    }
     let header = Header::read(&fetch::read_exact(source, at..at + rest.min(16)).await?)?;
     let Some(bytes) = header.filter(|header| header.kind == kind).and_then(|header| header.bytes) else {
         return Ok(None);

@@ -192,6 +192,20 @@ async fn segment_of_a_fragmented_mp4_without_its_head_is_unsupported_media() {
 }
 
 #[tokio::test]
+async fn fragments_beyond_the_end_of_the_file_are_unsupported_media() {
+    let folder = Folder::new();
+    for (name, options) in &CONTAINERS[2..4] {
+        let path = build(&folder, name, &[words(H264), words(AAC), words("-g 30"), words(options)]);
+        let whole = load(&path);
+        let index_at_end = whole.windows(4).rposition(|kind| kind == b"mfra").map_or(whole.len(), |kind| kind - 4);
+        std::fs::write(&path, [&whole[..whole.len() / 2], &whole[index_at_end..]].concat()).expect("room");
+        let error = Work::new().open(&path).await.expect_err("not a source");
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+        assert!(error.message.contains("is damaged: it"), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn times_beyond_a_source_of_another_container_are_refused_by_name() {
     let folder = Folder::new();
     let path = build(&folder, "a.ts", &[words(H264), words(AAC)]);

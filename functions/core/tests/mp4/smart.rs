@@ -84,7 +84,7 @@ async fn smart_cut_of_a_smart_cut_is_exact() {
 async fn head_of_several_chunks_is_exact() {
     let folder = Folder::new();
     // FFmpeg writes no more than a mebibyte in one chunk, and this noise has more in two seconds.
-    let noise = words("-vf noise=alls=100:allf=t");
+    let noise = words("-vf scale=1280:720,noise=alls=20:allf=t");
     let path = folder.build("source.mp4", &[pictures("30", 4), noise, words(H264), words("-crf 20 -g 60")]);
     let source = Source::decode(&path).await;
     let (window, facts, clip) = smart_cut(&source, 0.1..3.5).await.expect("a smart cut");
