@@ -188,12 +188,13 @@ impl SampleTable {
 
     /// The sample that is being decoded at `time`: the first before the first, the last behind the last.
     pub fn sample_at(&self, time: i64) -> u32 {
+        let time = time.max(0);
         let (mut index, mut start) = (0_u32, 0_i64);
         for run in self.timing.slice(0, self.count) {
             let end = start + i64::from(run.count) * i64::from(run.value);
             if time < end {
                 // A run that ends behind its start has a value above zero.
-                let within = (time - start).max(0) / i64::from(run.value);
+                let within = (time - start) / i64::from(run.value);
                 return index + u32::try_from(within).unwrap_or(run.count);
             }
             (index, start) = (index + run.count, end);

@@ -364,6 +364,18 @@ fn groups_of_samples_take_no_more_memory_for_being_repeated() {
 }
 
 #[test]
+fn late_sound_that_begins_with_samples_of_no_duration_is_cut() {
+    let _alone = alone();
+    let mut shape = source(4, 40);
+    let sound = &mut shape.tracks[1];
+    sound.edit = Some(Edit { empty: 500, media_time: 0 });
+    for sample in &mut sound.samples[..2] {
+        sample.duration = 0;
+    }
+    assert_eq!(cut(&Bytes::from(shape.file()), 0.0..2.0), Ok(()));
+}
+
+#[test]
 fn index_longer_than_the_limit_is_refused_unread() {
     let _alone = alone();
     let claimed = clipflow_core::mp4::MAX_INDEX_BYTES + 8;
