@@ -94,6 +94,36 @@ async fn head_of_several_chunks_is_exact() {
     assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
 }
 
+/// Puts captions (ATSC A/53, as a message of their own) before every picture of an Annex B stream, one slice each.
+fn with_captions(stream: &[u8]) -> Vec<u8> {
+    const START: &[u8] = &[0, 0, 1];
+    let starts = stream.windows(START.len() + 1).enumerate().filter(|(_, bytes)| bytes.starts_with(START));
+    let slices = starts.filter(|(_, bytes)| matches!(bytes[START.len()] & 0x1f, 1 | 5)).map(|(at, _)| at);
+    let message = [START, b"\x06\x04\x0e\xb5\0\x31GA94\x03\xc1\xff\xfc\xc1\x80\xff\x80"].concat();
+    let (mut captioned, mut from) = (Vec::new(), 0);
+    for at in slices {
+        captioned.extend([&stream[from..at], &message].concat());
+        from = at;
+    }
+    [&captioned, &stream[from..]].concat()
+}
+
+#[tokio::test]
+async fn captions_within_pictures_stay() {
+    let folder = Folder::new();
+    let stream = folder.build("bare.h264", &[pictures("30", 4), words(H264), words("-bf 0")]);
+    std::fs::write(&stream, with_captions(&load(&stream))).expect("room");
+    let input = vec!["-i".to_owned(), stream.display().to_string()];
+    let path = folder.build("source.mp4", &[words("-r 30"), input, words("-c copy")]);
+    let source = Source::decode(&path).await;
+    let captions = |clip: &Path| probe(clip, "-show_entries frame_side_data=side_data_type").matches("Caption").count();
+    let (window, copy) = source.cut(0.5..3.2).await;
+    assert!(captions(&copy) as u64 >= window.facts.frames);
+    assert_eq!(captions(&encode(&source, &window, &copy)) as u64, window.facts.frames);
+    let (.., clip) = smart_cut(&source, 0.5..3.2).await.expect("a smart cut");
+    assert_eq!(captions(&clip) as u64, window.facts.frames);
+}
+
 #[tokio::test]
 async fn source_that_cannot_be_spliced_says_why() {
     let folder = Folder::new();
