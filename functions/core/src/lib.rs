@@ -4,6 +4,7 @@ pub mod aws;
 pub mod config;
 pub mod console;
 pub mod edits;
+pub mod encode;
 pub mod error;
 pub mod execution;
 pub mod ffmpeg;

@@ -7,12 +7,11 @@
 //! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
 //! made before is found and not made again.
 
-pub mod filters;
 mod watermark;
 
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use clipflow_core::{
-    ClipError, aws, config,
+    ClipError, aws, config, encode,
     ffmpeg::{Ffmpeg, Input as File, Limits},
     media::{Media, Remuxer, Samples},
     mp4::{Join, Movie, Unspliced, WindowFacts},
@@ -238,7 +237,7 @@ async fn encode<'a>(
     if let (Some(picture), Some(overlay)) = (&plan.watermark, &rendition.overlay) {
         files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, scratch).await?);
     }
-    let arguments = filters::arguments(request, &rendition, &windows[0]);
+    let arguments = encode::arguments(request, &rendition, &windows[0]);
     deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
     let clip = scratch.file(request.format.file_name());
     Ok((upload::put_file(&deps.s3, &to(&why), &clip).await?, why))

@@ -52,6 +52,10 @@ impl Avc {
         if !sps.shape.frame_mbs_only {
             return Err("the source may be interlaced".to_owned());
         }
+        // The encoder takes them as luma and chroma.
+        if sps.vui.is_rgb {
+            return Err("the source's pictures are RGB".to_owned());
+        }
         let pps_ids = config.picture_parameter_sets.iter().map(|nal| pps_id(nal));
         let taken: Option<Vec<u32>> = all.iter().map(|sps| Some(sps.id)).chain(pps_ids).collect();
         let taken = taken.ok_or("the source's H.264 parameters (PPS) cannot be read")?;
@@ -133,7 +137,7 @@ impl Avc {
             return Err("the encoder did not use the id that it was given".to_owned());
         }
         if encoded.shape != self.sps.shape {
-            return Err("the encoder's pictures differ in size, chroma or bit depth".to_owned());
+            return Err("the encoder's pictures differ in size, chroma, bit depth or losslessness".to_owned());
         }
         if encoded.profile() > self.sps.profile() {
             return Err("the encoder used a higher profile than the source".to_owned());
@@ -191,19 +195,44 @@ fn rewritten(stsd: &Bytes, entry: &Child, config: &Avcc) -> Result<Bytes, ClipEr
     Ok(boxed(b"stsd", &[head, &boxed(&entry.kind, &body)].concat()).into())
 }
 
-/// Whether a sample, of which `head` is the beginning, is an IDR picture: one that starts a coded video sequence, so
-/// that nothing behind it refers to anything in front of it.
-pub(crate) fn is_idr(mut head: &[u8]) -> bool {
+/// Why a copy cannot begin with a sample, of which `head` is the beginning; `None` where it can: it is an IDR picture, one
+/// that starts a coded video sequence, so that nothing behind it refers to anything in front of it.
+pub(crate) fn unfit_to_begin(mut head: &[u8]) -> Option<&'static str> {
     while let Some((length, rest)) = head.split_first_chunk() {
         match rest.first().map(|header| header & 31) {
-            Some(5) => return true,
-            None | Some(1..=4) => return false,
+            Some(5) => return None,
+            None | Some(1..=4) => break,
             _ => {}
         }
-        let Some(next) = rest.get(u32::from_be_bytes(*length) as usize..) else { return false };
+        let Some((unit, next)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
+        if unit.first().is_some_and(|header| header & 31 == 6) && has_message(&unit[1..], DISPLAY_ORIENTATION) {
+            return Some("the source's pictures say how to turn them");
+        }
         head = next;
     }
+    Some("the clip's keyframes are no IDR pictures")
+}
+
+/// The type of a message that turns or mirrors pictures (D.1.27), which encoded ones would not have.
+const DISPLAY_ORIENTATION: usize = 47;
+
+/// Whether there is a message of a type among `messages`, the payload of an SEI NAL unit (7.3.2.3.1).
+fn has_message(mut messages: &[u8], kind: usize) -> bool {
+    while let (Some(found), Some(bytes)) = (sei_number(&mut messages), sei_number(&mut messages)) {
+        if found == kind {
+            return true;
+        }
+        messages = messages.get(bytes..).unwrap_or_default();
+    }
     false
+}
+
+/// A type or length, which is the sum of its bytes up to the first that is not 255.
+fn sei_number(bytes: &mut &[u8]) -> Option<usize> {
+    let last = bytes.iter().position(|byte| *byte < 255)?;
+    let (number, rest) = bytes.split_at(last + 1);
+    *bytes = rest;
+    Some(number.iter().map(|byte| usize::from(*byte)).sum())
 }
 
 /// A sequence parameter set.
@@ -223,8 +252,11 @@ struct Sps {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Shape {
     chroma_format: u32,
+    separate_planes: bool,
     luma_depth: u32,
     chroma_depth: u32,
+    /// `qpprime_y_zero_transform_bypass_flag`: `FFmpeg` decodes garbage where it begins amid a stream.
+    may_be_lossless: bool,
     width_mbs: u32,
     height_map_units: u32,
     frame_mbs_only: bool,
@@ -239,6 +271,8 @@ struct Vui {
     common: Option<std::ops::Range<usize>>,
     /// `max_num_reorder_frames` and `max_dec_frame_buffering`.
     bounds: Option<(u32, u32)>,
+    /// Whether the planes are green, blue and red (table E-5).
+    is_rgb: bool,
 }
 
 impl Sps {
@@ -248,14 +282,12 @@ impl Sps {
         let profile = bits.number(8)?;
         bits.number(16)?;
         let id = bits.ue()?;
-        let (mut chroma_format, mut luma_depth, mut chroma_depth) = (1, 0, 0);
+        let (mut chroma_format, mut separate_planes, mut may_be_lossless) = (1, false, false);
+        let (mut luma_depth, mut chroma_depth) = (0, 0);
         if WITH_CHROMA_FORMAT.contains(&profile) {
             chroma_format = bits.ue()?;
-            if chroma_format == 3 {
-                bits.flag()?;
-            }
-            (luma_depth, chroma_depth) = (bits.ue()?, bits.ue()?);
-            bits.flag()?;
+            separate_planes = chroma_format == 3 && bits.flag()?;
+            (luma_depth, chroma_depth, may_be_lossless) = (bits.ue()?, bits.ue()?, bits.flag()?);
             if bits.flag()? {
                 for list in 0..if chroma_format == 3 { 12 } else { 8 } {
                     bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
@@ -283,8 +315,17 @@ impl Sps {
         }
         bits.flag()?;
         let crop = if bits.flag()? { [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?] } else { [0; 4] };
-        let shape =
-            Shape { chroma_format, luma_depth, chroma_depth, width_mbs, height_map_units, frame_mbs_only, crop };
+        let shape = Shape {
+            chroma_format,
+            separate_planes,
+            luma_depth,
+            chroma_depth,
+            may_be_lossless,
+            width_mbs,
+            height_map_units,
+            frame_mbs_only,
+            crop,
+        };
         let vui_at = bits.at;
         let vui = if bits.flag()? { Vui::read(&mut bits)? } else { Vui::default() };
         Some(Self { bits: bits.all, id, shape, max_num_ref_frames, vui_at, vui })
@@ -333,10 +374,12 @@ impl Vui {
         if bits.flag()? {
             bits.flag()?;
         }
+        let mut is_rgb = false;
         if bits.flag()? {
             bits.number(4)?;
             if bits.flag()? {
-                bits.number(24)?;
+                bits.number(16)?;
+                is_rgb = bits.number(8)? == 0;
             }
         }
         if bits.flag()? {
@@ -362,7 +405,7 @@ impl Vui {
             }
             bounds = Some((bits.ue()?, bits.ue()?));
         }
-        Some(Self { common, bounds })
+        Some(Self { common, bounds, is_rgb })
     }
 }
 
@@ -514,10 +557,21 @@ mod tests {
     #[test]
     fn first_slice_tells_an_idr_picture() {
         let sample = |types: &[u8]| types.iter().flat_map(|kind| [0, 0, 0, 2, *kind, 0xff]).collect::<Vec<u8>>();
-        assert!(is_idr(&sample(&[9, 7, 8, 6, 0x65])));
-        assert!(!is_idr(&sample(&[9, 6, 0x41, 0x65])));
-        assert!(!is_idr(&sample(&[9, 6])));
-        assert!(!is_idr(&[0, 0, 0]));
+        assert_eq!(unfit_to_begin(&sample(&[9, 7, 8, 6, 0x65])), None);
+        for other in [&sample(&[9, 6, 0x41, 0x65])[..], &sample(&[9, 6]), &[0, 0, 0]] {
+            assert_eq!(unfit_to_begin(other), Some("the clip's keyframes are no IDR pictures"));
+        }
+    }
+
+    #[test]
+    fn message_that_turns_pictures_is_found_among_others() {
+        let sample = |messages: &[u8]| {
+            [&[0, 0, 0, 1 + u8::try_from(messages.len()).expect("few"), 6], messages, &[0, 0, 0, 1, 0x65]].concat()
+        };
+        let turned = Some("the source's pictures say how to turn them");
+        assert_eq!(unfit_to_begin(&sample(&[47, 1, 0x80, 0x80])), turned);
+        assert_eq!(unfit_to_begin(&sample(&[5, 2, 47, 1, 47, 0, 0x80])), turned);
+        assert_eq!(unfit_to_begin(&sample(&[255, 47, 0, 1, 2, 47, 47, 0x80])), None);
     }
 
     proptest! {
@@ -544,7 +598,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_parameters_or_not(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = (Sps::read(&bytes), pps_id(&bytes), is_idr(&bytes));
+            let _ = (Sps::read(&bytes), pps_id(&bytes), unfit_to_begin(&bytes));
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use super::{
     avc::{self, Avc},
-    boxes::Run,
+    boxes::{Run, damaged},
     fetch, join,
     movie::{Movie, read_track},
     samples::{Frame, Piece, SampleList, SampleTable},
@@ -171,13 +171,10 @@ impl Movie {
         }
         let frames: Vec<Frame> = table.frames()?.skip(window.start as usize).take(window.len()).collect();
         let keyframes = clean_keyframes(&frames, &interval);
-        let why = if keyframes.is_empty() {
-            "the clip has no keyframe that a copy can begin with"
-        } else {
-            "the clip's keyframes are no IDR pictures"
-        };
+        let mut why = "the clip has no keyframe that a copy can begin with";
         for first in keyframes.into_iter().take(MAX_KEYFRAMES) {
-            if !begins_with_idr(source, table, frames[first].index).await? {
+            if let Some(unfit) = unfit_to_begin(source, table, frames[first].index).await? {
+                why = unfit;
                 continue;
             }
             let Some((count, end)) = closed_run(&frames[first..], &interval) else { continue };
@@ -263,10 +260,16 @@ fn reorder_frames(frames: &[Frame]) -> u32 {
     u32::try_from(deepest.max().unwrap_or(0).min(MAX_REORDER_FRAMES)).unwrap_or(0)
 }
 
-async fn begins_with_idr(source: &impl RangeRead, table: &SampleTable, sample: u32) -> Result<bool, ClipError> {
-    let Some(Piece { offset, bytes, .. }) = table.pieces(sample..sample + 1).next() else { return Ok(false) };
+/// Why a copy cannot begin with a sample.
+async fn unfit_to_begin(
+    source: &impl RangeRead,
+    table: &SampleTable,
+    sample: u32,
+) -> Result<Option<&'static str>, ClipError> {
+    let piece = table.pieces(sample..sample + 1).next();
+    let Piece { offset, bytes, .. } = piece.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
     let head = fetch::read_exact(source, offset..offset + bytes.min(KEYFRAME_HEAD_BYTES)).await?;
-    Ok(avc::is_idr(&head))
+    Ok(avc::unfit_to_begin(&head))
 }
 
 impl SplicedCut {

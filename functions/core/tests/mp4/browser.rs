@@ -42,7 +42,7 @@ impl Clip {
                 let next = shown.get(index + 1).map_or(end, |next| next.time);
                 #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
                 let middle = (i64::midpoint(shown[index].time, next) - start + begin) as f64 / 1e6;
-                (middle, number_of(&source.grey()[first + index]))
+                (middle, number_of(&source.pixels()[first + index]))
             };
             looks.extend([0, shown.len() - 1].map(look));
             frames.extend((0..shown.len()).map(look));
@@ -229,7 +229,7 @@ async fn clips_show_the_right_frames_in_a_browser() {
             if plays {
                 add("copy", &copy);
             }
-            add("encode", &encode(&source, &window, &copy));
+            add("encode", &encode(&source, &window, &copy).await);
             if let Ok((.., clip)) = smart_cut(&source, interval).await {
                 add("smart cut", &clip);
             }

@@ -44,7 +44,7 @@ struct Expected<'a> {
     time: i64,
     duration: i64,
     hash: &'a str,
-    grey: &'a [u8],
+    pixels: &'a [u8],
 }
 
 /// As [`assert_all_conform`], of one interval.
@@ -72,7 +72,7 @@ pub async fn assert_all_conform(cuts: &[(&Source, &Window)], way: Way, clip: &Pa
             time: picture.time - start + begin,
             duration: end - picture.time,
             hash: &picture.hash,
-            grey: if is_copy { &[] } else { &source.grey()[first + index] },
+            pixels: if is_copy { &[] } else { &source.pixels()[first + index] },
         }));
         let heard = usize::try_from(begin).expect("a time") * SAMPLE_RATE / 1_000_000;
         sound_off = sound_off.max(source.sound_off(window, sound.get(heard..).unwrap_or_default()));
@@ -81,7 +81,7 @@ pub async fn assert_all_conform(cuts: &[(&Source, &Window)], way: Way, clip: &Pa
     assert!(sound_off <= MAX_SOUND_OFF, "{label}: the sound is off by {sound_off} samples");
     assert_eq!((shown.len(), shown.len() as u64), (expected.len(), frames), "{label}");
     let (mut unchanged, mut worst_psnr) = (0, f64::INFINITY);
-    let grey = if is_copy { Vec::new() } else { cuts[0].0.grey_of(clip) };
+    let pixels = if is_copy { Vec::new() } else { cuts[0].0.pixels_of(clip) };
     for (index, (shown, expected)) in shown.iter().zip(&expected).enumerate() {
         let off = (shown.time - expected.time).abs();
         assert!(off <= TIME_TOLERANCE, "{label}: shown at {} µs, not {}", shown.time, expected.time);
@@ -90,7 +90,7 @@ pub async fn assert_all_conform(cuts: &[(&Source, &Window)], way: Way, clip: &Pa
             continue;
         }
         assert!(!is_copy, "{label}: picture {index} is another");
-        worst_psnr = worst_psnr.min(psnr(&grey[index], expected.grey));
+        worst_psnr = worst_psnr.min(psnr(&pixels[index], expected.pixels));
         assert!(worst_psnr >= MIN_PSNR, "{label}: picture {index} has a PSNR of {worst_psnr} dB");
     }
     if let Way::Smart(facts) = way {
@@ -222,6 +222,9 @@ pub fn kinds() -> Vec<Kind> {
         Kind::of("four references", "30", "-bf 0 -x264-params ref=4"),
         Kind::of("intra only", "30", "-intra-refresh 0 -g 1"),
         Kind::of("HRD", "30", "-x264-params nal-hrd=vbr -maxrate 1M -bufsize 1M"),
+        Kind::of("4:4:4", "30", "-pix_fmt yuv444p"),
+        Kind::of("lossless", "30", "-qp 0").unfit("the encoder's pictures differ"),
+        Kind::of("RGB", "30", "-c:v libx264rgb -pix_fmt rgb24 -qp 8").unfit("the source's pictures are RGB"),
         Kind::of("one group", "30", "-g 250 -bf 3").unfit(NO_KEYFRAME),
         Kind { open: true, plays: false, ..Kind::of("open groups", "30", open).unfit(NO_KEYFRAME) },
         Kind::of("PCM", "30", "-c:a pcm_s16le").in_quicktime(),
@@ -271,7 +274,8 @@ pub async fn assert_all_cuts_conform(name: &str, path: &Path, unfit: Option<&str
         if number < source.intervals().count() / 2 {
             continue;
         }
-        found[2].push(assert_conforms(&source, &window, Way::Encode, &encode(&source, &window, &copy)).await);
+        let encoded = encode(&source, &window, &copy).await;
+        found[2].push(assert_conforms(&source, &window, Way::Encode, &encoded).await);
         match smart_cut(&source, interval.clone()).await {
             Ok((window, facts, clip)) => {
                 copied_seconds += facts.copied_seconds;

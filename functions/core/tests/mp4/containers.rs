@@ -3,7 +3,7 @@
 
 use super::{
     conformance::{Way, assert_conforms},
-    ffmpeg::{Decoded, Folder, Picture, SIZE, decode, decode_grey, load, pictures, sound, words},
+    ffmpeg::{Decoded, Folder, Picture, SIZE, decode, decode_pixels, load, pictures, sound, words},
     footage::{AAC, H264, Source, microseconds},
     smart::smart_cut,
 };
@@ -69,7 +69,7 @@ impl Work {
             movie: excerpt.movie,
             pictures: shown.pictures.clone(),
             sound: shown.sound.clone(),
-            grey: shown.grey.clone().into(),
+            pixels: shown.pixels.clone().into(),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Work {
 struct Shown {
     pictures: Vec<Picture>,
     sound: Vec<f64>,
-    grey: Vec<Vec<u8>>,
+    pixels: Vec<Vec<u8>>,
 }
 
 impl Shown {
@@ -89,7 +89,7 @@ impl Shown {
         for picture in &mut pictures {
             picture.time += late;
         }
-        Self { pictures, sound, grey: decode_grey(file, SIZE.0 * SIZE.1) }
+        Self { pictures, sound, pixels: decode_pixels(file, SIZE.into()) }
     }
 }
 

@@ -39,7 +39,7 @@ pub fn numbered() -> String {
     format!("drawbox=x=0:y=0:w={}:h={height}:c=black:t=fill{}", SIZE.0, bits.collect::<String>())
 }
 
-/// The number that is burned into a picture, given the brightness of its pixels.
+/// The number that is burned into a picture, given its pixels.
 pub fn number_of(picture: &[u8]) -> usize {
     let is_set = |bit: &usize| picture[BITS_ROW * SIZE.0 + (2 * bit + 1) * SIZE.0 / BITS / 2] > 127;
     (0..BITS).filter(is_set).map(|bit| 1 << bit).sum()
@@ -165,10 +165,12 @@ fn read_sound(samples: &[u8]) -> Vec<f64> {
     samples.as_chunks().0.iter().map(|sample| f64::from(i16::from_le_bytes(*sample))).collect()
 }
 
-/// The brightness of every pixel of every picture that is shown of `path`.
-pub fn decode_grey(path: &Path, picture_bytes: usize) -> Vec<Vec<u8>> {
-    let options = "-map 0:v:0 -fps_mode passthrough -pix_fmt gray -f rawvideo -";
+/// The pixels of every picture that is shown of `path`, which has `width` times `height`: their brightness, then both colours
+/// of every fourth.
+pub fn decode_pixels(path: &Path, [width, height]: [usize; 2]) -> Vec<Vec<u8>> {
+    let options = "-map 0:v:0 -fps_mode passthrough -pix_fmt yuv420p -f rawvideo -";
     let pixels = ffmpeg(&[words("-i"), vec![path.display().to_string()], words(options)].concat());
+    let picture_bytes = width * height + 2 * width.div_ceil(2) * height.div_ceil(2);
     pixels.chunks(picture_bytes).map(<[u8]>::to_vec).collect()
 }
 

@@ -3,41 +3,72 @@
 use super::{
     conformance::{Way, assert_conforms},
     ffmpeg::{
-        Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_grey, load, pictures, probe, read, sound, words,
+        Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_pixels, load, pictures, probe, read, sound,
+        words,
     },
     smart::smart_cut,
     synthetic::decode_index,
 };
 use clipflow_core::{
-    ErrorKind,
-    mp4::{Movie, Window},
+    ErrorKind, encode,
+    ffmpeg::{Ffmpeg, Input, Limits},
+    mp4::{Facts, Movie, Window, WindowFacts},
+    plan::{Plan, PlannedSegment, ProbedSource},
+    rendition::Rendition,
+    request::ClipRequest,
+    source::PinnedObject,
 };
 use futures::TryStreamExt;
 use mp4_atom::StszSamples;
+use serde_json::json;
 use std::{
     cell::OnceCell,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
 pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
 pub const AAC: &str = "-c:a aac -b:a 96k";
+/// What one run of `FFmpeg` may use.
+pub const LIMITS: Limits = Limits { time: Duration::from_mins(1), file_bytes: 1 << 30 };
 /// Intervals as parts of the duration: from the first frame, a frame or two, the end; all, the middle, across keyframes.
 const INTERVALS: [(f64, f64); 6] = [(0.0, 0.1), (0.7, 0.715), (0.803, 1.0), (0.0, 1.0), (0.31, 0.57), (0.123, 0.913)];
 
-/// Encodes a window, which is in the file `copy`.
-pub fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
-    source.folder.build(
-        "encoded.mp4",
-        &[
-            words("-protocol_whitelist file,pipe -f mov -i"),
-            vec![copy.display().to_string()],
-            words("-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac"),
-            window.encode_arguments(),
-        ],
-    )
+/// A request for an exact clip, and the clip: windows of sources, each by its place in the list of sources.
+pub fn clip_of(sources: &[&Facts], windows: &[(usize, WindowFacts)]) -> (ClipRequest, Rendition) {
+    let object = PinnedObject { bucket: "b".into(), key: "k".into(), etag: "e".into(), bytes: 1 };
+    let probed = |facts: &&Facts| ProbedSource { object: object.clone(), facts: Facts::clone(facts) };
+    let segment = |(source, window): &(usize, WindowFacts)| PlannedSegment {
+        source: *source,
+        window: window.clone(),
+        splice: None,
+        lead_seconds: None,
+    };
+    let plan = Plan {
+        sources: sources.iter().map(probed).collect(),
+        segments: windows.iter().map(segment).collect(),
+        coverage: None,
+        watermark: None,
+    };
+    let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
+        "metadata": {}});
+    let request: ClipRequest = serde_json::from_value(request).expect("a request");
+    let rendition = Rendition::of(&request, &plan).expect("a clip");
+    (request, rendition)
+}
+
+/// Encodes a window, which is in the file `copy`, as a clip is that is encoded whole.
+pub async fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
+    let (request, rendition) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())]);
+    let arguments = encode::arguments(&request, &rendition, window);
+    let folder = copy.parent().expect("a folder");
+    let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());
+    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    ffmpeg.run(folder, &[input], &arguments, LIMITS).await.unwrap_or_else(|error| panic!("{error}"));
+    folder.join(request.format.file_name())
 }
 
 /// A source, and what a player shows of it.
@@ -47,7 +78,7 @@ pub struct Source {
     pub pictures: Vec<Picture>,
     pub path: PathBuf,
     pub bytes: bytes::Bytes,
-    pub grey: OnceCell<Vec<Vec<u8>>>,
+    pub pixels: OnceCell<Vec<Vec<u8>>>,
     pub sound: Vec<f64>,
 }
 
@@ -56,18 +87,18 @@ impl Source {
         let bytes = load(path);
         let movie = read(&bytes).await;
         let Decoded { pictures, sound, .. } = decode(path, movie.facts.audio.is_some());
-        Self { folder: Folder::new(), movie, pictures, path: path.to_owned(), bytes, grey: OnceCell::new(), sound }
+        Self { folder: Folder::new(), movie, pictures, path: path.to_owned(), bytes, pixels: OnceCell::new(), sound }
     }
 
-    /// The brightness of every pixel of every picture.
-    pub fn grey(&self) -> &[Vec<u8>] {
-        self.grey.get_or_init(|| self.grey_of(&self.path))
+    /// The pixels of every picture.
+    pub fn pixels(&self) -> &[Vec<u8>] {
+        self.pixels.get_or_init(|| self.pixels_of(&self.path))
     }
 
-    /// As [`grey`](Self::grey), of a clip.
-    pub fn grey_of(&self, clip: &Path) -> Vec<Vec<u8>> {
+    /// As [`pixels`](Self::pixels), of a clip.
+    pub fn pixels_of(&self, clip: &Path) -> Vec<Vec<u8>> {
         let video = &self.movie.facts.video;
-        decode_grey(clip, video.coded_width as usize * video.coded_height as usize)
+        decode_pixels(clip, [video.coded_width as usize, video.coded_height as usize])
     }
 
     pub fn intervals(&self) -> impl Iterator<Item = Range<f64>> {

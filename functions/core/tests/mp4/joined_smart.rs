@@ -3,17 +3,11 @@
 use super::{
     conformance::{Way, assert_all_conform, assert_for_any, footage},
     ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
-    footage::{AAC, H264, Source},
+    footage::{AAC, H264, Source, clip_of},
     smart::{SmartCut, smart_cuts},
 };
-use clipflow_core::{
-    plan::{Plan, PlannedSegment, ProbedSource},
-    rendition::Rendition,
-    request::ClipRequest,
-    source::PinnedObject,
-};
+use clipflow_core::rendition::Rendition;
 use proptest::prelude::*;
-use serde_json::json;
 use std::{ops::Range, path::PathBuf};
 
 /// An interval of a source, by its place in the list of sources.
@@ -52,22 +46,11 @@ impl Sources {
 
     /// The clip of these intervals as all functions expect it.
     fn rendition(&self, intervals: &[Interval]) -> Rendition {
-        let object = PinnedObject { bucket: "b".into(), key: "k".into(), etag: "e".into(), bytes: 1 };
-        let probed = |source: &Source| ProbedSource { object: object.clone(), facts: source.movie.facts.clone() };
-        let segment = |(source, interval): &Interval| {
-            let window = self.list[*source].movie.window(interval.start, interval.end).expect("an interval");
-            PlannedSegment { source: *source, window: window.facts, splice: None, lead_seconds: None }
+        let sources: Vec<_> = self.list.iter().map(|source| &source.movie.facts).collect();
+        let window = |(source, interval): &Interval| {
+            (*source, self.list[*source].movie.window(interval.start, interval.end).expect("an interval").facts)
         };
-        let plan = Plan {
-            sources: self.list.iter().map(probed).collect(),
-            segments: intervals.iter().map(segment).collect(),
-            coverage: None,
-            watermark: None,
-        };
-        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
-            "metadata": {}});
-        let request: ClipRequest = serde_json::from_value(request).expect("a request");
-        Rendition::of(&request, &plan).expect("a clip")
+        clip_of(&sources, &intervals.iter().map(window).collect::<Vec<_>>()).1
     }
 
     async fn join(&self, intervals: &[Interval]) -> Result<SmartCut, String> {

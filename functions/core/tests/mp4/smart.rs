@@ -3,11 +3,11 @@
 use super::{
     conformance::{Way, assert_conforms, assert_for_any, stored_samples},
     ffmpeg::{Folder, load, pictures, probe, read, sound, words},
-    footage::{AAC, H264, HEVC, Source, TIME_TOLERANCE, encode, microseconds},
+    footage::{AAC, H264, HEVC, LIMITS, Source, TIME_TOLERANCE, encode, microseconds},
 };
 use clipflow_core::{
     ClipError,
-    ffmpeg::{Ffmpeg, Limits},
+    ffmpeg::Ffmpeg,
     mp4::{Splice, SpliceFacts, Unspliced, Window},
     quality::Quality,
     rendition::Sound,
@@ -20,10 +20,7 @@ use std::{
     collections::HashSet,
     ops::Range,
     path::{Path, PathBuf},
-    time::Duration,
 };
-
-const LIMITS: Limits = Limits { time: Duration::from_mins(1), file_bytes: 1 << 28 };
 
 /// A smart cut.
 pub struct SmartCut {
@@ -119,7 +116,7 @@ async fn captions_within_pictures_stay() {
     let captions = |clip: &Path| probe(clip, "-show_entries frame_side_data=side_data_type").matches("Caption").count();
     let (window, copy) = source.cut(0.5..3.2).await;
     assert!(captions(&copy) as u64 >= window.facts.frames);
-    assert_eq!(captions(&encode(&source, &window, &copy)) as u64, window.facts.frames);
+    assert_eq!(captions(&encode(&source, &window, &copy).await) as u64, window.facts.frames);
     let (.., clip) = smart_cut(&source, 0.5..3.2).await.expect("a smart cut");
     assert_eq!(captions(&clip) as u64, window.facts.frames);
 }
@@ -313,7 +310,7 @@ fn cuts_of_any_source_and_any_interval_are_exact() {
         let is_shown = |packet: &Packet| {
             !packet.is_sound && overlap(&packet.shown, &(start + TIME_TOLERANCE..end - TIME_TOLERANCE))
         };
-        let encoded = encode(&source, &window, &copy);
+        let encoded = encode(&source, &window, &copy).await;
         assert_conforms(&source, &window, Way::Encode, &encoded).await;
         assert_holds_only(&encoded, &packets, |_| false);
         if let Ok((window, facts, clip)) = smart_cut(&source, interval).await {

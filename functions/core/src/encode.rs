@@ -1,6 +1,7 @@
-//! What `FFmpeg` does with the windows of a clip: its filter graph, its encoders and the options of its output.
+//! What `FFmpeg` does with the windows of a clip that is encoded whole: its filter graph, its encoders and the options of
+//! its output.
 
-use clipflow_core::{
+use crate::{
     mp4::Window,
     rendition::{Overlay, Part, Rendition, Size},
     request::{ClipRequest, Format},
@@ -19,6 +20,8 @@ pub fn arguments(request: &ClipRequest, rendition: &Rendition, window: &Window) 
         options.extend(rendition.sound.iter().flat_map(|_| words("-map [a]")));
         options
     };
+    // FFmpeg keeps the time of creation only when it is told to.
+    options.extend(words("-map_metadata 0"));
     options.extend(encoders(request));
     options.extend(match rendition.frame_rate {
         None => window.encode_arguments(),
