@@ -238,6 +238,10 @@ fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, Stri
     if let Some(delivered) = delivered(&output["delivered"]) {
         facts.push(("delivered", delivered));
     }
+    for field in ["conformed", "dropped"] {
+        let lines = output["delivered"][field].as_array().into_iter().flatten();
+        facts.extend(lines.filter_map(|line| Some((field, line.as_str()?.to_owned()))));
+    }
     if let Some(name) = output["engine"]["name"].as_str() {
         facts.push(("engine", format!("{name}: {}", output["engine"]["why"].as_str().unwrap_or_default())));
     }

@@ -102,7 +102,7 @@ async fn exact_clip_of_real_footage_is_delivered_stored_and_announced() {
 #[tokio::test]
 async fn copied_clip_shows_exactly_the_interval_and_encodes_nothing() {
     let stack = Stack::connect().await;
-    let options = ["-c:v", "libx264", "-g", "50", "-c:a", "aac", "-shortest"];
+    let options = ["-c:v", "libx264", "-g", "50", "-c:a", "aac", "-shortest", "-timecode", "10:00:00:00"];
     let folder = source(&stack, "copy.mp4", &options).await;
     let mut request = stack.request("e2e-copy", "copy.mp4", &json!(2.52), &json!("80%"));
     request["cut"] = json!("copy");
@@ -110,7 +110,10 @@ async fn copied_clip_shows_exactly_the_interval_and_encodes_nothing() {
     let (outcome, file) = delivered(&stack, "e2e-copy", &ended, folder.path()).await;
     let probe = stack.ffprobe(&file);
     assert_eq!(frames(&probe), 57, "from 2.52 s to 4.8 s at 25 frames a second");
-    assert_eq!(outcome["delivered"]["start"], 2.52);
+    assert_eq!(
+        (&outcome["delivered"]["start"], &outcome["delivered"]["dropped"]),
+        (&json!(2.52), &json!(["time code"]))
+    );
     let encoder = |probe: &Value| stream(probe, "video").expect("pictures")["extradata_size"].clone();
     assert_eq!(
         encoder(&probe),

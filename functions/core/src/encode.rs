@@ -103,8 +103,9 @@ fn chain(filters: &[String]) -> String {
 /// grid of the clip's frames.
 fn pictures(rendition: &Rendition, part: &Part) -> String {
     let mut filters = Vec::new();
-    if part.shown != rendition.canvas {
-        let scaled = part.shown.within(rendition.canvas);
+    if part.decoded != rendition.canvas {
+        let fits = part.shown.even() == rendition.canvas;
+        let scaled = if fits { rendition.canvas } else { part.shown.within(rendition.canvas) };
         filters.push(format!("scale={}:{}", scaled.width, scaled.height));
         filters.extend(framed(scaled, rendition.canvas));
     }

@@ -21,6 +21,8 @@ const FILE_PROTOCOLS: &str = "file,pipe";
 const LOOPBACK_PROTOCOLS: &str = "http,tcp";
 /// The largest picture that is decoded, in pixels: 8192 x 8192.
 const MAX_PIXELS: &str = "67108864";
+/// What is cropped of decoded pictures: what their codec says, as players do, and not the container's clean aperture.
+const CROPPING: &str = "codec";
 /// The most streams that are looked at.
 const MAX_STREAMS: &str = "64";
 /// The longest answer of `ffprobe`, in bytes.
@@ -122,7 +124,7 @@ impl Ffmpeg {
         let mut command = Command::new(&self.program);
         command.args(COMMON).current_dir(folder);
         for input in inputs {
-            command.args(["-max_pixels", MAX_PIXELS, "-threads", decoder_threads]);
+            command.args(["-max_pixels", MAX_PIXELS, "-threads", decoder_threads, "-apply_cropping", CROPPING]);
             read(&mut command, input);
         }
         command.args(["-threads", &threads, "-progress", "pipe:1", "-stats_period", "5"]).args(output);

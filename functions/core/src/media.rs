@@ -410,7 +410,7 @@ impl Description {
         let is_video = |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let sound: Vec<&Stream> = self.streams.iter().filter(|stream| is(stream, "audio")).collect();
         let video = self.streams.iter().position(is_video);
-        let video = video.ok_or_else(|| no_video(sound.len()))?;
+        let video = video.ok_or_else(|| no_video(!sound.is_empty()))?;
         let starts = [Some(&self.streams[video]), sound.first().copied()].into_iter().flatten();
         let start = starts.filter_map(Stream::start_seconds).min_by(f64::total_cmp).unwrap_or(0.0);
         let told = seconds(self.format.duration.as_deref());

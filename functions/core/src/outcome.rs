@@ -211,6 +211,9 @@ pub struct Delivered {
     /// How segments that differed were brought to the first one's format, for a person: one line for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conformed: Vec<String>,
+    /// Tracks of the sources that the clip does not have, such as `time code` or `audio track 2`, for a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 /// What made a clip.

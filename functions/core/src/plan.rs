@@ -71,6 +71,20 @@ impl Plan {
         remuxed.map(|segment| excerpt_bytes(segment.window.output_bytes)).sum()
     }
 
+    /// The tracks of the sources that a clip does not have, of which `audio_tracks` of each are kept, for a person.
+    #[must_use]
+    pub fn dropped(&self, audio_tracks: usize) -> Vec<String> {
+        let mut dropped = Vec::new();
+        for (index, ProbedSource { facts, .. }) in self.sources.iter().enumerate() {
+            let all = facts.audio.as_ref().map_or(0, |audio| audio.tracks);
+            let sound = (1..=all).skip(audio_tracks).map(|number| format!("audio track {number}"));
+            let segment = self.segments.iter().position(|segment| segment.source == index).unwrap_or(0);
+            let of = if self.sources.len() > 1 { format!("segments[{segment}]: ") } else { String::new() };
+            dropped.extend(facts.dropped_tracks.iter().cloned().chain(sound).map(|name| format!("{of}{name}")));
+        }
+        dropped
+    }
+
     /// Tells whether two plans read the same versions of the same sources: 12 hexadecimal digits.
     #[must_use]
     pub fn sources_digest(&self) -> String {
@@ -80,5 +94,38 @@ impl Plan {
             digest.update(format!("{}/{} {}\n", object.bucket, object.key, object.etag));
         }
         hex::encode(digest.finalize())[..12].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn source(audio_tracks: usize, dropped_tracks: &[&str]) -> Value {
+        let video = json!({"codec": "h264", "codedWidth": 2, "codedHeight": 2, "width": 2, "height": 2, "rotationDegrees": 0,
+            "frameRate": 25.0, "constantFrameRate": true, "timescale": 25, "frames": 25, "startSeconds": 0.0,
+            "durationSeconds": 1.0, "bitRate": 1});
+        let audio = json!({"codec": "aac", "channels": 1, "sampleRate": 48000, "bitRate": 1, "tracks": audio_tracks});
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 1.0,
+            "video": video, "audio": audio, "droppedTracks": dropped_tracks});
+        json!({"object": {"bucket": "b", "key": "k", "etag": "e", "bytes": 1}, "facts": facts})
+    }
+
+    fn plan(sources: &[Value], segments: &[usize]) -> Plan {
+        let window = json!({"startSeconds": 0.0, "endSeconds": 1.0, "durationSeconds": 1.0, "frames": 25, "prerollFrames": 0,
+            "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": true, "timescale": 25, "outputBytes": 1,
+            "sourceBytes": 1});
+        let segments: Vec<_> = segments.iter().map(|source| json!({"source": source, "window": window})).collect();
+        serde_json::from_value(json!({"sources": sources, "segments": segments})).expect("a plan")
+    }
+
+    #[test]
+    fn tracks_that_a_clip_does_not_have_are_named() {
+        let one = plan(&[source(3, &["time code"])], &[0, 0]);
+        assert_eq!(one.dropped(3), ["time code"]);
+        assert_eq!(one.dropped(1), ["time code", "audio track 2", "audio track 3"]);
+        let two = plan(&[source(1, &[]), source(2, &["text (deu)"])], &[0, 0, 1]);
+        assert_eq!(two.dropped(1), ["segments[2]: text (deu)", "segments[2]: audio track 2"]);
     }
 }

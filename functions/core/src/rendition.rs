@@ -45,7 +45,7 @@ pub struct Rendition {
     pub sound: Option<Sound>,
     /// What each segment gives to the clip.
     pub parts: Vec<Part>,
-    /// Whether it is one cut without edits of its pictures and sound.
+    /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size.
     pub plain: bool,
     /// Whether its frames, before edits of what is in them, are those of its sources, each at its time and in its size.
     pub keeps_frames: bool,
@@ -102,6 +102,8 @@ pub struct Part {
     pub has_sound: bool,
     /// The size of the source's pictures as they are shown.
     pub shown: Size,
+    /// The size in which they are decoded, turned as they are shown; another one where their pixels are not square.
+    pub decoded: Size,
     /// How it was brought to the first one's format, for a person; empty where nothing differs.
     pub conformed: Vec<String>,
 }
@@ -143,7 +145,7 @@ impl Rendition {
                 channels: audio.channels.clamp(1, 8),
             }),
             parts: Vec::new(),
-            plain: plan.segments.len() == 1 && edits.is_none(),
+            plain: plan.segments.len() == 1 && edits.is_none() && canvas == Size::shown(video),
             keeps_frames: !retimed,
         };
         rendition.parts = plan.segments.iter().map(|segment| rendition.part(plan, segment)).collect();
@@ -174,6 +176,7 @@ impl Rendition {
             seconds: window.duration_seconds,
             has_sound: window.has_audio && self.sound.is_some(),
             shown,
+            decoded: Size::decoded(&facts.video),
             conformed: Vec::new(),
         };
         let Some(rate) = self.frame_rate else { return part };
@@ -242,6 +245,11 @@ impl Size {
     #[must_use]
     pub fn shown(video: &VideoFacts) -> Self {
         Self { width: video.width, height: video.height }
+    }
+
+    fn decoded(video: &VideoFacts) -> Self {
+        let coded = Self { width: video.coded_width, height: video.coded_height };
+        if video.rotation_degrees.is_multiple_of(180) { coded } else { coded.turned() }
     }
 
     /// The next smaller size that is even, which subsampled colour needs.

@@ -82,6 +82,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     }
     let rendition = Rendition::of(&input.request, &input.probe)?;
     found.compare(&Wanted::of(&input, &rendition))?;
+    let kept_audio_tracks = if input.request.edits.mute { usize::MAX } else { found.audio_tracks };
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
     Ok(Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
@@ -94,6 +95,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         audio_codec: found.audio_codec,
         coverage: input.probe.coverage.clone(),
         conformed: if input.request.cut == Cut::Exact { rendition.conformed() } else { Vec::new() },
+        dropped: input.probe.dropped(kept_audio_tracks),
     })
 }
 
@@ -175,6 +177,7 @@ struct Found {
     excess_seconds: f64,
     video_codec: String,
     audio_codec: Option<String>,
+    audio_tracks: usize,
 }
 
 impl Found {
@@ -193,6 +196,7 @@ impl Found {
                 .fold(0.0, f64::max),
             video_codec: first.facts.video.codec.clone(),
             audio_codec: first.facts.audio.as_ref().map(|audio| audio.codec.clone()),
+            audio_tracks: first.facts.audio.as_ref().map_or(0, |audio| audio.tracks),
         })
     }
 

@@ -28,6 +28,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
     let in_32_bits = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
     let size = Size { width: in_32_bits(video.pixel_width().get()), height: in_32_bits(video.pixel_height().get()) };
     let named = (codec(pictures), track(TrackType::Audio).map(codec));
+    let audio_tracks = file.tracks().iter().filter(|track| track.track_type() == TrackType::Audio).count();
     let number = pictures.track_number().get();
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
     let tick_seconds = file.info().timestamp_scale().get() as f64 / 1e9;
@@ -51,6 +52,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         excess_seconds: 0.0,
         video_codec: named.0,
         audio_codec: named.1,
+        audio_tracks,
     })
 }
 

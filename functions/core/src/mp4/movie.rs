@@ -14,6 +14,9 @@ use mp4_atom::{Matrix, Mvhd};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+/// Apple's spatial audio, which `FFmpeg` does not decode. Telephones record it beside an ordinary track.
+const UNDECODABLE: &str = "apac";
+
 /// A source whose index has been read, and checked against the length of the file.
 #[derive(Debug, Clone)]
 pub struct Movie {
@@ -129,7 +132,7 @@ pub struct AudioFacts {
     pub sample_rate: u32,
     /// Average bits per second.
     pub bit_rate: u64,
-    /// Number of sound tracks in the source. Edited and joined clips get the first, others get all.
+    /// Number of sound tracks that clips can have. Edited and joined clips get the first, others get all.
     pub tracks: usize,
 }
 
@@ -201,8 +204,8 @@ impl Movie {
     /// The pieces of a movie; none when there are more than `most`, or when its tracks have not the same number.
     fn from_index(index: &Index, file_bytes: u64, most: usize) -> Result<Vec<Self>, ClipError> {
         let (mvhd, mut outlines) = outlines(index)?;
-        let audio_tracks = outlines.iter().filter(|outline| outline.is(*b"soun")).count();
-        let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(audio_tracks))?;
+        let has_sound = outlines.iter().any(|outline| outline.is(*b"soun"));
+        let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(has_sound))?;
         let audio = take_track(&mut outlines, *b"soun");
 
         let (mut video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
@@ -222,7 +225,9 @@ impl Movie {
             // What cannot be read of the rest, such as an encrypted track, does not spoil the clip.
             let read = outline.is(*b"soun").then(|| outline.audio(mvhd.timescale, file_bytes).ok()).flatten();
             match read {
-                Some((track, _)) if track.pieces.len() == count => more_audio.push(track),
+                Some((track, entry)) if track.pieces.len() == count && entry.codec != UNDECODABLE => {
+                    more_audio.push(track);
+                }
                 _ => dropped_tracks.push(name),
             }
         }
@@ -235,7 +240,7 @@ impl Movie {
             file_bytes,
             video: video_entry,
             audio: audio.as_ref().map(|(_, entry)| entry.clone()),
-            audio_tracks,
+            audio_tracks: 1 + more_audio.len(),
             dropped_tracks,
         };
         let piece = |number: usize| {
@@ -336,8 +341,8 @@ fn take_track(outlines: &mut Vec<Outline>, handler: Kind) -> Option<Outline> {
     Some(outlines.remove(chosen))
 }
 
-pub(crate) fn no_video(audio_tracks: usize) -> ClipError {
-    ClipError::unsupported_media(if audio_tracks > 0 {
+pub(crate) fn no_video(has_sound: bool) -> ClipError {
+    ClipError::unsupported_media(if has_sound {
         "the source has no video: it is audio only"
     } else {
         "the source has no video track with frames"

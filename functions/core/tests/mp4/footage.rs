@@ -20,7 +20,7 @@ use clipflow_core::{
 };
 use futures::TryStreamExt;
 use mp4_atom::StszSamples;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     cell::OnceCell,
     ops::Range,
@@ -37,8 +37,8 @@ pub const LIMITS: Limits = Limits { time: Duration::from_mins(1), file_bytes: 1 
 /// Intervals as parts of the duration: from the first frame, a frame or two, the end; all, the middle, across keyframes.
 const INTERVALS: [(f64, f64); 6] = [(0.0, 0.1), (0.7, 0.715), (0.803, 1.0), (0.0, 1.0), (0.31, 0.57), (0.123, 0.913)];
 
-/// A request for an exact clip, and the clip: windows of sources, each by its place in the list of sources.
-pub fn clip_of(sources: &[&Facts], windows: &[(usize, WindowFacts)]) -> (ClipRequest, Rendition) {
+/// A request for an exact clip, and the clip: windows of sources, each by its place in the list of sources, with edits.
+pub fn clip_of(sources: &[&Facts], windows: &[(usize, WindowFacts)], edits: &Value) -> (ClipRequest, Rendition) {
     let object = PinnedObject { bucket: "b".into(), key: "k".into(), etag: "e".into(), bytes: 1 };
     let probed = |facts: &&Facts| ProbedSource { object: object.clone(), facts: Facts::clone(facts) };
     let segment = |(source, window): &(usize, WindowFacts)| PlannedSegment {
@@ -54,7 +54,7 @@ pub fn clip_of(sources: &[&Facts], windows: &[(usize, WindowFacts)]) -> (ClipReq
         watermark: None,
     };
     let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
-        "metadata": {}});
+        "metadata": {}, "edits": edits});
     let request: ClipRequest = serde_json::from_value(request).expect("a request");
     let rendition = Rendition::of(&request, &plan).expect("a clip");
     (request, rendition)
@@ -62,13 +62,18 @@ pub fn clip_of(sources: &[&Facts], windows: &[(usize, WindowFacts)]) -> (ClipReq
 
 /// Encodes a window, which is in the file `copy`, as a clip is that is encoded whole.
 pub async fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
-    let (request, rendition) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())]);
+    edit(source, window, copy, &json!({})).await.0
+}
+
+/// As [`encode`], with edits; also returns what the clip was to be.
+pub async fn edit(source: &Source, window: &Window, copy: &Path, edits: &Value) -> (PathBuf, Rendition) {
+    let (request, rendition) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
     let arguments = encode::arguments(&request, &rendition, window);
     let folder = copy.parent().expect("a folder");
     let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
     ffmpeg.run(folder, &[input], &arguments, LIMITS).await.unwrap_or_else(|error| panic!("{error}"));
-    folder.join(request.format.file_name())
+    (folder.join(request.format.file_name()), rendition)
 }
 
 /// A source, and what a player shows of it.
@@ -317,7 +322,7 @@ async fn clip_keeps_what_the_source_says_of_itself() {
                     -color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv";
     let path = folder.build("source.mp4", &[pictures("30", 2), sound(2), words(H264), words(AAC), words(metadata)]);
     let source = Source::decode(&path).await;
-    let (_, copy) = source.cut(0.5..1.5).await;
+    let (window, copy) = source.cut(0.5..1.5).await;
     let described = |path: &Path| {
         let stream = "codec_tag_string,profile,sample_aspect_ratio,color_space,color_primaries,time_base";
         let tags = "stream_tags=language,creation_time:format_tags=creation_time";
@@ -325,6 +330,8 @@ async fn clip_keeps_what_the_source_says_of_itself() {
     };
     assert!(described(&path).contains("bt709") && described(&path).contains("fra"));
     assert_eq!(described(&copy), described(&path));
+    let encoded = encode(&source, &window, &copy).await;
+    assert!(described(&encoded).ends_with("2018-08-02T07:30:00.000000Z\n"), "{}", described(&encoded));
     let clip = smart_cut(&source, 0.5..1.5).await.expect("a smart cut").2;
     assert_eq!(described(&clip), described(&path));
 }

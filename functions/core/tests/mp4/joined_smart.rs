@@ -8,6 +8,7 @@ use super::{
 };
 use clipflow_core::rendition::Rendition;
 use proptest::prelude::*;
+use serde_json::json;
 use std::{ops::Range, path::PathBuf};
 
 /// An interval of a source, by its place in the list of sources.
@@ -50,7 +51,7 @@ impl Sources {
         let window = |(source, interval): &Interval| {
             (*source, self.list[*source].movie.window(interval.start, interval.end).expect("an interval").facts)
         };
-        clip_of(&sources, &intervals.iter().map(window).collect::<Vec<_>>()).1
+        clip_of(&sources, &intervals.iter().map(window).collect::<Vec<_>>(), &json!({})).1
     }
 
     async fn join(&self, intervals: &[Interval]) -> Result<SmartCut, String> {

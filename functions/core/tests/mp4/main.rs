@@ -3,6 +3,7 @@
 mod browser;
 mod conformance;
 mod containers;
+mod edited;
 mod ffmpeg;
 mod footage;
 mod joined;
