@@ -3,7 +3,7 @@
 //! Names and layout are those of ITU-T H.264: 7.3.2.1.1 (SPS), 7.3.2.2 (PPS), 7.4.1.1 (emulation prevention), annex E
 //! (VUI), table A-1 (levels). The `avcC` box is that of ISO/IEC 14496-15.
 
-use super::boxes::{Child, children, damaged};
+use super::boxes::{Child, children, damaged, find};
 use crate::error::ClipError;
 use bytes::Bytes;
 use mp4_atom::{Atom, Avcc, Encode};
@@ -162,6 +162,13 @@ impl Avc {
     }
 }
 
+/// What H.264's own parameters, in the boxes of a sample entry, say of a pixel's width and height.
+pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
+    let config = find(boxes, *b"avcC").ok()??;
+    let config = Avcc::decode_body(&mut &config.body[..]).ok()?;
+    Sps::read(config.sequence_parameter_sets.first()?)?.vui.pixel_aspect
+}
+
 /// The one sample description of an `stsd` box.
 fn only_entry(stsd: &Bytes) -> Option<Child> {
     let stsd = children(stsd.clone()).next()?.ok()?;
@@ -264,9 +271,31 @@ struct Shape {
     crop: [u32; 4],
 }
 
+/// A pixel's width and height in relation to each other, by their `aspect_ratio_idc` from 1 on (table E-1).
+const PIXEL_ASPECTS: [(u32, u32); 16] = [
+    (1, 1),
+    (12, 11),
+    (10, 11),
+    (16, 11),
+    (40, 33),
+    (24, 11),
+    (20, 11),
+    (32, 11),
+    (80, 33),
+    (18, 11),
+    (15, 11),
+    (64, 33),
+    (160, 99),
+    (4, 3),
+    (3, 2),
+    (2, 1),
+];
+
 /// Video usability information.
 #[derive(Debug, Clone, Default)]
 struct Vui {
+    /// A pixel's width and height in relation to each other.
+    pixel_aspect: Option<(u32, u32)>,
     /// Where aspect ratio, overscan, video signal type, chroma location and timing stand.
     common: Option<std::ops::Range<usize>>,
     /// `max_num_reorder_frames` and `max_dec_frame_buffering`.
@@ -368,9 +397,13 @@ impl Vui {
     fn read(bits: &mut Bits) -> Option<Self> {
         const EXTENDED_SAR: u32 = 255;
         let start = bits.at;
-        if bits.flag()? && bits.number(8)? == EXTENDED_SAR {
-            bits.number(32)?;
-        }
+        let pixel_aspect = match bits.flag()?.then(|| bits.number(8)) {
+            None => None,
+            Some(index) => match index? {
+                EXTENDED_SAR => Some((bits.number(16)?, bits.number(16)?)),
+                index => PIXEL_ASPECTS.get((index as usize).wrapping_sub(1)).copied(),
+            },
+        };
         if bits.flag()? {
             bits.flag()?;
         }
@@ -405,7 +438,7 @@ impl Vui {
             }
             bounds = Some((bits.ue()?, bits.ue()?));
         }
-        Some(Self { common, bounds, is_rgb })
+        Some(Self { pixel_aspect, common, bounds, is_rgb })
     }
 }
 
@@ -545,7 +578,7 @@ mod tests {
         let sps = Sps::read(X264).expect("parameters");
         assert_eq!((sps.id, sps.profile(), sps.level(), sps.max_num_ref_frames), (0, 100, 30, 4));
         assert_eq!((sps.shape.width_mbs, sps.shape.height_map_units, sps.shape.crop), (39, 22, [0, 0, 0, 4]));
-        assert_eq!(sps.vui.bounds, Some((2, 4)));
+        assert_eq!((sps.vui.bounds, sps.vui.pixel_aspect), (Some((2, 4)), Some((1, 1))));
         assert_eq!(sps.max_dpb_frames(), 8);
     }
 

@@ -1,6 +1,7 @@
 //! What a sample description says about the stream: its codec's name, picture size, channels and sample rate.
 
 use super::{
+    avc,
     boxes::{Child, Kind, children, damaged, find, kind_name},
     samples::Packet,
 };
@@ -16,6 +17,8 @@ pub(crate) struct VideoEntry {
     pub height: u16,
     /// A pixel's width and height in relation to each other; `None` when the description does not say.
     pub pixel_aspect: Option<(u32, u32)>,
+    /// The same as the stream itself has it, which counts where nothing else says otherwise.
+    pub stream_aspect: Option<(u32, u32)>,
 }
 
 /// A sound sample description.
@@ -66,11 +69,14 @@ impl VideoEntry {
             return Err(damaged("a video sample description is too short"));
         }
         let mut size = entry.body.slice(24..28);
+        let boxes = entry.body.slice(VISUAL_ENTRY_BYTES..);
+        let usable = |aspect: Option<(u32, u32)>| aspect.filter(|(width, height)| *width > 0 && *height > 0);
         Ok(Self {
             codec: codec_name(entry, VISUAL_ENTRY_BYTES)?,
             width: size.get_u16(),
             height: size.get_u16(),
-            pixel_aspect: pixel_aspect(&entry.body.slice(VISUAL_ENTRY_BYTES..)),
+            pixel_aspect: usable(pixel_aspect(&boxes)),
+            stream_aspect: usable(avc::pixel_aspect(&boxes)),
         })
     }
 }
@@ -129,8 +135,7 @@ fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
     if pasp.len() < 8 {
         return None;
     }
-    let (width, height) = (pasp.get_u32(), pasp.get_u32());
-    (width > 0 && height > 0).then_some((width, height))
+    Some((pasp.get_u32(), pasp.get_u32()))
 }
 
 fn extension_bytes(version: u16) -> usize {

@@ -432,17 +432,18 @@ fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pic
 }
 
 /// The picture's size before it is turned. As `FFmpeg` does, the pixels' aspect is believed before the track's header,
-/// which some cameras fill with the coded size.
+/// which some cameras fill with the coded size, and that before the stream.
 fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
     let (width, height) = (u32::from(entry.width), u32::from(entry.height));
     let header = [video.tkhd.width.integer(), video.tkhd.height.integer()].map(u32::from);
-    if let Some((pixel_width, pixel_height)) = entry.pixel_aspect {
-        let wide = u64::from(width) * u64::from(pixel_width) / u64::from(pixel_height);
-        [u32::try_from(wide).unwrap_or(width), height]
-    } else if video.tkhd.size_is_aspect_ratio || header.contains(&0) {
-        [width, height]
-    } else {
-        header
+    let no_size = video.tkhd.size_is_aspect_ratio || header.contains(&0) || header == [width, height];
+    match entry.pixel_aspect.or(entry.stream_aspect.filter(|_| no_size)) {
+        Some((pixel_width, pixel_height)) => {
+            let wide = u64::from(width) * u64::from(pixel_width) / u64::from(pixel_height);
+            [u32::try_from(wide).unwrap_or(width), height]
+        }
+        None if no_size => [width, height],
+        None => header,
     }
 }
 

@@ -46,6 +46,18 @@ async fn edited_clip_of_pixels_that_are_not_square_has_square_ones() {
     }
 }
 
+#[tokio::test]
+async fn shape_of_pixels_that_the_stream_alone_knows_is_kept() {
+    let folder = Folder::new();
+    let path = build(&folder, "source.mp4", "-bsf:v h264_metadata=sample_aspect_ratio=4/3");
+    let mut file = load(&path).to_vec();
+    let pasp = file.windows(4).position(|kind| kind == b"pasp").expect("a box for it");
+    file[pasp..pasp + 4].copy_from_slice(b"free");
+    std::fs::write(&path, file).expect("room");
+    assert_has_size(&path, json!({}), "426x180").await;
+    assert_has_size(&path, json!({"rotate": 180}), "426x180").await;
+}
+
 /// Adds a box to another one, to which `kinds` lead, at the end of it and of the file.
 fn add_box(file: &mut Vec<u8>, kinds: &[&[u8; 4]], added: &[u8]) {
     let size_at = |file: &[u8], at: usize| u32::from_be_bytes(*file[at..].first_chunk().expect("a box"));

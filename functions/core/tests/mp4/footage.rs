@@ -218,6 +218,24 @@ async fn first_video_and_all_sound_are_kept_of_many_tracks() {
 }
 
 /// The language of each track of sound, and whether it is played unless the viewer chooses another.
+#[tokio::test]
+async fn spatial_sound_beside_ordinary_sound_is_dropped() {
+    let folder = Folder::new();
+    let path =
+        folder.build("two.mp4", &[pictures("30", 4), sound(4), words(H264), words(AAC), words("-map 0 -map 1 -map 1")]);
+    let mut file = load(&path).to_vec();
+    let second = file.windows(4).rposition(|kind| kind == b"mp4a").expect("a description");
+    file[second..second + 4].copy_from_slice(b"apac");
+    std::fs::write(&path, file).expect("room");
+    let source = Source::decode(&path).await;
+    assert_eq!(
+        (source.movie.facts.audio.as_ref().map(|audio| audio.tracks), &source.movie.facts.dropped_tracks[..]),
+        (Some(1), &["audio".to_owned()][..])
+    );
+    let (window, facts, clip) = smart_cut(&source, 0.5..3.5).await.expect("a smart cut");
+    assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+}
+
 fn languages(path: &Path) -> String {
     probe(path, "-select_streams a -show_entries stream=codec_type:stream_tags=language:stream_disposition=default")
 }

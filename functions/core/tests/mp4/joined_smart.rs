@@ -4,7 +4,7 @@ use super::{
     conformance::{Way, assert_all_conform, assert_for_any, footage},
     ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
     footage::{AAC, H264, Source, clip_of},
-    smart::{SmartCut, smart_cuts},
+    smart::{Packet, SmartCut, assert_holds_only, packets, smart_cuts},
 };
 use clipflow_core::rendition::Rendition;
 use proptest::prelude::*;
@@ -173,7 +173,11 @@ fn joined_smart_cuts_of_any_intervals_are_exact() {
     assert_for_any(SOURCES, &values, async |(rate, options, intervals): (&str, String, Vec<Interval>)| {
         let sources = Sources::build(rate, &[&options]).await;
         match sources.join(&intervals).await {
-            Ok(_) => _ = sources.assert_joined_is_exact(&intervals).await,
+            Ok(_) => {
+                let clip = sources.assert_joined_is_exact(&intervals).await;
+                let is_shown = |packet: &Packet| clip.windows.iter().any(|window| packet.is_picture_in(window));
+                assert_holds_only(&clip.path, &packets(&sources.list[0].path), is_shown);
+            }
             Err(why) => assert!(why.contains("keyframe"), "{options}: {why}"),
         }
     });

@@ -232,7 +232,7 @@ impl Recipe {
 }
 
 /// A packet of a source.
-struct Packet {
+pub struct Packet {
     is_sound: bool,
     /// When it is shown, in microseconds from the start of the file.
     shown: Range<i64>,
@@ -240,11 +240,19 @@ struct Packet {
     bytes: Vec<u8>,
 }
 
+impl Packet {
+    /// Whether it is a picture of which a window shows something.
+    pub fn is_picture_in(&self, window: &Window) -> bool {
+        let [start, end] = [window.facts.start_seconds, window.facts.end_seconds].map(microseconds);
+        !self.is_sound && overlap(&self.shown, &(start + TIME_TOLERANCE..end - TIME_TOLERANCE))
+    }
+}
+
 /// How many bytes tell a packet from others.
 const TELLING_BYTES: usize = 16;
 
 /// The packets of a source of pictures and sound, but for the shortest, which others may be like.
-fn packets(path: &Path) -> Vec<Packet> {
+pub fn packets(path: &Path) -> Vec<Packet> {
     let number = |text: &str| text.parse::<f64>().expect("a number");
     let start = number(probe(path, "-show_entries format=start_time").trim());
     let file = load(path);
@@ -265,7 +273,7 @@ fn packets(path: &Path) -> Vec<Packet> {
 }
 
 /// A clip holds none of those packets of its source that `may_be` does not let in.
-fn assert_holds_only(clip: &Path, packets: &[Packet], may_be: impl Fn(&Packet) -> bool) {
+pub fn assert_holds_only(clip: &Path, packets: &[Packet], may_be: impl Fn(&Packet) -> bool) {
     let clip = load(clip);
     let held: HashSet<&[u8]> = clip.windows(TELLING_BYTES).collect();
     for packet in packets.iter().filter(|packet| !may_be(packet)) {
@@ -307,15 +315,12 @@ fn cuts_of_any_source_and_any_interval_are_exact() {
         assert_holds_only(&copy, &packets, |packet| !packet.is_sound || overlap(&packet.shown, &decoded));
 
         // An exact clip has no packet of the source's but of pictures that it shows.
-        let is_shown = |packet: &Packet| {
-            !packet.is_sound && overlap(&packet.shown, &(start + TIME_TOLERANCE..end - TIME_TOLERANCE))
-        };
         let encoded = encode(&source, &window, &copy).await;
         assert_conforms(&source, &window, Way::Encode, &encoded).await;
         assert_holds_only(&encoded, &packets, |_| false);
         if let Ok((window, facts, clip)) = smart_cut(&source, interval).await {
             assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
-            assert_holds_only(&clip, &packets, is_shown);
+            assert_holds_only(&clip, &packets, |packet| packet.is_picture_in(&window));
         }
     });
 }
