@@ -353,6 +353,8 @@ pub(crate) fn no_video(has_sound: bool) -> ClipError {
 #[derive(Debug, Default)]
 struct Survey {
     shown: u64,
+    /// When the first of all frames is shown, were there no edit.
+    earliest: i64,
     first: Option<i64>,
     last: Option<Frame>,
     end: i64,
@@ -362,7 +364,7 @@ struct Survey {
 
 impl Survey {
     fn of(video: &Track) -> Result<Self, ClipError> {
-        let mut survey = Self { shortest: u32::MAX, ..Self::default() };
+        let mut survey = Self { shortest: u32::MAX, earliest: i64::MAX, ..Self::default() };
         let count = video.samples.count;
         for frame in video.samples.frames()? {
             // Writers put anything into the last duration.
@@ -370,6 +372,7 @@ impl Survey {
                 survey.shortest = survey.shortest.min(frame.duration);
                 survey.longest = survey.longest.max(frame.duration);
             }
+            survey.earliest = survey.earliest.min(frame.time);
             if !video.timeline.shows(frame.time) {
                 continue;
             }
@@ -379,15 +382,16 @@ impl Survey {
                 survey.last = Some(frame);
             }
         }
-        survey.end = survey.last.map_or(0, |last| survey.end_of(last, video.timeline.media_end));
+        survey.end = survey.last.map_or(0, |last| survey.end_of(last, video));
         Ok(survey)
     }
 
     /// Where the last frame ends: with the edit, which alone knows it where frames are reordered and last differently
-    /// long; but an edit that goes on for longer than any frame lasts does not stretch it.
-    fn end_of(&self, last: Frame, media_end: i64) -> i64 {
-        let longest = self.longest.max(last.duration);
-        if media_end <= last.time.saturating_add(longest.into()) {
+    /// long; but an edit that goes on for longer than any frame lasts, and than all of them, does not stretch it.
+    fn end_of(&self, last: Frame, video: &Track) -> i64 {
+        let (media_end, longest) = (video.timeline.media_end, self.longest.max(last.duration));
+        let all = self.earliest.saturating_add(video.samples.duration);
+        if media_end <= last.time.saturating_add(longest.into()).max(all) {
             media_end
         } else {
             last.time.saturating_add(last.duration.into())

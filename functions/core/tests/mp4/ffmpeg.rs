@@ -132,7 +132,7 @@ pub fn decode(path: &Path, has_sound: bool) -> Decoded {
 /// Output options for a listing of pictures.
 const PICTURES: &str = "-map 0:v:0 -fps_mode passthrough -enc_time_base:v demux -f framemd5 -";
 /// Output options for samples of sound, [`SAMPLE_RATE`] a second.
-const SOUND: &str = "-map 0:a:0 -af aresample=async=1:first_pts=0 -ac 1 -ar 48000 -f s16le";
+const SOUND: &str = "-map 0:a:0 -af aresample=async=1:min_hard_comp=0.002:first_pts=0 -ac 1 -ar 48000 -f s16le";
 
 /// Every picture that is shown of `path`.
 pub fn decode_pictures(path: &Path) -> Vec<Picture> {
