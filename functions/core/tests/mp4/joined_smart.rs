@@ -175,7 +175,6 @@ fn joined_smart_cuts_of_any_intervals_are_exact() {
         match sources.join(&intervals).await {
             Ok(_) => {
                 let clip = sources.assert_joined_is_exact(&intervals).await;
-                // Sound that is encoded anew may become the very packet that it was.
                 let is_shown = |packet: &Packet| clip.windows.iter().any(|window| packet.is_shown_in(window));
                 assert_holds_only(&clip.path, &packets(&sources.list[0].path), is_shown);
             }
