@@ -9,6 +9,7 @@ pub mod error;
 pub mod execution;
 pub mod ffmpeg;
 pub mod identity;
+mod kept;
 pub mod loopback;
 pub mod media;
 pub mod mediaconvert;

@@ -3,8 +3,8 @@
 //! A program that reads on has an eighth of what it has read in one go read ahead for it, so that a short look costs
 //! little and a long run hardly waits.
 
-use crate::{error::ClipError, mp4::fetch, range::RangeRead};
-use bytes::{Bytes, BytesMut};
+use crate::{error::ClipError, range::RangeRead};
+use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -16,12 +16,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     hash::{BuildHasher, Hasher, RandomState},
     net::Ipv4Addr,
     ops::Range,
-    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -38,15 +36,12 @@ const LEAST_READ_BYTES: u64 = 64 << 10;
 const MOST_READ_BYTES: u64 = 2 << 20;
 /// Of what has been read in one go, this part is read ahead at a time.
 const AHEAD_DIVISOR: u64 = 8;
-/// Reads of one program that are under way at once, each over this many connections.
+/// Reads that are under way at once.
 const READS_AT_ONCE: usize = 2;
-const CONNECTIONS: usize = 4;
-/// What was read lately is kept, up to so many bytes: programs look at the same places again.
-const KEPT_BYTES: usize = 8 << 20;
 /// What the kernel holds for a program that has not read it, in bytes.
 const SOCKET_BUFFER_BYTES: u32 = 64 << 10;
 
-/// A source that is served until this is dropped.
+/// A source that is served to one run of a program, until this is dropped.
 #[derive(Debug)]
 pub struct Loopback {
     url: String,
@@ -57,24 +52,22 @@ pub struct Loopback {
 #[derive(Debug, Default)]
 struct State {
     read_bytes: AtomicU64,
-    most_bytes: AtomicU64,
     failure: Mutex<Option<ClipError>>,
-    kept: Mutex<VecDeque<(u64, Bytes)>>,
 }
 
 impl Loopback {
-    /// Serves `source` on a free port, under a path that other programs do not know, once reading is
-    /// [allowed](Self::allow).
+    /// Serves `source` on a free port, under a path that other programs do not know, up to so many bytes. What goes on
+    /// beyond that breaks off, and the failure is `UnsupportedMedia`.
     ///
     /// # Errors
     /// `Internal` when there is no port.
-    pub fn serve(source: impl RangeRead + 'static) -> Result<Self, ClipError> {
+    pub fn serve(source: impl RangeRead + 'static, most_bytes: u64) -> Result<Self, ClipError> {
         let listener = listen().map_err(|error| ClipError::internal(format!("listening on loopback: {error}")))?;
         let address = listener.local_addr().map_err(|error| ClipError::internal(format!("a port: {error}")))?;
         let path = format!("/{:016x}", RandomState::new().build_hasher().finish());
         let url = format!("http://{address}{path}");
         let state = Arc::new(State::default());
-        let content = Arc::new(Served { source, path, state: state.clone() });
+        let content = Arc::new(Served { source, path, most_bytes, state: state.clone() });
         let server = tokio::spawn(accept(listener, content)).abort_handle();
         Ok(Self { url, state, server })
     }
@@ -85,12 +78,7 @@ impl Loopback {
         &self.url
     }
 
-    /// Allows to read so many bytes more. What goes on beyond that breaks off, and the failure is `UnsupportedMedia`.
-    pub fn allow(&self, bytes: u64) {
-        self.state.most_bytes.store(self.read_bytes().saturating_add(bytes), Relaxed);
-    }
-
-    /// Bytes of the source that have been read.
+    /// Bytes that have been read for the program.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
         self.state.read_bytes.load(Relaxed)
@@ -143,6 +131,7 @@ async fn accept<S: RangeRead + 'static>(listener: TcpListener, served: Arc<Serve
 struct Served<S> {
     source: S,
     path: String,
+    most_bytes: u64,
     state: Arc<State>,
 }
 
@@ -185,55 +174,19 @@ impl<S: RangeRead + 'static> Served<S> {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
-        if let Some(kept) = self.state.kept(&range) {
-            return Ok(kept);
-        }
-        let read = self.fetch(range.clone()).await;
-        match &read {
-            Ok(bytes) => self.state.keep(range.start, bytes),
-            Err(error) => {
-                let mut failure = self.state.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                failure.get_or_insert_with(|| error.clone());
-            }
+        let bytes = range.end - range.start;
+        let read = if self.state.read_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.most_bytes {
+            Err(ClipError::unsupported_media(
+                "the source's container does not tell where the clip lies in it: all in front of it would have to be read",
+            ))
+        } else {
+            self.source.read(range).await
+        };
+        if let Err(error) = &read {
+            let mut failure = self.state.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| error.clone());
         }
         read
-    }
-
-    async fn fetch(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
-        let bytes = range.end - range.start;
-        if self.state.read_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.state.most_bytes.load(Relaxed) {
-            return Err(ClipError::unsupported_media(
-                "the source's container does not tell where the clip lies in it: all in front of it would have to be read",
-            ));
-        }
-        let parts = fetch::parts(std::slice::from_ref(&range), CONNECTIONS);
-        let mut read = BytesMut::new();
-        let mut parts = pin!(fetch::read_parts(&self.source, parts, CONNECTIONS));
-        while let Some((_, part)) = parts.try_next().await? {
-            read.extend_from_slice(&part);
-        }
-        Ok(read.freeze())
-    }
-}
-
-impl State {
-    fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find_map(|(start, bytes)| {
-            let first = usize::try_from(range.start.checked_sub(*start)?).ok()?;
-            let end = usize::try_from(range.end - start).ok()?;
-            (end <= bytes.len()).then(|| bytes.slice(first..end))
-        })
-    }
-
-    fn keep(&self, start: u64, bytes: &Bytes) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back((start, bytes.clone()));
-        let mut total: usize = kept.iter().map(|(_, bytes)| bytes.len()).sum();
-        while let Some((_, oldest)) = kept.front().filter(|_| total > KEPT_BYTES) {
-            total -= oldest.len();
-            kept.pop_front();
-        }
     }
 }
 
@@ -287,9 +240,7 @@ mod tests {
     }
 
     fn serve(source: impl RangeRead + 'static) -> Loopback {
-        let loopback = Loopback::serve(source).expect("a port");
-        loopback.allow(1 << 20);
-        loopback
+        Loopback::serve(source, 1 << 20).expect("a port")
     }
 
     /// What a program gets that asks `loopback` for `path`, and for a `range` if there is one.
@@ -322,20 +273,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_is_not_read_again() {
-        let loopback = serve(Bytes::from(vec![b'x'; 300_000]));
-        for _ in 0..3 {
-            ask(&loopback, &path(&loopback), None).await;
-        }
-        assert_eq!(loopback.read_bytes(), 300_000);
-    }
-
-    #[tokio::test]
     async fn reading_breaks_off_at_what_is_allowed() {
         let loopback = serve(Bytes::from(vec![b'x'; 4 << 20]));
         ask(&loopback, &path(&loopback), None).await;
         assert_eq!(loopback.judge(Ok(())).expect_err("a failure").kind, crate::ErrorKind::UnsupportedMedia);
         assert!(loopback.read_bytes() < 2 << 20);
+    }
+
+    #[tokio::test]
+    async fn each_run_has_an_allowance_and_a_failure_of_its_own() {
+        let source = Bytes::from(vec![b'x'; 4 << 20]);
+        let (long, short) = (Loopback::serve(source.clone(), 4 << 20), Loopback::serve(source, 1 << 20));
+        let (long, short) = (long.expect("a port"), short.expect("a port"));
+        let (long_path, short_path) = (path(&long), path(&short));
+        tokio::join!(ask(&long, &long_path, None), ask(&short, &short_path, None));
+        assert_eq!((long.judge(Ok(())), long.read_bytes()), (Ok(()), 4 << 20));
+        assert!(short.judge(Ok(())).is_err());
     }
 
     #[tokio::test]

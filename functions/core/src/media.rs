@@ -7,6 +7,7 @@
 use crate::{
     error::{ClipError, ErrorKind},
     ffmpeg::{Ffmpeg, Input, Limits},
+    kept::Kept,
     loopback::Loopback,
     mp4::{
         AudioFacts, Container, Facts, Fragments, Movie, Opened, Remuxed, Skipping, VideoFacts, WindowFacts,
@@ -53,23 +54,22 @@ pub struct Remuxer<'a> {
 pub struct Media<S> {
     /// What there is to know about it.
     pub facts: Facts,
-    source: S,
-    form: Form,
+    form: Form<S>,
 }
 
 #[derive(Debug)]
-enum Form {
-    Indexed(Box<Movie>),
-    Other(Box<Other>),
+enum Form<S> {
+    Indexed(Box<Movie>, S),
+    Other(Box<Other<S>>),
 }
 
 /// A source of another container.
 #[derive(Debug)]
-struct Other {
+struct Other<S> {
     remuxed: Remuxed,
     /// Where its fragments lie, if it is made of them.
     fragments: Option<Fragments>,
-    loopback: Loopback,
+    source: Kept<S>,
 }
 
 /// An interval of a source, ready to be cut.
@@ -115,12 +115,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
         match Movie::open(&source).await? {
-            Opened::Indexed(movie) => Ok(Self { facts: movie.facts.clone(), source, form: Form::Indexed(movie) }),
+            Opened::Indexed(movie) => Ok(Self { facts: movie.facts.clone(), form: Form::Indexed(movie, source) }),
             Opened::Other(container, fragments) => {
-                let loopback = Loopback::serve(source.clone())?;
+                let source = Kept::new(source);
                 let end = fragments.as_ref().map(|fragments| fragments.end_seconds);
-                let (facts, kind) = describe(container, end, source.len(), &loopback, remuxer).await?;
-                Ok(Self { facts, source, form: Form::Other(Box::new(Other { remuxed: kind, fragments, loopback })) })
+                let (facts, kind) = describe(container, end, &source, remuxer).await?;
+                Ok(Self { facts, form: Form::Other(Box::new(Other { remuxed: kind, fragments, source })) })
             }
         }
     }
@@ -131,13 +131,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// As [`open`](Self::open).
     pub async fn reopen(source: S, facts: Facts) -> Result<Self, ClipError> {
         let form = match (Movie::open(&source).await?, facts.remuxed) {
-            (Opened::Indexed(movie), _) => Form::Indexed(movie),
+            (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
             (Opened::Other(_, fragments), Some(remuxed)) => {
-                Form::Other(Box::new(Other { remuxed, fragments, loopback: Loopback::serve(source.clone())? }))
+                Form::Other(Box::new(Other { remuxed, fragments, source: Kept::new(source) }))
             }
             (Opened::Other(..), None) => return Err(ClipError::internal("the source was described as an MP4")),
         };
-        Ok(Self { facts, source, form })
+        Ok(Self { facts, form })
     }
 
     /// About how many bytes of the source an interval of so many seconds is.
@@ -212,8 +212,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         remuxer: Remuxer<'_>,
     ) -> Result<Excerpt<S>, ClipError> {
         let other = match &self.form {
-            Form::Indexed(movie) => {
-                let samples = Samples::Source(self.source.clone());
+            Form::Indexed(movie, source) => {
+                let samples = Samples::Source(source.clone());
                 return Ok(Excerpt { movie: Movie::clone(movie), samples, lead_seconds: None });
             }
             Form::Other(other) => other,
@@ -244,23 +244,21 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// Writes what lies between two seconds of the source as the file `name`.
     async fn remux(
         &self,
-        Other { remuxed, fragments, loopback }: &Other,
+        Other { remuxed, fragments, source }: &Other<S>,
         seconds: Range<f64>,
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<(), ClipError> {
-        let skipping;
+        let most_bytes = SEARCH_BYTES + MOST_UNEVEN * self.bytes_of(seconds.end - seconds.start);
         let (loopback, options) = match fragments {
-            None => (loopback, remuxed.read_from(seconds.start)),
+            None => (Loopback::serve(source.clone(), most_bytes)?, remuxed.read_from(seconds.start)),
             Some(fragments) => {
                 let first = fragments.before(seconds.start + remuxed.start_seconds());
-                let source = Skipping::new(self.source.clone(), fragments.head_end..first);
-                skipping = Loopback::serve(source)?;
-                (&skipping, remuxed.read_on())
+                let source = Skipping::new(source.clone(), fragments.head_end..first);
+                (Loopback::serve(source, most_bytes)?, remuxed.read_on())
             }
         };
-        loopback.allow(SEARCH_BYTES + MOST_UNEVEN * self.bytes_of(seconds.end - seconds.start));
-        let input = Input::loopback(remuxed.container.demuxer(), options, loopback);
+        let input = Input::loopback(remuxed.container.demuxer(), options, &loopback);
         let arguments = remux_arguments(&self.facts, &remuxed.stamp(seconds.end), name);
         loopback.judge(remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await)
     }
@@ -389,19 +387,18 @@ const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height
      avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,bit_rate:stream_disposition=attached_pic:\
      stream_tags=language:stream_side_data=rotation";
 
-async fn describe(
+async fn describe<S: RangeRead + Clone + 'static>(
     container: Container,
     end_seconds: Option<f64>,
-    bytes: u64,
-    loopback: &Loopback,
+    source: &Kept<S>,
     remuxer: Remuxer<'_>,
 ) -> Result<(Facts, Remuxed), ClipError> {
-    loopback.allow(SEARCH_BYTES);
-    let input = Input::loopback(container.demuxer(), container.look(), loopback);
+    let loopback = Loopback::serve(source.clone(), SEARCH_BYTES)?;
+    let input = Input::loopback(container.demuxer(), container.look(), &loopback);
     let told = loopback.judge(remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await)?;
     let told: Description = serde_json::from_slice(&told)
         .map_err(|error| ClipError::internal(format!("ffprobe's description of the source: {error}")))?;
-    told.facts(container, end_seconds, bytes)
+    told.facts(container, end_seconds, source.len())
 }
 
 impl Description {
