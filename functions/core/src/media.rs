@@ -118,8 +118,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             Opened::Indexed(movie) => Ok(Self { facts: movie.facts.clone(), form: Form::Indexed(movie, source) }),
             Opened::Other(container, fragments) => {
                 let source = Kept::new(source);
-                let end = fragments.as_ref().map(|fragments| fragments.end_seconds);
-                let (facts, kind) = describe(container, end, &source, remuxer).await?;
+                let (facts, kind) = describe(container, fragments.as_ref(), &source, remuxer).await?;
                 Ok(Self { facts, form: Form::Other(Box::new(Other { remuxed: kind, fragments, source })) })
             }
         }
@@ -250,14 +249,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         remuxer: Remuxer<'_>,
     ) -> Result<(), ClipError> {
         let most_bytes = SEARCH_BYTES + MOST_UNEVEN * self.bytes_of(seconds.end - seconds.start);
-        let (loopback, options) = match fragments {
-            None => (Loopback::serve(source.clone(), most_bytes)?, remuxed.read_from(seconds.start)),
-            Some(fragments) => {
-                let first = fragments.before(seconds.start + remuxed.start_seconds());
-                let source = Skipping::new(source.clone(), fragments.head_end..first);
-                (Loopback::serve(source, most_bytes)?, remuxed.read_on())
-            }
-        };
+        let source = Skipping::to(seconds.start + remuxed.start_seconds(), fragments.as_ref(), source.clone());
+        let loopback = Loopback::serve(source, most_bytes)?;
+        let options = if fragments.is_some() { remuxed.read_on() } else { remuxed.read_from(seconds.start) };
         let input = Input::loopback(remuxed.container.demuxer(), options, &loopback);
         let arguments = remux_arguments(&self.facts, &remuxed.stamp(seconds.end), name);
         loopback.judge(remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await)
@@ -389,16 +383,18 @@ const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height
 
 async fn describe<S: RangeRead + Clone + 'static>(
     container: Container,
-    end_seconds: Option<f64>,
+    fragments: Option<&Fragments>,
     source: &Kept<S>,
     remuxer: Remuxer<'_>,
 ) -> Result<(Facts, Remuxed), ClipError> {
-    let loopback = Loopback::serve(source.clone(), SEARCH_BYTES)?;
+    // FFmpeg gives up on an index of indexes.
+    let from_first = Skipping::to(f64::NEG_INFINITY, fragments, source.clone());
+    let loopback = Loopback::serve(from_first, SEARCH_BYTES)?;
     let input = Input::loopback(container.demuxer(), container.look(), &loopback);
     let told = loopback.judge(remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await)?;
     let told: Description = serde_json::from_slice(&told)
         .map_err(|error| ClipError::internal(format!("ffprobe's description of the source: {error}")))?;
-    told.facts(container, end_seconds, source.len())
+    told.facts(container, fragments.map(|fragments| fragments.end_seconds), source.len())
 }
 
 impl Description {

@@ -10,7 +10,7 @@ use crate::{error::ClipError, range::RangeRead};
 use bytes::{Bytes, BytesMut};
 use mp4_atom::{Mdhd, Mfra, Moof, Mvex, Sidx, Tkhd, TrunSamples};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// A container that `FFmpeg` reads. Each leads to any interval without being read from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
 /// The last box of a fragmented MP4 that has an index at its end, `mfro`, tells how long that index is.
 const MFRO_BYTES: u64 = 16;
+/// The most boxes that are looked at in search of fragments: a source with an index for each is opened if it is short.
+const MOST_READS: u32 = 64;
 
 impl Container {
     /// What people call it.
@@ -73,123 +75,207 @@ pub(crate) struct Fragments {
     pub head_end: u64,
     /// When the last of them ends, in seconds of their media.
     pub end_seconds: f64,
-    /// When each begins, in seconds of its media, and where in the file, in order.
-    starts: Vec<(f64, u64)>,
+    starts: Starts,
 }
+
+/// When a track's fragments begin, in seconds of its media, and where in the file, in order; by the track's number.
+type Starts = BTreeMap<u32, Vec<(f64, u64)>>;
 
 impl Fragments {
     /// Finds the index of the fragments, behind the `moov` box, which ends at `head_end`, or at the end of the file.
     ///
     /// # Errors
-    /// `UnsupportedMedia` when there is none; and whatever the source raises.
+    /// `UnsupportedMedia` when there is none, or none of all fragments; and whatever the source raises.
     pub async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self, ClipError> {
-        let (mut starts, end_seconds) = match read_box(source, head_end, *b"sidx").await? {
-            Some(sidx) => segments(&decode(&sidx)?, head_end + sidx.whole.len() as u64),
-            None => match random_access(source).await? {
-                Some(mfra) => randomly_accessed(source, &decode(&mfra)?, moov).await?,
-                None => Default::default(),
-            },
+        let mut boxes = Boxes { source, reads: 0 };
+        let mut fragments = Self { head_end, end_seconds: 0.0, starts: Starts::new() };
+        let mut next = boxes.next(head_end, INDEX).await?;
+        if let Some((at, b"sidx")) = next {
+            next = fragments.add_segments(&mut boxes, at).await?;
+        }
+        // Where one index is not all, the other is.
+        if let (Some(_), Some(mfra)) = (next, random_access(&mut boxes).await?) {
+            fragments.starts = Starts::new();
+            fragments.end_seconds = fragments.add_random_access(&mut boxes, &decode(&mfra)?, moov).await?;
+            next = None;
+        }
+        while let Some((at, b"sidx")) = next {
+            next = fragments.add_segments(&mut boxes, at).await?;
+        }
+        let wanting = match (fragments.starts.is_empty(), next) {
+            (true, _) => "without an index of its fragments (sidx or mfra)".to_owned(),
+            (false, Some(_)) => {
+                format!("whose index (sidx) ends at {:.3} s, and the file goes on", fragments.end_seconds)
+            }
+            (false, None) => return fragments.sorted(source.len()),
         };
-        if starts.is_empty() {
-            return Err(ClipError::unsupported_media(
-                "the source is a fragmented MP4 without an index of its fragments (sidx or mfra): remux it first",
-            ));
-        }
-        starts.sort_by_key(|(_, offset)| *offset);
-        if let Some((_, offset)) = starts.iter().find(|(_, offset)| !(head_end..source.len()).contains(offset)) {
-            let bytes = source.len();
-            return Err(damaged(format!("it names a fragment at byte {offset} of {bytes}")));
-        }
-        Ok(Self { head_end, end_seconds, starts })
+        Err(ClipError::unsupported_media(format!("the source is a fragmented MP4 {wanting}: remux it first")))
     }
 
-    /// Where the last fragment begins that begins no later than `seconds`; the first one if none does.
+    /// Adds what a segment index names, and the indexes that it names. Returns what comes behind all that.
+    async fn add_segments(&mut self, boxes: &mut Boxes<'_, impl RangeRead>, at: u64) -> Result<Next, ClipError> {
+        let (mut indexes, mut last) = (vec![at], at);
+        while let Some(at) = indexes.pop() {
+            let index = boxes.require(at, b"sidx").await?;
+            let sidx: Sidx = decode(&index)?;
+            let end = at.saturating_add(index.whole.len() as u64);
+            let (mut time, mut offset) = (sidx.earliest_presentation_time, end.saturating_add(sidx.first_offset));
+            for segment in &sidx.references {
+                if segment.reference_type {
+                    indexes.push(offset);
+                } else {
+                    let starts = self.starts.entry(sidx.reference_id).or_default();
+                    starts.push((seconds(time, sidx.timescale), offset));
+                }
+                time = time.saturating_add(segment.subsegment_duration.into());
+                offset = offset.saturating_add(segment.referenced_size.into());
+            }
+            self.end_seconds = self.end_seconds.max(seconds(time, sidx.timescale));
+            last = last.max(offset).max(end);
+        }
+        boxes.next(last, INDEX).await
+    }
+
+    /// Adds the fragments in which pictures and sound can be entered. Returns when the last fragment ends.
+    async fn add_random_access(
+        &mut self,
+        boxes: &mut Boxes<'_, impl RangeRead>,
+        mfra: &Mfra,
+        moov: &Bytes,
+    ) -> Result<f64, ClipError> {
+        let mut video = None;
+        for trak in children(moov.clone()) {
+            let trak = trak?;
+            if &trak.kind != b"trak" {
+                continue;
+            }
+            let mdia = require(&trak.body, *b"mdia")?.body;
+            let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
+            let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
+            match require(&mdia, *b"hdlr")?.body.get(8..12) {
+                Some(b"vide") => _ = video.get_or_insert((tkhd.track_id, mdhd.timescale)),
+                Some(b"soun") => {}
+                _ => continue,
+            }
+            let entries = mfra.tfra.iter().filter(|tfra| tfra.track_id == tkhd.track_id).flat_map(|tfra| &tfra.entries);
+            let starts: Vec<_> =
+                entries.map(|entry| (seconds(entry.time, mdhd.timescale), entry.moof_offset)).collect();
+            if !starts.is_empty() {
+                self.starts.insert(tkhd.track_id, starts);
+            }
+        }
+        let Some((id, timescale)) = video.filter(|(id, _)| self.starts.contains_key(id)) else {
+            self.starts.clear();
+            return Ok(0.0);
+        };
+        let last = self.starts[&id].iter().map(|(_, offset)| *offset).max();
+        let (mut end, mut next) = (0, last.map(|last| (last, b"moof")));
+        // Not every fragment can be entered: there may be more behind the last that can.
+        while let Some((at, _)) = next {
+            let fragment = boxes.require(at, b"moof").await?;
+            end = end.max(fragment_end(&decode(&fragment)?, moov, id)?);
+            next = boxes.next(at.saturating_add(fragment.whole.len() as u64), &[b"moof"]).await?;
+        }
+        Ok(seconds(end, timescale))
+    }
+
+    /// In the order of the file, which is `bytes` long.
+    fn sorted(mut self, bytes: u64) -> Result<Self, ClipError> {
+        for starts in self.starts.values_mut() {
+            starts.sort_by_key(|(_, offset)| *offset);
+            if let Some((_, offset)) = starts.iter().find(|(_, offset)| !(self.head_end..bytes).contains(offset)) {
+                return Err(damaged(format!("it names a fragment at byte {offset} of {bytes}")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Where to begin to read what is shown from `seconds` on: of every track the last fragment that begins no later.
     pub fn before(&self, seconds: f64) -> u64 {
-        let last = self.starts.iter().rfind(|(start, _)| *start <= seconds);
-        last.or(self.starts.first()).map_or(self.head_end, |(_, offset)| *offset)
+        let first = |starts: &Vec<(f64, u64)>| {
+            let last = starts.iter().rfind(|(start, _)| *start <= seconds);
+            last.or(starts.first()).map(|(_, offset)| *offset)
+        };
+        self.starts.values().filter_map(first).min().unwrap_or(self.head_end)
     }
 }
 
-/// The box at `at`, if it is a `kind` and no longer than an index may be.
-async fn read_box(source: &impl RangeRead, at: u64, kind: Kind) -> Result<Option<Child>, ClipError> {
-    let rest = source.len().saturating_sub(at);
-    if rest == 0 {
-        return Ok(None);
+/// A box that was looked for, and where it begins.
+type Next = Option<(u64, &'static Kind)>;
+
+/// What fragments begin with, or an index of them.
+const INDEX: &[&Kind] = &[b"sidx", b"moof", b"mdat"];
+
+/// A walk over the boxes of a file. It ends after so many reads as a source may take that is opened.
+struct Boxes<'a, S> {
+    source: &'a S,
+    reads: u32,
+}
+
+impl<S: RangeRead> Boxes<'_, S> {
+    async fn header(&mut self, at: u64) -> Result<Option<Header>, ClipError> {
+        let rest = self.source.len().saturating_sub(at);
+        if rest == 0 {
+            return Ok(None);
+        }
+        self.reads += 1;
+        if self.reads > MOST_READS {
+            return Err(ClipError::unsupported_media(
+                "the source is a fragmented MP4 whose index (sidx) is in too many parts: remux it first",
+            ));
+        }
+        Header::read(&fetch::read_exact(self.source, at..at + rest.min(16)).await?)
     }
-    let header = Header::read(&fetch::read_exact(source, at..at + rest.min(16)).await?)?;
-    let Some(bytes) = header.filter(|header| header.kind == kind).and_then(|header| header.bytes) else {
-        return Ok(None);
-    };
-    if bytes > rest.min(MAX_INDEX_BYTES) {
-        return Err(damaged(format!("box {} is too long", kind_name(kind))));
+
+    /// The first box from `at` on that is one of `kinds`, and where it begins.
+    async fn next(&mut self, mut at: u64, kinds: &[&'static Kind]) -> Result<Next, ClipError> {
+        while let Some(header) = self.header(at).await? {
+            if let Some(kind) = kinds.iter().find(|kind| ***kind == header.kind) {
+                return Ok(Some((at, kind)));
+            }
+            let Some(bytes) = header.bytes else { break };
+            at = at.saturating_add(bytes);
+        }
+        Ok(None)
     }
-    children(fetch::read_exact(source, at..at + bytes).await?).next().transpose()
+
+    /// The box at `at`, which must be a `kind` and no longer than an index may be.
+    async fn require(&mut self, at: u64, kind: &Kind) -> Result<Child, ClipError> {
+        let header = self.header(at).await?.filter(|header| header.kind == *kind);
+        let Some(bytes) = header.and_then(|header| header.bytes) else {
+            return Err(damaged(format!("it leads to byte {at}, where there is no box {}", kind_name(*kind))));
+        };
+        if bytes > MAX_INDEX_BYTES.min(self.source.len() - at) {
+            return Err(damaged(format!("box {} is too long", kind_name(*kind))));
+        }
+        let whole = fetch::read_exact(self.source, at..at + bytes).await?;
+        children(whole).next().ok_or_else(|| damaged(format!("box {} is too short", kind_name(*kind))))?
+    }
 }
 
 /// The box `mfra`, whose length is told by the last bytes of the file.
-async fn random_access(source: &impl RangeRead) -> Result<Option<Child>, ClipError> {
-    let Some(at) = source.len().checked_sub(MFRO_BYTES) else { return Ok(None) };
-    let last = fetch::read_exact(source, at..source.len()).await?;
-    let length = match last.strip_prefix(b"\0\0\0\x10mfro").and_then(|body| body.last_chunk()) {
-        Some(length) => u64::from(u32::from_be_bytes(*length)),
-        None => return Ok(None),
-    };
-    match source.len().checked_sub(length) {
-        Some(at) => read_box(source, at, *b"mfra").await,
+async fn random_access(boxes: &mut Boxes<'_, impl RangeRead>) -> Result<Option<Child>, ClipError> {
+    let bytes = boxes.source.len();
+    let Some(at) = bytes.checked_sub(MFRO_BYTES) else { return Ok(None) };
+    let last = fetch::read_exact(boxes.source, at..bytes).await?;
+    let length = last.strip_prefix(b"\0\0\0\x10mfro").and_then(|body| body.last_chunk());
+    let length = length.map(|length| u64::from(u32::from_be_bytes(*length)));
+    match length.and_then(|length| bytes.checked_sub(length)) {
+        Some(at) => boxes.require(at, b"mfra").await.map(Some),
         None => Ok(None),
     }
 }
 
-/// When fragments begin and where, and when the last of them ends.
-type Starts = (Vec<(f64, u64)>, f64);
-
-/// The subsegments of a segment index, which begin behind it; none when it is an index of indexes.
-fn segments(sidx: &Sidx, end: u64) -> Starts {
-    let (mut time, mut offset) = (sidx.earliest_presentation_time, end.saturating_add(sidx.first_offset));
-    let mut starts = Vec::new();
-    for segment in &sidx.references {
-        if segment.reference_type {
-            return Starts::default();
-        }
-        starts.push((seconds(time, sidx.timescale), offset));
-        time = time.saturating_add(segment.subsegment_duration.into());
-        offset = offset.saturating_add(segment.referenced_size.into());
-    }
-    (starts, seconds(time, sidx.timescale))
-}
-
-/// The fragments in which the pictures can be entered.
-async fn randomly_accessed(source: &impl RangeRead, mfra: &Mfra, moov: &Bytes) -> Result<Starts, ClipError> {
-    let mut video = None;
-    for trak in children(moov.clone()) {
-        let trak = trak?;
-        if &trak.kind == b"trak" && video.is_none() {
-            let mdia = require(&trak.body, *b"mdia")?.body;
-            let is_video = require(&mdia, *b"hdlr")?.body.get(8..12) == Some(b"vide");
-            let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
-            let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
-            video = is_video.then_some((tkhd.track_id, mdhd.timescale));
-        }
-    }
-    let Some((id, timescale)) = video else { return Ok(Starts::default()) };
-    let entries = mfra.tfra.iter().filter(|tfra| tfra.track_id == id).flat_map(|tfra| &tfra.entries);
-    let starts: Vec<_> = entries.map(|entry| (seconds(entry.time, timescale), entry.moof_offset)).collect();
-    let Some((_, last)) = starts.iter().max_by_key(|(_, offset)| *offset) else { return Ok(Starts::default()) };
-    let end = match read_box(source, *last, *b"moof").await? {
-        Some(fragment) => fragment_end(&decode(&fragment)?, moov, id)?,
-        None => return Err(damaged("its index of fragments leads to none")),
-    };
-    Ok((starts, seconds(end, timescale)))
-}
-
-/// When a track's part of a fragment ends, in its timescale.
+/// When a track's part of a fragment ends, in its timescale; 0 when it has none.
 fn fragment_end(fragment: &Moof, moov: &Bytes, track_id: u32) -> Result<u64, ClipError> {
     let mvex: Mvex = decode(&require(moov, *b"mvex")?)?;
     let usual = mvex.trex.iter().find(|trex| trex.track_id == track_id).map_or(0, |trex| trex.default_sample_duration);
     let mut end = 0;
     for traf in fragment.traf.iter().filter(|traf| traf.tfhd.track_id == track_id) {
         let usual = traf.tfhd.default_sample_duration.unwrap_or(usual);
-        let start = traf.tfdt.as_ref().map_or(0, |tfdt| tfdt.base_media_decode_time);
+        let untimed = "the source is a fragmented MP4 whose fragments do not tell when they begin (tfdt), as those of \
+                       Smooth Streaming do not: remux it first";
+        let start = traf.tfdt.as_ref().ok_or_else(|| ClipError::unsupported_media(untimed))?.base_media_decode_time;
         let runs = traf.trun.iter().map(|trun| match &trun.samples {
             TrunSamples::Inherited { count, .. } => u64::from(*count) * u64::from(usual),
             TrunSamples::Explicit(samples) => samples.iter().map(|one| u64::from(one.duration.unwrap_or(usual))).sum(),
@@ -213,7 +299,9 @@ pub(crate) struct Skipping<S> {
 }
 
 impl<S> Skipping<S> {
-    pub fn new(source: S, hole: Range<u64>) -> Self {
+    /// A source in which the first fragments that show `seconds` follow the head; without fragments, as it is.
+    pub fn to(seconds: f64, fragments: Option<&Fragments>, source: S) -> Self {
+        let hole = fragments.map_or(0..0, |fragments| fragments.head_end..fragments.before(seconds));
         let bytes = hole.end.saturating_sub(hole.start);
         let header = match u32::try_from(bytes) {
             Ok(0) => Vec::new(),

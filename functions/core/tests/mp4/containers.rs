@@ -28,12 +28,13 @@ const SECONDS: u32 = 8;
 const INTERVALS: [(f64, f64); 5] = [(0.0, 8.0), (0.0, 0.7), (3.123, 6.4), (5.0, 5.1), (6.6, 8.0)];
 
 /// How to write a container: the file's name, which says what it is, and options.
-const CONTAINERS: [(&str, &str); 5] = [
+const CONTAINERS: [(&str, &str); 6] = [
     ("a.ts", ""),
     ("a.mkv", ""),
     ("sidx.mp4", "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx"),
     ("mfra.mp4", "-movflags +frag_keyframe+delay_moov"),
     ("late.ts", "-output_ts_offset 3600"),
+    ("dash.mp4", "-movflags +dash+delay_moov"),
 ];
 
 /// A working folder and a program for excerpts.
@@ -178,6 +179,82 @@ async fn container_that_does_not_lead_to_an_interval_is_unsupported_media() {
         let error = Work::new().open(&path).await.expect_err("not a source");
         assert!(error.kind == ErrorKind::UnsupportedMedia && error.message.starts_with(message), "{error:?}");
     }
+}
+
+/// A fragmented MP4 with an index for each fragment and none at its end, and where its first index begins.
+fn chained(folder: &Folder, seconds: u32, options: &str) -> (Vec<u8>, usize) {
+    let options = words(&format!("-g 30 -movflags +dash+delay_moov+skip_trailer {options}"));
+    let arguments = [pictures("30", seconds), sound(seconds), words(H264), words(AAC), options];
+    let whole = load(&folder.build("chained.mp4", &arguments)).to_vec();
+    let at = whole.windows(4).position(|kind| kind == b"sidx").expect("an index") - 4;
+    (whole, at)
+}
+
+#[tokio::test]
+async fn index_in_parts_is_read_to_its_end() {
+    let folder = Folder::new();
+    let (whole, at) = chained(&folder, SECONDS, "");
+    let path = folder.path("chained.mp4");
+    // What may stand in front of an index, or of a part of it.
+    let other = [&b"\0\0\0\x10styp\0\0\0\0\0\0\0\0"[..], b"\0\0\0\x08free", b"\0\0\0\x0cemsg\0\0\0\0"].concat();
+    std::fs::write(&path, [&whole[..at], &other, &whole[at..]].concat()).expect("room");
+    let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS).await;
+    assert!(copied > 9.0, "{copied} s were copied; {refused:?}");
+    let facts = Work::new().open(&path).await.expect("a source").facts;
+    assert!((facts.duration_seconds - f64::from(SECONDS)).abs() < 0.05, "{facts:?}");
+}
+
+#[tokio::test]
+async fn index_of_indexes_is_followed() {
+    let folder = Folder::new();
+    let options = words("-g 30 -movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx");
+    let path = build(&folder, "a.mp4", &[words(H264), words(AAC), options]);
+    let (whole, work) = (load(&path), Work::new());
+    let media = work.open(&path).await.expect("a source");
+    work.excerpt(&media, INTERVALS[2]).await.expect("an excerpt");
+    let expected = (media.facts.duration_seconds, load(&work.scratch.file("excerpt.mp4")));
+    let at = whole.windows(4).position(|kind| kind == b"sidx").expect("an index") - 4;
+    let be = |at: usize| u32::from_be_bytes(whole[at..at + 4].try_into().expect("four bytes"));
+    // It names the index behind it, which is as long as the rest of the file: bit 31 says that it is one.
+    let rest = u32::try_from(whole.len() - at).expect("a short file");
+    let numbers = [44, u32::from_be_bytes(*b"sidx"), 0, be(at + 12), be(at + 16), 0, 0, 1, 1 << 31 | rest, 0, 0];
+    let index = numbers.map(u32::to_be_bytes).concat();
+    std::fs::write(&path, [&whole[..at], &index, &whole[at..]].concat()).expect("room");
+    let media = work.open(&path).await.expect("a source");
+    work.excerpt(&media, INTERVALS[2]).await.expect("an excerpt");
+    assert!((media.facts.duration_seconds, load(&work.scratch.file("excerpt.mp4"))) == expected);
+}
+
+#[tokio::test]
+async fn index_that_is_not_all_is_unsupported_media() {
+    let folder = Folder::new();
+    let (mut unnamed, _) = chained(&folder, SECONDS, "");
+    let last = unnamed.windows(4).rposition(|kind| kind == b"moof").expect("a fragment");
+    // One index for each of the two tracks.
+    for index in [last - 104, last - 52] {
+        unnamed[index..index + 4].copy_from_slice(b"free");
+    }
+    let (many, _) = chained(&folder, 90, "-vf scale=16:16 -preset ultrafast");
+    let smooth = build(&folder, "a.ismv", &[words(H264), words("-g 30"), words(AAC)]);
+    let path = folder.path("a.mp4");
+    for (bytes, message) in [
+        (unnamed, "whose index (sidx) ends at 7.000 s, and the file goes on"),
+        (many, "whose index (sidx) is in too many parts"),
+        (load(&smooth).to_vec(), "whose fragments do not tell when they begin (tfdt)"),
+    ] {
+        std::fs::write(&path, bytes).expect("room");
+        let error = Work::new().open(&path).await.map(|media| media.facts).expect_err("not a source");
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+        assert!(error.message.contains(message), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn fragments_of_one_track_each_are_cut_with_all_their_sound() {
+    let folder = Folder::new();
+    let options = words("-g 48 -movflags +frag_keyframe+separate_moof+delay_moov+default_base_moof");
+    let path = build(&folder, "a.mp4", &[words(H264), words("-bf 2"), words(AAC), options]);
+    assert_cuts_are_exact(&path, &INTERVALS).await;
 }
 
 #[tokio::test]
