@@ -26,6 +26,8 @@ const LOOK: [&str; 4] = ["-probesize", "2000000", "-analyzeduration", "3000000"]
 const TAIL_SECONDS: f64 = 0.5;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MOST_LEAD_SECONDS: f64 = 40.0;
+/// How long a source may go on without a keyframe at its start, as a recording that was begun between two, in seconds.
+const LATE_KEYFRAME_SECONDS: f64 = 5.0;
 /// What finding an interval may read besides it, in bytes. It takes about 4 MB; a source whose index leads nowhere
 /// would be read from its start.
 const SEARCH_BYTES: u64 = 32 << 20;
@@ -226,11 +228,11 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             self.remux(other, from..to, name, remuxer).await?;
             let file = LocalFile::open(&remuxer.scratch.file(name))?;
             match Movie::read_excerpt(&file, other.remuxed, duration).await {
-                Ok(movie) if from <= 0.0 || movie.first_keyframe_seconds()? <= start_seconds => {
+                Ok(movie) if self.begins_by(start_seconds, from, &movie)? => {
                     return Ok(Excerpt { movie, samples: Samples::File(file), lead_seconds: Some(lead) });
                 }
                 Err(error) if from <= 0.0 || error.kind != ErrorKind::UnsupportedMedia => return Err(error),
-                _ if lead >= MOST_LEAD_SECONDS => {
+                _ if from <= 0.0 || lead >= MOST_LEAD_SECONDS => {
                     return Err(ClipError::unsupported_media(format!(
                         "the source has no keyframe in the {MOST_LEAD_SECONDS} s before {start_seconds} s"
                     )));
@@ -238,6 +240,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 _ => lead = (2.0 * lead).max(1.0),
             }
         }
+    }
+
+    /// Whether an excerpt that was read from the second `from` on has a keyframe by `start_seconds`, or all that the
+    /// source has.
+    fn begins_by(&self, start_seconds: f64, from: f64, excerpt: &Movie) -> Result<bool, ClipError> {
+        let first = if from > 0.0 { 0.0 } else { self.facts.video.start_seconds + LATE_KEYFRAME_SECONDS };
+        Ok(excerpt.first_keyframe_seconds()? <= start_seconds.max(first))
     }
 
     /// Writes what lies between two seconds of the source as the file `name`.
@@ -253,7 +262,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         let loopback = Loopback::serve(source, most_bytes)?;
         let options = if fragments.is_some() { remuxed.read_on() } else { remuxed.read_from(seconds.start) };
         let input = Input::loopback(remuxed.container.demuxer(), options, &loopback);
-        let arguments = remux_arguments(&self.facts, &remuxed.stamp(seconds.end), name);
+        let to = stamp(seconds.end, remuxed.excerpt_start_microseconds());
+        let arguments = remux_arguments(&self.facts, &to, name);
         loopback.judge(remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await)
     }
 }
@@ -302,29 +312,30 @@ impl Container {
 }
 
 impl Remuxed {
-    /// The input options that keep the source's time stamps.
+    /// The input options that keep the source's time stamps, but for those below zero, which an MP4 cannot hold.
     fn read_on(self) -> Vec<String> {
-        let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts"].map(str::to_owned);
+        let later = format!("{}us", self.excerpt_start_microseconds() - self.start_microseconds);
+        let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts", "-itsoffset", &later].map(str::to_owned);
         self.container.look().into_iter().chain(rest).collect()
     }
 
     /// The input options that in addition read from a second on.
     fn read_from(self, seconds: f64) -> Vec<String> {
         let seek = ["-seek_timestamp", "1", "-ss"].map(str::to_owned);
-        self.read_on().into_iter().chain(seek).chain([self.stamp(seconds)]).collect()
+        self.read_on().into_iter().chain(seek).chain([stamp(seconds, self.start_microseconds)]).collect()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "good to a microsecond for centuries")]
     fn start_seconds(self) -> f64 {
         self.start_microseconds as f64 / 1e6
     }
+}
 
-    /// The time stamp of a second of the source, as `FFmpeg` takes it.
-    fn stamp(self, seconds: f64) -> String {
-        #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
-        let microseconds = self.start_microseconds.saturating_add((seconds * 1e6).round() as i64);
-        format!("{microseconds}us")
-    }
+/// The time stamp of a second of a source that starts at `start_microseconds`, as `FFmpeg` takes it.
+fn stamp(seconds: f64, start_microseconds: i64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
+    let microseconds = start_microseconds.saturating_add((seconds * 1e6).round() as i64);
+    format!("{microseconds}us")
 }
 
 /// What `ffprobe` tells.

@@ -144,6 +144,14 @@ impl Facts {
     }
 }
 
+impl Remuxed {
+    /// The time stamp of its second 0 in an excerpt, in microseconds: a transport stream that starts shortly before its
+    /// clock begins anew starts below zero, where nothing is shown in an MP4.
+    pub(crate) fn excerpt_start_microseconds(self) -> i64 {
+        self.start_microseconds.max(0)
+    }
+}
+
 impl Movie {
     /// Reads the index of `source`, as [`read`](Self::read) does, or tells what container it is that is to be remuxed.
     ///
@@ -156,13 +164,14 @@ impl Movie {
         })
     }
 
-    /// Reads the index of an excerpt of a source: a file that shows a part of it, with the source's own time stamps.
+    /// Reads the index of an excerpt of a source: a file that shows a part of it, with the source's own time stamps, or
+    /// those that count from its start.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn read_excerpt(file: &impl RangeRead, source: Remuxed, source_seconds: f64) -> Result<Self, ClipError> {
         let mut movie = Self::read(file).await?;
-        movie.origin = Time { ticks: source.start_microseconds, timescale: 1_000_000 };
+        movie.origin = Time { ticks: source.excerpt_start_microseconds(), timescale: 1_000_000 };
         movie.facts.duration_seconds = source_seconds;
         Ok(movie)
     }

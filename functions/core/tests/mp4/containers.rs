@@ -28,12 +28,15 @@ const SECONDS: u32 = 8;
 const INTERVALS: [(f64, f64); 5] = [(0.0, 8.0), (0.0, 0.7), (3.123, 6.4), (5.0, 5.1), (6.6, 8.0)];
 
 /// How to write a container: the file's name, which says what it is, and options.
-const CONTAINERS: [(&str, &str); 6] = [
+const CONTAINERS: [(&str, &str); 8] = [
     ("a.ts", ""),
     ("a.mkv", ""),
     ("sidx.mp4", "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx"),
     ("mfra.mp4", "-movflags +frag_keyframe+delay_moov"),
     ("late.ts", "-output_ts_offset 3600"),
+    // The clock of a transport stream begins anew after 95443.7 s.
+    ("wraps.ts", "-output_ts_offset 95440"),
+    ("wraps-later.ts", "-output_ts_offset 95435"),
     ("dash.mp4", "-movflags +dash+delay_moov"),
 ];
 
