@@ -34,6 +34,47 @@ const SEARCH_BYTES: u64 = 32 << 20;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MOST_UNEVEN: u64 = 8;
 
+/// The codecs that `FFmpeg` puts into an MP4, by its names.
+const PICTURES: [&str; 15] = [
+    "av1",
+    "dirac",
+    "evc",
+    "ffv1",
+    "h264",
+    "hevc",
+    "jpeg2000",
+    "mjpeg",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "png",
+    "vc1",
+    "vp9",
+    "vvc",
+];
+const SOUND: [&str; 20] = [
+    "aac",
+    "ac3",
+    "alac",
+    "dts",
+    "eac3",
+    "flac",
+    "mp1",
+    "mp2",
+    "mp3",
+    "opus",
+    "vorbis",
+    "pcm_s16be",
+    "pcm_s16le",
+    "pcm_s24be",
+    "pcm_s24le",
+    "pcm_s32be",
+    "pcm_s32le",
+    "pcm_f32be",
+    "pcm_f32le",
+    "pcm_f64le",
+];
+
 /// The working space that an excerpt takes at the most, of which the interval is so long in the source, in bytes.
 #[must_use]
 pub fn excerpt_bytes(interval_bytes: u64) -> u64 {
@@ -131,7 +172,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn reopen(source: S, facts: Facts) -> Result<Self, ClipError> {
-        let form = match (Movie::open(&source).await?, facts.remuxed) {
+        let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
             (Opened::Other(_, fragments), Some(remuxed)) => {
                 Form::Other(Box::new(Other { remuxed, fragments, source: Kept::new(source) }))
@@ -227,7 +268,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             let from = (start_seconds - lead).max(0.0);
             self.remux(other, from..to, name, remuxer).await?;
             let file = LocalFile::open(&remuxer.scratch.file(name))?;
-            match Movie::read_excerpt(&file, other.remuxed, duration).await {
+            match Movie::read_excerpt(&file, &other.remuxed, duration).await {
                 Ok(movie) if self.begins_by(start_seconds, from, &movie)? => {
                     return Ok(Excerpt { movie, samples: Samples::File(file), lead_seconds: Some(lead) });
                 }
@@ -263,24 +304,25 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         let options = if fragments.is_some() { remuxed.read_on() } else { remuxed.read_from(seconds.start) };
         let input = Input::loopback(remuxed.container.demuxer(), options, &loopback);
         let to = stamp(seconds.end, remuxed.excerpt_start_microseconds());
-        let arguments = remux_arguments(&self.facts, &to, name);
+        let arguments = remux_arguments(&self.facts, &remuxed.streams, &to, name);
         loopback.judge(remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await)
     }
 }
 
-/// The options that remux pictures and all sound, with the source's own time stamps, up to that of `to`.
-fn remux_arguments(facts: &Facts, to: &str, name: &str) -> Vec<OsString> {
+/// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
+fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Vec<OsString> {
     // Apple's players want the parameter sets where hvc1 says that they are.
     let tag: &[&str] = if facts.video.codec == "hevc" { &["-tag:v", "hvc1"] } else { &[] };
+    let maps = streams.iter().flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")]).map(OsString::from);
     let options = [
-        &["-map", "0:V:0", "-map", "0:a?", "-c", "copy"][..],
+        &["-c", "copy"],
         tag,
         // A damaged packet spoils a picture, and not the whole clip.
         &["-noxerror", "-copypriorss:v", "1", "-to", to],
         // In microseconds the start of the excerpt is exact.
         &["-movie_timescale", "1000000", "-strict", "unofficial", "-f", "mp4", name],
     ];
-    options.concat().into_iter().map(OsString::from).collect()
+    maps.chain(options.concat().into_iter().map(OsString::from)).collect()
 }
 
 impl Container {
@@ -313,20 +355,20 @@ impl Container {
 
 impl Remuxed {
     /// The input options that keep the source's time stamps, but for those below zero, which an MP4 cannot hold.
-    fn read_on(self) -> Vec<String> {
+    fn read_on(&self) -> Vec<String> {
         let later = format!("{}us", self.excerpt_start_microseconds() - self.start_microseconds);
         let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts", "-itsoffset", &later].map(str::to_owned);
         self.container.look().into_iter().chain(rest).collect()
     }
 
     /// The input options that in addition read from a second on.
-    fn read_from(self, seconds: f64) -> Vec<String> {
+    fn read_from(&self, seconds: f64) -> Vec<String> {
         let seek = ["-seek_timestamp", "1", "-ss"].map(str::to_owned);
         self.read_on().into_iter().chain(seek).chain([stamp(seconds, self.start_microseconds)]).collect()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "good to a microsecond for centuries")]
-    fn start_seconds(self) -> f64 {
+    fn start_seconds(&self) -> f64 {
         self.start_microseconds as f64 / 1e6
     }
 }
@@ -412,10 +454,15 @@ impl Description {
     fn facts(self, container: Container, end_seconds: Option<f64>, bytes: u64) -> Result<(Facts, Remuxed), ClipError> {
         let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
         let is_video = |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
-        let sound: Vec<&Stream> = self.streams.iter().filter(|stream| is(stream, "audio")).collect();
         let video = self.streams.iter().position(is_video);
-        let video = video.ok_or_else(|| no_video(!sound.is_empty()))?;
-        let starts = [Some(&self.streams[video]), sound.first().copied()].into_iter().flatten();
+        let video = video.ok_or_else(|| no_video(self.streams.iter().any(|stream| is(stream, "audio"))))?;
+        let (sound, others): (Vec<_>, Vec<_>) = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != video)
+            .partition(|(_, stream)| stream.is_sound());
+        let starts = [Some(&self.streams[video]), sound.first().map(|(_, first)| *first)].into_iter().flatten();
         let start = starts.filter_map(Stream::start_seconds).min_by(f64::total_cmp).unwrap_or(0.0);
         let told = seconds(self.format.duration.as_deref());
         let duration = match container {
@@ -428,17 +475,18 @@ impl Description {
             .filter(|duration| *duration > 0.0)
             .ok_or_else(|| ClipError::unsupported_media("the source does not tell how long it is"))?;
         #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
-        let remuxed = Remuxed { container, start_microseconds: (start * 1e6).round() as i64 };
-        let others = self.streams.iter().enumerate().filter(|(index, stream)| *index != video && !is(stream, "audio"));
-        let dropped_tracks = others.map(|(_, stream)| stream.name()).collect();
-        let audio = sound.first().map(|first| first.audio(sound.len()));
+        let start_microseconds = (start * 1e6).round() as i64;
+        let streams = std::iter::once(video).chain(sound.iter().map(|(index, _)| *index)).collect();
+        let remuxed = Remuxed { container, start_microseconds, streams };
+        let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
+        let audio = sound.first().map(|(_, first)| first.audio(sound.len()));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
         let facts = Facts {
             container: container.name().to_owned(),
             bytes,
             index_start: 0,
             index_bytes: 0,
-            remuxed: Some(remuxed),
+            remuxed: Some(remuxed.clone()),
             duration_seconds,
             video,
             audio,
@@ -451,8 +499,11 @@ impl Description {
 impl Stream {
     fn video(&self, source_start: f64, duration: f64, bytes: u64) -> Result<VideoFacts, ClipError> {
         let codec = self.codec_name.clone().unwrap_or_default();
-        if codec == "vp8" {
-            return Err(ClipError::unsupported_media("the source is VP8, which cannot be put into an MP4"));
+        if !PICTURES.contains(&codec.as_str()) {
+            let codec = codec.to_uppercase();
+            return Err(ClipError::unsupported_media(format!(
+                "the source is {codec}, which cannot be put into an MP4"
+            )));
         }
         let [average, lowest] = [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
         let constant = average.zip(lowest).is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
@@ -484,15 +535,26 @@ impl Stream {
         })
     }
 
+    /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has no
+    /// sample rate.
+    fn is_sound(&self) -> bool {
+        let is_held = self.codec_name.as_deref().is_some_and(|codec| SOUND.contains(&codec));
+        self.codec_type.as_deref() == Some("audio") && is_held && self.sample_rate() > 0
+    }
+
     fn audio(&self, tracks: usize) -> AudioFacts {
         let codec = self.codec_name.as_deref().unwrap_or_default();
         AudioFacts {
             codec: if codec.starts_with("pcm") { "pcm" } else { codec }.to_owned(),
             channels: self.channels,
-            sample_rate: self.sample_rate.as_deref().and_then(|rate| rate.parse().ok()).unwrap_or(0),
+            sample_rate: self.sample_rate(),
             bit_rate: self.bit_rate().unwrap_or(0),
             tracks,
         }
+    }
+
+    fn sample_rate(&self) -> u32 {
+        self.sample_rate.as_deref().and_then(|rate| rate.parse().ok()).unwrap_or(0)
     }
 
     fn start_seconds(&self) -> Option<f64> {
@@ -511,7 +573,9 @@ impl Stream {
             Some(kind) => kind,
             None => "unknown",
         };
-        self.tags.language.as_ref().map_or_else(|| kind.to_owned(), |language| format!("{kind} ({language})"))
+        let codec = self.codec_name.as_deref().filter(|_| kind == "audio");
+        let what: Vec<&str> = self.tags.language.as_deref().into_iter().chain(codec).collect();
+        if what.is_empty() { kind.to_owned() } else { format!("{kind} ({})", what.join(", ")) }
     }
 }
 

@@ -79,13 +79,15 @@ pub struct Facts {
 }
 
 /// A source that `FFmpeg` remuxes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Remuxed {
     /// What it is.
     pub container: Container,
     /// The time stamp of its second 0, in microseconds.
     pub start_microseconds: i64,
+    /// The numbers of the streams that excerpts get: the pictures, and sound.
+    pub streams: Vec<usize>,
 }
 
 /// What a source's pictures are.
@@ -147,7 +149,7 @@ impl Facts {
 impl Remuxed {
     /// The time stamp of its second 0 in an excerpt, in microseconds: a transport stream that starts shortly before its
     /// clock begins anew starts below zero, where nothing is shown in an MP4.
-    pub(crate) fn excerpt_start_microseconds(self) -> i64 {
+    pub(crate) fn excerpt_start_microseconds(&self) -> i64 {
         self.start_microseconds.max(0)
     }
 }
@@ -169,7 +171,7 @@ impl Movie {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn read_excerpt(file: &impl RangeRead, source: Remuxed, source_seconds: f64) -> Result<Self, ClipError> {
+    pub async fn read_excerpt(file: &impl RangeRead, source: &Remuxed, source_seconds: f64) -> Result<Self, ClipError> {
         let mut movie = Self::read(file).await?;
         movie.origin = Time { ticks: source.excerpt_start_microseconds(), timescale: 1_000_000 };
         movie.facts.duration_seconds = source_seconds;

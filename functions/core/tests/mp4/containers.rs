@@ -170,6 +170,34 @@ async fn facts_of_other_containers_are_those_of_the_source() {
 }
 
 #[tokio::test]
+async fn sound_that_cannot_be_kept_is_dropped_and_said_to_be() {
+    let folder = Folder::new();
+    let silent = "-map 0 -map 1 -map 1 -c:a aac -filter:a:0 volume=enable='gt(t\\,9)',aselect='gt(t\\,9)'";
+    for (name, options, kept, dropped) in [
+        ("latm.ts", "-c:a aac -mpegts_flags +latm", None, &["audio (aac_latm)"][..]),
+        ("silent.ts", silent, Some(1), &["audio (aac)"]),
+        ("late.ts", "-c:a aac -filter:a aselect='gt(t\\,7)'", None, &["audio (aac)"]),
+        ("pcm.m2ts", "-c:a pcm_bluray -mpegts_m2ts_mode 1", None, &["audio (pcm_bluray)"]),
+        (
+            "two.mkv",
+            "-map 0 -map 1 -map 1 -c:a:0 wavpack -c:a:1 aac -metadata:s:a:0 language=deu",
+            Some(1),
+            &["audio (deu, wavpack)"],
+        ),
+    ] {
+        let path = build(&folder, name, &[words(H264), words(options)]);
+        let work = Work::new();
+        let media = work.open(&path).await.expect("a source");
+        let facts = &media.facts;
+        assert_eq!(facts.audio.as_ref().map(|audio| (audio.codec.as_str(), audio.tracks)), kept.map(|n| ("aac", n)));
+        assert_eq!(facts.dropped_tracks, dropped, "{name}");
+        let excerpt = work.excerpt(&media, (7.2, 7.9)).await.expect("an excerpt");
+        let window = excerpt.movie.window(7.2, 7.9).expect("a window").facts;
+        assert_eq!((window.frames, window.has_audio), (21, kept.is_some()), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn container_that_does_not_lead_to_an_interval_is_unsupported_media() {
     let folder = Folder::new();
     let muxed = |name: &str, options: &str| build(&folder, name, &[words(H264), words(AAC), words(options)]);
