@@ -319,6 +319,8 @@ fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Ve
         tag,
         // A damaged packet spoils a picture, and not the whole clip.
         &["-noxerror", "-copypriorss:v", "1", "-to", to],
+        // When the source was made.
+        &["-map_metadata", "0", "-map_chapters", "-1"],
         // In microseconds the start of the excerpt is exact.
         &["-movie_timescale", "1000000", "-strict", "unofficial", "-f", "mp4", name],
     ];
