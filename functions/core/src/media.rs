@@ -20,17 +20,23 @@ use bytes::Bytes;
 use serde::Deserialize;
 use std::{ffi::OsString, ops::Range};
 
-/// How much of a source `FFmpeg` looks at to find out what is in it: bytes, and microseconds.
-const LOOK: [&str; 4] = ["-probesize", "2000000", "-analyzeduration", "3000000"];
+/// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
+/// does not tell everything.
+const LOOKS: [u32; 2] = [1_000_000, 3_000_000];
+/// How much it looks at at the most, in bytes.
+const LOOK_BYTES: &str = "2000000";
 /// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
 const TAIL_SECONDS: f64 = 0.5;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MOST_LEAD_SECONDS: f64 = 40.0;
 /// How long a source may go on without a keyframe at its start, as a recording that was begun between two, in seconds.
 const LATE_KEYFRAME_SECONDS: f64 = 5.0;
-/// What finding an interval may read besides it, in bytes. It takes about 4 MB; a source whose index leads nowhere
-/// would be read from its start.
-const SEARCH_BYTES: u64 = 32 << 20;
+/// What describing a source may read, in bytes. It takes 1 to 3 MB; of a transport stream that ends without time stamps
+/// up to 16 MB more.
+const DESCRIPTION_BYTES: u64 = 24 << 20;
+/// What finding an interval may read besides it and what lies between it and a keyframe, in bytes. It takes up to 3 MB; a
+/// source whose index leads nowhere would be read from its start.
+const SEARCH_BYTES: u64 = 8 << 20;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MOST_UNEVEN: u64 = 8;
 
@@ -298,7 +304,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<(), ClipError> {
-        let most_bytes = SEARCH_BYTES + MOST_UNEVEN * self.bytes_of(seconds.end - seconds.start);
+        let interval_bytes = MOST_UNEVEN.saturating_mul(self.bytes_of(seconds.end - seconds.start));
+        let most_bytes = (SEARCH_BYTES + self.bytes_of(MOST_LEAD_SECONDS)).saturating_add(interval_bytes);
         let source = Skipping::to(seconds.start + remuxed.start_seconds(), fragments.as_ref(), source.clone());
         let loopback = Loopback::serve(source, most_bytes)?;
         let options = if fragments.is_some() { remuxed.read_on() } else { remuxed.read_from(seconds.start) };
@@ -337,11 +344,12 @@ impl Container {
         }
     }
 
-    /// The options with which `FFmpeg` looks at a source. Of fragments it would make an index, by reading the head of
-    /// every one.
-    fn look(self) -> Vec<String> {
+    /// The options with which `FFmpeg` looks at so many microseconds of a source. Of fragments it would make an index, by
+    /// reading the head of every one.
+    fn look(self, microseconds: u32) -> Vec<String> {
         let fragments: &[_] = if self == Self::FragmentedMp4 { &["-fflags", "+ignidx"] } else { &[] };
-        LOOK.iter().chain(fragments).map(|option| (*option).to_owned()).collect()
+        let look = ["-probesize", LOOK_BYTES, "-analyzeduration", &microseconds.to_string()];
+        look.iter().chain(fragments).map(|option| (*option).to_owned()).collect()
     }
 
     /// How far before an interval reading begins. Matroska's cues and the index of fragments lead to a keyframe; the
@@ -360,7 +368,7 @@ impl Remuxed {
     fn read_on(&self) -> Vec<String> {
         let later = format!("{}us", self.excerpt_start_microseconds() - self.start_microseconds);
         let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts", "-itsoffset", &later].map(str::to_owned);
-        self.container.look().into_iter().chain(rest).collect()
+        self.container.look(self.look_microseconds).into_iter().chain(rest).collect()
     }
 
     /// The input options that in addition read from a second on.
@@ -444,16 +452,29 @@ async fn describe<S: RangeRead + Clone + 'static>(
 ) -> Result<(Facts, Remuxed), ClipError> {
     // FFmpeg gives up on an index of indexes.
     let from_first = Skipping::to(f64::NEG_INFINITY, fragments, source.clone());
-    let loopback = Loopback::serve(from_first, SEARCH_BYTES)?;
-    let input = Input::loopback(container.demuxer(), container.look(), &loopback);
-    let told = loopback.judge(remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await)?;
-    let told: Description = serde_json::from_slice(&told)
-        .map_err(|error| ClipError::internal(format!("ffprobe's description of the source: {error}")))?;
-    told.facts(container, fragments.map(|fragments| fragments.end_seconds), source.len())
+    let loopback = Loopback::serve(from_first, DESCRIPTION_BYTES)?;
+    let look = async |microseconds| {
+        let input = Input::loopback(container.demuxer(), container.look(microseconds), &loopback);
+        let told = loopback.judge(remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await)?;
+        serde_json::from_slice::<Description>(&told)
+            .map_err(|error| ClipError::internal(format!("ffprobe's description of the source: {error}")))
+    };
+    let [mut looked, long] = LOOKS;
+    let mut told = look(looked).await?;
+    if !told.streams.iter().all(Stream::is_told) {
+        (looked, told) = (long, look(long).await?);
+    }
+    told.facts(container, looked, fragments.map(|fragments| fragments.end_seconds), source.len())
 }
 
 impl Description {
-    fn facts(self, container: Container, end_seconds: Option<f64>, bytes: u64) -> Result<(Facts, Remuxed), ClipError> {
+    fn facts(
+        self,
+        container: Container,
+        look_microseconds: u32,
+        end_seconds: Option<f64>,
+        bytes: u64,
+    ) -> Result<(Facts, Remuxed), ClipError> {
         let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
         let is_video = |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let video = self.streams.iter().position(is_video);
@@ -479,7 +500,7 @@ impl Description {
         #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
         let start_microseconds = (start * 1e6).round() as i64;
         let streams = std::iter::once(video).chain(sound.iter().map(|(index, _)| *index)).collect();
-        let remuxed = Remuxed { container, start_microseconds, streams };
+        let remuxed = Remuxed { container, look_microseconds, start_microseconds, streams };
         let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
         let audio = sound.first().map(|(_, first)| first.audio(sound.len()));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
@@ -535,6 +556,15 @@ impl Stream {
             duration_seconds,
             bit_rate: self.bit_rate().unwrap_or_else(|| whole(all).into()),
         })
+    }
+
+    /// Whether what an MP4 needs of pictures or sound is known.
+    fn is_told(&self) -> bool {
+        match self.codec_type.as_deref() {
+            Some("video") => self.width > 0 && ratio(&self.avg_frame_rate, '/').is_some(),
+            Some("audio") => self.sample_rate() > 0,
+            _ => true,
+        }
     }
 
     /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has no

@@ -84,6 +84,8 @@ pub struct Facts {
 pub struct Remuxed {
     /// What it is.
     pub container: Container,
+    /// How long a part of it tells what is in it.
+    pub look_microseconds: u32,
     /// The time stamp of its second 0, in microseconds.
     pub start_microseconds: i64,
     /// The numbers of the streams that excerpts get: the pictures, and sound.
