@@ -22,6 +22,9 @@ use std::{
 const CLIP_SECONDS: f64 = 10.0;
 /// What is always allowed above the bytes that are needed: 256 KiB.
 const SLACK_BYTES: f64 = 262_144.0;
+/// What may be read of other containers besides one and a half times the clip: as much of so many seconds, and 2 MB.
+const REMUXED_SECONDS: f64 = 4.0;
+const REMUXED_BYTES: f64 = 2_000_000.0;
 /// How often two things are measured in turns.
 const PAIRS: usize = 7;
 /// How often a function is started.
@@ -185,14 +188,18 @@ fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
     let what = "trim reads of 60 minutes with the index at the end, exact".to_owned();
     rows.push(Row::new(what, float(line.server.traffic().1), "bytes", Some((1.02 * needed + SLACK_BYTES).floor())));
     for (container, file, _) in CONTAINERS {
-        let event = line.plan(file, start, start + CLIP_SECONDS, "copy")?;
-        let (_, probed) = line.server.traffic();
-        let (key, _) = line.cut(&event)?;
-        let (_, trimmed) = line.server.traffic();
-        let clip = float(fs::metadata(bench.folder.join("s3").join(CLIPS).join(key))?.len());
-        for (function, read) in [("probe", probed), ("trim", trimmed)] {
-            let what = format!("{function} reads of 60 minutes of {container}, relative to the clip");
-            rows.push(Row::new(what, float(read) / clip, "×", Some(3.0)));
+        let second = float(fs::metadata(bench.source(file))?.len()) / 3600.0;
+        for seconds in [1.0, CLIP_SECONDS] {
+            let event = line.plan(file, start, start + seconds, "copy")?;
+            let (_, probed) = line.server.traffic();
+            let (key, _) = line.cut(&event)?;
+            let (_, trimmed) = line.server.traffic();
+            let clip = float(fs::metadata(bench.folder.join("s3").join(CLIPS).join(key))?.len());
+            let most = 1.5 * (clip + REMUXED_SECONDS * second) + REMUXED_BYTES;
+            for (function, read) in [("probe", probed), ("trim", trimmed)] {
+                let what = format!("{function} reads for {seconds:.0} s out of 60 minutes of {container}");
+                rows.push(Row::new(what, float(read), "bytes", Some(most.floor())));
+            }
         }
     }
     Ok(rows)
