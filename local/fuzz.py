@@ -40,6 +40,8 @@ _SEED_FILES = {
     "tracks.mp4": f"{_SOUND} {_PICTURES} -itsoffset 0.2 {_SOUND} -map 0 -map 1 -map 2 {_H264} -c:a aac -b:a 8k"
     " -metadata:s:a:0 language=deu",
     "fragments.mp4": f"{_PICTURES} {_H264} -movflags +frag_keyframe+empty_moov+global_sidx",
+    "dash.mp4": f"{_PICTURES} {_SOUND} {_H264} -c:a aac -b:a 8k -movflags +dash+delay_moov+skip_trailer",
+    "random-access.mp4": f"{_PICTURES} {_SOUND} {_H264} -c:a aac -b:a 8k -movflags +frag_keyframe+delay_moov",
     "stream.ts": f"{_PICTURES} {_H264} -frames:v 2",
     "stream.mkv": f"{_PICTURES} {_H264} -frames:v 2",
 }

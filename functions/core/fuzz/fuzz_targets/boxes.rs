@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// Boxes that hold boxes, and how many bytes of theirs lie in front of those.
-const CONTAINERS: [(&[u8; 4], usize); 16] = [
+const CONTAINERS: [(&[u8; 4], usize); 18] = [
     (b"moov", 0),
     (b"trak", 0),
     (b"edts", 0),
@@ -17,6 +17,8 @@ const CONTAINERS: [(&[u8; 4], usize); 16] = [
     (b"udta", 0),
     (b"moof", 0),
     (b"traf", 0),
+    (b"mvex", 0),
+    (b"mfra", 0),
     (b"dref", 8),
     (b"stsd", 8),
     (b"avc1", 78),

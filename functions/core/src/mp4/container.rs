@@ -70,7 +70,7 @@ impl Container {
 
 /// Where the fragments of a fragmented MP4 lie.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fragments {
+pub struct Fragments {
     /// Where what all of them need ends in the file: the first thing that is left out of an excerpt.
     pub head_end: u64,
     /// When the last of them ends, in seconds of their media.
@@ -86,7 +86,7 @@ impl Fragments {
     ///
     /// # Errors
     /// `UnsupportedMedia` when there is none, or none of all fragments; and whatever the source raises.
-    pub async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self, ClipError> {
+    pub(super) async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self, ClipError> {
         let mut boxes = Boxes { source, reads: 0 };
         let mut fragments = Self { head_end, end_seconds: 0.0, starts: Starts::new() };
         let mut next = boxes.next(head_end, INDEX).await?;
@@ -191,7 +191,7 @@ impl Fragments {
     }
 
     /// Where to begin to read what is shown from `seconds` on: of every track the last fragment that begins no later.
-    pub fn before(&self, seconds: f64) -> u64 {
+    fn before(&self, seconds: f64) -> u64 {
         let first = |starts: &Vec<(f64, u64)>| {
             let last = starts.iter().rfind(|(start, _)| *start <= seconds);
             last.or(starts.first()).map(|(_, offset)| *offset)
@@ -292,7 +292,7 @@ fn seconds(ticks: u64, timescale: u32) -> f64 {
 
 /// A source with a hole that is passed over: the bytes from a place to another seem to be one `free` box.
 #[derive(Debug, Clone)]
-pub(crate) struct Skipping<S> {
+pub struct Skipping<S> {
     source: S,
     at: u64,
     header: Bytes,

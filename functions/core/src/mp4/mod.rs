@@ -24,12 +24,11 @@ mod track;
 mod window;
 mod write;
 
-pub use container::Container;
-pub(crate) use container::{Fragments, Skipping};
+pub use container::{Container, Fragments, Skipping};
 pub use index::MAX_INDEX_BYTES;
 pub use join::Join;
-pub use movie::{AudioFacts, Facts, Movie, Remuxed, VideoFacts};
-pub(crate) use movie::{Opened, no_video};
+pub(crate) use movie::no_video;
+pub use movie::{AudioFacts, Facts, Movie, Opened, Remuxed, VideoFacts};
 pub use splice::{Encoded, Splice, SpliceFacts, Spliced, SplicedCut, Unspliced};
 pub(crate) use window::check_interval;
 pub use window::{Window, WindowFacts};

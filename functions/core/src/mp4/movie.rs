@@ -35,7 +35,7 @@ pub struct Movie {
 
 /// What [`Movie::open`] finds.
 #[derive(Debug, Clone)]
-pub(crate) enum Opened {
+pub enum Opened {
     /// A source with an index.
     Indexed(Box<Movie>),
     /// A source of another container, and where its fragments lie if it is made of them.
@@ -161,7 +161,7 @@ impl Movie {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub(crate) async fn open(source: &impl RangeRead) -> Result<Opened, ClipError> {
+    pub async fn open(source: &impl RangeRead) -> Result<Opened, ClipError> {
         Ok(match Index::find(source).await? {
             Found::Index(index) => Opened::Indexed(Box::new(Self::of_one_piece(&index, source.len())?)),
             Found::Other(container, fragments) => Opened::Other(container, fragments),

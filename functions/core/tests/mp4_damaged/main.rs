@@ -230,6 +230,8 @@ fn seeds() -> Vec<Bytes> {
         ("seed.mov", "-c:a pcm_s16le -output_ts_offset 1"),
         ("seed.mp4", "-an -color_primaries bt709 -aspect 4:3 -movflags +negative_cts_offsets"),
         ("seed.mp4", "-c:v libx265 -x265-params log-level=error -c:a libopus -timecode 01:00:00:00"),
+        ("seed.mp4", "-c:a aac -movflags +dash+delay_moov+skip_trailer"),
+        ("seed.mp4", "-c:a aac -movflags +frag_keyframe+delay_moov"),
     ];
     let build = |(name, options): (&str, &str)| {
         load(&folder.build(name, &[pictures("25", 1), sound(1), h264.clone(), words(options)]))
@@ -246,9 +248,11 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
         .map(|seed| {
             let moov = seed.windows(4).position(|bytes| bytes == b"moov").expect("an index") - 4;
             let bytes = u32::from_be_bytes(*seed[moov..].first_chunk().expect("a box")) as usize;
+            // Fragments have indexes of their own.
+            let end = if seed.windows(4).any(|bytes| bytes == b"moof") { seed.len() } else { moov + bytes };
             let mut boundaries = Vec::new();
-            box_boundaries(&seed[moov..moov + bytes], moov, &mut boundaries);
-            (moov..moov + bytes, boundaries)
+            box_boundaries(&seed[moov..end], moov, &mut boundaries);
+            (moov..end, boundaries)
         })
         .collect();
     let case = |(seed, mutations, start, length): (Index, Vec<Mutation>, f64, f64)| {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use clipflow_core::{
     ClipError, ErrorKind,
-    mp4::{Encoded, Join, Movie, Splice, Unspliced, Window},
+    mp4::{Encoded, Fragments, Join, Movie, Opened, Skipping, Splice, Unspliced, Window},
+    range::RangeRead,
 };
 use futures::{Stream, TryStreamExt, executor::block_on};
 use std::ops::Range;
@@ -13,9 +14,11 @@ use std::ops::Range;
 pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<ClipError> {
     block_on(async {
         let mut raised = Vec::new();
-        match Movie::read(file).await {
+        match Movie::open(file).await {
             Err(error) => raised.push(error),
-            Ok(movie) => {
+            Ok(Opened::Other(_, fragments)) => raised.extend(skip(file, fragments.as_ref(), part).await.err()),
+            Ok(Opened::Indexed(movie)) => {
+                let movie = *movie;
                 let seconds = movie.facts.duration_seconds;
                 let interval = part.start * seconds..part.end * seconds;
                 raised.extend(cut(file, &movie, interval.clone()).await.err());
@@ -32,6 +35,21 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<ClipError> {
         }
         raised
     })
+}
+
+/// Reads the file with the fragments in front of a part of it passed over, in one go and from within what it has instead.
+async fn skip(file: &Bytes, fragments: Option<&Fragments>, part: Range<f64>) -> Result<(), ClipError> {
+    let seconds = part.start * fragments.map_or(0.0, |fragments| fragments.end_seconds);
+    let skipping = Skipping::to(seconds, fragments, file.clone());
+    let bytes = RangeRead::len(file);
+    let whole = skipping.read(0..bytes).await?;
+    assert_eq!(whole.len(), file.len());
+    let head_end = fragments.map_or(0, |fragments| fragments.head_end);
+    for at in head_end..bytes.min(head_end + 20) {
+        let place = usize::try_from(at).expect("a small file");
+        assert_eq!(skipping.read(at..bytes).await?, whole[place..]);
+    }
+    Ok(())
 }
 
 async fn cut(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<(), ClipError> {
