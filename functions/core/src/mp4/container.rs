@@ -29,8 +29,10 @@ const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
 /// The last box of a fragmented MP4 that has an index at its end, `mfro`, tells how long that index is.
 const MFRO_BYTES: u64 = 16;
-/// The most boxes that are looked at in search of fragments: a source with an index for each is opened if it is short.
+/// The most reads in search of fragments, and the least that is read: a source with an index for each fragment takes a
+/// read for each, and is opened if it is short.
 const MOST_READS: u32 = 64;
+const LEAST_READ_BYTES: u64 = 4 << 10;
 
 impl Container {
     /// What people call it.
@@ -87,7 +89,7 @@ impl Fragments {
     /// # Errors
     /// `UnsupportedMedia` when there is none, or none of all fragments; and whatever the source raises.
     pub(super) async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self, ClipError> {
-        let mut boxes = Boxes { source, reads: 0 };
+        let mut boxes = Boxes { source, start: 0, buffer: Bytes::new(), reads: 0 };
         let mut fragments = Self { head_end, end_seconds: 0.0, starts: Starts::new() };
         let mut next = boxes.next(head_end, INDEX).await?;
         if let Some((at, b"sidx")) = next {
@@ -206,25 +208,39 @@ type Next = Option<(u64, &'static Kind)>;
 /// What fragments begin with, or an index of them.
 const INDEX: &[&Kind] = &[b"sidx", b"moof", b"mdat"];
 
-/// A walk over the boxes of a file. It ends after so many reads as a source may take that is opened.
+/// A walk over the boxes of a file, through what was read last. It ends after [`MOST_READS`].
 struct Boxes<'a, S> {
     source: &'a S,
+    /// Where what was read last begins.
+    start: u64,
+    buffer: Bytes,
     reads: u32,
 }
 
 impl<S: RangeRead> Boxes<'_, S> {
+    /// Bytes that lie within the file.
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes, ClipError> {
+        let buffered = self.start..self.start + self.buffer.len() as u64;
+        if range.start < buffered.start || range.end > buffered.end {
+            self.reads += 1;
+            if self.reads > MOST_READS {
+                return Err(ClipError::unsupported_media(
+                    "the source is a fragmented MP4 whose index (sidx or mfra) is in too many parts: remux it first",
+                ));
+            }
+            let end = range.end.max(self.source.len().min(range.start.saturating_add(LEAST_READ_BYTES)));
+            self.buffer = fetch::read_exact(self.source, range.start..end).await?;
+            self.start = range.start;
+        }
+        let within = |at: u64| usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        Ok(self.buffer.slice(within(range.start)..within(range.end)))
+    }
+
     async fn header(&mut self, at: u64) -> Result<Option<Header>, ClipError> {
-        let rest = self.source.len().saturating_sub(at);
-        if rest == 0 {
-            return Ok(None);
+        match self.source.len().saturating_sub(at) {
+            0 => Ok(None),
+            rest => Header::read(&self.read(at..at + rest.min(16)).await?),
         }
-        self.reads += 1;
-        if self.reads > MOST_READS {
-            return Err(ClipError::unsupported_media(
-                "the source is a fragmented MP4 whose index (sidx) is in too many parts: remux it first",
-            ));
-        }
-        Header::read(&fetch::read_exact(self.source, at..at + rest.min(16)).await?)
     }
 
     /// The first box from `at` on that is one of `kinds`, and where it begins.
@@ -248,8 +264,9 @@ impl<S: RangeRead> Boxes<'_, S> {
         if bytes > MAX_INDEX_BYTES.min(self.source.len() - at) {
             return Err(damaged(format!("box {} is too long", kind_name(*kind))));
         }
-        let whole = fetch::read_exact(self.source, at..at + bytes).await?;
-        children(whole).next().ok_or_else(|| damaged(format!("box {} is too short", kind_name(*kind))))?
+        children(self.read(at..at + bytes).await?)
+            .next()
+            .ok_or_else(|| damaged(format!("box {} is too short", kind_name(*kind))))?
     }
 }
 
@@ -257,7 +274,7 @@ impl<S: RangeRead> Boxes<'_, S> {
 async fn random_access(boxes: &mut Boxes<'_, impl RangeRead>) -> Result<Option<Child>, ClipError> {
     let bytes = boxes.source.len();
     let Some(at) = bytes.checked_sub(MFRO_BYTES) else { return Ok(None) };
-    let last = fetch::read_exact(boxes.source, at..bytes).await?;
+    let last = boxes.read(at..bytes).await?;
     let length = last.strip_prefix(b"\0\0\0\x10mfro").and_then(|body| body.last_chunk());
     let length = length.map(|length| u64::from(u32::from_be_bytes(*length)));
     match length.and_then(|length| bytes.checked_sub(length)) {
