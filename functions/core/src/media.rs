@@ -41,45 +41,9 @@ const SEARCH_BYTES: u64 = 8 << 20;
 const MOST_UNEVEN: u64 = 8;
 
 /// The codecs that `FFmpeg` puts into an MP4, by its names.
-const PICTURES: [&str; 15] = [
-    "av1",
-    "dirac",
-    "evc",
-    "ffv1",
-    "h264",
-    "hevc",
-    "jpeg2000",
-    "mjpeg",
-    "mpeg1video",
-    "mpeg2video",
-    "mpeg4",
-    "png",
-    "vc1",
-    "vp9",
-    "vvc",
-];
-const SOUND: [&str; 20] = [
-    "aac",
-    "ac3",
-    "alac",
-    "dts",
-    "eac3",
-    "flac",
-    "mp1",
-    "mp2",
-    "mp3",
-    "opus",
-    "vorbis",
-    "pcm_s16be",
-    "pcm_s16le",
-    "pcm_s24be",
-    "pcm_s24le",
-    "pcm_s32be",
-    "pcm_s32le",
-    "pcm_f32be",
-    "pcm_f32le",
-    "pcm_f64le",
-];
+const PICTURES: &str = "av1 dirac evc ffv1 h264 hevc jpeg2000 mjpeg mpeg1video mpeg2video mpeg4 png vc1 vp9 vvc";
+const SOUND: &str = "aac ac3 alac dts eac3 flac mp1 mp2 mp3 opus vorbis pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be \
+                     pcm_s32le pcm_f32be pcm_f32le pcm_f64le";
 
 /// The working space that an excerpt takes at the most, of which the interval is so long in the source, in bytes.
 #[must_use]
@@ -450,10 +414,10 @@ async fn describe<S: RangeRead + Clone + 'static>(
     source: &Kept<S>,
     remuxer: Remuxer<'_>,
 ) -> Result<(Facts, Remuxed), ClipError> {
-    // FFmpeg gives up on an index of indexes.
-    let from_first = Skipping::to(f64::NEG_INFINITY, fragments, source.clone());
-    let loopback = Loopback::serve(from_first, DESCRIPTION_BYTES)?;
     let look = async |microseconds| {
+        // FFmpeg gives up on an index of indexes.
+        let from_first = Skipping::to(f64::NEG_INFINITY, fragments, source.clone());
+        let loopback = Loopback::serve(from_first, DESCRIPTION_BYTES)?;
         let input = Input::loopback(container.demuxer(), container.look(microseconds), &loopback);
         let told = loopback.judge(remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await)?;
         serde_json::from_slice::<Description>(&told)
@@ -522,7 +486,7 @@ impl Description {
 impl Stream {
     fn video(&self, source_start: f64, duration: f64, bytes: u64) -> Result<VideoFacts, ClipError> {
         let codec = self.codec_name.clone().unwrap_or_default();
-        if !PICTURES.contains(&codec.as_str()) {
+        if !PICTURES.split(' ').any(|held| held == codec) {
             let codec = codec.to_uppercase();
             return Err(ClipError::unsupported_media(format!(
                 "the source is {codec}, which cannot be put into an MP4"
@@ -570,7 +534,7 @@ impl Stream {
     /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has no
     /// sample rate.
     fn is_sound(&self) -> bool {
-        let is_held = self.codec_name.as_deref().is_some_and(|codec| SOUND.contains(&codec));
+        let is_held = SOUND.split(' ').any(|codec| self.codec_name.as_deref() == Some(codec));
         self.codec_type.as_deref() == Some("audio") && is_held && self.sample_rate() > 0
     }
 
