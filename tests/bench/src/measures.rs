@@ -198,7 +198,10 @@ fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
             let most = 1.5 * (clip + REMUXED_SECONDS * second) + REMUXED_BYTES;
             for (function, read) in [("probe", probed), ("trim", trimmed)] {
                 let what = format!("{function} reads for {seconds:.0} s out of 60 minutes of {container}");
-                rows.push(Row::new(what, float(read), "bytes", Some(most.floor())));
+                rows.push(Row::new(what.clone(), float(read), "bytes", Some(most.floor())));
+                // What is read once for every clip is too much for a short one.
+                let limit = Some(3.0).filter(|_| seconds >= CLIP_SECONDS);
+                rows.push(Row::new(format!("{what}, relative to the clip"), float(read) / clip, "×", limit));
             }
         }
     }
