@@ -34,16 +34,16 @@ const LATE_KEYFRAME_SECONDS: f64 = 5.0;
 /// What describing a source may read, in bytes. It takes 1 to 3 MB; of a transport stream that ends without time stamps
 /// up to 16 MB more.
 const DESCRIPTION_BYTES: u64 = 24 << 20;
-/// What finding an interval may read besides it and what lies between it and a keyframe, in bytes. It takes up to 3 MB; a
-/// source whose index leads nowhere would be read from its start.
+/// What finding an interval may read besides it and what lies between it and a keyframe, in bytes. It takes up to 3 MB;
+/// a source whose index leads nowhere would be read from its start.
 const SEARCH_BYTES: u64 = 8 << 20;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MOST_UNEVEN: u64 = 8;
 
 /// The codecs that `FFmpeg` puts into an MP4, by its names.
 const PICTURES: &str = "av1 dirac evc ffv1 h264 hevc jpeg2000 mjpeg mpeg1video mpeg2video mpeg4 png vc1 vp9 vvc";
-const SOUND: &str = "aac ac3 alac dts eac3 flac mp1 mp2 mp3 opus vorbis pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be \
-                     pcm_s32le pcm_f32be pcm_f32le pcm_f64le";
+const SOUND: &str = "aac ac3 alac dts eac3 flac mp1 mp2 mp3 opus vorbis pcm_s16be pcm_s16le pcm_s24be pcm_s24le \
+                     pcm_s32be pcm_s32le pcm_f32be pcm_f32le pcm_f64le";
 
 /// The working space that an excerpt takes at the most, of which the interval is so long in the source, in bytes.
 #[must_use]
@@ -308,8 +308,8 @@ impl Container {
         }
     }
 
-    /// The options with which `FFmpeg` looks at so many microseconds of a source. Of fragments it would make an index, by
-    /// reading the head of every one.
+    /// The options with which `FFmpeg` looks at so many microseconds of a source. Of fragments it would make an index,
+    /// by reading the head of every one.
     fn look(self, microseconds: u32) -> Vec<String> {
         let fragments: &[_] = if self == Self::FragmentedMp4 { &["-fflags", "+ignidx"] } else { &[] };
         let look = ["-probesize", LOOK_BYTES, "-analyzeduration", &microseconds.to_string()];
@@ -531,8 +531,8 @@ impl Stream {
         }
     }
 
-    /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has no
-    /// sample rate.
+    /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has
+    /// no sample rate.
     fn is_sound(&self) -> bool {
         let is_held = SOUND.split(' ').any(|codec| self.codec_name.as_deref() == Some(codec));
         self.codec_type.as_deref() == Some("audio") && is_held && self.sample_rate() > 0

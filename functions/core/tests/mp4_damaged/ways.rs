@@ -37,7 +37,8 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<ClipError> {
     })
 }
 
-/// Reads the file with the fragments in front of a part of it passed over, in one go and from within what it has instead.
+/// Reads the file with the fragments in front of a part of it passed over: in one go, and from within what it has
+/// instead.
 async fn skip(file: &Bytes, fragments: Option<&Fragments>, part: Range<f64>) -> Result<(), ClipError> {
     let seconds = part.start * fragments.map_or(0.0, |fragments| fragments.end_seconds);
     let skipping = Skipping::to(seconds, fragments, file.clone());
