@@ -157,7 +157,7 @@ pub struct Kind {
     unfit: Option<&'static str>,
     /// Whether its groups of pictures are open, in H.264.
     open: bool,
-    /// Whether Chromium decodes it; it does no H.264 from a keyframe on that is no IDR picture.
+    /// Whether Chromium decodes it; of H.264 it does not from a keyframe on that is no IDR picture, nor RGB.
     pub plays: bool,
 }
 
@@ -197,6 +197,7 @@ impl Kind {
 }
 
 /// Why no smart cut is made of some.
+const RGB: &str = "the source's pictures are RGB";
 const NO_KEYFRAME: &str = "the clip has no keyframe that a copy can begin with";
 
 /// The kinds of sources that cameras, phones, encoders and editors make.
@@ -224,7 +225,7 @@ pub fn kinds() -> Vec<Kind> {
         Kind::of("HRD", "30", "-x264-params nal-hrd=vbr -maxrate 1M -bufsize 1M"),
         Kind::of("4:4:4", "30", "-pix_fmt yuv444p"),
         Kind::of("lossless", "30", "-crf 0").unfit("the encoder's pictures differ"),
-        Kind::of("RGB", "30", "-c:v libx264rgb -pix_fmt rgb24").unfit("the source's pictures are RGB"),
+        Kind { plays: false, ..Kind::of("RGB", "30", "-c:v libx264rgb -pix_fmt rgb24").unfit(RGB) },
         Kind::of("one group", "30", "-g 250 -bf 3").unfit(NO_KEYFRAME),
         Kind { open: true, plays: false, ..Kind::of("open groups", "30", open).unfit(NO_KEYFRAME) },
         Kind::of("PCM", "30", "-c:a pcm_s16le").in_quicktime(),
