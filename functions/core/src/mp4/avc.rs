@@ -3,13 +3,14 @@
 //! Names and layout are those of ITU-T H.264: 7.3.2.1.1 (SPS), 7.3.2.2 (PPS), 7.4.1.1 (emulation prevention), annex E
 //! (VUI), table A-1 (levels). The `avcC` box is that of ISO/IEC 14496-15.
 
-use super::boxes::{Child, children, damaged, find};
+use super::{
+    boxes::{Child, children, damaged, find},
+    codec::VISUAL_ENTRY_BYTES,
+};
 use crate::error::ClipError;
 use bytes::Bytes;
 use mp4_atom::{Atom, Avcc, Encode};
 
-/// Bytes of a visual sample entry in front of its boxes.
-const VISUAL_ENTRY_BYTES: usize = 78;
 /// Bytes in front of each NAL unit of a sample, which say how long it is.
 const LENGTH_BYTES: u8 = 4;
 /// The highest id of a sequence parameter set.
@@ -106,6 +107,8 @@ impl Avc {
         let mut joined = self.config.clone();
         for part in encoded {
             let part = only_entry(part).as_ref().and_then(config).ok_or("the encoder wrote no avcC")?;
+            // What all parameter sets promise (ISO/IEC 14496-15, 5.3.3.1.2).
+            joined.profile_compatibility &= part.profile_compatibility;
             let ([sps], [pps]) = (&part.sequence_parameter_sets[..], &part.picture_parameter_sets[..]) else {
                 return Err("the encoder used several parameter sets".to_owned());
             };

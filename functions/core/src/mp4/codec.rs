@@ -33,7 +33,7 @@ pub(crate) struct AudioEntry {
 }
 
 /// The bytes of a visual sample entry in front of its boxes.
-const VISUAL_ENTRY_BYTES: usize = 78;
+pub(crate) const VISUAL_ENTRY_BYTES: usize = 78;
 /// The bytes of a sound sample entry in front of its boxes, as MP4 has it.
 const SOUND_ENTRY_BYTES: usize = 28;
 
@@ -176,6 +176,7 @@ fn codec_name(entry: &Child, boxes_at: usize) -> Result<String, ClipError> {
             Some(0xa5) => "ac3",
             Some(0xa6) => "eac3",
             Some(0xa9) => "dts",
+            Some(0xdd) => "vorbis",
             _ => "aac",
         },
         b".mp3" => "mp3",
