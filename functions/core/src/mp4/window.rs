@@ -34,6 +34,8 @@ pub struct Window {
     last_frame: i64,
     /// How long, in the pictures' timescale.
     last_frame_duration: i64,
+    /// Whether frames last equally long, the last one too.
+    even: bool,
 }
 
 /// What a window holds. Times are seconds from the first picture or sound that a player shows of the source.
@@ -86,7 +88,9 @@ impl Movie {
         let Layout { header, copies, bytes } = layout(self, timescale, std::slice::from_ref(&tracks))?;
         let facts = WindowFacts { output_bytes: bytes, ..facts };
         let part = Window::part(facts, copies.into_iter().flatten().collect());
-        Ok(Window { header, last_frame, last_frame_duration, ..part })
+        let usual = Time { ticks: last_frame_duration, timescale: part.facts.timescale }.seconds();
+        let even = self.facts.video.constant_frame_rate && usual * self.facts.video.frame_rate < 1.5;
+        Ok(Window { header, last_frame, last_frame_duration, even, ..part })
     }
 
     /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
@@ -378,10 +382,11 @@ impl Window {
     /// each at its time and none twice, the last one for as long as in the source, and the sound up to the end.
     ///
     /// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
-    /// edit list to milliseconds, and to let the sound end with its last packet.
+    /// edit list to milliseconds, and to let the sound end with its last packet. A frame that is shown for longer than
+    /// others is the last to be decoded, too: another one's duration would be written for the end of the track.
     #[must_use]
     pub fn encode_arguments(&self) -> Vec<String> {
-        let Self { facts, last_frame, last_frame_duration, .. } = self;
+        let Self { facts, last_frame, last_frame_duration, even, .. } = self;
         // The sound's edit is rounded to this, so it must not be coarse.
         let timescale = (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
         // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
@@ -390,18 +395,16 @@ impl Window {
             "setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS))"
         );
         let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
-        [
+        let in_order: &[_] = if *even { &[] } else { &[["-bf", "0"]] };
+        let options = [
             ["-fps_mode", "passthrough"],
             ["-enc_time_base:v", "demux"],
             ["-video_track_timescale", &timescale],
             ["-movie_timescale", &timescale],
             ["-bsf:v", &durations],
             ["-t", &length],
-        ]
-        .concat()
-        .into_iter()
-        .map(str::to_owned)
-        .collect()
+        ];
+        [&options, in_order].concat().concat().into_iter().map(str::to_owned).collect()
     }
 
     /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
@@ -454,6 +457,6 @@ impl Window {
         let spans = spans(&copies);
         facts.source_bytes = spans.iter().map(|span| span.end - span.start).sum();
         facts.source_span = if let [span] = spans.as_slice() { Some(span.clone()) } else { None };
-        Self { facts, header: Bytes::new(), copies, spans, last_frame: 0, last_frame_duration: 0 }
+        Self { facts, header: Bytes::new(), copies, spans, last_frame: 0, last_frame_duration: 0, even: true }
     }
 }

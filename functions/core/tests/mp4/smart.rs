@@ -250,6 +250,26 @@ async fn last_frame_of_a_varying_rate_is_shown_to_its_end() {
     assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
 }
 
+#[tokio::test]
+async fn last_frame_of_a_varying_rate_is_encoded_for_as_long_as_it_is_shown() {
+    let recipe = Recipe {
+        rate: "50",
+        irregular: true,
+        group: 9,
+        b_frames: 3,
+        reference_frames: 3,
+        late_ms: 361,
+        start_ms: 178,
+        sound: "-c:a libopus",
+        options: "",
+    };
+    let folder = Folder::new();
+    let source = Source::decode(&recipe.build(&folder)).await;
+    let (window, copy) = source.cut(1.9141..2.1068).await;
+    let encoded = encode(&source, &window, &copy).await;
+    assert_conforms(&source, &window, Way::Encode, &encoded).await;
+}
+
 /// A packet of a source.
 pub struct Packet {
     is_sound: bool,
