@@ -88,8 +88,8 @@ impl Movie {
         let Layout { header, copies, bytes } = layout(self, timescale, std::slice::from_ref(&tracks))?;
         let facts = WindowFacts { output_bytes: bytes, ..facts };
         let part = Window::part(facts, copies.into_iter().flatten().collect());
-        let usual = Time { ticks: last_frame_duration, timescale: part.facts.timescale }.seconds();
-        let even = self.facts.video.constant_frame_rate && usual * self.facts.video.frame_rate < 1.5;
+        let last_seconds = Time { ticks: last_frame_duration, timescale: part.facts.timescale }.seconds();
+        let even = self.facts.video.constant_frame_rate && last_seconds * self.facts.video.frame_rate < 1.5;
         Ok(Window { header, last_frame, last_frame_duration, even, ..part })
     }
 
