@@ -3,7 +3,10 @@
 use super::boxes::{Child, Kind, Run, Runs, Table, children, damaged, find, kind_name, require};
 use crate::error::ClipError;
 use bytes::{Buf, Bytes};
-use std::{iter::Peekable, ops::Range};
+use std::{
+    iter::{self, Peekable},
+    ops::Range,
+};
 
 /// The most samples of a video track that are looked at one by one; half a day at 60 frames a second is 2.6 million.
 const MAX_VIDEO_SAMPLES: u32 = 4_000_000;
@@ -20,6 +23,8 @@ pub(crate) struct SampleTable {
     /// The `sgpd` boxes, passed on byte for byte.
     pub group_descriptions: Vec<Bytes>,
     timing: Runs,
+    /// How long each sample of the longest run of equal ones lasts.
+    usual_duration: u32,
     composition: Option<Runs>,
     chunk_runs: Table<12>,
     offsets: Offsets,
@@ -116,6 +121,7 @@ impl SampleTable {
             descriptions: require(stbl, *b"stsd")?.whole,
             group_descriptions,
             sync: None,
+            usual_duration: timing.slice(0, count).max_by_key(|run| (run.count, run.value)).map_or(0, |run| run.value),
             timing,
             composition,
             chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
@@ -210,6 +216,18 @@ impl SampleTable {
         if index + 1 < self.count && (time - start) * 2 > duration { index + 1 } else { index }
     }
 
+    /// The sample of sound that is heard at `time`; where none is, because of a gap, the one behind that.
+    pub fn sample_heard_at(&self, time: i64) -> u32 {
+        let index = self.sample_at(time);
+        if time - self.decode_time(index) > self.longest_sound() { index + 1 } else { index }
+    }
+
+    /// No sample lasts longer than this but where a gap in the sound follows it: 5 % more than is usual, and what rounding
+    /// may add.
+    fn longest_sound(&self) -> i64 {
+        i64::from(self.usual_duration) * 21 / 20 + 1
+    }
+
     /// How many samples cannot be taken apart; one but for old `QuickTime` sound.
     pub fn samples_per_packet(&self) -> u32 {
         match &self.sizes {
@@ -267,6 +285,21 @@ impl SampleTable {
                     description,
                 }
             })
+    }
+
+    /// As [`select`](Self::select), of sound of which nothing is heard before the sample `heard`; and the media time at
+    /// which it begins. `FFmpeg` leaves out as many samples of sound as what is hidden lasts: so where there is a gap in
+    /// that, all of it lasts as long as is usual.
+    pub fn select_sound(&self, range: Range<u32>, heard: u32) -> (SampleList, i64) {
+        let hidden = Run { count: heard - range.start, value: self.usual_duration };
+        let start = self.decode_time(range.start);
+        let closed_start = self.decode_time(heard) - i64::from(hidden.count) * i64::from(hidden.value);
+        let has_gap = |run: Run| i64::from(run.value) > self.longest_sound();
+        if closed_start < start || !self.timing.slice(range.start, heard).any(has_gap) {
+            return (self.select(range), start);
+        }
+        let durations = iter::once(hidden).chain(self.timing.slice(heard, range.end)).collect();
+        (SampleList { durations, ..self.select(range) }, closed_start)
     }
 
     /// The tables of the samples in `range`, as a track of their own.

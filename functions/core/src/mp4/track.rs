@@ -27,6 +27,7 @@ pub(crate) struct Outline {
 pub(crate) struct Track {
     pub tkhd: Tkhd,
     pub mdhd: Mdhd,
+    pub codec: String,
     pub samples: SampleTable,
     /// The piece of the edit list that is looked at.
     pub timeline: Timeline,
@@ -102,16 +103,16 @@ impl Outline {
     pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry), ClipError> {
         let entry = VideoEntry::of(&require(&self.stbl, *b"stsd")?.body)?;
         let samples = SampleTable::read(&self.stbl, None, file_bytes)?;
-        Ok((self.track(samples, movie_timescale)?, entry))
+        Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
 
     pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry), ClipError> {
         let entry = AudioEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
         let samples = SampleTable::read(&self.stbl, entry.packet, file_bytes)?;
-        Ok((self.track(samples, movie_timescale)?, entry))
+        Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
 
-    fn track(self, samples: SampleTable, movie_timescale: u32) -> Result<Track, ClipError> {
+    fn track(self, samples: SampleTable, codec: &str, movie_timescale: u32) -> Result<Track, ClipError> {
         let mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
         if mdhd.timescale == 0 {
             return Err(damaged("a track's timescale is zero"));
@@ -133,6 +134,7 @@ impl Outline {
             minf_boxes: copies(&minf, |kind| kind != b"stbl")?,
             tkhd: self.tkhd,
             mdhd,
+            codec: codec.to_owned(),
             samples,
         })
     }

@@ -215,26 +215,28 @@ impl Movie {
         }
         let samples = &audio.samples;
         let in_sync = samples.sample_nearest(at(pictures.media_start));
-        let primed = samples.sample_at(shown.start - self.priming(audio));
+        let primed = samples.sample_at(shown.start - priming(audio));
         let packet = samples.samples_per_packet();
         let first = in_sync.min(primed).min(samples.sample_at(shown.start).saturating_sub(1));
         let end = (samples.sample_at(shown.end - 1) + 1).checked_next_multiple_of(packet).unwrap_or(samples.count);
         let range = first - first % packet..end.min(samples.count);
-        Some(Cut {
-            source: audio,
-            media_start: samples.decode_time(range.start),
-            samples: samples.select(range),
-            gap: shown.start - wanted.start,
-            shown,
-        })
+        let heard = samples.sample_heard_at(shown.start);
+        let shown = shown.start.max(samples.decode_time(heard))..shown.end;
+        let (samples, media_start) = samples.select_sound(range, heard);
+        (!shown.is_empty()).then(|| Cut { source: audio, samples, media_start, gap: shown.start - wanted.start, shown })
     }
+}
 
-    /// How much earlier than what is shown sound is decoded, beyond the one sample that every codec gets. RFC 7845
-    /// asks for 80 ms of Opus.
-    fn priming(&self, audio: &Track) -> i64 {
-        let is_opus = self.facts.audio.as_ref().is_some_and(|facts| facts.codec == "opus");
-        if is_opus { rescale(80, 1000, audio.timeline.timescale) } else { 0 }
-    }
+/// How much earlier than what is shown sound is decoded, beyond the one sample that every codec gets. RFC 7845 asks for
+/// 80 ms of Opus. A packet of MP3 begins in up to 511 bytes of those before it (`main_data_begin` of ISO/IEC 11172-3),
+/// which ten packets have from 32 kbit/s on.
+fn priming(audio: &Track) -> i64 {
+    let milliseconds = match audio.codec.as_str() {
+        "opus" => 80,
+        "mp3" => 240,
+        _ => 0,
+    };
+    rescale(milliseconds, 1000, audio.timeline.timescale)
 }
 
 /// Refuses what is no interval.

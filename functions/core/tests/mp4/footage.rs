@@ -155,7 +155,7 @@ impl Source {
             return 0;
         }
         let heard = heard.start + MAX_LAG..heard.end - MAX_LAG;
-        let length = heard.len().min(SAMPLE_RATE / 4);
+        let length = heard.len().min(SAMPLE_RATE / 20);
         let lags = [heard.start, heard.end - length].map(|start| lag(&expected[start..start + length], clip, start));
         lags.into_iter().max().unwrap_or(0)
     }
@@ -167,14 +167,16 @@ pub const TIME_TOLERANCE: i64 = 50;
 /// The most that sound can be found to be off, in samples: 5 ms.
 const MAX_LAG: usize = SAMPLE_RATE / 200;
 
-/// By how many samples `part`, which begins at `start`, is found elsewhere in `sound`.
+/// By how many samples `part`, which begins at `start`, is found elsewhere in `sound`; the most where it is not.
 fn lag(part: &[f64], sound: &[f64], start: usize) -> usize {
     let distance = |from: usize| {
         let there = sound[from.min(sound.len())..].iter().chain(std::iter::repeat(&0.0));
         part.iter().zip(there).map(|(a, b)| (a - b).abs()).sum::<f64>()
     };
+    let loudness = part.iter().map(|sample| sample.abs()).sum::<f64>();
     let nearest = (start - MAX_LAG..=start + MAX_LAG).min_by(|a, b| distance(*a).total_cmp(&distance(*b)));
-    nearest.map_or(MAX_LAG, |nearest| nearest.abs_diff(start))
+    let found = nearest.filter(|nearest| distance(*nearest) < loudness / 2.0);
+    found.map_or(MAX_LAG, |found| found.abs_diff(start))
 }
 
 pub fn microseconds(seconds: f64) -> i64 {

@@ -1,9 +1,9 @@
 //! Sources made of tables alone: their samples are no pictures, but bytes that tell which sample they are.
 
 use mp4_atom::{
-    Atom, Audio, Co64, Codec, Ctts, CttsEntry, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, FixedPoint,
-    FourCC, Ftyp, Hdlr, Jpeg, Mdhd, Mdia, Minf, Moov, Mp3, Mvhd, Smhd, Stbl, Stco, Stsc, StscEntry, Stsd, Stss, Stsz,
-    StszSamples, Stts, SttsEntry, Tkhd, Trak, Url, Visual, Vmhd,
+    Ac3, Ac3SpecificBox, Atom, Audio, Co64, Codec, Ctts, CttsEntry, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry,
+    Encode, FixedPoint, FourCC, Ftyp, Hdlr, Jpeg, Mdhd, Mdia, Minf, Moov, Mvhd, Smhd, Stbl, Stco, Stsc, StscEntry,
+    Stsd, Stss, Stsz, StszSamples, Stts, SttsEntry, Tkhd, Trak, Url, Visual, Vmhd,
 };
 
 /// Units per second of the movie's own times.
@@ -186,7 +186,7 @@ impl Track {
         let offsets = || chunks.iter().map(|chunk| chunk.offset);
         Stbl {
             stsd: Stsd {
-                codecs: vec![if self.is_video { Codec::Jpeg(jpeg()) } else { Codec::Mp3(mp3(self.timescale)) }],
+                codecs: vec![if self.is_video { Codec::Jpeg(jpeg()) } else { Codec::Ac3(ac3(self.timescale)) }],
             },
             stts: Stts {
                 entries: samples().map(|sample| SttsEntry { sample_count: 1, sample_delta: sample.duration }).collect(),
@@ -229,9 +229,10 @@ fn jpeg() -> Jpeg {
     Jpeg { visual, btrt: None, colr: None, pasp: None, fiel: None, spatial: None }
 }
 
-fn mp3(sample_rate: u32) -> Mp3 {
+fn ac3(sample_rate: u32) -> Ac3 {
     let sample_rate = FixedPoint::from(u16::try_from(sample_rate).expect("a usual rate"));
-    Mp3 { audio: Audio { data_reference_index: 1, channel_count: 2, sample_size: 16, sample_rate } }
+    let dac3 = Ac3SpecificBox { fscod: 0, bsid: 8, bsmod: 0, acmod: 2, lfeon: false, bit_rate_code: 0 };
+    Ac3 { audio: Audio { data_reference_index: 1, channel_count: 2, sample_size: 16, sample_rate }, dac3 }
 }
 
 impl Edit {
