@@ -214,13 +214,15 @@ impl Movie {
             return None;
         }
         let samples = &audio.samples;
-        let in_sync = samples.sample_nearest(at(pictures.media_start));
-        let primed = samples.sample_at(shown.start - priming(audio));
+        let heard = samples.sample_heard_at(shown.start);
+        let first = priming(audio).map_or(heard, |priming| {
+            let in_sync = samples.sample_nearest(at(pictures.media_start));
+            let primed = samples.sample_at(shown.start - priming);
+            in_sync.min(primed).min(samples.sample_at(shown.start).saturating_sub(1))
+        });
         let packet = samples.samples_per_packet();
-        let first = in_sync.min(primed).min(samples.sample_at(shown.start).saturating_sub(1));
         let end = (samples.sample_at(shown.end - 1) + 1).checked_next_multiple_of(packet).unwrap_or(samples.count);
         let range = first - first % packet..end.min(samples.count);
-        let heard = samples.sample_heard_at(shown.start);
         let shown = shown.start.max(samples.decode_time(heard))..shown.end;
         let (samples, media_start) = samples.select_sound(range, heard);
         (!shown.is_empty()).then(|| Cut { source: audio, samples, media_start, gap: shown.start - wanted.start, shown })
@@ -230,13 +232,17 @@ impl Movie {
 /// How much earlier than what is shown sound is decoded, beyond the one sample that every codec gets. RFC 7845 asks for
 /// 80 ms of Opus. A packet of MP3 begins in up to 511 bytes of those before it (`main_data_begin` of ISO/IEC 11172-3),
 /// which ten packets have from 32 kbit/s on.
-fn priming(audio: &Track) -> i64 {
+///
+/// `None` for codecs of which nothing is to be hidden: `FFmpeg` decodes several of their packets at once, and then leaves
+/// out others than those that are hidden.
+fn priming(audio: &Track) -> Option<i64> {
     let milliseconds = match audio.codec.as_str() {
+        "flac" | "alac" => return None,
         "opus" => 80,
         "mp3" => 240,
         _ => 0,
     };
-    rescale(milliseconds, 1000, audio.timeline.timescale)
+    Some(rescale(milliseconds, 1000, audio.timeline.timescale))
 }
 
 /// Refuses what is no interval.

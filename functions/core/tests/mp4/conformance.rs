@@ -231,6 +231,8 @@ pub fn kinds() -> Vec<Kind> {
         Kind::of("PCM", "30", "-c:a pcm_s16le").in_quicktime(),
         Kind::of("Opus", "30", "-c:a libopus"),
         Kind::of("MP3", "30", "-c:a libmp3lame"),
+        Kind::of("FLAC", "30", "-c:a flac"),
+        Kind::of("ALAC", "30", "-c:a alac").in_quicktime(),
         Kind::of("silent", "30", "-an"),
         Kind::of("not square", "30", "-aspect 4:3"),
         Kind::foreign("HEVC", "30", &hevc("open-gop=0")),

@@ -156,7 +156,9 @@ impl Source {
         }
         let heard = heard.start + MAX_LAG..heard.end - MAX_LAG;
         let length = heard.len().min(SAMPLE_RATE / 20);
-        let lags = [heard.start, heard.end - length].map(|start| lag(&expected[start..start + length], clip, start));
+        let is_loud = |start: &usize| expected[*start..start + length].iter().filter(is_silent).count() < length / 10;
+        let first = (heard.start..=heard.end - length).step_by(length).find(is_loud).unwrap_or(heard.start);
+        let lags = [first, heard.end - length].map(|start| lag(&expected[start..start + length], clip, start));
         lags.into_iter().max().unwrap_or(0)
     }
 }
