@@ -199,7 +199,7 @@ impl Movie {
         let media_start = selection.keyframe.decode_time - shift;
         // Where frames last differently long, the durations between decoding them may not reach to the end that is
         // shown; a player that measures the media by them would stop early.
-        samples.extend_to(interval.end - interval.start);
+        samples.extend_to(interval.end - selection.earliest);
         Cut { source: &self.video, samples, media_start, gap: 0, shown: interval.clone() }
     }
 
@@ -279,6 +279,8 @@ struct Selection {
     next_keyframe: Option<Frame>,
     frames: u64,
     preroll_frames: u64,
+    /// The media time of the earliest frame, if it were shown.
+    earliest: i64,
     /// The media time of the last frame that is shown.
     last_frame: i64,
 }
@@ -312,8 +314,12 @@ impl Selection {
         };
         let samples = keyframe.index..shown.end;
         let within = video.samples.frames()?.skip(samples.start as usize).take(samples.len());
+        let before = within.map(|frame| frame.time).filter(|time| *time < interval.start);
+        let (preroll_frames, earliest) =
+            before.fold((0, interval.start), |(count, earliest), time| (count + 1, earliest.min(time)));
         Ok(Self {
-            preroll_frames: within.filter(|frame| frame.time < interval.start).count() as u64,
+            preroll_frames,
+            earliest,
             next_keyframe: next_keyframe.filter(|next| interval.contains(&next.time)),
             samples,
             keyframe,

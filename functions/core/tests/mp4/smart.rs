@@ -247,6 +247,25 @@ async fn last_frame_of_a_varying_rate_is_shown_to_its_end() {
 }
 
 #[tokio::test]
+async fn last_frame_of_a_varying_rate_is_copied_for_as_long_as_it_is_shown() {
+    let recipe = Recipe {
+        rate: "25",
+        irregular: true,
+        group: 2,
+        b_frames: 1,
+        reference_frames: 2,
+        late_ms: 0,
+        start_ms: 0,
+        sound: "",
+        options: "-movflags +negative_cts_offsets",
+    };
+    let folder = Folder::new();
+    let source = Source::decode(&recipe.build(&folder)).await;
+    let (window, copy) = source.cut(1.2013..1.9289).await;
+    assert_conforms(&source, &window, Way::Copy, &copy).await;
+}
+
+#[tokio::test]
 async fn last_frame_of_a_varying_rate_is_encoded_for_as_long_as_it_is_shown() {
     let recipe = Recipe {
         rate: "50",
