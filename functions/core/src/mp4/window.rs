@@ -204,7 +204,8 @@ impl Movie {
     }
 
     /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
-    /// in sync, and at least as much earlier as the decoder needs to get going.
+    /// in sync, and at least as much earlier as the decoder needs to get going; or, where [`priming`] says that nothing is
+    /// to be hidden, from the sample that is heard first.
     fn sound<'a>(&self, audio: &'a Track, interval: &Range<i64>, pictures: &Cut) -> Option<Cut<'a>> {
         let at = |media_time: i64| audio.timeline.media_time(self.video.timeline.presentation(media_time));
         let wanted = at(interval.start)..at(interval.end);
@@ -218,7 +219,7 @@ impl Movie {
         let first = priming(audio).map_or(heard, |priming| {
             let in_sync = samples.sample_nearest(at(pictures.media_start));
             let primed = samples.sample_at(shown.start - priming);
-            in_sync.min(primed).min(samples.sample_at(shown.start).saturating_sub(1))
+            in_sync.min(primed).min(heard.saturating_sub(1))
         });
         let packet = samples.samples_per_packet();
         let end = (samples.sample_at(shown.end - 1) + 1).checked_next_multiple_of(packet).unwrap_or(samples.count);
