@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Callable
 
-from . import paths, processes
+from . import paths, prerequisites, processes
 from .console import Failure, Progress
 
 NEWEST_GLIBC = (2, 34)
@@ -68,6 +68,8 @@ def build(way: Build, progress: Progress) -> None:
     with progress.step("package the functions"):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(pack, names))
+        # Terraform refuses packages that were built for another architecture than it deploys.
+        (way.packages / "architecture").write_text(f"{prerequisites.architecture()}\n")
         for stale in set(way.packages.glob("*.zip")) - {way.zip(name) for name in [*names, "ffmpeg-layer"]}:
             stale.unlink()
 
