@@ -1,29 +1,37 @@
 locals {
   alarms = merge({
     dead-letters = {
-      description = "Requests were given up on: start failed on them five times."
+      description = "start failed five times on a request. The request is in the dead-letter queue."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = local.name.dead_letters }
       statistic   = "Maximum"
     }
     executions-failed = {
-      description = "Executions failed: mend the cause, then rerun them."
+      description = "Executions failed. Fix the cause, then rerun them."
       namespace   = "AWS/States"
       metric      = "ExecutionsFailed"
       dimensions  = { StateMachineArn = local.arn.state_machine }
       statistic   = "Sum"
     }
     executions-timed-out = {
-      description = "Executions ran out of time: mend the cause, then rerun them."
+      description = "Executions timed out. Fix the cause, then rerun them."
       namespace   = "AWS/States"
       metric      = "ExecutionsTimedOut"
       dimensions  = { StateMachineArn = local.arn.state_machine }
       statistic   = "Sum"
     }
+    jobs-waiting = {
+      description = "MediaConvert jobs wait in their queue for over half of transcode_heartbeat_seconds. Clips fail when it is all over."
+      namespace   = "AWS/MediaConvert"
+      metric      = "StandbyTime"
+      dimensions  = { Queue = local.arn.mediaconvert_queue }
+      statistic   = "Maximum"
+      threshold   = 1000 * var.transcode_heartbeat_seconds / 2
+    }
     }, {
     for name in keys(local.event_functions) : "${name}-dead-letters" => {
-      description = "Events were given up on: ${name} failed on them."
+      description = "${name} failed on an event for an hour. The event is in the dead-letter queue."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = "${var.name_prefix}-${name}-dead" }
@@ -42,7 +50,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   dimensions          = each.value.dimensions
   statistic           = each.value.statistic
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
+  threshold           = try(each.value.threshold, 0)
   period              = 300
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"

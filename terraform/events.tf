@@ -108,4 +108,12 @@ resource "aws_lambda_event_source_mapping" "event" {
   function_name    = aws_lambda_alias.live[each.key].arn
   batch_size       = 1
   tags             = var.tags
+
+  dynamic "scaling_config" {
+    for_each = each.value.max_concurrency == null ? [] : [each.value.max_concurrency]
+
+    content {
+      maximum_concurrency = scaling_config.value
+    }
+  }
 }

@@ -13,15 +13,13 @@ locals {
     # Without s3:ListBucket, S3 answers 403 for an object that does not exist.
     read_sources = concat(
       [
-        { Action = ["s3:GetObject", "s3:GetObjectVersion"], Resource = [for arn in local.arn.sources : "${arn}/*"] },
+        { Action = ["s3:GetObject"], Resource = [for arn in local.arn.sources : "${arn}/*"] },
         { Action = ["s3:ListBucket"], Resource = local.arn.sources },
       ],
-      length(var.source_kms_key_arns) == 0 ? [] : [
-        { Action = ["kms:Decrypt"], Resource = sort(var.source_kms_key_arns) },
-      ],
+      local.decrypt_sources,
     )
     read_clips = [
-      { Action = ["s3:GetObject", "s3:GetObjectVersion"], Resource = ["${local.arn.bucket}/clips/*"] },
+      { Action = ["s3:GetObject"], Resource = ["${local.arn.bucket}/clips/*"] },
       { Action = ["s3:ListBucket"], Resource = [local.arn.bucket] },
     ]
     write_clips = [
@@ -76,10 +74,17 @@ locals {
     ]
   }
 
-  # X-Ray has no resources to name.
-  trace = var.tracing ? [
-    { Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], Resource = ["*"] },
-  ] : []
+  decrypt_sources = length(var.source_kms_key_arns) == 0 ? [] : [
+    { Action = ["kms:Decrypt"], Resource = sort(var.source_kms_key_arns) },
+  ]
+
+  # X-Ray has no resources to name. Lambda samples by itself, and Step Functions asks X-Ray what to sample.
+  trace = {
+    for name, actions in {
+      function      = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+      state_machine = ["xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"]
+    } : name => var.tracing ? [{ Action = actions, Resource = ["*"] }] : []
+  }
 
   function_permissions = {
     for name, function in local.functions : name => concat(
@@ -97,6 +102,8 @@ resource "aws_iam_role" "function" {
   name        = "${var.name_prefix}-${each.key}-${local.region}"
   description = each.value.description
   tags        = var.tags
+
+  permissions_boundary = var.permissions_boundary
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -124,7 +131,7 @@ resource "aws_iam_role_policy" "function" {
             Resource = ["arn:${local.partition}:logs:${local.regional}:log-group:/aws/lambda/${var.name_prefix}-${each.key}:*"]
           },
         ],
-        local.trace,
+        local.trace.function,
         flatten([for name in local.function_permissions[each.key] : local.permissions[name]]),
         [for name, arn in local.event_queue_arns : { Action = local.receive, Resource = [arn] } if name == each.key],
       ) : merge({ Effect = "Allow" }, statement)
@@ -136,6 +143,8 @@ resource "aws_iam_role" "state_machine" {
   name        = "${local.name.state_machine}-${local.region}"
   description = "The state machine invokes its functions."
   tags        = var.tags
+
+  permissions_boundary = var.permissions_boundary
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -170,7 +179,7 @@ resource "aws_iam_role_policy" "state_machine" {
             Resource = ["*"]
           },
         ],
-        local.trace,
+        local.trace.state_machine,
       ) : merge({ Effect = "Allow" }, statement)
     ]
   })
@@ -180,6 +189,8 @@ resource "aws_iam_role" "mediaconvert" {
   name        = local.name.mediaconvert
   description = "MediaConvert reads sources and writes clips."
   tags        = var.tags
+
+  permissions_boundary = var.permissions_boundary
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -199,7 +210,11 @@ resource "aws_iam_role_policy" "mediaconvert" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
-      for statement in concat(local.permissions.read_sources, local.permissions.write_clips) :
+      for statement in concat(
+        [{ Action = ["s3:GetObject"], Resource = [for arn in local.arn.sources : "${arn}/*"] }],
+        local.decrypt_sources,
+        local.permissions.write_clips,
+      ) :
       merge({ Effect = "Allow" }, statement)
     ]
   })

@@ -3,8 +3,9 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
-  partition  = data.aws_partition.current.partition
-  region     = data.aws_region.current.name
+  partition = data.aws_partition.current.partition
+  # Provider 6 deprecates `name`, and provider 5 has no `region`.
+  region     = data.aws_region.current.id
   account_id = data.aws_caller_identity.current.account_id
 
   # ARNs are composed from names where a reference would be a cycle (start needs the state machine, which needs the
@@ -15,7 +16,7 @@ locals {
     requests      = "${var.name_prefix}-requests"
     dead_letters  = "${var.name_prefix}-requests-dead"
     topic         = "${var.name_prefix}-outcomes"
-    bucket        = "${var.name_prefix}-clips-${local.account_id}-${local.region}"
+    bucket        = coalesce(var.clips_bucket, "${var.name_prefix}-clips-${local.account_id}-${local.region}")
     packages      = "${var.name_prefix}-packages-${local.account_id}-${local.region}"
     mongodb_uri   = "${var.name_prefix}/mongodb-uri"
     mediaconvert  = "${var.name_prefix}-mediaconvert-${local.region}"
@@ -23,6 +24,7 @@ locals {
   arn = {
     state_machine = "arn:${local.partition}:states:${local.regional}:stateMachine:${local.name.state_machine}"
     requests      = "arn:${local.partition}:sqs:${local.regional}:${local.name.requests}"
+    dead_letters  = "arn:${local.partition}:sqs:${local.regional}:${local.name.dead_letters}"
     topic         = "arn:${local.partition}:sns:${local.regional}:${local.name.topic}"
     bucket        = "arn:${local.partition}:s3:::${local.name.bucket}"
     sources       = [for bucket in sort(var.source_buckets) : "arn:${local.partition}:s3:::${bucket}"]
@@ -34,9 +36,9 @@ locals {
     mediaconvert_jobs  = "arn:${local.partition}:mediaconvert:${local.regional}:jobs/*"
   }
 
-  # One entry a function drives the function, its role, log group and alias. `permissions` names entries of
-  # local.permissions; `state` says that the state machine invokes it, `event_pattern` that EventBridge does; what is
-  # left out is as in the last lines.
+  # Each entry drives the function, its role, log group and alias. `permissions` names entries of local.permissions.
+  # The state machine invokes functions with `state`, EventBridge those with an `event_pattern`. The last lines hold
+  # the defaults.
   functions = {
     for name, function in {
       start = {
@@ -44,7 +46,10 @@ locals {
         state           = false
         timeout_seconds = 30
         permissions     = ["receive_requests", "start_executions"]
-        environment     = { CLIPFLOW_STATE_MACHINE_ARN = local.arn.state_machine }
+        environment = merge(
+          { CLIPFLOW_STATE_MACHINE_ARN = local.arn.state_machine },
+          local.start_interval_ms == null ? {} : { CLIPFLOW_START_INTERVAL_MS = local.start_interval_ms },
+        )
       }
       validate = {
         description = "Turns a request into its canonical form, or rejects it."
@@ -80,6 +85,7 @@ locals {
         memory_mb       = var.trim_memory_mb
         timeout_seconds = var.trim_timeout_seconds
         scratch_mb      = var.trim_ephemeral_storage_mb
+        reserved        = var.trim_reserved_concurrency
         permissions     = ["read_sources", "read_clips", "write_clips"]
         environment     = { CLIPFLOW_BUCKET = local.name.bucket }
       }
@@ -150,6 +156,7 @@ locals {
         state           = false
         mongodb         = true
         timeout_seconds = 30
+        max_concurrency = var.report_max_concurrency
         permissions     = ["read_executions", "publish_outcomes", "cancel_jobs"]
         environment = {
           CLIPFLOW_BUCKET                 = local.name.bucket
@@ -175,6 +182,8 @@ locals {
         memory_mb       = 256
         timeout_seconds = 15
         scratch_mb      = 512
+        reserved        = null
+        max_concurrency = null
         permissions     = []
       },
       function,

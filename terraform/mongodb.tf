@@ -1,8 +1,12 @@
 resource "aws_secretsmanager_secret" "mongodb_uri" {
-  name                    = local.name.mongodb_uri
-  description             = "The MongoDB URI that clips' documents are written to."
-  recovery_window_in_days = var.force_destroy ? 0 : 30
-  tags                    = var.tags
+  # checkov:skip=CKV_AWS_149: The key aws/secretsmanager encrypts it. A key of your own adds a permission to every reader.
+  # checkov:skip=CKV2_AWS_57: Terraform sets the URI. Whoever rotates the password applies again.
+  name        = local.name.mongodb_uri
+  description = "The MongoDB URI that clips' documents are written to."
+  tags        = var.tags
+
+  # Secrets Manager keeps the name of a deleted secret for as long. The next deployment needs it, and sets the URI anew.
+  recovery_window_in_days = 0
 }
 
 resource "aws_secretsmanager_secret_version" "mongodb_uri" {
@@ -18,4 +22,68 @@ resource "aws_lambda_invocation" "indexes" {
   qualifier     = aws_lambda_alias.live["store"].name
   input         = jsonencode({ ensureIndexes = true })
   triggers      = { version = aws_lambda_alias.live["store"].function_version }
+}
+
+# The CA bundle is a layer of the functions that talk to MongoDB. A layer is a zip archive, and the AWS provider makes
+# none. An archive of one uncompressed file is that file between a few fixed fields, its checksum and its size; gzip
+# ends with the last two, in the form in which zip wants them. ISO-8859-1 maps every byte to the character of that
+# number, so the archive is built as text. PEM is ASCII, and every `replace` below works on code points: a checksum
+# can hold CR LF, which `substr` and `length` take for one character.
+locals {
+  ca_file_name = "mongodb-ca.pem"
+  ca_pem       = var.mongodb_ca_file == null ? "" : replace(file(var.mongodb_ca_file), "\r", "")
+
+  ca_gzip     = base64gzip(local.ca_pem)
+  ca_trailer  = textdecodebase64(substr(local.ca_gzip, length(local.ca_gzip) - 16, 16), "ISO-8859-1")
+  ca_checksum = replace(local.ca_trailer, "/(?s)^.*(.{4}).{4}$/", "$1")
+  ca_size     = replace(local.ca_trailer, "/(?s)^.*(.{4})$/", "$1")
+
+  # Zip's numbers have two or four bytes, the lowest first.
+  zip_16 = { for name, number in local.zip_numbers : name => join("", slice(local.zip_bytes[name], 0, 2)) }
+  zip_32 = { for name, number in local.zip_numbers : name => join("", local.zip_bytes[name]) }
+  zip_numbers = {
+    zero         = 0
+    one          = 1
+    version      = 20
+    made_by      = 3 * 256 + 20 # Unix
+    date         = 33           # 1 January 1980, so that equal bundles are equal archives
+    name_length  = length(local.ca_file_name)
+    mode         = 33188 * 65536 # a regular file that everyone may read
+    entry_length = 46 + length(local.ca_file_name)
+    entry_at     = 30 + length(local.ca_file_name) + length(local.ca_pem)
+  }
+  zip_bytes = {
+    for name, number in local.zip_numbers : name => [
+      for place in [1, 256, 65536, 16777216] : jsondecode(format("\"\\u%04x\"", floor(number / place) % 256))
+    ]
+  }
+  # What the archive says of its file at the front and again at the end: no flags, stored, date, checksum, two sizes.
+  zip_facts = join("", [
+    local.zip_16.version, local.zip_16.zero, local.zip_16.zero, local.zip_16.zero, local.zip_16.date,
+    local.ca_checksum, local.ca_size, local.ca_size, local.zip_16.name_length, local.zip_16.zero,
+  ])
+  ca_layer = join("", [
+    "PK\u0003\u0004", local.zip_facts, local.ca_file_name, local.ca_pem,
+    "PK\u0001\u0002", local.zip_16.made_by, local.zip_facts, local.zip_16.zero, local.zip_16.zero, local.zip_16.zero,
+    local.zip_32.mode, local.zip_32.zero, local.ca_file_name,
+    "PK\u0005\u0006", local.zip_16.zero, local.zip_16.zero, local.zip_16.one, local.zip_16.one,
+    local.zip_32.entry_length, local.zip_32.entry_at, local.zip_16.zero,
+  ])
+}
+
+resource "aws_s3_object" "mongodb_ca" {
+  count = var.mongodb_ca_file == null ? 0 : 1
+
+  bucket         = aws_s3_bucket.packages.id
+  key            = "mongodb-ca-${sha256(local.ca_pem)}.zip"
+  content_base64 = textencodebase64(local.ca_layer, "ISO-8859-1")
+}
+
+resource "aws_lambda_layer_version" "mongodb_ca" {
+  count = length(aws_s3_object.mongodb_ca)
+
+  layer_name  = "${var.name_prefix}-mongodb-ca"
+  description = "The CA certificates that MongoDB's is checked against."
+  s3_bucket   = aws_s3_object.mongodb_ca[0].bucket
+  s3_key      = aws_s3_object.mongodb_ca[0].key
 }

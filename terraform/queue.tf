@@ -1,3 +1,11 @@
+# SQS has no rate, only a number of batches in flight, two at the least. So start takes its time over each request, and
+# a batch is small enough that this ends well within start's time-out of 30 seconds.
+locals {
+  start_concurrency = var.max_starts_per_minute == null ? var.start_max_concurrency : 2
+  start_interval_ms = var.max_starts_per_minute == null ? null : ceil(2 * 60 * 1000 / var.max_starts_per_minute)
+  start_batch_size  = var.max_starts_per_minute == null ? 10 : max(1, min(10, floor(20000 / local.start_interval_ms)))
+}
+
 resource "aws_sqs_queue" "requests" {
   name = local.name.requests
   # Six times start's time-out, as AWS advises: a batch that is still at work must not be delivered again.
@@ -32,12 +40,12 @@ resource "aws_sqs_queue_redrive_policy" "requests" {
 resource "aws_lambda_event_source_mapping" "start" {
   event_source_arn        = aws_sqs_queue.requests.arn
   function_name           = aws_lambda_alias.live["start"].arn
-  batch_size              = 10
+  batch_size              = local.start_batch_size
   function_response_types = ["ReportBatchItemFailures"]
   tags                    = var.tags
 
   dynamic "scaling_config" {
-    for_each = var.start_max_concurrency == null ? [] : [var.start_max_concurrency]
+    for_each = local.start_concurrency == null ? [] : [local.start_concurrency]
 
     content {
       maximum_concurrency = scaling_config.value

@@ -1,5 +1,7 @@
 # Log groups named /aws/vendedlogs/ do not count against the size limit of the resource policy for log deliveries.
 resource "aws_cloudwatch_log_group" "state_machine" {
+  # checkov:skip=CKV_AWS_158: log_execution_data keeps requests out of the log, and CloudWatch encrypts it with its own key.
+  # checkov:skip=CKV_AWS_338: log_retention_days sets the period.
   name              = "/aws/vendedlogs/states/${local.name.state_machine}"
   retention_in_days = var.log_retention_days
   tags              = var.tags
@@ -22,8 +24,8 @@ resource "aws_sfn_state_machine" "clip" {
           trim_timeout_seconds      = var.trim_timeout_seconds
           trim_scratch_bytes        = local.function_environment.trim.CLIPFLOW_SCRATCH_BYTES
           transcode_timeout_seconds = var.transcode_timeout_seconds
-          # Long enough for a wait in the queue, of which there are no events; it must be below the time-out.
-          transcode_heartbeat_seconds = min(1800, floor(var.transcode_timeout_seconds / 2))
+          # Step Functions wants it to be less than the time-out.
+          transcode_heartbeat_seconds = min(var.transcode_heartbeat_seconds, var.transcode_timeout_seconds - 1)
           recordings_retry_seconds    = try(var.recordings.retry_seconds, 30)
           recordings_retries          = try(ceil(var.recordings.wait_seconds / var.recordings.retry_seconds), 0)
         },

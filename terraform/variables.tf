@@ -1,42 +1,53 @@
 variable "name_prefix" {
-  description = "Start of every resource's name, so that several deployments share an account."
+  description = "Prefix of every resource's name. It keeps several deployments in one account apart."
   type        = string
   default     = "clipflow"
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,22}[a-z0-9]$", var.name_prefix))
-    error_message = "name_prefix is 2 to 24 lower-case letters, digits and hyphens, begins with a letter and ends with no hyphen."
+    error_message = "name_prefix has 2 to 24 lower-case letters, digits and hyphens. It starts with a letter and does not end with a hyphen."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource that can have them."
+  description = "Tags of every resource that supports them."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = alltrue([for key in keys(var.tags) : !startswith(lower(key), "aws:")])
-    error_message = "Tag keys that begin with aws: are reserved."
+    error_message = "AWS reserves tag keys that start with aws:."
+  }
+}
+
+variable "permissions_boundary" {
+  description = "ARN of an IAM policy that limits every role of the deployment. Null sets no boundary."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary == null ? true : can(regex("^arn:[^:]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary))
+    error_message = "permissions_boundary is the ARN of a policy: arn:aws:iam::<account>:policy/<name>."
   }
 }
 
 # Functions
 
 variable "package_dir" {
-  description = "Folder with one <function>.zip a function, each holding the file bootstrap, and ffmpeg-layer.zip."
+  description = "Folder that \"make package\" writes: <function>.zip for each function, ffmpeg-layer.zip, and the file architecture."
   type        = string
   nullable    = false
 
   validation {
     condition     = fileexists("${var.package_dir}/ffmpeg-layer.zip")
-    error_message = "package_dir holds no ffmpeg-layer.zip: package the functions first."
+    error_message = "package_dir has no ffmpeg-layer.zip. Run \"make package\" first."
   }
 }
 
 variable "architecture" {
-  description = "Instruction set that the packages were built for: x86_64 or arm64."
+  description = "Instruction set of the functions: x86_64 or arm64. The packages must be built for it."
   type        = string
   default     = "x86_64"
   nullable    = false
@@ -45,10 +56,15 @@ variable "architecture" {
     condition     = contains(["x86_64", "arm64"], var.architecture)
     error_message = "architecture is x86_64 or arm64."
   }
+
+  validation {
+    condition     = try(trimspace(file("${var.package_dir}/architecture")), "") == var.architecture
+    error_message = "The packages in package_dir are built for ${try(trimspace(file("${var.package_dir}/architecture")), "an unknown architecture")}. Build them with \"make package ARCHITECTURE=${var.architecture}\"."
+  }
 }
 
 variable "log_filter" {
-  description = "What the functions log, as a tracing filter: a level, or targets with levels such as \"info,clipflow_core=debug\"."
+  description = "Filter for the functions' logs: a level, or targets with levels such as \"info,trim=debug\"."
   type        = string
   default     = "info"
   nullable    = false
@@ -60,7 +76,7 @@ variable "log_filter" {
 }
 
 variable "log_retention_days" {
-  description = "Days that logs are kept."
+  description = "How many days CloudWatch keeps the logs."
   type        = number
   default     = 30
   nullable    = false
@@ -70,19 +86,19 @@ variable "log_retention_days" {
       [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
       var.log_retention_days,
     )
-    error_message = "log_retention_days is one of the periods of CloudWatch Logs: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+    error_message = "log_retention_days is a period that CloudWatch Logs offers: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
 variable "tracing" {
-  description = "Whether X-Ray traces the executions and the functions."
+  description = "Whether X-Ray traces executions and functions."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "vpc" {
-  description = "Where the functions that talk to MongoDB run, when it is only reachable inside a VPC. The subnets need a way to Secrets Manager, Step Functions, MediaConvert and SNS."
+  description = "Subnets and security groups of the functions that use MongoDB, for a database that only a VPC can reach. The subnets need a route to Secrets Manager, Step Functions, MediaConvert and SNS. Null runs the functions outside of a VPC."
   type = object({
     subnet_ids         = set(string)
     security_group_ids = set(string)
@@ -91,16 +107,16 @@ variable "vpc" {
 
   validation {
     condition     = var.vpc == null ? true : length(var.vpc.subnet_ids) > 0 && length(var.vpc.security_group_ids) > 0
-    error_message = "vpc names at least one subnet and one security group."
+    error_message = "vpc needs at least one subnet and one security group."
   }
 }
 
-# Trimming: how much a Lambda takes on, and from where MediaConvert does
+# Trimming: what the Lambda function does itself, and what MediaConvert does
 
 variable "trim_memory_mb" {
-  description = "Memory of trim in MB. 1769 MB give one vCPU, so the default is two."
+  description = "Memory of trim in MB. CPU grows with memory: 1769 MB have one vCPU, so 3538 MB encode in 15 % less time than 3008 MB. New AWS accounts allow at most 3008 MB, others 10240 MB."
   type        = number
-  default     = 3538
+  default     = 3008
   nullable    = false
 
   validation {
@@ -110,19 +126,19 @@ variable "trim_memory_mb" {
 }
 
 variable "trim_timeout_seconds" {
-  description = "Seconds after which trim is stopped."
+  description = "Seconds after which Lambda stops trim."
   type        = number
   default     = 900
   nullable    = false
 
   validation {
     condition     = var.trim_timeout_seconds >= 1 && var.trim_timeout_seconds <= 900 && floor(var.trim_timeout_seconds) == var.trim_timeout_seconds
-    error_message = "trim_timeout_seconds is a whole number from 1 to 900, the longest that a Lambda runs."
+    error_message = "trim_timeout_seconds is a whole number from 1 to 900, Lambda's maximum."
   }
 }
 
 variable "trim_ephemeral_storage_mb" {
-  description = "Size of /tmp of trim, and of those that read the same, in MB: the window of the source and the clip made of it lie there at the same time; so does an excerpt of a source that is no MP4."
+  description = "Size of /tmp in MB, for trim and the functions that read the same data. It holds the part of the source that the clip needs, and the clip."
   type        = number
   default     = 2048
   nullable    = false
@@ -133,8 +149,19 @@ variable "trim_ephemeral_storage_mb" {
   }
 }
 
+variable "trim_reserved_concurrency" {
+  description = "Concurrent invocations that Lambda reserves for trim, which are also its maximum. AWS keeps 100 of the account's quota unreserved, so a new account, whose quota is 10, can reserve none. Null reserves none."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.trim_reserved_concurrency == null ? true : var.trim_reserved_concurrency >= 1 && floor(var.trim_reserved_concurrency) == var.trim_reserved_concurrency
+    error_message = "trim_reserved_concurrency is a whole number from 1, or null."
+  }
+}
+
 variable "max_trim_seconds" {
-  description = "Clips that are encoded and longer than this many seconds go to MediaConvert."
+  description = "Longest clip in seconds that trim encodes. MediaConvert makes longer ones."
   type        = number
   default     = 600
   nullable    = false
@@ -146,7 +173,7 @@ variable "max_trim_seconds" {
 }
 
 variable "transcode_timeout_seconds" {
-  description = "Seconds after which a clip that MediaConvert was to make is given up, its wait in the queue included."
+  description = "Seconds after which an execution gives up on a MediaConvert job, including the job's wait in the queue."
   type        = number
   default     = 21600
   nullable    = false
@@ -157,8 +184,20 @@ variable "transcode_timeout_seconds" {
   }
 }
 
+variable "transcode_heartbeat_seconds" {
+  description = "Seconds without an event after which an execution gives up on a MediaConvert job. A job that waits in its queue sends no events, so this is also the longest wait. A running job sends an event every minute. It has no effect from transcode_timeout_seconds on."
+  type        = number
+  default     = 7200
+  nullable    = false
+
+  validation {
+    condition     = var.transcode_heartbeat_seconds >= 180 && var.transcode_heartbeat_seconds <= 86400 && floor(var.transcode_heartbeat_seconds) == var.transcode_heartbeat_seconds
+    error_message = "transcode_heartbeat_seconds is a whole number from 180, three times the interval of a running job's events, to 86400."
+  }
+}
+
 variable "mediaconvert_queue" {
-  description = "Name of a MediaConvert queue that exists already, such as one with reserved slots; null creates one that is paid on demand."
+  description = "Name of an existing MediaConvert queue, for example one with reserved slots. Null creates an on-demand queue."
   type        = string
   default     = null
 
@@ -171,7 +210,7 @@ variable "mediaconvert_queue" {
 # Limits of a request
 
 variable "max_clip_seconds" {
-  description = "Clips longer than this many seconds are rejected as TooLong."
+  description = "Longest clip in seconds. Requests for longer clips are rejected as TooLong."
   type        = number
   default     = 10800
   nullable    = false
@@ -183,7 +222,7 @@ variable "max_clip_seconds" {
 }
 
 variable "max_cost_usd" {
-  description = "Clips whose estimate is above this many US dollars are rejected as TooExpensive."
+  description = "Highest estimated cost of a clip in US dollars. Requests for more expensive clips are rejected as TooExpensive."
   type        = number
   default     = 5
   nullable    = false
@@ -194,19 +233,22 @@ variable "max_cost_usd" {
   }
 }
 
-# Recordings of cameras
+# Camera recordings
 
 variable "recordings" {
   description = <<-EOT
-    Where cameras' recordings are, for requests by cameraId; null for a deployment without cameras.
+    Where camera recordings are, for requests by cameraId. Null is a deployment without cameras.
 
-    - bucket: one of source_buckets.
-    - key_template: how recordings are named after the camera ({camera}) and the time at which they began, in UTC
-      ({start:...} with %Y %m %d %H %M %S %3f, or %s for seconds since 1970). The keys of a camera must sort by time.
-    - longest_seconds: the longest recording. One that a clip needs is looked for that long before the clip's start.
-    - retention_hours: older clips are rejected as OutOfRange.
-    - wait_seconds: how long a recording that is not there yet is waited for.
-    - retry_seconds: how often it is looked for meanwhile.
+    - bucket: the bucket of the recordings, one of source_buckets.
+    - key_template: pattern of the recordings' keys. {camera} is the camera's ID. {start:...} is the time at which the
+      recording starts, in UTC, with %Y %m %d %H %M %S %3f, or %s for seconds since 1970. A camera's keys must sort by
+      time.
+    - longest_seconds: length of the longest recording. The search for a clip's recordings starts this long before the
+      clip.
+    - retention_hours: age of the oldest recordings. Requests for older clips are rejected as OutOfRange.
+    - wait_seconds: how long an execution waits for a recording that does not exist yet.
+    - retry_seconds: how often it looks for the recording while it waits. A wait has at most 400 of these attempts. Each
+      is a state transition, 0.01 USD for 400, and three of the 25,000 events that an execution can have.
   EOT
   type = object({
     bucket          = string
@@ -232,7 +274,7 @@ variable "recordings" {
 
   validation {
     condition     = var.recordings == null ? true : can(regex("^[^{]*{camera}.*{start:", var.recordings.key_template))
-    error_message = "recordings.key_template has {camera} before {start:...}: a listing would pass over all cameras' recordings otherwise."
+    error_message = "recordings.key_template has {camera} before {start:...}. Otherwise a search lists the recordings of all cameras."
   }
 
   # Each of %Y %m %d %H %M %S %3f at its first occurrence.
@@ -241,7 +283,7 @@ variable "recordings" {
       "^(YmdHMS|(Y(m(d(H(M)?)?)?)?)?s)(3f)?$",
       join("", distinct(flatten(regexall("%(3f|[A-Za-z])", var.recordings.key_template)))),
     ))
-    error_message = "recordings.key_template tells the time to the second, the larger parts before the smaller: keys that do not sort by time cannot be listed by it."
+    error_message = "recordings.key_template gives the time to the second, with larger units first. A search needs keys that sort by time."
   }
 
   validation {
@@ -255,14 +297,35 @@ variable "recordings" {
 
   validation {
     condition     = var.recordings == null ? true : var.recordings.longest_seconds <= 86400 && var.recordings.wait_seconds <= 43200
-    error_message = "recordings.longest_seconds is a day at the most, and wait_seconds 12 hours: an execution runs no longer than a day."
+    error_message = "recordings.longest_seconds is at most a day, and wait_seconds at most 12 hours. An execution runs for at most a day."
+  }
+
+  validation {
+    condition     = var.recordings == null ? true : try(ceil(var.recordings.wait_seconds / var.recordings.retry_seconds), 0) <= 400
+    error_message = "recordings.wait_seconds is at most 400 times retry_seconds. Every attempt is a billed state transition and adds three events to the execution's history, which can have 25,000."
   }
 }
 
-# Queue
+# Bursts
+
+variable "max_starts_per_minute" {
+  description = "Most executions that start in a minute, about. The queue keeps the other requests, for up to 14 days. Null starts executions as fast as requests come. It replaces start_max_concurrency."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.max_starts_per_minute == null ? true : var.max_starts_per_minute >= 6 && var.max_starts_per_minute <= 6000 && floor(var.max_starts_per_minute) == var.max_starts_per_minute
+    error_message = "max_starts_per_minute is a whole number from 6 to 6000."
+  }
+
+  validation {
+    condition     = var.max_starts_per_minute == null || var.start_max_concurrency == null
+    error_message = "max_starts_per_minute and start_max_concurrency exclude each other."
+  }
+}
 
 variable "start_max_concurrency" {
-  description = "Most invocations of start that the queue drives at the same time, from 2 to 1000; null leaves it to Lambda."
+  description = "Most concurrent invocations of start, from 2 to 1000. Null leaves the number to Lambda."
   type        = number
   default     = null
 
@@ -272,21 +335,32 @@ variable "start_max_concurrency" {
   }
 }
 
+variable "report_max_concurrency" {
+  description = "Most concurrent invocations of report, from 2 to 1000. Each holds connections to MongoDB, and executions can fail by the thousand at the same time. Null leaves the number to Lambda."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.report_max_concurrency == null ? true : var.report_max_concurrency >= 2 && var.report_max_concurrency <= 1000 && floor(var.report_max_concurrency) == var.report_max_concurrency
+    error_message = "report_max_concurrency is a whole number from 2 to 1000."
+  }
+}
+
 # State machine
 
 variable "definition_file" {
-  description = "The state machine's definition, a template in Amazon States Language; null for the one of this repository."
+  description = "Path of the state machine's definition, a template in Amazon States Language. Null uses the definition in this repository."
   type        = string
   default     = null
 
   validation {
     condition     = var.definition_file == null ? true : fileexists(var.definition_file)
-    error_message = "definition_file names no file."
+    error_message = "definition_file does not exist."
   }
 }
 
 variable "log_execution_data" {
-  description = "Whether the state machine's log entries about failures carry the input and output of the states."
+  description = "Whether the state machine's log of failures includes the input and output of states."
   type        = bool
   default     = true
   nullable    = false
@@ -295,13 +369,13 @@ variable "log_execution_data" {
 # Buckets
 
 variable "source_buckets" {
-  description = "Names of the buckets that sources may lie in. They are not created here."
+  description = "Names of the existing buckets that sources may be in."
   type        = set(string)
   nullable    = false
 
   validation {
     condition     = length(var.source_buckets) > 0
-    error_message = "source_buckets names no bucket: every request would be rejected."
+    error_message = "source_buckets is empty, so every request would be rejected."
   }
 
   validation {
@@ -311,7 +385,7 @@ variable "source_buckets" {
 }
 
 variable "source_kms_key_arns" {
-  description = "ARNs of the KMS keys that objects in the source buckets are encrypted with, where they are not S3's own."
+  description = "ARNs of the KMS keys that encrypt objects in the source buckets. S3's own key needs no entry."
   type        = set(string)
   default     = []
   nullable    = false
@@ -322,15 +396,42 @@ variable "source_kms_key_arns" {
   }
 }
 
+variable "clips_bucket" {
+  description = "Name of an existing bucket in the same region for the clips. It stays when the deployment is destroyed, and its settings stay the owner's. Null creates a bucket."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.clips_bucket == null ? true : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.clips_bucket))
+    error_message = "clips_bucket is a bucket name: 3 to 63 lower-case letters, digits, dots and hyphens."
+  }
+}
+
+variable "clips_bucket_policy" {
+  description = "Policy document, as JSON, whose statements join the policy of the bucket that this module creates. For example, it lets a CDN read the clips. The policy always refuses requests without TLS."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.clips_bucket_policy == null ? true : can(jsondecode(var.clips_bucket_policy).Statement[0])
+    error_message = "clips_bucket_policy is a policy document in JSON with a list of statements."
+  }
+
+  validation {
+    condition     = var.clips_bucket_policy == null || var.clips_bucket == null
+    error_message = "clips_bucket_policy is for the bucket that this module creates. The owner of clips_bucket sets that bucket's policy."
+  }
+}
+
 variable "force_destroy" {
-  description = "Whether destroying the deployment deletes the clips with their bucket."
+  description = "Whether destroying the deployment deletes the clips. If not, a bucket with clips stops it. A change takes effect with the next apply, which must come before the destroy."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "abort_uploads_after_days" {
-  description = "Days after which S3 drops the parts of uploads that were never completed; null keeps them. The provider waits almost a minute on this rule."
+  description = "Days after which S3 deletes the parts of uploads that were never completed. Null keeps them."
   type        = number
   default     = 1
 
@@ -340,8 +441,19 @@ variable "abort_uploads_after_days" {
   }
 }
 
+variable "expire_noncurrent_after_days" {
+  description = "Days after which S3 deletes versions of clips that were overwritten or deleted. Null keeps them."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.expire_noncurrent_after_days == null ? true : var.expire_noncurrent_after_days >= 1 && floor(var.expire_noncurrent_after_days) == var.expire_noncurrent_after_days
+    error_message = "expire_noncurrent_after_days is a whole number from 1, or null."
+  }
+}
+
 variable "public_base_url" {
-  description = "Start of the URLs in outcomes, such as a CDN in front of the clips; null for outcomes without URLs."
+  description = "Base of the URLs in outcomes, for example a CDN in front of the clips. Null leaves URLs out."
   type        = string
   default     = null
 
@@ -354,7 +466,7 @@ variable "public_base_url" {
 # MongoDB
 
 variable "mongodb_uri" {
-  description = "The whole MongoDB URI with its credentials. It is written to Parameter Store, and neither to the plan nor to the state."
+  description = "MongoDB URI with its credentials. Terraform writes it to Secrets Manager, and neither to its plan nor to its state. Amazon DocumentDB needs retryWrites=false in it."
   type        = string
   sensitive   = true
   ephemeral   = true
@@ -362,12 +474,12 @@ variable "mongodb_uri" {
 
   validation {
     condition     = can(regex("^mongodb([+]srv)?://", var.mongodb_uri))
-    error_message = "mongodb_uri begins with mongodb:// or mongodb+srv://."
+    error_message = "mongodb_uri starts with mongodb:// or mongodb+srv://."
   }
 }
 
 variable "mongodb_uri_version" {
-  description = "Number to change when mongodb_uri changes: Terraform does not remember the URI, so it cannot see the change itself."
+  description = "Version of mongodb_uri. Change it whenever mongodb_uri changes, because Terraform does not store the URI and cannot see a change."
   type        = number
   default     = 1
   nullable    = false
@@ -375,6 +487,27 @@ variable "mongodb_uri_version" {
   validation {
     condition     = var.mongodb_uri_version >= 1 && floor(var.mongodb_uri_version) == var.mongodb_uri_version
     error_message = "mongodb_uri_version is a whole number from 1."
+  }
+}
+
+variable "mongodb_ca_file" {
+  description = "Path of a PEM file with the CA certificates that MongoDB's certificate is checked against. Null uses the public CAs. Amazon DocumentDB needs Amazon's bundle: https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.mongodb_ca_file == null ? true : try(strcontains(file(var.mongodb_ca_file), "-----BEGIN CERTIFICATE-----"), false)
+    error_message = "mongodb_ca_file is the path of a PEM file with certificates."
+  }
+
+  validation {
+    condition     = var.mongodb_ca_file == null ? true : !try(strcontains(file(var.mongodb_ca_file), "PRIVATE KEY-----"), false)
+    error_message = "mongodb_ca_file holds a private key. It needs the CA certificates only."
+  }
+
+  validation {
+    condition     = var.mongodb_ca_file == null ? true : try(can(regex("^[\\x00-\\x7f]*$", file(var.mongodb_ca_file))), true)
+    error_message = "mongodb_ca_file is ASCII, its comments included."
   }
 }
 
@@ -393,7 +526,7 @@ variable "mongodb_database" {
 # Alarms
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that alarms are sent to; with none, there are no alarms."
+  description = "ARNs of the SNS topics that receive alarms. An empty list creates no alarms."
   type        = list(string)
   default     = []
   nullable    = false

@@ -4,8 +4,9 @@ terraform {
 
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = "~> 5.100"
+      source = "hashicorp/aws"
+      # Tested with 5.100. Version 6 is untested: the module uses nothing that its upgrade guide removes or deprecates.
+      version = ">= 5.100, < 7"
     }
   }
 }

@@ -94,8 +94,9 @@ module "clipflow" {
   # It exists from the start, also in the stand-in.
   mediaconvert_queue = "Default"
   # Nothing here lives for a day, and the provider waits almost a minute on the rule.
-  abort_uploads_after_days = null
-  force_destroy            = true
+  abort_uploads_after_days     = null
+  expire_noncurrent_after_days = null
+  force_destroy                = true
 }
 
 resource "aws_s3_bucket" "sources" {

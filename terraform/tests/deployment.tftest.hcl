@@ -5,7 +5,8 @@ mock_provider "aws" {
     defaults = { partition = "aws" }
   }
   mock_data "aws_region" {
-    defaults = { name = "eu-west-1" }
+    # Provider 6 deprecates the name.
+    defaults = { id = "eu-west-1", name = "not-to-be-used" }
   }
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
@@ -92,7 +93,7 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_MAX_CLIP_SECONDS = "10800"
         CLIPFLOW_MAX_COST_USD     = "5"
         CLIPFLOW_SCRATCH_BYTES    = "2147483648"
-        CLIPFLOW_TRIM_MEMORY_MB   = "3538"
+        CLIPFLOW_TRIM_MEMORY_MB   = "3008"
       }
       trim = {
         CLIPFLOW_LOG           = "info"
@@ -151,7 +152,7 @@ run "roles_reach_only_what_is_named" {
     condition = alltrue(flatten([
       for policy in concat([aws_iam_role_policy.state_machine, aws_iam_role_policy.mediaconvert], values(aws_iam_role_policy.function)) : [
         for statement in jsondecode(policy.policy).Statement : [
-          for action in statement.Action : startswith(action, "xray:Put") || startswith(action, "logs:")
+          for action in statement.Action : startswith(action, "xray:") || startswith(action, "logs:")
         ] if contains(statement.Resource, "*")
       ]
     ]))
@@ -185,8 +186,6 @@ run "roles_reach_only_what_is_named" {
       probe = [
         "s3:GetObject arn:aws:s3:::another-archive/*",
         "s3:GetObject arn:aws:s3:::surf-archive/*",
-        "s3:GetObjectVersion arn:aws:s3:::another-archive/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-archive/*",
         "s3:ListBucket arn:aws:s3:::another-archive",
         "s3:ListBucket arn:aws:s3:::surf-archive",
       ]
@@ -195,9 +194,6 @@ run "roles_reach_only_what_is_named" {
         "s3:GetObject arn:aws:s3:::another-archive/*",
         "s3:GetObject arn:aws:s3:::surf-archive/*",
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
-        "s3:GetObjectVersion arn:aws:s3:::another-archive/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-archive/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:ListBucket arn:aws:s3:::another-archive",
         "s3:ListBucket arn:aws:s3:::surf-archive",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
@@ -205,13 +201,11 @@ run "roles_reach_only_what_is_named" {
       ]
       verify = [
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
       ]
       thumbnail = [
         "s3:AbortMultipartUpload arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
         "s3:PutObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
       ]
@@ -225,9 +219,6 @@ run "roles_reach_only_what_is_named" {
         "s3:GetObject arn:aws:s3:::another-archive/*",
         "s3:GetObject arn:aws:s3:::surf-archive/*",
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
-        "s3:GetObjectVersion arn:aws:s3:::another-archive/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-archive/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:ListBucket arn:aws:s3:::another-archive",
         "s3:ListBucket arn:aws:s3:::surf-archive",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
@@ -235,7 +226,6 @@ run "roles_reach_only_what_is_named" {
       ]
       resume = [
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
-        "s3:GetObjectVersion arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
         "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-resume-events",
         "sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:123456789012:surf-resume-events",
@@ -260,11 +250,21 @@ run "roles_reach_only_what_is_named" {
   }
 }
 
+run "exactly_the_state_machine_asks_what_to_sample" {
+  assert {
+    condition = [
+      for name, policy in merge({ clip = aws_iam_role_policy.state_machine }, aws_iam_role_policy.function) : name
+      if strcontains(policy.policy, "xray:GetSamplingRules") && strcontains(policy.policy, "xray:GetSamplingTargets")
+    ] == ["clip"]
+    error_message = "The state machine cannot trace as AWS documents it, or functions ask X-Ray what they need not know."
+  }
+}
+
 run "definition_names_aliases_and_limits" {
   assert {
     condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
       functions = [for _ in range(8) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
-      numbers   = [600, 900, 2147483648, 21600, 1800, 30, 0]
+      numbers   = [600, 900, 2147483648, 21600, 7200, 30, 0]
     }
     error_message = "The definition's placeholders are not the aliases and trim's limits."
   }
@@ -291,7 +291,7 @@ run "limits_of_the_engines_reach_everything_that_reads_them" {
       aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_MEMORY_MB == "1769" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
-      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 90, 45, 30, 0]
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 90, 89, 30, 0]
     )
     error_message = "trim, probe's estimates and the definition disagree about the engines' limits."
   }
@@ -418,7 +418,6 @@ run "mediaconvert_reads_sources_and_writes_clips" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.mediaconvert.policy).Statement : statement.Resource] == [
       ["arn:aws:s3:::another-archive/*", "arn:aws:s3:::surf-archive/*"],
-      ["arn:aws:s3:::another-archive", "arn:aws:s3:::surf-archive"],
       ["arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*"],
     ]
     error_message = "MediaConvert's role reaches something else."
@@ -454,8 +453,88 @@ run "clips_are_private_versioned_and_kept" {
   }
 
   assert {
-    condition     = !aws_s3_bucket.clips.force_destroy && aws_s3_bucket_versioning.clips.versioning_configuration[0].status == "Enabled"
+    condition     = !aws_s3_bucket.clips[0].force_destroy && aws_s3_bucket_versioning.clips[0].versioning_configuration[0].status == "Enabled"
     error_message = "Clips can be deleted with the deployment, or overwritten without a trace."
+  }
+
+  assert {
+    condition = {
+      for rule in aws_s3_bucket_lifecycle_configuration.clips[0].rule : rule.id => flatten([
+        rule.abort_incomplete_multipart_upload[*].days_after_initiation, rule.noncurrent_version_expiration[*].noncurrent_days,
+      ])
+    } == { abort-unfinished-uploads = [1], expire-noncurrent-versions = [30] }
+    error_message = "Unfinished uploads and overwritten clips are kept, or for how long is not as the variables say."
+  }
+}
+
+run "buckets_refuse_requests_without_tls" {
+  assert {
+    condition = { for name, policy in aws_s3_bucket_policy.this : name => jsondecode(policy.policy).Statement } == {
+      for name in ["clips", "packages"] : name => [{
+        Sid       = "OnlyTls"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = ["arn:aws:s3:::surf-${name}-123456789012-eu-west-1", "arn:aws:s3:::surf-${name}-123456789012-eu-west-1/*"]
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }]
+    }
+    error_message = "A bucket answers requests without TLS."
+  }
+}
+
+run "statements_of_others_join_the_policy_of_the_clips" {
+  variables {
+    clips_bucket_policy = "{\"Statement\": [{\"Sid\": \"Cdn\"}]}"
+  }
+
+  assert {
+    condition = { for name, policy in aws_s3_bucket_policy.this : name => jsondecode(policy.policy).Statement[*].Sid } == {
+      clips = ["OnlyTls", "Cdn"], packages = ["OnlyTls"],
+    }
+    error_message = "The statements are missing, replace the module's own, or reach the packages."
+  }
+}
+
+run "a_bucket_that_exists_is_used_and_left_as_it_is" {
+  variables {
+    clips_bucket = "kept-clips"
+  }
+
+  assert {
+    condition = (
+      length(aws_s3_bucket.clips) + length(aws_s3_bucket_versioning.clips) + length(aws_s3_bucket_lifecycle_configuration.clips) == 0 &&
+      keys(aws_s3_bucket_policy.this) == ["packages"] && keys(aws_s3_bucket_public_access_block.this) == ["packages"] &&
+      keys(aws_s3_bucket_ownership_controls.this) == ["packages"] && keys(aws_s3_bucket_server_side_encryption_configuration.this) == ["packages"]
+    )
+    error_message = "The module creates or changes a bucket of clips."
+  }
+
+  assert {
+    condition = (
+      output.bucket == "kept-clips" && aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_BUCKET == "kept-clips" &&
+      strcontains(aws_iam_role_policy.function["trim"].policy, "arn:aws:s3:::kept-clips/clips/*")
+    )
+    error_message = "The bucket is not used."
+  }
+}
+
+run "the_name_of_a_destroyed_secret_is_free_at_once" {
+  assert {
+    condition     = aws_secretsmanager_secret.mongodb_uri.recovery_window_in_days == 0
+    error_message = "The next deployment of the same name finds its secret scheduled for deletion."
+  }
+}
+
+run "first_deployment_in_a_new_account_stays_within_its_quotas" {
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.memory_size <= 3008])
+    error_message = "A function takes more memory than a new account has: 3008 MB."
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.reserved_concurrent_executions == null])
+    error_message = "A function reserves concurrency, of which a new account has none to spare."
   }
 }
 
@@ -463,6 +542,43 @@ run "packages_that_change_are_new_objects" {
   assert {
     condition     = aws_lambda_function.this["trim"].s3_key == "trim-${filesha256("tests/packages/trim.zip")}.zip"
     error_message = "The package's object is not named after its content."
+  }
+}
+
+run "mongodb_is_checked_against_the_public_cas" {
+  assert {
+    condition     = length(aws_lambda_layer_version.mongodb_ca) == 0 && length(aws_s3_object.mongodb_ca) == 0
+    error_message = "There is a layer for a CA bundle although there is no bundle."
+  }
+}
+
+run "a_ca_bundle_is_a_layer_of_what_talks_to_mongodb" {
+  variables {
+    mongodb_ca_file = "tests/ca.pem"
+  }
+
+  # The archive was written by Python's zipfile, and its checksum holds CR LF.
+  assert {
+    condition     = aws_s3_object.mongodb_ca[0].content_base64 == filebase64("tests/ca-layer.zip")
+    error_message = "The layer is no zip archive of the bundle."
+  }
+
+  assert {
+    condition     = aws_s3_object.mongodb_ca[0].key == "mongodb-ca-${filesha256("tests/ca.pem")}.zip"
+    error_message = "The layer's object is not named after the bundle."
+  }
+
+  assert {
+    condition = {
+      for name, function in aws_lambda_function.this : name => function.environment[0].variables.CLIPFLOW_MONGODB_CA_FILE
+      if contains(keys(function.environment[0].variables), "CLIPFLOW_MONGODB_CA_FILE")
+    } == { report = "/opt/mongodb-ca.pem", store = "/opt/mongodb-ca.pem" }
+    error_message = "Exactly report and store are told where the bundle is."
+  }
+
+  assert {
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "report", "store", "thumbnail", "trim"]
+    error_message = "report and store lack the layer, or others have it."
   }
 }
 
@@ -480,10 +596,72 @@ run "alarms_are_sent_to_the_topics" {
 
   assert {
     condition = alltrue([
-      for name in ["dead-letters", "executions-failed", "executions-timed-out", "resume-dead-letters", "report-dead-letters"] :
+      for name in ["dead-letters", "executions-failed", "executions-timed-out", "jobs-waiting", "resume-dead-letters", "report-dead-letters"] :
       aws_cloudwatch_metric_alarm.this[name].alarm_actions == toset(["arn:aws:sns:eu-west-1:123456789012:operators"])
     ])
     error_message = "An alarm is missing or is sent elsewhere."
+  }
+}
+
+run "a_job_that_waits_sounds_the_alarm_before_it_is_given_up" {
+  variables {
+    alarm_topic_arns            = ["arn:aws:sns:eu-west-1:123456789012:operators"]
+    transcode_heartbeat_seconds = 3600
+  }
+
+  # The metric is in milliseconds.
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.this["jobs-waiting"].threshold == 1800000 &&
+      aws_cloudwatch_metric_alarm.this["jobs-waiting"].dimensions.Queue == "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf" &&
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers[4] == 3600
+    )
+    error_message = "The alarm does not belong to the heartbeat or to the queue."
+  }
+}
+
+run "requests_start_as_fast_as_they_come" {
+  assert {
+    condition     = aws_lambda_event_source_mapping.start.batch_size == 10 && length(aws_lambda_event_source_mapping.start.scaling_config) == 0
+    error_message = "Requests are held back although nobody asked for it."
+  }
+}
+
+# Two batches in flight, each of which takes its interval for every request: 2 * 60 / 0.8 s are 150 a minute.
+run "starts_are_held_to_a_rate" {
+  variables {
+    max_starts_per_minute = 150
+  }
+
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.start.scaling_config[0].maximum_concurrency == 2 && aws_lambda_event_source_mapping.start.batch_size == 10 &&
+      aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_START_INTERVAL_MS == "800"
+    )
+    error_message = "Others than 150 executions start in a minute."
+  }
+}
+
+run "a_batch_at_the_lowest_rate_ends_before_start_times_out" {
+  variables {
+    max_starts_per_minute = 6
+  }
+
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.start.batch_size == 1 && aws_lambda_function.this["start"].timeout == 30 &&
+      aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_START_INTERVAL_MS == "20000"
+    )
+    error_message = "A batch takes longer than start may."
+  }
+}
+
+run "failures_by_the_thousand_share_few_connections" {
+  assert {
+    condition = {
+      for name, mapping in aws_lambda_event_source_mapping.event : name => flatten(mapping.scaling_config[*].maximum_concurrency)
+    } == { report = [10], resume = [] }
+    error_message = "report runs as often as there are events, or resume is held back."
   }
 }
 
@@ -505,12 +683,16 @@ run "only_what_talks_to_mongodb_runs_in_the_vpc" {
 
 run "options_are_passed_on" {
   variables {
-    architecture             = "arm64"
-    tracing                  = false
-    abort_uploads_after_days = null
-    start_max_concurrency    = 20
-    public_base_url          = "https://cdn.example/clips"
-    source_kms_key_arns      = ["arn:aws:kms:eu-west-1:123456789012:key/0d7bd0e3"]
+    architecture                 = "arm64"
+    package_dir                  = "tests/packages-arm64"
+    tracing                      = false
+    abort_uploads_after_days     = null
+    expire_noncurrent_after_days = null
+    start_max_concurrency        = 20
+    trim_reserved_concurrency    = 50
+    permissions_boundary         = "arn:aws:iam::123456789012:policy/boundary"
+    public_base_url              = "https://cdn.example/clips"
+    source_kms_key_arns          = ["arn:aws:kms:eu-west-1:123456789012:key/0d7bd0e3"]
   }
 
   assert {
@@ -535,6 +717,19 @@ run "options_are_passed_on" {
   assert {
     condition     = aws_lambda_event_source_mapping.start.scaling_config[0].maximum_concurrency == 20
     error_message = "The limit on start's concurrency is not passed on."
+  }
+
+  assert {
+    condition     = { for name, function in aws_lambda_function.this : name => function.reserved_concurrent_executions if function.reserved_concurrent_executions != null } == { trim = 50 }
+    error_message = "Other concurrency than trim's is reserved."
+  }
+
+  assert {
+    condition = alltrue([
+      for role in concat([aws_iam_role.state_machine, aws_iam_role.mediaconvert], values(aws_iam_role.function)) :
+      role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"
+    ])
+    error_message = "A role escapes the permissions boundary."
   }
 
   assert {
