@@ -146,3 +146,15 @@ output "alarm_arns" {
   description = "ARN of each alarm, by the part of its name after the prefix. Empty without alarm_topic_arns."
   value       = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.arn }
 }
+
+# Permissions for users of the deployment
+
+output "producer_policy" {
+  description = "IAM policy document, as JSON, for programs that send requests. It allows nothing else."
+  value       = jsonencode(local.producer_policy)
+}
+
+output "operator_policy" {
+  description = "IAM policy document, as JSON, for people who operate the deployment. It allows listing, showing, redriving, stopping and restarting executions, and listing, dropping and replaying dead letters."
+  value       = jsonencode(local.operator_policy)
+}

@@ -1,0 +1,37 @@
+# Ready policy documents for those who use the deployment. They are handed out as outputs and attached by the caller.
+
+locals {
+  producer_policy = {
+    Version = "2012-10-17"
+    Statement = [
+      { Sid = "SendRequests", Effect = "Allow", Action = ["sqs:SendMessage"], Resource = [local.arn.requests] },
+    ]
+  }
+
+  dead_letter_arns = concat([local.arn.dead_letters], values(local.event_dead_letter_arns))
+  replay_arns      = concat([local.arn.requests], values(local.event_queue_arns))
+
+  # What the command clipflow calls.
+  operator_policy = {
+    Version = "2012-10-17"
+    Statement = [
+      { Sid = "ListAndStart", Effect = "Allow", Action = ["states:ListExecutions", "states:StartExecution"], Resource = [local.arn.state_machine] },
+      {
+        Sid      = "ShowRedriveAndStop"
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution", "states:GetExecutionHistory", "states:RedriveExecution", "states:StopExecution"]
+        Resource = [local.arn.executions]
+      },
+      {
+        Sid    = "ReadAndDropDeadLetters"
+        Effect = "Allow"
+        Action = [
+          "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes",
+          "sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks",
+        ]
+        Resource = local.dead_letter_arns
+      },
+      { Sid = "ReplayDeadLetters", Effect = "Allow", Action = ["sqs:SendMessage"], Resource = local.replay_arns },
+    ]
+  }
+}

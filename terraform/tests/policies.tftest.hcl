@@ -1,0 +1,78 @@
+# What the policies for users of the deployment allow, computed: every call that they might make, on every resource of
+# the deployment and of others, is held against every statement. The policies have no wildcards in actions, no
+# conditions and no denials, which the first run makes sure of, so that a call is allowed if one statement names its
+# action and a pattern that its resource matches.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { id = "eu-west-1" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+}
+
+variables {
+  name_prefix     = "surf"
+  package_dir     = "tests/packages"
+  definition_file = "tests/definition.asl.json"
+  source_buckets  = ["surf-archive"]
+  mongodb_uri     = "mongodb://db.example/"
+}
+
+run "policies_are_simple_enough_to_be_computed" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for policy in [output.producer_policy, output.operator_policy] : [
+        for statement in jsondecode(policy).Statement :
+        sort(keys(statement)) == tolist(["Action", "Effect", "Resource", "Sid"]) && statement.Effect == "Allow" && !anytrue([for action in statement.Action : strcontains(action, "*")])
+      ]
+    ]))
+    error_message = "A statement has something that this file does not evaluate."
+  }
+}
+
+run "what_each_may_do" {
+  command = plan
+
+  module {
+    source = "./tests/evaluate"
+  }
+
+  variables {
+    policies = {
+      producer = run.policies_are_simple_enough_to_be_computed.producer_policy
+      operator = run.policies_are_simple_enough_to_be_computed.operator_policy
+    }
+  }
+
+  assert {
+    condition     = length(output.unknown_patterns) == 0
+    error_message = "A policy names resources that tests/evaluate does not know: ${jsonencode(output.unknown_patterns)}"
+  }
+
+  assert {
+    condition     = output.allowed.producer == tolist(["sqs:SendMessage requests"])
+    error_message = "A producer may do something else than send requests: ${jsonencode(output.allowed.producer)}"
+  }
+
+  assert {
+    condition = output.allowed.operator == tolist(sort(concat(
+      [for action in ["ListExecutions", "StartExecution"] : "states:${action} state_machine"],
+      [for action in ["DescribeExecution", "GetExecutionHistory", "RedriveExecution", "StopExecution"] : "states:${action} execution"],
+      [
+        for pair in setproduct(
+          ["ReceiveMessage", "ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "StartMessageMoveTask", "ListMessageMoveTasks"],
+          ["dead_letters", "report_dead_letters", "resume_dead_letters"],
+        ) : "sqs:${pair[0]} ${pair[1]}"
+      ],
+      [for queue in ["requests", "report_events", "resume_events"] : "sqs:SendMessage ${queue}"],
+    )))
+    error_message = "An operator may do something else than list, show, redrive, stop and replay: ${jsonencode(output.allowed.operator)}"
+  }
+}
