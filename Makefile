@@ -61,8 +61,8 @@ fmt: ## Format Rust and Terraform
 	cargo fmt --all
 	env -u TF_CLI_CONFIG_FILE terraform fmt -recursive .
 
-package: ## Compile the functions and pack them for Lambda, in target/lambda/
-	@$(LOCAL) package
+package: ## Compile the functions and pack them for Lambda, in target/lambda/ [ARCHITECTURE=x86_64 or arm64]
+	@$(LOCAL) package $(if $(ARCHITECTURE),--architecture '$(ARCHITECTURE)')
 
 clean: down ## Remove everything that was built, installed or left
 	cargo clean

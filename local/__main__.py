@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="bring the stack up, or up to date, and leave it running").set_defaults(run=_up)
     commands.add_parser("down", help="end the stack").set_defaults(run=_down)
     commands.add_parser("status", help="say what runs, and where").set_defaults(run=_status)
-    commands.add_parser("package", help="compile the functions and pack them for Lambda").set_defaults(run=_package)
+    package = commands.add_parser("package", help="compile the functions and pack them for Lambda")
+    package.add_argument("--architecture", choices=("x86_64", "arm64"), default="x86_64", help="default: x86_64")
+    package.set_defaults(run=_package)
     commands.add_parser("check-terraform", help="check the Terraform code").set_defaults(run=_check_terraform)
     commands.add_parser("check-definition", help="check the state machine's definition").set_defaults(
         run=_check_definition
@@ -96,9 +98,9 @@ def _status(_: argparse.Namespace) -> int:
     return status.show()
 
 
-def _package(_: argparse.Namespace) -> int:
+def _package(options: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
-        stack.package(progress)
+        stack.package(progress, options.architecture)
         progress.line(f"\nPackages are in {paths.relative(paths.LAMBDA_PACKAGES)}.")
     return 0
 

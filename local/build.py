@@ -28,11 +28,17 @@ class Build:
     profile: str
     """The folder in cargo's own."""
     arguments: tuple[str, ...]
-    """Cargo's, that choose profile, packages and features."""
+    """Cargo's, that choose profile, packages, features and target."""
     packages: Path
     """Where the packages go."""
     compression: int
     """From 1, quick, to 9, small."""
+    architecture: str = prerequisites.architecture()
+    """The instruction set that is built for, as Lambda calls it."""
+    command: tuple[str, ...] = ("cargo", "build")
+    """What compiles."""
+    programs: Path = paths.BIN
+    """The folder with FFmpeg for that instruction set."""
 
     def zip(self, name: str) -> Path:
         """The package of a function, or the layer's."""
@@ -69,7 +75,7 @@ def build(way: Build, progress: Progress) -> None:
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(pack, names))
         # Terraform refuses packages that were built for another architecture than it deploys.
-        (way.packages / "architecture").write_text(f"{prerequisites.architecture()}\n")
+        (way.packages / "architecture").write_text(f"{way.architecture}\n")
         for stale in set(way.packages.glob("*.zip")) - {way.zip(name) for name in [*names, "ffmpeg-layer"]}:
             stale.unlink()
 
@@ -81,7 +87,7 @@ def command() -> Path:
 
 def package_layer(way: Build) -> None:
     """Packs FFmpeg as a layer; its `bin/` is on a function's PATH."""
-    _pack({f"bin/{name}": paths.BIN / name for name in ("ffmpeg", "ffprobe")}, "ffmpeg-layer", way)
+    _pack({f"bin/{name}": way.programs / name for name in ("ffmpeg", "ffprobe")}, "ffmpeg-layer", way)
 
 
 def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
@@ -148,7 +154,7 @@ def _compile(way: Build, say: Callable[[str], None]) -> None:
             done += 1
             say(f"{done} crates, {line.split()[1]}")
 
-    arguments = ["cargo", "build", "--locked", "--workspace", "--exclude=bench", "--bins", *way.arguments]
+    arguments = [*way.command, "--locked", "--workspace", "--exclude=bench", "--bins", *way.arguments]
     processes.run(arguments, log=paths.LOGS / "build.log", environment=processes.environment(), on_line=on_line)
 
 

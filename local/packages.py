@@ -52,7 +52,7 @@ def install(progress: Progress) -> None:
         with progress.step("install MiniStack, mongod and FFmpeg") as step:
             stamp.unlink(missing_ok=True)
             _make_venv(paths.VENV)
-            _pip_install(python(), REQUIREMENTS, [], step.say)
+            pip_install(python(), REQUIREMENTS, [], step.say)
             _link_programs()
             stamp.write_text(_wanted())
     use()
@@ -75,7 +75,7 @@ def install_node(progress: Progress) -> None:
         return
     with progress.step("install Node.js"):
         shutil.rmtree(paths.NODE, ignore_errors=True)
-        _pip_install(python(), _NODE_REQUIREMENTS, ["--target", str(paths.NODE)])
+        pip_install(python(), _NODE_REQUIREMENTS, ["--target", str(paths.NODE)])
         node().chmod(0o755)
         stamp.write_text(wanted)
 
@@ -98,7 +98,7 @@ def install_checkov(progress: Progress) -> None:
     with progress.step("install checkov") as step:
         stamp.unlink(missing_ok=True)
         _make_venv(paths.CHECKOV)
-        _pip_install(paths.CHECKOV / "bin" / "python", _CHECKOV_REQUIREMENTS, [], step.say)
+        pip_install(paths.CHECKOV / "bin" / "python", _CHECKOV_REQUIREMENTS, [], step.say)
         stamp.write_text(wanted)
 
 
@@ -120,7 +120,7 @@ def _make_venv(folder: Path) -> None:
     )
 
 
-def _pip_install(
+def pip_install(
     interpreter: Path, requirements: Path, options: list[str], say: Optional[Callable[[str], None]] = None
 ) -> None:
     def on_line(line: str) -> None:

