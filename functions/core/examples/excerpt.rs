@@ -17,12 +17,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let interval = (start.parse()?, end.parse()?);
     let (ffmpeg, scratch) = (Ffmpeg::find()?, Scratch::new(0, 0)?);
-    let limits = Limits { time: Duration::from_mins(10), file_bytes: u64::MAX };
-    let remuxer = Remuxer { ffmpeg: &ffmpeg, scratch: &scratch, limits };
+    let limits = Limits {
+        time: Duration::from_mins(10),
+        file_bytes: u64::MAX,
+    };
+    let remuxer = Remuxer {
+        ffmpeg: &ffmpeg,
+        scratch: &scratch,
+        limits,
+    };
     let media = Media::open(LocalFile::open(input.as_ref())?, remuxer).await?;
-    let excerpt = media.excerpt(interval, None, "excerpt.mp4", remuxer).await?;
+    let excerpt = media
+        .excerpt(interval, None, "excerpt.mp4", remuxer)
+        .await?;
     let window = excerpt.movie.window(interval.0, interval.1)?.facts;
     std::fs::copy(scratch.file("excerpt.mp4"), output)?;
-    println!("{:#}", serde_json::json!({"source": media.facts, "window": window, "lead": excerpt.lead_seconds}));
+    println!(
+        "{:#}",
+        serde_json::json!({"source": media.facts, "window": window, "lead": excerpt.lead_seconds})
+    );
     Ok(())
 }

@@ -18,13 +18,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: smart IN OUT START END".into());
     };
     let source = LocalFile::open(Path::new(input))?;
-    let window = Movie::read(&source).await?.window(start.parse()?, end.parse()?)?;
+    let window = Movie::read(&source)
+        .await?
+        .window(start.parse()?, end.parse()?)?;
     let scratch = Scratch::new(1, 1)?;
     let windows = ["window.mp4".to_owned()];
     scratch.save(&windows[0], window.stream(&source, 4)).await?;
     let ffmpeg = Ffmpeg::find()?;
-    let limits = Limits { time: Duration::from_mins(10), file_bytes: 1 << 32 };
-    let (facts, clip) = match smart::cut(&ffmpeg, &scratch, &windows, None, Quality::default(), limits).await {
+    let limits = Limits {
+        time: Duration::from_mins(10),
+        file_bytes: 1 << 32,
+    };
+    let (facts, clip) = match smart::cut(
+        &ffmpeg,
+        &scratch,
+        &windows,
+        None,
+        Quality::default(),
+        limits,
+    )
+    .await
+    {
         Ok(made) => made,
         Err(Unspliced::Unfit(why)) => return Err(why.into()),
         Err(Unspliced::Failed(error)) => return Err(error.into()),
@@ -34,6 +48,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(part) = stream.try_next().await? {
         out.write_all(&part)?;
     }
-    println!("{:#}", serde_json::json!({"window": window.facts, "splice": facts}));
+    println!(
+        "{:#}",
+        serde_json::json!({"window": window.facts, "splice": facts})
+    );
     Ok(())
 }

@@ -26,7 +26,8 @@ impl RangeRead for CountedFile {
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+        self.bytes
+            .fetch_add(range.end - range.start, Ordering::Relaxed);
         let mut part = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
         self.file
             .read_exact_at(&mut part, range.start)
@@ -42,9 +43,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: window IN OUT START END".into());
     };
     let file = File::open(input)?;
-    let source =
-        CountedFile { length: file.metadata()?.len(), file, reads: AtomicU64::new(0), bytes: AtomicU64::new(0) };
-    let fetched = || (source.reads.load(Ordering::Relaxed), source.bytes.load(Ordering::Relaxed));
+    let source = CountedFile {
+        length: file.metadata()?.len(),
+        file,
+        reads: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
+    let fetched = || {
+        (
+            source.reads.load(Ordering::Relaxed),
+            source.bytes.load(Ordering::Relaxed),
+        )
+    };
 
     let movie = Movie::read(&source).await?;
     let (index_reads, index_bytes) = fetched();

@@ -24,7 +24,9 @@ const PASSING: [&str; 7] = [
 #[must_use]
 pub fn sdk_config_loader() -> ConfigLoader {
     let tls = Provider::Rustls(CryptoMode::Ring);
-    let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls)
+        .build_https();
     aws_config::defaults(BehaviorVersion::latest()).http_client(http)
 }
 
@@ -36,24 +38,40 @@ pub async fn sdk_config() -> aws_config::SdkConfig {
 /// The step's error for a failed call: `DependencyUnavailable` where a retry may help, else `Internal`.
 ///
 /// `doing` says what was tried, for example `publishing to the topic`.
-pub fn failure<E: ProvideErrorMetadata + Error + 'static>(doing: &str, error: &SdkError<E, HttpResponse>) -> ClipError {
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
-    let status = error.raw_response().map(|response| response.status().as_u16());
+pub fn failure<E: ProvideErrorMetadata + Error + 'static>(
+    doing: &str,
+    error: &SdkError<E, HttpResponse>,
+) -> ClipError {
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    let message = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::message);
+    let status = error
+        .raw_response()
+        .map(|response| response.status().as_u16());
     let said = match (code, message, status) {
         (Some(code), Some(message), _) => format!("{code}: {message}"),
         (Some(code), None, _) => code.to_owned(),
         (None, _, Some(status)) => format!("status {status}"),
         (None, _, None) => chain(error),
     };
-    let passing =
-        status.is_none_or(|status| status >= 500 || status == 429) || code.is_some_and(|code| PASSING.contains(&code));
+    let passing = status.is_none_or(|status| status >= 500 || status == 429)
+        || code.is_some_and(|code| PASSING.contains(&code));
     let message = format!("{doing}: {said}");
-    if passing { ClipError::dependency_unavailable(message) } else { ClipError::internal(message) }
+    if passing {
+        ClipError::dependency_unavailable(message)
+    } else {
+        ClipError::internal(message)
+    }
 }
 
 /// An error and what caused it, down to the first cause: a call that got no answer says why only there.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -8,7 +8,8 @@ use std::str::FromStr;
 /// # Errors
 /// `Internal`, naming the variable, when it is absent or empty.
 pub fn required(name: &str) -> Result<String, ClipError> {
-    optional(name).ok_or_else(|| ClipError::internal(format!("environment variable {name} is not set")))
+    optional(name)
+        .ok_or_else(|| ClipError::internal(format!("environment variable {name} is not set")))
 }
 
 /// The value of a variable that may be absent; empty counts as absent.
@@ -25,7 +26,9 @@ pub fn parsed<T: FromStr>(name: &str) -> Result<T, ClipError> {
     let value = required(name)?;
     value.parse().map_err(|_| {
         let wanted = std::any::type_name::<T>();
-        ClipError::internal(format!("environment variable {name} is {value:?}, which is no {wanted}"))
+        ClipError::internal(format!(
+            "environment variable {name} is {value:?}, which is no {wanted}"
+        ))
     })
 }
 
@@ -38,6 +41,10 @@ mod tests {
         let error = required("CLIPFLOW_NO_SUCH_VARIABLE").expect_err("it is not set");
         assert!(error.message.contains("CLIPFLOW_NO_SUCH_VARIABLE"));
         let error = parsed::<u64>("PATH").expect_err("it is no number");
-        assert!(error.message.starts_with("environment variable PATH is "), "{}", error.message);
+        assert!(
+            error.message.starts_with("environment variable PATH is "),
+            "{}",
+            error.message
+        );
     }
 }

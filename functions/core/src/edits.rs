@@ -182,7 +182,9 @@ impl Edits {
             ("mute", self.mute),
             ("fade", self.fade.is_some()),
         ];
-        asked.into_iter().find_map(|(field, asked)| asked.then_some(field))
+        asked
+            .into_iter()
+            .find_map(|(field, asked)| asked.then_some(field))
     }
 
     /// How many seconds of the source are shown in one second.
@@ -196,10 +198,22 @@ impl Edits {
     /// # Errors
     /// `InvalidRequest`, naming the field at fault.
     pub fn check(&self, source_buckets: &[String]) -> Result<(), ClipError> {
-        if let Some(degrees) = self.rotate.filter(|degrees| ![90, 180, 270].contains(degrees)) {
-            return invalid("edits.rotate", format_args!("{degrees} is not 90, 180 or 270"));
+        if let Some(degrees) = self
+            .rotate
+            .filter(|degrees| ![90, 180, 270].contains(degrees))
+        {
+            return invalid(
+                "edits.rotate",
+                format_args!("{degrees} is not 90, 180 or 270"),
+            );
         }
-        if let Some(Crop { x, y, width, height }) = self.crop {
+        if let Some(Crop {
+            x,
+            y,
+            width,
+            height,
+        }) = self.crop
+        {
             check_even("edits.crop.x", x)?;
             check_even("edits.crop.y", y)?;
             check_side("edits.crop.width", width)?;
@@ -216,9 +230,16 @@ impl Edits {
             watermark.check(source_buckets)?;
         }
         if let Some(speed) = self.speed.filter(|speed| !SPEED.contains(speed)) {
-            return invalid("edits.speed", format_args!("{speed} is not between 0.25 and 4"));
+            return invalid(
+                "edits.speed",
+                format_args!("{speed} is not between 0.25 and 4"),
+            );
         }
-        for (field, seconds) in self.fade.iter().flat_map(|fade| [("in", fade.in_seconds), ("out", fade.out_seconds)]) {
+        for (field, seconds) in self
+            .fade
+            .iter()
+            .flat_map(|fade| [("in", fade.in_seconds), ("out", fade.out_seconds)])
+        {
             if !(0.0..=MAX_FADE_SECONDS).contains(&seconds) {
                 return invalid(
                     &format!("edits.fade.{field}"),
@@ -234,26 +255,51 @@ impl Watermark {
     fn check(&self, source_buckets: &[String]) -> Result<(), ClipError> {
         for (field, part) in [("scale", self.scale), ("opacity", self.opacity)] {
             if !(part > 0.0 && part <= 1.0) {
-                return invalid(&format!("edits.watermark.{field}"), format_args!("{part} is not above 0 and up to 1"));
+                return invalid(
+                    &format!("edits.watermark.{field}"),
+                    format_args!("{part} is not above 0 and up to 1"),
+                );
             }
         }
         // MediaConvert goes by the name.
         if !self.key.to_ascii_lowercase().ends_with(".png") {
             let key = shorten(&self.key, 80);
-            return invalid("edits.watermark.key", format_args!("{key:?} does not end in .png"));
+            return invalid(
+                "edits.watermark.key",
+                format_args!("{key:?} does not end in .png"),
+            );
         }
-        let bucket = self.bucket.clone().or_else(|| source_buckets.first().cloned()).unwrap_or_default();
-        Source { bucket, key: self.key.clone() }.check("edits.watermark", source_buckets)
+        let bucket = self
+            .bucket
+            .clone()
+            .or_else(|| source_buckets.first().cloned())
+            .unwrap_or_default();
+        Source {
+            bucket,
+            key: self.key.clone(),
+        }
+        .check("edits.watermark", source_buckets)
     }
 }
 
 fn check_side(field: &str, pixels: u32) -> Result<(), ClipError> {
     if !SIDE.contains(&pixels) {
-        return invalid(field, format_args!("{pixels} is not between {} and {} pixels", SIDE.start(), SIDE.end()));
+        return invalid(
+            field,
+            format_args!(
+                "{pixels} is not between {} and {} pixels",
+                SIDE.start(),
+                SIDE.end()
+            ),
+        );
     }
     check_even(field, pixels)
 }
 
 fn check_even(field: &str, pixels: u32) -> Result<(), ClipError> {
-    if pixels.is_multiple_of(2) { Ok(()) } else { invalid(field, format_args!("{pixels} is not even")) }
+    if pixels.is_multiple_of(2) {
+        Ok(())
+    } else {
+        invalid(field, format_args!("{pixels} is not even"))
+    }
 }

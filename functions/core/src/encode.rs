@@ -16,7 +16,12 @@ pub fn arguments(request: &ClipRequest, rendition: &Rendition, window: &Window) 
     let mut options = if rendition.plain {
         words("-map 0:v:0 -map 0:a?")
     } else {
-        let mut options = vec!["-filter_complex".to_owned(), graph(rendition), "-map".to_owned(), "[v]".to_owned()];
+        let mut options = vec![
+            "-filter_complex".to_owned(),
+            graph(rendition),
+            "-map".to_owned(),
+            "[v]".to_owned(),
+        ];
         options.extend(rendition.sound.iter().flat_map(|_| words("-map [a]")));
         options
     };
@@ -65,28 +70,64 @@ fn words(line: &str) -> Vec<String> {
 /// The filter graph that makes `rendition` out of its inputs. Its outputs are `[v]` and, where the clip has sound, `[a]`.
 #[must_use]
 pub fn graph(rendition: &Rendition) -> String {
-    let Rendition { sound, parts, overlay, .. } = rendition;
+    let Rendition {
+        sound,
+        parts,
+        overlay,
+        ..
+    } = rendition;
     let mut chains = Vec::new();
     let mut labels = Vec::new();
     for (index, part) in parts.iter().enumerate() {
-        chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(rendition, part)));
+        chains.push(format!(
+            "[{index}:v:0]{}[v{index}]",
+            pictures(rendition, part)
+        ));
         labels.push(format!("[v{index}]"));
         if let Some(sound) = sound {
             let input = part.has_sound.then_some(index);
-            chains.push(format!("{}[a{index}]", sound::filters(input, *sound, rendition.speed, part.seconds)));
+            chains.push(format!(
+                "{}[a{index}]",
+                sound::filters(input, *sound, rendition.speed, part.seconds)
+            ));
             labels.push(format!("[a{index}]"));
         }
     }
     let sounds = u8::from(sound.is_some());
-    let joined = if sound.is_some() { "[joined][sound]" } else { "[joined]" };
-    chains.push(format!("{}concat=n={}:v=1:a={sounds}{joined}", labels.concat(), parts.len()));
+    let joined = if sound.is_some() {
+        "[joined][sound]"
+    } else {
+        "[joined]"
+    };
+    chains.push(format!(
+        "{}concat=n={}:v=1:a={sounds}{joined}",
+        labels.concat(),
+        parts.len()
+    ));
     match overlay {
-        None => chains.push(format!("[joined]{}[v]", chain(&[edited(rendition), finished(rendition)].concat()))),
-        Some(Overlay { x, y, size: Size { width, height }, .. }) => {
+        None => chains.push(format!(
+            "[joined]{}[v]",
+            chain(&[edited(rendition), finished(rendition)].concat())
+        )),
+        Some(Overlay {
+            x,
+            y,
+            size: Size { width, height },
+            ..
+        }) => {
             chains.push(format!("[joined]{}[edited]", chain(&edited(rendition))));
-            chains.push(format!("[{}:v:0]scale={width}:{height}[watermark]", parts.len()));
-            let over = vec![format!("overlay=x={x}:y={y}:eof_action=repeat:format=auto"), "format=yuv420p".to_owned()];
-            chains.push(format!("[edited][watermark]{}[v]", chain(&[over, finished(rendition)].concat())));
+            chains.push(format!(
+                "[{}:v:0]scale={width}:{height}[watermark]",
+                parts.len()
+            ));
+            let over = vec![
+                format!("overlay=x={x}:y={y}:eof_action=repeat:format=auto"),
+                "format=yuv420p".to_owned(),
+            ];
+            chains.push(format!(
+                "[edited][watermark]{}[v]",
+                chain(&[over, finished(rendition)].concat())
+            ));
         }
     }
     if sound.is_some() {
@@ -96,7 +137,11 @@ pub fn graph(rendition: &Rendition) -> String {
 }
 
 fn chain(filters: &[String]) -> String {
-    if filters.is_empty() { "null".to_owned() } else { filters.join(",") }
+    if filters.is_empty() {
+        "null".to_owned()
+    } else {
+        filters.join(",")
+    }
 }
 
 /// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the
@@ -105,7 +150,11 @@ fn pictures(rendition: &Rendition, part: &Part) -> String {
     let mut filters = Vec::new();
     if part.decoded != rendition.canvas {
         let fits = part.shown.even() == rendition.canvas;
-        let scaled = if fits { rendition.canvas } else { part.shown.within(rendition.canvas) };
+        let scaled = if fits {
+            rendition.canvas
+        } else {
+            part.shown.within(rendition.canvas)
+        };
         filters.push(format!("scale={}:{}", scaled.width, scaled.height));
         filters.extend(framed(scaled, rendition.canvas));
     }
@@ -114,8 +163,12 @@ fn pictures(rendition: &Rendition, part: &Part) -> String {
         let (speed, frames) = (rendition.speed, part.frames);
         // Of frames that are left out, those before their time; frames that are a little off the grid belong on it.
         let round = if speed > 1.0 { "up" } else { "near" };
-        filters.push(format!("setpts=(PTS-STARTPTS)/{speed},fps={rate}:start_time=0:round={round}"));
-        filters.push(format!("tpad=stop=-1:stop_mode=clone,trim=end_frame={frames}"));
+        filters.push(format!(
+            "setpts=(PTS-STARTPTS)/{speed},fps={rate}:start_time=0:round={round}"
+        ));
+        filters.push(format!(
+            "tpad=stop=-1:stop_mode=clone,trim=end_frame={frames}"
+        ));
     }
     filters.join(",")
 }
@@ -134,7 +187,14 @@ fn framed(own: Size, frame: Size) -> Option<String> {
 
 /// Turns, crops and resizes the clip's pictures.
 fn edited(rendition: &Rendition) -> Vec<String> {
-    let Rendition { canvas, rotate, crop, scaled, size, .. } = rendition;
+    let Rendition {
+        canvas,
+        rotate,
+        crop,
+        scaled,
+        size,
+        ..
+    } = rendition;
     let mut filters = Vec::new();
     match rotate {
         90 => filters.push("transpose=clock".to_owned()),
@@ -142,9 +202,18 @@ fn edited(rendition: &Rendition) -> Vec<String> {
         270 => filters.push("transpose=cclock".to_owned()),
         _ => {}
     }
-    let turned = if rotate % 180 == 90 { canvas.turned() } else { *canvas };
-    let cropped = crop.map_or(turned, |crop| Size { width: crop.width, height: crop.height });
-    filters.extend(crop.map(|crop| format!("crop={}:{}:{}:{}", crop.width, crop.height, crop.x, crop.y)));
+    let turned = if rotate % 180 == 90 {
+        canvas.turned()
+    } else {
+        *canvas
+    };
+    let cropped = crop.map_or(turned, |crop| Size {
+        width: crop.width,
+        height: crop.height,
+    });
+    filters.extend(
+        crop.map(|crop| format!("crop={}:{}:{}:{}", crop.width, crop.height, crop.x, crop.y)),
+    );
     if *scaled != cropped {
         filters.push(format!("scale={}:{},setsar=1", scaled.width, scaled.height));
     }
@@ -154,19 +223,33 @@ fn edited(rendition: &Rendition) -> Vec<String> {
 
 /// Times frames by their number where they lie on a grid, which sums of rounded lengths cannot spoil, and fades them.
 fn finished(rendition: &Rendition) -> Vec<String> {
-    let grid = rendition.frame_rate.map(|rate| format!("settb={}/{},setpts=N", rate.denominator, rate.numerator));
+    let grid = rendition
+        .frame_rate
+        .map(|rate| format!("settb={}/{},setpts=N", rate.denominator, rate.numerator));
     grid.into_iter().chain(fades("fade", rendition)).collect()
 }
 
 /// The fades of pictures (`fade`) or sound (`afade`).
 fn fades(filter: &str, rendition: &Rendition) -> Vec<String> {
-    let Rendition { fade_in_seconds, fade_out_seconds, .. } = rendition;
+    let Rendition {
+        fade_in_seconds,
+        fade_out_seconds,
+        ..
+    } = rendition;
     let end = rendition.seconds() - fade_out_seconds;
-    let each = [("in", 0.0, *fade_in_seconds), ("out", end, *fade_out_seconds)];
+    let each = [
+        ("in", 0.0, *fade_in_seconds),
+        ("out", end, *fade_out_seconds),
+    ];
     let asked = each.into_iter().filter(|(.., seconds)| *seconds > 0.0);
-    let filters = asked.map(|(which, start, seconds)| format!("{filter}=t={which}:st={start:.6}:d={seconds:.6}"));
+    let filters = asked
+        .map(|(which, start, seconds)| format!("{filter}=t={which}:st={start:.6}:d={seconds:.6}"));
     let filters: Vec<_> = filters.collect();
-    if filters.is_empty() && filter == "afade" { vec!["anull".to_owned()] } else { filters }
+    if filters.is_empty() && filter == "afade" {
+        vec!["anull".to_owned()]
+    } else {
+        filters
+    }
 }
 
 #[cfg(test)]
@@ -177,7 +260,13 @@ mod tests {
     fn pictures_are_framed_or_cut_off_on_both_sides() {
         let size = |width, height| Size { width, height };
         assert_eq!(framed(size(64, 64), size(64, 64)), None);
-        assert_eq!(framed(size(64, 36), size(64, 64)).as_deref(), Some("pad=64:64:(ow-iw)/2:(oh-ih)/2"));
-        assert_eq!(framed(size(114, 64), size(64, 64)).as_deref(), Some("crop=64:64:(iw-ow)/2:(ih-oh)/2"));
+        assert_eq!(
+            framed(size(64, 36), size(64, 64)).as_deref(),
+            Some("pad=64:64:(ow-iw)/2:(oh-ih)/2")
+        );
+        assert_eq!(
+            framed(size(114, 64), size(64, 64)).as_deref(),
+            Some("crop=64:64:(iw-ow)/2:(ih-oh)/2")
+        );
     }
 }

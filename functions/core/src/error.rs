@@ -81,7 +81,8 @@ impl ErrorKind {
     #[must_use]
     pub fn is_rejection(self) -> bool {
         use ErrorKind::{
-            IncompleteCoverage, InvalidRequest, OutOfRange, SourceNotFound, TooExpensive, TooLong, UnsupportedMedia,
+            IncompleteCoverage, InvalidRequest, OutOfRange, SourceNotFound, TooExpensive, TooLong,
+            UnsupportedMedia,
         };
         matches!(
             self,
@@ -98,7 +99,10 @@ impl ErrorKind {
 
 impl From<ClipError> for Diagnostic {
     fn from(error: ClipError) -> Self {
-        Self { error_type: error.kind.name().into(), error_message: error.message }
+        Self {
+            error_type: error.kind.name().into(),
+            error_message: error.message,
+        }
     }
 }
 
@@ -109,12 +113,19 @@ mod tests {
     #[test]
     fn wire_name_is_the_variant_name() {
         let diagnostic = Diagnostic::from(ClipError::too_long("9 s"));
-        assert_eq!((diagnostic.error_type.as_str(), diagnostic.error_message.as_str()), ("TooLong", "9 s"));
+        assert_eq!(
+            (
+                diagnostic.error_type.as_str(),
+                diagnostic.error_message.as_str()
+            ),
+            ("TooLong", "9 s")
+        );
     }
 
     #[test]
     fn names_have_no_dot_and_are_unique() {
-        let names: std::collections::HashSet<_> = ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
+        let names: std::collections::HashSet<_> =
+            ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names.len(), ErrorKind::ALL.len());
         assert!(names.iter().all(|name| !name.contains('.')));
     }

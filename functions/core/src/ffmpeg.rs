@@ -66,7 +66,14 @@ impl Input {
     /// One picture as its pixels, each as red, green, blue and alpha.
     #[must_use]
     pub fn pixels(file: impl Into<String>, width: u32, height: u32) -> Self {
-        let options = ["-pixel_format", "rgba", "-video_size", &format!("{width}x{height}"), "-framerate", "1"];
+        let options = [
+            "-pixel_format",
+            "rgba",
+            "-video_size",
+            &format!("{width}x{height}"),
+            "-framerate",
+            "1",
+        ];
         Self::file("rawvideo", options.map(str::to_owned).into(), file)
     }
 
@@ -75,11 +82,21 @@ impl Input {
     pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &Loopback) -> Self {
         // What the kernel takes beyond what FFmpeg reads has been read in vain.
         options.extend(["-recv_buffer_size", "65536"].map(str::to_owned));
-        Self { demuxer, options, file: source.url().to_owned(), protocols: LOOPBACK_PROTOCOLS }
+        Self {
+            demuxer,
+            options,
+            file: source.url().to_owned(),
+            protocols: LOOPBACK_PROTOCOLS,
+        }
     }
 
     fn file(demuxer: &'static str, options: Vec<String>, file: impl Into<String>) -> Self {
-        Self { demuxer, options, file: file.into(), protocols: FILE_PROTOCOLS }
+        Self {
+            demuxer,
+            options,
+            file: file.into(),
+            protocols: FILE_PROTOCOLS,
+        }
     }
 }
 
@@ -99,11 +116,19 @@ impl Ffmpeg {
     /// `Internal` when there is no `ffmpeg` on the `PATH`.
     pub fn find() -> Result<Self, ClipError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).map(|folder| folder.join("ffmpeg")).find(|file| file.is_file());
-        let program =
-            found.ok_or_else(|| ClipError::internal("there is no ffmpeg on the PATH; is the layer missing?"))?;
-        let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|mb| mb.parse::<u32>().ok());
-        Ok(Self { program, threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU) })
+        let found = std::env::split_paths(&path)
+            .map(|folder| folder.join("ffmpeg"))
+            .find(|file| file.is_file());
+        let program = found.ok_or_else(|| {
+            ClipError::internal("there is no ffmpeg on the PATH; is the layer missing?")
+        })?;
+        let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+            .ok()
+            .and_then(|mb| mb.parse::<u32>().ok());
+        Ok(Self {
+            program,
+            threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
+        })
     }
 
     /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
@@ -124,10 +149,26 @@ impl Ffmpeg {
         let mut command = Command::new(&self.program);
         command.args(COMMON).current_dir(folder);
         for input in inputs {
-            command.args(["-max_pixels", MAX_PIXELS, "-threads", decoder_threads, "-apply_cropping", CROPPING]);
+            command.args([
+                "-max_pixels",
+                MAX_PIXELS,
+                "-threads",
+                decoder_threads,
+                "-apply_cropping",
+                CROPPING,
+            ]);
             read(&mut command, input);
         }
-        command.args(["-threads", &threads, "-progress", "pipe:1", "-stats_period", "5"]).args(output);
+        command
+            .args([
+                "-threads",
+                &threads,
+                "-progress",
+                "pipe:1",
+                "-stats_period",
+                "5",
+            ])
+            .args(output);
         run(command, limits, log_progress).await
     }
 
@@ -135,24 +176,55 @@ impl Ffmpeg {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn describe(&self, input: &Input, entries: &str, time: Duration) -> Result<Vec<u8>, ClipError> {
+    pub async fn describe(
+        &self,
+        input: &Input,
+        entries: &str,
+        time: Duration,
+    ) -> Result<Vec<u8>, ClipError> {
         let mut command = Command::new(self.program.with_file_name("ffprobe"));
-        command.args(["-hide_banner", "-v", "error", "-of", "json", "-show_entries", entries]);
+        command.args([
+            "-hide_banner",
+            "-v",
+            "error",
+            "-of",
+            "json",
+            "-show_entries",
+            entries,
+        ]);
         read(&mut command, input);
         let answer = async |mut stdout: ChildStdout| {
             let mut answer = Vec::new();
             // What was cut short is no JSON.
-            _ = (&mut stdout).take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await;
+            _ = (&mut stdout)
+                .take(MAX_ANSWER_BYTES)
+                .read_to_end(&mut answer)
+                .await;
             answer
         };
-        run(command, Limits { time, file_bytes: 0 }, answer).await
+        run(
+            command,
+            Limits {
+                time,
+                file_bytes: 0,
+            },
+            answer,
+        )
+        .await
     }
 }
 
 /// Adds the options of an input.
 fn read(command: &mut Command, input: &Input) {
     command
-        .args(["-protocol_whitelist", input.protocols, "-max_streams", MAX_STREAMS, "-f", input.demuxer])
+        .args([
+            "-protocol_whitelist",
+            input.protocols,
+            "-max_streams",
+            MAX_STREAMS,
+            "-f",
+            input.demuxer,
+        ])
         .args(&input.options)
         .args(["-i", &input.file]);
 }
@@ -173,7 +245,11 @@ async fn run<T>(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| ClipError::internal(format!("starting {}: {error}", program.display())))?;
-    let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let group = Group(
+        child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
+    );
     group.limit(Resource::Fsize, limits.file_bytes)?;
     group.limit(Resource::Core, 0)?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
@@ -183,7 +259,9 @@ async fn run<T>(
     match tokio::time::timeout(limits.time, work).await {
         Err(_) => {
             let seconds = limits.time.as_secs();
-            Err(ClipError::trim_budget_exceeded(format!("encoding took more than the {seconds} s that were left")))
+            Err(ClipError::trim_budget_exceeded(format!(
+                "encoding took more than the {seconds} s that were left"
+            )))
         }
         Ok((Err(error), ..)) => Err(ClipError::internal(format!("waiting for ffmpeg: {error}"))),
         Ok((Ok(status), heard, said)) => judge(status, &said).map(|()| heard),
@@ -195,7 +273,10 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
         match prlimit(self.0, resource, limit) {
             // It may have ended already; what it said is judged later.
             Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -218,13 +299,21 @@ fn judge(status: ExitStatus, said: &str) -> Result<(), ClipError> {
     const SIGXFSZ: i32 = 25;
     match (status.success(), status.signal()) {
         (true, _) => Ok(()),
-        (_, Some(SIGKILL)) => Err(ClipError::trim_budget_exceeded("ffmpeg was ended for want of memory")),
-        (_, Some(SIGXFSZ)) => Err(ClipError::trim_budget_exceeded("the clip is larger than the working space")),
-        _ if said.contains("No space left") || said.contains("File too large") => {
-            Err(ClipError::trim_budget_exceeded("the clip is larger than the working space"))
-        }
-        (_, Some(signal)) => Err(ClipError::internal(format!("ffmpeg was ended by signal {signal}: {said}"))),
-        _ => Err(ClipError::unsupported_media(format!("ffmpeg cannot read the source: {said}"))),
+        (_, Some(SIGKILL)) => Err(ClipError::trim_budget_exceeded(
+            "ffmpeg was ended for want of memory",
+        )),
+        (_, Some(SIGXFSZ)) => Err(ClipError::trim_budget_exceeded(
+            "the clip is larger than the working space",
+        )),
+        _ if said.contains("No space left") || said.contains("File too large") => Err(
+            ClipError::trim_budget_exceeded("the clip is larger than the working space"),
+        ),
+        (_, Some(signal)) => Err(ClipError::internal(format!(
+            "ffmpeg was ended by signal {signal}: {said}"
+        ))),
+        _ => Err(ClipError::unsupported_media(format!(
+            "ffmpeg cannot read the source: {said}"
+        ))),
     }
 }
 

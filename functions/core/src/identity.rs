@@ -22,11 +22,19 @@ impl Identity {
     /// The identity of a request as it was sent, valid or not.
     #[must_use]
     pub fn of(request: &Value) -> Self {
-        let canonical = serde_json_canonicalizer::to_string(request).expect("a JSON value has a canonical form");
+        let canonical = serde_json_canonicalizer::to_string(request)
+            .expect("a JSON value has a canonical form");
         let request_hash = hex::encode(Sha256::digest(&canonical));
-        let sent = request.get("clipId").and_then(Value::as_str).filter(|id| is_clip_id(id));
+        let sent = request
+            .get("clipId")
+            .and_then(Value::as_str)
+            .filter(|id| is_clip_id(id));
         let clip_id = sent.map_or_else(|| format!("clip-{}", &request_hash[..12]), str::to_owned);
-        Self { canonical, request_hash, clip_id }
+        Self {
+            canonical,
+            request_hash,
+            clip_id,
+        }
     }
 
     /// The first 12 digits of the hash.
@@ -52,7 +60,10 @@ impl Identity {
 /// execution's name and a log stream without escaping.
 #[must_use]
 pub fn is_clip_id(text: &str) -> bool {
-    (1..=MAX_CLIP_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    (1..=MAX_CLIP_ID).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
 #[cfg(test)]
@@ -66,13 +77,18 @@ mod tests {
         let one = serde_json::from_str(r#"{"clipId": "a", "start": 72.50, "end": 1e2}"#).unwrap();
         let other = serde_json::from_str(r#"{"end":100,"start":72.5,"clipId":"a"}"#).unwrap();
         assert_eq!(Identity::of(&one), Identity::of(&other));
-        assert_eq!(Identity::of(&one).canonical, r#"{"clipId":"a","end":100,"start":72.5}"#);
+        assert_eq!(
+            Identity::of(&one).canonical,
+            r#"{"clipId":"a","end":100,"start":72.5}"#
+        );
     }
 
     #[test]
     fn other_cut_points_are_another_execution_of_the_same_clip() {
-        let (one, other) =
-            (Identity::of(&json!({"clipId": "a", "end": 1})), Identity::of(&json!({"clipId": "a", "end": 2})));
+        let (one, other) = (
+            Identity::of(&json!({"clipId": "a", "end": 1})),
+            Identity::of(&json!({"clipId": "a", "end": 2})),
+        );
         assert_eq!(one.clip_id, other.clip_id);
         assert_ne!(one.execution_name(), other.execution_name());
     }

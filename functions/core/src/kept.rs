@@ -24,7 +24,10 @@ pub(crate) struct Kept<S> {
 
 impl<S> Kept<S> {
     pub fn new(source: S) -> Self {
-        Self { source, kept: Arc::default() }
+        Self {
+            source,
+            kept: Arc::default(),
+        }
     }
 
     fn find(&self, range: &Range<u64>) -> Option<Bytes> {
@@ -100,7 +103,9 @@ mod tests {
     async fn what_was_read_long_ago_is_read_again() {
         let kept = Kept::new(Zeros(AtomicU64::new(0)));
         for start in (0..16).chain([0]) {
-            kept.read(start << 20..(start + 1) << 20).await.expect("zeros");
+            kept.read(start << 20..(start + 1) << 20)
+                .await
+                .expect("zeros");
         }
         assert_eq!(kept.source.0.load(Relaxed), 17 << 20);
     }

@@ -62,12 +62,20 @@ impl Loopback {
     /// # Errors
     /// `Internal` when there is no port.
     pub fn serve(source: impl RangeRead + 'static, most_bytes: u64) -> Result<Self, ClipError> {
-        let listener = listen().map_err(|error| ClipError::internal(format!("listening on loopback: {error}")))?;
-        let address = listener.local_addr().map_err(|error| ClipError::internal(format!("a port: {error}")))?;
+        let listener = listen()
+            .map_err(|error| ClipError::internal(format!("listening on loopback: {error}")))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| ClipError::internal(format!("a port: {error}")))?;
         let path = format!("/{:016x}", RandomState::new().build_hasher().finish());
         let url = format!("http://{address}{path}");
         let state = Arc::new(State::default());
-        let content = Arc::new(Served { source, path, most_bytes, state: state.clone() });
+        let content = Arc::new(Served {
+            source,
+            path,
+            most_bytes,
+            state: state.clone(),
+        });
         let server = tokio::spawn(accept(listener, content)).abort_handle();
         Ok(Self { url, state, server })
     }
@@ -89,9 +97,18 @@ impl Loopback {
     /// # Errors
     /// What reading the source raised, or else what the program raised.
     pub fn judge<T>(&self, result: Result<T, ClipError>) -> Result<T, ClipError> {
-        match self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        match self
+            .state
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+        {
             Some(failure) => Err(failure),
-            None => result.map_err(|error| ClipError { message: error.message.replace(&self.url, "it"), ..error }),
+            None => result.map_err(|error| ClipError {
+                message: error.message.replace(&self.url, "it"),
+                ..error
+            }),
         }
     }
 }
@@ -121,7 +138,9 @@ async fn accept<S: RangeRead + 'static>(listener: TcpListener, served: Arc<Serve
             // A program hangs up when it jumps elsewhere.
             let mut http = http1::Builder::new();
             http.max_buf_size(SOCKET_BUFFER_BYTES as usize);
-            _ = http.serve_connection(TokioIo::new(connection), answer).await;
+            _ = http
+                .serve_connection(TokioIo::new(connection), answer)
+                .await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -136,18 +155,30 @@ struct Served<S> {
 }
 
 impl<S: RangeRead + 'static> Served<S> {
-    fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, ClipError>> {
+    fn answer(
+        self: &Arc<Self>,
+        request: &Request<Incoming>,
+    ) -> Response<UnsyncBoxBody<Bytes, ClipError>> {
         let whole = self.source.len();
-        let range = match request.headers().get(RANGE).map(|range| parse_range(range.as_bytes(), whole)) {
+        let range = match request
+            .headers()
+            .get(RANGE)
+            .map(|range| parse_range(range.as_bytes(), whole))
+        {
             None => Some(0..whole),
             Some(range) => range,
         };
-        let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        let mut response =
+            Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
         let status = match range {
             _ if request.uri().path() != self.path => StatusCode::NOT_FOUND,
             None => StatusCode::RANGE_NOT_SATISFIABLE,
             Some(range) => {
-                let place = format!("bytes {}-{}/{whole}", range.start, range.end.saturating_sub(1));
+                let place = format!(
+                    "bytes {}-{}/{whole}",
+                    range.start,
+                    range.end.saturating_sub(1)
+                );
                 let headers = response.headers_mut();
                 headers.insert(ACCEPT_RANGES, "bytes".parse().expect("a header"));
                 headers.insert(CONTENT_RANGE, place.parse().expect("a header of digits"));
@@ -160,7 +191,10 @@ impl<S: RangeRead + 'static> Served<S> {
         response
     }
 
-    fn stream(self: Arc<Self>, range: Range<u64>) -> impl Stream<Item = Result<Bytes, ClipError>> + Send {
+    fn stream(
+        self: Arc<Self>,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, ClipError>> + Send {
         let served = self;
         stream::iter(reads(range))
             .map(move |range| {
@@ -175,7 +209,13 @@ impl<S: RangeRead + 'static> Served<S> {
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
         let bytes = range.end - range.start;
-        let read = if self.state.read_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.most_bytes {
+        let read = if self
+            .state
+            .read_bytes
+            .fetch_add(bytes, Relaxed)
+            .saturating_add(bytes)
+            > self.most_bytes
+        {
             Err(ClipError::unsupported_media(
                 "the source's container does not tell where the clip lies in it: all in front of it would have to be read",
             ))
@@ -183,7 +223,11 @@ impl<S: RangeRead + 'static> Served<S> {
             self.source.read(range).await
         };
         if let Err(error) = &read {
-            let mut failure = self.state.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut failure = self
+                .state
+                .failure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             failure.get_or_insert_with(|| error.clone());
         }
         read
@@ -212,9 +256,16 @@ fn reads(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 
 /// The range of a header that names one, as far as the source goes; `None` when it names none of it.
 fn parse_range(header: &[u8], whole: u64) -> Option<Range<u64>> {
-    let (first, last) = std::str::from_utf8(header).ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let (first, last) = std::str::from_utf8(header)
+        .ok()?
+        .strip_prefix("bytes=")?
+        .split_once('-')?;
     let first: u64 = first.parse().ok()?;
-    let end = if last.is_empty() { whole } else { last.parse::<u64>().ok()?.saturating_add(1).min(whole) };
+    let end = if last.is_empty() {
+        whole
+    } else {
+        last.parse::<u64>().ok()?.saturating_add(1).min(whole)
+    };
     (first < end).then_some(first..end)
 }
 
@@ -245,11 +296,21 @@ mod tests {
 
     /// What a program gets that asks `loopback` for `path`, and for a `range` if there is one.
     async fn ask(loopback: &Loopback, path: &str, range: Option<&str>) -> String {
-        let address = loopback.url().strip_prefix("http://").expect("a URL").split_once('/').expect("a path").0;
+        let address = loopback
+            .url()
+            .strip_prefix("http://")
+            .expect("a URL")
+            .split_once('/')
+            .expect("a path")
+            .0;
         let mut connection = TcpStream::connect(address).await.expect("a connection");
         let range = range.map_or_else(String::new, |range| format!("Range: bytes={range}\r\n"));
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{range}\r\n");
-        connection.write_all(request.as_bytes()).await.expect("it listens");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{range}\r\n");
+        connection
+            .write_all(request.as_bytes())
+            .await
+            .expect("it listens");
         let mut answer = String::new();
         // A connection that breaks ends what there is to read.
         _ = connection.read_to_string(&mut answer).await;
@@ -265,25 +326,45 @@ mod tests {
         let loopback = serve(Bytes::from_static(b"0123456789"));
         let path = path(&loopback);
         let answer = ask(&loopback, &path, Some("3-5")).await;
-        assert!(answer.starts_with("HTTP/1.1 206") && answer.contains("content-range: bytes 3-5/10"), "{answer}");
-        assert!(answer.contains("345") && !answer.contains("3456"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 206") && answer.contains("content-range: bytes 3-5/10"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("345") && !answer.contains("3456"),
+            "{answer}"
+        );
         assert!(ask(&loopback, &path, Some("8-")).await.contains("89"));
-        assert!(ask(&loopback, &path, Some("10-")).await.starts_with("HTTP/1.1 416"));
-        assert!(ask(&loopback, "/", Some("0-1")).await.starts_with("HTTP/1.1 404"));
+        assert!(
+            ask(&loopback, &path, Some("10-"))
+                .await
+                .starts_with("HTTP/1.1 416")
+        );
+        assert!(
+            ask(&loopback, "/", Some("0-1"))
+                .await
+                .starts_with("HTTP/1.1 404")
+        );
     }
 
     #[tokio::test]
     async fn reading_breaks_off_at_what_is_allowed() {
         let loopback = serve(Bytes::from(vec![b'x'; 4 << 20]));
         ask(&loopback, &path(&loopback), None).await;
-        assert_eq!(loopback.judge(Ok(())).expect_err("a failure").kind, crate::ErrorKind::UnsupportedMedia);
+        assert_eq!(
+            loopback.judge(Ok(())).expect_err("a failure").kind,
+            crate::ErrorKind::UnsupportedMedia
+        );
         assert!(loopback.read_bytes() < 2 << 20);
     }
 
     #[tokio::test]
     async fn each_run_has_an_allowance_and_a_failure_of_its_own() {
         let source = Bytes::from(vec![b'x'; 4 << 20]);
-        let (long, short) = (Loopback::serve(source.clone(), 4 << 20), Loopback::serve(source, 1 << 20));
+        let (long, short) = (
+            Loopback::serve(source.clone(), 4 << 20),
+            Loopback::serve(source, 1 << 20),
+        );
         let (long, short) = (long.expect("a port"), short.expect("a port"));
         let (long_path, short_path) = (path(&long), path(&short));
         tokio::join!(ask(&long, &long_path, None), ask(&short, &short_path, None));
@@ -295,13 +376,20 @@ mod tests {
     async fn failure_of_the_source_is_told() {
         let loopback = serve(Broken);
         ask(&loopback, &path(&loopback), None).await;
-        assert_eq!(loopback.judge(Ok(())), Err(ClipError::source_not_found("it changed")));
+        assert_eq!(
+            loopback.judge(Ok(())),
+            Err(ClipError::source_not_found("it changed"))
+        );
     }
 
     #[tokio::test]
     async fn nothing_listens_once_it_is_dropped() {
         let loopback = serve(Bytes::from_static(b"0123456789"));
-        let address = loopback.url()["http://".len()..].split_once('/').expect("a path").0.to_owned();
+        let address = loopback.url()["http://".len()..]
+            .split_once('/')
+            .expect("a path")
+            .0
+            .to_owned();
         drop(loopback);
         for _ in 0..1000 {
             if TcpStream::connect(&address).await.is_err() {

@@ -10,8 +10,8 @@ use crate::{
     kept::Kept,
     loopback::Loopback,
     mp4::{
-        AudioFacts, Container, Facts, Fragments, Movie, Opened, Remuxed, Skipping, VideoFacts, WindowFacts,
-        check_interval, no_video,
+        AudioFacts, Container, Facts, Fragments, Movie, Opened, Remuxed, Skipping, VideoFacts,
+        WindowFacts, check_interval, no_video,
     },
     range::{LocalFile, RangeRead},
     scratch::Scratch,
@@ -41,7 +41,8 @@ const SEARCH_BYTES: u64 = 8 << 20;
 const MOST_UNEVEN: u64 = 8;
 
 /// The codecs that `FFmpeg` puts into an MP4, by its names.
-const PICTURES: &str = "av1 dirac evc ffv1 h264 hevc jpeg2000 mjpeg mpeg1video mpeg2video mpeg4 png vc1 vp9 vvc";
+const PICTURES: &str =
+    "av1 dirac evc ffv1 h264 hevc jpeg2000 mjpeg mpeg1video mpeg2video mpeg4 png vc1 vp9 vvc";
 const SOUND: &str = "aac ac3 alac dts eac3 flac mp1 mp2 mp3 opus vorbis pcm_s16be pcm_s16le pcm_s24be pcm_s24le \
                      pcm_s32be pcm_s32le pcm_f32be pcm_f32le pcm_f64le";
 
@@ -128,11 +129,22 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
         match Movie::open(&source).await? {
-            Opened::Indexed(movie) => Ok(Self { facts: movie.facts.clone(), form: Form::Indexed(movie, source) }),
+            Opened::Indexed(movie) => Ok(Self {
+                facts: movie.facts.clone(),
+                form: Form::Indexed(movie, source),
+            }),
             Opened::Other(container, fragments) => {
                 let source = Kept::new(source);
-                let (facts, kind) = describe(container, fragments.as_ref(), &source, remuxer).await?;
-                Ok(Self { facts, form: Form::Other(Box::new(Other { remuxed: kind, fragments, source })) })
+                let (facts, kind) =
+                    describe(container, fragments.as_ref(), &source, remuxer).await?;
+                Ok(Self {
+                    facts,
+                    form: Form::Other(Box::new(Other {
+                        remuxed: kind,
+                        fragments,
+                        source,
+                    })),
+                })
             }
         }
     }
@@ -144,10 +156,14 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     pub async fn reopen(source: S, facts: Facts) -> Result<Self, ClipError> {
         let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
-            (Opened::Other(_, fragments), Some(remuxed)) => {
-                Form::Other(Box::new(Other { remuxed, fragments, source: Kept::new(source) }))
+            (Opened::Other(_, fragments), Some(remuxed)) => Form::Other(Box::new(Other {
+                remuxed,
+                fragments,
+                source: Kept::new(source),
+            })),
+            (Opened::Other(..), None) => {
+                return Err(ClipError::internal("the source was described as an MP4"));
             }
-            (Opened::Other(..), None) => return Err(ClipError::internal("the source was described as an MP4")),
         };
         Ok(Self { facts, form })
     }
@@ -156,7 +172,11 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     #[must_use]
     pub fn bytes_of(&self, seconds: f64) -> u64 {
         let share = (seconds / self.facts.duration_seconds.max(0.001)).clamp(0.0, 1.0);
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
         let bytes = (self.facts.bytes as f64 * share).ceil() as u64;
         bytes
     }
@@ -171,13 +191,27 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     ///
     /// # Errors
     /// `InvalidRequest` for what is no interval, `OutOfRange` for one that is beyond the source.
-    pub fn estimate(&self, (start_seconds, end_seconds): (f64, f64)) -> Result<WindowFacts, ClipError> {
+    pub fn estimate(
+        &self,
+        (start_seconds, end_seconds): (f64, f64),
+    ) -> Result<WindowFacts, ClipError> {
         self.check(start_seconds, end_seconds)?;
-        let VideoFacts { frame_rate, start_seconds: first, frames, timescale, .. } = self.facts.video;
+        let VideoFacts {
+            frame_rate,
+            start_seconds: first,
+            frames,
+            timescale,
+            ..
+        } = self.facts.video;
         let frame = |seconds: f64| whole((seconds - first).max(0.0) * frame_rate);
-        let (start, end) = (frame(start_seconds), u64::from(frame(end_seconds)).min(frames));
+        let (start, end) = (
+            frame(start_seconds),
+            u64::from(frame(end_seconds)).min(frames),
+        );
         let time = |frame: u32| first + f64::from(frame) / frame_rate;
-        let end = u32::try_from(end).unwrap_or(u32::MAX).max(start.saturating_add(1));
+        let end = u32::try_from(end)
+            .unwrap_or(u32::MAX)
+            .max(start.saturating_add(1));
         let bytes = self.bytes_of(time(end) - time(start));
         Ok(WindowFacts {
             start_seconds: time(start),
@@ -199,8 +233,10 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     fn check(&self, start_seconds: f64, end_seconds: f64) -> Result<(), ClipError> {
         check_interval(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
-        for (name, seconds, most) in [("start", start_seconds, duration), ("end", end_seconds, duration + TAIL_SECONDS)]
-        {
+        for (name, seconds, most) in [
+            ("start", start_seconds, duration),
+            ("end", end_seconds, duration + TAIL_SECONDS),
+        ] {
             if seconds >= most {
                 return Err(ClipError::out_of_range(format!(
                     "{name}: {seconds} s is beyond the source, which is {duration:.3} s long"
@@ -226,7 +262,11 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         let other = match &self.form {
             Form::Indexed(movie, source) => {
                 let samples = Samples::Source(source.clone());
-                return Ok(Excerpt { movie: Movie::clone(movie), samples, lead_seconds: None });
+                return Ok(Excerpt {
+                    movie: Movie::clone(movie),
+                    samples,
+                    lead_seconds: None,
+                });
             }
             Form::Other(other) => other,
         };
@@ -240,9 +280,15 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             let file = LocalFile::open(&remuxer.scratch.file(name))?;
             match Movie::read_excerpt(&file, &other.remuxed, duration).await {
                 Ok(movie) if self.begins_by(start_seconds, from, &movie)? => {
-                    return Ok(Excerpt { movie, samples: Samples::File(file), lead_seconds: Some(lead) });
+                    return Ok(Excerpt {
+                        movie,
+                        samples: Samples::File(file),
+                        lead_seconds: Some(lead),
+                    });
                 }
-                Err(error) if from <= 0.0 || error.kind != ErrorKind::UnsupportedMedia => return Err(error),
+                Err(error) if from <= 0.0 || error.kind != ErrorKind::UnsupportedMedia => {
+                    return Err(error);
+                }
                 _ if from <= 0.0 || lead >= MOST_LEAD_SECONDS => {
                     return Err(ClipError::unsupported_media(format!(
                         "the source has no keyframe in the {MOST_LEAD_SECONDS} s before {start_seconds} s"
@@ -256,35 +302,64 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// Whether an excerpt that was read from the second `from` on has a keyframe by `start_seconds`, or all that the
     /// source has.
     fn begins_by(&self, start_seconds: f64, from: f64, excerpt: &Movie) -> Result<bool, ClipError> {
-        let first = if from > 0.0 { 0.0 } else { self.facts.video.start_seconds + LATE_KEYFRAME_SECONDS };
+        let first = if from > 0.0 {
+            0.0
+        } else {
+            self.facts.video.start_seconds + LATE_KEYFRAME_SECONDS
+        };
         Ok(excerpt.first_keyframe_seconds()? <= start_seconds.max(first))
     }
 
     /// Writes what lies between two seconds of the source as the file `name`.
     async fn remux(
         &self,
-        Other { remuxed, fragments, source }: &Other<S>,
+        Other {
+            remuxed,
+            fragments,
+            source,
+        }: &Other<S>,
         seconds: Range<f64>,
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<(), ClipError> {
         let interval_bytes = MOST_UNEVEN.saturating_mul(self.bytes_of(seconds.end - seconds.start));
-        let most_bytes = (SEARCH_BYTES + self.bytes_of(MOST_LEAD_SECONDS)).saturating_add(interval_bytes);
-        let source = Skipping::to(seconds.start + remuxed.start_seconds(), fragments.as_ref(), source.clone());
+        let most_bytes =
+            (SEARCH_BYTES + self.bytes_of(MOST_LEAD_SECONDS)).saturating_add(interval_bytes);
+        let source = Skipping::to(
+            seconds.start + remuxed.start_seconds(),
+            fragments.as_ref(),
+            source.clone(),
+        );
         let loopback = Loopback::serve(source, most_bytes)?;
-        let options = if fragments.is_some() { remuxed.read_on() } else { remuxed.read_from(seconds.start) };
+        let options = if fragments.is_some() {
+            remuxed.read_on()
+        } else {
+            remuxed.read_from(seconds.start)
+        };
         let input = Input::loopback(remuxed.container.demuxer(), options, &loopback);
         let to = stamp(seconds.end, remuxed.excerpt_start_microseconds());
         let arguments = remux_arguments(&self.facts, &remuxed.streams, &to, name);
-        loopback.judge(remuxer.ffmpeg.run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits).await)
+        loopback.judge(
+            remuxer
+                .ffmpeg
+                .run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits)
+                .await,
+        )
     }
 }
 
 /// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
 fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Vec<OsString> {
     // Apple's players want the parameter sets where hvc1 says that they are.
-    let tag: &[&str] = if facts.video.codec == "hevc" { &["-tag:v", "hvc1"] } else { &[] };
-    let maps = streams.iter().flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")]).map(OsString::from);
+    let tag: &[&str] = if facts.video.codec == "hevc" {
+        &["-tag:v", "hvc1"]
+    } else {
+        &[]
+    };
+    let maps = streams
+        .iter()
+        .flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")])
+        .map(OsString::from);
     let options = [
         &["-c", "copy"],
         tag,
@@ -293,9 +368,18 @@ fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Ve
         // When the source was made.
         &["-map_metadata", "0", "-map_chapters", "-1"],
         // In microseconds the start of the excerpt is exact.
-        &["-movie_timescale", "1000000", "-strict", "unofficial", "-f", "mp4", name],
+        &[
+            "-movie_timescale",
+            "1000000",
+            "-strict",
+            "unofficial",
+            "-f",
+            "mp4",
+            name,
+        ],
     ];
-    maps.chain(options.concat().into_iter().map(OsString::from)).collect()
+    maps.chain(options.concat().into_iter().map(OsString::from))
+        .collect()
 }
 
 impl Container {
@@ -311,9 +395,21 @@ impl Container {
     /// The options with which `FFmpeg` looks at so many microseconds of a source. Of fragments it would make an index,
     /// by reading the head of every one.
     fn look(self, microseconds: u32) -> Vec<String> {
-        let fragments: &[_] = if self == Self::FragmentedMp4 { &["-fflags", "+ignidx"] } else { &[] };
-        let look = ["-probesize", LOOK_BYTES, "-analyzeduration", &microseconds.to_string()];
-        look.iter().chain(fragments).map(|option| (*option).to_owned()).collect()
+        let fragments: &[_] = if self == Self::FragmentedMp4 {
+            &["-fflags", "+ignidx"]
+        } else {
+            &[]
+        };
+        let look = [
+            "-probesize",
+            LOOK_BYTES,
+            "-analyzeduration",
+            &microseconds.to_string(),
+        ];
+        look.iter()
+            .chain(fragments)
+            .map(|option| (*option).to_owned())
+            .collect()
     }
 
     /// How far before an interval reading begins. Matroska's cues and the index of fragments lead to a keyframe; the
@@ -330,18 +426,39 @@ impl Container {
 impl Remuxed {
     /// The input options that keep the source's time stamps, but for those below zero, which an MP4 cannot hold.
     fn read_on(&self) -> Vec<String> {
-        let later = format!("{}us", self.excerpt_start_microseconds() - self.start_microseconds);
-        let rest = ["-skip_estimate_duration_from_pts", "1", "-copyts", "-itsoffset", &later].map(str::to_owned);
-        self.container.look(self.look_microseconds).into_iter().chain(rest).collect()
+        let later = format!(
+            "{}us",
+            self.excerpt_start_microseconds() - self.start_microseconds
+        );
+        let rest = [
+            "-skip_estimate_duration_from_pts",
+            "1",
+            "-copyts",
+            "-itsoffset",
+            &later,
+        ]
+        .map(str::to_owned);
+        self.container
+            .look(self.look_microseconds)
+            .into_iter()
+            .chain(rest)
+            .collect()
     }
 
     /// The input options that in addition read from a second on.
     fn read_from(&self, seconds: f64) -> Vec<String> {
         let seek = ["-seek_timestamp", "1", "-ss"].map(str::to_owned);
-        self.read_on().into_iter().chain(seek).chain([stamp(seconds, self.start_microseconds)]).collect()
+        self.read_on()
+            .into_iter()
+            .chain(seek)
+            .chain([stamp(seconds, self.start_microseconds)])
+            .collect()
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "good to a microsecond for centuries")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "good to a microsecond for centuries"
+    )]
     fn start_seconds(&self) -> f64 {
         self.start_microseconds as f64 / 1e6
     }
@@ -419,16 +536,27 @@ async fn describe<S: RangeRead + Clone + 'static>(
         let from_first = Skipping::to(f64::NEG_INFINITY, fragments, source.clone());
         let loopback = Loopback::serve(from_first, DESCRIPTION_BYTES)?;
         let input = Input::loopback(container.demuxer(), container.look(microseconds), &loopback);
-        let told = loopback.judge(remuxer.ffmpeg.describe(&input, ENTRIES, remuxer.limits.time).await)?;
-        serde_json::from_slice::<Description>(&told)
-            .map_err(|error| ClipError::internal(format!("ffprobe's description of the source: {error}")))
+        let told = loopback.judge(
+            remuxer
+                .ffmpeg
+                .describe(&input, ENTRIES, remuxer.limits.time)
+                .await,
+        )?;
+        serde_json::from_slice::<Description>(&told).map_err(|error| {
+            ClipError::internal(format!("ffprobe's description of the source: {error}"))
+        })
     };
     let [mut looked, long] = LOOKS;
     let mut told = look(looked).await?;
     if !told.streams.iter().all(Stream::is_told) {
         (looked, told) = (long, look(long).await?);
     }
-    told.facts(container, looked, fragments.map(|fragments| fragments.end_seconds), source.len())
+    told.facts(
+        container,
+        looked,
+        fragments.map(|fragments| fragments.end_seconds),
+        source.len(),
+    )
 }
 
 impl Description {
@@ -440,17 +568,27 @@ impl Description {
         bytes: u64,
     ) -> Result<(Facts, Remuxed), ClipError> {
         let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
-        let is_video = |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
+        let is_video =
+            |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let video = self.streams.iter().position(is_video);
-        let video = video.ok_or_else(|| no_video(self.streams.iter().any(|stream| is(stream, "audio"))))?;
+        let video =
+            video.ok_or_else(|| no_video(self.streams.iter().any(|stream| is(stream, "audio"))))?;
         let (sound, others): (Vec<_>, Vec<_>) = self
             .streams
             .iter()
             .enumerate()
             .filter(|(index, _)| *index != video)
             .partition(|(_, stream)| stream.is_sound());
-        let starts = [Some(&self.streams[video]), sound.first().map(|(_, first)| *first)].into_iter().flatten();
-        let start = starts.filter_map(Stream::start_seconds).min_by(f64::total_cmp).unwrap_or(0.0);
+        let starts = [
+            Some(&self.streams[video]),
+            sound.first().map(|(_, first)| *first),
+        ]
+        .into_iter()
+        .flatten();
+        let start = starts
+            .filter_map(Stream::start_seconds)
+            .min_by(f64::total_cmp)
+            .unwrap_or(0.0);
         let told = seconds(self.format.duration.as_deref());
         let duration = match container {
             Container::MpegTs => told,
@@ -458,13 +596,20 @@ impl Description {
             Container::Matroska => told.map(|end| end - start.max(0.0)),
             Container::FragmentedMp4 => end_seconds.map(|end| end - start.max(0.0)),
         };
-        let duration_seconds = duration
-            .filter(|duration| *duration > 0.0)
-            .ok_or_else(|| ClipError::unsupported_media("the source does not tell how long it is"))?;
+        let duration_seconds = duration.filter(|duration| *duration > 0.0).ok_or_else(|| {
+            ClipError::unsupported_media("the source does not tell how long it is")
+        })?;
         #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
         let start_microseconds = (start * 1e6).round() as i64;
-        let streams = std::iter::once(video).chain(sound.iter().map(|(index, _)| *index)).collect();
-        let remuxed = Remuxed { container, look_microseconds, start_microseconds, streams };
+        let streams = std::iter::once(video)
+            .chain(sound.iter().map(|(index, _)| *index))
+            .collect();
+        let remuxed = Remuxed {
+            container,
+            look_microseconds,
+            start_microseconds,
+            streams,
+        };
         let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
         let audio = sound.first().map(|(_, first)| first.audio(sound.len()));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
@@ -492,17 +637,38 @@ impl Stream {
                 "the source is {codec}, which cannot be put into an MP4"
             )));
         }
-        let [average, lowest] = [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
-        let constant = average.zip(lowest).is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
+        let [average, lowest] =
+            [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
+        let constant = average
+            .zip(lowest)
+            .is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
         let frame_rate = if constant { lowest } else { average.or(lowest) };
-        let frame_rate = frame_rate.ok_or_else(|| ClipError::unsupported_media("the source has no frame rate"))?;
-        let aspect = self.sample_aspect_ratio.as_deref().and_then(|aspect| ratio(aspect, ':')).unwrap_or(1.0);
-        let turned = self.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
+        let frame_rate = frame_rate
+            .ok_or_else(|| ClipError::unsupported_media("the source has no frame rate"))?;
+        let aspect = self
+            .sample_aspect_ratio
+            .as_deref()
+            .and_then(|aspect| ratio(aspect, ':'))
+            .unwrap_or(1.0);
+        let turned = self
+            .side_data_list
+            .iter()
+            .find_map(|data| data.rotation)
+            .unwrap_or(0.0);
         // FFmpeg counts anticlockwise.
         let quarters = whole((-turned / 90.0).rem_euclid(4.0)) % 4;
-        let shown = [whole((f64::from(self.width) * aspect + 1e-6).floor()), self.height];
-        let [width, height] = if quarters.is_multiple_of(2) { shown } else { [shown[1], shown[0]] };
-        let start_seconds = self.start_seconds().map_or(0.0, |start| (start - source_start).max(0.0));
+        let shown = [
+            whole((f64::from(self.width) * aspect + 1e-6).floor()),
+            self.height,
+        ];
+        let [width, height] = if quarters.is_multiple_of(2) {
+            shown
+        } else {
+            [shown[1], shown[0]]
+        };
+        let start_seconds = self
+            .start_seconds()
+            .map_or(0.0, |start| (start - source_start).max(0.0));
         let duration_seconds = (duration - start_seconds).max(1.0 / frame_rate);
         let all = whole_bytes(bytes) * 8.0 / duration;
         Ok(VideoFacts {
@@ -514,7 +680,11 @@ impl Stream {
             rotation_degrees: u16::try_from(quarters * 90).unwrap_or(0),
             frame_rate,
             constant_frame_rate: constant,
-            timescale: self.time_base.split_once('/').and_then(|(_, units)| units.parse().ok()).unwrap_or(1000),
+            timescale: self
+                .time_base
+                .split_once('/')
+                .and_then(|(_, units)| units.parse().ok())
+                .unwrap_or(1000),
             frames: u64::from(whole(duration_seconds * frame_rate)),
             start_seconds,
             duration_seconds,
@@ -534,14 +704,21 @@ impl Stream {
     /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has
     /// no sample rate.
     fn is_sound(&self) -> bool {
-        let is_held = SOUND.split(' ').any(|codec| self.codec_name.as_deref() == Some(codec));
+        let is_held = SOUND
+            .split(' ')
+            .any(|codec| self.codec_name.as_deref() == Some(codec));
         self.codec_type.as_deref() == Some("audio") && is_held && self.sample_rate() > 0
     }
 
     fn audio(&self, tracks: usize) -> AudioFacts {
         let codec = self.codec_name.as_deref().unwrap_or_default();
         AudioFacts {
-            codec: if codec.starts_with("pcm") { "pcm" } else { codec }.to_owned(),
+            codec: if codec.starts_with("pcm") {
+                "pcm"
+            } else {
+                codec
+            }
+            .to_owned(),
             channels: self.channels,
             sample_rate: self.sample_rate(),
             bit_rate: self.bit_rate().unwrap_or(0),
@@ -550,7 +727,10 @@ impl Stream {
     }
 
     fn sample_rate(&self) -> u32 {
-        self.sample_rate.as_deref().and_then(|rate| rate.parse().ok()).unwrap_or(0)
+        self.sample_rate
+            .as_deref()
+            .and_then(|rate| rate.parse().ok())
+            .unwrap_or(0)
     }
 
     fn start_seconds(&self) -> Option<f64> {
@@ -570,8 +750,18 @@ impl Stream {
             None => "unknown",
         };
         let codec = self.codec_name.as_deref().filter(|_| kind == "audio");
-        let what: Vec<&str> = self.tags.language.as_deref().into_iter().chain(codec).collect();
-        if what.is_empty() { kind.to_owned() } else { format!("{kind} ({})", what.join(", ")) }
+        let what: Vec<&str> = self
+            .tags
+            .language
+            .as_deref()
+            .into_iter()
+            .chain(codec)
+            .collect();
+        if what.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind} ({})", what.join(", "))
+        }
     }
 }
 
@@ -586,7 +776,11 @@ fn ratio(text: &str, sign: char) -> Option<f64> {
     (ratio.is_finite() && ratio > 0.0).then_some(ratio)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
 fn whole(value: f64) -> u32 {
     value.round() as u32
 }

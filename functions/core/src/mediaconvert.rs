@@ -29,13 +29,18 @@ const MAX_TIMECODE_SECONDS: u64 = 24 * 3600;
 pub fn token_entries(token: &str) -> Vec<(String, String)> {
     let characters: Vec<char> = token.chars().collect();
     let parts = characters.chunks(MAX_METADATA_CHARACTERS).enumerate();
-    parts.map(|(index, part)| (token_key(index), part.iter().collect())).collect()
+    parts
+        .map(|(index, part)| (token_key(index), part.iter().collect()))
+        .collect()
 }
 
 /// The task token out of a job's user metadata; `None` when the job has none.
 #[must_use]
 pub fn token<S: std::hash::BuildHasher>(metadata: &HashMap<String, String, S>) -> Option<String> {
-    let token: String = (0..).map_while(|index| metadata.get(&token_key(index))).map(String::as_str).collect();
+    let token: String = (0..)
+        .map_while(|index| metadata.get(&token_key(index)))
+        .map(String::as_str)
+        .collect();
     (!token.is_empty()).then_some(token)
 }
 
@@ -61,17 +66,27 @@ impl FrameGrid {
     #[must_use]
     pub fn of(video: &VideoFacts) -> Self {
         let converted_to = (!video.constant_frame_rate).then(|| {
-            let next = CONSTANT_RATES.into_iter().find(|rate| f64::from(*rate) >= video.frame_rate - 0.001);
+            let next = CONSTANT_RATES
+                .into_iter()
+                .find(|rate| f64::from(*rate) >= video.frame_rate - 0.001);
             next.unwrap_or(CONSTANT_RATES[CONSTANT_RATES.len() - 1])
         });
         let rate = converted_to.map_or(video.frame_rate, f64::from);
-        Self { rate, converted_to, origin_seconds: video.start_seconds }
+        Self {
+            rate,
+            converted_to,
+            origin_seconds: video.start_seconds,
+        }
     }
 
     /// The frames of a window, the end exclusive; at least one.
     #[must_use]
     pub fn frames(&self, window: &WindowFacts) -> Range<u64> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "negative saturates to 0")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "negative saturates to 0"
+        )]
         let number = |seconds: f64| ((seconds - self.origin_seconds) * self.rate).round() as u64;
         let start = number(window.start_seconds);
         start..number(window.end_seconds).max(start + 1)
@@ -83,7 +98,11 @@ impl FrameGrid {
     /// # Errors
     /// `UnsupportedMedia` for a frame that no time code can name: above 100 frames a second, or a day into the source.
     pub fn timecode(&self, frame: u64) -> Result<String, ClipError> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked below")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked below"
+        )]
         let rate = self.rate.round().max(1.0) as u32;
         if rate > MAX_TIMECODE_RATE {
             return Err(ClipError::unsupported_media(format!(
@@ -97,7 +116,12 @@ impl FrameGrid {
                 "a clip that is too much for a Lambda must lie within the first 24 hours of its source",
             ));
         }
-        Ok(format!("{:02}:{:02}:{:02}:{frame:02}", seconds / 3600, seconds / 60 % 60, seconds % 60))
+        Ok(format!(
+            "{:02}:{:02}:{:02}:{frame:02}",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        ))
     }
 }
 
@@ -146,7 +170,10 @@ mod tests {
 
     #[test]
     fn frames_of_a_constant_rate_are_the_source_s_own() {
-        assert_eq!(FrameGrid::of(&video(25.0, true, 0.0)).frames(&window(1.0, 2.0)), 25..50);
+        assert_eq!(
+            FrameGrid::of(&video(25.0, true, 0.0)).frames(&window(1.0, 2.0)),
+            25..50
+        );
     }
 
     #[test]
@@ -160,7 +187,10 @@ mod tests {
 
     #[test]
     fn frames_are_counted_from_the_first_picture_where_sound_starts_earlier() {
-        assert_eq!(FrameGrid::of(&video(25.0, true, 0.4)).frames(&window(0.4, 1.4)), 0..25);
+        assert_eq!(
+            FrameGrid::of(&video(25.0, true, 0.4)).frames(&window(0.4, 1.4)),
+            0..25
+        );
     }
 
     #[test]
@@ -168,17 +198,29 @@ mod tests {
         let grid = FrameGrid::of(&video(27.3, false, 0.0));
         assert_eq!((grid.rate, grid.converted_to), (30.0, Some(30)));
         assert_eq!(grid.frames(&window(1.0, 2.5)), 30..75);
-        assert_eq!(FrameGrid::of(&video(30.0, false, 0.0)).converted_to, Some(30));
-        assert_eq!(FrameGrid::of(&video(75.0, false, 0.0)).converted_to, Some(60));
+        assert_eq!(
+            FrameGrid::of(&video(30.0, false, 0.0)).converted_to,
+            Some(30)
+        );
+        assert_eq!(
+            FrameGrid::of(&video(75.0, false, 0.0)).converted_to,
+            Some(60)
+        );
     }
 
     #[test]
     fn frame_that_no_timecode_can_name_is_unsupported() {
         let grid = FrameGrid::of(&video(240.0, true, 0.0));
-        assert_eq!(grid.timecode(0).expect_err("three digits").kind, ErrorKind::UnsupportedMedia);
+        assert_eq!(
+            grid.timecode(0).expect_err("three digits").kind,
+            ErrorKind::UnsupportedMedia
+        );
         let grid = FrameGrid::of(&video(25.0, true, 0.0));
         assert_eq!(grid.timecode(25 * 86_400 - 1).as_deref(), Ok("23:59:59:24"));
-        assert_eq!(grid.timecode(25 * 86_400).expect_err("a day").kind, ErrorKind::UnsupportedMedia);
+        assert_eq!(
+            grid.timecode(25 * 86_400).expect_err("a day").kind,
+            ErrorKind::UnsupportedMedia
+        );
     }
 
     proptest! {

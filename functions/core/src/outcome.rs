@@ -244,10 +244,17 @@ impl Outcome {
     pub fn new(status: Status, request: &Value, execution: Execution, bucket: &str) -> Self {
         let identity = Identity::of(request);
         let requested = (identity.canonical.len() <= MAX_REQUEST_BYTES).then(|| request.clone());
-        let metadata = requested.as_ref().and_then(|request| request.get("metadata")?.as_object().cloned());
-        let camera_id = request.get("cameraId").and_then(Value::as_str).filter(|id| is_camera_id(id));
+        let metadata = requested
+            .as_ref()
+            .and_then(|request| request.get("metadata")?.as_object().cloned());
+        let camera_id = request
+            .get("cameraId")
+            .and_then(Value::as_str)
+            .filter(|id| is_camera_id(id));
         let timestamp = |name: &str, moment_name: &str| {
-            let timestamp = request.get(name).and_then(|value| Timestamp::deserialize(value).ok());
+            let timestamp = request
+                .get(name)
+                .and_then(|value| Timestamp::deserialize(value).ok());
             let moment = || Timestamp::from_rfc3339(request.get(moment_name)?.as_str()?).ok();
             camera_id.and_then(|_| timestamp.or_else(moment))
         };
@@ -278,8 +285,12 @@ impl Outcome {
 /// The present to the millisecond, which is what `MongoDB` keeps, so that document and message say the same.
 fn now() -> String {
     let now = OffsetDateTime::now_utc();
-    let to_the_millisecond = now.replace_millisecond(now.millisecond()).expect("a millisecond is below 1,000");
-    to_the_millisecond.format(&Rfc3339).expect("the present has four digits of year")
+    let to_the_millisecond = now
+        .replace_millisecond(now.millisecond())
+        .expect("a millisecond is below 1,000");
+    to_the_millisecond
+        .format(&Rfc3339)
+        .expect("the present has four digits of year")
 }
 
 #[cfg(test)]
@@ -288,8 +299,12 @@ mod tests {
     use serde_json::json;
 
     fn outcome(request: &Value) -> Value {
-        let execution = Execution { arn: "arn:e".into(), started_at: "2026-01-01T00:00:00Z".into() };
-        serde_json::to_value(Outcome::new(Status::Rejected, request, execution, "clips")).expect("JSON")
+        let execution = Execution {
+            arn: "arn:e".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+        };
+        serde_json::to_value(Outcome::new(Status::Rejected, request, execution, "clips"))
+            .expect("JSON")
     }
 
     #[test]
@@ -318,6 +333,10 @@ mod tests {
                 assert_eq!(outcome.get(field), None, "{request}");
             }
         }
-        assert_eq!(outcome(&json!({"cameraId": "a", "startTimestampInMs": "soon"})).get("startTimestampInMs"), None);
+        assert_eq!(
+            outcome(&json!({"cameraId": "a", "startTimestampInMs": "soon"}))
+                .get("startTimestampInMs"),
+            None
+        );
     }
 }

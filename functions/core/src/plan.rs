@@ -67,8 +67,13 @@ impl Plan {
     /// The working space that excerpts of sources without an index take at the most, in bytes.
     #[must_use]
     pub fn excerpts_bytes(&self) -> u64 {
-        let remuxed = self.segments.iter().filter(|segment| self.sources[segment.source].facts.remuxed.is_some());
-        remuxed.map(|segment| excerpt_bytes(segment.window.output_bytes)).sum()
+        let remuxed = self
+            .segments
+            .iter()
+            .filter(|segment| self.sources[segment.source].facts.remuxed.is_some());
+        remuxed
+            .map(|segment| excerpt_bytes(segment.window.output_bytes))
+            .sum()
     }
 
     /// The tracks of the sources that a clip does not have, of which `audio_tracks` of each are kept, for a person.
@@ -77,10 +82,27 @@ impl Plan {
         let mut dropped = Vec::new();
         for (index, ProbedSource { facts, .. }) in self.sources.iter().enumerate() {
             let all = facts.audio.as_ref().map_or(0, |audio| audio.tracks);
-            let sound = (1..=all).skip(audio_tracks).map(|number| format!("audio track {number}"));
-            let segment = self.segments.iter().position(|segment| segment.source == index).unwrap_or(0);
-            let of = if self.sources.len() > 1 { format!("segments[{segment}]: ") } else { String::new() };
-            dropped.extend(facts.dropped_tracks.iter().cloned().chain(sound).map(|name| format!("{of}{name}")));
+            let sound = (1..=all)
+                .skip(audio_tracks)
+                .map(|number| format!("audio track {number}"));
+            let segment = self
+                .segments
+                .iter()
+                .position(|segment| segment.source == index)
+                .unwrap_or(0);
+            let of = if self.sources.len() > 1 {
+                format!("segments[{segment}]: ")
+            } else {
+                String::new()
+            };
+            dropped.extend(
+                facts
+                    .dropped_tracks
+                    .iter()
+                    .cloned()
+                    .chain(sound)
+                    .map(|name| format!("{of}{name}")),
+            );
         }
         dropped
     }
@@ -90,8 +112,16 @@ impl Plan {
     pub fn sources_digest(&self) -> String {
         let mut digest = Sha256::new();
         let watermark = self.watermark.iter().map(|picture| &picture.object);
-        for object in self.sources.iter().map(|source| &source.object).chain(watermark) {
-            digest.update(format!("{}/{} {}\n", object.bucket, object.key, object.etag));
+        for object in self
+            .sources
+            .iter()
+            .map(|source| &source.object)
+            .chain(watermark)
+        {
+            digest.update(format!(
+                "{}/{} {}\n",
+                object.bucket, object.key, object.etag
+            ));
         }
         hex::encode(digest.finalize())[..12].to_owned()
     }
@@ -116,7 +146,10 @@ mod tests {
         let window = json!({"startSeconds": 0.0, "endSeconds": 1.0, "durationSeconds": 1.0, "frames": 25, "prerollFrames": 0,
             "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": true, "timescale": 25, "outputBytes": 1,
             "sourceBytes": 1});
-        let segments: Vec<_> = segments.iter().map(|source| json!({"source": source, "window": window})).collect();
+        let segments: Vec<_> = segments
+            .iter()
+            .map(|source| json!({"source": source, "window": window}))
+            .collect();
         serde_json::from_value(json!({"sources": sources, "segments": segments})).expect("a plan")
     }
 
@@ -124,8 +157,14 @@ mod tests {
     fn tracks_that_a_clip_does_not_have_are_named() {
         let one = plan(&[source(3, &["time code"])], &[0, 0]);
         assert_eq!(one.dropped(3), ["time code"]);
-        assert_eq!(one.dropped(1), ["time code", "audio track 2", "audio track 3"]);
+        assert_eq!(
+            one.dropped(1),
+            ["time code", "audio track 2", "audio track 3"]
+        );
         let two = plan(&[source(1, &[]), source(2, &["text (deu)"])], &[0, 0, 1]);
-        assert_eq!(two.dropped(1), ["segments[2]: text (deu)", "segments[2]: audio track 2"]);
+        assert_eq!(
+            two.dropped(1),
+            ["segments[2]: text (deu)", "segments[2]: audio track 2"]
+        );
     }
 }

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use std::sync::LazyLock;
 
 /// The prices that estimates are made with.
-pub static PRICES: LazyLock<Prices> =
-    LazyLock::new(|| serde_json::from_str(include_str!("prices.json")).expect("prices.json is complete"));
+pub static PRICES: LazyLock<Prices> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("prices.json")).expect("prices.json is complete")
+});
 
 /// Published prices, in US dollars.
 #[derive(Debug, Deserialize)]
@@ -104,14 +105,31 @@ impl Prices {
     #[must_use]
     pub fn media_convert(&self, job: &Job) -> f64 {
         let sizes = &self.media_convert_size.factors;
-        let size = sizes.iter().find(|size| size.up_to_lines.is_none_or(|most| job.lines <= most));
+        let size = sizes
+            .iter()
+            .find(|size| size.up_to_lines.is_none_or(|most| job.lines <= most));
         let rates = &self.media_convert_rate.factors;
-        let rate = rates.iter().find(|rate| rate.up_to_frames_per_second.is_none_or(|most| job.frame_rate <= most));
-        let codec = if job.hevc { self.media_convert_hevc.factor } else { 1.0 };
-        let factor = size.map_or(1.0, |size| size.factor) * rate.map_or(1.0, |rate| rate.factor) * codec;
+        let rate = rates.iter().find(|rate| {
+            rate.up_to_frames_per_second
+                .is_none_or(|most| job.frame_rate <= most)
+        });
+        let codec = if job.hevc {
+            self.media_convert_hevc.factor
+        } else {
+            1.0
+        };
+        let factor =
+            size.map_or(1.0, |size| size.factor) * rate.map_or(1.0, |rate| rate.factor) * codec;
         let tiers = &self.media_convert_minute.usd;
-        let minute = if job.accelerated || job.hevc { tiers.professional } else { tiers.basic };
-        let billed_seconds = job.seconds.ceil().max(self.media_convert_minimum_seconds.seconds);
+        let minute = if job.accelerated || job.hevc {
+            tiers.professional
+        } else {
+            tiers.basic
+        };
+        let billed_seconds = job
+            .seconds
+            .ceil()
+            .max(self.media_convert_minimum_seconds.seconds);
         billed_seconds / 60.0 * minute * factor
     }
 }
@@ -121,7 +139,13 @@ mod tests {
     use super::*;
 
     fn job(lines: u32, frame_rate: f64, seconds: f64) -> f64 {
-        PRICES.media_convert(&Job { lines, frame_rate, seconds, accelerated: false, hevc: false })
+        PRICES.media_convert(&Job {
+            lines,
+            frame_rate,
+            seconds,
+            accelerated: false,
+            hevc: false,
+        })
     }
 
     fn close(one: f64, other: f64) -> bool {
@@ -133,7 +157,12 @@ mod tests {
         let prices: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(include_str!("prices.json")).expect("prices");
         for (name, price) in prices.iter().filter(|(_, price)| price.is_object()) {
-            assert!(price["source"].as_str().is_some_and(|source| !source.is_empty()), "{name}");
+            assert!(
+                price["source"]
+                    .as_str()
+                    .is_some_and(|source| !source.is_empty()),
+                "{name}"
+            );
         }
     }
 
@@ -142,9 +171,21 @@ mod tests {
         assert!(close(job(1080, 30.0, 60.0), 0.015));
         assert!(close(job(1080, 59.94, 60.0), 0.03));
         assert!(close(job(360, 25.0, 60.0), 0.0075));
-        let large = Job { lines: 2160, frame_rate: 30.0, seconds: 60.0, accelerated: true, hevc: false };
+        let large = Job {
+            lines: 2160,
+            frame_rate: 30.0,
+            seconds: 60.0,
+            accelerated: true,
+            hevc: false,
+        };
         assert!(close(PRICES.media_convert(&large), 0.048));
-        assert!(close(PRICES.media_convert(&Job { hevc: true, ..large }), 0.096));
+        assert!(close(
+            PRICES.media_convert(&Job {
+                hevc: true,
+                ..large
+            }),
+            0.096
+        ));
     }
 
     #[test]

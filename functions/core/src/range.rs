@@ -34,10 +34,16 @@ impl RangeRead for Bytes {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
-        let within = |at: u64| usize::try_from(at).ok().filter(|at| *at <= Bytes::len(self));
+        let within = |at: u64| {
+            usize::try_from(at)
+                .ok()
+                .filter(|at| *at <= Bytes::len(self))
+        };
         match (within(range.start), within(range.end)) {
             (Some(start), Some(end)) if start <= end => Ok(self.slice(start..end)),
-            _ => Err(ClipError::internal(format!("read of bytes {range:?} beyond the end"))),
+            _ => Err(ClipError::internal(format!(
+                "read of bytes {range:?} beyond the end"
+            ))),
         }
     }
 }
@@ -57,9 +63,13 @@ impl LocalFile {
     /// `Internal` when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, ClipError> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (bytes, file) =
-            opened.map_err(|error| ClipError::internal(format!("opening {}: {error}", path.display())))?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), bytes })
+        let (bytes, file) = opened
+            .map_err(|error| ClipError::internal(format!("opening {}: {error}", path.display())))?;
+        Ok(Self {
+            file: Arc::new(file),
+            path: path.to_owned(),
+            bytes,
+        })
     }
 }
 
@@ -71,12 +81,18 @@ impl RangeRead for LocalFile {
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
         let Self { file, path, .. } = self.clone();
         let read = move || {
-            let mut part = vec![0; usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
+            let mut part = vec![
+                0;
+                usize::try_from(range.end.saturating_sub(range.start))
+                    .unwrap_or(usize::MAX)
+            ];
             match file.read_exact_at(&mut part, range.start) {
                 Ok(()) => Ok(part.into()),
-                Err(error) => {
-                    Err(ClipError::internal(format!("reading {} at byte {}: {error}", path.display(), range.start)))
-                }
+                Err(error) => Err(ClipError::internal(format!(
+                    "reading {} at byte {}: {error}",
+                    path.display(),
+                    range.start
+                ))),
             }
         };
         let read = tokio::task::spawn_blocking(read).await;

@@ -12,7 +12,8 @@ use mongodb::{
     bson::{Bson, DateTime, Document, doc},
     error::{Error, ErrorKind, WriteFailure},
     options::{
-        Acknowledgment, ClientOptions, CollectionOptions, IndexOptions, ReadConcern, SelectionCriteria, WriteConcern,
+        Acknowledgment, ClientOptions, CollectionOptions, IndexOptions, ReadConcern,
+        SelectionCriteria, WriteConcern,
     },
 };
 use serde_json::Value;
@@ -62,8 +63,15 @@ impl LazyRecords {
     /// `DependencyUnavailable` or `Internal` when the secret cannot be read or the URI cannot be used.
     pub async fn get(&self) -> Result<&Records, ClipError> {
         let connect = async || {
-            let read = self.secrets.get_secret_value().secret_id(&self.secret).send().await;
-            let read = read.map_err(|error| aws::failure(&format!("reading secret {}", self.secret), &error))?;
+            let read = self
+                .secrets
+                .get_secret_value()
+                .secret_id(&self.secret)
+                .send()
+                .await;
+            let read = read.map_err(|error| {
+                aws::failure(&format!("reading secret {}", self.secret), &error)
+            })?;
             let uri = read.secret_string.unwrap_or_default();
             Records::connect(&uri, &self.database).await
         };
@@ -87,18 +95,33 @@ impl Records {
     /// `Internal` when the URI is malformed.
     pub async fn connect(uri: &str, database: &str) -> Result<Self, ClipError> {
         let mut options = ClientOptions::parse(uri).await.map_err(|error| {
-            ClipError::internal(format!("the MongoDB URI cannot be used: {}", without_secrets(&error.to_string(), uri)))
+            ClipError::internal(format!(
+                "the MongoDB URI cannot be used: {}",
+                without_secrets(&error.to_string(), uri)
+            ))
         })?;
         options.app_name.get_or_insert_with(|| "clipflow".into());
-        options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
-        let client = Client::with_options(options).map_err(|error| failure("connecting to MongoDB", &error))?;
-        let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+        options
+            .server_selection_timeout
+            .get_or_insert(SERVER_SELECTION_TIMEOUT);
+        let client = Client::with_options(options)
+            .map_err(|error| failure("connecting to MongoDB", &error))?;
+        let concern = WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .build();
         let options = CollectionOptions::builder()
             .write_concern(concern)
             .read_concern(ReadConcern::majority())
-            .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
+            .selection_criteria(SelectionCriteria::ReadPreference(
+                mongodb::options::ReadPreference::Primary,
+            ))
             .build();
-        Ok(Self { clips: client.database(database).collection_with_options(COLLECTION, options) })
+        Ok(Self {
+            clips: client
+                .database(database)
+                .collection_with_options(COLLECTION, options),
+        })
     }
 
     /// Makes the indexes that are not there yet.
@@ -107,14 +130,21 @@ impl Records {
     /// `DependencyUnavailable` when `MongoDB` does not answer.
     pub async fn ensure_indexes(&self) -> Result<(), ClipError> {
         let index = |name: &str, keys: Document| {
-            IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).build()).build()
+            IndexModel::builder()
+                .keys(keys)
+                .options(IndexOptions::builder().name(name.to_owned()).build())
+                .build()
         };
         let indexes = [
             index("startedAt", doc! {"execution.startedAt": -1}),
-            index("status_startedAt", doc! {"status": 1, "execution.startedAt": -1}),
+            index(
+                "status_startedAt",
+                doc! {"status": 1, "execution.startedAt": -1},
+            ),
         ];
         let made = self.clips.create_indexes(indexes).await;
-        made.map(drop).map_err(|error| failure("making the indexes", &error))
+        made.map(drop)
+            .map_err(|error| failure("making the indexes", &error))
     }
 
     /// Makes `outcome` the clip's document, unless that of a newer execution is there; a failure does not replace the
@@ -124,10 +154,15 @@ impl Records {
     /// `DependencyUnavailable` when `MongoDB` does not answer.
     pub async fn save(&self, outcome: &Outcome) -> Result<Saved, ClipError> {
         let document = document(outcome)?;
-        let started_at = document.get_document("execution").and_then(|e| e.get_datetime("startedAt")).copied();
-        let started_at = started_at.map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
+        let started_at = document
+            .get_document("execution")
+            .and_then(|e| e.get_datetime("startedAt"))
+            .copied();
+        let started_at = started_at
+            .map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
         let arn = &outcome.execution.arn;
-        let older = doc! {"execution.arn": {"$ne": arn}, "execution.startedAt": {"$lt": started_at}};
+        let older =
+            doc! {"execution.arn": {"$ne": arn}, "execution.startedAt": {"$lt": started_at}};
         let own = match outcome.status {
             Status::Failed => doc! {"execution.arn": arn, "status": Status::Failed.name()},
             Status::Available | Status::Rejected => doc! {"execution.arn": arn},
@@ -147,22 +182,30 @@ impl Records {
     pub async fn find(&self, clip_id: &str) -> Result<Option<Outcome>, ClipError> {
         let found = self.clips.find_one(doc! {"_id": clip_id}).await;
         let found = found.map_err(|error| failure("reading the document", &error))?;
-        found.map(|document| crate::run::parse(to_json(Bson::Document(document)))).transpose()
+        found
+            .map(|document| crate::run::parse(to_json(Bson::Document(document))))
+            .transpose()
     }
 }
 
 fn document(outcome: &Outcome) -> Result<Document, ClipError> {
     let json = serde_json::to_value(outcome).expect("an outcome is JSON");
-    let Bson::Document(mut document) = to_bson(json) else { unreachable!("an outcome is an object") };
+    let Bson::Document(mut document) = to_bson(json) else {
+        unreachable!("an outcome is an object")
+    };
     document.insert("_id", &outcome.clip_id);
     document.insert("updatedAt", date("updatedAt", &outcome.updated_at)?);
     let started_at = date("execution.startedAt", &outcome.execution.started_at)?;
-    document.insert("execution", doc! {"arn": &outcome.execution.arn, "startedAt": started_at});
+    document.insert(
+        "execution",
+        doc! {"arn": &outcome.execution.arn, "startedAt": started_at},
+    );
     Ok(document)
 }
 
 fn date(field: &str, text: &str) -> Result<DateTime, ClipError> {
-    DateTime::parse_rfc3339_str(text).map_err(|error| ClipError::internal(format!("{field}: {text:?}: {error}")))
+    DateTime::parse_rfc3339_str(text)
+        .map_err(|error| ClipError::internal(format!("{field}: {text:?}: {error}")))
 }
 
 /// JSON as BSON. A rejected request is kept as it was sent, so its names may hold what `MongoDB` reads as operators and
@@ -173,16 +216,23 @@ fn to_bson(json: Value) -> Bson {
         Value::Bool(value) => Bson::Boolean(value),
         Value::String(value) => Bson::String(value),
         Value::Array(items) => Bson::Array(items.into_iter().map(to_bson).collect()),
-        Value::Object(map) => Bson::Document(map.into_iter().map(|(key, value)| (safe(key), to_bson(value))).collect()),
-        Value::Number(number) => {
-            number.as_i64().map_or_else(|| Bson::Double(number.as_f64().unwrap_or(f64::MAX)), Bson::Int64)
-        }
+        Value::Object(map) => Bson::Document(
+            map.into_iter()
+                .map(|(key, value)| (safe(key), to_bson(value)))
+                .collect(),
+        ),
+        Value::Number(number) => number.as_i64().map_or_else(
+            || Bson::Double(number.as_f64().unwrap_or(f64::MAX)),
+            Bson::Int64,
+        ),
     }
 }
 
 fn safe(key: String) -> String {
     if key.contains(['$', '.', '\0']) {
-        key.replace('$', "\u{ff04}").replace('.', "\u{ff0e}").replace('\0', "\u{2400}")
+        key.replace('$', "\u{ff04}")
+            .replace('.', "\u{ff0e}")
+            .replace('\0', "\u{2400}")
     } else {
         key
     }
@@ -190,10 +240,14 @@ fn safe(key: String) -> String {
 
 fn to_json(bson: Bson) -> Value {
     match bson {
-        Bson::DateTime(date) => date.try_to_rfc3339_string().map_or(Value::Null, Value::String),
-        Bson::Document(document) => {
-            document.into_iter().filter(|(key, _)| key != "_id").map(|(key, value)| (key, to_json(value))).collect()
-        }
+        Bson::DateTime(date) => date
+            .try_to_rfc3339_string()
+            .map_or(Value::Null, Value::String),
+        Bson::Document(document) => document
+            .into_iter()
+            .filter(|(key, _)| key != "_id")
+            .map(|(key, value)| (key, to_json(value)))
+            .collect(),
         Bson::Array(items) => items.into_iter().map(to_json).collect(),
         other => other.into_relaxed_extjson(),
     }
@@ -216,11 +270,22 @@ fn failure(doing: &str, error: &Error) -> ClipError {
             | ErrorKind::ServerSelection { .. }
             | ErrorKind::ConnectionPoolCleared { .. }
             | ErrorKind::DnsResolve { .. }
-    ) || ["RetryableWriteError", "TransientTransactionError", "SystemOverloadedError"]
-        .iter()
-        .any(|label| error.contains_label(label))
-        || matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteConcernError(_)));
-    if passing { ClipError::dependency_unavailable(message) } else { ClipError::internal(message) }
+    ) || [
+        "RetryableWriteError",
+        "TransientTransactionError",
+        "SystemOverloadedError",
+    ]
+    .iter()
+    .any(|label| error.contains_label(label))
+        || matches!(
+            error.kind.as_ref(),
+            ErrorKind::Write(WriteFailure::WriteConcernError(_))
+        );
+    if passing {
+        ClipError::dependency_unavailable(message)
+    } else {
+        ClipError::internal(message)
+    }
 }
 
 /// A URI that cannot be parsed must not be repeated with the password that it holds.

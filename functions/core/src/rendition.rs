@@ -15,7 +15,9 @@ use crate::{
 };
 
 /// Sample rates that AAC has and browsers play, in Hz; sound of another becomes 48 kHz.
-const SAMPLE_RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+const SAMPLE_RATES: [u32; 9] = [
+    8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
+];
 const DEFAULT_SAMPLE_RATE: u32 = 48_000;
 
 /// A clip before it is made.
@@ -114,19 +116,36 @@ impl Rendition {
     /// # Errors
     /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
     pub fn of(request: &ClipRequest, plan: &Plan) -> Result<Self, ClipError> {
-        let first = plan.segments.first().ok_or_else(|| ClipError::internal("the plan has no segment"))?;
+        let first = plan
+            .segments
+            .first()
+            .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
         let video = &plan.sources[first.source].facts.video;
         let edits = &request.edits;
         let canvas = Size::shown(video).even();
-        let turned = if edits.rotate.unwrap_or(0) % 180 == 90 { canvas.turned() } else { canvas };
+        let turned = if edits.rotate.unwrap_or(0) % 180 == 90 {
+            canvas.turned()
+        } else {
+            canvas
+        };
         let cropped = edits.crop.map_or(Ok(turned), |crop| turned.cropped(crop))?;
-        let (scaled, size) = edits.resize.map_or((cropped, cropped), |resize| cropped.resized(resize));
+        let (scaled, size) = edits
+            .resize
+            .map_or((cropped, cropped), |resize| cropped.resized(resize));
         let retimed = plan.segments.len() > 1 || edits.speed.is_some();
-        let with_sound = plan.segments.iter().find(|segment| segment.window.has_audio && !edits.mute);
-        let audio = with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref());
-        let picture = plan.watermark.as_ref().map(|picture| Size { width: picture.width, height: picture.height });
+        let with_sound = plan
+            .segments
+            .iter()
+            .find(|segment| segment.window.has_audio && !edits.mute);
+        let audio =
+            with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref());
+        let picture = plan.watermark.as_ref().map(|picture| Size {
+            width: picture.width,
+            height: picture.height,
+        });
         let overlay = edits.watermark.as_ref().zip(picture);
-        let fade = |seconds: fn(&crate::edits::Fade) -> f64| edits.fade.as_ref().map_or(0.0, seconds);
+        let fade =
+            |seconds: fn(&crate::edits::Fade) -> f64| edits.fade.as_ref().map_or(0.0, seconds);
         let mut rendition = Self {
             canvas,
             rotate: edits.rotate.unwrap_or(0),
@@ -148,11 +167,23 @@ impl Rendition {
             plain: plan.segments.len() == 1 && edits.is_none() && canvas == Size::shown(video),
             keeps_frames: !retimed,
         };
-        rendition.parts = plan.segments.iter().map(|segment| rendition.part(plan, segment)).collect();
-        rendition.keeps_frames |= rendition.frame_rate.is_some_and(|rate| rendition.is_on_grid(rate, plan));
-        let (fades, seconds) = (rendition.fade_in_seconds + rendition.fade_out_seconds, rendition.seconds());
+        rendition.parts = plan
+            .segments
+            .iter()
+            .map(|segment| rendition.part(plan, segment))
+            .collect();
+        rendition.keeps_frames |= rendition
+            .frame_rate
+            .is_some_and(|rate| rendition.is_on_grid(rate, plan));
+        let (fades, seconds) = (
+            rendition.fade_in_seconds + rendition.fade_out_seconds,
+            rendition.seconds(),
+        );
         if fades > seconds {
-            return invalid("edits.fade", format_args!("takes {fades:.3} s in all, the clip lasts {seconds:.3} s"));
+            return invalid(
+                "edits.fade",
+                format_args!("takes {fades:.3} s in all, the clip lasts {seconds:.3} s"),
+            );
         }
         Ok(rendition)
     }
@@ -164,8 +195,13 @@ impl Rendition {
             let video = &plan.sources[segment.source].facts.video;
             part.shown == self.canvas && rate.is_of(video) && part.frames == segment.window.frames
         };
-        let shown: f64 = plan.segments.iter().map(|segment| segment.window.duration_seconds).sum();
-        self.parts.iter().zip(&plan.segments).all(has_its_frames) && (self.seconds() - shown).abs() * rate.hertz() < 0.5
+        let shown: f64 = plan
+            .segments
+            .iter()
+            .map(|segment| segment.window.duration_seconds)
+            .sum();
+        self.parts.iter().zip(&plan.segments).all(has_its_frames)
+            && (self.seconds() - shown).abs() * rate.hertz() < 0.5
     }
 
     fn part(&self, plan: &Plan, segment: &PlannedSegment) -> Part {
@@ -179,7 +215,9 @@ impl Rendition {
             decoded: Size::decoded(&facts.video),
             conformed: Vec::new(),
         };
-        let Some(rate) = self.frame_rate else { return part };
+        let Some(rate) = self.frame_rate else {
+            return part;
+        };
         part.frames = rate.frames(window.duration_seconds / self.speed);
         part.seconds = rate.seconds(part.frames);
         let conformed = &mut part.conformed;
@@ -187,13 +225,24 @@ impl Rendition {
             conformed.push(format!("size {shown} to {}", self.canvas));
         }
         if !rate.is_of(&facts.video) {
-            let varying = if facts.video.constant_frame_rate { "" } else { "varying " };
-            conformed.push(format!("frame rate {varying}{:.3} to {:.3}", facts.video.frame_rate, rate.hertz()));
+            let varying = if facts.video.constant_frame_rate {
+                ""
+            } else {
+                "varying "
+            };
+            conformed.push(format!(
+                "frame rate {varying}{:.3} to {:.3}",
+                facts.video.frame_rate,
+                rate.hertz()
+            ));
         }
         match (&facts.audio, self.sound) {
             (Some(audio), Some(sound)) if part.has_sound => {
                 if audio.sample_rate != sound.sample_rate {
-                    conformed.push(format!("sample rate {} to {}", audio.sample_rate, sound.sample_rate));
+                    conformed.push(format!(
+                        "sample rate {} to {}",
+                        audio.sample_rate, sound.sample_rate
+                    ));
                 }
                 if audio.channels != sound.channels {
                     conformed.push(format!("channels {} to {}", audio.channels, sound.channels));
@@ -208,7 +257,10 @@ impl Rendition {
     /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it.
     #[must_use]
     pub fn beyond_transcode(&self, request: &ClipRequest) -> Option<&'static str> {
-        let differ = self.parts.iter().any(|part| part.shown.even() != self.canvas);
+        let differ = self
+            .parts
+            .iter()
+            .any(|part| part.shown.even() != self.canvas);
         let asked = [
             ("edits.speed", request.edits.speed.is_some()),
             ("edits.fade", request.edits.fade.is_some()),
@@ -217,7 +269,9 @@ impl Rendition {
             ("edits.crop", differ && request.edits.crop.is_some()),
             ("edits.resize", differ && request.edits.resize.is_some()),
         ];
-        asked.into_iter().find_map(|(field, asked)| asked.then_some(field))
+        asked
+            .into_iter()
+            .find_map(|(field, asked)| asked.then_some(field))
     }
 
     /// How many frames the clip has.
@@ -235,8 +289,14 @@ impl Rendition {
     /// How segments were brought to the first one's format, for a person: one line for each that differed.
     #[must_use]
     pub fn conformed(&self) -> Vec<String> {
-        let differing = self.parts.iter().enumerate().filter(|(_, part)| !part.conformed.is_empty());
-        differing.map(|(index, part)| format!("segments[{index}]: {}", part.conformed.join(", "))).collect()
+        let differing = self
+            .parts
+            .iter()
+            .enumerate()
+            .filter(|(_, part)| !part.conformed.is_empty());
+        differing
+            .map(|(index, part)| format!("segments[{index}]: {}", part.conformed.join(", ")))
+            .collect()
     }
 }
 
@@ -244,39 +304,63 @@ impl Size {
     /// The size in which a source is shown, after pixel aspect and rotation.
     #[must_use]
     pub fn shown(video: &VideoFacts) -> Self {
-        Self { width: video.width, height: video.height }
+        Self {
+            width: video.width,
+            height: video.height,
+        }
     }
 
     fn decoded(video: &VideoFacts) -> Self {
-        let coded = Self { width: video.coded_width, height: video.coded_height };
-        if video.rotation_degrees.is_multiple_of(180) { coded } else { coded.turned() }
+        let coded = Self {
+            width: video.coded_width,
+            height: video.coded_height,
+        };
+        if video.rotation_degrees.is_multiple_of(180) {
+            coded
+        } else {
+            coded.turned()
+        }
     }
 
     /// The next smaller size that is even, which subsampled colour needs.
     #[must_use]
     pub fn even(self) -> Self {
-        Self { width: (self.width & !1).max(2), height: (self.height & !1).max(2) }
+        Self {
+            width: (self.width & !1).max(2),
+            height: (self.height & !1).max(2),
+        }
     }
 
     /// The largest even size of these proportions within `frame`.
     #[must_use]
     pub fn within(self, frame: Self) -> Self {
-        let scale = (frame.width_f64() / self.width_f64()).min(frame.height_f64() / self.height_f64());
+        let scale =
+            (frame.width_f64() / self.width_f64()).min(frame.height_f64() / self.height_f64());
         self.scaled(scale, scale).at_most(frame)
     }
 
     /// Width and height changed round.
     #[must_use]
     pub fn turned(self) -> Self {
-        Self { width: self.height, height: self.width }
+        Self {
+            width: self.height,
+            height: self.width,
+        }
     }
 
     fn cropped(self, crop: Crop) -> Result<Self, ClipError> {
-        let Crop { x, y, width, height } = crop;
+        let Crop {
+            x,
+            y,
+            width,
+            height,
+        } = crop;
         if x.saturating_add(width) > self.width || y.saturating_add(height) > self.height {
             return invalid(
                 "edits.crop",
-                format_args!("{width}x{height} at {x},{y} goes beyond the picture, which is {self}"),
+                format_args!(
+                    "{width}x{height} at {x},{y} goes beyond the picture, which is {self}"
+                ),
             );
         }
         Ok(Self { width, height })
@@ -289,16 +373,29 @@ impl Size {
         let by_height = |height: u32| nearest_even(own_width * f64::from(height) / own_height);
         let asked = match (resize.width, resize.height) {
             (Some(width), Some(height)) => Self { width, height },
-            (Some(width), None) => Self { width, height: by_width(width) },
-            (None, Some(height)) => Self { width: by_height(height), height },
+            (Some(width), None) => Self {
+                width,
+                height: by_width(width),
+            },
+            (None, Some(height)) => Self {
+                width: by_height(height),
+                height,
+            },
             (None, None) => self,
         };
-        let (across, down) = (asked.width_f64() / own_width, asked.height_f64() / own_height);
+        let (across, down) = (
+            asked.width_f64() / own_width,
+            asked.height_f64() / own_height,
+        );
         let scale = match resize.fit {
             Fit::Contain => across.min(down),
             Fit::Cover => across.max(down),
             Fit::Stretch => {
-                let size = if resize.upscale { asked } else { asked.at_most(self) };
+                let size = if resize.upscale {
+                    asked
+                } else {
+                    asked.at_most(self)
+                };
                 return (size, size);
             }
         };
@@ -307,18 +404,34 @@ impl Size {
         if resize.fit == Fit::Contain {
             return (self.within(size), size);
         }
-        let size = if resize.upscale { size } else { size.at_most(self) };
+        let size = if resize.upscale {
+            size
+        } else {
+            size.at_most(self)
+        };
         let scaled = self.scaled(scale / too_much, scale / too_much);
-        (Self { width: scaled.width.max(size.width), height: scaled.height.max(size.height) }, size)
+        (
+            Self {
+                width: scaled.width.max(size.width),
+                height: scaled.height.max(size.height),
+            },
+            size,
+        )
     }
 
     /// This size scaled, to the nearest even one.
     fn scaled(self, across: f64, down: f64) -> Self {
-        Self { width: nearest_even(self.width_f64() * across), height: nearest_even(self.height_f64() * down) }
+        Self {
+            width: nearest_even(self.width_f64() * across),
+            height: nearest_even(self.height_f64() * down),
+        }
     }
 
     fn at_most(self, other: Self) -> Self {
-        Self { width: self.width.min(other.width), height: self.height.min(other.height) }
+        Self {
+            width: self.width.min(other.width),
+            height: self.height.min(other.height),
+        }
     }
 
     fn width_f64(self) -> f64 {
@@ -334,7 +447,11 @@ impl Overlay {
     fn of(watermark: &Watermark, picture: Size, clip: Size) -> Self {
         let scale = watermark.scale * clip.width_f64() / picture.width_f64();
         let size = picture.scaled(scale, scale);
-        let size = if size.height > clip.height { picture.within(clip) } else { size.at_most(clip) };
+        let size = if size.height > clip.height {
+            picture.within(clip)
+        } else {
+            size.at_most(clip)
+        };
         let margin = nearest_even(clip.width_f64().min(clip.height_f64()) / 50.0);
         let (right, bottom) = (clip.width - size.width, clip.height - size.height);
         let along = |place: u8, free: u32| match place {
@@ -343,7 +460,12 @@ impl Overlay {
             _ => free.saturating_sub(margin),
         };
         let (column, row) = watermark.position.column_and_row();
-        Self { x: along(column, right), y: along(row, bottom), size, opacity: watermark.opacity }
+        Self {
+            x: along(column, right),
+            y: along(row, bottom),
+            size,
+            opacity: watermark.opacity,
+        }
     }
 }
 
@@ -363,7 +485,11 @@ impl Position {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
 fn nearest_even(pixels: f64) -> u32 {
     ((pixels / 2.0).round() as u32).max(1) * 2
 }
@@ -380,10 +506,19 @@ impl FrameRate {
     #[must_use]
     pub fn nearest(hertz: f64) -> Self {
         const TOLERANCE: f64 = 1e-4;
-        let whole = Self { numerator: round(hertz), denominator: 1 };
-        let ntsc = Self { numerator: round(hertz * 1.001).saturating_mul(1000), denominator: 1001 };
+        let whole = Self {
+            numerator: round(hertz),
+            denominator: 1,
+        };
+        let ntsc = Self {
+            numerator: round(hertz * 1.001).saturating_mul(1000),
+            denominator: 1001,
+        };
         let near = |rate: &Self| (rate.hertz() / hertz - 1.0).abs() < TOLERANCE;
-        let decimal = Self { numerator: round(hertz * 10_000.0).max(1), denominator: 10_000 };
+        let decimal = Self {
+            numerator: round(hertz * 10_000.0).max(1),
+            denominator: 10_000,
+        };
         [whole, ntsc].into_iter().find(near).unwrap_or(decimal)
     }
 
@@ -401,14 +536,21 @@ impl FrameRate {
     /// How many frames are shown in `seconds`, at least one.
     #[must_use]
     pub fn frames(self, seconds: f64) -> u64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "such a cast saturates"
+        )]
         let frames = (seconds * self.hertz()).round() as u64;
         frames.max(1)
     }
 
     /// How long `frames` are shown, in seconds.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "seconds are for people and for FFmpeg, which takes microseconds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds are for people and for FFmpeg, which takes microseconds"
+    )]
     pub fn seconds(self, frames: u64) -> f64 {
         frames as f64 / self.hertz()
     }
@@ -426,7 +568,11 @@ impl std::fmt::Display for FrameRate {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
 fn round(value: f64) -> u32 {
     value.round() as u32
 }
@@ -450,43 +596,109 @@ mod tests {
     }
 
     fn resized(picture: [u32; 2], size: [Option<u32>; 2], fit: Fit, upscale: bool) -> [String; 2] {
-        let resize = Resize { width: size[0], height: size[1], fit, upscale };
-        let (scaled, size) = Size { width: picture[0], height: picture[1] }.resized(resize);
+        let resize = Resize {
+            width: size[0],
+            height: size[1],
+            fit,
+            upscale,
+        };
+        let (scaled, size) = Size {
+            width: picture[0],
+            height: picture[1],
+        }
+        .resized(resize);
         [scaled.to_string(), size.to_string()]
     }
 
     #[test]
     fn picture_is_fitted_into_the_size_asked_for() {
         let portrait = [Some(540), Some(960)];
-        assert_eq!(resized([1920, 1080], portrait, Fit::Contain, false), ["540x304", "540x960"]);
-        assert_eq!(resized([1920, 1080], portrait, Fit::Cover, false), ["1706x960", "540x960"]);
-        assert_eq!(resized([1920, 1080], portrait, Fit::Stretch, false), ["540x960", "540x960"]);
-        assert_eq!(resized([1920, 1080], [Some(640), None], Fit::Contain, false), ["640x360", "640x360"]);
-        assert_eq!(resized([1920, 1080], [None, Some(720)], Fit::Cover, false), ["1280x720", "1280x720"]);
+        assert_eq!(
+            resized([1920, 1080], portrait, Fit::Contain, false),
+            ["540x304", "540x960"]
+        );
+        assert_eq!(
+            resized([1920, 1080], portrait, Fit::Cover, false),
+            ["1706x960", "540x960"]
+        );
+        assert_eq!(
+            resized([1920, 1080], portrait, Fit::Stretch, false),
+            ["540x960", "540x960"]
+        );
+        assert_eq!(
+            resized([1920, 1080], [Some(640), None], Fit::Contain, false),
+            ["640x360", "640x360"]
+        );
+        assert_eq!(
+            resized([1920, 1080], [None, Some(720)], Fit::Cover, false),
+            ["1280x720", "1280x720"]
+        );
     }
 
     #[test]
     fn picture_is_made_larger_only_when_asked_to() {
         let size = [Some(1920), Some(1080)];
-        assert_eq!(resized([640, 360], size, Fit::Contain, false), ["640x360", "640x360"]);
-        assert_eq!(resized([640, 360], size, Fit::Contain, true), ["1920x1080", "1920x1080"]);
-        assert_eq!(resized([360, 640], size, Fit::Contain, false), ["360x640", "1138x640"]);
-        assert_eq!(resized([360, 640], size, Fit::Cover, false), ["360x640", "360x202"]);
-        assert_eq!(resized([640, 360], size, Fit::Stretch, false), ["640x360", "640x360"]);
+        assert_eq!(
+            resized([640, 360], size, Fit::Contain, false),
+            ["640x360", "640x360"]
+        );
+        assert_eq!(
+            resized([640, 360], size, Fit::Contain, true),
+            ["1920x1080", "1920x1080"]
+        );
+        assert_eq!(
+            resized([360, 640], size, Fit::Contain, false),
+            ["360x640", "1138x640"]
+        );
+        assert_eq!(
+            resized([360, 640], size, Fit::Cover, false),
+            ["360x640", "360x202"]
+        );
+        assert_eq!(
+            resized([640, 360], size, Fit::Stretch, false),
+            ["640x360", "640x360"]
+        );
     }
 
     #[test]
     fn watermark_lies_in_its_corner_and_within_the_clip() {
         let overlay = |position, scale| {
-            let watermark = Watermark { bucket: None, key: "k".into(), position, scale, opacity: 1.0 };
-            let Overlay { x, y, size, .. } =
-                Overlay::of(&watermark, Size { width: 300, height: 100 }, Size { width: 1280, height: 720 });
+            let watermark = Watermark {
+                bucket: None,
+                key: "k".into(),
+                position,
+                scale,
+                opacity: 1.0,
+            };
+            let Overlay { x, y, size, .. } = Overlay::of(
+                &watermark,
+                Size {
+                    width: 300,
+                    height: 100,
+                },
+                Size {
+                    width: 1280,
+                    height: 720,
+                },
+            );
             (x, y, size.to_string())
         };
-        assert_eq!(overlay(Position::BottomRight, 0.25), (946, 600, "320x106".to_owned()));
-        assert_eq!(overlay(Position::TopLeft, 0.25), (14, 14, "320x106".to_owned()));
-        assert_eq!(overlay(Position::Center, 0.25), (480, 306, "320x106".to_owned()));
-        assert_eq!(overlay(Position::Right, 1.0), (0, 146, "1280x426".to_owned()));
+        assert_eq!(
+            overlay(Position::BottomRight, 0.25),
+            (946, 600, "320x106".to_owned())
+        );
+        assert_eq!(
+            overlay(Position::TopLeft, 0.25),
+            (14, 14, "320x106".to_owned())
+        );
+        assert_eq!(
+            overlay(Position::Center, 0.25),
+            (480, 306, "320x106".to_owned())
+        );
+        assert_eq!(
+            overlay(Position::Right, 1.0),
+            (0, 146, "1280x426".to_owned())
+        );
     }
 
     proptest! {

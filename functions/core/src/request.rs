@@ -232,10 +232,20 @@ impl Request {
         if let Some(clip_id) = &self.clip_id
             && !is_clip_id(clip_id)
         {
-            return invalid("clipId", format_args!("{:?} is not 1 to 60 of A-Z a-z 0-9 _ -", shorten(clip_id, 80)));
+            return invalid(
+                "clipId",
+                format_args!(
+                    "{:?} is not 1 to 60 of A-Z a-z 0-9 _ -",
+                    shorten(clip_id, 80)
+                ),
+            );
         }
         for (index, segment) in self.cuts()?.iter().enumerate() {
-            let prefix = if self.segments.is_some() { format!("segments[{index}].") } else { String::new() };
+            let prefix = if self.segments.is_some() {
+                format!("segments[{index}].")
+            } else {
+                String::new()
+            };
             segment.check(&prefix, source_buckets)?;
         }
         self.camera()?;
@@ -252,15 +262,24 @@ impl Request {
 
     /// A copy encodes nothing, so there is much that it cannot change.
     fn check_copy(&self) -> Result<(), ClipError> {
-        let Output { format, quality, .. } = self.output;
+        let Output {
+            format, quality, ..
+        } = self.output;
         let changed = self
             .edits
             .first_field()
             .map(|field| format!("edits.{field}"))
-            .or_else(|| format.filter(|format| *format != Format::Mp4).map(|_| "output.format".to_owned()))
+            .or_else(|| {
+                format
+                    .filter(|format| *format != Format::Mp4)
+                    .map(|_| "output.format".to_owned())
+            })
             .or_else(|| quality.map(|_| "output.quality".to_owned()));
         match changed.filter(|_| self.cut == Cut::Copy) {
-            Some(field) => invalid(&field, format_args!("cannot be had with the cut \"copy\", which encodes nothing")),
+            Some(field) => invalid(
+                &field,
+                format_args!("cannot be had with the cut \"copy\", which encodes nothing"),
+            ),
             None => Ok(()),
         }
     }
@@ -279,23 +298,44 @@ impl Request {
             ("coverage", self.coverage.is_some()),
         ];
         if let Some((field, _)) = of_camera.iter().find(|(_, given)| *given) {
-            return invalid(field, format_args!("cannot stand without cameraId; {EITHER}"));
+            return invalid(
+                field,
+                format_args!("cannot stand without cameraId; {EITHER}"),
+            );
         }
-        let alone = [("source", self.source.is_some()), ("start", self.start.is_some()), ("end", self.end.is_some())];
+        let alone = [
+            ("source", self.source.is_some()),
+            ("start", self.start.is_some()),
+            ("end", self.end.is_some()),
+        ];
         if let Some(segments) = &self.segments {
             if let Some((field, _)) = alone.iter().find(|(_, given)| *given) {
-                return invalid(field, format_args!("cannot stand beside segments; {EITHER}"));
+                return invalid(
+                    field,
+                    format_args!("cannot stand beside segments; {EITHER}"),
+                );
             }
             if !(1..=MAX_SEGMENTS).contains(&segments.len()) {
-                return invalid("segments", format_args!("has {} cuts, not 1 to {MAX_SEGMENTS}", segments.len()));
+                return invalid(
+                    "segments",
+                    format_args!("has {} cuts, not 1 to {MAX_SEGMENTS}", segments.len()),
+                );
             }
             return Ok(segments.clone());
         }
-        let (Some(source), Some(start), Some(end)) = (self.source.clone(), self.start, self.end) else {
-            let missing = alone.iter().find(|(_, given)| !given).map_or("source", |(field, _)| field);
+        let (Some(source), Some(start), Some(end)) = (self.source.clone(), self.start, self.end)
+        else {
+            let missing = alone
+                .iter()
+                .find(|(_, given)| !given)
+                .map_or("source", |(field, _)| field);
             return invalid(missing, format_args!("is missing; {EITHER}"));
         };
-        Ok(vec![Segment { source, start: start.within("start")?, end: end.within("end")? }])
+        Ok(vec![Segment {
+            source,
+            start: start.within("start")?,
+            end: end.within("end")?,
+        }])
     }
 
     /// What is cut out of a camera's recordings; `None` when something else is cut.
@@ -303,31 +343,55 @@ impl Request {
     /// # Errors
     /// `InvalidRequest`, naming the field that is missing, wrong or one too many.
     pub fn camera(&self) -> Result<Option<CameraWindow>, ClipError> {
-        let Some(camera_id) = &self.camera_id else { return Ok(None) };
+        let Some(camera_id) = &self.camera_id else {
+            return Ok(None);
+        };
         if !is_camera_id(camera_id) {
             let camera_id = shorten(camera_id, 160);
-            return invalid("cameraId", format_args!("{camera_id:?} is not 1 to 128 of A-Z a-z 0-9 _ - . /"));
+            return invalid(
+                "cameraId",
+                format_args!("{camera_id:?} is not 1 to 128 of A-Z a-z 0-9 _ - . /"),
+            );
         }
-        let others = [("source", self.source.is_some()), ("segments", self.segments.is_some())];
+        let others = [
+            ("source", self.source.is_some()),
+            ("segments", self.segments.is_some()),
+        ];
         if let Some((field, _)) = others.iter().find(|(_, given)| *given) {
-            return invalid(field, format_args!("cannot stand beside cameraId; {EITHER}"));
+            return invalid(
+                field,
+                format_args!("cannot stand beside cameraId; {EITHER}"),
+            );
         }
-        let start = timestamp(["startTimestampInMs", "start"], self.start_timestamp_in_ms, self.start)?;
-        let end = timestamp(["endTimestampInMs", "end"], self.end_timestamp_in_ms, self.end)?;
+        let start = timestamp(
+            ["startTimestampInMs", "start"],
+            self.start_timestamp_in_ms,
+            self.start,
+        )?;
+        let end = timestamp(
+            ["endTimestampInMs", "end"],
+            self.end_timestamp_in_ms,
+            self.end,
+        )?;
         if end <= start {
-            return invalid("endTimestampInMs", format_args!("{end} is not after the start, {start}"));
+            return invalid(
+                "endTimestampInMs",
+                format_args!("{end} is not after the start, {start}"),
+            );
         }
         Ok(Some(CameraWindow {
             camera_id: camera_id.clone(),
-            interval: Interval { start_ms: start.ms(), end_ms: end.ms() },
+            interval: Interval {
+                start_ms: start.ms(),
+                end_ms: end.ms(),
+            },
             coverage: self.coverage.unwrap_or_default(),
         }))
     }
 }
 
 /// How a request says what is cut.
-const EITHER: &str =
-    "a request has source, start and end, or segments, or cameraId, startTimestampInMs and endTimestampInMs";
+const EITHER: &str = "a request has source, start and end, or segments, or cameraId, startTimestampInMs and endTimestampInMs";
 
 /// A moment by the clock, which is written in either of two fields.
 fn timestamp(
@@ -345,12 +409,16 @@ fn timestamp(
 
 impl Segment {
     fn check(&self, prefix: &str, source_buckets: &[String]) -> Result<(), ClipError> {
-        self.source.check(&format!("{prefix}source"), source_buckets)?;
-        if let (Time::Seconds(start), Time::Seconds(end)) | (Time::Percent(start), Time::Percent(end)) =
-            (self.start, self.end)
+        self.source
+            .check(&format!("{prefix}source"), source_buckets)?;
+        if let (Time::Seconds(start), Time::Seconds(end))
+        | (Time::Percent(start), Time::Percent(end)) = (self.start, self.end)
             && end <= start
         {
-            return invalid(&format!("{prefix}end"), format_args!("{} is not after start, {}", self.end, self.start));
+            return invalid(
+                &format!("{prefix}end"),
+                format_args!("{} is not after start, {}", self.end, self.start),
+            );
         }
         Ok(())
     }
@@ -361,11 +429,17 @@ impl Source {
     pub(crate) fn check(&self, field: &str, source_buckets: &[String]) -> Result<(), ClipError> {
         if !source_buckets.contains(&self.bucket) {
             let (field, bucket) = (format!("{field}.bucket"), shorten(&self.bucket, 80));
-            return invalid(&field, format_args!("{bucket:?} is not a source bucket of this deployment"));
+            return invalid(
+                &field,
+                format_args!("{bucket:?} is not a source bucket of this deployment"),
+            );
         }
         match self.key.len() {
             1..=1024 => Ok(()),
-            bytes => invalid(&format!("{field}.key"), format_args!("has {bytes} bytes, not 1 to 1,024")),
+            bytes => invalid(
+                &format!("{field}.key"),
+                format_args!("has {bytes} bytes, not 1 to 1,024"),
+            ),
         }
     }
 }
@@ -374,7 +448,8 @@ impl ClipRequest {
     /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
-        let as_they_are = self.edits.is_none() && self.format == Format::Mp4 && self.quality != Quality::Low;
+        let as_they_are =
+            self.edits.is_none() && self.format == Format::Mp4 && self.quality != Quality::Low;
         self.cut == Cut::Exact && as_they_are
     }
 
@@ -383,7 +458,10 @@ impl ClipRequest {
     /// # Errors
     /// `TooExpensive`, saying the estimate and the ceiling.
     pub fn check_cost(&self, estimate_usd: f64, deployment_max_usd: f64) -> Result<(), ClipError> {
-        let ceilings = [("the request", self.max_cost_usd), ("this deployment", Some(deployment_max_usd))];
+        let ceilings = [
+            ("the request", self.max_cost_usd),
+            ("this deployment", Some(deployment_max_usd)),
+        ];
         match ceilings
             .into_iter()
             .find_map(|(whose, max_usd)| Some((whose, max_usd.filter(|max| estimate_usd > *max)?)))
@@ -400,10 +478,19 @@ impl Output {
     fn check(&self) -> Result<(), ClipError> {
         let widths = self.thumbnails.as_deref().unwrap_or_default();
         if widths.len() > MAX_THUMBNAILS {
-            return invalid("output.thumbnails", format_args!("has {} widths, at most 8", widths.len()));
+            return invalid(
+                "output.thumbnails",
+                format_args!("has {} widths, at most 8", widths.len()),
+            );
         }
-        match widths.iter().find(|width| !(16..=MAX_THUMBNAIL_WIDTH).contains(*width)) {
-            Some(width) => invalid("output.thumbnails", format_args!("{width} is not between 16 and 4,096 pixels")),
+        match widths
+            .iter()
+            .find(|width| !(16..=MAX_THUMBNAIL_WIDTH).contains(*width))
+        {
+            Some(width) => invalid(
+                "output.thumbnails",
+                format_args!("{width} is not between 16 and 4,096 pixels"),
+            ),
             None => Ok(()),
         }
     }
@@ -411,7 +498,10 @@ impl Output {
     /// The widths of the thumbnails in pixels, ascending, each once.
     #[must_use]
     pub fn thumbnail_widths(&self) -> Vec<u32> {
-        let mut widths = self.thumbnails.clone().unwrap_or_else(|| DEFAULT_THUMBNAILS.to_vec());
+        let mut widths = self
+            .thumbnails
+            .clone()
+            .unwrap_or_else(|| DEFAULT_THUMBNAILS.to_vec());
         widths.sort_unstable();
         widths.dedup();
         widths
@@ -423,7 +513,11 @@ fn check_metadata(metadata: &Map<String, Value>) -> Result<(), ClipError> {
     fn bad_key(value: &Value) -> Option<&String> {
         match value {
             Value::Object(map) => map.iter().find_map(|(key, value)| {
-                if key.starts_with('$') || key.contains(['.', '\0']) { Some(key) } else { bad_key(value) }
+                if key.starts_with('$') || key.contains(['.', '\0']) {
+                    Some(key)
+                } else {
+                    bad_key(value)
+                }
             }),
             Value::Array(items) => items.iter().find_map(bad_key),
             _ => None,
@@ -431,12 +525,19 @@ fn check_metadata(metadata: &Map<String, Value>) -> Result<(), ClipError> {
     }
     let value = Value::Object(metadata.clone());
     if let Some(key) = bad_key(&value) {
-        return invalid("metadata", format_args!("key {:?} begins with $ or contains a dot or NUL", shorten(key, 40)));
+        return invalid(
+            "metadata",
+            format_args!(
+                "key {:?} begins with $ or contains a dot or NUL",
+                shorten(key, 40)
+            ),
+        );
     }
     match value.to_string().len() {
-        bytes if bytes > MAX_METADATA_BYTES => {
-            invalid("metadata", format_args!("has {bytes} bytes, at most {MAX_METADATA_BYTES}"))
-        }
+        bytes if bytes > MAX_METADATA_BYTES => invalid(
+            "metadata",
+            format_args!("has {bytes} bytes, at most {MAX_METADATA_BYTES}"),
+        ),
         _ => Ok(()),
     }
 }
@@ -528,7 +629,11 @@ mod tests {
     fn copy_that_would_have_to_be_encoded_is_invalid_request() {
         for (pointer, value, field) in [
             ("/edits", json!({"mute": true}), "edits.mute"),
-            ("/edits", json!({"fade": {"in": 1}, "speed": 2}), "edits.speed"),
+            (
+                "/edits",
+                json!({"fade": {"in": 1}, "speed": 2}),
+                "edits.speed",
+            ),
             ("/output", json!({"format": "hevc"}), "output.format"),
             ("/output", json!({"quality": "high"}), "output.quality"),
         ] {
@@ -536,14 +641,18 @@ mod tests {
                 request["cut"] = json!("copy");
                 request[&pointer[1..]] = value.clone();
             });
-            assert_eq!(message, format!("{field}: cannot be had with the cut \"copy\", which encodes nothing"));
+            assert_eq!(
+                message,
+                format!("{field}: cannot be had with the cut \"copy\", which encodes nothing")
+            );
         }
     }
 
     /// The message with which these segments are refused.
     fn refused_segments(segments: &Value) -> String {
         let request = json!({"clipId": "a", "segments": segments});
-        let checked = parse::<Request>(request).and_then(|request| request.check(&["archive".into()]));
+        let checked =
+            parse::<Request>(request).and_then(|request| request.check(&["archive".into()]));
         checked.expect_err("the segments are invalid").message
     }
 
@@ -556,7 +665,10 @@ mod tests {
             refused_segments(&json!([good, bad]))
         };
         assert!(with("/end", json!(1)).starts_with("segments[1].end: 1 s is not after start, 1 s"));
-        assert!(with("/source/bucket", json!("other")).starts_with("segments[1].source.bucket: \"other\" is not"));
+        assert!(
+            with("/source/bucket", json!("other"))
+                .starts_with("segments[1].source.bucket: \"other\" is not")
+        );
         assert!(with("/start", json!(-1)).starts_with("segments[1].start: -1 is negative"));
         assert!(refused_segments(&json!([])).starts_with("segments: has 0 cuts, not 1 to 50"));
         assert!(refused_segments(&json!(vec![good; 51])).starts_with("segments: has 51 cuts"));
@@ -570,14 +682,20 @@ mod tests {
         let request = parse::<Request>(request).map_err(|error| error.message)?;
         request.check(&[]).map_err(|error| error.message)?;
         assert_eq!(request.cuts(), Ok(Vec::new()));
-        Ok(request.camera().expect("it was checked").expect("it is one"))
+        Ok(request
+            .camera()
+            .expect("it was checked")
+            .expect("it is one"))
     }
 
     #[test]
     fn clock_is_written_in_milliseconds_or_in_rfc_3339() {
         let wanted = CameraWindow {
             camera_id: "hi-pipeline".into(),
-            interval: Interval { start_ms: 1_533_224_400_000, end_ms: 1_533_224_422_000 },
+            interval: Interval {
+                start_ms: 1_533_224_400_000,
+                end_ms: 1_533_224_422_000,
+            },
             coverage: RequiredCoverage::Complete,
         };
         assert_eq!(camera(|_| ()), Ok(wanted.clone()));
@@ -585,19 +703,38 @@ mod tests {
             *request = json!({"cameraId": "hi-pipeline", "start": "2018-08-02T15:40:00Z",
                 "end": "2018-08-02t08:40:22.000-07:00", "coverage": "partial"});
         });
-        assert_eq!(in_rfc_3339, Ok(CameraWindow { coverage: RequiredCoverage::Partial, ..wanted }));
+        assert_eq!(
+            in_rfc_3339,
+            Ok(CameraWindow {
+                coverage: RequiredCoverage::Partial,
+                ..wanted
+            })
+        );
     }
 
     #[test]
     fn bad_window_of_a_camera_is_refused_by_its_field() {
-        let refused =
-            |field: &str, value: Value| camera(|request| request[field] = value.clone()).expect_err("it is bad");
+        let refused = |field: &str, value: Value| {
+            camera(|request| request[field] = value.clone()).expect_err("it is bad")
+        };
         for (field, value, message) in [
             ("cameraId", json!(""), "cameraId: \"\" is not 1 to 128"),
-            ("cameraId", json!("a b"), "cameraId: \"a b\" is not 1 to 128"),
+            (
+                "cameraId",
+                json!("a b"),
+                "cameraId: \"a b\" is not 1 to 128",
+            ),
             ("cameraId", json!("x".repeat(129)), "cameraId: \"xxx"),
-            ("startTimestampInMs", json!(null), "startTimestampInMs: is missing; a request has"),
-            ("startTimestampInMs", json!(1_533_224_400), "startTimestampInMs: 1533224400 is before 2001"),
+            (
+                "startTimestampInMs",
+                json!(null),
+                "startTimestampInMs: is missing; a request has",
+            ),
+            (
+                "startTimestampInMs",
+                json!(1_533_224_400),
+                "startTimestampInMs: 1533224400 is before 2001",
+            ),
             (
                 "endTimestampInMs",
                 json!("now"),
@@ -608,18 +745,38 @@ mod tests {
                 json!(1_533_224_400_000_u64),
                 "endTimestampInMs: 2018-08-02T15:40:00.000Z is not after",
             ),
-            ("end", json!("2018-08-02T15:40:00Z"), "end: cannot stand beside endTimestampInMs"),
-            ("segments", json!([]), "segments: cannot stand beside cameraId"),
-            ("coverage", json!("most"), "coverage: unknown variant `most`, expected `complete` or `partial`"),
+            (
+                "end",
+                json!("2018-08-02T15:40:00Z"),
+                "end: cannot stand beside endTimestampInMs",
+            ),
+            (
+                "segments",
+                json!([]),
+                "segments: cannot stand beside cameraId",
+            ),
+            (
+                "coverage",
+                json!("most"),
+                "coverage: unknown variant `most`, expected `complete` or `partial`",
+            ),
         ] {
             let error = refused(field, value);
             assert!(error.starts_with(message), "{error}");
         }
-        let error = camera(|request| *request = json!({"cameraId": "a", "start": 1, "end": 2})).expect_err("no clock");
-        assert!(error.starts_with("start: 1 s is no time of the clock"), "{error}");
-        let error = camera(|request| *request = json!({"cameraId": "a", "start": "2018-08-02T25:00:00Z"}))
-            .expect_err("no time");
-        assert!(error.starts_with("start: \"2018-08-02T25:00:00Z\" is no RFC 3339 time"), "{error}");
+        let error = camera(|request| *request = json!({"cameraId": "a", "start": 1, "end": 2}))
+            .expect_err("no clock");
+        assert!(
+            error.starts_with("start: 1 s is no time of the clock"),
+            "{error}"
+        );
+        let error =
+            camera(|request| *request = json!({"cameraId": "a", "start": "2018-08-02T25:00:00Z"}))
+                .expect_err("no time");
+        assert!(
+            error.starts_with("start: \"2018-08-02T25:00:00Z\" is no RFC 3339 time"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -628,15 +785,30 @@ mod tests {
             "metadata": {}, "maxCostUsd": 0.25});
         let request: ClipRequest = parse(request).expect("a request");
         assert_eq!(request.check_cost(0.25, 5.0), Ok(()));
-        let refused = |estimate, deployment| request.check_cost(estimate, deployment).expect_err("too much");
+        let refused = |estimate, deployment| {
+            request
+                .check_cost(estimate, deployment)
+                .expect_err("too much")
+        };
         assert_eq!(refused(0.3, 5.0).kind, ErrorKind::TooExpensive);
-        assert!(refused(0.3, 5.0).message.ends_with("at 0.3000 USD, the request allows 0.25 USD"));
-        assert!(refused(0.2, 0.1).message.ends_with("at 0.2000 USD, this deployment allows 0.1 USD"));
+        assert!(
+            refused(0.3, 5.0)
+                .message
+                .ends_with("at 0.3000 USD, the request allows 0.25 USD")
+        );
+        assert!(
+            refused(0.2, 0.1)
+                .message
+                .ends_with("at 0.2000 USD, this deployment allows 0.1 USD")
+        );
     }
 
     #[test]
     fn thumbnails_are_ascending_and_unique() {
-        let output = Output { thumbnails: Some(vec![640, 300, 640]), ..Output::default() };
+        let output = Output {
+            thumbnails: Some(vec![640, 300, 640]),
+            ..Output::default()
+        };
         assert_eq!(output.thumbnail_widths(), [300, 640]);
         assert_eq!(Output::default().thumbnail_widths(), DEFAULT_THUMBNAILS);
     }
@@ -648,7 +820,11 @@ mod tests {
         if std::env::var_os("CLIPFLOW_WRITE_SCHEMA").is_some() {
             std::fs::write(path, schema()).expect("the schema can be written");
         } else {
-            assert_eq!(kept, schema(), "write it anew with CLIPFLOW_WRITE_SCHEMA=1 cargo test -p clipflow-core schema");
+            assert_eq!(
+                kept,
+                schema(),
+                "write it anew with CLIPFLOW_WRITE_SCHEMA=1 cargo test -p clipflow-core schema"
+            );
         }
     }
 }

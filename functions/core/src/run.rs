@@ -22,7 +22,10 @@ where
     I: DeserializeOwned,
     O: Serialize,
 {
-    run_until(deps, async |deps: &D, input: I, _: SystemTime| handle(deps, input).await).await
+    run_until(deps, async |deps: &D, input: I, _: SystemTime| {
+        handle(deps, input).await
+    })
+    .await
 }
 
 /// As [`run`], for a function that gets events of `EventBridge` out of a queue, one an invocation: a failed one stays
@@ -38,7 +41,10 @@ where
     I: DeserializeOwned,
     O: Serialize,
 {
-    serve(deps, queued, async |deps: &D, input: I, _: SystemTime| handle(deps, input).await).await
+    serve(deps, queued, async |deps: &D, input: I, _: SystemTime| {
+        handle(deps, input).await
+    })
+    .await
 }
 
 /// As [`run`], for a function that must know when Lambda will end the invocation.
@@ -95,28 +101,57 @@ pub fn parse<T: DeserializeOwned>(value: Value) -> Result<T, ClipError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.into_inner();
-        ClipError::invalid_request(if path == "." { reason.to_string() } else { format!("{path}: {reason}") })
+        ClipError::invalid_request(if path == "." {
+            reason.to_string()
+        } else {
+            format!("{path}: {reason}")
+        })
     })
 }
 
 /// The event in the one message of an invocation by SQS.
-#[expect(clippy::needless_pass_by_value, reason = "so that it can stand where the payload itself is taken")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that it can stand where the payload itself is taken"
+)]
 fn queued(payload: Value) -> Result<Value, ClipError> {
-    let Some([message]) = payload.get("Records").and_then(Value::as_array).map(Vec::as_slice) else {
-        return Err(ClipError::internal("the payload is not that of one message of a queue"));
+    let Some([message]) = payload
+        .get("Records")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+    else {
+        return Err(ClipError::internal(
+            "the payload is not that of one message of a queue",
+        ));
     };
-    let body = message.get("body").and_then(Value::as_str).unwrap_or_default();
-    serde_json::from_str(body).map_err(|error| ClipError::invalid_request(format!("the message's body: {error}")))
+    let body = message
+        .get("body")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    serde_json::from_str(body)
+        .map_err(|error| ClipError::invalid_request(format!("the message's body: {error}")))
 }
 
 /// Steps are told their execution, events name it in places of their own.
 fn span(payload: &Value) -> tracing::Span {
     let text = |pointer| payload.pointer(pointer).and_then(Value::as_str);
     let state = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    let execution =
-        ["/execution/arn", "/detail/executionArn", "/detail/userMetadata/execution"].into_iter().find_map(text);
-    let execution = execution.and_then(|arn| arn.rsplit(':').next()).unwrap_or_default();
-    info_span!("invocation", clip_id = text("/request/clipId").unwrap_or_default(), execution, state)
+    let execution = [
+        "/execution/arn",
+        "/detail/executionArn",
+        "/detail/userMetadata/execution",
+    ]
+    .into_iter()
+    .find_map(text);
+    let execution = execution
+        .and_then(|arn| arn.rsplit(':').next())
+        .unwrap_or_default();
+    info_span!(
+        "invocation",
+        clip_id = text("/request/clipId").unwrap_or_default(),
+        execution,
+        state
+    )
 }
 
 /// Sends `tracing` events to standard output as JSON lines, filtered by `CLIPFLOW_LOG` (default `info`).
@@ -138,14 +173,24 @@ mod tests {
     #[test]
     fn event_is_taken_out_of_its_message() {
         let message = json!({"messageId": "m", "body": r#"{"detail": {"jobId": "1-a"}}"#});
-        assert_eq!(queued(json!({"Records": [message]})), Ok(json!({"detail": {"jobId": "1-a"}})));
+        assert_eq!(
+            queued(json!({"Records": [message]})),
+            Ok(json!({"detail": {"jobId": "1-a"}}))
+        );
     }
 
     #[test]
     fn what_is_not_one_message_with_an_event_is_an_error() {
         let message = json!({"body": "{}"});
-        for payload in [json!({}), json!({"Records": []}), json!({"Records": [message, message]})] {
-            assert_eq!(queued(payload).expect_err("not one message").kind, crate::ErrorKind::Internal);
+        for payload in [
+            json!({}),
+            json!({"Records": []}),
+            json!({"Records": [message, message]}),
+        ] {
+            assert_eq!(
+                queued(payload).expect_err("not one message").kind,
+                crate::ErrorKind::Internal
+            );
         }
         for body in [json!("start: 1"), json!(null)] {
             let error = queued(json!({"Records": [{"body": body}]})).expect_err("no event");

@@ -19,11 +19,17 @@ impl Scratch {
     /// `TrimBudgetExceeded` when they do not fit; `Internal` when the folder cannot be made.
     pub fn new(wanted: u64, budget: u64) -> Result<Self, ClipError> {
         if wanted > budget {
-            let message = format!("the clip needs {wanted} bytes of working space, the function has {budget}");
+            let message = format!(
+                "the clip needs {wanted} bytes of working space, the function has {budget}"
+            );
             return Err(ClipError::trim_budget_exceeded(message));
         }
         let folder = tempfile::Builder::new().prefix("clipflow-").tempdir();
-        Ok(Self { folder: folder.map_err(|error| ClipError::internal(format!("making a folder in /tmp: {error}")))? })
+        Ok(Self {
+            folder: folder.map_err(|error| {
+                ClipError::internal(format!("making a folder in /tmp: {error}"))
+            })?,
+        })
     }
 
     /// The folder.
@@ -47,8 +53,11 @@ impl Scratch {
         name: &str,
         content: impl Stream<Item = Result<Bytes, ClipError>>,
     ) -> Result<(), ClipError> {
-        let failed = |error: std::io::Error| ClipError::internal(format!("writing {name} to /tmp: {error}"));
-        let mut file = tokio::fs::File::create(self.file(name)).await.map_err(failed)?;
+        let failed =
+            |error: std::io::Error| ClipError::internal(format!("writing {name} to /tmp: {error}"));
+        let mut file = tokio::fs::File::create(self.file(name))
+            .await
+            .map_err(failed)?;
         pin_mut!(content);
         while let Some(part) = content.try_next().await? {
             file.write_all(&part).await.map_err(failed)?;
@@ -77,6 +86,9 @@ mod tests {
 
     #[test]
     fn more_than_the_budget_is_refused_beforehand() {
-        assert_eq!(Scratch::new(11, 10).expect_err("it does not fit").kind, ErrorKind::TrimBudgetExceeded);
+        assert_eq!(
+            Scratch::new(11, 10).expect_err("it does not fit").kind,
+            ErrorKind::TrimBudgetExceeded
+        );
     }
 }

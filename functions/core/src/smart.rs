@@ -43,12 +43,26 @@ pub async fn cut(
         files.push((Movie::read(&file).await?, file));
     }
     let splice = Splice::of_all(&files).await?;
-    let work =
-        Work { ffmpeg, scratch, quality, limits, begun: Instant::now(), windows, files: &files, splice: &splice };
-    let pictures = splice.cuts.iter().enumerate().map(|(index, cut)| work.encode_pictures(index, cut));
+    let work = Work {
+        ffmpeg,
+        scratch,
+        quality,
+        limits,
+        begun: Instant::now(),
+        windows,
+        files: &files,
+        splice: &splice,
+    };
+    let pictures = splice
+        .cuts
+        .iter()
+        .enumerate()
+        .map(|(index, cut)| work.encode_pictures(index, cut));
     let pictures = stream::iter(pictures).buffered(CUTS_AT_ONCE).try_collect();
     let (encoded, sound) =
-        tokio::try_join!(pictures, work.encode_sound(joined_sound)).map_err(|error| match error.kind {
+        tokio::try_join!(pictures, work.encode_sound(joined_sound)).map_err(|error| match error
+            .kind
+        {
             ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
             _ => Unspliced::Failed(error),
         })?;
@@ -69,7 +83,11 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn encode_pictures(&self, index: usize, cut: &SplicedCut) -> Result<Encoded<LocalFile>, ClipError> {
+    async fn encode_pictures(
+        &self,
+        index: usize,
+        cut: &SplicedCut,
+    ) -> Result<Encoded<LocalFile>, ClipError> {
         let (movie, file) = &self.files[index];
         let (head, tail) = tokio::try_join!(
             self.encode_part(format!("head-{index}"), file, cut.head(movie)?),
@@ -84,12 +102,24 @@ impl Work<'_> {
         file: &LocalFile,
         window: Option<Window>,
     ) -> Result<Option<LocalFile>, ClipError> {
-        let Some(window) = window else { return Ok(None) };
+        let Some(window) = window else {
+            return Ok(None);
+        };
         let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
         self.scratch.save(&input, window.stream(file, 1)).await?;
-        let quality =
-            ["-preset", "veryfast", "-crf", &(self.quality.crf() - BETTER_CRF).to_string()].map(str::to_owned);
-        let arguments = self.splice.encode_arguments().into_iter().chain(quality).chain(window.encode_arguments());
+        let quality = [
+            "-preset",
+            "veryfast",
+            "-crf",
+            &(self.quality.crf() - BETTER_CRF).to_string(),
+        ]
+        .map(str::to_owned);
+        let arguments = self
+            .splice
+            .encode_arguments()
+            .into_iter()
+            .chain(quality)
+            .chain(window.encode_arguments());
         self.run(&[input], &output, arguments).await.map(Some)
     }
 
@@ -100,17 +130,29 @@ impl Work<'_> {
                 let tracks = 0..Splice::sound_tracks(self.files);
                 try_join_all(tracks.map(|number| self.encode_track(movie, number))).await
             }
-            (_, Some(sound)) if Splice::sound_tracks(self.files) > 0 => Ok(vec![self.encode_joined(sound).await?]),
+            (_, Some(sound)) if Splice::sound_tracks(self.files) > 0 => {
+                Ok(vec![self.encode_joined(sound).await?])
+            }
             _ => Ok(Vec::new()),
         }
     }
 
     async fn encode_track(&self, movie: &Movie, number: usize) -> Result<LocalFile, ClipError> {
         // In a timescale in which the edit is exact, and with its end to the microsecond.
-        let timescale = movie.facts.audio.as_ref().map_or(48_000, |sound| sound.sample_rate);
+        let timescale = movie
+            .facts
+            .audio
+            .as_ref()
+            .map_or(48_000, |sound| sound.sample_rate);
         let length = movie.facts.video.duration_seconds;
-        let arguments = format!("-map 0:a:{number} -c:a aac -movie_timescale {timescale} -t {length:.6}");
-        self.run(self.windows, &format!("sound-{number}.mp4"), arguments.split(' ').map(str::to_owned)).await
+        let arguments =
+            format!("-map 0:a:{number} -c:a aac -movie_timescale {timescale} -t {length:.6}");
+        self.run(
+            self.windows,
+            &format!("sound-{number}.mp4"),
+            arguments.split(' ').map(str::to_owned),
+        )
+        .await
     }
 
     /// Encodes the sound of all files in one run, so that no packet is cut off between them. Each file's begins with its
@@ -125,14 +167,34 @@ impl Work<'_> {
             end += movie.facts.video.duration_seconds;
             let seconds = nearest_sample(end) - nearest_sample(start);
             let input = movie.facts.audio.as_ref().map(|_| index);
-            chains.push(format!("{}[a{index}]", sound::filters(input, sound, 1.0, seconds)));
+            chains.push(format!(
+                "{}[a{index}]",
+                sound::filters(input, sound, 1.0, seconds)
+            ));
             labels.push(format!("[a{index}]"));
         }
-        chains.push(format!("{}concat=n={}:v=0:a=1[a]", labels.concat(), self.files.len()));
+        chains.push(format!(
+            "{}concat=n={}:v=0:a=1[a]",
+            labels.concat(),
+            self.files.len()
+        ));
         let timescale = sound.sample_rate.to_string();
-        let arguments =
-            ["-filter_complex", &chains.join(";"), "-map", "[a]", "-c:a", "aac", "-movie_timescale", &timescale];
-        self.run(self.windows, "sound.mp4", arguments.into_iter().map(str::to_owned)).await
+        let arguments = [
+            "-filter_complex",
+            &chains.join(";"),
+            "-map",
+            "[a]",
+            "-c:a",
+            "aac",
+            "-movie_timescale",
+            &timescale,
+        ];
+        self.run(
+            self.windows,
+            "sound.mp4",
+            arguments.into_iter().map(str::to_owned),
+        )
+        .await
     }
 
     async fn run(
@@ -142,9 +204,17 @@ impl Work<'_> {
         arguments: impl Iterator<Item = String>,
     ) -> Result<LocalFile, ClipError> {
         let inputs: Vec<Input> = inputs.iter().map(Input::mp4).collect();
-        let arguments: Vec<OsString> = arguments.chain([output.to_owned()]).map(OsString::from).collect();
-        let limits = Limits { time: self.limits.time.saturating_sub(self.begun.elapsed()), ..self.limits };
-        self.ffmpeg.run(self.scratch.path(), &inputs, &arguments, limits).await?;
+        let arguments: Vec<OsString> = arguments
+            .chain([output.to_owned()])
+            .map(OsString::from)
+            .collect();
+        let limits = Limits {
+            time: self.limits.time.saturating_sub(self.begun.elapsed()),
+            ..self.limits
+        };
+        self.ffmpeg
+            .run(self.scratch.path(), &inputs, &arguments, limits)
+            .await?;
         LocalFile::open(&self.scratch.file(output))
     }
 }

@@ -5,10 +5,22 @@ use crate::rendition::Sound;
 /// The filters that make `seconds` of sound in the clip's format, to the sample: the first track of input `input` at
 /// `speed`, followed by silence where it is too short, or silence alone.
 #[must_use]
-pub fn filters(input: Option<usize>, Sound { sample_rate, channels }: Sound, speed: f64, seconds: f64) -> String {
+pub fn filters(
+    input: Option<usize>,
+    Sound {
+        sample_rate,
+        channels,
+    }: Sound,
+    speed: f64,
+    seconds: f64,
+) -> String {
     match input {
         Some(input) => {
-            let tempo = tempos(speed).iter().map(|tempo| format!("atempo={tempo},")).collect::<Vec<_>>().concat();
+            let tempo = tempos(speed)
+                .iter()
+                .map(|tempo| format!("atempo={tempo},"))
+                .collect::<Vec<_>>()
+                .concat();
             format!(
                 "[{input}:a:0]aresample={sample_rate}:async=1:first_pts=0,aformat=channel_layouts={channels}c,{tempo}\
                  apad=whole_dur={seconds:.6},atrim=end={seconds:.6}"

@@ -52,20 +52,38 @@ impl S3Source {
     /// `SourceNotFound` when the bucket or the object does not exist, `UnsupportedMedia` when it is empty,
     /// `DependencyUnavailable` when S3 does not answer.
     pub async fn pin(client: Client, source: &Source) -> Result<Self, ClipError> {
-        let mut object =
-            PinnedObject { bucket: source.bucket.clone(), key: source.key.clone(), etag: String::new(), bytes: 0 };
+        let mut object = PinnedObject {
+            bucket: source.bucket.clone(),
+            key: source.key.clone(),
+            etag: String::new(),
+            bytes: 0,
+        };
         let got = get(&client, &object, 0..HEAD_BYTES).await?;
-        object.bytes = total_length(&got).ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
+        object.bytes = total_length(&got)
+            .ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
         object.etag = got.e_tag.clone().unwrap_or_default();
-        let head = receive(&object, got.body, BytesMut::with_capacity(length(&(0..HEAD_BYTES)))).await?;
+        let head = receive(
+            &object,
+            got.body,
+            BytesMut::with_capacity(length(&(0..HEAD_BYTES))),
+        )
+        .await?;
         let ahead = vec![(0, head.freeze())];
-        Ok(Self { client, object, ahead })
+        Ok(Self {
+            client,
+            object,
+            ahead,
+        })
     }
 
     /// Reads an object that was pinned before.
     #[must_use]
     pub fn pinned(client: Client, object: PinnedObject) -> Self {
-        Self { client, object, ahead: Vec::new() }
+        Self {
+            client,
+            object,
+            ahead: Vec::new(),
+        }
     }
 
     /// Reads `ranges` at the same time, so that later reads within one of them wait for nothing; does nothing when they
@@ -73,7 +91,10 @@ impl S3Source {
     ///
     /// # Errors
     /// As [`read`](RangeRead::read).
-    pub async fn read_ahead(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> Result<(), ClipError> {
+    pub async fn read_ahead(
+        &mut self,
+        ranges: impl IntoIterator<Item = Range<u64>>,
+    ) -> Result<(), ClipError> {
         let mut ranges: Vec<Range<u64>> = ranges.into_iter().collect();
         ranges.sort_by_key(|range| range.start);
         ranges.dedup_by(|next, last| {
@@ -83,23 +104,34 @@ impl S3Source {
             }
             is_one
         });
-        if ranges.iter().map(|range| range.end - range.start).sum::<u64>() > MAX_AHEAD_BYTES {
+        if ranges
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum::<u64>()
+            > MAX_AHEAD_BYTES
+        {
             return Ok(());
         }
         let ahead = self.gather(&ranges).await?;
-        self.ahead = ahead.into_iter().map(|(at, bytes)| (at, bytes.freeze())).collect();
+        self.ahead = ahead
+            .into_iter()
+            .map(|(at, bytes)| (at, bytes.freeze()))
+            .collect();
         Ok(())
     }
 
     /// Reads `ranges`, which are apart, each into one piece of memory. Every part is received in its place there.
     async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
         let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
-        let places = fetch::parts(ranges, CONNECTIONS_AHEAD).into_iter().map(|part| {
-            let rest = room.split_off(length(&part));
-            (part, mem::replace(&mut room, rest))
+        let places = fetch::parts(ranges, CONNECTIONS_AHEAD)
+            .into_iter()
+            .map(|part| {
+                let rest = room.split_off(length(&part));
+                (part, mem::replace(&mut room, rest))
+            });
+        let read = stream::iter(places.collect::<Vec<_>>()).map(async |(part, place)| {
+            Ok::<_, ClipError>((part.start, self.receive(part, place).await?))
         });
-        let read = stream::iter(places.collect::<Vec<_>>())
-            .map(async |(part, place)| Ok::<_, ClipError>((part.start, self.receive(part, place).await?)));
         let mut read = pin!(read.buffered(CONNECTIONS_AHEAD));
         let mut gathered: Vec<(u64, BytesMut)> = Vec::new();
         while let Some((at, part)) = read.try_next().await? {
@@ -119,7 +151,10 @@ impl S3Source {
         if bytes.len() == wanted {
             Ok(bytes)
         } else {
-            Err(ClipError::dependency_unavailable(format!("S3 sent {} bytes instead of {wanted}", bytes.len())))
+            Err(ClipError::dependency_unavailable(format!(
+                "S3 sent {} bytes instead of {wanted}",
+                bytes.len()
+            )))
         }
     }
 
@@ -155,7 +190,11 @@ impl RangeRead for S3Source {
     }
 }
 
-async fn get(client: &Client, object: &PinnedObject, range: Range<u64>) -> Result<GetObjectOutput, ClipError> {
+async fn get(
+    client: &Client,
+    object: &PinnedObject,
+    range: Range<u64>,
+) -> Result<GetObjectOutput, ClipError> {
     client
         .get_object()
         .bucket(&object.bucket)
@@ -168,9 +207,16 @@ async fn get(client: &Client, object: &PinnedObject, range: Range<u64>) -> Resul
 }
 
 /// Appends a body to `place`, which does not grow for it.
-async fn receive(object: &PinnedObject, mut body: ByteStream, mut place: BytesMut) -> Result<BytesMut, ClipError> {
+async fn receive(
+    object: &PinnedObject,
+    mut body: ByteStream,
+    mut place: BytesMut,
+) -> Result<BytesMut, ClipError> {
     let failed = |why: &dyn Display| {
-        ClipError::dependency_unavailable(format!("reading s3://{}/{}: {why}", object.bucket, object.key))
+        ClipError::dependency_unavailable(format!(
+            "reading s3://{}/{}: {why}",
+            object.bucket, object.key
+        ))
     };
     while let Some(bytes) = body.try_next().await.map_err(|error| failed(&error))? {
         if bytes.len() > place.capacity() - place.len() {
@@ -190,14 +236,26 @@ fn total_length(got: &GetObjectOutput) -> Option<u64> {
     got.content_range.as_ref()?.rsplit('/').next()?.parse().ok()
 }
 
-fn read_failure(object: &PinnedObject, error: &SdkError<GetObjectError, HttpResponse>) -> ClipError {
+fn read_failure(
+    object: &PinnedObject,
+    error: &SdkError<GetObjectError, HttpResponse>,
+) -> ClipError {
     let name = format!("s3://{}/{}", object.bucket, object.key);
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    match (code, error.raw_response().map(|response| response.status().as_u16())) {
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    match (
+        code,
+        error
+            .raw_response()
+            .map(|response| response.status().as_u16()),
+    ) {
         (Some("NoSuchBucket"), _) => {
             ClipError::source_not_found(format!("source.bucket: {} does not exist", object.bucket))
         }
-        (_, Some(412)) => ClipError::source_not_found(format!("{name} changed while its clip was made")),
+        (_, Some(412)) => {
+            ClipError::source_not_found(format!("{name} changed while its clip was made"))
+        }
         (_, Some(404)) if !object.etag.is_empty() => {
             ClipError::source_not_found(format!("{name} was deleted while its clip was made"))
         }
@@ -215,77 +273,135 @@ mod tests {
     use aws_smithy_mocks::{Rule, mock, mock_client};
 
     fn object() -> PinnedObject {
-        PinnedObject { bucket: "archive".into(), key: "k.mp4".into(), etag: "\"e\"".into(), bytes: 100 }
+        PinnedObject {
+            bucket: "archive".into(),
+            key: "k.mp4".into(),
+            etag: "\"e\"".into(),
+            bytes: 100,
+        }
     }
 
     async fn read(rule: &Rule) -> Result<Bytes, ClipError> {
-        S3Source::pinned(mock_client!(aws_sdk_s3, [rule]), object()).read(10..13).await
+        S3Source::pinned(mock_client!(aws_sdk_s3, [rule]), object())
+            .read(10..13)
+            .await
     }
 
     #[tokio::test]
     async fn what_was_read_ahead_is_not_read_again() {
         let rule = mock!(Client::get_object)
             .match_requests(|request| request.range() == Some("bytes=10-29"))
-            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"abcdefghijklmnopqrst")).build());
+            .then_output(|| {
+                GetObjectOutput::builder()
+                    .body(ByteStream::from_static(b"abcdefghijklmnopqrst"))
+                    .build()
+            });
         let mut source = S3Source::pinned(mock_client!(aws_sdk_s3, [&rule]), object());
-        source.read_ahead([20..30, 10..25]).await.expect("one request");
+        source
+            .read_ahead([20..30, 10..25])
+            .await
+            .expect("one request");
         assert_eq!(source.read(19..21).await, Ok(Bytes::from_static(b"jk")));
         assert_eq!(rule.num_calls(), 1);
     }
 
     fn answer(status: u16, body: &'static str) -> Rule {
-        mock!(Client::get_object)
-            .then_http_response(move || HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body)))
+        mock!(Client::get_object).then_http_response(move || {
+            HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
+        })
     }
 
     #[tokio::test]
     async fn read_names_the_range_and_the_version_that_was_pinned() {
         let rule = mock!(Client::get_object)
-            .match_requests(|request| request.range() == Some("bytes=10-12") && request.if_match() == Some("\"e\""))
-            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"abc")).build());
+            .match_requests(|request| {
+                request.range() == Some("bytes=10-12") && request.if_match() == Some("\"e\"")
+            })
+            .then_output(|| {
+                GetObjectOutput::builder()
+                    .body(ByteStream::from_static(b"abc"))
+                    .build()
+            });
         assert_eq!(read(&rule).await, Ok(Bytes::from_static(b"abc")));
     }
 
     #[tokio::test]
     async fn answer_of_another_length_is_worth_a_retry() {
-        let rule = mock!(Client::get_object)
-            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"ab")).build());
-        assert_eq!(read(&rule).await.expect_err("too short").kind, ErrorKind::DependencyUnavailable);
+        let rule = mock!(Client::get_object).then_output(|| {
+            GetObjectOutput::builder()
+                .body(ByteStream::from_static(b"ab"))
+                .build()
+        });
+        assert_eq!(
+            read(&rule).await.expect_err("too short").kind,
+            ErrorKind::DependencyUnavailable
+        );
     }
 
     #[tokio::test]
     async fn source_that_changed_is_not_mixed() {
         let error = read(&answer(412, "")).await.expect_err("it changed");
         assert_eq!(error.kind, ErrorKind::SourceNotFound);
-        assert_eq!(error.message, "s3://archive/k.mp4 changed while its clip was made");
+        assert_eq!(
+            error.message,
+            "s3://archive/k.mp4 changed while its clip was made"
+        );
     }
 
     #[tokio::test]
     async fn source_that_was_deleted_meanwhile_is_said_to_be() {
         let error = read(&answer(404, "")).await.expect_err("it is gone");
         assert_eq!(error.kind, ErrorKind::SourceNotFound);
-        assert!(error.message.ends_with("was deleted while its clip was made"), "{}", error.message);
+        assert!(
+            error
+                .message
+                .ends_with("was deleted while its clip was made"),
+            "{}",
+            error.message
+        );
     }
 
     #[tokio::test]
     async fn refusal_by_s3_is_a_failure_and_no_rejection() {
         let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
-        assert_eq!(read(&answer(403, denied)).await.expect_err("denied").kind, ErrorKind::Internal);
+        assert_eq!(
+            read(&answer(403, denied)).await.expect_err("denied").kind,
+            ErrorKind::Internal
+        );
     }
 
     #[tokio::test]
     async fn object_that_is_not_there_names_the_field() {
-        let client = mock_client!(aws_sdk_s3, [&answer(404, "<Error><Code>NoSuchKey</Code></Error>")]);
-        let source = Source { bucket: "archive".into(), key: "k.mp4".into() };
-        let error = S3Source::pin(client, &source).await.expect_err("nothing to pin");
-        assert_eq!(error, ClipError::source_not_found("source.key: s3://archive/k.mp4 does not exist"));
+        let client = mock_client!(
+            aws_sdk_s3,
+            [&answer(404, "<Error><Code>NoSuchKey</Code></Error>")]
+        );
+        let source = Source {
+            bucket: "archive".into(),
+            key: "k.mp4".into(),
+        };
+        let error = S3Source::pin(client, &source)
+            .await
+            .expect_err("nothing to pin");
+        assert_eq!(
+            error,
+            ClipError::source_not_found("source.key: s3://archive/k.mp4 does not exist")
+        );
     }
 
     #[tokio::test]
     async fn empty_object_is_unsupported_media() {
-        let client = mock_client!(aws_sdk_s3, [&answer(416, "<Error><Code>InvalidRange</Code></Error>")]);
-        let source = Source { bucket: "archive".into(), key: "k.mp4".into() };
-        let error = S3Source::pin(client, &source).await.expect_err("nothing to pin");
+        let client = mock_client!(
+            aws_sdk_s3,
+            [&answer(416, "<Error><Code>InvalidRange</Code></Error>")]
+        );
+        let source = Source {
+            bucket: "archive".into(),
+            key: "k.mp4".into(),
+        };
+        let error = S3Source::pin(client, &source)
+            .await
+            .expect_err("nothing to pin");
         assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
     }
 }

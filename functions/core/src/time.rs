@@ -77,8 +77,9 @@ impl FromStr for Time {
         }
         let mut total = 0.0;
         for (index, part) in leading.iter().enumerate() {
-            let whole =
-                part.parse::<u32>().map_err(|_| TimeError("has hours or minutes that are not whole numbers"))?;
+            let whole = part
+                .parse::<u32>()
+                .map_err(|_| TimeError("has hours or minutes that are not whole numbers"))?;
             if index > 0 && whole > 59 {
                 return Err(TimeError("has more than 59 minutes"));
             }
@@ -117,7 +118,9 @@ impl<'de> Deserialize<'de> for Time {
             type Value = Time;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time: seconds, \"[[HH:]MM:]SS[.fff]\" or a percentage such as \"25%\"")
+                f.write_str(
+                    "a time: seconds, \"[[HH:]MM:]SS[.fff]\" or a percentage such as \"25%\"",
+                )
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Time, E> {
@@ -125,17 +128,25 @@ impl<'de> Deserialize<'de> for Time {
             }
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Time, E> {
-                #[expect(clippy::cast_precision_loss, reason = "out of range long before it loses precision")]
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "out of range long before it loses precision"
+                )]
                 self.visit_f64(value as f64)
             }
 
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Time, E> {
-                #[expect(clippy::cast_precision_loss, reason = "out of range long before it loses precision")]
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "out of range long before it loses precision"
+                )]
                 self.visit_f64(value as f64)
             }
 
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Time, E> {
-                value.parse().map_err(|error| E::custom(format_args!("{:?} {error}", shorten(value, 40))))
+                value
+                    .parse()
+                    .map_err(|error| E::custom(format_args!("{:?} {error}", shorten(value, 40))))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -176,7 +187,9 @@ impl Moment {
     pub fn within(self, field: &str) -> Result<Time, ClipError> {
         match self {
             Self::Within(time) => Ok(time),
-            Self::At(_) => Err(ClipError::invalid_request(format!("{field}: a time in RFC 3339 needs cameraId"))),
+            Self::At(_) => Err(ClipError::invalid_request(format!(
+                "{field}: a time in RFC 3339 needs cameraId"
+            ))),
         }
     }
 
@@ -207,11 +220,20 @@ impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
         // Nothing else has a dash behind its first digits.
-        match value.as_str().filter(|text| text.as_bytes().get(4) == Some(&b'-')) {
-            Some(text) => Timestamp::from_rfc3339(text)
-                .map(Self::At)
-                .map_err(|error: TimestampError| de::Error::custom(format_args!("{:?} {error}", shorten(text, 40)))),
-            None => Time::deserialize(value).map(Self::Within).map_err(de::Error::custom),
+        match value
+            .as_str()
+            .filter(|text| text.as_bytes().get(4) == Some(&b'-'))
+        {
+            Some(text) => {
+                Timestamp::from_rfc3339(text)
+                    .map(Self::At)
+                    .map_err(|error: TimestampError| {
+                        de::Error::custom(format_args!("{:?} {error}", shorten(text, 40)))
+                    })
+            }
+            None => Time::deserialize(value)
+                .map(Self::Within)
+                .map_err(de::Error::custom),
         }
     }
 }
@@ -236,13 +258,20 @@ mod tests {
 
     #[test]
     fn every_way_of_writing_a_time_is_understood() {
-        for (text, seconds) in
-            [("72.5", 72.5), ("1:12.5", 72.5), ("00:01:30.250", 90.25), ("2:00:00", 7200.0), ("90:00", 5400.0)]
-        {
+        for (text, seconds) in [
+            ("72.5", 72.5),
+            ("1:12.5", 72.5),
+            ("00:01:30.250", 90.25),
+            ("2:00:00", 7200.0),
+            ("90:00", 5400.0),
+        ] {
             assert_eq!(text.parse(), Ok(Time::Seconds(seconds)), "{text}");
         }
         assert_eq!("25%".parse(), Ok(Time::Percent(25.0)));
-        assert_eq!(serde_json::from_str::<Time>("7").ok(), Some(Time::Seconds(7.0)));
+        assert_eq!(
+            serde_json::from_str::<Time>("7").ok(),
+            Some(Time::Seconds(7.0))
+        );
     }
 
     #[test]

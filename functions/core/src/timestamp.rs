@@ -32,8 +32,12 @@ impl Timestamp {
     pub fn from_ms(ms: i64) -> Result<Self, TimestampError> {
         match ms {
             MIN_TIMESTAMP..=MAX_TIMESTAMP => Ok(Self(ms)),
-            _ if ms < MIN_TIMESTAMP => Err(TimestampError("is before 2001; a timestamp is milliseconds since 1970")),
-            _ => Err(TimestampError("is after 9999; a timestamp is milliseconds since 1970")),
+            _ if ms < MIN_TIMESTAMP => Err(TimestampError(
+                "is before 2001; a timestamp is milliseconds since 1970",
+            )),
+            _ => Err(TimestampError(
+                "is after 9999; a timestamp is milliseconds since 1970",
+            )),
         }
     }
 
@@ -58,9 +62,11 @@ impl Timestamp {
 /// Milliseconds since 1970 as a person reads them: `2018-08-02T15:40:00.000Z`.
 #[must_use]
 pub fn clock(ms: i64) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok();
-    at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| format!("{ms} ms"))
+    at.and_then(|at| at.format(format).ok())
+        .unwrap_or_else(|| format!("{ms} ms"))
 }
 
 impl fmt::Display for Timestamp {
@@ -80,7 +86,8 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Timestamp, E> {
-                Timestamp::from_ms(value).map_err(|error| E::custom(format_args!("{value} {error}")))
+                Timestamp::from_ms(value)
+                    .map_err(|error| E::custom(format_args!("{value} {error}")))
             }
 
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Timestamp, E> {
@@ -88,17 +95,25 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Timestamp, E> {
-                #[expect(clippy::cast_possible_truncation, reason = "saturates, and is out of range then")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "saturates, and is out of range then"
+                )]
                 match value.fract() {
                     0.0 => self.visit_i64(value as i64),
-                    _ => Err(E::custom(format_args!("{value} is no whole number of milliseconds"))),
+                    _ => Err(E::custom(format_args!(
+                        "{value} is no whole number of milliseconds"
+                    ))),
                 }
             }
 
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Timestamp, E> {
                 match value.parse() {
                     Ok(ms) if value.bytes().all(|byte| byte.is_ascii_digit()) => self.visit_i64(ms),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(&crate::text::shorten(value, 40)), &self)),
+                    _ => Err(E::invalid_value(
+                        de::Unexpected::Str(&crate::text::shorten(value, 40)),
+                        &self,
+                    )),
                 }
             }
         }
@@ -131,8 +146,17 @@ mod tests {
 
     #[test]
     fn number_and_string_are_the_same_timestamp() {
-        for json in ["1533224400000", "\"1533224400000\"", "1533224400000.0", "1.5332244e12"] {
-            assert_eq!(serde_json::from_str::<Timestamp>(json).ok(), Some(INSTANT), "{json}");
+        for json in [
+            "1533224400000",
+            "\"1533224400000\"",
+            "1533224400000.0",
+            "1.5332244e12",
+        ] {
+            assert_eq!(
+                serde_json::from_str::<Timestamp>(json).ok(),
+                Some(INSTANT),
+                "{json}"
+            );
         }
     }
 
@@ -149,29 +173,43 @@ mod tests {
             ("\"\"", "milliseconds since 1970"),
             ("null", "milliseconds since 1970"),
         ] {
-            let error = serde_json::from_str::<Timestamp>(json).expect_err(json).to_string();
+            let error = serde_json::from_str::<Timestamp>(json)
+                .expect_err(json)
+                .to_string();
             assert!(error.contains(reason), "{json}: {error}");
         }
     }
 
     #[test]
     fn offset_from_utc_is_taken_into_account() {
-        for text in ["2018-08-02T15:40:00Z", "2018-08-02T17:40:00+02:00", "2018-08-02T08:40:00.0009-07:00"] {
+        for text in [
+            "2018-08-02T15:40:00Z",
+            "2018-08-02T17:40:00+02:00",
+            "2018-08-02T08:40:00.0009-07:00",
+        ] {
             assert_eq!(Timestamp::from_rfc3339(text), Ok(INSTANT), "{text}");
         }
         assert_eq!(INSTANT.to_string(), "2018-08-02T15:40:00.000Z");
-        assert!(Timestamp::from_rfc3339("2018-08-02T15:40:00").is_err(), "without an offset it is no instant");
+        assert!(
+            Timestamp::from_rfc3339("2018-08-02T15:40:00").is_err(),
+            "without an offset it is no instant"
+        );
     }
 
     #[test]
     fn hour_that_daylight_saving_time_repeats_is_two_hours() {
-        let [summer, winter] = ["2018-10-28T02:30:00+02:00", "2018-10-28T02:30:00+01:00"].map(Timestamp::from_rfc3339);
-        assert_eq!(winter.expect("a time").ms() - summer.expect("a time").ms(), 3_600_000);
+        let [summer, winter] =
+            ["2018-10-28T02:30:00+02:00", "2018-10-28T02:30:00+01:00"].map(Timestamp::from_rfc3339);
+        assert_eq!(
+            winter.expect("a time").ms() - summer.expect("a time").ms(),
+            3_600_000
+        );
     }
 
     #[test]
     fn leap_second_is_the_end_of_the_second_before_it() {
-        let [leap, next] = ["2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"].map(Timestamp::from_rfc3339);
+        let [leap, next] =
+            ["2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"].map(Timestamp::from_rfc3339);
         assert_eq!(next.expect("a time").ms() - leap.expect("a time").ms(), 1);
     }
 

@@ -18,7 +18,10 @@ impl Topic {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub fn from_env(sdk_config: &aws_config::SdkConfig) -> Result<Self, ClipError> {
-        Ok(Self { sns: aws_sdk_sns::Client::new(sdk_config), arn: config::required("CLIPFLOW_TOPIC_ARN")? })
+        Ok(Self {
+            sns: aws_sdk_sns::Client::new(sdk_config),
+            arn: config::required("CLIPFLOW_TOPIC_ARN")?,
+        })
     }
 
     /// Publishes an outcome as JSON and returns the message's id. The attributes `status`, `clipId`, `cameraId`, `reason`
@@ -32,17 +35,26 @@ impl Topic {
             ("clipId", Some(&outcome.clip_id)),
             ("cameraId", outcome.camera_id.as_deref()),
             ("reason", outcome.reason.as_deref()),
-            ("class", outcome.failure.as_ref().map(|failure| failure.class.name())),
+            (
+                "class",
+                outcome.failure.as_ref().map(|failure| failure.class.name()),
+            ),
         ];
         let message = serde_json::to_string(outcome).expect("an outcome is JSON");
         let mut publish = self.sns.publish().topic_arn(&self.arn).message(message);
         for (name, value) in attributes {
             if let Some(value) = value {
-                let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+                let value = MessageAttributeValue::builder()
+                    .data_type("String")
+                    .string_value(value)
+                    .build();
                 publish = publish.message_attributes(name, value.expect("it has a type"));
             }
         }
-        let published = publish.send().await.map_err(|error| aws::failure("publishing the outcome", &error))?;
+        let published = publish
+            .send()
+            .await
+            .map_err(|error| aws::failure("publishing the outcome", &error))?;
         Ok(published.message_id.unwrap_or_default())
     }
 }

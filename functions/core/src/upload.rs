@@ -58,9 +58,19 @@ pub async fn put(
         return put_at_once(client, to, first).await;
     }
     let upload_id = begin(client, to).await?;
-    let result = put_parts(client, to, &upload_id, stream::once(async { Ok(first) }).chain(parts)).await;
+    let result = put_parts(
+        client,
+        to,
+        &upload_id,
+        stream::once(async { Ok(first) }).chain(parts),
+    )
+    .await;
     if result.is_err() {
-        let abort = client.abort_multipart_upload().bucket(to.bucket).key(to.key).upload_id(&upload_id);
+        let abort = client
+            .abort_multipart_upload()
+            .bucket(to.bucket)
+            .key(to.key)
+            .upload_id(&upload_id);
         if let Err(error) = abort.send().await {
             tracing::warn!(key = to.key, "the upload could not be aborted: {error:?}");
         }
@@ -72,10 +82,20 @@ pub async fn put(
 ///
 /// # Errors
 /// As [`put`]; `Internal` when the file cannot be read.
-pub async fn put_file(client: &Client, to: &Destination<'_>, path: &Path) -> Result<Uploaded, ClipError> {
-    let unreadable = |error: std::io::Error| ClipError::internal(format!("reading {}: {error}", path.display()));
+pub async fn put_file(
+    client: &Client,
+    to: &Destination<'_>,
+    path: &Path,
+) -> Result<Uploaded, ClipError> {
+    let unreadable =
+        |error: std::io::Error| ClipError::internal(format!("reading {}: {error}", path.display()));
     let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    put(client, to, tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).map_err(unreadable)).await
+    put(
+        client,
+        to,
+        tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).map_err(unreadable),
+    )
+    .await
 }
 
 /// The object of that key, if there is one.
@@ -87,11 +107,23 @@ pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Obj
         Ok(head) => Ok(Some(Object {
             key: key.to_owned(),
             url: None,
-            bytes: head.content_length().and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
+            bytes: head
+                .content_length()
+                .and_then(|bytes| bytes.try_into().ok())
+                .unwrap_or(0),
             etag: unquoted(head.e_tag),
         })),
-        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
-        Err(error) => Err(aws::failure(&format!("looking for s3://{bucket}/{key}"), &error)),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(HeadObjectError::is_not_found) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(aws::failure(
+            &format!("looking for s3://{bucket}/{key}"),
+            &error,
+        )),
     }
 }
 
@@ -112,20 +144,30 @@ impl Part {
     fn checksum(&self) -> String {
         let mut checksum = ChecksumAlgorithm::Crc32c.into_impl();
         self.pieces.iter().for_each(|piece| checksum.update(piece));
-        checksum.header_value().to_str().unwrap_or_default().to_owned()
+        checksum
+            .header_value()
+            .to_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// A body that can be sent again when a request is retried.
     fn body(self) -> ByteStream {
         ByteStream::new(SdkBody::retryable(move || {
-            let frames = self.pieces.clone().into_iter().map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
+            let frames = self
+                .pieces
+                .clone()
+                .into_iter()
+                .map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
             SdkBody::from_body_1_x(StreamBody::new(stream::iter(frames)))
         }))
     }
 }
 
 /// Regroups a stream into parts of [`PART_BYTES`], the last one shorter.
-fn parts(content: impl Stream<Item = Result<Bytes, ClipError>>) -> impl Stream<Item = Result<Part, ClipError>> {
+fn parts(
+    content: impl Stream<Item = Result<Bytes, ClipError>>,
+) -> impl Stream<Item = Result<Part, ClipError>> {
     let state = (Box::pin(content), Bytes::new());
     stream::try_unfold(state, |(mut content, mut rest)| async move {
         let mut part = Part::default();
@@ -144,7 +186,11 @@ fn parts(content: impl Stream<Item = Result<Bytes, ClipError>>) -> impl Stream<I
     })
 }
 
-async fn put_at_once(client: &Client, to: &Destination<'_>, content: Part) -> Result<Uploaded, ClipError> {
+async fn put_at_once(
+    client: &Client,
+    to: &Destination<'_>,
+    content: Part,
+) -> Result<Uploaded, ClipError> {
     let bytes = content.bytes;
     let put = client
         .put_object()
@@ -160,7 +206,10 @@ async fn put_at_once(client: &Client, to: &Destination<'_>, content: Part) -> Re
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
-    Ok(Uploaded { bytes: bytes as u64, etag: unquoted(put.e_tag) })
+    Ok(Uploaded {
+        bytes: bytes as u64,
+        etag: unquoted(put.e_tag),
+    })
 }
 
 async fn begin(client: &Client, to: &Destination<'_>) -> Result<String, ClipError> {
@@ -174,7 +223,9 @@ async fn begin(client: &Client, to: &Destination<'_>) -> Result<String, ClipErro
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
-    begun.upload_id.ok_or_else(|| ClipError::internal("S3 began an upload without an upload id"))
+    begun
+        .upload_id
+        .ok_or_else(|| ClipError::internal("S3 began an upload without an upload id"))
 }
 
 async fn put_parts(
@@ -196,11 +247,18 @@ async fn put_parts(
         .bucket(to.bucket)
         .key(to.key)
         .upload_id(upload_id)
-        .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+        .multipart_upload(
+            CompletedMultipartUpload::builder()
+                .set_parts(Some(parts))
+                .build(),
+        )
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
-    Ok(Uploaded { bytes, etag: unquoted(completed.e_tag) })
+    Ok(Uploaded {
+        bytes,
+        etag: unquoted(completed.e_tag),
+    })
 }
 
 async fn put_part(
@@ -225,7 +283,11 @@ async fn put_part(
         .send()
         .await
         .map_err(|error| failure(to, &error))?;
-    let part = CompletedPart::builder().part_number(number).set_e_tag(put.e_tag).checksum_crc32_c(checksum).build();
+    let part = CompletedPart::builder()
+        .part_number(number)
+        .set_e_tag(put.e_tag)
+        .checksum_crc32_c(checksum)
+        .build();
     Ok((bytes as u64, part))
 }
 
@@ -250,7 +312,8 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use aws_sdk_s3::operation::{
-        abort_multipart_upload::AbortMultipartUploadOutput, complete_multipart_upload::CompleteMultipartUploadOutput,
+        abort_multipart_upload::AbortMultipartUploadOutput,
+        complete_multipart_upload::CompleteMultipartUploadOutput,
         create_multipart_upload::CreateMultipartUploadOutput, put_object::PutObjectOutput,
         upload_part::UploadPartOutput,
     };
@@ -258,30 +321,53 @@ mod tests {
     use proptest::prelude::*;
 
     fn destination() -> Destination<'static> {
-        Destination { bucket: "clips", key: "clips/a/b/clip.mp4", content_type: "video/mp4", metadata: HashMap::new() }
+        Destination {
+            bucket: "clips",
+            key: "clips/a/b/clip.mp4",
+            content_type: "video/mp4",
+            metadata: HashMap::new(),
+        }
     }
 
     fn chunks(lengths: &[usize]) -> impl Stream<Item = Result<Bytes, ClipError>> {
-        stream::iter(lengths.iter().map(|length| Ok(Bytes::from(vec![7; *length]))).collect::<Vec<_>>())
+        stream::iter(
+            lengths
+                .iter()
+                .map(|length| Ok(Bytes::from(vec![7; *length])))
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn begun() -> Rule {
         mock!(Client::create_multipart_upload)
-            .match_requests(|request| request.checksum_algorithm() == Some(&types::ChecksumAlgorithm::Crc32C))
-            .then_output(|| CreateMultipartUploadOutput::builder().upload_id("u").build())
+            .match_requests(|request| {
+                request.checksum_algorithm() == Some(&types::ChecksumAlgorithm::Crc32C)
+            })
+            .then_output(|| {
+                CreateMultipartUploadOutput::builder()
+                    .upload_id("u")
+                    .build()
+            })
     }
 
     #[tokio::test]
     async fn short_content_is_put_at_once_with_a_checksum() {
         let put_object = mock!(Client::put_object)
             .match_requests(|request| {
-                request.checksum_crc32_c() == Some("4waSgw==") && request.content_length() == Some(9)
+                request.checksum_crc32_c() == Some("4waSgw==")
+                    && request.content_length() == Some(9)
             })
             .then_output(|| PutObjectOutput::builder().e_tag("\"abc\"").build());
         let client = mock_client!(aws_sdk_s3, [&put_object]);
         let content = stream::iter(["1234", "56789"].map(|piece| Ok(Bytes::from(piece))));
         let uploaded = put(&client, &destination(), content).await;
-        assert_eq!(uploaded, Ok(Uploaded { bytes: 9, etag: "abc".into() }));
+        assert_eq!(
+            uploaded,
+            Ok(Uploaded {
+                bytes: 9,
+                etag: "abc".into()
+            })
+        );
     }
 
     #[tokio::test]
@@ -293,7 +379,14 @@ mod tests {
         let body = part.body().into_inner();
         let again = body.try_clone().expect("it can be sent again");
         for body in [body, again] {
-            assert_eq!(ByteStream::new(body).collect().await.expect("no error").to_vec(), b"123456789");
+            assert_eq!(
+                ByteStream::new(body)
+                    .collect()
+                    .await
+                    .expect("no error")
+                    .to_vec(),
+                b"123456789"
+            );
         }
     }
 
@@ -307,27 +400,54 @@ mod tests {
             .build();
         let completed = mock!(Client::complete_multipart_upload)
             .match_requests(|request| {
-                let parts = request.multipart_upload().map(CompletedMultipartUpload::parts).unwrap_or_default();
+                let parts = request
+                    .multipart_upload()
+                    .map(CompletedMultipartUpload::parts)
+                    .unwrap_or_default();
                 let numbers: Vec<_> = parts.iter().map(CompletedPart::part_number).collect();
-                numbers == [Some(1), Some(2), Some(3)] && parts.iter().all(|part| part.checksum_crc32_c().is_some())
+                numbers == [Some(1), Some(2), Some(3)]
+                    && parts.iter().all(|part| part.checksum_crc32_c().is_some())
             })
-            .then_output(|| CompleteMultipartUploadOutput::builder().e_tag("\"abc-3\"").build());
-        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&begun(), &part, &completed]);
-        let uploaded = put(&client, &destination(), chunks(&[PART_BYTES + 1, PART_BYTES, 5])).await;
-        assert_eq!(uploaded, Ok(Uploaded { bytes: 2 * PART_BYTES as u64 + 6, etag: "abc-3".into() }));
+            .then_output(|| {
+                CompleteMultipartUploadOutput::builder()
+                    .e_tag("\"abc-3\"")
+                    .build()
+            });
+        let client = mock_client!(
+            aws_sdk_s3,
+            RuleMode::MatchAny,
+            [&begun(), &part, &completed]
+        );
+        let uploaded = put(
+            &client,
+            &destination(),
+            chunks(&[PART_BYTES + 1, PART_BYTES, 5]),
+        )
+        .await;
+        assert_eq!(
+            uploaded,
+            Ok(Uploaded {
+                bytes: 2 * PART_BYTES as u64 + 6,
+                etag: "abc-3".into()
+            })
+        );
         assert_eq!(part.num_calls(), 3);
     }
 
     #[tokio::test]
     async fn upload_is_aborted_when_its_content_fails() {
-        let part = mock!(Client::upload_part).then_output(|| UploadPartOutput::builder().e_tag("p").build());
+        let part = mock!(Client::upload_part)
+            .then_output(|| UploadPartOutput::builder().e_tag("p").build());
         let aborted = mock!(Client::abort_multipart_upload)
             .match_requests(|request| request.upload_id() == Some("u"))
             .then_output(|| AbortMultipartUploadOutput::builder().build());
         let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&begun(), &part, &aborted]);
         let broken = stream::iter([Err(ClipError::source_not_found("changed"))]);
         let failed = put(&client, &destination(), chunks(&[PART_BYTES]).chain(broken)).await;
-        assert_eq!(failed.expect_err("it fails").kind, ErrorKind::SourceNotFound);
+        assert_eq!(
+            failed.expect_err("it fails").kind,
+            ErrorKind::SourceNotFound
+        );
         assert_eq!(aborted.num_calls(), 1);
     }
 

@@ -33,7 +33,9 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        Ok(Self { topic: Topic::from_env(&aws::sdk_config().await)? })
+        Ok(Self {
+            topic: Topic::from_env(&aws::sdk_config().await)?,
+        })
     }
 }
 

@@ -4,7 +4,10 @@
 
 use clipflow_core::{
     ClipError, aws, config,
-    outcome::{Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail, ThumbnailSizes, thumbnail_name},
+    outcome::{
+        Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail, ThumbnailSizes,
+        thumbnail_name,
+    },
     records::{LazyRecords, Saved},
     run::parse,
 };
@@ -89,16 +92,33 @@ pub async fn handle(deps: &Deps, input: Value) -> Result<Value, ClipError> {
 
 fn outcome(deps: &Deps, input: Input) -> Outcome {
     let result = input.result;
-    let url = |key: &str| deps.public_base_url.as_ref().map(|base| format!("{}/{key}", base.trim_end_matches('/')));
+    let url = |key: &str| {
+        deps.public_base_url
+            .as_ref()
+            .map(|base| format!("{}/{key}", base.trim_end_matches('/')))
+    };
     let mut outcome = Outcome::new(result.status, &input.request, input.execution, &deps.bucket);
     outcome.reason = result.reason;
     outcome.message = result.message;
-    let object = |object: Object| Object { url: url(&object.key), ..object };
+    let object = |object: Object| Object {
+        url: url(&object.key),
+        ..object
+    };
     outcome.clip = result.clip.map(object);
-    outcome.thumbnail = sizes(&result.thumbnails).map(|(key, sizes)| ThumbnailSizes { url: url(&key), key, sizes });
+    outcome.thumbnail = sizes(&result.thumbnails).map(|(key, sizes)| ThumbnailSizes {
+        url: url(&key),
+        key,
+        sizes,
+    });
     outcome.preview = result.preview.map(object);
-    outcome.thumbnails =
-        result.thumbnails.into_iter().map(|thumbnail| Thumbnail { url: url(&thumbnail.key), ..thumbnail }).collect();
+    outcome.thumbnails = result
+        .thumbnails
+        .into_iter()
+        .map(|thumbnail| Thumbnail {
+            url: url(&thumbnail.key),
+            ..thumbnail
+        })
+        .collect();
     outcome.delivered = result.delivered;
     outcome.engine = result.engine;
     outcome
@@ -108,7 +128,10 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
 fn sizes(thumbnails: &[Thumbnail]) -> Option<(String, Vec<u32>)> {
     let Thumbnail { key, size, .. } = thumbnails.first()?;
     let folder = key.strip_suffix(&thumbnail_name(size))?;
-    Some((format!("{folder}{}", thumbnail_name("{size}")), thumbnails.iter().map(|one| one.size).collect()))
+    Some((
+        format!("{folder}{}", thumbnail_name("{size}")),
+        thumbnails.iter().map(|one| one.size).collect(),
+    ))
 }
 
 #[cfg(test)]
@@ -117,7 +140,11 @@ mod tests {
 
     #[test]
     fn thumbnails_are_one_key_and_their_sizes() {
-        let thumbnail = |size: u32| Thumbnail { size, key: format!("clips/a/b/{}", thumbnail_name(size)), url: None };
+        let thumbnail = |size: u32| Thumbnail {
+            size,
+            key: format!("clips/a/b/{}", thumbnail_name(size)),
+            url: None,
+        };
         assert_eq!(
             sizes(&[300, 1280].map(thumbnail)),
             Some(("clips/a/b/thumb-{size}.jpg".to_owned(), vec![300, 1280]))

@@ -54,7 +54,11 @@ impl Deps {
     pub async fn from_env() -> Result<Self, ClipError> {
         let bucket = config::required("CLIPFLOW_BUCKET")?;
         let scratch_bytes = config::parsed("CLIPFLOW_SCRATCH_BYTES")?;
-        Ok(Self { bucket, scratch_bytes, s3: aws_sdk_s3::Client::new(&aws::sdk_config().await) })
+        Ok(Self {
+            bucket,
+            scratch_bytes,
+            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+        })
     }
 }
 
@@ -63,7 +67,10 @@ impl Deps {
 /// # Errors
 /// `DeliveryMismatch`, saying what differs; `DependencyUnavailable` when S3 does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
-    let at = Source { bucket: deps.bucket.clone(), key: input.clip.key.clone() };
+    let at = Source {
+        bucket: deps.bucket.clone(),
+        key: input.clip.key.clone(),
+    };
     let clip = async {
         let object = S3Source::pin(deps.s3.clone(), &at).await?;
         let found = match input.request.format {
@@ -82,7 +89,11 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     }
     let rendition = Rendition::of(&input.request, &input.probe)?;
     found.compare(&Wanted::of(&input, &rendition))?;
-    let kept_audio_tracks = if input.request.edits.mute { usize::MAX } else { found.audio_tracks };
+    let kept_audio_tracks = if input.request.edits.mute {
+        usize::MAX
+    } else {
+        found.audio_tracks
+    };
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
     Ok(Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
@@ -94,14 +105,22 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         video_codec: found.video_codec,
         audio_codec: found.audio_codec,
         coverage: input.probe.coverage.clone(),
-        conformed: if input.request.cut == Cut::Exact { rendition.conformed() } else { Vec::new() },
+        conformed: if input.request.cut == Cut::Exact {
+            rendition.conformed()
+        } else {
+            Vec::new()
+        },
         dropped: input.probe.dropped(kept_audio_tracks),
     })
 }
 
 /// A clip that cannot be read is not what was asked for, whatever its reader calls that.
 fn unreadable(error: ClipError) -> ClipError {
-    if error.kind.is_rejection() { ClipError::delivery_mismatch(error.message) } else { error }
+    if error.kind.is_rejection() {
+        ClipError::delivery_mismatch(error.message)
+    } else {
+        error
+    }
 }
 
 /// What a clip must be.
@@ -124,7 +143,11 @@ impl Wanted {
         let copied = input.request.cut == Cut::Copy && input.engine.name != "transcode";
         let windows = || plan.segments.iter().map(|segment| &segment.window);
         let mut wanted = Self {
-            size: if rendition.plain || copied { Size::shown(first) } else { rendition.size },
+            size: if rendition.plain || copied {
+                Size::shown(first)
+            } else {
+                rendition.size
+            },
             frames: rendition.frames(),
             frames_tolerance: 0,
             seconds: rendition.seconds(),
@@ -152,15 +175,20 @@ impl Wanted {
 fn transcoded_frames(plan: &Plan) -> (u64, u64) {
     let grid = |segment: &PlannedSegment| FrameGrid::of(&plan.sources[segment.source].facts.video);
     let rate = grid(&plan.segments[0]).rate;
-    plan.segments.iter().fold((0, 0), |(frames, tolerance), segment| {
-        let own = grid(segment);
-        let numbers = own.frames(&segment.window);
-        if FrameRate::nearest(own.rate) == FrameRate::nearest(rate) {
-            (frames + numbers.end - numbers.start, tolerance)
-        } else {
-            (frames + FrameRate::nearest(rate).frames(segment.window.duration_seconds), tolerance + 1)
-        }
-    })
+    plan.segments
+        .iter()
+        .fold((0, 0), |(frames, tolerance), segment| {
+            let own = grid(segment);
+            let numbers = own.frames(&segment.window);
+            if FrameRate::nearest(own.rate) == FrameRate::nearest(rate) {
+                (frames + numbers.end - numbers.start, tolerance)
+            } else {
+                (
+                    frames + FrameRate::nearest(rate).frames(segment.window.duration_seconds),
+                    tolerance + 1,
+                )
+            }
+        })
 }
 
 /// What a delivered clip is.
@@ -183,7 +211,11 @@ struct Found {
 impl Found {
     /// What a clip is that was read in pieces, of which it has several when it was joined without encoding.
     fn of(pieces: &[Movie]) -> Result<Self, ClipError> {
-        let [first, ..] = pieces else { return Err(ClipError::delivery_mismatch("the clip's edit list is not ours")) };
+        let [first, ..] = pieces else {
+            return Err(ClipError::delivery_mismatch(
+                "the clip's edit list is not ours",
+            ));
+        };
         let facts = || pieces.iter().map(|piece| &piece.facts);
         Ok(Self {
             size: Size::shown(&first.facts.video),
@@ -192,7 +224,11 @@ impl Found {
             imprecision_seconds: 0.0,
             start_seconds: first.facts.video.start_seconds,
             excess_seconds: facts()
-                .map(|facts| facts.duration_seconds - facts.video.start_seconds - facts.video.duration_seconds)
+                .map(|facts| {
+                    facts.duration_seconds
+                        - facts.video.start_seconds
+                        - facts.video.duration_seconds
+                })
                 .fold(0.0, f64::max),
             video_codec: first.facts.video.codec.clone(),
             audio_codec: first.facts.audio.as_ref().map(|audio| audio.codec.clone()),
@@ -202,13 +238,16 @@ impl Found {
 
     fn compare(&self, wanted: &Wanted) -> Result<(), ClipError> {
         let differs = |what: &str, asked: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {
-            Err(ClipError::delivery_mismatch(format!("{what}: {asked} was asked for, the clip has {got}")))
+            Err(ClipError::delivery_mismatch(format!(
+                "{what}: {asked} was asked for, the clip has {got}"
+            )))
         };
         if self.frames.abs_diff(wanted.frames) > wanted.frames_tolerance {
             return differs("frames", &wanted.frames, &self.frames);
         }
         #[expect(clippy::cast_precision_loss, reason = "a few frames")]
-        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64) + self.imprecision_seconds;
+        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64)
+            + self.imprecision_seconds;
         if (self.seconds - wanted.seconds).abs() > tolerance {
             return differs("seconds", &wanted.seconds, &self.seconds);
         }
@@ -225,7 +264,11 @@ impl Found {
             return differs("sound", &wanted.has_sound, &self.audio_codec.is_some());
         }
         if self.excess_seconds > wanted.frame_seconds + SOUND_TOLERANCE_SECONDS {
-            return differs("seconds with sound", &self.seconds, &(self.seconds + self.excess_seconds));
+            return differs(
+                "seconds with sound",
+                &self.seconds,
+                &(self.seconds + self.excess_seconds),
+            );
         }
         Ok(())
     }

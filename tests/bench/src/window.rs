@@ -33,7 +33,9 @@ impl Reader {
     /// # Errors
     /// When there is no runtime.
     pub fn of(address: SocketAddr) -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let loader = aws::sdk_config_loader()
             .endpoint_url(format!("http://{address}"))
             .region(Region::new("us-east-1"))
@@ -55,8 +57,18 @@ impl Reader {
         let begun = Instant::now();
         self.runtime.block_on(async {
             let mut source = S3Source::pinned(self.s3.clone(), probed.object.clone());
-            source.read_ahead(probed.facts.index_reads().into_iter().chain(planned.source_span.clone())).await?;
-            let window = Movie::read(&source).await?.window(planned.start_seconds, planned.end_seconds)?;
+            source
+                .read_ahead(
+                    probed
+                        .facts
+                        .index_reads()
+                        .into_iter()
+                        .chain(planned.source_span.clone()),
+                )
+                .await?;
+            let window = Movie::read(&source)
+                .await?
+                .window(planned.start_seconds, planned.end_seconds)?;
             let mut stream = pin!(window.stream(&source, CONNECTIONS));
             let mut file = File::create(file)?;
             while let Some(part) = stream.try_next().await? {

@@ -34,7 +34,9 @@ const COUNT: usize = 12;
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Random(u64::from(seed) << 1 | 1);
     let places = places(&data[..size]);
-    let Some(place) = random.choose(&places) else { return libfuzzer_sys::fuzzer_mutate(data, size, max_size) };
+    let Some(place) = random.choose(&places) else {
+        return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
+    };
     let mut file = data[..size].to_vec();
     let whole = place.whole.clone();
     match random.below(10) {
@@ -45,7 +47,9 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
             replace(&mut file, place, whole.end..whole.end, &again);
         }
         3 => {
-            let other = random.choose(&places).map_or_else(Vec::new, |other| file[other.whole.clone()].to_vec());
+            let other = random
+                .choose(&places)
+                .map_or_else(Vec::new, |other| file[other.whole.clone()].to_vec());
             replace(&mut file, place, whole.start..whole.start, &other);
         }
         4 | 5 => resize_table(&mut file, place, &mut random),
@@ -54,7 +58,12 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
             let length = body.len();
             body.resize(length + 64, 0);
             let changed = libfuzzer_sys::fuzzer_mutate(&mut body, length, length + 64);
-            replace_in(&mut file, place, whole.start + 8..whole.end, &body[..changed]);
+            replace_in(
+                &mut file,
+                place,
+                whole.start + 8..whole.end,
+                &body[..changed],
+            );
         }
     }
     let length = file.len().min(max_size);
@@ -77,14 +86,25 @@ fn places(file: &[u8]) -> Vec<Place> {
 
 fn find(file: &[u8], within: Range<usize>, around: &[usize], places: &mut Vec<Place>) {
     let mut at = within.start;
-    while let Some((size, kind)) = file[at..within.end].split_first_chunk().filter(|(_, rest)| rest.len() >= 4) {
+    while let Some((size, kind)) = file[at..within.end]
+        .split_first_chunk()
+        .filter(|(_, rest)| rest.len() >= 4)
+    {
         let end = at.saturating_add(u32::from_be_bytes(*size) as usize);
         if end < at + 8 || end > within.end {
             return;
         }
-        places.push(Place { whole: at..end, around: around.to_vec() });
-        let container = CONTAINERS.iter().find(|(container, _)| kind.starts_with(*container));
-        if let Some(body) = container.map(|(_, head)| at + 8 + head).filter(|body| *body < end) {
+        places.push(Place {
+            whole: at..end,
+            around: around.to_vec(),
+        });
+        let container = CONTAINERS
+            .iter()
+            .find(|(container, _)| kind.starts_with(*container));
+        if let Some(body) = container
+            .map(|(_, head)| at + 8 + head)
+            .filter(|body| *body < end)
+        {
             find(file, body..end, &[around, &[at]].concat(), places);
         }
         at = end;
@@ -130,7 +150,10 @@ fn resize_table(file: &mut Vec<u8>, place: &Place, random: &mut Random) {
 fn add(file: &mut [u8], at: usize, more: usize, less: usize) {
     if let Some(number) = file.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
         let [more, less] = [more, less].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        *number = u32::from_be_bytes(*number).wrapping_add(more).wrapping_sub(less).to_be_bytes();
+        *number = u32::from_be_bytes(*number)
+            .wrapping_add(more)
+            .wrapping_sub(less)
+            .to_be_bytes();
     }
 }
 

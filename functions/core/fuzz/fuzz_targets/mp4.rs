@@ -31,13 +31,23 @@ fuzz_target!(|data: &[u8]| {
     ways::cut_in_every_way(&file, start..end);
     let peak = ALLOCATOR.peak_usage().saturating_sub(before);
     let limit = BYTES + BYTES_A_BYTE * data.len() + inflated_bytes(data);
-    assert!(peak <= limit, "{} bytes take {peak} bytes of memory", data.len());
+    assert!(
+        peak <= limit,
+        "{} bytes take {peak} bytes of memory",
+        data.len()
+    );
 });
 
 /// What a compressed index may be inflated to, on its way to the limit's double.
 fn inflated_bytes(data: &[u8]) -> usize {
     let limit = usize::try_from(MAX_INDEX_BYTES).unwrap_or(usize::MAX);
-    if data.windows(4).any(|bytes| bytes == b"cmvd") { 2 * limit } else { 0 }
+    if data.windows(4).any(|bytes| bytes == b"cmvd") {
+        2 * limit
+    } else {
+        0
+    }
 }
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { boxes::mutate(data, size, max_size, seed) });
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    boxes::mutate(data, size, max_size, seed)
+});

@@ -38,16 +38,27 @@ impl Avc {
             b"avc3" => return Err("the source's parameter sets lie among its pictures".to_owned()),
             _ => return Err("the source is not H.264".to_owned()),
         }
-        let config = config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
+        let config =
+            config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
         if config.length_size != LENGTH_BYTES {
-            return Err(format!("the source's NAL units have lengths of {} bytes", config.length_size));
+            return Err(format!(
+                "the source's NAL units have lengths of {} bytes",
+                config.length_size
+            ));
         }
-        let all: Option<Vec<Sps>> = config.sequence_parameter_sets.iter().map(|nal| Sps::read(nal)).collect();
+        let all: Option<Vec<Sps>> = config
+            .sequence_parameter_sets
+            .iter()
+            .map(|nal| Sps::read(nal))
+            .collect();
         let all = all.ok_or("the source's H.264 parameters (SPS) cannot be read")?;
         let Some(sps) = all.first().cloned() else {
             return Err("the source's parameter sets lie among its pictures".to_owned());
         };
-        if all.iter().any(|other| other.shape != sps.shape || other.profile() != sps.profile()) {
+        if all
+            .iter()
+            .any(|other| other.shape != sps.shape || other.profile() != sps.profile())
+        {
             return Err("the source has H.264 parameters (SPS) of several kinds".to_owned());
         }
         if !sps.shape.frame_mbs_only {
@@ -61,10 +72,17 @@ impl Avc {
         let taken: Option<Vec<u32>> = all.iter().map(|sps| Some(sps.id)).chain(pps_ids).collect();
         let taken = taken.ok_or("the source's H.264 parameters (PPS) cannot be read")?;
         let free_id = (0..=MAX_SPS_ID).rev().find(|id| !taken.contains(id));
-        let avc = Self { free_id: free_id.ok_or("the source uses every id of parameter sets")?, config, sps };
-        avc.profile_name()
-            .map(|_| ())
-            .ok_or_else(|| format!("the source's H.264 profile is {}, which is not encoded", avc.sps.profile()))?;
+        let avc = Self {
+            free_id: free_id.ok_or("the source uses every id of parameter sets")?,
+            config,
+            sps,
+        };
+        avc.profile_name().map(|_| ()).ok_or_else(|| {
+            format!(
+                "the source's H.264 profile is {}, which is not encoded",
+                avc.sps.profile()
+            )
+        })?;
         Ok(avc)
     }
 
@@ -75,10 +93,26 @@ impl Avc {
     pub fn encode_arguments(&self) -> [String; 6] {
         let profile = self.profile_name().unwrap_or("high");
         // Constraint set 3 makes level 11 what x264 calls 1b in these profiles (annex A.3.1 and A.3.2).
-        let is_1b = self.sps.level() == 11 && self.sps.constraints() & 0x10 != 0 && self.sps.profile() < 100;
-        let level = if is_1b { "1b".to_owned() } else { self.sps.level().to_string() };
-        let parameters = format!("sps-id={}:level={level}:bframes=0:ref=1:aud=1", self.free_id);
-        ["-profile:v".into(), profile.into(), "-x264-params".into(), parameters, "-c:v".into(), "libx264".into()]
+        let is_1b = self.sps.level() == 11
+            && self.sps.constraints() & 0x10 != 0
+            && self.sps.profile() < 100;
+        let level = if is_1b {
+            "1b".to_owned()
+        } else {
+            self.sps.level().to_string()
+        };
+        let parameters = format!(
+            "sps-id={}:level={level}:bframes=0:ref=1:aud=1",
+            self.free_id
+        );
+        [
+            "-profile:v".into(),
+            profile.into(),
+            "-x264-params".into(),
+            parameters,
+            "-c:v".into(),
+            "libx264".into(),
+        ]
     }
 
     fn profile_name(&self) -> Option<&'static str> {
@@ -106,18 +140,26 @@ impl Avc {
     ) -> Result<Bytes, String> {
         let mut joined = self.config.clone();
         for part in encoded {
-            let part = only_entry(part).as_ref().and_then(config).ok_or("the encoder wrote no avcC")?;
+            let part = only_entry(part)
+                .as_ref()
+                .and_then(config)
+                .ok_or("the encoder wrote no avcC")?;
             // What all parameter sets promise (ISO/IEC 14496-15, 5.3.3.1.2).
             joined.profile_compatibility &= part.profile_compatibility;
-            let ([sps], [pps]) = (&part.sequence_parameter_sets[..], &part.picture_parameter_sets[..]) else {
+            let ([sps], [pps]) = (
+                &part.sequence_parameter_sets[..],
+                &part.picture_parameter_sets[..],
+            ) else {
                 return Err("the encoder used several parameter sets".to_owned());
             };
             let sps = self.like_source(sps, reorder_frames)?;
             if pps_id(pps) != Some(self.free_id) {
                 return Err("the encoder did not use the id that it was given".to_owned());
             }
-            for (sets, set) in [(&mut joined.sequence_parameter_sets, &sps), (&mut joined.picture_parameter_sets, pps)]
-            {
+            for (sets, set) in [
+                (&mut joined.sequence_parameter_sets, &sps),
+                (&mut joined.picture_parameter_sets, pps),
+            ] {
                 if sets.last() != Some(set) {
                     sets.push(set.clone());
                 }
@@ -135,18 +177,24 @@ impl Avc {
     /// timing), and with the source's bounds on reordering and buffering, so that decoders need not empty their buffers
     /// between the parts (C.4.4) and know from the first picture on how many to hold back.
     fn like_source(&self, encoded: &[u8], reorder_frames: u32) -> Result<Vec<u8>, String> {
-        let encoded = Sps::read(encoded).ok_or("the encoder's H.264 parameters (SPS) cannot be read")?;
+        let encoded =
+            Sps::read(encoded).ok_or("the encoder's H.264 parameters (SPS) cannot be read")?;
         if encoded.id != self.free_id {
             return Err("the encoder did not use the id that it was given".to_owned());
         }
         if encoded.shape != self.sps.shape {
-            return Err("the encoder's pictures differ in size, chroma, bit depth or losslessness".to_owned());
+            return Err(
+                "the encoder's pictures differ in size, chroma, bit depth or losslessness"
+                    .to_owned(),
+            );
         }
         if encoded.profile() > self.sps.profile() {
             return Err("the encoder used a higher profile than the source".to_owned());
         }
-        let (reorder_frames, buffered_frames) =
-            self.sps.vui.bounds.unwrap_or((reorder_frames, self.sps.max_dpb_frames().max(reorder_frames)));
+        let (reorder_frames, buffered_frames) = self.sps.vui.bounds.unwrap_or((
+            reorder_frames,
+            self.sps.max_dpb_frames().max(reorder_frames),
+        ));
         let mut bits = encoded.bits[..encoded.vui_at].to_vec();
         bits.push(true);
         match self.sps.vui.common.clone() {
@@ -156,7 +204,14 @@ impl Avc {
         // No HRD parameters for NAL units or VCL NAL units, no pic_struct; then the bitstream restriction: vectors may
         // point over the edges, no bound on bytes or bits, vectors as long as the level allows.
         bits.extend_from_slice(&[false, false, false, true, true]);
-        for value in [0, 0, 15, 15, reorder_frames, buffered_frames.max(encoded.max_num_ref_frames)] {
+        for value in [
+            0,
+            0,
+            15,
+            15,
+            reorder_frames,
+            buffered_frames.max(encoded.max_num_ref_frames),
+        ] {
             write_ue(&mut bits, value);
         }
         let mut nal = pack(bits);
@@ -169,7 +224,9 @@ impl Avc {
 pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
     let config = find(boxes, *b"avcC").ok()??;
     let config = Avcc::decode_body(&mut &config.body[..]).ok()?;
-    Sps::read(config.sequence_parameter_sets.first()?)?.vui.pixel_aspect
+    Sps::read(config.sequence_parameter_sets.first()?)?
+        .vui
+        .pixel_aspect
 }
 
 /// The one sample description of an `stsd` box.
@@ -182,26 +239,34 @@ fn only_entry(stsd: &Bytes) -> Option<Child> {
 
 fn config(entry: &Child) -> Option<Avcc> {
     let boxes = children(entry.body.slice(VISUAL_ENTRY_BYTES..));
-    let config = boxes.filter_map(Result::ok).find(|child| child.kind == *b"avcC")?;
+    let config = boxes
+        .filter_map(Result::ok)
+        .find(|child| child.kind == *b"avcC")?;
     Avcc::decode_body(&mut &config.body[..]).ok()
 }
 
 /// An `stsd` box with another `avcC`, and everything else as it was.
 fn rewritten(stsd: &Bytes, entry: &Child, config: &Avcc) -> Result<Bytes, ClipError> {
     let boxed = |kind: &[u8], body: &[u8]| {
-        let bytes = u32::try_from(body.len() + 8).unwrap_or(u32::MAX).to_be_bytes();
+        let bytes = u32::try_from(body.len() + 8)
+            .unwrap_or(u32::MAX)
+            .to_be_bytes();
         [&bytes, kind, body].concat()
     };
     let mut body = entry.body[..VISUAL_ENTRY_BYTES].to_vec();
     for child in children(entry.body.slice(VISUAL_ENTRY_BYTES..)) {
         let child = child?;
         if child.kind == *b"avcC" {
-            config.encode(&mut body).map_err(|error| ClipError::internal(format!("writing avcC: {error}")))?;
+            config
+                .encode(&mut body)
+                .map_err(|error| ClipError::internal(format!("writing avcC: {error}")))?;
         } else {
             body.extend_from_slice(&child.whole);
         }
     }
-    let head = stsd.get(8..16).ok_or_else(|| damaged("box stsd is too short"))?;
+    let head = stsd
+        .get(8..16)
+        .ok_or_else(|| damaged("box stsd is too short"))?;
     Ok(boxed(b"stsd", &[head, &boxed(&entry.kind, &body)].concat()).into())
 }
 
@@ -214,8 +279,12 @@ pub(crate) fn unfit_to_begin(mut head: &[u8]) -> Option<&'static str> {
             None | Some(1..=4) => break,
             _ => {}
         }
-        let Some((unit, next)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
-        if unit.first().is_some_and(|header| header & 31 == 6) && has_message(&unit[1..], DISPLAY_ORIENTATION) {
+        let Some((unit, next)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else {
+            break;
+        };
+        if unit.first().is_some_and(|header| header & 31 == 6)
+            && has_message(&unit[1..], DISPLAY_ORIENTATION)
+        {
             return Some("the source's pictures say how to turn them");
         }
         head = next;
@@ -309,8 +378,12 @@ struct Vui {
 
 impl Sps {
     fn read(nal: &[u8]) -> Option<Self> {
-        const WITH_CHROMA_FORMAT: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
-        let mut bits = Bits { all: unpack(nal), at: 8 };
+        const WITH_CHROMA_FORMAT: [u32; 13] =
+            [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+        let mut bits = Bits {
+            all: unpack(nal),
+            at: 8,
+        };
         let profile = bits.number(8)?;
         bits.number(16)?;
         let id = bits.ue()?;
@@ -346,7 +419,11 @@ impl Sps {
             bits.flag()?;
         }
         bits.flag()?;
-        let crop = if bits.flag()? { [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?] } else { [0; 4] };
+        let crop = if bits.flag()? {
+            [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
+        } else {
+            [0; 4]
+        };
         let shape = Shape {
             chroma_format,
             separate_planes,
@@ -359,8 +436,19 @@ impl Sps {
             crop,
         };
         let vui_at = bits.at;
-        let vui = if bits.flag()? { Vui::read(&mut bits)? } else { Vui::default() };
-        Some(Self { bits: bits.all, id, shape, max_num_ref_frames, vui_at, vui })
+        let vui = if bits.flag()? {
+            Vui::read(&mut bits)?
+        } else {
+            Vui::default()
+        };
+        Some(Self {
+            bits: bits.all,
+            id,
+            shape,
+            max_num_ref_frames,
+            vui_at,
+            vui,
+        })
     }
 
     fn profile(&self) -> u32 {
@@ -391,7 +479,8 @@ impl Sps {
             51 | 52 => 184_320,
             _ => 696_320,
         };
-        let frame = u64::from(self.shape.width_mbs + 1) * u64::from(self.shape.height_map_units + 1);
+        let frame =
+            u64::from(self.shape.width_mbs + 1) * u64::from(self.shape.height_map_units + 1);
         u32::try_from(macroblocks / frame).unwrap_or(16).min(16)
     }
 }
@@ -441,13 +530,22 @@ impl Vui {
             }
             bounds = Some((bits.ue()?, bits.ue()?));
         }
-        Some(Self { pixel_aspect, common, bounds, is_rgb })
+        Some(Self {
+            pixel_aspect,
+            common,
+            bounds,
+            is_rgb,
+        })
     }
 }
 
 /// The id of a picture parameter set.
 fn pps_id(nal: &[u8]) -> Option<u32> {
-    Bits { all: unpack(nal), at: 8 }.ue()
+    Bits {
+        all: unpack(nal),
+        at: 8,
+    }
+    .ue()
 }
 
 /// A bit string and how far it was read. `None` is its end.
@@ -489,7 +587,11 @@ impl Bits {
         for _ in 0..length {
             if next != 0 {
                 let coded = i64::from(self.ue()?);
-                let delta = if coded % 2 == 0 { -(coded / 2) } else { coded / 2 + 1 };
+                let delta = if coded % 2 == 0 {
+                    -(coded / 2)
+                } else {
+                    coded / 2 + 1
+                };
                 next = (last + delta).rem_euclid(256);
             }
             if next != 0 {
@@ -518,7 +620,8 @@ impl Bits {
 }
 
 fn number(bits: &[bool]) -> u32 {
-    bits.iter().fold(0, |value, bit| value << 1 | u32::from(*bit))
+    bits.iter()
+        .fold(0, |value, bit| value << 1 | u32::from(*bit))
 }
 
 fn write_ue(bits: &mut Vec<bool>, value: u32) {
@@ -547,7 +650,12 @@ fn unpack(nal: &[u8]) -> Vec<bool> {
 fn pack(mut bits: Vec<bool>) -> Vec<u8> {
     bits.push(true);
     bits.resize(bits.len().next_multiple_of(8), false);
-    bits.chunks(8).map(|byte| byte.iter().fold(0, |value, bit| value << 1 | u8::from(*bit))).collect()
+    bits.chunks(8)
+        .map(|byte| {
+            byte.iter()
+                .fold(0, |value, bit| value << 1 | u8::from(*bit))
+        })
+        .collect()
 }
 
 /// Puts in the bytes that prevent start codes.
@@ -572,16 +680,29 @@ mod tests {
 
     /// x264's parameters of 640x360, High, level 3.0, with colours, pixel aspect 1:1 and timing.
     const X264: &[u8] = &[
-        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00,
-        0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
+        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03,
+        0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
     ];
 
     #[test]
     fn parameters_are_those_that_the_encoder_wrote() {
         let sps = Sps::read(X264).expect("parameters");
-        assert_eq!((sps.id, sps.profile(), sps.level(), sps.max_num_ref_frames), (0, 100, 30, 4));
-        assert_eq!((sps.shape.width_mbs, sps.shape.height_map_units, sps.shape.crop), (39, 22, [0, 0, 0, 4]));
-        assert_eq!((sps.vui.bounds, sps.vui.pixel_aspect), (Some((2, 4)), Some((1, 1))));
+        assert_eq!(
+            (sps.id, sps.profile(), sps.level(), sps.max_num_ref_frames),
+            (0, 100, 30, 4)
+        );
+        assert_eq!(
+            (
+                sps.shape.width_mbs,
+                sps.shape.height_map_units,
+                sps.shape.crop
+            ),
+            (39, 22, [0, 0, 0, 4])
+        );
+        assert_eq!(
+            (sps.vui.bounds, sps.vui.pixel_aspect),
+            (Some((2, 4)), Some((1, 1)))
+        );
         assert_eq!(sps.max_dpb_frames(), 8);
     }
 
@@ -592,22 +713,42 @@ mod tests {
 
     #[test]
     fn first_slice_tells_an_idr_picture() {
-        let sample = |types: &[u8]| types.iter().flat_map(|kind| [0, 0, 0, 2, *kind, 0xff]).collect::<Vec<u8>>();
+        let sample = |types: &[u8]| {
+            types
+                .iter()
+                .flat_map(|kind| [0, 0, 0, 2, *kind, 0xff])
+                .collect::<Vec<u8>>()
+        };
         assert_eq!(unfit_to_begin(&sample(&[9, 7, 8, 6, 0x65])), None);
-        for other in [&sample(&[9, 6, 0x41, 0x65])[..], &sample(&[9, 6]), &[0, 0, 0]] {
-            assert_eq!(unfit_to_begin(other), Some("the clip's keyframes are no IDR pictures"));
+        for other in [
+            &sample(&[9, 6, 0x41, 0x65])[..],
+            &sample(&[9, 6]),
+            &[0, 0, 0],
+        ] {
+            assert_eq!(
+                unfit_to_begin(other),
+                Some("the clip's keyframes are no IDR pictures")
+            );
         }
     }
 
     #[test]
     fn message_that_turns_pictures_is_found_among_others() {
         let sample = |messages: &[u8]| {
-            [&[0, 0, 0, 1 + u8::try_from(messages.len()).expect("few"), 6], messages, &[0, 0, 0, 1, 0x65]].concat()
+            [
+                &[0, 0, 0, 1 + u8::try_from(messages.len()).expect("few"), 6],
+                messages,
+                &[0, 0, 0, 1, 0x65],
+            ]
+            .concat()
         };
         let turned = Some("the source's pictures say how to turn them");
         assert_eq!(unfit_to_begin(&sample(&[47, 1, 0x80, 0x80])), turned);
         assert_eq!(unfit_to_begin(&sample(&[5, 2, 47, 1, 47, 0, 0x80])), turned);
-        assert_eq!(unfit_to_begin(&sample(&[255, 47, 0, 1, 2, 47, 47, 0x80])), None);
+        assert_eq!(
+            unfit_to_begin(&sample(&[255, 47, 0, 1, 2, 47, 47, 0x80])),
+            None
+        );
     }
 
     proptest! {

@@ -14,7 +14,15 @@ pub(crate) fn damaged(what: impl std::fmt::Display) -> ClipError {
 
 /// A box's code for a message, with what is not printable replaced.
 pub(crate) fn kind_name(kind: Kind) -> String {
-    kind.iter().map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' }).collect()
+    kind.iter()
+        .map(|byte| {
+            if byte.is_ascii_graphic() || *byte == b' ' {
+                char::from(*byte)
+            } else {
+                '?'
+            }
+        })
+        .collect()
 }
 
 /// The start of a box.
@@ -46,9 +54,16 @@ impl Header {
             size => (8, Some(u64::from(size))),
         };
         if bytes.is_some_and(|bytes| bytes < length) {
-            return Err(damaged(format!("box {} has an impossible size", kind_name(kind))));
+            return Err(damaged(format!(
+                "box {} has an impossible size",
+                kind_name(kind)
+            )));
         }
-        Ok(Some(Self { kind, length, bytes }))
+        Ok(Some(Self {
+            kind,
+            length,
+            bytes,
+        }))
     }
 }
 
@@ -73,26 +88,44 @@ pub(crate) fn children(mut body: Bytes) -> impl Iterator<Item = Result<Child, Cl
                 return Some(Err(error));
             }
         };
-        let fail = |what: &str| Some(Err(damaged(format!("box {} {what}", kind_name(header.kind)))));
+        let fail = |what: &str| {
+            Some(Err(damaged(format!(
+                "box {} {what}",
+                kind_name(header.kind)
+            ))))
+        };
         // Only the last box of a file may leave its length open: where others are copied to, it would hold what follows.
         let Some(bytes) = header.bytes else {
             body.clear();
-            return if header.kind == [0; 4] { None } else { fail("has no length") };
+            return if header.kind == [0; 4] {
+                None
+            } else {
+                fail("has no length")
+            };
         };
-        let Some(bytes) = usize::try_from(bytes).ok().filter(|bytes| *bytes <= body.len()) else {
+        let Some(bytes) = usize::try_from(bytes)
+            .ok()
+            .filter(|bytes| *bytes <= body.len())
+        else {
             body.clear();
             return fail("goes beyond the box that holds it");
         };
         let whole = body.split_to(bytes);
         // A header is 8 or 16 bytes, and `bytes` is no less.
         let content = whole.slice(if header.length == 8 { 8.. } else { 16.. });
-        Some(Ok(Child { kind: header.kind, body: content, whole }))
+        Some(Ok(Child {
+            kind: header.kind,
+            body: content,
+            whole,
+        }))
     })
 }
 
 /// The first box of `kind` in `body`.
 pub(crate) fn find(body: &Bytes, kind: Kind) -> Result<Option<Child>, ClipError> {
-    children(body.clone()).find(|child| child.as_ref().map_or(true, |child| child.kind == kind)).transpose()
+    children(body.clone())
+        .find(|child| child.as_ref().map_or(true, |child| child.kind == kind))
+        .transpose()
 }
 
 /// The first box of `kind` in `body`, which must be there.
@@ -109,12 +142,19 @@ impl<const N: usize> Table<N> {
     pub fn of_box(child: &Child) -> Result<Self, ClipError> {
         let mut body = child.body.clone();
         if body.len() < 8 {
-            return Err(damaged(format!("box {} is too short", kind_name(child.kind))));
+            return Err(damaged(format!(
+                "box {} is too short",
+                kind_name(child.kind)
+            )));
         }
         body.advance(4);
         let count = body.get_u32();
-        Self::new(body, count)
-            .ok_or_else(|| damaged(format!("box {} is shorter than its table", kind_name(child.kind))))
+        Self::new(body, count).ok_or_else(|| {
+            damaged(format!(
+                "box {} is shorter than its table",
+                kind_name(child.kind)
+            ))
+        })
     }
 
     /// The first `count` entries of `data`; `None` when there are fewer.
@@ -135,11 +175,19 @@ impl<const N: usize> Table<N> {
 impl Table<4> {
     /// The entries in `range`, as they stand in the index.
     pub fn slice(&self, range: Range<usize>) -> Bytes {
-        self.entries().get(range).map_or_else(Bytes::new, |entries| self.0.slice_ref(entries.as_flattened()))
+        self.entries()
+            .get(range)
+            .map_or_else(Bytes::new, |entries| {
+                self.0.slice_ref(entries.as_flattened())
+            })
     }
 
     pub fn numbers(&self, range: Range<usize>) -> impl Iterator<Item = u32> {
-        self.entries().get(range).unwrap_or_default().iter().map(|entry| u32::from_be_bytes(*entry))
+        self.entries()
+            .get(range)
+            .unwrap_or_default()
+            .iter()
+            .map(|entry| u32::from_be_bytes(*entry))
     }
 
     pub fn all(&self) -> impl Iterator<Item = u32> {
@@ -174,7 +222,8 @@ impl Runs {
 
     /// The value of each sample.
     pub fn values(&self) -> impl Iterator<Item = u32> {
-        self.runs().flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
+        self.runs()
+            .flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
     }
 
     /// The runs of the samples from `first` up to, not including, `end`.
@@ -192,7 +241,10 @@ impl Runs {
             .filter_map(move |(range, value)| {
                 let count = range.end.min(end).saturating_sub(range.start.max(first));
                 // Part of a run whose count is a u32.
-                u32::try_from(count).ok().filter(|count| *count > 0).map(|count| Run { count, value })
+                u32::try_from(count)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .map(|count| Run { count, value })
             })
     }
 }
@@ -202,8 +254,10 @@ mod tests {
     use super::*;
 
     fn runs(pairs: &[(u32, u32)]) -> Runs {
-        let bytes: Vec<u8> =
-            pairs.iter().flat_map(|(count, value)| [count.to_be_bytes(), value.to_be_bytes()].concat()).collect();
+        let bytes: Vec<u8> = pairs
+            .iter()
+            .flat_map(|(count, value)| [count.to_be_bytes(), value.to_be_bytes()].concat())
+            .collect();
         Table::new(bytes.into(), u32::try_from(pairs.len()).unwrap()).unwrap()
     }
 
@@ -213,8 +267,10 @@ mod tests {
         let all: Vec<u32> = runs.values().collect();
         for first in 0..=9 {
             for end in first..=9 {
-                let sliced: Vec<u32> =
-                    runs.slice(first, end).flat_map(|run| std::iter::repeat_n(run.value, run.count as usize)).collect();
+                let sliced: Vec<u32> = runs
+                    .slice(first, end)
+                    .flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
+                    .collect();
                 assert_eq!(sliced, all[first as usize..end as usize], "{first}..{end}");
             }
         }
@@ -222,8 +278,14 @@ mod tests {
 
     #[test]
     fn box_beyond_its_parent_is_damaged() {
-        let error = children(Bytes::from_static(b"\0\0\0\x10free\0\0\0\0")).next().unwrap().unwrap_err();
-        assert_eq!(error.message, "the source's MP4 index is damaged: box free goes beyond the box that holds it");
+        let error = children(Bytes::from_static(b"\0\0\0\x10free\0\0\0\0"))
+            .next()
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(
+            error.message,
+            "the source's MP4 index is damaged: box free goes beyond the box that holds it"
+        );
     }
 
     #[test]
@@ -234,21 +296,33 @@ mod tests {
 
     #[test]
     fn quicktime_terminator_is_padding() {
-        let boxes: Vec<_> = children(Bytes::from_static(b"\0\0\0\x08free\0\0\0\0")).map(Result::unwrap).collect();
+        let boxes: Vec<_> = children(Bytes::from_static(b"\0\0\0\x08free\0\0\0\0"))
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(boxes.len(), 1);
     }
 
     #[test]
     fn box_in_a_box_has_a_length() {
-        let error = children(Bytes::from_static(b"\0\0\0\0free\0\0\0\0")).next().unwrap().unwrap_err();
-        assert_eq!(error.message, "the source's MP4 index is damaged: box free has no length");
+        let error = children(Bytes::from_static(b"\0\0\0\0free\0\0\0\0"))
+            .next()
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(
+            error.message,
+            "the source's MP4 index is damaged: box free has no length"
+        );
         assert_eq!(children(Bytes::from_static(&[0; 12])).count(), 0);
     }
 
     #[test]
     fn table_longer_than_its_box_is_damaged() {
         let body = Bytes::from_static(b"\0\0\0\0\xff\xff\xff\xff\0\0\0\0");
-        let child = Child { kind: *b"stco", whole: body.clone(), body };
+        let child = Child {
+            kind: *b"stco",
+            whole: body.clone(),
+            body,
+        };
         assert!(Table::<4>::of_box(&child).is_err());
     }
 }

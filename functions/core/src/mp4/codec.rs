@@ -39,12 +39,18 @@ const SOUND_ENTRY_BYTES: usize = 28;
 
 /// The descriptions of an `stsd` body.
 fn entries(stsd: &Bytes) -> impl Iterator<Item = Result<Child, ClipError>> {
-    children(stsd.get(8..).map(|entries| stsd.slice_ref(entries)).unwrap_or_default())
+    children(
+        stsd.get(8..)
+            .map(|entries| stsd.slice_ref(entries))
+            .unwrap_or_default(),
+    )
 }
 
 /// The first description of an `stsd` body.
 pub(crate) fn first_entry(stsd: &Bytes) -> Result<Child, ClipError> {
-    entries(stsd).next().unwrap_or_else(|| Err(damaged("a track has no sample description (stsd)")))
+    entries(stsd)
+        .next()
+        .unwrap_or_else(|| Err(damaged("a track has no sample description (stsd)")))
 }
 
 impl VideoEntry {
@@ -70,7 +76,8 @@ impl VideoEntry {
         }
         let mut size = entry.body.slice(24..28);
         let boxes = entry.body.slice(VISUAL_ENTRY_BYTES..);
-        let usable = |aspect: Option<(u32, u32)>| aspect.filter(|(width, height)| *width > 0 && *height > 0);
+        let usable =
+            |aspect: Option<(u32, u32)>| aspect.filter(|(width, height)| *width > 0 && *height > 0);
         Ok(Self {
             codec: codec_name(entry, VISUAL_ENTRY_BYTES)?,
             width: size.get_u16(),
@@ -94,7 +101,10 @@ impl AudioEntry {
         let (channels, bits) = (fields.get_u16(), fields.get_u16());
         fields.advance(4);
         let rate = fields.get_u32() >> 16;
-        let raw = Packet { samples: 1, bytes: u32::from(channels) * u32::from(bits / 8) };
+        let raw = Packet {
+            samples: 1,
+            bytes: u32::from(channels) * u32::from(bits / 8),
+        };
         let mut read = Self {
             codec: codec_name(entry, SOUND_ENTRY_BYTES + extension_bytes(version))?,
             channels: channels.into(),
@@ -106,7 +116,10 @@ impl AudioEntry {
             1 if fields.len() >= 16 => {
                 let samples = fields.get_u32();
                 fields.advance(4);
-                read.packet = Some(Packet { samples, bytes: fields.get_u32() });
+                read.packet = Some(Packet {
+                    samples,
+                    bytes: fields.get_u32(),
+                });
             }
             2 if fields.len() >= 36 => {
                 fields.advance(4);
@@ -114,7 +127,10 @@ impl AudioEntry {
                 read.channels = fields.get_u32();
                 fields.advance(12);
                 let bytes = fields.get_u32();
-                read.packet = Some(Packet { samples: fields.get_u32(), bytes });
+                read.packet = Some(Packet {
+                    samples: fields.get_u32(),
+                    bytes,
+                });
             }
             _ if read.codec == "pcm" => read.packet = Some(raw),
             _ => {}
@@ -146,7 +162,11 @@ fn extension_bytes(version: u16) -> usize {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
 fn rate_of(rate: f64) -> u32 {
     rate.round() as u32
 }
@@ -155,7 +175,9 @@ fn rate_of(rate: f64) -> u32 {
 fn codec_name(entry: &Child, boxes_at: usize) -> Result<String, ClipError> {
     Ok(match &entry.kind {
         b"encv" | b"enca" | b"drmi" | b"drms" | b"p608" => {
-            return Err(ClipError::unsupported_media("the source is encrypted, which is not supported"));
+            return Err(ClipError::unsupported_media(
+                "the source is encrypted, which is not supported",
+            ));
         }
         b"avc1" | b"avc2" | b"avc3" | b"avc4" | b"dva1" | b"dvav" => "h264",
         b"hvc1" | b"hev1" | b"hvc2" | b"hev2" | b"dvh1" | b"dvhe" => "hevc",
@@ -187,16 +209,20 @@ fn codec_name(entry: &Child, boxes_at: usize) -> Result<String, ClipError> {
         b"ec-3" => "eac3",
         b"samr" => "amr_nb",
         b"sawb" => "amr_wb",
-        b"raw " | b"twos" | b"sowt" | b"in24" | b"in32" | b"fl32" | b"fl64" | b"lpcm" | b"ipcm" | b"fpcm" | b"NONE" => {
-            "pcm"
-        }
+        b"raw " | b"twos" | b"sowt" | b"in24" | b"in32" | b"fl32" | b"fl64" | b"lpcm" | b"ipcm"
+        | b"fpcm" | b"NONE" => "pcm",
         other => return Ok(kind_name(*other).trim_end().to_owned()),
     }
     .to_owned())
 }
 
 fn object_type(body: &Bytes, boxes_at: usize) -> Option<u8> {
-    Some(esds(body, boxes_at)?.es_desc.dec_config.object_type_indication)
+    Some(
+        esds(body, boxes_at)?
+            .es_desc
+            .dec_config
+            .object_type_indication,
+    )
 }
 
 /// The `esds` box of a sample entry, which `QuickTime` puts into a `wave` box; `None` when there is none to be read.
@@ -213,12 +239,18 @@ fn esds(body: &Bytes, boxes_at: usize) -> Option<Esds> {
 /// same encoder.
 pub(crate) fn decoding(entry: &Child, is_sound: bool) -> Result<Vec<u8>, ClipError> {
     let boxes_at = if is_sound {
-        let version = entry.body.get(8..10).map_or(0, |mut version| version.get_u16());
+        let version = entry
+            .body
+            .get(8..10)
+            .map_or(0, |mut version| version.get_u16());
         SOUND_ENTRY_BYTES + extension_bytes(version)
     } else {
         VISUAL_ENTRY_BYTES
     };
-    let head = entry.body.get(..boxes_at).ok_or_else(|| damaged("a sample description is too short"))?;
+    let head = entry
+        .body
+        .get(..boxes_at)
+        .ok_or_else(|| damaged("a sample description is too short"))?;
     let mut kept = [&entry.kind[..], head].concat();
     for child in children(entry.body.slice(boxes_at..)) {
         let child = child?;

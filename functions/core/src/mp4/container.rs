@@ -50,8 +50,12 @@ impl Container {
     /// # Errors
     /// `UnsupportedMedia` for a file that would have to be read from its start.
     pub(crate) fn of(head: &[u8]) -> Result<Option<Self>, ClipError> {
-        let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-        let sync_bytes = |first: usize, packet: usize| (0..3).all(|index| at(first + index * packet, b"\x47"));
+        let at = |offset: usize, magic: &[u8]| {
+            head.get(offset..)
+                .is_some_and(|rest| rest.starts_with(magic))
+        };
+        let sync_bytes =
+            |first: usize, packet: usize| (0..3).all(|index| at(first + index * packet, b"\x47"));
         if sync_bytes(0, 188) || sync_bytes(4, 192) {
             return Ok(Some(Self::MpegTs));
         }
@@ -88,9 +92,22 @@ impl Fragments {
     ///
     /// # Errors
     /// `UnsupportedMedia` when there is none, or none of all fragments; and whatever the source raises.
-    pub(super) async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self, ClipError> {
-        let mut boxes = Boxes { source, start: 0, buffer: Bytes::new(), reads: 0 };
-        let mut fragments = Self { head_end, end_seconds: 0.0, starts: Starts::new() };
+    pub(super) async fn find(
+        source: &impl RangeRead,
+        moov: &Bytes,
+        head_end: u64,
+    ) -> Result<Self, ClipError> {
+        let mut boxes = Boxes {
+            source,
+            start: 0,
+            buffer: Bytes::new(),
+            reads: 0,
+        };
+        let mut fragments = Self {
+            head_end,
+            end_seconds: 0.0,
+            starts: Starts::new(),
+        };
         let mut next = boxes.next(head_end, INDEX).await?;
         if let Some((at, b"sidx")) = next {
             next = fragments.add_segments(&mut boxes, at).await?;
@@ -98,7 +115,9 @@ impl Fragments {
         // Where one index is not all, the other is.
         if let (Some(_), Some(mfra)) = (next, random_access(&mut boxes).await?) {
             fragments.starts = Starts::new();
-            fragments.end_seconds = fragments.add_random_access(&mut boxes, &decode(&mfra)?, moov).await?;
+            fragments.end_seconds = fragments
+                .add_random_access(&mut boxes, &decode(&mfra)?, moov)
+                .await?;
             next = None;
         }
         while let Some((at, b"sidx")) = next {
@@ -107,21 +126,33 @@ impl Fragments {
         let wanting = match (fragments.starts.is_empty(), next) {
             (true, _) => "without an index of its fragments (sidx or mfra)".to_owned(),
             (false, Some(_)) => {
-                format!("whose index (sidx) ends at {:.3} s, and the file goes on", fragments.end_seconds)
+                format!(
+                    "whose index (sidx) ends at {:.3} s, and the file goes on",
+                    fragments.end_seconds
+                )
             }
             (false, None) => return fragments.sorted(source.len()),
         };
-        Err(ClipError::unsupported_media(format!("the source is a fragmented MP4 {wanting}: remux it first")))
+        Err(ClipError::unsupported_media(format!(
+            "the source is a fragmented MP4 {wanting}: remux it first"
+        )))
     }
 
     /// Adds what a segment index names, and the indexes that it names. Returns what comes behind all that.
-    async fn add_segments(&mut self, boxes: &mut Boxes<'_, impl RangeRead>, at: u64) -> Result<Next, ClipError> {
+    async fn add_segments(
+        &mut self,
+        boxes: &mut Boxes<'_, impl RangeRead>,
+        at: u64,
+    ) -> Result<Next, ClipError> {
         let (mut indexes, mut last) = (vec![at], at);
         while let Some(at) = indexes.pop() {
             let index = boxes.require(at, b"sidx").await?;
             let sidx: Sidx = decode(&index)?;
             let end = at.saturating_add(index.whole.len() as u64);
-            let (mut time, mut offset) = (sidx.earliest_presentation_time, end.saturating_add(sidx.first_offset));
+            let (mut time, mut offset) = (
+                sidx.earliest_presentation_time,
+                end.saturating_add(sidx.first_offset),
+            );
             for segment in &sidx.references {
                 if segment.reference_type {
                     indexes.push(offset);
@@ -159,9 +190,14 @@ impl Fragments {
                 Some(b"soun") => {}
                 _ => continue,
             }
-            let entries = mfra.tfra.iter().filter(|tfra| tfra.track_id == tkhd.track_id).flat_map(|tfra| &tfra.entries);
-            let starts: Vec<_> =
-                entries.map(|entry| (seconds(entry.time, mdhd.timescale), entry.moof_offset)).collect();
+            let entries = mfra
+                .tfra
+                .iter()
+                .filter(|tfra| tfra.track_id == tkhd.track_id)
+                .flat_map(|tfra| &tfra.entries);
+            let starts: Vec<_> = entries
+                .map(|entry| (seconds(entry.time, mdhd.timescale), entry.moof_offset))
+                .collect();
             if !starts.is_empty() {
                 self.starts.insert(tkhd.track_id, starts);
             }
@@ -176,7 +212,9 @@ impl Fragments {
         while let Some((at, _)) = next {
             let fragment = boxes.require(at, b"moof").await?;
             end = end.max(fragment_end(&decode(&fragment)?, moov, id)?);
-            next = boxes.next(at.saturating_add(fragment.whole.len() as u64), &[b"moof"]).await?;
+            next = boxes
+                .next(at.saturating_add(fragment.whole.len() as u64), &[b"moof"])
+                .await?;
         }
         Ok(seconds(end, timescale))
     }
@@ -185,8 +223,13 @@ impl Fragments {
     fn sorted(mut self, bytes: u64) -> Result<Self, ClipError> {
         for starts in self.starts.values_mut() {
             starts.sort_by_key(|(_, offset)| *offset);
-            if let Some((_, offset)) = starts.iter().find(|(_, offset)| !(self.head_end..bytes).contains(offset)) {
-                return Err(damaged(format!("it names a fragment at byte {offset} of {bytes}")));
+            if let Some((_, offset)) = starts
+                .iter()
+                .find(|(_, offset)| !(self.head_end..bytes).contains(offset))
+            {
+                return Err(damaged(format!(
+                    "it names a fragment at byte {offset} of {bytes}"
+                )));
             }
         }
         Ok(self)
@@ -198,7 +241,11 @@ impl Fragments {
             let last = starts.iter().rfind(|(start, _)| *start <= seconds);
             last.or(starts.first()).map(|(_, offset)| *offset)
         };
-        self.starts.values().filter_map(first).min().unwrap_or(self.head_end)
+        self.starts
+            .values()
+            .filter_map(first)
+            .min()
+            .unwrap_or(self.head_end)
     }
 }
 
@@ -228,7 +275,11 @@ impl<S: RangeRead> Boxes<'_, S> {
                     "the source is a fragmented MP4 whose index (sidx or mfra) is in too many parts: remux it first",
                 ));
             }
-            let end = range.end.max(self.source.len().min(range.start.saturating_add(LEAST_READ_BYTES)));
+            let end = range.end.max(
+                self.source
+                    .len()
+                    .min(range.start.saturating_add(LEAST_READ_BYTES)),
+            );
             self.buffer = fetch::read_exact(self.source, range.start..end).await?;
             self.start = range.start;
         }
@@ -259,7 +310,10 @@ impl<S: RangeRead> Boxes<'_, S> {
     async fn require(&mut self, at: u64, kind: &Kind) -> Result<Child, ClipError> {
         let header = self.header(at).await?.filter(|header| header.kind == *kind);
         let Some(bytes) = header.and_then(|header| header.bytes) else {
-            return Err(damaged(format!("it leads to byte {at}, where there is no box {}", kind_name(*kind))));
+            return Err(damaged(format!(
+                "it leads to byte {at}, where there is no box {}",
+                kind_name(*kind)
+            )));
         };
         if bytes > MAX_INDEX_BYTES.min(self.source.len() - at) {
             return Err(damaged(format!("box {} is too long", kind_name(*kind))));
@@ -273,9 +327,13 @@ impl<S: RangeRead> Boxes<'_, S> {
 /// The box `mfra`, whose length is told by the last bytes of the file.
 async fn random_access(boxes: &mut Boxes<'_, impl RangeRead>) -> Result<Option<Child>, ClipError> {
     let bytes = boxes.source.len();
-    let Some(at) = bytes.checked_sub(MFRO_BYTES) else { return Ok(None) };
+    let Some(at) = bytes.checked_sub(MFRO_BYTES) else {
+        return Ok(None);
+    };
     let last = boxes.read(at..bytes).await?;
-    let length = last.strip_prefix(b"\0\0\0\x10mfro").and_then(|body| body.last_chunk());
+    let length = last
+        .strip_prefix(b"\0\0\0\x10mfro")
+        .and_then(|body| body.last_chunk());
     let length = length.map(|length| u64::from(u32::from_be_bytes(*length)));
     match length.and_then(|length| bytes.checked_sub(length)) {
         Some(at) => boxes.require(at, b"mfra").await.map(Some),
@@ -286,23 +344,41 @@ async fn random_access(boxes: &mut Boxes<'_, impl RangeRead>) -> Result<Option<C
 /// When a track's part of a fragment ends, in its timescale; 0 when it has none.
 fn fragment_end(fragment: &Moof, moov: &Bytes, track_id: u32) -> Result<u64, ClipError> {
     let mvex: Mvex = decode(&require(moov, *b"mvex")?)?;
-    let usual = mvex.trex.iter().find(|trex| trex.track_id == track_id).map_or(0, |trex| trex.default_sample_duration);
+    let usual = mvex
+        .trex
+        .iter()
+        .find(|trex| trex.track_id == track_id)
+        .map_or(0, |trex| trex.default_sample_duration);
     let mut end = 0;
-    for traf in fragment.traf.iter().filter(|traf| traf.tfhd.track_id == track_id) {
+    for traf in fragment
+        .traf
+        .iter()
+        .filter(|traf| traf.tfhd.track_id == track_id)
+    {
         let usual = traf.tfhd.default_sample_duration.unwrap_or(usual);
         let untimed = "the source is a fragmented MP4 whose fragments do not tell when they begin (tfdt), as those of \
                        Smooth Streaming do not: remux it first";
-        let start = traf.tfdt.as_ref().ok_or_else(|| ClipError::unsupported_media(untimed))?.base_media_decode_time;
+        let start = traf
+            .tfdt
+            .as_ref()
+            .ok_or_else(|| ClipError::unsupported_media(untimed))?
+            .base_media_decode_time;
         let runs = traf.trun.iter().map(|trun| match &trun.samples {
             TrunSamples::Inherited { count, .. } => u64::from(*count) * u64::from(usual),
-            TrunSamples::Explicit(samples) => samples.iter().map(|one| u64::from(one.duration.unwrap_or(usual))).sum(),
+            TrunSamples::Explicit(samples) => samples
+                .iter()
+                .map(|one| u64::from(one.duration.unwrap_or(usual)))
+                .sum(),
         });
         end = end.max(runs.fold(start, u64::saturating_add));
     }
     Ok(end)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "good to a microsecond for centuries")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "good to a microsecond for centuries"
+)]
 fn seconds(ticks: u64, timescale: u32) -> f64 {
     ticks as f64 / f64::from(timescale.max(1))
 }
@@ -318,14 +394,20 @@ pub struct Skipping<S> {
 impl<S> Skipping<S> {
     /// A source in which the first fragments that show `seconds` follow the head; without fragments, as it is.
     pub fn to(seconds: f64, fragments: Option<&Fragments>, source: S) -> Self {
-        let hole = fragments.map_or(0..0, |fragments| fragments.head_end..fragments.before(seconds));
+        let hole = fragments.map_or(0..0, |fragments| {
+            fragments.head_end..fragments.before(seconds)
+        });
         let bytes = hole.end.saturating_sub(hole.start);
         let header = match u32::try_from(bytes) {
             Ok(0) => Vec::new(),
             Ok(bytes) => [&bytes.to_be_bytes()[..], b"free"].concat(),
             Err(_) => [b"\0\0\0\x01free", &bytes.to_be_bytes()[..]].concat(),
         };
-        Self { source, at: hole.start, header: header.into() }
+        Self {
+            source,
+            at: hole.start,
+            header: header.into(),
+        }
     }
 }
 
@@ -342,7 +424,9 @@ impl<S: RangeRead> RangeRead for Skipping<S> {
         }
         let mut read = BytesMut::from(read);
         for (at, byte) in (header.start..).zip(&self.header) {
-            let within = at.checked_sub(range.start).and_then(|at| usize::try_from(at).ok());
+            let within = at
+                .checked_sub(range.start)
+                .and_then(|at| usize::try_from(at).ok());
             if let Some(place) = within.and_then(|at| read.get_mut(at)) {
                 *place = *byte;
             }

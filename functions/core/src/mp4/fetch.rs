@@ -16,7 +16,9 @@ pub(crate) fn parts(spans: &[Range<u64>], connections: usize) -> Vec<Range<u64>>
     let total: u64 = spans.iter().map(|span| span.end - span.start).sum();
     let connections = connections.max(1) as u64;
     let rounds = total.div_ceil(connections * MAX_PART_BYTES).max(1);
-    let part = total.div_ceil(rounds * connections).clamp(MIN_PART_BYTES, MAX_PART_BYTES);
+    let part = total
+        .div_ceil(rounds * connections)
+        .clamp(MIN_PART_BYTES, MAX_PART_BYTES);
     spans
         .iter()
         .flat_map(|span| {
@@ -49,13 +51,19 @@ where
 ///
 /// # Errors
 /// Whatever the source raises, and `Internal` when it returns another number of bytes.
-pub(crate) async fn read_exact(source: &impl RangeRead, range: Range<u64>) -> Result<Bytes, ClipError> {
+pub(crate) async fn read_exact(
+    source: &impl RangeRead,
+    range: Range<u64>,
+) -> Result<Bytes, ClipError> {
     let expected = range.end.saturating_sub(range.start);
     let bytes = source.read(range.clone()).await?;
     if bytes.len() as u64 == expected {
         Ok(bytes)
     } else {
-        Err(ClipError::internal(format!("a read of bytes {range:?} returned {} bytes", bytes.len())))
+        Err(ClipError::internal(format!(
+            "a read of bytes {range:?} returned {} bytes",
+            bytes.len()
+        )))
     }
 }
 
@@ -67,7 +75,11 @@ mod tests {
     fn parts_cover_their_spans_once() {
         let spans = [10..11, 20..5_000_000, 6_000_000..30_000_000];
         let parts = parts(&spans, 4);
-        assert!(parts.iter().all(|part| part.end - part.start <= MAX_PART_BYTES && part.start < part.end));
+        assert!(
+            parts
+                .iter()
+                .all(|part| part.end - part.start <= MAX_PART_BYTES && part.start < part.end)
+        );
         let mut joined: Vec<Range<u64>> = Vec::new();
         for part in parts {
             match joined.last_mut() {

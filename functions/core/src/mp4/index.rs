@@ -29,8 +29,8 @@ const CONNECTIONS: usize = 4;
 
 /// What can be the first box of an MP4 or a MOV.
 const FIRST_BOXES: &[&Kind] = &[
-    b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx", b"moof", b"emsg",
-    b"prft", b"udta", b"meta", b"junk", b"pict",
+    b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx",
+    b"moof", b"emsg", b"prft", b"udta", b"meta", b"junk", b"pict",
 ];
 /// Brands of still pictures, which have no `moov`.
 const IMAGE_BRANDS: &[&Kind] = &[b"heic", b"heix", b"mif1", b"avif", b"crx "];
@@ -76,23 +76,38 @@ impl Index {
     /// `UnsupportedMedia`, naming what was found instead; and whatever the source raises.
     pub async fn find(source: &impl RangeRead) -> Result<Found, ClipError> {
         if source.is_empty() {
-            return Err(ClipError::unsupported_media("the source is empty (0 bytes)"));
+            return Err(ClipError::unsupported_media(
+                "the source is empty (0 bytes)",
+            ));
         }
-        let mut search = Search { source, buffer: Bytes::new(), buffer_start: 0, reads: 0 };
+        let mut search = Search {
+            source,
+            buffer: Bytes::new(),
+            buffer_start: 0,
+            reads: 0,
+        };
         let mut ftyp: Option<Child> = None;
         let mut has_media = false;
         let mut at = 0;
         for _ in 0..MAX_BOXES {
-            let Some(header) = search.header(at).await? else { break };
+            let Some(header) = search.header(at).await? else {
+                break;
+            };
             if at == 0 && !FIRST_BOXES.contains(&&header.kind) {
                 let container = Container::of(&search.buffer)?;
                 let found = container.map(|container| Found::Other(container, None));
-                return found
-                    .ok_or_else(|| unsupported(sniff::describe(&search.buffer).unwrap_or("of no known format")));
+                return found.ok_or_else(|| {
+                    unsupported(sniff::describe(&search.buffer).unwrap_or("of no known format"))
+                });
             }
-            let end = header.bytes.map_or(Some(source.len()), |bytes| at.checked_add(bytes));
+            let end = header
+                .bytes
+                .map_or(Some(source.len()), |bytes| at.checked_add(bytes));
             let Some(end) = end.filter(|end| *end <= source.len()) else {
-                return Err(cut_short(&format!("its box {} goes beyond the end of the file", kind_name(header.kind))));
+                return Err(cut_short(&format!(
+                    "its box {} goes beyond the end of the file",
+                    kind_name(header.kind)
+                )));
             };
             match &header.kind {
                 b"ftyp" if ftyp.is_none() => ftyp = Some(search.small_box(at, end, header).await?),
@@ -104,11 +119,15 @@ impl Index {
                         return Ok(Found::Other(Container::FragmentedMp4, Some(fragments)));
                     }
                     let moov = decompress(moov)?;
-                    return Ok(Found::Index(Self { ftyp, moov, start: at, bytes }));
+                    return Ok(Found::Index(Self {
+                        ftyp,
+                        moov,
+                        start: at,
+                        bytes,
+                    }));
                 }
                 b"moof" => {
-                    let segment =
-                        "the source is a segment of a fragmented MP4, without what all of them begin with (moov)";
+                    let segment = "the source is a segment of a fragmented MP4, without what all of them begin with (moov)";
                     return Err(ClipError::unsupported_media(segment));
                 }
                 b"mdat" => has_media = true,
@@ -119,7 +138,9 @@ impl Index {
         Err(match ftyp.as_ref().and_then(brand) {
             Some(brand) if IMAGE_BRANDS.contains(&&brand) => unsupported("a HEIF or AVIF image"),
             _ if has_media => cut_short("it has media but no index (moov)"),
-            _ => ClipError::unsupported_media("the source is not an MP4 that can be cut: it has no index (moov)"),
+            _ => ClipError::unsupported_media(
+                "the source is not an MP4 that can be cut: it has no index (moov)",
+            ),
         })
     }
 }
@@ -131,8 +152,14 @@ pub(crate) fn brand(ftyp: &Child) -> Option<Kind> {
 
 /// The body of a `moov` box that `QuickTime` compressed, as it was before.
 fn decompress(moov: Bytes) -> Result<Bytes, ClipError> {
-    let Some(cmov) = find(&moov, *b"cmov")? else { return Ok(moov) };
-    let method: Kind = require(&cmov.body, *b"dcom")?.body.first_chunk().copied().unwrap_or_default();
+    let Some(cmov) = find(&moov, *b"cmov")? else {
+        return Ok(moov);
+    };
+    let method: Kind = require(&cmov.body, *b"dcom")?
+        .body
+        .first_chunk()
+        .copied()
+        .unwrap_or_default();
     if &method != b"zlib" {
         return Err(ClipError::unsupported_media(format!(
             "the source's index is compressed by {}, which is not supported",
@@ -141,7 +168,9 @@ fn decompress(moov: Bytes) -> Result<Bytes, ClipError> {
     }
     // Its length as it was before, then the stream.
     let cmvd = require(&cmov.body, *b"cmvd")?.body;
-    let stream = cmvd.get(4..).ok_or_else(|| damaged("box cmvd is too short"))?;
+    let stream = cmvd
+        .get(4..)
+        .ok_or_else(|| damaged("box cmvd is too short"))?;
     let inflated = decompress_to_vec_zlib_with_limit(stream, usize_of(MAX_INDEX_BYTES));
     let inflated = inflated.map_err(|error| match error.status {
         TINFLStatus::HasMoreOutput => too_long(format!("over {}", MAX_INDEX_BYTES >> 20)),
@@ -158,7 +187,9 @@ fn too_long(mebibytes: impl std::fmt::Display) -> ClipError {
 }
 
 fn cut_short(how: &str) -> ClipError {
-    ClipError::unsupported_media(format!("the source is an MP4 that was cut short or never finished: {how}"))
+    ClipError::unsupported_media(format!(
+        "the source is an MP4 that was cut short or never finished: {how}"
+    ))
 }
 
 /// Refuses a file, which is `what`.
@@ -170,7 +201,10 @@ fn unsupported(what: &str) -> ClipError {
 /// What reading the index of a source of `source_bytes` takes, when its `index` is known to lie there.
 pub(crate) fn reads(index: Range<u64>, source_bytes: u64) -> [Range<u64>; 2] {
     let up_to = |end: u64| end.min(source_bytes);
-    [0..up_to(FIRST_READ_BYTES), index.start..up_to(index.end.max(index.start + JUMP_READ_BYTES))]
+    [
+        0..up_to(FIRST_READ_BYTES),
+        index.start..up_to(index.end.max(index.start + JUMP_READ_BYTES)),
+    ]
 }
 
 /// Lengths in memory fit: what is read is bounded by [`MAX_INDEX_BYTES`].
@@ -219,10 +253,17 @@ impl<R: RangeRead> Search<'_, R> {
     /// A box that is expected to lie in the buffer, as `ftyp` does.
     async fn small_box(&self, at: u64, end: u64, header: Header) -> Result<Child, ClipError> {
         if end - at > FIRST_READ_BYTES {
-            return Err(damaged(format!("box {} is too long", kind_name(header.kind))));
+            return Err(damaged(format!(
+                "box {} is too long",
+                kind_name(header.kind)
+            )));
         }
         let whole = self.bytes(at, end).await?;
-        Ok(Child { kind: header.kind, body: whole.slice(usize_of(header.length)..), whole })
+        Ok(Child {
+            kind: header.kind,
+            body: whole.slice(usize_of(header.length)..),
+            whole,
+        })
     }
 
     async fn moov(&self, at: u64, end: u64) -> Result<Bytes, ClipError> {

@@ -29,28 +29,47 @@ impl Join {
     /// # Errors
     /// As [`Movie::window`], and `InvalidRequest` when formats differ, saying in what.
     pub fn of(cuts: &[(&Movie, f64, f64)]) -> Result<Self, ClipError> {
-        let chosen: Result<Vec<_>, _> =
-            cuts.iter().map(|(movie, start, end)| movie.choose(&movie.snap(*start, *end)?)).collect();
+        let chosen: Result<Vec<_>, _> = cuts
+            .iter()
+            .map(|(movie, start, end)| movie.choose(&movie.snap(*start, *end)?))
+            .collect();
         let mut chosen = chosen?;
         for chosen in &mut chosen {
             let kept = 1 + usize::from(chosen.facts.has_audio);
             chosen.tracks.truncate(kept);
         }
-        let [(first, ..), ..] = cuts else { return Err(ClipError::internal("there is nothing to join")) };
+        let [(first, ..), ..] = cuts else {
+            return Err(ClipError::internal("there is nothing to join"));
+        };
         for (index, part) in chosen.iter().enumerate().skip(1) {
             if let Some(difference) = differences(&chosen[0], part)? {
                 let why = unlike(index, &difference);
-                return Err(ClipError::invalid_request(format!("cut: {why}; with \"exact\" they can be")));
+                return Err(ClipError::invalid_request(format!(
+                    "cut: {why}; with \"exact\" they can be"
+                )));
             }
         }
         let timescale = chosen[0].timescale;
-        let mut parts: Vec<Vec<TrackOut>> =
-            chosen.iter_mut().map(|chosen| std::mem::take(&mut chosen.tracks)).collect();
+        let mut parts: Vec<Vec<TrackOut>> = chosen
+            .iter_mut()
+            .map(|chosen| std::mem::take(&mut chosen.tracks))
+            .collect();
         align(&mut parts, timescale);
         even_delays(&mut parts, timescale);
-        let Layout { header, copies, bytes } = layout(first, timescale, &parts)?;
-        let windows = chosen.into_iter().zip(copies).map(|(chosen, copies)| Window::part(chosen.facts, copies));
-        Ok(Self { bytes, header, windows: windows.collect() })
+        let Layout {
+            header,
+            copies,
+            bytes,
+        } = layout(first, timescale, &parts)?;
+        let windows = chosen
+            .into_iter()
+            .zip(copies)
+            .map(|(chosen, copies)| Window::part(chosen.facts, copies));
+        Ok(Self {
+            bytes,
+            header,
+            windows: windows.collect(),
+        })
     }
 
     /// The file's bytes in order, read from the `sources` (references or `Arc`s) of the intervals, in their order, with
@@ -67,23 +86,33 @@ impl Join {
         S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
     {
         let windows = self.windows.clone().into_iter().zip(sources);
-        let samples = stream::iter(windows).flat_map(move |(window, source)| window.samples(source, connections));
+        let samples = stream::iter(windows)
+            .flat_map(move |(window, source)| window.samples(source, connections));
         stream::iter([Ok(self.header.clone())]).chain(samples)
     }
 }
 
 /// Says in what a part differs from the first.
 pub(crate) fn unlike(index: usize, difference: &str) -> String {
-    format!("segments[{index}] cannot be joined to segments[0] without encoding, because {difference}")
+    format!(
+        "segments[{index}] cannot be joined to segments[0] without encoding, because {difference}"
+    )
 }
 
 /// In what the formats of two parts differ.
 fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>, ClipError> {
     if one.tracks.len() != other.tracks.len() {
-        let which = if one.tracks.len() > other.tracks.len() { "it has no sound" } else { "only it has sound" };
+        let which = if one.tracks.len() > other.tracks.len() {
+            "it has no sound"
+        } else {
+            "only it has sound"
+        };
         return Ok(Some(which.to_owned()));
     }
-    for (is_sound, (one, other)) in [false, true].into_iter().zip(one.tracks.iter().zip(&other.tracks)) {
+    for (is_sound, (one, other)) in [false, true]
+        .into_iter()
+        .zip(one.tracks.iter().zip(&other.tracks))
+    {
         if let Some(difference) = difference(one.source, other.source, is_sound)? {
             return Ok(Some(difference));
         }
@@ -92,18 +121,33 @@ fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>, ClipError
 }
 
 /// In what the formats of two tracks differ.
-pub(crate) fn difference(one: &Track, other: &Track, is_sound: bool) -> Result<Option<String>, ClipError> {
+pub(crate) fn difference(
+    one: &Track,
+    other: &Track,
+    is_sound: bool,
+) -> Result<Option<String>, ClipError> {
     let what = if is_sound { "sound" } else { "pictures" };
-    let shape = |track: &Track| (track.tkhd.width, track.tkhd.height, track.tkhd.matrix.clone());
+    let shape = |track: &Track| {
+        (
+            track.tkhd.width,
+            track.tkhd.height,
+            track.tkhd.matrix.clone(),
+        )
+    };
     if descriptions(one, is_sound)? != descriptions(other, is_sound)? {
         return Ok(Some(format!("its {what} are coded differently")));
     }
     if shape(one) != shape(other) {
-        return Ok(Some(format!("its {what} are shown in another size or turned")));
+        return Ok(Some(format!(
+            "its {what} are shown in another size or turned"
+        )));
     }
     if one.timeline.timescale != other.timeline.timescale {
         let units = [other, one].map(|track| track.timeline.timescale);
-        return Ok(Some(format!("its {what} are timed in units of 1/{} s, not 1/{} s", units[0], units[1])));
+        return Ok(Some(format!(
+            "its {what} are timed in units of 1/{} s, not 1/{} s",
+            units[0], units[1]
+        )));
     }
     Ok(None)
 }
@@ -111,18 +155,29 @@ pub(crate) fn difference(one: &Track, other: &Track, is_sound: bool) -> Result<O
 fn descriptions(track: &Track, is_sound: bool) -> Result<Vec<Vec<u8>>, ClipError> {
     let stsd = &track.samples.descriptions;
     // The box's header, version, flags and number of entries.
-    let entries = stsd.get(16..).map(|entries| stsd.slice_ref(entries)).unwrap_or_default();
-    children(entries).map(|entry: Result<Child, ClipError>| decoding(&entry?, is_sound)).collect()
+    let entries = stsd
+        .get(16..)
+        .map(|entries| stsd.slice_ref(entries))
+        .unwrap_or_default();
+    children(entries)
+        .map(|entry: Result<Child, ClipError>| decoding(&entry?, is_sound))
+        .collect()
 }
 
 /// Makes all tracks of a part as long as its pictures, so that every part begins at the same time on every track: as the
 /// edit lists show them, and in the media itself, for players that ignore edit lists.
 fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
     for number in 0..parts.len() {
-        let shown = parts[number].first().map_or(0, |pictures| pictures.edit.duration);
+        let shown = parts[number]
+            .first()
+            .map_or(0, |pictures| pictures.edit.duration);
         for track in 1..parts[number].len() {
             // FFmpeg understands empty edits only in front of all others: what is before goes on for longer instead.
-            let gap = if number == 0 { 0 } else { std::mem::take(&mut parts[number][track].edit.empty) };
+            let gap = if number == 0 {
+                0
+            } else {
+                std::mem::take(&mut parts[number][track].edit.empty)
+            };
             let edit = &mut parts[number][track].edit;
             edit.duration = shown.saturating_sub(gap + edit.empty);
             if gap > 0 {
@@ -133,7 +188,8 @@ fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
     for part in parts {
         for track in part.iter_mut() {
             let timescale = track.source.timeline.timescale;
-            let end = track.edit.media_time + ticks(track.edit.duration, movie_timescale, timescale);
+            let end =
+                track.edit.media_time + ticks(track.edit.duration, movie_timescale, timescale);
             track.samples.extend_to(end.cast_signed());
         }
         let seconds = |track: &TrackOut| {
@@ -143,7 +199,9 @@ fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
         let longest = part.iter().map(seconds).max().unwrap_or(0);
         for track in part {
             let timescale = track.source.timeline.timescale;
-            track.samples.extend_to(ticks(longest, movie_timescale, timescale).cast_signed());
+            track
+                .samples
+                .extend_to(ticks(longest, movie_timescale, timescale).cast_signed());
         }
     }
 }
@@ -153,10 +211,24 @@ fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
 fn even_delays(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
     let delay = |part: &Vec<TrackOut>| {
         let pictures = part.first()?;
-        let Edit { media_time, duration, .. } = pictures.edit;
+        let Edit {
+            media_time,
+            duration,
+            ..
+        } = pictures.edit;
         let start = media_time.cast_signed();
-        let length = ticks(duration, movie_timescale, pictures.source.timeline.timescale).cast_signed();
-        Some(start - pictures.samples.first_decode_time(&(start..start + length))?)
+        let length = ticks(
+            duration,
+            movie_timescale,
+            pictures.source.timeline.timescale,
+        )
+        .cast_signed();
+        Some(
+            start
+                - pictures
+                    .samples
+                    .first_decode_time(&(start..start + length))?,
+        )
     };
     let delays: Vec<_> = parts.iter().map(|part| delay(part).unwrap_or(0)).collect();
     let most = delays.iter().copied().max().unwrap_or(0);
@@ -170,5 +242,7 @@ fn even_delays(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
 }
 
 fn ticks(value: u64, from: u32, to: u32) -> u64 {
-    rescale(value.cast_signed(), from, to).max(0).cast_unsigned()
+    rescale(value.cast_signed(), from, to)
+        .max(0)
+        .cast_unsigned()
 }

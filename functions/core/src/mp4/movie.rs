@@ -144,7 +144,10 @@ impl Facts {
     /// The parts of the file that [`Movie::read`] will read, when the file is still the same.
     #[must_use]
     pub fn index_reads(&self) -> [Range<u64>; 2] {
-        index::reads(self.index_start..self.index_start + self.index_bytes, self.bytes)
+        index::reads(
+            self.index_start..self.index_start + self.index_bytes,
+            self.bytes,
+        )
     }
 }
 
@@ -163,7 +166,9 @@ impl Movie {
     /// As [`read`](Self::read).
     pub async fn open(source: &impl RangeRead) -> Result<Opened, ClipError> {
         Ok(match Index::find(source).await? {
-            Found::Index(index) => Opened::Indexed(Box::new(Self::of_one_piece(&index, source.len())?)),
+            Found::Index(index) => {
+                Opened::Indexed(Box::new(Self::of_one_piece(&index, source.len())?))
+            }
             Found::Other(container, fragments) => Opened::Other(container, fragments),
         })
     }
@@ -173,9 +178,16 @@ impl Movie {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn read_excerpt(file: &impl RangeRead, source: &Remuxed, source_seconds: f64) -> Result<Self, ClipError> {
+    pub async fn read_excerpt(
+        file: &impl RangeRead,
+        source: &Remuxed,
+        source_seconds: f64,
+    ) -> Result<Self, ClipError> {
         let mut movie = Self::read(file).await?;
-        movie.origin = Time { ticks: source.excerpt_start_microseconds(), timescale: 1_000_000 };
+        movie.origin = Time {
+            ticks: source.excerpt_start_microseconds(),
+            timescale: 1_000_000,
+        };
         movie.facts.duration_seconds = source_seconds;
         Ok(movie)
     }
@@ -186,8 +198,13 @@ impl Movie {
     /// `UnsupportedMedia` for a track with too many samples to look at one by one, or without a keyframe.
     pub fn first_keyframe_seconds(&self) -> Result<f64, ClipError> {
         let first = self.video.samples.frames()?.find(|frame| frame.sync);
-        let first = first.ok_or_else(|| ClipError::unsupported_media("the source has no keyframe"))?;
-        Ok(self.video.timeline.presentation(first.time).seconds_since(self.origin))
+        let first =
+            first.ok_or_else(|| ClipError::unsupported_media("the source has no keyframe"))?;
+        Ok(self
+            .video
+            .timeline
+            .presentation(first.time)
+            .seconds_since(self.origin))
     }
 
     /// Reads the index of `source`: in two or three requests, and little more than the index.
@@ -200,9 +217,14 @@ impl Movie {
     }
 
     fn of_one_piece(index: &Index, file_bytes: u64) -> Result<Self, ClipError> {
-        let unsupported =
-            || ClipError::unsupported_media("the source has an edit list of several pieces, which is not supported");
-        Self::from_index(index, file_bytes, 1)?.pop().ok_or_else(unsupported)
+        let unsupported = || {
+            ClipError::unsupported_media(
+                "the source has an edit list of several pieces, which is not supported",
+            )
+        };
+        Self::from_index(index, file_bytes, 1)?
+            .pop()
+            .ok_or_else(unsupported)
     }
 
     /// Reads the index of a clip that may have been joined without encoding: one movie for each piece of its edit
@@ -222,9 +244,15 @@ impl Movie {
         let audio = take_track(&mut outlines, *b"soun");
 
         let (mut video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
-        let mut audio = audio.map(|audio| audio.audio(mvhd.timescale, file_bytes)).transpose()?;
+        let mut audio = audio
+            .map(|audio| audio.audio(mvhd.timescale, file_bytes))
+            .transpose()?;
         let count = video.pieces.len();
-        if count > most || audio.as_ref().is_some_and(|(track, _)| track.pieces.len() != count) {
+        if count > most
+            || audio
+                .as_ref()
+                .is_some_and(|(track, _)| track.pieces.len() != count)
+        {
             return Ok(Vec::new());
         }
         // Players would not play a disabled track, and these have been chosen.
@@ -236,20 +264,24 @@ impl Movie {
         for outline in outlines {
             let name = outline.name();
             // What cannot be read of the rest, such as an encrypted track, does not spoil the clip.
-            let read = outline.is(*b"soun").then(|| outline.audio(mvhd.timescale, file_bytes).ok()).flatten();
+            let read = outline
+                .is(*b"soun")
+                .then(|| outline.audio(mvhd.timescale, file_bytes).ok())
+                .flatten();
             match read {
-                Some((track, entry)) if track.pieces.len() == count && entry.codec != UNDECODABLE => {
+                Some((track, entry))
+                    if track.pieces.len() == count && entry.codec != UNDECODABLE =>
+                {
                     more_audio.push(track);
                 }
                 _ => dropped_tracks.push(name),
             }
         }
         let described = Described {
-            container: index
-                .ftyp
-                .as_ref()
-                .and_then(index::brand)
-                .map_or_else(|| "qt".to_owned(), |brand| kind_name(brand).trim_end().to_owned()),
+            container: index.ftyp.as_ref().and_then(index::brand).map_or_else(
+                || "qt".to_owned(),
+                |brand| kind_name(brand).trim_end().to_owned(),
+            ),
             file_bytes,
             video: video_entry,
             audio: audio.as_ref().map(|(_, entry)| entry.clone()),
@@ -261,7 +293,10 @@ impl Movie {
             video.start_with_a_picture()?;
             let audio = audio.as_ref().map(|(track, _)| track.piece(number));
             let more_audio = more_audio.iter().map(|track| track.piece(number)).collect();
-            Ok(Self { more_audio, ..Self::of_tracks(index, &mvhd, video, audio, &described)? })
+            Ok(Self {
+                more_audio,
+                ..Self::of_tracks(index, &mvhd, video, audio, &described)?
+            })
         };
         (0..count).map(piece).collect()
     }
@@ -278,8 +313,14 @@ impl Movie {
         let first_picture = video.timeline.presentation(pictures.start);
         let last_picture = video.timeline.presentation(pictures.end);
         let sound = audio.as_ref().map(sound_extent);
-        let origin = sound.map(|sound| sound.0).filter(|sound| sound.is_before(first_picture)).unwrap_or(first_picture);
-        let end = sound.map(|sound| sound.1).filter(|sound| last_picture.is_before(*sound)).unwrap_or(last_picture);
+        let origin = sound
+            .map(|sound| sound.0)
+            .filter(|sound| sound.is_before(first_picture))
+            .unwrap_or(first_picture);
+        let end = sound
+            .map(|sound| sound.1)
+            .filter(|sound| last_picture.is_before(*sound))
+            .unwrap_or(last_picture);
 
         let facts = Facts {
             container: described.container.clone(),
@@ -296,7 +337,16 @@ impl Movie {
             dropped_tracks: described.dropped_tracks.clone(),
         };
         let (index, mvhd) = (index.clone(), mvhd.clone());
-        Ok(Self { facts, index, mvhd, video, audio, more_audio: Vec::new(), pictures, origin })
+        Ok(Self {
+            facts,
+            index,
+            mvhd,
+            video,
+            audio,
+            more_audio: Vec::new(),
+            pictures,
+            origin,
+        })
     }
 }
 
@@ -318,7 +368,10 @@ pub(crate) async fn read_track(file: &impl RangeRead) -> Result<Option<Track>, C
         return Ok(Some(video.video(mvhd.timescale, file.len())?.0));
     }
     let audio = take_track(&mut outlines, *b"soun");
-    audio.map(|audio| audio.audio(mvhd.timescale, file.len())).transpose().map(|audio| audio.map(|(track, _)| track))
+    audio
+        .map(|audio| audio.audio(mvhd.timescale, file.len()))
+        .transpose()
+        .map(|audio| audio.map(|(track, _)| track))
 }
 
 fn outlines(index: &Index) -> Result<(Mvhd, Vec<Outline>), ClipError> {
@@ -343,13 +396,16 @@ impl Outline {
 
     fn name(&self) -> String {
         let name = handler_name(self.handler);
-        self.language().map_or_else(|| name.clone(), |language| format!("{name} ({language})"))
+        self.language()
+            .map_or_else(|| name.clone(), |language| format!("{name} ({language})"))
     }
 }
 
 /// Takes the track of `handler` that players choose: the first that is enabled, or else the first.
 fn take_track(outlines: &mut Vec<Outline>, handler: Kind) -> Option<Outline> {
-    let enabled = outlines.iter().position(|outline| outline.is(handler) && outline.enabled);
+    let enabled = outlines
+        .iter()
+        .position(|outline| outline.is(handler) && outline.enabled);
     let chosen = enabled.or_else(|| outlines.iter().position(|outline| outline.is(handler)))?;
     Some(outlines.remove(chosen))
 }
@@ -377,7 +433,11 @@ struct Survey {
 
 impl Survey {
     fn of(video: &Track) -> Result<Self, ClipError> {
-        let mut survey = Self { shortest: u32::MAX, earliest: i64::MAX, ..Self::default() };
+        let mut survey = Self {
+            shortest: u32::MAX,
+            earliest: i64::MAX,
+            ..Self::default()
+        };
         let count = video.samples.count;
         for frame in video.samples.frames()? {
             // Writers put anything into the last duration.
@@ -390,7 +450,11 @@ impl Survey {
                 continue;
             }
             survey.shown += 1;
-            survey.first = Some(survey.first.map_or(frame.time, |first| first.min(frame.time)));
+            survey.first = Some(
+                survey
+                    .first
+                    .map_or(frame.time, |first| first.min(frame.time)),
+            );
             if survey.last.is_none_or(|last| frame.time >= last.time) {
                 survey.last = Some(frame);
             }
@@ -413,10 +477,14 @@ impl Survey {
 
     fn pictures(&self) -> Result<Pictures, ClipError> {
         match (self.first, self.last) {
-            (Some(start), Some(last)) if self.end > start => {
-                Ok(Pictures { start, end: self.end, last_duration: last.duration })
-            }
-            _ => Err(ClipError::unsupported_media("the source shows no frame of its video")),
+            (Some(start), Some(last)) if self.end > start => Ok(Pictures {
+                start,
+                end: self.end,
+                last_duration: last.duration,
+            }),
+            _ => Err(ClipError::unsupported_media(
+                "the source shows no frame of its video",
+            )),
         }
     }
 
@@ -425,12 +493,25 @@ impl Survey {
     }
 }
 
-fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pictures, origin: Time) -> VideoFacts {
+fn video_facts(
+    video: &Track,
+    entry: &VideoEntry,
+    survey: &Survey,
+    pictures: Pictures,
+    origin: Time,
+) -> VideoFacts {
     let (coded_width, coded_height) = (u32::from(entry.width), u32::from(entry.height));
     let rotation_degrees = rotation(&video.tkhd.matrix);
     let shown = shown_size(video, entry);
-    let [width, height] = if rotation_degrees.is_multiple_of(180) { shown } else { [shown[1], shown[0]] };
-    let duration = Time { ticks: pictures.end - pictures.start, timescale: video.timeline.timescale };
+    let [width, height] = if rotation_degrees.is_multiple_of(180) {
+        shown
+    } else {
+        [shown[1], shown[0]]
+    };
+    let duration = Time {
+        ticks: pictures.end - pictures.start,
+        timescale: video.timeline.timescale,
+    };
     VideoFacts {
         codec: entry.codec.clone(),
         coded_width,
@@ -442,7 +523,10 @@ fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pic
         constant_frame_rate: survey.is_constant(),
         timescale: video.timeline.timescale,
         frames: survey.shown,
-        start_seconds: video.timeline.presentation(pictures.start).seconds_since(origin),
+        start_seconds: video
+            .timeline
+            .presentation(pictures.start)
+            .seconds_since(origin),
         duration_seconds: duration.seconds(),
         bit_rate: bit_rate(video),
     }
@@ -453,8 +537,12 @@ fn video_facts(video: &Track, entry: &VideoEntry, survey: &Survey, pictures: Pic
 fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
     let (width, height) = (u32::from(entry.width), u32::from(entry.height));
     let header = [video.tkhd.width.integer(), video.tkhd.height.integer()].map(u32::from);
-    let no_size = video.tkhd.size_is_aspect_ratio || header.contains(&0) || header == [width, height];
-    match entry.pixel_aspect.or(entry.stream_aspect.filter(|_| no_size)) {
+    let no_size =
+        video.tkhd.size_is_aspect_ratio || header.contains(&0) || header == [width, height];
+    match entry
+        .pixel_aspect
+        .or(entry.stream_aspect.filter(|_| no_size))
+    {
         Some((pixel_width, pixel_height)) => {
             let wide = u64::from(width) * u64::from(pixel_width) / u64::from(pixel_height);
             [u32::try_from(wide).unwrap_or(width), height]
@@ -468,7 +556,11 @@ fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
     AudioFacts {
         codec: entry.codec.clone(),
         channels: entry.channels,
-        sample_rate: if entry.sample_rate == 0 { audio.timeline.timescale } else { entry.sample_rate },
+        sample_rate: if entry.sample_rate == 0 {
+            audio.timeline.timescale
+        } else {
+            entry.sample_rate
+        },
         bit_rate: bit_rate(audio),
         tracks,
     }
@@ -477,8 +569,15 @@ fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
 /// When a sound track starts and ends, on the movie's timeline.
 fn sound_extent(audio: &Track) -> (Time, Time) {
     let start = audio.timeline.media_start.max(0);
-    let end = audio.samples.duration.min(audio.timeline.media_end).max(start);
-    (audio.timeline.presentation(start), audio.timeline.presentation(end))
+    let end = audio
+        .samples
+        .duration
+        .min(audio.timeline.media_end)
+        .max(start);
+    (
+        audio.timeline.presentation(start),
+        audio.timeline.presentation(end),
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
@@ -487,7 +586,9 @@ fn per_second(count: u64, duration: Time) -> f64 {
 }
 
 fn bit_rate(track: &Track) -> u64 {
-    let bits = u128::from(track.samples.bytes(0..track.samples.count)) * 8 * u128::from(track.timeline.timescale);
+    let bits = u128::from(track.samples.bytes(0..track.samples.count))
+        * 8
+        * u128::from(track.timeline.timescale);
     let duration = u128::try_from(track.samples.duration).unwrap_or(0).max(1);
     u64::try_from(bits / duration).unwrap_or(u64::MAX)
 }

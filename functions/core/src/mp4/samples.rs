@@ -99,7 +99,10 @@ impl SampleTable {
     /// `UnsupportedMedia` when the tables contradict each other, or name bytes beyond `file_bytes`.
     pub fn read(stbl: &Bytes, packet: Option<Packet>, file_bytes: u64) -> Result<Self, ClipError> {
         let timing = Runs::of_box(&require(stbl, *b"stts")?)?;
-        let composition = find(stbl, *b"ctts")?.as_ref().map(Runs::of_box).transpose()?;
+        let composition = find(stbl, *b"ctts")?
+            .as_ref()
+            .map(Runs::of_box)
+            .transpose()?;
         let (sizes, count) = read_sizes(stbl, packet)?;
         let offsets = match find(stbl, *b"co64")? {
             Some(co64) => Offsets::Long(Table::of_box(&co64)?),
@@ -121,7 +124,10 @@ impl SampleTable {
             descriptions: require(stbl, *b"stsd")?.whole,
             group_descriptions,
             sync: None,
-            usual_duration: timing.slice(0, count).max_by_key(|run| (run.count, run.value)).map_or(0, |run| run.value),
+            usual_duration: timing
+                .slice(0, count)
+                .max_by_key(|run| (run.count, run.value))
+                .map_or(0, |run| run.value),
             timing,
             composition,
             chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
@@ -138,7 +144,13 @@ impl SampleTable {
 
     fn check(&self, file_bytes: u64) -> Result<(), ClipError> {
         let mut next_first_chunk = 1;
-        for (entry, [first_chunk, samples, _]) in self.chunk_runs.entries().iter().map(split_entry).enumerate() {
+        for (entry, [first_chunk, samples, _]) in self
+            .chunk_runs
+            .entries()
+            .iter()
+            .map(split_entry)
+            .enumerate()
+        {
             if (entry == 0 && first_chunk != 1) || first_chunk < next_first_chunk || samples == 0 {
                 return Err(damaged("box stsc is not in order"));
             }
@@ -147,7 +159,11 @@ impl SampleTable {
         let mut samples = 0;
         for piece in self.pieces(0..self.count) {
             samples += piece.samples;
-            if piece.offset.checked_add(piece.bytes).is_none_or(|end| end > file_bytes) {
+            if piece
+                .offset
+                .checked_add(piece.bytes)
+                .is_none_or(|end| end > file_bytes)
+            {
                 return Err(ClipError::unsupported_media(format!(
                     "the source was cut short: its index names media at byte {}, and it has {file_bytes}",
                     piece.offset.saturating_add(piece.bytes)
@@ -155,7 +171,10 @@ impl SampleTable {
             }
         }
         if samples < self.count {
-            return Err(damaged(format!("it places {samples} samples of {}", self.count)));
+            return Err(damaged(format!(
+                "it places {samples} samples of {}",
+                self.count
+            )));
         }
         Ok(())
     }
@@ -172,24 +191,32 @@ impl SampleTable {
             )));
         }
         let mut composition = self.composition.iter().flat_map(Runs::values);
-        let mut sync = self.sync.as_ref().map(|sync| sync.iter().copied().peekable());
+        let mut sync = self
+            .sync
+            .as_ref()
+            .map(|sync| sync.iter().copied().peekable());
         let mut decode_time = 0_i64;
-        Ok((0..self.count).zip(self.timing.values()).map(move |(index, duration)| {
-            let frame = Frame {
-                index,
-                decode_time,
-                time: decode_time + i64::from(composition.next().unwrap_or(0).cast_signed()),
-                duration,
-                sync: sync.as_mut().is_none_or(|sync| next_is(sync, index)),
-            };
-            decode_time += i64::from(duration);
-            frame
-        }))
+        Ok((0..self.count)
+            .zip(self.timing.values())
+            .map(move |(index, duration)| {
+                let frame = Frame {
+                    index,
+                    decode_time,
+                    time: decode_time + i64::from(composition.next().unwrap_or(0).cast_signed()),
+                    duration,
+                    sync: sync.as_mut().is_none_or(|sync| next_is(sync, index)),
+                };
+                decode_time += i64::from(duration);
+                frame
+            }))
     }
 
     /// When sample `index` is decoded.
     pub fn decode_time(&self, index: u32) -> i64 {
-        self.timing.slice(0, index).map(|run| i64::from(run.count) * i64::from(run.value)).sum()
+        self.timing
+            .slice(0, index)
+            .map(|run| i64::from(run.count) * i64::from(run.value))
+            .sum()
     }
 
     /// The sample that is being decoded at `time`: the first before the first, the last behind the last.
@@ -212,14 +239,26 @@ impl SampleTable {
     pub fn sample_nearest(&self, time: i64) -> u32 {
         let index = self.sample_at(time);
         let start = self.decode_time(index);
-        let duration = self.timing.slice(index, index + 1).map(|run| i64::from(run.value)).sum::<i64>();
-        if index + 1 < self.count && (time - start) * 2 > duration { index + 1 } else { index }
+        let duration = self
+            .timing
+            .slice(index, index + 1)
+            .map(|run| i64::from(run.value))
+            .sum::<i64>();
+        if index + 1 < self.count && (time - start) * 2 > duration {
+            index + 1
+        } else {
+            index
+        }
     }
 
     /// The sample of sound that is heard at `time`; where none is, because of a gap, the one behind that.
     pub fn sample_heard_at(&self, time: i64) -> u32 {
         let index = self.sample_at(time);
-        if time - self.decode_time(index) > self.longest_sound() { index + 1 } else { index }
+        if time - self.decode_time(index) > self.longest_sound() {
+            index + 1
+        } else {
+            index
+        }
     }
 
     /// No sample lasts longer than this but where a gap in the sound follows it: 5 % more than is usual, and what rounding
@@ -241,12 +280,13 @@ impl SampleTable {
         let indices = range.start as usize..range.end as usize;
         match &self.sizes {
             Sizes::Fixed(packet) => {
-                u64::from(range.end - range.start).div_ceil(u64::from(packet.samples)) * u64::from(packet.bytes)
+                u64::from(range.end - range.start).div_ceil(u64::from(packet.samples))
+                    * u64::from(packet.bytes)
             }
             Sizes::Each(table) => table.numbers(indices).map(u64::from).sum(),
-            Sizes::Compact { bits, entries } => {
-                indices.map(|index| u64::from(compact_size(*bits, entries, index))).sum()
-            }
+            Sizes::Compact { bits, entries } => indices
+                .map(|index| u64::from(compact_size(*bits, entries, index)))
+                .sum(),
         }
     }
 
@@ -291,15 +331,27 @@ impl SampleTable {
     /// which it begins. `FFmpeg` leaves out as many samples of sound as what is hidden lasts: so where there is a gap in
     /// that, all of it lasts as long as is usual.
     pub fn select_sound(&self, range: Range<u32>, heard: u32) -> (SampleList, i64) {
-        let hidden = Run { count: heard - range.start, value: self.usual_duration };
+        let hidden = Run {
+            count: heard - range.start,
+            value: self.usual_duration,
+        };
         let start = self.decode_time(range.start);
-        let closed_start = self.decode_time(heard) - i64::from(hidden.count) * i64::from(hidden.value);
+        let closed_start =
+            self.decode_time(heard) - i64::from(hidden.count) * i64::from(hidden.value);
         let has_gap = |run: Run| i64::from(run.value) > self.longest_sound();
         if closed_start < start || !self.timing.slice(range.start, heard).any(has_gap) {
             return (self.select(range), start);
         }
-        let durations = iter::once(hidden).chain(self.timing.slice(heard, range.end)).collect();
-        (SampleList { durations, ..self.select(range) }, closed_start)
+        let durations = iter::once(hidden)
+            .chain(self.timing.slice(heard, range.end))
+            .collect();
+        (
+            SampleList {
+                durations,
+                ..self.select(range)
+            },
+            closed_start,
+        )
     }
 
     /// The tables of the samples in `range`, as a track of their own.
@@ -308,16 +360,26 @@ impl SampleTable {
         let indices = start as usize..end as usize;
         SampleList {
             durations: self.timing.slice(start, end).collect(),
-            composition: self.composition.iter().flat_map(|runs| runs.slice(start, end)).collect(),
+            composition: self
+                .composition
+                .iter()
+                .flat_map(|runs| runs.slice(start, end))
+                .collect(),
             sync: self.sync.as_ref().map(|sync| {
                 let at = |index: u32| sync.partition_point(|sync| *sync < index);
-                sync[at(start)..at(end)].iter().map(|index| index - start).collect()
+                sync[at(start)..at(end)]
+                    .iter()
+                    .map(|index| index - start)
+                    .collect()
             }),
             sizes: match &self.sizes {
                 Sizes::Fixed(packet) => SampleSizes::Same(*packet),
                 Sizes::Each(table) => SampleSizes::Each(table.slice(indices.clone())),
                 Sizes::Compact { bits, entries } => SampleSizes::Each(
-                    indices.clone().flat_map(|index| compact_size(*bits, entries, index).to_be_bytes()).collect(),
+                    indices
+                        .clone()
+                        .flat_map(|index| compact_size(*bits, entries, index).to_be_bytes())
+                        .collect(),
                 ),
             },
             dependencies: self
@@ -396,7 +458,8 @@ impl SampleList {
             dependencies.extend_from_slice(list.dependencies.as_deref().unwrap_or_default());
         }
         whole.sync = some_sync.then_some(sync);
-        whole.dependencies = (dependencies.len() == whole.count() as usize).then(|| dependencies.into());
+        whole.dependencies =
+            (dependencies.len() == whole.count() as usize).then(|| dependencies.into());
         Ok(whole)
     }
 
@@ -406,7 +469,13 @@ impl SampleList {
 
     /// Makes all composition offsets zero or more, and returns by how much.
     pub fn lift_composition(&mut self) -> i64 {
-        let lowest = self.composition.iter().map(|run| run.value.cast_signed()).min().unwrap_or(0).min(0);
+        let lowest = self
+            .composition
+            .iter()
+            .map(|run| run.value.cast_signed())
+            .min()
+            .unwrap_or(0)
+            .min(0);
         for run in &mut self.composition {
             run.value = run.value.wrapping_add(lowest.unsigned_abs());
         }
@@ -416,21 +485,29 @@ impl SampleList {
     /// When the first of the samples that are shown within `shown` is decoded; both in the list's own time.
     pub fn first_decode_time(&self, shown: &Range<i64>) -> Option<i64> {
         fn each(runs: &[Run]) -> impl Iterator<Item = u32> {
-            runs.iter().flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
+            runs.iter()
+                .flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
         }
         let offsets = each(&self.composition).chain(std::iter::repeat(0));
         let mut decode_time = 0_i64;
-        each(&self.durations).zip(offsets).find_map(|(duration, offset)| {
-            let at = decode_time;
-            decode_time += i64::from(duration);
-            shown.contains(&(at + i64::from(offset.cast_signed()))).then_some(at)
-        })
+        each(&self.durations)
+            .zip(offsets)
+            .find_map(|(duration, offset)| {
+                let at = decode_time;
+                decode_time += i64::from(duration);
+                shown
+                    .contains(&(at + i64::from(offset.cast_signed())))
+                    .then_some(at)
+            })
     }
 
     /// Shows all samples later.
     pub fn delay(&mut self, by: u32) {
         if self.composition.is_empty() {
-            self.composition.push(Run { count: self.count(), value: 0 });
+            self.composition.push(Run {
+                count: self.count(),
+                value: 0,
+            });
         }
         for run in &mut self.composition {
             run.value = run.value.wrapping_add(by);
@@ -448,10 +525,16 @@ impl SampleList {
     /// be: a sample lasts at least one unit, and one that does not fit in the table would last for hours.
     pub fn fit_to(&mut self, duration: i64) -> bool {
         let missing = i128::from(duration) - i128::from(self.duration());
-        let Some(last) = self.durations.last_mut().filter(|_| missing != 0) else { return missing == 0 };
+        let Some(last) = self.durations.last_mut().filter(|_| missing != 0) else {
+            return missing == 0;
+        };
         // A duration that readers would take for a negative one is that of a frame that lasts for hours.
-        let value = i32::try_from(i128::from(last.value) + missing).ok().filter(|value| *value > 0);
-        let Some(value) = value.map(i32::cast_unsigned) else { return false };
+        let value = i32::try_from(i128::from(last.value) + missing)
+            .ok()
+            .filter(|value| *value > 0);
+        let Some(value) = value.map(i32::cast_unsigned) else {
+            return false;
+        };
         last.count -= 1;
         self.durations.retain(|run| run.count > 0);
         self.durations.push(Run { count: 1, value });
@@ -460,12 +543,17 @@ impl SampleList {
 
     /// The sum of the durations, in the track's timescale.
     pub fn duration(&self) -> u64 {
-        self.durations.iter().map(|run| u64::from(run.count) * u64::from(run.value)).sum()
+        self.durations
+            .iter()
+            .map(|run| u64::from(run.count) * u64::from(run.value))
+            .sum()
     }
 }
 
 impl SampleSizes {
-    fn joined<'a>(mut lists: impl Iterator<Item = &'a SampleList> + Clone) -> Result<Self, ClipError> {
+    fn joined<'a>(
+        mut lists: impl Iterator<Item = &'a SampleList> + Clone,
+    ) -> Result<Self, ClipError> {
         let first = lists.clone().next().map(|list| list.sizes.clone());
         if let Some(Self::Same(packet)) = first
             && lists.clone().all(|list| list.sizes == Self::Same(packet))
@@ -479,7 +567,9 @@ impl SampleSizes {
                     each.extend(bytes.to_be_bytes().repeat(list.count() as usize));
                 }
                 Self::Same(_) => {
-                    return Err(ClipError::unsupported_media("sound of this kind cannot be joined without encoding"));
+                    return Err(ClipError::unsupported_media(
+                        "sound of this kind cannot be joined without encoding",
+                    ));
                 }
             }
             Ok(each)
@@ -492,15 +582,28 @@ impl SampleSizes {
 fn joined_groups<'a>(mut lists: impl Iterator<Item = &'a SampleList>) -> Vec<(Bytes, Vec<Run>)> {
     let runs = |list: &SampleList, runs: &[Run]| {
         let covered = runs.iter().map(|run| run.count).sum::<u32>();
-        let rest = Run { count: list.count().saturating_sub(covered), value: 0 };
-        runs.iter().copied().chain(Some(rest).filter(|rest| rest.count > 0)).collect::<Vec<_>>()
+        let rest = Run {
+            count: list.count().saturating_sub(covered),
+            value: 0,
+        };
+        runs.iter()
+            .copied()
+            .chain(Some(rest).filter(|rest| rest.count > 0))
+            .collect::<Vec<_>>()
     };
-    let Some(first) = lists.next() else { return Vec::new() };
-    let mut groups: Vec<_> = first.groups.iter().map(|(head, own)| (head.clone(), runs(first, own))).collect();
+    let Some(first) = lists.next() else {
+        return Vec::new();
+    };
+    let mut groups: Vec<_> = first
+        .groups
+        .iter()
+        .map(|(head, own)| (head.clone(), runs(first, own)))
+        .collect();
     for list in lists {
         groups.retain_mut(|(head, joined)| {
             let same = list.groups.iter().find(|(other, _)| other == head);
-            same.map(|(_, own)| joined.extend(runs(list, own))).is_some()
+            same.map(|(_, own)| joined.extend(runs(list, own)))
+                .is_some()
         });
     }
     groups
@@ -515,20 +618,30 @@ impl Offsets {
         short
             .into_iter()
             .flat_map(|table| table.all().map(u64::from))
-            .chain(long.into_iter().flat_map(|table| table.entries().iter().map(|entry| u64::from_be_bytes(*entry))))
+            .chain(long.into_iter().flat_map(|table| {
+                table
+                    .entries()
+                    .iter()
+                    .map(|entry| u64::from_be_bytes(*entry))
+            }))
     }
 }
 
 impl Group {
     fn read(child: &Child) -> Result<Self, ClipError> {
-        let head_bytes = if child.body.first() == Some(&1) { 12 } else { 8 };
+        let head_bytes = if child.body.first() == Some(&1) {
+            12
+        } else {
+            8
+        };
         let mut body = child.body.clone();
         if body.len() < head_bytes + 4 {
             return Err(damaged("box sbgp is too short"));
         }
         let head = body.split_to(head_bytes);
         let count = body.get_u32();
-        let runs = Table::new(body, count).ok_or_else(|| damaged("box sbgp is shorter than its table"))?;
+        let runs =
+            Table::new(body, count).ok_or_else(|| damaged("box sbgp is shorter than its table"))?;
         Ok(Self { head, runs })
     }
 
@@ -573,9 +686,13 @@ fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), Clip
         let (bytes, count) = (body.get_u32(), body.get_u32());
         if bytes > 0 {
             let packet = packet.filter(|packet| packet.bytes > bytes && packet.samples > 0);
-            return Ok((Sizes::Fixed(packet.unwrap_or(Packet { samples: 1, bytes })), count));
+            return Ok((
+                Sizes::Fixed(packet.unwrap_or(Packet { samples: 1, bytes })),
+                count,
+            ));
         }
-        let table = Table::new(body, count).ok_or_else(|| damaged("box stsz is shorter than its table"))?;
+        let table =
+            Table::new(body, count).ok_or_else(|| damaged("box stsz is shorter than its table"))?;
         return Ok((Sizes::Each(table), count));
     }
     let mut body = require(stbl, *b"stz2")?.body;
@@ -584,10 +701,18 @@ fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32), Clip
     }
     body.advance(7);
     let (bits, count) = (body.get_u8(), body.get_u32());
-    if !matches!(bits, 4 | 8 | 16) || (u64::from(count) * u64::from(bits)).div_ceil(8) > body.len() as u64 {
+    if !matches!(bits, 4 | 8 | 16)
+        || (u64::from(count) * u64::from(bits)).div_ceil(8) > body.len() as u64
+    {
         return Err(damaged("box stz2 is shorter than its table"));
     }
-    Ok((Sizes::Compact { bits, entries: body }, count))
+    Ok((
+        Sizes::Compact {
+            bits,
+            entries: body,
+        },
+        count,
+    ))
 }
 
 fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
@@ -603,19 +728,27 @@ fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
 /// The samples that decoding can start at: `stss`, `QuickTime`'s partial sync samples (`stps`) and the random access
 /// points of open groups of pictures (`sbgp` of type `rap `).
 fn read_sync(stbl: &Bytes, table: &SampleTable) -> Result<Option<Vec<u32>>, ClipError> {
-    let Some(stss) = find(stbl, *b"stss")? else { return Ok(None) };
+    let Some(stss) = find(stbl, *b"stss")? else {
+        return Ok(None);
+    };
     let mut sync: Vec<u32> = Table::<4>::of_box(&stss)?.all().collect();
     if let Some(stps) = find(stbl, *b"stps")? {
         sync.extend(Table::<4>::of_box(&stps)?.all());
     }
     if sync.contains(&0) {
-        return Err(damaged(format!("box {} counts samples from zero", kind_name(stss.kind))));
+        return Err(damaged(format!(
+            "box {} counts samples from zero",
+            kind_name(stss.kind)
+        )));
     }
     for number in &mut sync {
         *number -= 1;
     }
     // There is one such group at most, and none in sound of packets, whose samples are numbers without a table.
-    let random_access = table.groups.iter().find(|group| group.is(*b"rap ") && table.samples_per_packet() == 1);
+    let random_access = table
+        .groups
+        .iter()
+        .find(|group| group.is(*b"rap ") && table.samples_per_packet() == 1);
     if let Some(group) = random_access {
         let mut at = 0_u32;
         for run in group.runs.runs() {
@@ -639,7 +772,10 @@ mod tests {
     fn sample_becomes_no_longer_than_readers_take() {
         let mut one = SampleList {
             range: 0..1,
-            durations: vec![Run { count: 1, value: 512 }],
+            durations: vec![Run {
+                count: 1,
+                value: 512,
+            }],
             composition: Vec::new(),
             sync: None,
             sizes: SampleSizes::Each(Bytes::from_static(&[0, 0, 0, 1])),

@@ -2,7 +2,10 @@
 
 /// What `head`, the first bytes of a file, looks like, with its article; `None` when nothing is recognised.
 pub(crate) fn describe(head: &[u8]) -> Option<&'static str> {
-    let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
+    let at = |offset: usize, magic: &[u8]| {
+        head.get(offset..)
+            .is_some_and(|rest| rest.starts_with(magic))
+    };
     let starts = |magic: &[u8]| at(0, magic);
 
     Some(match () {
@@ -35,10 +38,15 @@ fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
         // The head may end within a character.
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or(""),
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or("")
+        }
         Err(_) => return false,
     };
-    !text.is_empty() && text.chars().all(|character| !character.is_control() || character.is_ascii_whitespace())
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|character| !character.is_control() || character.is_ascii_whitespace())
 }
 
 #[cfg(test)]

@@ -121,7 +121,9 @@ impl Splice {
     /// # Errors
     /// `Unfit` when none can be, saying why; otherwise as [`Movie::window`], and whatever a source raises.
     pub async fn of<R: RangeRead>(cuts: &[(&Movie, &R, f64, f64)]) -> Result<Self, Unspliced> {
-        let snapped = cuts.iter().map(|(movie, source, start, end)| Ok((*movie, *source, movie.snap(*start, *end)?)));
+        let snapped = cuts
+            .iter()
+            .map(|(movie, source, start, end)| Ok((*movie, *source, movie.snap(*start, *end)?)));
         Self::of_intervals(snapped.collect::<Result<_, ClipError>>()?).await
     }
 
@@ -130,16 +132,23 @@ impl Splice {
     /// # Errors
     /// As [`Splice::of`].
     pub async fn of_all<R: RangeRead>(files: &[(Movie, R)]) -> Result<Self, Unspliced> {
-        let shown = files.iter().map(|(movie, file)| (movie, file, movie.pictures.start..movie.pictures.end));
+        let shown = files
+            .iter()
+            .map(|(movie, file)| (movie, file, movie.pictures.start..movie.pictures.end));
         Self::of_intervals(shown.collect()).await
     }
 
-    async fn of_intervals<R: RangeRead>(intervals: Vec<(&Movie, &R, Range<i64>)>) -> Result<Self, Unspliced> {
+    async fn of_intervals<R: RangeRead>(
+        intervals: Vec<(&Movie, &R, Range<i64>)>,
+    ) -> Result<Self, Unspliced> {
         let Some((first, ..)) = intervals.first() else {
             return Err(ClipError::internal("there is nothing to cut").into());
         };
         if first.facts.video.codec != "h264" {
-            return Err(Unspliced::Unfit(format!("the source is {}, not H.264", first.facts.video.codec)));
+            return Err(Unspliced::Unfit(format!(
+                "the source is {}, not H.264",
+                first.facts.video.codec
+            )));
         }
         for (index, (movie, ..)) in intervals.iter().enumerate().skip(1) {
             if let Some(difference) = join::difference(&first.video, &movie.video, false)? {
@@ -147,11 +156,18 @@ impl Splice {
             }
         }
         let avc = Avc::read(&first.video.samples.descriptions)?;
-        let spliced = intervals.into_iter().map(|(movie, source, interval)| movie.splice(source, interval));
-        let spliced: Vec<_> = stream::iter(spliced).buffered(KEYFRAMES_AT_ONCE).try_collect().await?;
+        let spliced = intervals
+            .into_iter()
+            .map(|(movie, source, interval)| movie.splice(source, interval));
+        let spliced: Vec<_> = stream::iter(spliced)
+            .buffered(KEYFRAMES_AT_ONCE)
+            .try_collect()
+            .await?;
         let (cuts, whys): (Vec<SplicedCut>, Vec<_>) = spliced.into_iter().unzip();
         match whys.into_iter().flatten().next() {
-            Some(why) if cuts.iter().all(|cut| cut.body.is_empty()) => Err(Unspliced::Unfit(why.to_owned())),
+            Some(why) if cuts.iter().all(|cut| cut.body.is_empty()) => {
+                Err(Unspliced::Unfit(why.to_owned()))
+            }
             _ => Ok(Self { cuts, avc }),
         }
     }
@@ -167,9 +183,15 @@ impl Movie {
         let table = &self.video.samples;
         let window = self.samples_of(&interval)?;
         if window.len() > MAX_FRAMES {
-            return Err(Unspliced::Unfit(format!("the clip has more than {MAX_FRAMES} frames")));
+            return Err(Unspliced::Unfit(format!(
+                "the clip has more than {MAX_FRAMES} frames"
+            )));
         }
-        let frames: Vec<Frame> = table.frames()?.skip(window.start as usize).take(window.len()).collect();
+        let frames: Vec<Frame> = table
+            .frames()?
+            .skip(window.start as usize)
+            .take(window.len())
+            .collect();
         let keyframes = clean_keyframes(&frames, &interval);
         let mut why = "the clip has no keyframe that a copy can begin with";
         for first in keyframes.into_iter().take(MAX_KEYFRAMES) {
@@ -177,21 +199,44 @@ impl Movie {
                 why = unfit;
                 continue;
             }
-            let Some((count, end)) = closed_run(&frames[first..], &interval) else { continue };
+            let Some((count, end)) = closed_run(&frames[first..], &interval) else {
+                continue;
+            };
             let copied = frames[first].time..end;
-            return Ok((self.spliced_at(&frames, first..first + count, copied, interval), None));
+            return Ok((
+                self.spliced_at(&frames, first..first + count, copied, interval),
+                None,
+            ));
         }
-        Ok((self.spliced_at(&frames, 0..0, interval.end..interval.end, interval), Some(why)))
+        Ok((
+            self.spliced_at(&frames, 0..0, interval.end..interval.end, interval),
+            Some(why),
+        ))
     }
 
-    fn spliced_at(&self, frames: &[Frame], body: Range<usize>, copied: Range<i64>, interval: Range<i64>) -> SplicedCut {
+    fn spliced_at(
+        &self,
+        frames: &[Frame],
+        body: Range<usize>,
+        copied: Range<i64>,
+        interval: Range<i64>,
+    ) -> SplicedCut {
         let shown_in = |range: Range<i64>| {
-            let mut times: Vec<i64> =
-                frames.iter().map(|frame| frame.time).filter(|time| range.contains(time)).collect();
+            let mut times: Vec<i64> = frames
+                .iter()
+                .map(|frame| frame.time)
+                .filter(|time| range.contains(time))
+                .collect();
             times.sort_unstable();
             times
         };
-        let seconds = |ticks: i64| Time { ticks, timescale: self.video.timeline.timescale }.seconds();
+        let seconds = |ticks: i64| {
+            Time {
+                ticks,
+                timescale: self.video.timeline.timescale,
+            }
+            .seconds()
+        };
         let copied_ticks = copied.end - copied.start;
         let first = frames.get(body.start).map_or(0, |frame| frame.index);
         SplicedCut {
@@ -237,12 +282,20 @@ fn clean_keyframes(frames: &[Frame], interval: &Range<i64>) -> Vec<usize> {
 fn closed_run(frames: &[Frame], interval: &Range<i64>) -> Option<(usize, i64)> {
     let mut following = vec![interval.end; frames.len() + 1];
     for (index, frame) in frames.iter().enumerate().rev() {
-        let time = if interval.contains(&frame.time) { frame.time } else { interval.end };
+        let time = if interval.contains(&frame.time) {
+            frame.time
+        } else {
+            interval.end
+        };
         following[index] = following[index + 1].min(time);
     }
     let mut last = i64::MIN;
     let mut run = None;
-    for (index, frame) in frames.iter().enumerate().take_while(|(_, frame)| frame.time < interval.end) {
+    for (index, frame) in frames
+        .iter()
+        .enumerate()
+        .take_while(|(_, frame)| frame.time < interval.end)
+    {
         last = last.max(frame.time);
         if last < following[index + 1] {
             run = Some((index + 1, following[index + 1]));
@@ -255,7 +308,10 @@ fn closed_run(frames: &[Frame], interval: &Range<i64>) -> Option<(usize, i64)> {
 fn reorder_frames(frames: &[Frame]) -> u32 {
     let deepest = frames.iter().enumerate().map(|(index, frame)| {
         let before = &frames[index.saturating_sub(2 * MAX_REORDER_FRAMES)..index];
-        before.iter().filter(|earlier| earlier.time > frame.time).count()
+        before
+            .iter()
+            .filter(|earlier| earlier.time > frame.time)
+            .count()
     });
     u32::try_from(deepest.max().unwrap_or(0).min(MAX_REORDER_FRAMES)).unwrap_or(0)
 }
@@ -267,7 +323,8 @@ async fn unfit_to_begin(
     sample: u32,
 ) -> Result<Option<&'static str>, ClipError> {
     let piece = table.pieces(sample..sample + 1).next();
-    let Piece { offset, bytes, .. } = piece.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
+    let Piece { offset, bytes, .. } =
+        piece.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
     let head = fetch::read_exact(source, offset..offset + bytes.min(KEYFRAME_HEAD_BYTES)).await?;
     Ok(avc::unfit_to_begin(&head))
 }
@@ -298,8 +355,15 @@ impl SplicedCut {
         let mut samples = table.select(self.body.clone());
         let lift = samples.lift_composition();
         let delay = |shown: i64, index: u32| shown - table.decode_time(index) + lift;
-        let [delay, end_delay] = [delay(self.copied.start, self.body.start), delay(self.copied.end, self.body.end)];
-        (!self.body.is_empty()).then_some(Copied { samples, delay, end_delay })
+        let [delay, end_delay] = [
+            delay(self.copied.start, self.body.start),
+            delay(self.copied.end, self.body.end),
+        ];
+        (!self.body.is_empty()).then_some(Copied {
+            samples,
+            delay,
+            end_delay,
+        })
     }
 }
 
@@ -326,7 +390,9 @@ impl Splice {
     /// How much of the whole clip is encoded.
     #[must_use]
     pub fn facts(&self) -> SpliceFacts {
-        let sum = |seconds: fn(&SpliceFacts) -> f64| self.cuts.iter().map(|cut| seconds(&cut.facts)).sum();
+        let sum = |seconds: fn(&SpliceFacts) -> f64| {
+            self.cuts.iter().map(|cut| seconds(&cut.facts)).sum()
+        };
         SpliceFacts {
             encoded_seconds: sum(|facts| facts.encoded_seconds),
             copied_seconds: sum(|facts| facts.copied_seconds),
@@ -343,7 +409,10 @@ impl Splice {
     #[must_use]
     pub fn encode_arguments(&self) -> Vec<String> {
         let pictures = ["-map", "0:v:0"].map(str::to_owned);
-        pictures.into_iter().chain(self.avc.encode_arguments()).collect()
+        pictures
+            .into_iter()
+            .chain(self.avc.encode_arguments())
+            .collect()
     }
 
     /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the tracks of sound of the
@@ -362,8 +431,16 @@ impl Splice {
         for ((movie, file), Encoded { head, tail }) in files.iter().zip(encoded) {
             read.push(file.clone());
             let file = read.len() - 1;
-            let (head, tail) = (Part::read(&mut read, head).await?, Part::read(&mut read, tail).await?);
-            parts.push(CutParts { movie, file, head, tail });
+            let (head, tail) = (
+                Part::read(&mut read, head).await?,
+                Part::read(&mut read, tail).await?,
+            );
+            parts.push(CutParts {
+                movie,
+                file,
+                head,
+                tail,
+            });
         }
         let mut sounds = Vec::new();
         for sound in sound {
@@ -372,16 +449,31 @@ impl Splice {
         let [CutParts { movie: first, .. }, ..] = parts.as_slice() else {
             return Err(ClipError::internal("there is nothing to join").into());
         };
-        let timescale = movie_timescale(first.video.timeline.timescale, sounds.first().map_or(1, Part::timescale));
+        let timescale = movie_timescale(
+            first.video.timeline.timescale,
+            sounds.first().map_or(1, Part::timescale),
+        );
         let mut tracks = vec![self.pictures(&first.video, &parts, timescale)?];
         let sources = sound_tracks(files).into_iter();
-        tracks.extend(sources.zip(&sounds).map(|(source, sound)| sound.sound(source, timescale)));
-        let Layout { header, copies, bytes } =
-            layout(first, timescale, &[tracks]).map_err(|error| match error.kind {
-                ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
-                _ => Unspliced::Failed(error),
-            })?;
-        Ok(Spliced { output_bytes: bytes, header, copies: copies.into_iter().flatten().collect(), files: read.into() })
+        tracks.extend(
+            sources
+                .zip(&sounds)
+                .map(|(source, sound)| sound.sound(source, timescale)),
+        );
+        let Layout {
+            header,
+            copies,
+            bytes,
+        } = layout(first, timescale, &[tracks]).map_err(|error| match error.kind {
+            ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
+            _ => Unspliced::Failed(error),
+        })?;
+        Ok(Spliced {
+            output_bytes: bytes,
+            header,
+            copies: copies.into_iter().flatten().collect(),
+            files: read.into(),
+        })
     }
 
     /// The track of pictures, under the headers of `source`. Its media begins with the first frame, and every cut's media
@@ -394,9 +486,18 @@ impl Splice {
         parts: &[CutParts],
         movie_timescale: u32,
     ) -> Result<TrackOut<'a>, Unspliced> {
-        let copied = self.cuts.iter().zip(parts).map(|(cut, parts)| cut.copy(&parts.movie.video.samples));
+        let copied = self
+            .cuts
+            .iter()
+            .zip(parts)
+            .map(|(cut, parts)| cut.copy(&parts.movie.video.samples));
         let copied: Vec<Option<Copied>> = copied.collect();
-        let delay = copied.iter().flatten().map(|copied| copied.delay).max().unwrap_or(0);
+        let delay = copied
+            .iter()
+            .flatten()
+            .map(|copied| copied.delay)
+            .max()
+            .unwrap_or(0);
         let mut lists = Vec::new();
         let mut pieces = Vec::new();
         let mut start = 0;
@@ -407,7 +508,9 @@ impl Splice {
             if lists.len() + 1 == self.cuts.len() {
                 samples.extend_to(cut.duration());
             } else if !samples.fit_to(cut.duration()) {
-                return Err(Unspliced::Unfit("the source's frames last differently long".to_owned()));
+                return Err(Unspliced::Unfit(
+                    "the source's frames last differently long".to_owned(),
+                ));
             }
             lists.push(samples);
         }
@@ -417,18 +520,32 @@ impl Splice {
             samples.composition.clear();
         }
 
-        let encoded = parts.iter().flat_map(|parts| [&parts.head, &parts.tail]).flatten();
+        let encoded = parts
+            .iter()
+            .flat_map(|parts| [&parts.head, &parts.tail])
+            .flatten();
         let encoded = encoded.map(|part| &part.track.samples.descriptions);
-        let reorder_frames = self.cuts.iter().map(|cut| cut.reorder_frames).max().unwrap_or(0);
+        let reorder_frames = self
+            .cuts
+            .iter()
+            .map(|cut| cut.reorder_frames)
+            .max()
+            .unwrap_or(0);
         let shown = rescale(start, source.timeline.timescale, movie_timescale);
         Ok(TrackOut {
             source,
             timescale: source.timeline.timescale,
-            descriptions: self.avc.join(&source.samples.descriptions, encoded, reorder_frames)?,
+            descriptions: self
+                .avc
+                .join(&source.samples.descriptions, encoded, reorder_frames)?,
             group_descriptions: &[],
             samples,
             pieces,
-            edit: Edit { empty: 0, media_time: delay.max(0).cast_unsigned(), duration: shown.max(0).cast_unsigned() },
+            edit: Edit {
+                empty: 0,
+                media_time: delay.max(0).cast_unsigned(),
+                duration: shown.max(0).cast_unsigned(),
+            },
         })
     }
 }
@@ -437,7 +554,11 @@ impl Splice {
 fn sound_tracks<R>(files: &[(Movie, R)]) -> Vec<&Track> {
     match files {
         [(movie, _)] => movie.audio.iter().chain(&movie.more_audio).collect(),
-        _ => files.iter().find_map(|(movie, _)| movie.audio.as_ref()).into_iter().collect(),
+        _ => files
+            .iter()
+            .find_map(|(movie, _)| movie.audio.as_ref())
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -459,9 +580,21 @@ impl CutParts<'_> {
         delay: i64,
         start: i64,
     ) -> Result<(SampleList, Vec<Placed>), Unspliced> {
-        let Self { movie: Movie { video, .. }, file, head, tail } = self;
+        let Self {
+            movie: Movie { video, .. },
+            file,
+            head,
+            tail,
+        } = self;
         let mut parts = Vec::new();
-        parts.extend(encoded_part(head.as_ref(), &cut.head, cut.copied.start, delay, start, video)?);
+        parts.extend(encoded_part(
+            head.as_ref(),
+            &cut.head,
+            cut.copied.start,
+            delay,
+            start,
+            video,
+        )?);
         if let Some(mut copied) = copied {
             copied.delay_to(delay);
             let start = start + cut.copied.start - cut.interval.start;
@@ -483,7 +616,10 @@ impl CutParts<'_> {
             )?);
         }
         let samples = SampleList::joined(parts.iter().map(|(samples, _)| samples))?;
-        Ok((samples, parts.into_iter().flat_map(|(_, pieces)| pieces).collect()))
+        Ok((
+            samples,
+            parts.into_iter().flat_map(|(_, pieces)| pieces).collect(),
+        ))
     }
 }
 
@@ -506,11 +642,19 @@ struct Part {
 }
 
 impl Part {
-    async fn read<R: RangeRead>(files: &mut Vec<R>, file: Option<R>) -> Result<Option<Self>, ClipError> {
+    async fn read<R: RangeRead>(
+        files: &mut Vec<R>,
+        file: Option<R>,
+    ) -> Result<Option<Self>, ClipError> {
         let Some(file) = file else { return Ok(None) };
-        let track = read_track(&file).await?.ok_or_else(|| ClipError::internal("the encoder wrote no track"))?;
+        let track = read_track(&file)
+            .await?
+            .ok_or_else(|| ClipError::internal("the encoder wrote no track"))?;
         files.push(file);
-        Ok(Some(Self { track, file: files.len() - 1 }))
+        Ok(Some(Self {
+            track,
+            file: files.len() - 1,
+        }))
     }
 
     fn timescale(&self) -> u32 {
@@ -520,20 +664,38 @@ impl Part {
     /// Its samples in chunks, the first of which is decoded at `start`, in `timescale`, from the start of the clip.
     fn pieces(&self, start: i64, timescale: u32) -> impl Iterator<Item = Placed> {
         let table = &self.track.samples;
-        let chunks = table.duration.max(1) / i64::from(self.timescale().div_ceil(CHUNKS_PER_SECOND)).max(1) + 1;
-        let samples = table.count.div_ceil(u32::try_from(chunks).unwrap_or(u32::MAX)).max(1);
+        let chunks = table.duration.max(1)
+            / i64::from(self.timescale().div_ceil(CHUNKS_PER_SECOND)).max(1)
+            + 1;
+        let samples = table
+            .count
+            .div_ceil(u32::try_from(chunks).unwrap_or(u32::MAX))
+            .max(1);
         let starts = (0..table.count).step_by(samples as usize);
         starts.flat_map(move |first| {
             let range = first..table.count.min(first + samples);
-            let time = microseconds(start, timescale) + microseconds(table.decode_time(first), self.timescale());
-            table.pieces(range).map(move |piece| Placed { file: self.file, order: time, piece })
+            let time = microseconds(start, timescale)
+                + microseconds(table.decode_time(first), self.timescale());
+            table.pieces(range).map(move |piece| Placed {
+                file: self.file,
+                order: time,
+                piece,
+            })
         })
     }
 
     /// The track of sound: what was encoded, under the source's headers.
     fn sound<'a>(&'a self, source: &'a Track, movie_timescale: u32) -> TrackOut<'a> {
-        let Track { samples: table, timeline, .. } = &self.track;
-        let in_movie = |ticks: i64| rescale(ticks, timeline.timescale, movie_timescale).max(0).cast_unsigned();
+        let Track {
+            samples: table,
+            timeline,
+            ..
+        } = &self.track;
+        let in_movie = |ticks: i64| {
+            rescale(ticks, timeline.timescale, movie_timescale)
+                .max(0)
+                .cast_unsigned()
+        };
         let media_end = timeline.media_end.min(table.duration);
         TrackOut {
             source,
@@ -566,21 +728,35 @@ fn encoded_part(
         Some(part) if part.track.samples.count as usize == times.len() => part,
         part => {
             let count = part.map_or(0, |part| part.track.samples.count);
-            return Err(Unspliced::Unfit(format!("the encoder made {count} frames of {}", times.len())));
+            return Err(Unspliced::Unfit(format!(
+                "the encoder made {count} frames of {}",
+                times.len()
+            )));
         }
     };
     let Ok(delay) = u32::try_from(delay) else {
-        return Err(Unspliced::Unfit("the source shows frames before they are decoded".to_owned()));
+        return Err(Unspliced::Unfit(
+            "the source shows frames before they are decoded".to_owned(),
+        ));
     };
     let table = &part.track.samples;
     let ends = times.iter().skip(1).copied().chain([end]);
-    let durations = times.iter().zip(ends).map(|(start, end)| u32::try_from(end - start).unwrap_or(0));
+    let durations = times
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| u32::try_from(end - start).unwrap_or(0));
     let samples = SampleList {
         durations: durations.map(|value| Run { count: 1, value }).collect(),
-        composition: vec![Run { count: table.count, value: delay }],
+        composition: vec![Run {
+            count: table.count,
+            value: delay,
+        }],
         ..table.select(0..table.count)
     };
-    Ok(Some((samples, part.pieces(start, source.timeline.timescale).collect())))
+    Ok(Some((
+        samples,
+        part.pieces(start, source.timeline.timescale).collect(),
+    )))
 }
 
 /// Samples of a file, the first of which is decoded at `start` from the start of the clip.
@@ -591,11 +767,18 @@ fn copied_part(
     start: i64,
     source: &Track,
 ) -> (SampleList, Vec<Placed>) {
-    let mut durations = samples.durations.iter().flat_map(|run| repeat_n(run.value, run.count as usize));
+    let mut durations = samples
+        .durations
+        .iter()
+        .flat_map(|run| repeat_n(run.value, run.count as usize));
     let mut time = start;
     let placed = pieces.map(|piece| {
         let order = microseconds(time, source.timeline.timescale);
-        time += durations.by_ref().take(piece.samples as usize).map(i64::from).sum::<i64>();
+        time += durations
+            .by_ref()
+            .take(piece.samples as usize)
+            .map(i64::from)
+            .sum::<i64>();
         Placed { file, order, piece }
     });
     let placed = placed.collect();
@@ -612,7 +795,12 @@ impl<R: RangeRead + 'static> Spliced<R> {
     /// # Errors
     /// The stream ends with whatever the files raise.
     pub fn stream(self) -> impl Stream<Item = Result<Bytes, ClipError>> + Send {
-        let Self { header, copies, files, .. } = self;
+        let Self {
+            header,
+            copies,
+            files,
+            ..
+        } = self;
         let parts = copies.into_iter().flat_map(|copy| {
             let parts = fetch::parts(std::slice::from_ref(&copy.range), 1);
             parts.into_iter().map(move |part| (copy.file, part))
@@ -653,7 +841,15 @@ mod tests {
     #[test]
     fn copy_ends_where_nothing_later_is_needed() {
         let group = frames(&[0, 3, 1, 2, 6, 4, 5], &[]);
-        for (end, run) in [(1, (1, 1)), (2, (1, 1)), (3, (1, 1)), (4, (4, 4)), (5, (4, 4)), (6, (4, 4)), (7, (7, 7))] {
+        for (end, run) in [
+            (1, (1, 1)),
+            (2, (1, 1)),
+            (3, (1, 1)),
+            (4, (4, 4)),
+            (5, (4, 4)),
+            (6, (4, 4)),
+            (7, (7, 7)),
+        ] {
             assert_eq!(closed_run(&group, &(0..end)), Some(run), "{end}");
         }
     }

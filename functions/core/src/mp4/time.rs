@@ -17,7 +17,10 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    #[expect(clippy::cast_precision_loss, reason = "seconds are for people and for JSON")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds are for people and for JSON"
+    )]
     pub fn seconds(self) -> f64 {
         self.ticks as f64 / f64::from(self.timescale)
     }
@@ -25,11 +28,17 @@ impl Time {
     /// The nearest instant in `timescale` to `seconds`, which must be finite.
     #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
     pub fn from_seconds(seconds: f64, timescale: u32) -> Self {
-        Self { ticks: (seconds * f64::from(timescale)).round() as i64, timescale }
+        Self {
+            ticks: (seconds * f64::from(timescale)).round() as i64,
+            timescale,
+        }
     }
 
     /// `self` minus `other`, in seconds, exact up to the last division.
-    #[expect(clippy::cast_precision_loss, reason = "seconds are for people and for JSON")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds are for people and for JSON"
+    )]
     pub fn seconds_since(self, other: Self) -> f64 {
         let difference = self.common(other) - other.common(self);
         difference as f64 / (f64::from(self.timescale) * f64::from(other.timescale))

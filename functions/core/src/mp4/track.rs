@@ -59,12 +59,16 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// When `media_time` is shown, on the movie's timeline.
     pub fn presentation(&self, media_time: i64) -> Time {
-        Time { ticks: media_time - self.media_start + self.shown_at, timescale: self.timescale }
+        Time {
+            ticks: media_time - self.media_start + self.shown_at,
+            timescale: self.timescale,
+        }
     }
 
     /// The media time that is shown at `time` of the movie's timeline, to the nearest unit.
     pub fn media_time(&self, time: Time) -> i64 {
-        let shown_for = rescale(time.ticks, time.timescale, self.timescale).saturating_sub(self.shown_at);
+        let shown_for =
+            rescale(time.ticks, time.timescale, self.timescale).saturating_sub(self.shown_at);
         shown_for.saturating_add(self.media_start)
     }
 
@@ -83,36 +87,60 @@ impl Outline {
         let tkhd: Tkhd = decode(&require(trak, *b"tkhd")?)?;
         let mdia = require(trak, *b"mdia")?.body;
         let hdlr = require(&mdia, *b"hdlr")?.body;
-        let handler =
-            hdlr.get(8..12).and_then(|kind| kind.try_into().ok()).ok_or_else(|| damaged("box hdlr is too short"))?;
+        let handler = hdlr
+            .get(8..12)
+            .and_then(|kind| kind.try_into().ok())
+            .ok_or_else(|| damaged("box hdlr is too short"))?;
         let stbl = require(&require(&mdia, *b"minf")?.body, *b"stbl")?.body;
         let has_samples = match find(&stbl, *b"stsz")? {
             Some(stsz) => stsz.body.get(8..12) != Some(&[0; 4]),
             None => find(&stbl, *b"stz2")?.is_some(),
         };
-        Ok(Self { handler, enabled: tkhd.enabled, has_samples, trak: trak.clone(), tkhd, mdia, stbl })
+        Ok(Self {
+            handler,
+            enabled: tkhd.enabled,
+            has_samples,
+            trak: trak.clone(),
+            tkhd,
+            mdia,
+            stbl,
+        })
     }
 
     /// The ISO 639-2 code of the track's language; `None` when it names none.
     pub fn language(&self) -> Option<String> {
         let mdhd: Mdhd = decode(&find(&self.mdia, *b"mdhd").ok()??).ok()?;
         let code = mdhd.language;
-        (code != "und" && code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase())).then_some(code)
+        (code != "und" && code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase()))
+            .then_some(code)
     }
 
-    pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry), ClipError> {
+    pub fn video(
+        self,
+        movie_timescale: u32,
+        file_bytes: u64,
+    ) -> Result<(Track, VideoEntry), ClipError> {
         let entry = VideoEntry::of(&require(&self.stbl, *b"stsd")?.body)?;
         let samples = SampleTable::read(&self.stbl, None, file_bytes)?;
         Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
 
-    pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry), ClipError> {
+    pub fn audio(
+        self,
+        movie_timescale: u32,
+        file_bytes: u64,
+    ) -> Result<(Track, AudioEntry), ClipError> {
         let entry = AudioEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
         let samples = SampleTable::read(&self.stbl, entry.packet, file_bytes)?;
         Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
 
-    fn track(self, samples: SampleTable, codec: &str, movie_timescale: u32) -> Result<Track, ClipError> {
+    fn track(
+        self,
+        samples: SampleTable,
+        codec: &str,
+        movie_timescale: u32,
+    ) -> Result<Track, ClipError> {
         let mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
         if mdhd.timescale == 0 {
             return Err(damaged("a track's timescale is zero"));
@@ -144,7 +172,10 @@ impl Track {
     /// The same track with another piece of its edit list to be looked at.
     #[must_use]
     pub fn piece(&self, index: usize) -> Self {
-        Self { timeline: self.pieces[index], ..self.clone() }
+        Self {
+            timeline: self.pieces[index],
+            ..self.clone()
+        }
     }
 
     /// Starts a video's edit with the first picture whose time lies in it, as players and `FFmpeg` do.
@@ -154,7 +185,11 @@ impl Track {
     pub fn start_with_a_picture(&mut self) -> Result<(), ClipError> {
         if self.has_edit {
             let timeline = self.timeline;
-            let shown = self.samples.frames()?.map(|frame| frame.time).filter(|time| timeline.shows(*time));
+            let shown = self
+                .samples
+                .frames()?
+                .map(|frame| frame.time)
+                .filter(|time| timeline.shows(*time));
             self.timeline.media_start = shown.min().unwrap_or(timeline.media_start);
         }
         Ok(())
@@ -169,7 +204,8 @@ fn max_ticks(timescale: u32) -> i64 {
 
 /// Decodes a box with the library, which is strict about what it knows.
 pub(crate) fn decode<T: Atom>(child: &Child) -> Result<T, ClipError> {
-    T::decode_body(&mut &child.body[..]).map_err(|error| damaged(format!("box {}: {error}", T::KIND)))
+    T::decode_body(&mut &child.body[..])
+        .map_err(|error| damaged(format!("box {}: {error}", T::KIND)))
 }
 
 fn copies(body: &Bytes, keep: impl Fn(&Kind) -> bool) -> Result<Vec<Bytes>, ClipError> {
@@ -181,9 +217,17 @@ fn copies(body: &Bytes, keep: impl Fn(&Kind) -> bool) -> Result<Vec<Bytes>, Clip
 
 /// A track's media may lie in another file, as `QuickTime` reference movies have it.
 fn check_self_contained(minf: &Bytes) -> Result<(), ClipError> {
-    let Some(dinf) = find(minf, *b"dinf")? else { return Ok(()) };
-    let Some(dref) = find(&dinf.body, *b"dref")? else { return Ok(()) };
-    let entries = dref.body.get(8..).map(|entries| dref.body.slice_ref(entries)).unwrap_or_default();
+    let Some(dinf) = find(minf, *b"dinf")? else {
+        return Ok(());
+    };
+    let Some(dref) = find(&dinf.body, *b"dref")? else {
+        return Ok(());
+    };
+    let entries = dref
+        .body
+        .get(8..)
+        .map(|entries| dref.body.slice_ref(entries))
+        .unwrap_or_default();
     for entry in children(entries) {
         if entry?.body.get(3).is_some_and(|flags| flags & 1 == 0) {
             return Err(ClipError::unsupported_media(
@@ -195,7 +239,11 @@ fn check_self_contained(minf: &Bytes) -> Result<(), ClipError> {
 }
 
 /// The pieces of media that an edit list shows, in the order in which it shows them; at least one.
-fn read_timelines(edits: Option<Elst>, movie_timescale: u32, timescale: u32) -> Result<Vec<Timeline>, ClipError> {
+fn read_timelines(
+    edits: Option<Elst>,
+    movie_timescale: u32,
+    timescale: u32,
+) -> Result<Vec<Timeline>, ClipError> {
     let limit = max_ticks(timescale);
     let ticks = |movie_ticks: u64| {
         i64::try_from(movie_ticks)
@@ -219,19 +267,37 @@ fn read_timelines(edits: Option<Elst>, movie_timescale: u32, timescale: u32) -> 
                 .filter(|time| *time < limit)
                 .ok_or_else(|| damaged("an edit starts impossibly late"))?;
             // No duration means that the edit goes on to the end of the media.
-            let media_end = if duration > 0 { media_start + duration } else { i64::MAX };
-            pieces.push(Timeline { timescale, shown_at, media_start, media_end });
+            let media_end = if duration > 0 {
+                media_start + duration
+            } else {
+                i64::MAX
+            };
+            pieces.push(Timeline {
+                timescale,
+                shown_at,
+                media_start,
+                media_end,
+            });
         }
         shown_at = shown_at.saturating_add(duration).min(limit);
     }
     if pieces.is_empty() {
-        pieces.push(Timeline { timescale, shown_at, media_start: 0, media_end: i64::MAX });
+        pieces.push(Timeline {
+            timescale,
+            shown_at,
+            media_start: 0,
+            media_end: i64::MAX,
+        });
     }
     Ok(pieces)
 }
 
 fn edit_list(trak: &Bytes) -> Result<Option<Elst>, ClipError> {
-    let Some(edts) = find(trak, *b"edts")? else { return Ok(None) };
-    let Some(elst) = find(&edts.body, *b"elst")? else { return Ok(None) };
+    let Some(edts) = find(trak, *b"edts")? else {
+        return Ok(None);
+    };
+    let Some(elst) = find(&edts.body, *b"elst")? else {
+        return Ok(None);
+    };
     decode(&elst).map(Some)
 }

@@ -84,25 +84,62 @@ impl Movie {
 
     /// The window of an interval between frame boundaries, in media time of the pictures.
     pub(crate) fn window_of(&self, interval: &Range<i64>) -> Result<Window, ClipError> {
-        let Chosen { facts, tracks, timescale, last_frame, last_frame_duration } = self.choose(interval)?;
-        let Layout { header, copies, bytes } = layout(self, timescale, std::slice::from_ref(&tracks))?;
-        let facts = WindowFacts { output_bytes: bytes, ..facts };
+        let Chosen {
+            facts,
+            tracks,
+            timescale,
+            last_frame,
+            last_frame_duration,
+        } = self.choose(interval)?;
+        let Layout {
+            header,
+            copies,
+            bytes,
+        } = layout(self, timescale, std::slice::from_ref(&tracks))?;
+        let facts = WindowFacts {
+            output_bytes: bytes,
+            ..facts
+        };
         let part = Window::part(facts, copies.into_iter().flatten().collect());
-        let last_seconds = Time { ticks: last_frame_duration, timescale: part.facts.timescale }.seconds();
-        let even = self.facts.video.constant_frame_rate && last_seconds * self.facts.video.frame_rate < 1.5;
-        Ok(Window { header, last_frame, last_frame_duration, even, ..part })
+        let last_seconds = Time {
+            ticks: last_frame_duration,
+            timescale: part.facts.timescale,
+        }
+        .seconds();
+        let even = self.facts.video.constant_frame_rate
+            && last_seconds * self.facts.video.frame_rate < 1.5;
+        Ok(Window {
+            header,
+            last_frame,
+            last_frame_duration,
+            even,
+            ..part
+        })
     }
 
     /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
     pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>, ClipError> {
         let selection = Selection::of(&self.video, interval.clone())?;
         let pictures = self.pictures(interval, &selection);
-        let sound = self.audio.as_ref().and_then(|audio| self.sound(audio, interval, &pictures));
-        let more_sound = self.more_audio.iter().filter_map(|audio| self.sound(audio, interval, &pictures));
+        let sound = self
+            .audio
+            .as_ref()
+            .and_then(|audio| self.sound(audio, interval, &pictures));
+        let more_sound = self
+            .more_audio
+            .iter()
+            .filter_map(|audio| self.sound(audio, interval, &pictures));
         let more_sound: Vec<Cut> = more_sound.collect();
-        let sound_timescale = sound.as_ref().map_or(1, |sound| sound.source.timeline.timescale);
+        let sound_timescale = sound
+            .as_ref()
+            .map_or(1, |sound| sound.source.timeline.timescale);
         let timescale = movie_timescale(self.video.timeline.timescale, sound_timescale);
-        let seconds = |media_time: i64| self.video.timeline.presentation(media_time).seconds_since(self.origin);
+        let seconds = |media_time: i64| {
+            self.video
+                .timeline
+                .presentation(media_time)
+                .seconds_since(self.origin)
+        };
         let facts = WindowFacts {
             start_seconds: seconds(interval.start),
             end_seconds: seconds(interval.end),
@@ -137,17 +174,29 @@ impl Movie {
     }
 
     fn ticks(&self, ticks: i64) -> Time {
-        Time { ticks, timescale: self.video.timeline.timescale }
+        Time {
+            ticks,
+            timescale: self.video.timeline.timescale,
+        }
     }
 
     /// The media times of the frame boundaries that an interval is snapped to.
-    pub(crate) fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>, ClipError> {
+    pub(crate) fn snap(
+        &self,
+        start_seconds: f64,
+        end_seconds: f64,
+    ) -> Result<Range<i64>, ClipError> {
         check_interval(start_seconds, end_seconds)?;
         let (pictures, duration_seconds) = (self.pictures, self.facts.duration_seconds);
         let precise = |media_time: i64| i128::from(media_time) * self.precision();
-        let wanted @ [start, end] = [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
+        let wanted @ [start, end] =
+            [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
         if start >= precise(pictures.end) {
-            let last = self.video.timeline.presentation(pictures.end).seconds_since(self.origin);
+            let last = self
+                .video
+                .timeline
+                .presentation(pictures.end)
+                .seconds_since(self.origin);
             return Err(ClipError::out_of_range(format!(
                 "start: {start_seconds} s is beyond the last frame of the source, which ends at {last:.3} s"
             )));
@@ -160,7 +209,12 @@ impl Movie {
             )));
         }
         let mut nearest = [pictures.start, pictures.end];
-        for frame in self.video.samples.frames()?.filter(|frame| self.video.timeline.shows(frame.time)) {
+        for frame in self
+            .video
+            .samples
+            .frames()?
+            .filter(|frame| self.video.timeline.shows(frame.time))
+        {
             for (nearest, wanted) in nearest.iter_mut().zip(wanted) {
                 let distance = |media_time: i64| (precise(media_time).abs_diff(wanted), media_time);
                 if distance(frame.time) < distance(*nearest) {
@@ -172,7 +226,9 @@ impl Movie {
         if start < end {
             Ok(start..end)
         } else {
-            Err(ClipError::invalid_request(format!("end: no frame lies between {start_seconds} s and {end_seconds} s")))
+            Err(ClipError::invalid_request(format!(
+                "end: no frame lies between {start_seconds} s and {end_seconds} s"
+            )))
         }
     }
 
@@ -200,17 +256,35 @@ impl Movie {
         // Where frames last differently long, the durations between decoding them may not reach to the end that is
         // shown; a player that measures the media by them would stop early.
         samples.extend_to(interval.end - selection.earliest);
-        Cut { source: &self.video, samples, media_start, gap: 0, shown: interval.clone() }
+        Cut {
+            source: &self.video,
+            samples,
+            media_start,
+            gap: 0,
+            shown: interval.clone(),
+        }
     }
 
     /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
     /// in sync, and at least as much earlier as the decoder needs to get going; or, where [`priming`] says that nothing is
     /// to be hidden, from the sample that is heard first.
-    fn sound<'a>(&self, audio: &'a Track, interval: &Range<i64>, pictures: &Cut) -> Option<Cut<'a>> {
-        let at = |media_time: i64| audio.timeline.media_time(self.video.timeline.presentation(media_time));
+    fn sound<'a>(
+        &self,
+        audio: &'a Track,
+        interval: &Range<i64>,
+        pictures: &Cut,
+    ) -> Option<Cut<'a>> {
+        let at = |media_time: i64| {
+            audio
+                .timeline
+                .media_time(self.video.timeline.presentation(media_time))
+        };
         let wanted = at(interval.start)..at(interval.end);
         let shown = wanted.start.max(audio.timeline.media_start).max(0)
-            ..wanted.end.min(audio.timeline.media_end).min(audio.samples.duration);
+            ..wanted
+                .end
+                .min(audio.timeline.media_end)
+                .min(audio.samples.duration);
         if shown.is_empty() {
             return None;
         }
@@ -222,11 +296,19 @@ impl Movie {
             in_sync.min(primed).min(heard.saturating_sub(1))
         });
         let packet = samples.samples_per_packet();
-        let end = (samples.sample_at(shown.end - 1) + 1).checked_next_multiple_of(packet).unwrap_or(samples.count);
+        let end = (samples.sample_at(shown.end - 1) + 1)
+            .checked_next_multiple_of(packet)
+            .unwrap_or(samples.count);
         let range = first - first % packet..end.min(samples.count);
         let shown = shown.start.max(samples.decode_time(heard))..shown.end;
         let (samples, media_start) = samples.select_sound(range, heard);
-        (!shown.is_empty()).then(|| Cut { source: audio, samples, media_start, gap: shown.start - wanted.start, shown })
+        (!shown.is_empty()).then(|| Cut {
+            source: audio,
+            samples,
+            media_start,
+            gap: shown.start - wanted.start,
+            shown,
+        })
     }
 }
 
@@ -250,11 +332,15 @@ fn priming(audio: &Track) -> Option<i64> {
 pub(crate) fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<(), ClipError> {
     for (name, seconds) in [("start", start_seconds), ("end", end_seconds)] {
         if !seconds.is_finite() || seconds < 0.0 {
-            return Err(ClipError::invalid_request(format!("{name}: {seconds} is not a time")));
+            return Err(ClipError::invalid_request(format!(
+                "{name}: {seconds} is not a time"
+            )));
         }
     }
     if end_seconds <= start_seconds {
-        return Err(ClipError::invalid_request(format!("end: {end_seconds} s is not after start, {start_seconds} s")));
+        return Err(ClipError::invalid_request(format!(
+            "end: {end_seconds} s is not after start, {start_seconds} s"
+        )));
     }
     Ok(())
 }
@@ -303,7 +389,10 @@ impl Selection {
                 frames += 1;
                 last_frame = last_frame.max(frame.time);
             }
-            let can_start = frame.sync && shown.as_ref().is_none_or(|shown| shown.start == frame.index);
+            let can_start = frame.sync
+                && shown
+                    .as_ref()
+                    .is_none_or(|shown| shown.start == frame.index);
             if keyframe.is_none() || (can_start && frame.time <= interval.start) {
                 keyframe = Some(frame);
             } else if next_keyframe.is_none() && frame.sync && frame.time > interval.start {
@@ -311,13 +400,23 @@ impl Selection {
             }
         }
         let (Some(keyframe), Some(shown)) = (keyframe, shown) else {
-            return Err(ClipError::internal("an interval between frame boundaries has no frame"));
+            return Err(ClipError::internal(
+                "an interval between frame boundaries has no frame",
+            ));
         };
         let samples = keyframe.index..shown.end;
-        let within = video.samples.frames()?.skip(samples.start as usize).take(samples.len());
-        let before = within.map(|frame| frame.time).filter(|time| *time < interval.start);
-        let (preroll_frames, earliest) =
-            before.fold((0, interval.start), |(count, earliest), time| (count + 1, earliest.min(time)));
+        let within = video
+            .samples
+            .frames()?
+            .skip(samples.start as usize)
+            .take(samples.len());
+        let before = within
+            .map(|frame| frame.time)
+            .filter(|time| *time < interval.start);
+        let (preroll_frames, earliest) = before
+            .fold((0, interval.start), |(count, earliest), time| {
+                (count + 1, earliest.min(time))
+            });
         Ok(Self {
             preroll_frames,
             earliest,
@@ -347,7 +446,11 @@ impl<'a> Cut<'a> {
     fn track(self, movie_timescale: u32) -> TrackOut<'a> {
         let table = &self.source.samples;
         let timescale = self.source.timeline.timescale;
-        let in_movie = |ticks: i64| rescale(ticks, timescale, movie_timescale).max(0).cast_unsigned();
+        let in_movie = |ticks: i64| {
+            rescale(ticks, timescale, movie_timescale)
+                .max(0)
+                .cast_unsigned()
+        };
         let pieces = table.pieces(self.samples.range.clone());
         TrackOut {
             source: self.source,
@@ -355,7 +458,13 @@ impl<'a> Cut<'a> {
             descriptions: table.descriptions.clone(),
             group_descriptions: &table.group_descriptions,
             // Samples stay in the order that they have in the source.
-            pieces: pieces.map(|piece| Placed { file: 0, order: piece.offset, piece }).collect(),
+            pieces: pieces
+                .map(|piece| Placed {
+                    file: 0,
+                    order: piece.offset,
+                    piece,
+                })
+                .collect(),
             samples: self.samples,
             edit: Edit {
                 empty: in_movie(self.gap),
@@ -372,12 +481,20 @@ pub(crate) fn movie_timescale(video: u32, audio: u32) -> u32 {
     const MAX_TIMESCALE: u64 = 50_000_000;
     let (wide_video, audio) = (u64::from(video), u64::from(audio));
     let common = wide_video / greatest_common_divisor(wide_video, audio) * audio;
-    let chosen = if common <= MAX_TIMESCALE { common } else { wide_video * 10_000_u64.div_ceil(wide_video) };
+    let chosen = if common <= MAX_TIMESCALE {
+        common
+    } else {
+        wide_video * 10_000_u64.div_ceil(wide_video)
+    };
     u32::try_from(chosen).unwrap_or(video)
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
 }
 
 /// The spans that are fetched for `copies`: small gaps are read and thrown away.
@@ -401,9 +518,16 @@ impl Window {
     /// others is the last to be decoded, too: another one's duration would be written for the end of the track.
     #[must_use]
     pub fn encode_arguments(&self) -> Vec<String> {
-        let Self { facts, last_frame, last_frame_duration, even, .. } = self;
+        let Self {
+            facts,
+            last_frame,
+            last_frame_duration,
+            even,
+            ..
+        } = self;
         // The sound's edit is rounded to this, so it must not be coarse.
-        let timescale = (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
+        let timescale =
+            (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
         // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
         let end = last_frame + last_frame_duration;
         let durations = format!(
@@ -419,7 +543,12 @@ impl Window {
             ["-bsf:v", &durations],
             ["-t", &length],
         ];
-        [&options, in_order].concat().concat().into_iter().map(str::to_owned).collect()
+        [&options, in_order]
+            .concat()
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
@@ -452,7 +581,8 @@ impl Window {
         let parts = fetch::read_parts(source, fetch::parts(&self.spans, connections), connections);
         let kept = parts.map_ok(move |(start, part)| {
             let end = start + part.len() as u64;
-            let within = |at: u64| usize::try_from(at.clamp(start, end) - start).unwrap_or(part.len());
+            let within =
+                |at: u64| usize::try_from(at.clamp(start, end) - start).unwrap_or(part.len());
             let mut pieces = Vec::new();
             while let Some(copy) = copies.get(next).filter(|copy| copy.start < end) {
                 pieces.push(Ok(part.slice(within(copy.start)..within(copy.end))));
@@ -471,7 +601,19 @@ impl Window {
         let copies: Vec<Range<u64>> = copies.into_iter().map(|copy| copy.range).collect();
         let spans = spans(&copies);
         facts.source_bytes = spans.iter().map(|span| span.end - span.start).sum();
-        facts.source_span = if let [span] = spans.as_slice() { Some(span.clone()) } else { None };
-        Self { facts, header: Bytes::new(), copies, spans, last_frame: 0, last_frame_duration: 0, even: true }
+        facts.source_span = if let [span] = spans.as_slice() {
+            Some(span.clone())
+        } else {
+            None
+        };
+        Self {
+            facts,
+            header: Bytes::new(),
+            copies,
+            spans,
+            last_frame: 0,
+            last_frame_duration: 0,
+            even: true,
+        }
     }
 }

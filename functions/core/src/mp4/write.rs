@@ -72,7 +72,11 @@ pub(crate) struct Layout {
 ///
 /// # Errors
 /// `UnsupportedMedia` when samples of a file overlap, or are not copied in the order that they have there.
-pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> Result<Layout, ClipError> {
+pub(crate) fn layout(
+    movie: &Movie,
+    timescale: u32,
+    parts: &[Vec<TrackOut>],
+) -> Result<Layout, ClipError> {
     let count = parts.first().map_or(0, Vec::len);
     let mut tracks: Vec<JoinedTrack> = (0..count)
         .map(|number| JoinedTrack::of(parts.iter().map(|part| &part[number]).collect()))
@@ -81,7 +85,11 @@ pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> 
     let mut media_bytes = 0;
     for part in parts {
         let placement = place(part, media_bytes)?;
-        media_bytes += placement.copies.iter().map(|copy| copy.range.end - copy.range.start).sum::<u64>();
+        media_bytes += placement
+            .copies
+            .iter()
+            .map(|copy| copy.range.end - copy.range.start)
+            .sum::<u64>();
         copies.push(placement.copies);
         for (track, offsets) in tracks.iter_mut().zip(placement.chunk_offsets) {
             track.chunk_offsets.extend(offsets);
@@ -90,7 +98,11 @@ pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> 
     let mut mvhd = movie.mvhd.clone();
     mvhd.timescale = timescale;
     mvhd.duration = tracks.iter().map(JoinedTrack::duration).max().unwrap_or(0);
-    let ftyp = movie.index.ftyp.as_ref().map_or(QUICKTIME_FTYP, |ftyp| &ftyp.whole);
+    let ftyp = movie
+        .index
+        .ftyp
+        .as_ref()
+        .map_or(QUICKTIME_FTYP, |ftyp| &ftyp.whole);
     let mut header = Vec::new();
     // The length of `moov` does not depend on the offsets in it, once the width of an offset is settled.
     let long = media_bytes > u64::from(u32::MAX) - MAX_HEADER_BYTES;
@@ -103,7 +115,11 @@ pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> 
         encode_mdat_header(&mut header, media_bytes);
         base = header.len() as u64;
     }
-    Ok(Layout { bytes: base + media_bytes, header: header.into(), copies })
+    Ok(Layout {
+        bytes: base + media_bytes,
+        header: header.into(),
+        copies,
+    })
 }
 
 /// No index of a clip is longer, as no source's is.
@@ -124,12 +140,19 @@ impl<'a> JoinedTrack<'a> {
             [part] => part.samples.clone(),
             _ => SampleList::joined(parts.iter().map(|part| &part.samples))?,
         };
-        Ok(Self { parts, samples, chunk_offsets: Vec::new() })
+        Ok(Self {
+            parts,
+            samples,
+            chunk_offsets: Vec::new(),
+        })
     }
 
     /// How long it is shown, in the movie's timescale.
     fn duration(&self) -> u64 {
-        self.parts.iter().map(|part| part.edit.empty + part.edit.duration).sum()
+        self.parts
+            .iter()
+            .map(|part| part.edit.empty + part.edit.duration)
+            .sum()
     }
 
     fn edits(&self) -> Elst {
@@ -151,33 +174,50 @@ struct Placement {
 
 /// Places the samples of a part behind the `at` bytes of the parts before it.
 fn place(tracks: &[TrackOut], mut at: u64) -> Result<Placement, ClipError> {
-    let mut chunk_offsets: Vec<Vec<u64>> = tracks.iter().map(|track| vec![0; track.pieces.len()]).collect();
+    let mut chunk_offsets: Vec<Vec<u64>> = tracks
+        .iter()
+        .map(|track| vec![0; track.pieces.len()])
+        .collect();
     let mut order: Vec<(u64, usize, usize, u64)> = Vec::new();
     for (number, track) in tracks.iter().enumerate() {
         let chunks = track.pieces.iter().enumerate();
-        order.extend(chunks.map(|(chunk, placed)| (placed.order, number, chunk, placed.piece.bytes)));
+        order.extend(
+            chunks.map(|(chunk, placed)| (placed.order, number, chunk, placed.piece.bytes)),
+        );
     }
     order.sort_unstable();
     let mut copies: Vec<FileSpan> = Vec::new();
     let mut ends: Vec<u64> = Vec::new();
     for (_, track, chunk, bytes) in order {
-        let Placed { file, piece: Piece { offset, .. }, .. } = tracks[track].pieces[chunk];
+        let Placed {
+            file,
+            piece: Piece { offset, .. },
+            ..
+        } = tracks[track].pieces[chunk];
         chunk_offsets[track][chunk] = at;
         if bytes == 0 {
             continue;
         }
         ends.resize(ends.len().max(file + 1), 0);
         if offset < ends[file] {
-            return Err(ClipError::unsupported_media("the source's samples overlap, which is not supported"));
+            return Err(ClipError::unsupported_media(
+                "the source's samples overlap, which is not supported",
+            ));
         }
         ends[file] = offset + bytes;
         match copies.last_mut() {
             Some(last) if last.file == file && last.range.end == offset => last.range.end += bytes,
-            _ => copies.push(FileSpan { file, range: offset..offset + bytes }),
+            _ => copies.push(FileSpan {
+                file,
+                range: offset..offset + bytes,
+            }),
         }
         at += bytes;
     }
-    Ok(Placement { chunk_offsets, copies })
+    Ok(Placement {
+        chunk_offsets,
+        copies,
+    })
 }
 
 fn encode_mdat_header(buffer: &mut Vec<u8>, media_bytes: u64) {
@@ -199,12 +239,24 @@ fn encode_moov(
 ) -> mp4_atom::Result<()> {
     buffer.encode_atom(b"moov", |buffer| {
         mvhd.encode(buffer)?;
-        tracks.iter().try_for_each(|track| buffer.encode_atom(b"trak", |buffer| encode_trak(buffer, track, base, long)))
+        tracks.iter().try_for_each(|track| {
+            buffer.encode_atom(b"trak", |buffer| encode_trak(buffer, track, base, long))
+        })
     })
 }
 
-fn encode_trak(buffer: &mut Vec<u8>, track: &JoinedTrack, base: u64, long: bool) -> mp4_atom::Result<()> {
-    let (TrackOut { source, timescale, .. }, samples) = (track.parts[0], &track.samples);
+fn encode_trak(
+    buffer: &mut Vec<u8>,
+    track: &JoinedTrack,
+    base: u64,
+    long: bool,
+) -> mp4_atom::Result<()> {
+    let (
+        TrackOut {
+            source, timescale, ..
+        },
+        samples,
+    ) = (track.parts[0], &track.samples);
     let mut tkhd = source.tkhd.clone();
     tkhd.duration = track.duration();
     tkhd.encode(buffer)?;
@@ -238,18 +290,38 @@ impl Edit {
     /// The entries of the edit list, for media that begins at `media_start` in the track's.
     fn entries(&self, media_start: u64) -> impl Iterator<Item = ElstEntry> {
         let rate = FixedPoint::from(1);
-        let empty = ElstEntry { segment_duration: self.empty, media_time: None, media_rate: rate };
+        let empty = ElstEntry {
+            segment_duration: self.empty,
+            media_time: None,
+            media_rate: rate,
+        };
         let media_time = Some(media_start + self.media_time);
-        let shown = ElstEntry { segment_duration: self.duration, media_time, media_rate: rate };
-        [empty, shown].into_iter().skip(usize::from(self.empty == 0))
+        let shown = ElstEntry {
+            segment_duration: self.duration,
+            media_time,
+            media_rate: rate,
+        };
+        [empty, shown]
+            .into_iter()
+            .skip(usize::from(self.empty == 0))
     }
 }
 
 fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result<()> {
     let samples = &track.samples;
-    encode_table(buffer, *b"stts", &[], samples.durations.iter().copied().map(Run::entry))?;
+    encode_table(
+        buffer,
+        *b"stts",
+        &[],
+        samples.durations.iter().copied().map(Run::entry),
+    )?;
     if !samples.composition.is_empty() {
-        encode_table(buffer, *b"ctts", &[], samples.composition.iter().copied().map(Run::entry))?;
+        encode_table(
+            buffer,
+            *b"ctts",
+            &[],
+            samples.composition.iter().copied().map(Run::entry),
+        )?;
     }
     if let Some(sync) = &samples.sync {
         encode_table(buffer, *b"stss", &[], sync.iter().map(|index| [index + 1]))?;
@@ -264,10 +336,15 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
     buffer.encode_atom(b"stsz", |buffer| {
         let (size, sizes) = match &samples.sizes {
             // Packets of several samples are old QuickTime sound, whose sample size is by convention one.
-            SampleSizes::Same(packet) => (if packet.samples == 1 { packet.bytes } else { 1 }, &[][..]),
+            SampleSizes::Same(packet) => {
+                (if packet.samples == 1 { packet.bytes } else { 1 }, &[][..])
+            }
             SampleSizes::Each(sizes) => (0, &sizes[..]),
         };
-        [0, size, samples.count()].map(u32::to_be_bytes).as_flattened().encode(buffer)?;
+        [0, size, samples.count()]
+            .map(u32::to_be_bytes)
+            .as_flattened()
+            .encode(buffer)?;
         buffer.extend_from_slice(sizes);
         Ok(())
     })?;
@@ -275,7 +352,12 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
         buffer,
         *b"stsc",
         &[],
-        chunk_runs(track.parts.iter().flat_map(|part| part.pieces.iter().map(|placed| placed.piece))),
+        chunk_runs(
+            track
+                .parts
+                .iter()
+                .flat_map(|part| part.pieces.iter().map(|placed| placed.piece)),
+        ),
     )
 }
 
@@ -288,11 +370,19 @@ fn chunk_runs(pieces: impl Iterator<Item = Piece>) -> impl Iterator<Item = [u32;
     })
 }
 
-fn encode_offsets(buffer: &mut Vec<u8>, offsets: &[u64], base: u64, long: bool) -> mp4_atom::Result<()> {
-    let halves = offsets.iter().map(|offset| (base + offset).to_be_bytes()).map(|bytes| {
-        let (halves, _) = bytes.as_chunks();
-        [halves[0], halves[1]].map(u32::from_be_bytes)
-    });
+fn encode_offsets(
+    buffer: &mut Vec<u8>,
+    offsets: &[u64],
+    base: u64,
+    long: bool,
+) -> mp4_atom::Result<()> {
+    let halves = offsets
+        .iter()
+        .map(|offset| (base + offset).to_be_bytes())
+        .map(|bytes| {
+            let (halves, _) = bytes.as_chunks();
+            [halves[0], halves[1]].map(u32::from_be_bytes)
+        });
     if long {
         encode_table(buffer, *b"co64", &[], halves)
     } else {
@@ -301,10 +391,9 @@ fn encode_offsets(buffer: &mut Vec<u8>, offsets: &[u64], base: u64, long: bool) 
 }
 
 fn encode_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
-    samples
-        .groups
-        .iter()
-        .try_for_each(|(head, runs)| encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry)))
+    samples.groups.iter().try_for_each(|(head, runs)| {
+        encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry))
+    })
 }
 
 /// Writes a box that is a table: version and flags (`head`; by default zero), the number of entries, the entries.

@@ -53,13 +53,24 @@ impl Interval {
 #[must_use]
 pub fn pieces(window: Interval, recordings: &[Interval]) -> Vec<Piece> {
     let mut order: Vec<usize> = (0..recordings.len()).collect();
-    order.sort_by_key(|index| (recordings[*index].start_ms, Reverse(recordings[*index].end_ms)));
+    order.sort_by_key(|index| {
+        (
+            recordings[*index].start_ms,
+            Reverse(recordings[*index].end_ms),
+        )
+    });
     let mut shown_until = window.start_ms;
     let piece = |recording: usize| {
         let Interval { start_ms, end_ms } = recordings[recording];
-        let interval = Interval { start_ms: start_ms.max(shown_until), end_ms: end_ms.min(window.end_ms) };
+        let interval = Interval {
+            start_ms: start_ms.max(shown_until),
+            end_ms: end_ms.min(window.end_ms),
+        };
         shown_until = shown_until.max(interval.end_ms);
-        (!interval.is_empty()).then_some(Piece { recording, interval })
+        (!interval.is_empty()).then_some(Piece {
+            recording,
+            interval,
+        })
     };
     order.into_iter().filter_map(piece).collect()
 }
@@ -71,9 +82,15 @@ impl Coverage {
     pub fn of(window: Interval, pieces: &[Piece], tolerance_ms: i64) -> Self {
         let mut coverage = Self::default();
         let mut at = window.start_ms;
-        let end = Interval { start_ms: window.end_ms, end_ms: window.end_ms };
+        let end = Interval {
+            start_ms: window.end_ms,
+            end_ms: window.end_ms,
+        };
         for interval in pieces.iter().map(|piece| piece.interval).chain([end]) {
-            let gap = Interval { start_ms: at, end_ms: interval.start_ms };
+            let gap = Interval {
+                start_ms: at,
+                end_ms: interval.start_ms,
+            };
             if pieces.is_empty() || gap.duration_ms() >= tolerance_ms {
                 add(&mut coverage.missing, gap);
             } else {
@@ -112,29 +129,65 @@ mod tests {
     fn recording_that_began_long_before_the_window_covers_it() {
         let window = interval(500, 600);
         let recordings = [interval(0, 1000), interval(400, 450)];
-        assert_eq!(pieces(window, &recordings), [Piece { recording: 0, interval: window }]);
-        assert_eq!(covered(window, &recordings, 1), Coverage { covered: vec![window], missing: vec![] });
+        assert_eq!(
+            pieces(window, &recordings),
+            [Piece {
+                recording: 0,
+                interval: window
+            }]
+        );
+        assert_eq!(
+            covered(window, &recordings, 1),
+            Coverage {
+                covered: vec![window],
+                missing: vec![]
+            }
+        );
     }
 
     #[test]
     fn overlapping_recordings_are_joined_where_the_first_one_ends() {
         let shown = pieces(interval(50, 250), &[interval(100, 300), interval(0, 120)]);
-        let of = |recording, start, end| Piece { recording, interval: interval(start, end) };
+        let of = |recording, start, end| Piece {
+            recording,
+            interval: interval(start, end),
+        };
         assert_eq!(shown, [of(1, 50, 120), of(0, 120, 250)]);
     }
 
     #[test]
     fn window_before_the_first_recording_and_into_a_gap_says_what_is_missing() {
-        let coverage = covered(interval(0, 1000), &[interval(200, 400), interval(700, 800)], 34);
+        let coverage = covered(
+            interval(0, 1000),
+            &[interval(200, 400), interval(700, 800)],
+            34,
+        );
         assert_eq!(coverage.covered, [interval(200, 400), interval(700, 800)]);
-        assert_eq!(coverage.missing, [interval(0, 200), interval(400, 700), interval(800, 1000)]);
+        assert_eq!(
+            coverage.missing,
+            [interval(0, 200), interval(400, 700), interval(800, 1000)]
+        );
     }
 
     #[test]
     fn gap_shorter_than_a_frame_is_none() {
-        let coverage = covered(interval(0, 1000), &[interval(10, 480), interval(500, 1000)], 34);
-        assert_eq!(coverage, Coverage { covered: vec![interval(0, 1000)], missing: vec![] });
-        let coverage = covered(interval(0, 1000), &[interval(0, 466), interval(500, 1000)], 34);
+        let coverage = covered(
+            interval(0, 1000),
+            &[interval(10, 480), interval(500, 1000)],
+            34,
+        );
+        assert_eq!(
+            coverage,
+            Coverage {
+                covered: vec![interval(0, 1000)],
+                missing: vec![]
+            }
+        );
+        let coverage = covered(
+            interval(0, 1000),
+            &[interval(0, 466), interval(500, 1000)],
+            34,
+        );
         assert_eq!(coverage.missing, [interval(466, 500)]);
     }
 

@@ -41,9 +41,15 @@ impl Recording {
 /// leave open, is none.
 #[must_use]
 pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -> Coverage {
-    let frames = recordings.iter().map(|recording| milliseconds(recording.frame_seconds()));
+    let frames = recordings
+        .iter()
+        .map(|recording| milliseconds(recording.frame_seconds()));
     let tolerance_ms = precision_ms + frames.max().unwrap_or(0);
-    Coverage::of(window, &pieces(window, &intervals(recordings)), tolerance_ms)
+    Coverage::of(
+        window,
+        &pieces(window, &intervals(recordings)),
+        tolerance_ms,
+    )
 }
 
 /// Plans what a window needs of each recording. `cut` plans a cut of a recording, which is named by its place, from a
@@ -57,18 +63,47 @@ pub async fn plan(
     coverage: Coverage,
     cut: impl AsyncFn(usize, (f64, f64)) -> Result<PlannedSegment, ClipError>,
 ) -> Result<Plan, ClipError> {
-    let mut plan = Plan { sources: Vec::new(), segments: Vec::new(), coverage: Some(coverage), watermark: None };
-    for Piece { recording: number, interval } in pieces(window, &intervals(recordings)) {
+    let mut plan = Plan {
+        sources: Vec::new(),
+        segments: Vec::new(),
+        coverage: Some(coverage),
+        watermark: None,
+    };
+    for Piece {
+        recording: number,
+        interval,
+    } in pieces(window, &intervals(recordings))
+    {
         let recording = &recordings[number];
         // What begins in the second half of the last frame begins, to the nearest frame, behind it.
-        if recording.interval().end_ms - interval.start_ms < milliseconds(recording.frame_seconds() / 2.0) {
+        if recording.interval().end_ms - interval.start_ms
+            < milliseconds(recording.frame_seconds() / 2.0)
+        {
             continue;
         }
-        let Recording { object, facts, start_ms } = recording;
-        match cut(number, (seconds(interval.start_ms - start_ms), seconds(interval.end_ms - start_ms))).await {
+        let Recording {
+            object,
+            facts,
+            start_ms,
+        } = recording;
+        match cut(
+            number,
+            (
+                seconds(interval.start_ms - start_ms),
+                seconds(interval.end_ms - start_ms),
+            ),
+        )
+        .await
+        {
             Ok(segment) => {
-                plan.segments.push(PlannedSegment { source: plan.sources.len(), ..segment });
-                plan.sources.push(ProbedSource { object: object.clone(), facts: facts.clone() });
+                plan.segments.push(PlannedSegment {
+                    source: plan.sources.len(),
+                    ..segment
+                });
+                plan.sources.push(ProbedSource {
+                    object: object.clone(),
+                    facts: facts.clone(),
+                });
             }
             // A piece that is shorter than a frame may hold none.
             Err(error) if error.kind == ErrorKind::InvalidRequest => {}

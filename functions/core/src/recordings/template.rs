@@ -49,8 +49,14 @@ impl Field {
             ("%3f", Field::Millisecond),
             ("%s", Field::Epoch),
         ];
-        let found = CODES.iter().find_map(|(code, field)| Some((*field, format.strip_prefix(code)?)));
-        found.ok_or_else(|| TemplateError(format!("{format:?} begins with none of %Y %m %d %H %M %S %3f %s")))
+        let found = CODES
+            .iter()
+            .find_map(|(code, field)| Some((*field, format.strip_prefix(code)?)));
+        found.ok_or_else(|| {
+            TemplateError(format!(
+                "{format:?} begins with none of %Y %m %d %H %M %S %3f %s"
+            ))
+        })
     }
 
     fn digits(self) -> usize {
@@ -89,12 +95,17 @@ impl FromStr for KeyTemplate {
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
             parts.push(Part::Text(before.into()));
-            let (inside, after) =
-                behind.split_once('}').ok_or_else(|| TemplateError(format!("{rest:?} has no closing brace")))?;
+            let (inside, after) = behind
+                .split_once('}')
+                .ok_or_else(|| TemplateError(format!("{rest:?} has no closing brace")))?;
             match inside.strip_prefix("start:") {
                 Some(format) => start_parts(format, &mut parts)?,
                 None if inside == "camera" => parts.push(Part::Camera),
-                None => return Err(TemplateError(format!("{{{inside}}} is neither {{camera}} nor {{start:…}}"))),
+                None => {
+                    return Err(TemplateError(format!(
+                        "{{{inside}}} is neither {{camera}} nor {{start:…}}"
+                    )));
+                }
             }
             rest = after;
         }
@@ -125,23 +136,34 @@ impl KeyTemplate {
         let error = |message: &str| Err(TemplateError(message.into()));
         for part in &self.parts {
             if let Part::Text(text) = part
-                && !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"{}%".contains(&byte))
+                && !text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !b"{}%".contains(&byte))
             {
-                return error("outside of {start:…} stand printable ASCII characters without braces and %");
+                return error(
+                    "outside of {start:…} stand printable ASCII characters without braces and %",
+                );
             }
         }
-        let first_field = self.parts.iter().position(|part| matches!(part, Part::Start(_)));
+        let first_field = self
+            .parts
+            .iter()
+            .position(|part| matches!(part, Part::Start(_)));
         let first_camera = self.parts.iter().position(|part| *part == Part::Camera);
         match (first_camera, first_field) {
             (None, _) => return error("there is no {camera}"),
             (_, None) => return error("there is no {start:…}"),
             (Some(camera), Some(field)) if field < camera => {
-                return error("{start:…} stands before {camera}: a listing would pass over all cameras' recordings");
+                return error(
+                    "{start:…} stands before {camera}: a listing would pass over all cameras' recordings",
+                );
             }
             _ => {}
         }
         match self.known_fields()? {
-            known if known < TO_THE_SECOND => error("{start:…} does not tell the time to the second"),
+            known if known < TO_THE_SECOND => {
+                error("{start:…} does not tell the time to the second")
+            }
             _ => Ok(()),
         }
     }
@@ -166,19 +188,32 @@ impl KeyTemplate {
     }
 
     fn fields(&self) -> impl Iterator<Item = Field> {
-        self.parts.iter().filter_map(|part| if let Part::Start(field) = part { Some(*field) } else { None })
+        self.parts.iter().filter_map(|part| {
+            if let Part::Start(field) = part {
+                Some(*field)
+            } else {
+                None
+            }
+        })
     }
 
     /// How exactly keys tell when a recording began, in milliseconds.
     #[must_use]
     pub fn precision_ms(&self) -> i64 {
-        if self.fields().any(|field| field == Field::Millisecond) { 1 } else { 1000 }
+        if self.fields().any(|field| field == Field::Millisecond) {
+            1
+        } else {
+            1000
+        }
     }
 
     /// What all keys of a camera begin with, and few others do.
     #[must_use]
     pub fn prefix(&self, camera: &str) -> String {
-        let parts = self.parts.iter().take_while(|part| !matches!(part, Part::Start(_)));
+        let parts = self
+            .parts
+            .iter()
+            .take_while(|part| !matches!(part, Part::Start(_)));
         render(parts, camera, OffsetDateTime::UNIX_EPOCH)
     }
 
@@ -186,7 +221,11 @@ impl KeyTemplate {
     #[must_use]
     pub fn key(&self, camera: &str, start_ms: i64) -> String {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(start_ms) * 1_000_000);
-        render(self.parts.iter(), camera, at.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+        render(
+            self.parts.iter(),
+            camera,
+            at.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        )
     }
 
     /// When the recording of a key began, in milliseconds since 1970; `None` when the key is not one of the camera's.
@@ -202,7 +241,10 @@ impl KeyTemplate {
                 Part::Camera => rest.strip_prefix(camera)?,
                 Part::Start(field) => {
                     let (digits, after) = rest.split_at_checked(field.digits())?;
-                    let value = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+                    let value = digits
+                        .bytes()
+                        .all(|byte| byte.is_ascii_digit())
+                        .then(|| digits.parse().ok())??;
                     if *values[*field as usize].get_or_insert(value) != value {
                         return None;
                     }
@@ -211,7 +253,11 @@ impl KeyTemplate {
             };
         }
         let millisecond = values[Field::Millisecond as usize].unwrap_or(0);
-        let seconds = if let Some(epoch) = values[Field::Epoch as usize] { epoch } else { seconds(&values)? };
+        let seconds = if let Some(epoch) = values[Field::Epoch as usize] {
+            epoch
+        } else {
+            seconds(&values)?
+        };
         rest.is_empty().then_some(seconds * 1000 + millisecond)
     }
 }
@@ -222,9 +268,14 @@ fn seconds(values: &[Option<i64>; 8]) -> Option<i64> {
     let within = |field: Field, most: i64| value(field).filter(|value| *value <= most);
     let month = Month::try_from(u8::try_from(value(Field::Month)?).ok()?).ok()?;
     let day = u8::try_from(value(Field::Day)?).ok()?;
-    let date = Date::from_calendar_date(i32::try_from(value(Field::Year)?).ok()?, month, day).ok()?;
+    let date =
+        Date::from_calendar_date(i32::try_from(value(Field::Year)?).ok()?, month, day).ok()?;
     let (hour, minute) = (within(Field::Hour, 23)?, within(Field::Minute, 59)?);
-    Some(date.midnight().assume_utc().unix_timestamp() + (hour * 60 + minute) * 60 + within(Field::Second, 60)?)
+    Some(
+        date.midnight().assume_utc().unix_timestamp()
+            + (hour * 60 + minute) * 60
+            + within(Field::Second, 60)?,
+    )
 }
 
 fn render<'a>(parts: impl Iterator<Item = &'a Part>, camera: &str, at: OffsetDateTime) -> String {
@@ -234,7 +285,8 @@ fn render<'a>(parts: impl Iterator<Item = &'a Part>, camera: &str, at: OffsetDat
             Part::Text(text) => key.push_str(text),
             Part::Camera => key.push_str(camera),
             Part::Start(field) => {
-                write!(key, "{:0width$}", field.of(at), width = field.digits()).expect("a String takes any text");
+                write!(key, "{:0width$}", field.of(at), width = field.digits())
+                    .expect("a String takes any text");
             }
         }
     }
@@ -247,12 +299,14 @@ mod tests {
     use crate::timestamp::{MAX_TIMESTAMP, MIN_TIMESTAMP};
     use proptest::prelude::*;
 
-    const EXAMPLE: &str = "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4";
+    const EXAMPLE: &str =
+        "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4";
     const KEY: &str = "recordings/hi-pipeline/2018/08/02/hi-pipeline.20180802T154000007.mp4";
     const START_MS: i64 = 1_533_224_400_007;
 
     fn template(text: &str) -> KeyTemplate {
-        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -268,8 +322,14 @@ mod tests {
     fn seconds_since_1970_are_a_time_as_well() {
         let template = template("{camera}/{start:%s%3f}.mp4");
         assert_eq!(template.key("a", START_MS), "a/1533224400007.mp4");
-        assert_eq!(template.start_ms("a", "a/1533224400007.mp4"), Some(START_MS));
-        assert_eq!(self::template("{camera}/{start:%Y/%m/%s}").precision_ms(), 1000);
+        assert_eq!(
+            template.start_ms("a", "a/1533224400007.mp4"),
+            Some(START_MS)
+        );
+        assert_eq!(
+            self::template("{camera}/{start:%Y/%m/%s}").precision_ms(),
+            1000
+        );
     }
 
     #[test]
@@ -277,11 +337,26 @@ mod tests {
         let template = template(EXAMPLE);
         for (camera, key) in [
             ("hi", KEY),
-            ("hi-pipeline", "recordings/hi-pipeline/2018/08/02/hi-pipeline.20180802T154000007.mp4.part"),
-            ("hi-pipeline", "recordings/hi-pipeline/2018/08/02/hi-pipeline.20180802T15400007.mp4"),
-            ("hi-pipeline", "recordings/hi-pipeline/2018/08/03/hi-pipeline.20180802T154000007.mp4"),
-            ("hi-pipeline", "recordings/hi-pipeline/2018/08/32/hi-pipeline.20180832T154000007.mp4"),
-            ("hi-pipeline", "recordings/hi-pipeline/2018/08/02/hi-pipeline.20180802T24+000007.mp4"),
+            (
+                "hi-pipeline",
+                "recordings/hi-pipeline/2018/08/02/hi-pipeline.20180802T154000007.mp4.part",
+            ),
+            (
+                "hi-pipeline",
+                "recordings/hi-pipeline/2018/08/02/hi-pipeline.20180802T15400007.mp4",
+            ),
+            (
+                "hi-pipeline",
+                "recordings/hi-pipeline/2018/08/03/hi-pipeline.20180802T154000007.mp4",
+            ),
+            (
+                "hi-pipeline",
+                "recordings/hi-pipeline/2018/08/32/hi-pipeline.20180832T154000007.mp4",
+            ),
+            (
+                "hi-pipeline",
+                "recordings/hi-pipeline/2018/08/02/hi-pipeline.20180802T24+000007.mp4",
+            ),
             ("hi-pipeline", "recordings/hi-pipeline/"),
         ] {
             assert_eq!(template.start_ms(camera, key), None, "{key}");
@@ -292,7 +367,10 @@ mod tests {
     fn camera_with_dots_and_slashes_is_itself_alone() {
         let template = template(EXAMPLE);
         let key = template.key("north.shore/cam.1", START_MS);
-        assert_eq!(key, "recordings/north.shore/cam.1/2018/08/02/north.shore/cam.1.20180802T154000007.mp4");
+        assert_eq!(
+            key,
+            "recordings/north.shore/cam.1/2018/08/02/north.shore/cam.1.20180802T154000007.mp4"
+        );
         assert_eq!(template.start_ms("north.shore/cam.1", &key), Some(START_MS));
         assert_eq!(template.start_ms("north.shore", &key), None);
         assert_eq!(template.start_ms("north.shore/cam", &key), None);
@@ -301,8 +379,8 @@ mod tests {
     #[test]
     fn leap_second_is_the_second_after_it() {
         let template = template("{camera}.{start:%Y%m%d%H%M%S}");
-        let [before, leap, next] =
-            ["a.20161231235959", "a.20161231235960", "a.20170101000000"].map(|key| template.start_ms("a", key));
+        let [before, leap, next] = ["a.20161231235959", "a.20161231235960", "a.20170101000000"]
+            .map(|key| template.start_ms("a", key));
         assert_eq!((before.map(|ms| ms + 1000), leap), (next, next));
         assert_eq!(template.start_ms("a", "a.20161231235961"), None);
     }
@@ -312,15 +390,33 @@ mod tests {
         for (text, reason) in [
             ("recordings/{start:%Y%m%dT%H%M%S}.mp4", "no {camera}"),
             ("recordings/{camera}.mp4", "no {start:…}"),
-            ("{start:%Y%m%d}/{camera}/{start:%H%M%S}.mp4", "stands before {camera}"),
-            ("{camera}/{start:%d%m%Y%H%M%S}.mp4", "day stands before what is larger"),
-            ("{camera}/{start:%H%M%S}/{start:%Y%m%d}.mp4", "hour stands before what is larger"),
-            ("{camera}/{start:%3f%s}.mp4", "millisecond stands before what is larger"),
+            (
+                "{start:%Y%m%d}/{camera}/{start:%H%M%S}.mp4",
+                "stands before {camera}",
+            ),
+            (
+                "{camera}/{start:%d%m%Y%H%M%S}.mp4",
+                "day stands before what is larger",
+            ),
+            (
+                "{camera}/{start:%H%M%S}/{start:%Y%m%d}.mp4",
+                "hour stands before what is larger",
+            ),
+            (
+                "{camera}/{start:%3f%s}.mp4",
+                "millisecond stands before what is larger",
+            ),
             ("{camera}/{start:%Y%m%d}.mp4", "to the second"),
             ("{camera}/{start:%Y%m%dT%H%M}.mp4", "to the second"),
-            ("{camera}/{start:%y%m%d}.mp4", "\"%y%m%d\" begins with none of %Y"),
+            (
+                "{camera}/{start:%y%m%d}.mp4",
+                "\"%y%m%d\" begins with none of %Y",
+            ),
             ("{camera}/{start}.mp4", "{start} is neither {camera} nor"),
-            ("{camera}/{begin:%s}.mp4", "{begin:%s} is neither {camera} nor"),
+            (
+                "{camera}/{begin:%s}.mp4",
+                "{begin:%s} is neither {camera} nor",
+            ),
             ("{camera}/{start:%s.mp4", "no closing brace"),
             ("{camera}/%s/{start:%s}.mp4", "printable ASCII"),
             ("{camera}}/{start:%s}.mp4", "printable ASCII"),

@@ -35,5 +35,8 @@ pub enum RequiredCoverage {
 /// are.
 #[must_use]
 pub fn is_camera_id(text: &str) -> bool {
-    (1..=MAX_CAMERA_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./".contains(&b))
+    (1..=MAX_CAMERA_ID).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-./".contains(&b))
 }

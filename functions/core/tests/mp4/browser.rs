@@ -37,7 +37,8 @@ impl Clip {
         let (mut frames, mut looks, mut begin) = (Vec::new(), Vec::new(), 0);
         for window in windows {
             let (first, shown) = (source.first_picture(window), source.pictures_in(window));
-            let [start, end] = [window.facts.start_seconds, window.facts.end_seconds].map(microseconds);
+            let [start, end] =
+                [window.facts.start_seconds, window.facts.end_seconds].map(microseconds);
             let look = |index: usize| {
                 let next = shown.get(index + 1).map_or(end, |next| next.time);
                 #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
@@ -49,7 +50,11 @@ impl Clip {
             begin += end - start;
         }
         looks.extend((1_usize..=10).map(|step| frames[step * 7919 % frames.len()]));
-        Self { name, looks, file: load(file).to_vec() }
+        Self {
+            name,
+            looks,
+            file: load(file).to_vec(),
+        }
     }
 }
 
@@ -109,35 +114,63 @@ fn serve(clips: Vec<Clip>) -> (String, mpsc::Receiver<Value>) {
     (url, receiver)
 }
 
-fn answer(connection: TcpStream, clips: &[Clip], seen: &mpsc::Sender<Value>) -> std::io::Result<()> {
+fn answer(
+    connection: TcpStream,
+    clips: &[Clip],
+    seen: &mpsc::Sender<Value>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection);
     let mut request = String::new();
     while reader.read_line(&mut request)? > 2 {}
-    let header =
-        |name: &str| request.lines().find_map(|line| line.to_lowercase().strip_prefix(name).map(str::to_owned));
+    let header = |name: &str| {
+        request
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix(name).map(str::to_owned))
+    };
     let path = request.split(' ').nth(1).unwrap_or("/").to_owned();
-    let page = PAGE.replace("WIDTH", &SIZE.0.to_string()).replace("HEIGHT", &SIZE.1.to_string());
-    let page = page.replace("BITS", &BITS.to_string()).replace("ROW", &BITS_ROW.to_string());
+    let page = PAGE
+        .replace("WIDTH", &SIZE.0.to_string())
+        .replace("HEIGHT", &SIZE.1.to_string());
+    let page = page
+        .replace("BITS", &BITS.to_string())
+        .replace("ROW", &BITS_ROW.to_string());
     let mut status = "200 OK".to_owned();
-    let times = || clips.iter().map(|clip| clip.looks.iter().map(|look| look.0).collect()).collect::<Vec<Vec<f64>>>();
+    let times = || {
+        clips
+            .iter()
+            .map(|clip| clip.looks.iter().map(|look| look.0).collect())
+            .collect::<Vec<Vec<f64>>>()
+    };
     let (kind, body) = match path.as_str() {
         "/" => ("text/html", page.into_bytes()),
         "/times" => ("application/json", json!(times()).to_string().into_bytes()),
         "/seen" => {
-            let length = header("content-length: ").and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+            let length = header("content-length: ")
+                .and_then(|length| length.trim().parse().ok())
+                .unwrap_or(0);
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
             let _ = seen.send(serde_json::from_slice(&body)?);
             ("text/plain", Vec::new())
         }
         path => {
-            if let Some(clip) = path[1..].parse::<usize>().ok().and_then(|index| clips.get(index)) {
+            if let Some(clip) = path[1..]
+                .parse::<usize>()
+                .ok()
+                .and_then(|index| clips.get(index))
+            {
                 let file = &clip.file;
                 let range = header("range: bytes=").unwrap_or_default();
                 let (start, end) = range.trim().split_once('-').unwrap_or(("0", ""));
                 let start = start.parse().unwrap_or(0).min(file.len());
-                let end = end.parse().map_or(file.len(), |end: usize| (end + 1).min(file.len()));
-                status = format!("206 Partial Content\r\nContent-Range: bytes {start}-{}/{}", end - 1, file.len());
+                let end = end
+                    .parse()
+                    .map_or(file.len(), |end: usize| (end + 1).min(file.len()));
+                status = format!(
+                    "206 Partial Content\r\nContent-Range: bytes {start}-{}/{}",
+                    end - 1,
+                    file.len()
+                );
                 ("video/mp4", file[start..end].to_vec())
             } else {
                 "404 Not Found".clone_into(&mut status);
@@ -190,10 +223,18 @@ fn sources() -> Vec<(String, Folder, PathBuf, bool)> {
         })
         .collect();
     for path in footage() {
-        let input = vec!["-t".to_owned(), "4".to_owned(), "-i".to_owned(), path.display().to_string()];
+        let input = vec![
+            "-t".to_owned(),
+            "4".to_owned(),
+            "-i".to_owned(),
+            path.display().to_string(),
+        ];
         let filter = format!("-vf scale={}:{},{}", SIZE.0, SIZE.1, numbered());
         let folder = Folder::new();
-        let numbered = folder.build("source.mp4", &[input, words(&filter), words(H264), words(AAC)]);
+        let numbered = folder.build(
+            "source.mp4",
+            &[input, words(&filter), words(H264), words(AAC)],
+        );
         sources.push((path.display().to_string(), folder, numbered, true));
     }
     sources
@@ -224,7 +265,12 @@ async fn clips_show_the_right_frames_in_a_browser() {
             let (window, copy) = source.cut(interval.clone()).await;
             let windows = std::slice::from_ref(&window);
             let mut add = |way: &str, file: &Path| {
-                clips.push(Clip::of(format!("{way} of {name}, {part:?}"), &source, windows, file));
+                clips.push(Clip::of(
+                    format!("{way} of {name}, {part:?}"),
+                    &source,
+                    windows,
+                    file,
+                ));
             };
             if plays {
                 add("copy", &copy);
@@ -235,16 +281,43 @@ async fn clips_show_the_right_frames_in_a_browser() {
             }
         }
         let sound = source.movie.facts.audio.as_ref();
-        let sound = sound.map(|sound| Sound { sample_rate: sound.sample_rate, channels: sound.channels });
+        let sound = sound.map(|sound| Sound {
+            sample_rate: sound.sample_rate,
+            channels: sound.channels,
+        });
         let at = |part: f64| video.start_seconds + part * video.duration_seconds;
-        if let Ok(clip) = smart_cuts(&JOINED.map(|part| (&source, at(part.start)..at(part.end))), sound).await {
-            clips.push(Clip::of(format!("joined smart cut of {name}"), &source, &clip.windows, &clip.path));
+        if let Ok(clip) = smart_cuts(
+            &JOINED.map(|part| (&source, at(part.start)..at(part.end))),
+            sound,
+        )
+        .await
+        {
+            clips.push(Clip::of(
+                format!("joined smart cut of {name}"),
+                &source,
+                &clip.windows,
+                &clip.path,
+            ));
         }
     }
-    let expected: Vec<(String, Vec<usize>)> =
-        clips.iter().map(|clip| (clip.name.clone(), clip.looks.iter().map(|look| look.1).collect())).collect();
+    let expected: Vec<(String, Vec<usize>)> = clips
+        .iter()
+        .map(|clip| {
+            (
+                clip.name.clone(),
+                clip.looks.iter().map(|look| look.1).collect(),
+            )
+        })
+        .collect();
     for way in ["copy", "encode", "smart cut", "joined smart cut"] {
-        assert!(expected.iter().filter(|(name, _)| name.starts_with(way)).count() >= 12, "{way}: {expected:?}");
+        assert!(
+            expected
+                .iter()
+                .filter(|(name, _)| name.starts_with(way))
+                .count()
+                >= 12,
+            "{way}: {expected:?}"
+        );
     }
     let (url, seen) = serve(clips);
     let profile = tempfile::tempdir().expect("a folder");
@@ -253,6 +326,8 @@ async fn clips_show_the_right_frames_in_a_browser() {
     drop(browser);
     println!("{} clips were looked at", expected.len());
     let looks = expected.iter().zip(seen.as_array().expect("a list"));
-    let wrong: Vec<_> = looks.filter(|((_, expected), seen)| seen["numbers"] != json!(expected)).collect();
+    let wrong: Vec<_> = looks
+        .filter(|((_, expected), seen)| seen["numbers"] != json!(expected))
+        .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

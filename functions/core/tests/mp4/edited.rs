@@ -14,13 +14,30 @@ async fn assert_has_size(path: &Path, edits: Value, size: &str) {
     let (window, copy) = source.cut(0.2..1.2).await;
     let (clip, rendition) = edit(&source, &window, &copy, &edits).await;
     let video = read(&load(&clip)).await.facts.video;
-    assert_eq!((Size::shown(&video).to_string().as_str(), video.frames), (size, rendition.frames()), "{edits}");
-    let wanted = if rendition.plain { Size::shown(&source.movie.facts.video) } else { rendition.size };
+    assert_eq!(
+        (Size::shown(&video).to_string().as_str(), video.frames),
+        (size, rendition.frames()),
+        "{edits}"
+    );
+    let wanted = if rendition.plain {
+        Size::shown(&source.movie.facts.video)
+    } else {
+        rendition.size
+    };
     assert_eq!(wanted.to_string(), size, "{edits}");
 }
 
 fn build(folder: &Folder, name: &str, options: &str) -> PathBuf {
-    folder.build(name, &[pictures("30", 2), sound(2), words(H264), words(AAC), words(options)])
+    folder.build(
+        name,
+        &[
+            pictures("30", 2),
+            sound(2),
+            words(H264),
+            words(AAC),
+            words(options),
+        ],
+    )
 }
 
 #[tokio::test]
@@ -40,7 +57,10 @@ async fn edited_clip_of_pixels_that_are_not_square_has_square_ones() {
     for (edits, size) in [
         (json!({"rotate": 90}), "180x240"),
         (json!({"speed": 0.5}), "240x180"),
-        (json!({"crop": {"x": 10, "y": 10, "width": 200, "height": 100}}), "200x100"),
+        (
+            json!({"crop": {"x": 10, "y": 10, "width": 200, "height": 100}}),
+            "200x100",
+        ),
     ] {
         assert_has_size(&path, edits, size).await;
     }
@@ -49,9 +69,16 @@ async fn edited_clip_of_pixels_that_are_not_square_has_square_ones() {
 #[tokio::test]
 async fn shape_of_pixels_that_the_stream_alone_knows_is_kept() {
     let folder = Folder::new();
-    let path = build(&folder, "source.mp4", "-bsf:v h264_metadata=sample_aspect_ratio=4/3");
+    let path = build(
+        &folder,
+        "source.mp4",
+        "-bsf:v h264_metadata=sample_aspect_ratio=4/3",
+    );
     let mut file = load(&path).to_vec();
-    let pasp = file.windows(4).position(|kind| kind == b"pasp").expect("a box for it");
+    let pasp = file
+        .windows(4)
+        .position(|kind| kind == b"pasp")
+        .expect("a box for it");
     file[pasp..pasp + 4].copy_from_slice(b"free");
     std::fs::write(&path, file).expect("room");
     assert_has_size(&path, json!({}), "426x180").await;
@@ -60,7 +87,8 @@ async fn shape_of_pixels_that_the_stream_alone_knows_is_kept() {
 
 /// Adds a box to another one, to which `kinds` lead, at the end of it and of the file.
 fn add_box(file: &mut Vec<u8>, kinds: &[&[u8; 4]], added: &[u8]) {
-    let size_at = |file: &[u8], at: usize| u32::from_be_bytes(*file[at..].first_chunk().expect("a box"));
+    let size_at =
+        |file: &[u8], at: usize| u32::from_be_bytes(*file[at..].first_chunk().expect("a box"));
     let (mut at, mut holders) = (0, Vec::new());
     for kind in kinds {
         while !file[at + 4..].starts_with(*kind) {
@@ -85,9 +113,16 @@ async fn clean_aperture_is_left_to_players() {
     let path = build(&folder, "source.mp4", "");
     let mut file = load(&path).to_vec();
     // 300 by 160, in the middle.
-    let aperture: Vec<u8> =
-        [40, u32::from_be_bytes(*b"clap"), 300, 1, 160, 1, 0, 1, 0, 1].map(u32::to_be_bytes).concat();
-    add_box(&mut file, &[b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"], &aperture);
+    let aperture: Vec<u8> = [40, u32::from_be_bytes(*b"clap"), 300, 1, 160, 1, 0, 1, 0, 1]
+        .map(u32::to_be_bytes)
+        .concat();
+    add_box(
+        &mut file,
+        &[
+            b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1",
+        ],
+        &aperture,
+    );
     std::fs::write(&path, file).expect("room");
     assert_has_size(&path, json!({}), "320x180").await;
     assert_has_size(&path, json!({"rotate": 180}), "320x180").await;

@@ -34,9 +34,15 @@ pub fn numbered() -> String {
     let (width, height) = (SIZE.0 / BITS, 2 * BITS_ROW);
     let bits = (0..BITS).map(|bit| {
         let (x, value) = (bit * width, 1 << bit);
-        format!(",drawbox=x={x}:y=0:w={width}:h={height}:c=white:t=fill:enable='bitand(n\\,{value})'")
+        format!(
+            ",drawbox=x={x}:y=0:w={width}:h={height}:c=white:t=fill:enable='bitand(n\\,{value})'"
+        )
     });
-    format!("drawbox=x=0:y=0:w={}:h={height}:c=black:t=fill{}", SIZE.0, bits.collect::<String>())
+    format!(
+        "drawbox=x=0:y=0:w={}:h={height}:c=black:t=fill{}",
+        SIZE.0,
+        bits.collect::<String>()
+    )
 }
 
 /// The number that is burned into a picture, given its pixels.
@@ -47,7 +53,9 @@ pub fn number_of(picture: &[u8]) -> usize {
 
 /// Input options for `seconds` of sound that is different at all times, also after lossy compression: low noise.
 pub fn sound(seconds: u32) -> Vec<String> {
-    words(&format!("-f lavfi -i anoisesrc=r={SAMPLE_RATE}:d={seconds}:seed=7,lowpass=f=3000"))
+    words(&format!(
+        "-f lavfi -i anoisesrc=r={SAMPLE_RATE}:d={seconds}:seed=7,lowpass=f=3000"
+    ))
 }
 
 /// Splits a command line at spaces.
@@ -70,7 +78,13 @@ impl Folder {
     /// Runs `FFmpeg` with `arguments`, which write the file `name`.
     pub fn build(&self, name: &str, arguments: &[Vec<String>]) -> PathBuf {
         let path = self.path(name);
-        ffmpeg(&[arguments.concat(), vec!["-y".to_owned(), path.display().to_string()]].concat());
+        ffmpeg(
+            &[
+                arguments.concat(),
+                vec!["-y".to_owned(), path.display().to_string()],
+            ]
+            .concat(),
+        );
         path
     }
 }
@@ -83,14 +97,21 @@ pub fn ffmpeg(arguments: &[String]) -> Vec<u8> {
         .output()
         .expect("ffmpeg on the PATH, which these tests build their sources with");
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ffmpeg {}: {complaint}", arguments.join(" "));
+    assert!(
+        output.status.success(),
+        "ffmpeg {}: {complaint}",
+        arguments.join(" ")
+    );
     output.stdout
 }
 
 /// What `ffprobe` says of `path`, one line for each packet or stream.
 pub fn probe(path: &Path, options: &str) -> String {
-    let output =
-        Command::new("ffprobe").args(["-v", "error", "-of", "csv=p=0"]).args(words(options)).arg(path).output();
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "csv=p=0"])
+        .args(words(options))
+        .arg(path)
+        .output();
     String::from_utf8(output.expect("ffprobe").stdout).expect("text")
 }
 
@@ -118,25 +139,47 @@ pub fn decode(path: &Path, has_sound: bool) -> Decoded {
     let folder = Folder::new();
     let sound = folder.path("sound");
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-i"]).arg(path).args(words(PICTURES));
+    command
+        .args(["-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-i"])
+        .arg(path)
+        .args(words(PICTURES));
     if has_sound {
         command.args(words(SOUND)).arg(&sound);
     }
     let output = command.output().expect("ffmpeg on the PATH");
     let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() || !remarks.is_empty(), "ffmpeg fails without a word");
-    let sound = if has_sound { read_sound(&std::fs::read(sound).expect("sound")) } else { Vec::new() };
-    Decoded { pictures: read_pictures(&output.stdout), sound, remarks }
+    assert!(
+        output.status.success() || !remarks.is_empty(),
+        "ffmpeg fails without a word"
+    );
+    let sound = if has_sound {
+        read_sound(&std::fs::read(sound).expect("sound"))
+    } else {
+        Vec::new()
+    };
+    Decoded {
+        pictures: read_pictures(&output.stdout),
+        sound,
+        remarks,
+    }
 }
 
 /// Output options for a listing of pictures.
 const PICTURES: &str = "-map 0:v:0 -fps_mode passthrough -enc_time_base:v demux -f framemd5 -";
 /// Output options for samples of sound, [`SAMPLE_RATE`] a second.
-const SOUND: &str = "-map 0:a:0 -af aresample=async=1:min_hard_comp=0.002:first_pts=0 -ac 1 -ar 48000 -f s16le";
+const SOUND: &str =
+    "-map 0:a:0 -af aresample=async=1:min_hard_comp=0.002:first_pts=0 -ac 1 -ar 48000 -f s16le";
 
 /// Every picture that is shown of `path`.
 pub fn decode_pictures(path: &Path) -> Vec<Picture> {
-    read_pictures(&ffmpeg(&[words("-i"), vec![path.display().to_string()], words(PICTURES)].concat()))
+    read_pictures(&ffmpeg(
+        &[
+            words("-i"),
+            vec![path.display().to_string()],
+            words(PICTURES),
+        ]
+        .concat(),
+    ))
 }
 
 fn read_pictures(listing: &[u8]) -> Vec<Picture> {
@@ -151,7 +194,10 @@ fn read_pictures(listing: &[u8]) -> Vec<Picture> {
             let fields: Vec<&str> = line.split(',').map(str::trim).collect();
             let (numerator, denominator) = unit.expect("a time base before the first frame");
             let time = number(fields[2]) * 1_000_000 * numerator / denominator;
-            pictures.push(Picture { time, hash: fields[5].to_owned() });
+            pictures.push(Picture {
+                time,
+                hash: fields[5].to_owned(),
+            });
         }
     }
     pictures
@@ -162,21 +208,35 @@ fn number(text: &str) -> i64 {
 }
 
 fn read_sound(samples: &[u8]) -> Vec<f64> {
-    samples.as_chunks().0.iter().map(|sample| f64::from(i16::from_le_bytes(*sample))).collect()
+    samples
+        .as_chunks()
+        .0
+        .iter()
+        .map(|sample| f64::from(i16::from_le_bytes(*sample)))
+        .collect()
 }
 
 /// The pixels of every picture that is shown of `path`, which has `width` times `height`: their brightness, then both colours
 /// of every fourth.
 pub fn decode_pixels(path: &Path, [width, height]: [usize; 2]) -> Vec<Vec<u8>> {
     let options = "-map 0:v:0 -fps_mode passthrough -pix_fmt yuv420p -f rawvideo -";
-    let pixels = ffmpeg(&[words("-i"), vec![path.display().to_string()], words(options)].concat());
+    let pixels = ffmpeg(
+        &[
+            words("-i"),
+            vec![path.display().to_string()],
+            words(options),
+        ]
+        .concat(),
+    );
     let picture_bytes = width * height + 2 * width.div_ceil(2) * height.div_ceil(2);
     pixels.chunks(picture_bytes).map(<[u8]>::to_vec).collect()
 }
 
 /// The bytes of a file, which can be read by range.
 pub fn load(path: &Path) -> Bytes {
-    std::fs::read(path).expect("a file that a test has built").into()
+    std::fs::read(path)
+        .expect("a file that a test has built")
+        .into()
 }
 
 pub async fn read(source: &Bytes) -> Movie {
@@ -185,5 +245,10 @@ pub async fn read(source: &Bytes) -> Movie {
 
 /// All bytes of a window.
 pub async fn collect(window: &Window, source: &Bytes) -> Result<Vec<u8>, ClipError> {
-    window.stream(source, 3).try_fold(Vec::new(), async |whole, part| Ok([whole, part.to_vec()].concat())).await
+    window
+        .stream(source, 3)
+        .try_fold(Vec::new(), async |whole, part| {
+            Ok([whole, part.to_vec()].concat())
+        })
+        .await
 }

@@ -29,23 +29,60 @@ impl Camera {
 
     /// A recording of `frames` frames from `first` on, named to the millisecond after its first frame.
     fn record(self, first: u32, frames: u32) -> (Recording, Movie) {
-        let sample =
-            |index: u32| Sample { bytes: 8, duration: self.duration, offset: 0, sync: index.is_multiple_of(7) };
+        let sample = |index: u32| Sample {
+            bytes: 8,
+            duration: self.duration,
+            offset: 0,
+            sync: index.is_multiple_of(7),
+        };
         let samples = (0..frames).map(sample).collect();
-        let track = Track { is_video: true, timescale: self.timescale, samples, samples_per_chunk: 4, edit: None };
-        let file = Bytes::from(Shape { tracks: vec![track], gap: 0, wide_offsets: false }.file());
+        let track = Track {
+            is_video: true,
+            timescale: self.timescale,
+            samples,
+            samples_per_chunk: 4,
+            edit: None,
+        };
+        let file = Bytes::from(
+            Shape {
+                tracks: vec![track],
+                gap: 0,
+                wide_offsets: false,
+            }
+            .file(),
+        );
         #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
         let start_ms = BASE_MS + (f64::from(first) * self.frame_ms()) as i64;
         let movie = block_on(Movie::read(&file)).expect("a source");
-        let object = PinnedObject { bucket: "archive".into(), key: first.to_string(), etag: "e".into(), bytes: 1 };
-        (Recording { object, facts: movie.facts.clone(), start_ms }, movie)
+        let object = PinnedObject {
+            bucket: "archive".into(),
+            key: first.to_string(),
+            etag: "e".into(),
+            bytes: 1,
+        };
+        (
+            Recording {
+                object,
+                facts: movie.facts.clone(),
+                start_ms,
+            },
+            movie,
+        )
     }
 
     /// The camera's frames that a plan shows, in order.
     fn shown(self, plan: &Plan) -> Vec<u64> {
         let frames = |segment: &PlannedSegment| {
-            let first: u64 = plan.sources[segment.source].object.key.parse().expect("a number");
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+            let first: u64 = plan.sources[segment.source]
+                .object
+                .key
+                .parse()
+                .expect("a number");
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small numbers"
+            )]
             let skipped = (segment.window.start_seconds * 1000.0 / self.frame_ms()).round() as u64;
             first + skipped..first + skipped + segment.window.frames
         };
@@ -54,25 +91,61 @@ impl Camera {
 }
 
 /// The plan of a window of recordings whose keys have whole milliseconds.
-fn planned(window: Interval, recordings: &[Recording], movies: &[Movie]) -> Result<Plan, ClipError> {
+fn planned(
+    window: Interval,
+    recordings: &[Recording],
+    movies: &[Movie],
+) -> Result<Plan, ClipError> {
     let cut = async |number: usize, (start, end)| {
         let window = movies[number].window(start, end)?.facts;
-        Ok(PlannedSegment { source: 0, window, splice: None, lead_seconds: None })
+        Ok(PlannedSegment {
+            source: 0,
+            window,
+            splice: None,
+            lead_seconds: None,
+        })
     };
-    block_on(plan(window, recordings, coverage(window, recordings, 1), cut))
+    block_on(plan(
+        window,
+        recordings,
+        coverage(window, recordings, 1),
+        cut,
+    ))
 }
 
 fn camera() -> impl Strategy<Value = Camera> {
-    prop::sample::select(vec![(25, 1), (30_000, 1001), (90_000, 3000), (12_800, 512), (60_000, 1001), (120, 1)])
-        .prop_map(|(timescale, duration)| Camera { timescale, duration })
+    prop::sample::select(vec![
+        (25, 1),
+        (30_000, 1001),
+        (90_000, 3000),
+        (12_800, 512),
+        (60_000, 1001),
+        (120, 1),
+    ])
+    .prop_map(|(timescale, duration)| Camera {
+        timescale,
+        duration,
+    })
 }
 
 #[test]
 fn recording_that_seems_to_end_a_millisecond_later_shows_no_frame_again() {
-    let camera = Camera { timescale: 90_000, duration: 3000 };
-    let (recordings, movies): (Vec<_>, Vec<_>) = [camera.record(55, 19), camera.record(72, 2)].into_iter().unzip();
-    let window = Interval { start_ms: BASE_MS + 1000, end_ms: BASE_MS + 3000 };
-    assert_eq!(recordings[1].interval().end_ms - recordings[0].interval().end_ms, 1, "keys have whole milliseconds");
+    let camera = Camera {
+        timescale: 90_000,
+        duration: 3000,
+    };
+    let (recordings, movies): (Vec<_>, Vec<_>) = [camera.record(55, 19), camera.record(72, 2)]
+        .into_iter()
+        .unzip();
+    let window = Interval {
+        start_ms: BASE_MS + 1000,
+        end_ms: BASE_MS + 3000,
+    };
+    assert_eq!(
+        recordings[1].interval().end_ms - recordings[0].interval().end_ms,
+        1,
+        "keys have whole milliseconds"
+    );
     let plan = planned(window, &recordings, &movies).expect("a plan");
     assert_eq!(camera.shown(&plan), (55..74).collect::<Vec<_>>());
 }

@@ -31,13 +31,23 @@ pub struct SmartCut {
 }
 
 /// Makes the smart cut of an interval; or why there is none.
-pub async fn smart_cut(source: &Source, interval: Range<f64>) -> Result<(Window, SpliceFacts, PathBuf), String> {
-    let SmartCut { mut windows, facts, path } = smart_cuts(&[(source, interval)], None).await?;
+pub async fn smart_cut(
+    source: &Source,
+    interval: Range<f64>,
+) -> Result<(Window, SpliceFacts, PathBuf), String> {
+    let SmartCut {
+        mut windows,
+        facts,
+        path,
+    } = smart_cuts(&[(source, interval)], None).await?;
     Ok((windows.remove(0), facts, path))
 }
 
 /// Makes the smart cut of intervals, one behind the other; or why there is none.
-pub async fn smart_cuts(cuts: &[(&Source, Range<f64>)], joined_sound: Option<Sound>) -> Result<SmartCut, String> {
+pub async fn smart_cuts(
+    cuts: &[(&Source, Range<f64>)],
+    joined_sound: Option<Sound>,
+) -> Result<SmartCut, String> {
     let scratch = Scratch::new(1, 1).expect("a folder");
     let (mut windows, mut names) = (Vec::new(), Vec::new());
     for (index, (source, interval)) in cuts.iter().enumerate() {
@@ -47,7 +57,16 @@ pub async fn smart_cuts(cuts: &[(&Source, Range<f64>)], joined_sound: Option<Sou
         windows.push(window);
     }
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
-    match smart::cut(&ffmpeg, &scratch, &names, joined_sound, Quality::default(), LIMITS).await {
+    match smart::cut(
+        &ffmpeg,
+        &scratch,
+        &names,
+        joined_sound,
+        Quality::default(),
+        LIMITS,
+    )
+    .await
+    {
         Err(Unspliced::Unfit(why)) => Err(why),
         Err(Unspliced::Failed(error)) => panic!("{error}"),
         Ok((facts, spliced)) => {
@@ -55,12 +74,18 @@ pub async fn smart_cuts(cuts: &[(&Source, Range<f64>)], joined_sound: Option<Sou
             let bytes = spliced.output_bytes;
             let clip: Vec<u8> = spliced
                 .stream()
-                .try_fold(Vec::new(), async |whole, part| Ok::<_, ClipError>([whole, part.to_vec()].concat()))
+                .try_fold(Vec::new(), async |whole, part| {
+                    Ok::<_, ClipError>([whole, part.to_vec()].concat())
+                })
                 .await
                 .expect("the clip's bytes");
             assert_eq!(clip.len() as u64, bytes);
             std::fs::write(&path, clip).expect("room for a clip");
-            Ok(SmartCut { windows, facts, path })
+            Ok(SmartCut {
+                windows,
+                facts,
+                path,
+            })
         }
     }
 }
@@ -68,7 +93,10 @@ pub async fn smart_cuts(cuts: &[(&Source, Range<f64>)], joined_sound: Option<Sou
 #[tokio::test]
 async fn smart_cut_of_a_smart_cut_is_exact() {
     let folder = Folder::new();
-    let path = folder.build("source.mp4", &[pictures("30", 4), sound(4), words(H264), words(AAC)]);
+    let path = folder.build(
+        "source.mp4",
+        &[pictures("30", 4), sound(4), words(H264), words(AAC)],
+    );
     let source = Source::decode(&path).await;
     let (.., clip) = smart_cut(&source, 0.5..3.5).await.expect("a smart cut");
     let again = Source::decode(&clip).await;
@@ -82,21 +110,45 @@ async fn head_of_several_chunks_is_exact() {
     let folder = Folder::new();
     // FFmpeg writes no more than a mebibyte in one chunk, and this noise has more in two seconds.
     let noise = words("-vf scale=1280:720,noise=alls=20:allf=t");
-    let path = folder.build("source.mp4", &[pictures("30", 4), noise, words(H264), words("-crf 20 -g 60")]);
+    let path = folder.build(
+        "source.mp4",
+        &[
+            pictures("30", 4),
+            noise,
+            words(H264),
+            words("-crf 20 -g 60"),
+        ],
+    );
     let source = Source::decode(&path).await;
     let (window, facts, clip) = smart_cut(&source, 0.1..3.5).await.expect("a smart cut");
     let packets = probe(&clip, "-select_streams v -show_entries packet=size");
-    let encoded_bytes: u64 = packets.lines().take(50).map(|bytes| bytes.parse::<u64>().expect("a length")).sum();
-    assert!(facts.encoded_seconds > 1.7 && encoded_bytes > 1 << 20, "{facts:?}, {encoded_bytes} bytes");
+    let encoded_bytes: u64 = packets
+        .lines()
+        .take(50)
+        .map(|bytes| bytes.parse::<u64>().expect("a length"))
+        .sum();
+    assert!(
+        facts.encoded_seconds > 1.7 && encoded_bytes > 1 << 20,
+        "{facts:?}, {encoded_bytes} bytes"
+    );
     assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
 }
 
 /// Puts captions (ATSC A/53, as a message of their own) before every picture of an Annex B stream, one slice each.
 fn with_captions(stream: &[u8]) -> Vec<u8> {
     const START: &[u8] = &[0, 0, 1];
-    let starts = stream.windows(START.len() + 1).enumerate().filter(|(_, bytes)| bytes.starts_with(START));
-    let slices = starts.filter(|(_, bytes)| matches!(bytes[START.len()] & 0x1f, 1 | 5)).map(|(at, _)| at);
-    let message = [START, b"\x06\x04\x0e\xb5\0\x31GA94\x03\xc1\xff\xfc\xc1\x80\xff\x80"].concat();
+    let starts = stream
+        .windows(START.len() + 1)
+        .enumerate()
+        .filter(|(_, bytes)| bytes.starts_with(START));
+    let slices = starts
+        .filter(|(_, bytes)| matches!(bytes[START.len()] & 0x1f, 1 | 5))
+        .map(|(at, _)| at);
+    let message = [
+        START,
+        b"\x06\x04\x0e\xb5\0\x31GA94\x03\xc1\xff\xfc\xc1\x80\xff\x80",
+    ]
+    .concat();
     let (mut captioned, mut from) = (Vec::new(), 0);
     for at in slices {
         captioned.extend([&stream[from..at], &message].concat());
@@ -108,15 +160,25 @@ fn with_captions(stream: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn captions_within_pictures_stay() {
     let folder = Folder::new();
-    let stream = folder.build("bare.h264", &[pictures("30", 4), words(H264), words("-bf 0")]);
+    let stream = folder.build(
+        "bare.h264",
+        &[pictures("30", 4), words(H264), words("-bf 0")],
+    );
     std::fs::write(&stream, with_captions(&load(&stream))).expect("room");
     let input = vec!["-i".to_owned(), stream.display().to_string()];
     let path = folder.build("source.mp4", &[words("-r 30"), input, words("-c copy")]);
     let source = Source::decode(&path).await;
-    let captions = |clip: &Path| probe(clip, "-show_entries frame_side_data=side_data_type").matches("Caption").count();
+    let captions = |clip: &Path| {
+        probe(clip, "-show_entries frame_side_data=side_data_type")
+            .matches("Caption")
+            .count()
+    };
     let (window, copy) = source.cut(0.5..3.2).await;
     assert!(captions(&copy) as u64 >= window.facts.frames);
-    assert_eq!(captions(&encode(&source, &window, &copy).await) as u64, window.facts.frames);
+    assert_eq!(
+        captions(&encode(&source, &window, &copy).await) as u64,
+        window.facts.frames
+    );
     let (.., clip) = smart_cut(&source, 0.5..3.2).await.expect("a smart cut");
     assert_eq!(captions(&clip) as u64, window.facts.frames);
 }
@@ -150,15 +212,23 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
     let path = folder.build("source.mp4", &[pictures("30", 4), words(H264)]);
     let mut source = load(&path).to_vec();
     // The header of an IDR picture's NAL unit, and the beginning of its slice, become those of another picture.
-    let slices: Vec<usize> =
-        source.windows(2).enumerate().filter(|(_, bytes)| *bytes == [0x65, 0x88]).map(|(at, _)| at).collect();
+    let slices: Vec<usize> = source
+        .windows(2)
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == [0x65, 0x88])
+        .map(|(at, _)| at)
+        .collect();
     assert!(slices.len() >= 4);
     for at in slices {
         source[at] = 0x61;
     }
     let source = bytes::Bytes::from(source);
-    let said = Splice::of(&[(&read(&source).await, &source, 0.5, 3.5)]).await.expect_err("no smart cut");
-    assert!(matches!(said, Unspliced::Unfit(why) if why == "the clip's keyframes are no IDR pictures"));
+    let said = Splice::of(&[(&read(&source).await, &source, 0.5, 3.5)])
+        .await
+        .expect_err("no smart cut");
+    assert!(
+        matches!(said, Unspliced::Unfit(why) if why == "the clip's keyframes are no IDR pictures")
+    );
 }
 
 /// How a source is made.
@@ -179,15 +249,44 @@ struct Recipe {
 }
 
 fn recipes() -> impl Strategy<Value = Recipe> {
-    let rates = prop::sample::select(vec!["24000/1001", "25", "30000/1001", "30", "50", "60000/1001", "15"]);
+    let rates = prop::sample::select(vec![
+        "24000/1001",
+        "25",
+        "30000/1001",
+        "30",
+        "50",
+        "60000/1001",
+        "15",
+    ]);
     let late = prop_oneof![Just(0), -400..400];
     let start = prop_oneof![Just(0), 0_u32..10_000];
-    let sounds = ["", "aac -ar 44100", "aac", "libopus", "libmp3lame", "pcm_s16le", "flac", "alac"];
-    let options = prop::sample::select(vec!["", "-use_editlist 0", "-movflags +negative_cts_offsets"]);
+    let sounds = [
+        "",
+        "aac -ar 44100",
+        "aac",
+        "libopus",
+        "libmp3lame",
+        "pcm_s16le",
+        "flac",
+        "alac",
+    ];
+    let options = prop::sample::select(vec![
+        "",
+        "-use_editlist 0",
+        "-movflags +negative_cts_offsets",
+    ]);
     let sounds = prop::sample::select(sounds.to_vec());
     let coding = (1_u32..80, 0_u32..5, 1_u32..5);
     (rates, any::<bool>(), coding, late, start, sounds, options).prop_map(
-        |(rate, irregular, (group, b_frames, reference_frames), late_ms, start_ms, sound, options)| Recipe {
+        |(
+            rate,
+            irregular,
+            (group, b_frames, reference_frames),
+            late_ms,
+            start_ms,
+            sound,
+            options,
+        )| Recipe {
             rate,
             irregular,
             group,
@@ -205,11 +304,20 @@ impl Recipe {
     fn build(&self, folder: &Folder) -> PathBuf {
         let late = |late: bool| {
             let seconds = f64::from(self.late_ms.abs()) / 1000.0;
-            words(&if late { format!("-itsoffset {seconds:.3}") } else { String::new() })
+            words(&if late {
+                format!("-itsoffset {seconds:.3}")
+            } else {
+                String::new()
+            })
         };
         let mut arguments = vec![late(self.late_ms > 0), pictures(self.rate, 3)];
         if !self.sound.is_empty() {
-            arguments.extend([late(self.late_ms < 0), sound(3), words("-c:a"), words(self.sound)]);
+            arguments.extend([
+                late(self.late_ms < 0),
+                sound(3),
+                words("-c:a"),
+                words(self.sound),
+            ]);
         }
         if self.irregular {
             arguments.push(words(
@@ -217,13 +325,25 @@ impl Recipe {
                  -fps_mode passthrough -enc_time_base:v filter -video_track_timescale 90000",
             ));
         }
-        let Self { group, b_frames, reference_frames, .. } = self;
+        let Self {
+            group,
+            b_frames,
+            reference_frames,
+            ..
+        } = self;
         let codec = format!(
             "-c:v libx264 -preset veryfast -crf 28 -pix_fmt yuv420p -g {group} -bf {b_frames} -refs {reference_frames}"
         );
         let start = format!("-output_ts_offset {:.3}", f64::from(self.start_ms) / 1000.0);
         arguments.extend([words(&codec), words(&start), words(self.options)]);
-        folder.build(if self.sound.contains("pcm") { "source.mov" } else { "source.mp4" }, &arguments)
+        folder.build(
+            if self.sound.contains("pcm") {
+                "source.mov"
+            } else {
+                "source.mp4"
+            },
+            &arguments,
+        )
     }
 }
 
@@ -242,7 +362,9 @@ async fn last_frame_of_a_varying_rate_is_shown_to_its_end() {
     };
     let folder = Folder::new();
     let source = Source::decode(&recipe.build(&folder)).await;
-    let (window, facts, clip) = smart_cut(&source, 2.5958..3.2025).await.expect("a smart cut");
+    let (window, facts, clip) = smart_cut(&source, 2.5958..3.2025)
+        .await
+        .expect("a smart cut");
     assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
 }
 
@@ -290,7 +412,14 @@ async fn gap_in_hidden_sound_hides_no_other_sound() {
     let folder = Folder::new();
     for codec in ["aac", "libmp3lame"] {
         let lost = words("-af aselect=not(between(t\\,1\\,1.5)) -c:a");
-        let arguments = [pictures("30", 3), sound(3), lost, words(codec), words(H264), words("-g 60")];
+        let arguments = [
+            pictures("30", 3),
+            sound(3),
+            lost,
+            words(codec),
+            words(H264),
+            words("-g 60"),
+        ];
         let source = Source::decode(&folder.build("source.mp4", &arguments)).await;
         // With the gap in what is shown, at its start, and in what is hidden.
         for interval in [0.8..2.8, 1.2..2.8, 1.7..2.8] {
@@ -307,11 +436,20 @@ async fn gap_in_hidden_sound_hides_no_other_sound() {
 #[tokio::test]
 async fn copied_mp3_is_whole_from_a_keyframe_on() {
     let folder = Folder::new();
-    let arguments = [pictures("30", 3), sound(3), words("-c:a libmp3lame -b:a 32k"), words(H264), words("-g 30")];
+    let arguments = [
+        pictures("30", 3),
+        sound(3),
+        words("-c:a libmp3lame -b:a 32k"),
+        words(H264),
+        words("-g 30"),
+    ];
     let source = Source::decode(&folder.build("source.mp4", &arguments)).await;
     let (window, copy) = source.cut(1.0..3.0).await;
     assert_eq!(window.facts.preroll_frames, 0);
-    assert_eq!(decode(&copy, true).sound[..SAMPLE_RATE], source.sound[SAMPLE_RATE..2 * SAMPLE_RATE]);
+    assert_eq!(
+        decode(&copy, true).sound[..SAMPLE_RATE],
+        source.sound[SAMPLE_RATE..2 * SAMPLE_RATE]
+    );
 }
 
 /// A packet of a source.
@@ -341,9 +479,14 @@ pub fn packets(path: &Path) -> Vec<Packet> {
     let file = load(path);
     let read = |line: &str| {
         let fields: Vec<&str> = line.split(',').collect();
-        let [stream, shown, duration, bytes, at] = fields[..5] else { panic!("{line}") };
+        let [stream, shown, duration, bytes, at] = fields[..5] else {
+            panic!("{line}")
+        };
         let shown_from = microseconds(number(shown) - start);
-        let (bytes, at): (usize, usize) = (bytes.parse().expect("a length"), at.parse().expect("an offset"));
+        let (bytes, at): (usize, usize) = (
+            bytes.parse().expect("a length"),
+            at.parse().expect("an offset"),
+        );
         let middle = at + bytes / 2;
         (bytes >= 2 * TELLING_BYTES).then(|| Packet {
             is_sound: stream != "0",
@@ -361,7 +504,11 @@ pub fn assert_holds_only(clip: &Path, packets: &[Packet], may_be: impl Fn(&Packe
     let held: HashSet<&[u8]> = clip.windows(TELLING_BYTES).collect();
     for packet in packets.iter().filter(|packet| !may_be(packet)) {
         let what = if packet.is_sound { "sound" } else { "pictures" };
-        assert!(!held.contains(&packet.bytes[..]), "{what} of {:?} µs are in the clip", packet.shown);
+        assert!(
+            !held.contains(&packet.bytes[..]),
+            "{what} of {:?} µs are in the clip",
+            packet.shown
+        );
     }
 }
 
@@ -374,39 +521,56 @@ const SOUND_MARGIN: i64 = 500_000;
 #[test]
 fn cuts_of_any_source_and_any_interval_are_exact() {
     let values = (recipes(), 0.0..0.9, 0.05..1.0);
-    assert_for_any(RECIPES, &values, async |(recipe, start, length): (Recipe, f64, f64)| {
-        let folder = Folder::new();
-        let path = recipe.build(&folder);
-        let source = Source::decode(&path).await;
-        let video = source.movie.facts.video.clone();
-        let at = |part: f64| video.start_seconds + part * video.duration_seconds;
-        let interval = at(start)..at(start + (1.0 - start) * length);
-        if source.movie.window(interval.start, interval.end).is_err() {
-            // The interval is shorter than half a frame.
-            return;
-        }
-        let packets = packets(&path);
-        let (window, copy) = source.cut(interval.clone()).await;
-        assert_conforms(&source, &window, Way::Copy, &copy).await;
-        // Behind the keyframe's group, a copy has the frames that the last of it refer to, and no more.
-        let hidden = stored_samples(&copy) - window.facts.frames;
-        assert!(hidden <= window.facts.preroll_frames + u64::from(recipe.b_frames), "{recipe:?} {window:?}");
-        assert!(window.facts.preroll_frames <= u64::from(recipe.group) + u64::from(recipe.b_frames));
-        let [keyframe, start, end] =
-            [window.facts.keyframe_seconds, window.facts.start_seconds, window.facts.end_seconds].map(microseconds);
-        let decoded = keyframe.min(start) - SOUND_MARGIN..end + SOUND_MARGIN;
-        assert_holds_only(&copy, &packets, |packet| !packet.is_sound || overlap(&packet.shown, &decoded));
+    assert_for_any(
+        RECIPES,
+        &values,
+        async |(recipe, start, length): (Recipe, f64, f64)| {
+            let folder = Folder::new();
+            let path = recipe.build(&folder);
+            let source = Source::decode(&path).await;
+            let video = source.movie.facts.video.clone();
+            let at = |part: f64| video.start_seconds + part * video.duration_seconds;
+            let interval = at(start)..at(start + (1.0 - start) * length);
+            if source.movie.window(interval.start, interval.end).is_err() {
+                // The interval is shorter than half a frame.
+                return;
+            }
+            let packets = packets(&path);
+            let (window, copy) = source.cut(interval.clone()).await;
+            assert_conforms(&source, &window, Way::Copy, &copy).await;
+            // Behind the keyframe's group, a copy has the frames that the last of it refer to, and no more.
+            let hidden = stored_samples(&copy) - window.facts.frames;
+            assert!(
+                hidden <= window.facts.preroll_frames + u64::from(recipe.b_frames),
+                "{recipe:?} {window:?}"
+            );
+            assert!(
+                window.facts.preroll_frames <= u64::from(recipe.group) + u64::from(recipe.b_frames)
+            );
+            let [keyframe, start, end] = [
+                window.facts.keyframe_seconds,
+                window.facts.start_seconds,
+                window.facts.end_seconds,
+            ]
+            .map(microseconds);
+            let decoded = keyframe.min(start) - SOUND_MARGIN..end + SOUND_MARGIN;
+            assert_holds_only(&copy, &packets, |packet| {
+                !packet.is_sound || overlap(&packet.shown, &decoded)
+            });
 
-        // An exact clip has no packet of the source's but of pictures that it shows; sound that is shown, and encoded anew,
-        // may become the very packet that it was.
-        let encoded = encode(&source, &window, &copy).await;
-        assert_conforms(&source, &window, Way::Encode, &encoded).await;
-        assert_holds_only(&encoded, &packets, |packet| packet.is_sound && packet.is_shown_in(&window));
-        if let Ok((window, facts, clip)) = smart_cut(&source, interval).await {
-            assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
-            assert_holds_only(&clip, &packets, |packet| packet.is_shown_in(&window));
-        }
-    });
+            // An exact clip has no packet of the source's but of pictures that it shows; sound that is shown, and encoded anew,
+            // may become the very packet that it was.
+            let encoded = encode(&source, &window, &copy).await;
+            assert_conforms(&source, &window, Way::Encode, &encoded).await;
+            assert_holds_only(&encoded, &packets, |packet| {
+                packet.is_sound && packet.is_shown_in(&window)
+            });
+            if let Ok((window, facts, clip)) = smart_cut(&source, interval).await {
+                assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+                assert_holds_only(&clip, &packets, |packet| packet.is_shown_in(&window));
+            }
+        },
+    );
 }
 
 fn overlap(one: &Range<i64>, other: &Range<i64>) -> bool {

@@ -27,7 +27,8 @@ impl RangeRead for Counted {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ClipError> {
-        self.read.fetch_add(range.end - range.start, Ordering::Relaxed);
+        self.read
+            .fetch_add(range.end - range.start, Ordering::Relaxed);
         self.bytes.read(range).await
     }
 }
@@ -53,23 +54,34 @@ impl StoredTrack {
     fn of(file: &[u8], movie_timescale: u32, trak: &Trak) -> Self {
         let stbl = &trak.mdia.minf.stbl;
         let timescale = trak.mdia.mdhd.timescale;
-        let mut durations = stbl.stts.entries.iter().flat_map(|run| vec![run.sample_delta; run.sample_count as usize]);
+        let mut durations = stbl
+            .stts
+            .entries
+            .iter()
+            .flat_map(|run| vec![run.sample_delta; run.sample_count as usize]);
         let offsets = stbl.ctts.iter().flat_map(|ctts| &ctts.entries);
-        let mut offsets = offsets.flat_map(|run| vec![run.sample_offset; run.sample_count as usize]);
+        let mut offsets =
+            offsets.flat_map(|run| vec![run.sample_offset; run.sample_count as usize]);
         let mut sizes = match &stbl.stsz.samples {
             StszSamples::Identical { count, size } => vec![*size; *count as usize],
             StszSamples::Different { sizes } => sizes.clone(),
         }
         .into_iter();
         let chunks: Vec<u64> = match (&stbl.stco, &stbl.co64) {
-            (Some(stco), _) => stco.entries.iter().map(|offset| u64::from(*offset)).collect(),
+            (Some(stco), _) => stco
+                .entries
+                .iter()
+                .map(|offset| u64::from(*offset))
+                .collect(),
             (_, co64) => co64.as_ref().expect("chunk offsets").entries.clone(),
         };
         let mut samples = Vec::new();
         let mut decode_time = 0;
         for (number, offset) in (1..).zip(chunks) {
             let mut runs = stbl.stsc.entries.iter();
-            let run = runs.rfind(|run| run.first_chunk <= number).expect("a run for every chunk");
+            let run = runs
+                .rfind(|run| run.first_chunk <= number)
+                .expect("a run for every chunk");
             let mut at = usize::try_from(offset).expect("a small file");
             for _ in 0..run.samples_per_chunk {
                 let bytes = sizes.next().expect("a size for every sample") as usize;
@@ -78,23 +90,55 @@ impl StoredTrack {
                     content: file[at..at + bytes].to_vec(),
                     decode_time,
                     time: decode_time + offsets.next().unwrap_or(0),
-                    sync: stbl.stss.as_ref().is_none_or(|stss| stss.entries.contains(&sample_number)),
+                    sync: stbl
+                        .stss
+                        .as_ref()
+                        .is_none_or(|stss| stss.entries.contains(&sample_number)),
                 });
                 decode_time += i64::from(durations.next().expect("a duration for every sample"));
                 at += bytes;
             }
         }
-        assert_eq!((sizes.next(), durations.next(), offsets.next()), (None, None, None), "tables of one length");
-        let edits = &trak.edts.as_ref().and_then(|edts| edts.elst.as_ref()).expect("an edit list").entries;
-        let [.., ElstEntry { segment_duration, media_time: Some(media_time), .. }] = edits.as_slice() else {
+        assert_eq!(
+            (sizes.next(), durations.next(), offsets.next()),
+            (None, None, None),
+            "tables of one length"
+        );
+        let edits = &trak
+            .edts
+            .as_ref()
+            .and_then(|edts| edts.elst.as_ref())
+            .expect("an edit list")
+            .entries;
+        let [
+            ..,
+            ElstEntry {
+                segment_duration,
+                media_time: Some(media_time),
+                ..
+            },
+        ] = edits.as_slice()
+        else {
             panic!("no edit of media: {edits:?}");
         };
         let length = u128::from(*segment_duration) * u128::from(timescale);
         let start = i64::try_from(*media_time).expect("a time");
         let end = start
-            + i64::try_from((length + u128::from(movie_timescale / 2)) / u128::from(movie_timescale)).expect("a time");
-        let empty = if edits.len() == 2 { edits[0].segment_duration } else { 0 };
-        Self { timescale, samples, empty, shown: start..end }
+            + i64::try_from(
+                (length + u128::from(movie_timescale / 2)) / u128::from(movie_timescale),
+            )
+            .expect("a time");
+        let empty = if edits.len() == 2 {
+            edits[0].segment_duration
+        } else {
+            0
+        };
+        Self {
+            timescale,
+            samples,
+            empty,
+            shown: start..end,
+        }
     }
 }
 
@@ -118,14 +162,29 @@ impl Presentation {
         let times: Vec<i64> = times.collect();
         let timescale = f64::from(track.timescale);
         let Some(Edit { empty, media_time }) = track.edit else {
-            return Self { first: *times.iter().min().expect("samples"), times, shift: 0.0, timescale };
+            return Self {
+                first: *times.iter().min().expect("samples"),
+                times,
+                shift: 0.0,
+                timescale,
+            };
         };
         let media_time = i64::try_from(media_time).expect("a time");
-        let first = times.iter().copied().filter(|time| *time >= media_time).min().expect("a picture that is shown");
+        let first = times
+            .iter()
+            .copied()
+            .filter(|time| *time >= media_time)
+            .min()
+            .expect("a picture that is shown");
         let start = if track.is_video { first } else { media_time };
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let shift = (empty as f64 * timescale / f64::from(MOVIE_TIMESCALE)).round() - start as f64;
-        Self { times, shift, first: start.max(if track.is_video { first } else { start }), timescale }
+        Self {
+            times,
+            shift,
+            first: start.max(if track.is_video { first } else { start }),
+            timescale,
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
@@ -206,12 +265,21 @@ prop_compose! {
 }
 
 fn cut(source: &Counted, movie: &Movie, interval: &Range<f64>) -> (Window, Vec<u8>) {
-    let window = movie.window(interval.start, interval.end).expect("an interval of the source");
+    let window = movie
+        .window(interval.start, interval.end)
+        .expect("an interval of the source");
     let before = source.read.load(Ordering::Relaxed);
     let file = block_on(
-        window.stream(source, 3).try_fold(Vec::new(), async |whole, part| Ok([whole, part.to_vec()].concat())),
+        window
+            .stream(source, 3)
+            .try_fold(Vec::new(), async |whole, part| {
+                Ok([whole, part.to_vec()].concat())
+            }),
     );
-    assert_eq!(source.read.load(Ordering::Relaxed) - before, window.facts.source_bytes);
+    assert_eq!(
+        source.read.load(Ordering::Relaxed) - before,
+        window.facts.source_bytes
+    );
     (window, file.expect("the source's bytes"))
 }
 
@@ -311,5 +379,9 @@ proptest! {
 /// The number of the first stored picture.
 fn kept_keyframe(pictures: &StoredTrack, video: &Presentation, start: i64) -> usize {
     let time = pictures.samples[0].time - pictures.shown.start + start;
-    video.times.iter().position(|candidate| *candidate == time).expect("a picture of the source")
+    video
+        .times
+        .iter()
+        .position(|candidate| *candidate == time)
+        .expect("a picture of the source")
 }

@@ -61,22 +61,34 @@ fn source(seconds: u32, frame_bytes: u32) -> Shape {
         timescale: 15_360,
         samples: frames.collect(),
         samples_per_chunk: 1,
-        edit: Some(Edit { empty: 0, media_time: 1024 }),
+        edit: Some(Edit {
+            empty: 0,
+            media_time: 1024,
+        }),
     };
     let audio = Track {
         is_video: false,
         timescale: 48_000,
         samples: sounds.collect(),
         samples_per_chunk: 2,
-        edit: Some(Edit { empty: 10, media_time: 1024 }),
+        edit: Some(Edit {
+            empty: 10,
+            media_time: 1024,
+        }),
     };
-    Shape { tracks: vec![video, audio], gap: 0, wide_offsets: true }
+    Shape {
+        tracks: vec![video, audio],
+        gap: 0,
+        wide_offsets: true,
+    }
 }
 
 /// Reads a source, cuts it, and reads the clip.
 fn cut(source: &impl RangeRead, interval: Range<f64>) -> Result<(), ClipError> {
     block_on(async {
-        let window = Movie::read(source).await?.window(interval.start, interval.end)?;
+        let window = Movie::read(source)
+            .await?
+            .window(interval.start, interval.end)?;
         let mut bytes = 0;
         let mut stream = std::pin::pin!(window.stream(source, 4));
         while let Some(part) = stream.try_next().await? {
@@ -94,7 +106,10 @@ fn box_boundaries(file: &[u8], at: usize, boundaries: &mut Vec<usize>) {
     while let Some(size) = file.get(offset..).and_then(<[u8]>::first_chunk) {
         let end = offset + u32::from_be_bytes(*size) as usize;
         boundaries.extend([at + offset, at + offset + 8, at + end]);
-        if CONTAINERS.iter().any(|kind| file[offset + 4..].starts_with(*kind)) {
+        if CONTAINERS
+            .iter()
+            .any(|kind| file[offset + 4..].starts_with(*kind))
+        {
             box_boundaries(&file[offset + 8..end], at + offset + 8, boundaries);
         }
         offset = end;
@@ -110,10 +125,18 @@ fn source_cut_short_anywhere_is_rejected() {
         let mut boundaries = Vec::new();
         box_boundaries(&file, 0, &mut boundaries);
         assert!(boundaries.len() > 100);
-        let near = boundaries.iter().flat_map(|at| at.saturating_sub(1)..=at + 1).filter(|at| *at < file.len());
+        let near = boundaries
+            .iter()
+            .flat_map(|at| at.saturating_sub(1)..=at + 1)
+            .filter(|at| *at < file.len());
         for length in near {
-            let error = cut(&Bytes::copy_from_slice(&file[..length]), 1.0..2.0).expect_err("a file that is cut short");
-            assert_eq!(error.kind, ErrorKind::UnsupportedMedia, "{length} bytes: {error}");
+            let error = cut(&Bytes::copy_from_slice(&file[..length]), 1.0..2.0)
+                .expect_err("a file that is cut short");
+            assert_eq!(
+                error.kind,
+                ErrorKind::UnsupportedMedia,
+                "{length} bytes: {error}"
+            );
         }
     }
 }
@@ -122,13 +145,22 @@ fn source_cut_short_anywhere_is_rejected() {
 fn index_that_names_media_beyond_the_end_says_so() {
     let _alone = alone();
     let file = source(4, 40).file();
-    let error = cut(&Bytes::copy_from_slice(&file[..file.len() - 1]), 0.0..1.0).expect_err("a file that is cut short");
+    let error = cut(&Bytes::copy_from_slice(&file[..file.len() - 1]), 0.0..1.0)
+        .expect_err("a file that is cut short");
     assert!(error.message.contains("cut short"), "{error}");
 }
 
 /// A value that a table does not expect, or one off.
 fn number() -> impl Strategy<Value = u32> {
-    prop_oneof![Just(0), Just(1), Just(2), Just(u32::MAX), Just(i32::MAX.cast_unsigned()), 0_u32..300, any::<u32>()]
+    prop_oneof![
+        Just(0),
+        Just(1),
+        Just(2),
+        Just(u32::MAX),
+        Just(i32::MAX.cast_unsigned()),
+        0_u32..300,
+        any::<u32>()
+    ]
 }
 
 proptest! {
@@ -209,7 +241,9 @@ impl Mutation {
         match self {
             Self::Byte(at, value) => write(place(at), &[*value]),
             Self::Number(at, value) => write(place(at), &value.to_be_bytes()),
-            Self::Field(at, value) => write(boundaries[at.index(boundaries.len())], &value.to_be_bytes()),
+            Self::Field(at, value) => {
+                write(boundaries[at.index(boundaries.len())], &value.to_be_bytes())
+            }
             Self::Remove(at, length) => drop(file.drain(span(at, *length, file))),
             Self::Repeat(at, length) => {
                 let span = span(at, *length, file);
@@ -228,13 +262,25 @@ fn seeds() -> Vec<Bytes> {
     let variants = [
         ("seed.mp4", "-c:a aac -movflags +faststart"),
         ("seed.mov", "-c:a pcm_s16le -output_ts_offset 1"),
-        ("seed.mp4", "-an -color_primaries bt709 -aspect 4:3 -movflags +negative_cts_offsets"),
-        ("seed.mp4", "-c:v libx265 -x265-params log-level=error -c:a libopus -timecode 01:00:00:00"),
-        ("seed.mp4", "-c:a aac -movflags +dash+delay_moov+skip_trailer"),
+        (
+            "seed.mp4",
+            "-an -color_primaries bt709 -aspect 4:3 -movflags +negative_cts_offsets",
+        ),
+        (
+            "seed.mp4",
+            "-c:v libx265 -x265-params log-level=error -c:a libopus -timecode 01:00:00:00",
+        ),
+        (
+            "seed.mp4",
+            "-c:a aac -movflags +dash+delay_moov+skip_trailer",
+        ),
         ("seed.mp4", "-c:a aac -movflags +frag_keyframe+delay_moov"),
     ];
     let build = |(name, options): (&str, &str)| {
-        load(&folder.build(name, &[pictures("25", 1), sound(1), h264.clone(), words(options)]))
+        load(&folder.build(
+            name,
+            &[pictures("25", 1), sound(1), h264.clone(), words(options)],
+        ))
     };
     variants.map(build).to_vec()
 }
@@ -246,10 +292,18 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
     let indexes: Vec<(Range<usize>, Vec<usize>)> = seeds
         .iter()
         .map(|seed| {
-            let moov = seed.windows(4).position(|bytes| bytes == b"moov").expect("an index") - 4;
+            let moov = seed
+                .windows(4)
+                .position(|bytes| bytes == b"moov")
+                .expect("an index")
+                - 4;
             let bytes = u32::from_be_bytes(*seed[moov..].first_chunk().expect("a box")) as usize;
             // Fragments have indexes of their own.
-            let end = if seed.windows(4).any(|bytes| bytes == b"moof") { seed.len() } else { moov + bytes };
+            let end = if seed.windows(4).any(|bytes| bytes == b"moof") {
+                seed.len()
+            } else {
+                moov + bytes
+            };
             let mut boundaries = Vec::new();
             box_boundaries(&seed[moov..end], moov, &mut boundaries);
             (moov..end, boundaries)
@@ -266,12 +320,27 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
         let begun = Instant::now();
         let peak = peak_bytes(|| drop(cut_in_every_way(&file, start..start + length)));
         prop_assert!(peak < 4 << 20, "{peak} bytes");
-        prop_assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        prop_assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
         Ok(())
     };
-    let strategy = (any::<Index>(), prop::collection::vec(mutation(), 1..8), 0.0..1.0, 0.0..1.0);
-    let config = ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() };
-    TestRunner::new(config).run(&strategy, case).unwrap_or_else(|failure| panic!("{failure}"));
+    let strategy = (
+        any::<Index>(),
+        prop::collection::vec(mutation(), 1..8),
+        0.0..1.0,
+        0.0..1.0,
+    );
+    let config = ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    TestRunner::new(config)
+        .run(&strategy, case)
+        .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 /// A source whose samples are zeros, which takes no memory of its own.
@@ -290,7 +359,9 @@ impl RangeRead for Hollow {
         if range.end <= head {
             return self.head.read(range).await;
         }
-        let length = |range: Range<u64>| usize::try_from(range.end.saturating_sub(range.start)).expect("a short part");
+        let length = |range: Range<u64>| {
+            usize::try_from(range.end.saturating_sub(range.start)).expect("a short part")
+        };
         let mut part = vec![0; length(range.clone())];
         let known = self.head.read(range.start.min(head)..head).await?;
         part[..known.len()].copy_from_slice(&known);
@@ -301,7 +372,10 @@ impl RangeRead for Hollow {
 /// An hour of more than 4 GiB.
 fn hour() -> Hollow {
     let (head, media) = source(3600, 45_000).head();
-    let hour = Hollow { length: head.len() as u64 + media, head: head.into() };
+    let hour = Hollow {
+        length: head.len() as u64 + media,
+        head: head.into(),
+    };
     assert!(hour.length > 4 << 30);
     hour
 }
@@ -312,9 +386,14 @@ fn clip_of_more_than_four_gibibytes_has_wide_offsets() {
     let hour = hour();
     let first_bytes = |interval: Range<f64>| {
         block_on(async {
-            let window = Movie::read(&hour).await?.window(interval.start, interval.end)?;
+            let window = Movie::read(&hour)
+                .await?
+                .window(interval.start, interval.end)?;
             let mut stream = std::pin::pin!(window.stream(&hour, 1));
-            Ok::<_, ClipError>((stream.try_next().await?.expect("an index"), window.facts.output_bytes))
+            Ok::<_, ClipError>((
+                stream.try_next().await?.expect("an index"),
+                window.facts.output_bytes,
+            ))
         })
     };
     for (interval, wide) in [(0.0..3590.0, true), (0.0..10.0, false)] {
@@ -331,7 +410,10 @@ fn clip_of_more_than_four_gibibytes_has_wide_offsets() {
         if wide {
             assert_eq!(
                 (&size[..8], &size[8..]),
-                (&b"\0\0\0\x01mdat"[..], &(length - first_sample + 16).to_be_bytes()[..])
+                (
+                    &b"\0\0\0\x01mdat"[..],
+                    &(length - first_sample + 16).to_be_bytes()[..]
+                )
             );
         } else {
             let size = u32::from_be_bytes(*size.first_chunk().expect("a box"));
@@ -356,9 +438,20 @@ fn groups_of_samples_take_no_more_memory_for_being_repeated() {
     let _alone = alone();
     let file = source(60, 40).file_with_index_last();
     let mut index = decode_index(&file);
-    let start = file.windows(4).rposition(|bytes| bytes == b"moov").expect("an index") - 4;
-    let entries = vec![SbgpEntry { sample_count: u32::MAX, group_description_index: 1 }];
-    let group = Sbgp { grouping_type: FourCC::new(b"rap "), grouping_type_parameter: None, entries };
+    let start = file
+        .windows(4)
+        .rposition(|bytes| bytes == b"moov")
+        .expect("an index")
+        - 4;
+    let entries = vec![SbgpEntry {
+        sample_count: u32::MAX,
+        group_description_index: 1,
+    }];
+    let group = Sbgp {
+        grouping_type: FourCC::new(b"rap "),
+        grouping_type_parameter: None,
+        entries,
+    };
     index.trak[0].mdia.minf.stbl.sbgp = vec![group; 2000];
     let mut file = file[..start].to_vec();
     index.encode(&mut file).expect("an index");
@@ -372,7 +465,10 @@ fn late_sound_that_begins_with_samples_of_no_duration_is_cut() {
     let _alone = alone();
     let mut shape = source(4, 40);
     let sound = &mut shape.tracks[1];
-    sound.edit = Some(Edit { empty: 500, media_time: 0 });
+    sound.edit = Some(Edit {
+        empty: 500,
+        media_time: 0,
+    });
     for sample in &mut sound.samples[..2] {
         sample.duration = 0;
     }
@@ -386,11 +482,17 @@ fn index_longer_than_the_limit_is_refused_unread() {
     let mut head = b"\0\0\0\x10ftypisom\0\0\0\0".to_vec();
     head.extend(u32::try_from(claimed).expect("a short box").to_be_bytes());
     head.extend(b"moov");
-    let source = Hollow { length: 16 + claimed, head: head.into() };
+    let source = Hollow {
+        length: 16 + claimed,
+        head: head.into(),
+    };
     let mut result = Ok(());
     let peak = peak_bytes(|| result = cut(&source, 0.0..1.0));
     let error = result.expect_err("a long index");
-    assert_eq!(error.message, "the source's index is 32 MiB; sources with more than 32 MiB are not supported");
+    assert_eq!(
+        error.message,
+        "the source's index is 32 MiB; sources with more than 32 MiB are not supported"
+    );
     assert!(peak < 1 << 20, "{peak} bytes");
 }
 
@@ -401,9 +503,15 @@ fn edit_list_of_several_pieces_is_refused() {
     let mut file = shape.file();
     assert_eq!(decode_index(&file).trak.len(), 2);
     // The sound's empty edit becomes an edit of media.
-    let sound = file.windows(4).rposition(|bytes| bytes == b"elst").expect("an edit list");
+    let sound = file
+        .windows(4)
+        .rposition(|bytes| bytes == b"elst")
+        .expect("an edit list");
     let media_time = sound + 4 + 8 + 4;
     file[media_time..media_time + 4].copy_from_slice(&[0; 4]);
     let error = cut(&Bytes::from(file), 0.0..1.0).expect_err("several edits");
-    assert!(error.message.contains("edit list of several pieces"), "{error}");
+    assert!(
+        error.message.contains("edit list of several pieces"),
+        "{error}"
+    );
 }

@@ -16,14 +16,19 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<ClipError> {
         let mut raised = Vec::new();
         match Movie::open(file).await {
             Err(error) => raised.push(error),
-            Ok(Opened::Other(_, fragments)) => raised.extend(skip(file, fragments.as_ref(), part).await.err()),
+            Ok(Opened::Other(_, fragments)) => {
+                raised.extend(skip(file, fragments.as_ref(), part).await.err())
+            }
             Ok(Opened::Indexed(movie)) => {
                 let movie = *movie;
                 let seconds = movie.facts.duration_seconds;
                 let interval = part.start * seconds..part.end * seconds;
                 raised.extend(cut(file, &movie, interval.clone()).await.err());
                 raised.extend(join(file, &movie, interval.clone()).await.err());
-                let cuts = [(&movie, file, interval.start, interval.end), (&movie, file, 0.0, interval.end)];
+                let cuts = [
+                    (&movie, file, interval.start, interval.end),
+                    (&movie, file, 0.0, interval.end),
+                ];
                 raised.extend(splice(file, &movie, 2, Splice::of(&cuts).await).await.err());
                 let all = Splice::of_all(&[(movie.clone(), file.clone())]).await;
                 raised.extend(splice(file, &movie, 1, all).await.err());
@@ -39,7 +44,11 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<ClipError> {
 
 /// Reads the file with the fragments in front of a part of it passed over: in one go, and from within what it has
 /// instead.
-async fn skip(file: &Bytes, fragments: Option<&Fragments>, part: Range<f64>) -> Result<(), ClipError> {
+async fn skip(
+    file: &Bytes,
+    fragments: Option<&Fragments>,
+    part: Range<f64>,
+) -> Result<(), ClipError> {
     let seconds = part.start * fragments.map_or(0.0, |fragments| fragments.end_seconds);
     let skipping = Skipping::to(seconds, fragments, file.clone());
     let bytes = RangeRead::len(file);
@@ -62,14 +71,22 @@ async fn cut(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<(), Cl
 }
 
 async fn join(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<(), ClipError> {
-    let join = Join::of(&[(movie, interval.start, interval.end), (movie, 0.0, interval.end)])?;
+    let join = Join::of(&[
+        (movie, interval.start, interval.end),
+        (movie, 0.0, interval.end),
+    ])?;
     let clip = collect(join.stream(vec![file, file], 4), join.bytes).await?;
     Movie::read_pieces(&clip).await.map(drop)
 }
 
 /// Makes the clip of a splice of `count` cuts. The parts that an encoder would make are the source's own frames: they
 /// have the right form and the wrong parameters.
-async fn splice(file: &Bytes, movie: &Movie, count: usize, splice: Result<Splice, Unspliced>) -> Result<(), ClipError> {
+async fn splice(
+    file: &Bytes,
+    movie: &Movie,
+    count: usize,
+    splice: Result<Splice, Unspliced>,
+) -> Result<(), ClipError> {
     let spliced = match splice {
         Ok(splice) => {
             let mut encoded = Vec::new();
@@ -81,7 +98,13 @@ async fn splice(file: &Bytes, movie: &Movie, count: usize, splice: Result<Splice
             }
             assert!(!splice.encode_arguments().is_empty());
             let files = vec![(movie.clone(), file.clone()); count];
-            splice.join(&files, encoded, vec![file.clone(); Splice::sound_tracks(&files)]).await
+            splice
+                .join(
+                    &files,
+                    encoded,
+                    vec![file.clone(); Splice::sound_tracks(&files)],
+                )
+                .await
         }
         Err(why) => Err(why),
     };
@@ -97,13 +120,18 @@ async fn splice(file: &Bytes, movie: &Movie, count: usize, splice: Result<Splice
 
 async fn part(file: &Bytes, window: Option<Window>) -> Result<Option<Bytes>, ClipError> {
     match window {
-        Some(window) => collect(window.stream(file, 1), window.facts.output_bytes).await.map(Some),
+        Some(window) => collect(window.stream(file, 1), window.facts.output_bytes)
+            .await
+            .map(Some),
         None => Ok(None),
     }
 }
 
 /// The bytes of a clip that is to be `bytes` long.
-async fn collect(stream: impl Stream<Item = Result<Bytes, ClipError>>, bytes: u64) -> Result<Bytes, ClipError> {
+async fn collect(
+    stream: impl Stream<Item = Result<Bytes, ClipError>>,
+    bytes: u64,
+) -> Result<Bytes, ClipError> {
     let mut clip = Vec::new();
     let mut stream = std::pin::pin!(stream);
     while let Some(part) = stream.try_next().await? {
