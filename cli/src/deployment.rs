@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use aws_config::Region;
-use clipflow_core::{config, execution::state_machine_arn};
+use lambda::environment;
+use model::execution::state_machine_arn;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -74,7 +75,7 @@ impl Deployment {
     /// # Errors
     /// Wrong usage, when it is named nowhere; else what is wrong with what names it.
     pub async fn find(target: &Target, execution_arn: Option<&str>) -> Result<Self, Failure> {
-        let mut loader = clipflow_core::aws::sdk_config_loader();
+        let mut loader = aws::sdk::sdk_config_loader();
         let outputs = if target.local {
             let (stack, outputs) = local_stack()?;
             let Stack {
@@ -152,7 +153,7 @@ fn known<'a>(value: Option<&'a str>, variable: &str) -> Result<&'a str, Failure>
 }
 
 fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
-    let named = config::optional("CLIPFLOW_STATE_MACHINE_ARN")
+    let named = environment::optional("CLIPFLOW_STATE_MACHINE_ARN")
         .or_else(|| state_machine_arn(execution_arn?));
     let state_machine_arn = named.ok_or_else(|| {
         Failure::usage(
@@ -161,8 +162,8 @@ fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
     })?;
     Ok(Outputs {
         state_machine_arn,
-        queue_url: config::optional("CLIPFLOW_QUEUE_URL"),
-        dead_letter_queue_url: config::optional("CLIPFLOW_DEAD_LETTER_QUEUE_URL"),
+        queue_url: environment::optional("CLIPFLOW_QUEUE_URL"),
+        dead_letter_queue_url: environment::optional("CLIPFLOW_DEAD_LETTER_QUEUE_URL"),
         event_queue_urls: HashMap::new(),
         event_dead_letter_queue_urls: HashMap::new(),
         source_buckets: None,
@@ -207,7 +208,7 @@ fn parse_terraform(json: &[u8]) -> Result<Outputs, serde_json::Error> {
 
 fn local_stack() -> Result<(Stack, Outputs), Failure> {
     let here = std::env::current_dir().unwrap_or_default();
-    let named = config::optional("CLIPFLOW_STACK").map(PathBuf::from);
+    let named = environment::optional("CLIPFLOW_STACK").map(PathBuf::from);
     let found = named.or_else(|| {
         here.ancestors()
             .map(|folder| folder.join("target/local/stack.json"))

@@ -8,7 +8,7 @@ use aws_sdk_sqs::{
         MessageSystemAttributeName, QueueAttributeName,
     },
 };
-use clipflow_core::text::shorten;
+use model::text::shorten;
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
 use time::OffsetDateTime;

@@ -10,11 +10,11 @@ use crate::{
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use clap::ValueEnum;
-use clipflow_core::{
+use futures::{StreamExt, stream};
+use model::{
     execution::{ExecutionName, execution_arn},
     identity::Identity,
 };
-use futures::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 use std::{
     collections::HashSet,

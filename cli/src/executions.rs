@@ -6,11 +6,11 @@ use aws_sdk_sfn::{
     types::{ExecutionListItem, ExecutionRedriveStatus, ExecutionStatus},
 };
 use clap::ValueEnum;
-use clipflow_core::{
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{
     execution::{ExecutionName, execution_arn},
     identity::is_clip_id,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;

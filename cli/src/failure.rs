@@ -1,10 +1,11 @@
 //! Why a command did not do what it was asked, and its exit code.
 
+use aws::sdk;
 use aws_sdk_sfn::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use clipflow_core::{ClipError, aws};
+use model::ClipError;
 use std::fmt::Display;
 
 /// Why a command did not do what it was asked.
@@ -54,7 +55,7 @@ impl Failure {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        move |error| aws::failure(&doing.to_string(), &error).into()
+        move |error| sdk::failure(&doing.to_string(), &error).into()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     render, when,
 };
 use aws_sdk_sfn::types::ExecutionStatus;
-use clipflow_core::ErrorKind;
+use model::ErrorKind;
 use serde_json::json;
 use time::OffsetDateTime;
 

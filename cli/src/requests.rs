@@ -1,10 +1,10 @@
 //! Requests as people write them: JSON, one or many, and CSV.
 
-use clipflow_core::{
+use model::{
     ClipError,
     identity::Identity,
+    parse,
     request::{MAX_REQUEST_BYTES, Request},
-    run::parse,
 };
 use serde_json::{Map, Value};
 

@@ -8,7 +8,7 @@ use crate::{
     render, show,
 };
 use aws_sdk_sfn::{error::ProvideErrorMetadata, operation::start_execution::StartExecutionError};
-use clipflow_core::execution::{ExecutionName, execution_arn, state_machine_arn};
+use model::execution::{ExecutionName, execution_arn, state_machine_arn};
 use serde::Serialize;
 use serde_json::json;
 use std::{

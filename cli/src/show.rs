@@ -7,7 +7,7 @@ use crate::{
     history::{self, State},
     render, when,
 };
-use clipflow_core::{console::execution_url, text::shorten};
+use model::{console::execution_url, text::shorten};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;

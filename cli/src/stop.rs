@@ -1,7 +1,7 @@
 //! `clipflow stop` and `clipflow open`.
 
 use crate::{deployment::Deployment, executions::Status, failure::Failure, render};
-use clipflow_core::console::execution_url;
+use model::console::execution_url;
 use serde_json::json;
 
 /// Stop executions that are running

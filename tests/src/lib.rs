@@ -110,7 +110,7 @@ impl Stack {
         let description: Description = serde_json::from_str(&text).expect("stack.json is complete");
         let credentials =
             aws_sdk_s3::config::Credentials::new("test", "test", None, None, "stack.json");
-        let config = clipflow_core::aws::sdk_config_loader()
+        let config = aws::sdk::sdk_config_loader()
             .endpoint_url(&description.endpoint)
             .region(aws_config::Region::new(description.region.clone()))
             .credentials_provider(credentials)
@@ -201,7 +201,7 @@ impl Stack {
     /// The ARN of the execution of a request.
     #[must_use]
     pub fn execution_arn(&self, request: &Value) -> String {
-        let name = clipflow_core::identity::Identity::of(request).execution_name();
+        let name = model::identity::Identity::of(request).execution_name();
         format!(
             "{}:{name}",
             self.description

@@ -195,7 +195,7 @@ async fn interrupted_file_of_requests_goes_on_and_is_waited_for() {
     assert_eq!(first["sent"], 1);
     let request = json!({"clipId": "cli-many-0", "source": {"bucket": stack.description.source_bucket, "key": "many.mp4"},
         "start": 0.0, "end": 1, "cut": "copy", "output": {"thumbnails": [64]}});
-    let hash = clipflow_core::identity::Identity::of(&request).request_hash;
+    let hash = model::identity::Identity::of(&request).request_hash;
     let journal = folder.path().join("requests.csv.sent");
     std::fs::write(
         &journal,

@@ -1,6 +1,6 @@
 //! What holds the parts together, without a network: the definition, the functions, the error names and Terraform.
 
-use clipflow_core::ErrorKind;
+use model::ErrorKind;
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -141,7 +141,7 @@ fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught()
 
 #[test]
 fn report_knows_what_kind_of_cause_each_failure_has() {
-    use clipflow_core::outcome::FailureClass::{Bug, Dependency, Media};
+    use model::outcome::FailureClass::{Bug, Dependency, Media};
     for (state, task) in tasks() {
         for (_, name) in
             names(&task, "Retry").filter(|(_, name)| *name != ErrorKind::SourceNotReady.name())
@@ -429,7 +429,7 @@ fn samples() -> Map<String, Value> {
 }
 
 fn accepts(function: &str, payload: Value) {
-    use clipflow_core::run::parse;
+    use model::parse;
     let parsed = match function {
         "validate" => parse::<validate::Input>(payload).map(drop),
         "probe" => parse::<probe::Input>(payload).map(drop),

@@ -1,10 +1,8 @@
 //! Whole executions on the local stack: every path of the definition, judged by objects, documents and messages.
 
-use clipflow_core::{
-    outcome::{Outcome, Status},
-    records::{Records, Saved},
-};
+use clip_store::{Records, Saved};
 use futures::future::join_all;
+use model::outcome::{Outcome, Status};
 use mongodb::bson::Document;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -516,7 +514,7 @@ async fn rejected(stack: &Stack, case: &Rejection) {
     );
     assert_eq!(outcome.get("clip"), None, "{label}");
 
-    let clip_id = clipflow_core::identity::Identity::of(&case.request).clip_id;
+    let clip_id = model::identity::Identity::of(&case.request).clip_id;
     assert_document(
         &stack.document(&clip_id).await.expect("there is a document"),
         outcome,

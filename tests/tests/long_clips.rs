@@ -1,7 +1,7 @@
 //! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
 
 use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
-use clipflow_core::{plan::Plan, rendition::Rendition};
+use model::{clip_spec::Rendition, plan::Plan};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -114,7 +114,7 @@ async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)
 
 /// Starts another execution of a request and waits for its end.
 async fn run_again(stack: &Stack, machine: &str, request: &Value, suffix: &str) -> Ended {
-    let name = clipflow_core::identity::Identity::of(request).execution_name();
+    let name = model::identity::Identity::of(request).execution_name();
     let start = stack
         .sfn
         .start_execution()

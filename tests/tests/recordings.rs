@@ -80,7 +80,7 @@ impl<'a> Camera<'a> {
 fn key(camera: &str, start_ms: i64) -> String {
     let template = "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4";
     template
-        .parse::<clipflow_core::recordings::KeyTemplate>()
+        .parse::<model::recordings::KeyTemplate>()
         .expect("a template")
         .key(camera, start_ms)
 }

@@ -1,10 +1,11 @@
 //! What making a clip takes with each engine: seconds, bytes and US dollars.
 
-use clipflow_core::{
-    mediaconvert::{ACCELERATED_SECONDS, FrameGrid},
+use model::{
+    clip_spec::{Rendition, Size},
+    frame_grid::FrameGrid,
+    job_metadata::ACCELERATED_SECONDS,
     plan::{Plan, PlannedSegment},
     prices::{Job, PRICES},
-    rendition::{Rendition, Size},
     request::{ClipRequest, Cut, Format},
 };
 use serde::Serialize;
@@ -169,7 +170,7 @@ fn pixels(size: Size) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clipflow_core::mp4::SpliceFacts;
+    use mp4_cut::SpliceFacts;
     use serde_json::{Value, json};
 
     /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.

@@ -1,5 +1,5 @@
 //! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
-//! Sources without such an index are remuxed as far as the cut needs them, as [`media`](clipflow_core::media) does.
+//! Sources without such an index are remuxed as far as the cut needs them, as [`media`](ffmpeg::remux) does.
 //!
 //! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
 //! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
@@ -9,23 +9,23 @@ pub mod estimate;
 mod opener;
 pub mod recordings;
 
+use aws::{sdk, source::S3Source};
 use bytes::Buf;
-use clipflow_core::{
-    ClipError, aws, config,
+use estimate::Estimates;
+use ffmpeg::{process::Ffmpeg, remux::Media};
+use futures::{StreamExt, TryStreamExt, stream};
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::Rendition,
     edits::Watermark,
-    ffmpeg::Ffmpeg,
-    media::Media,
     outcome::Execution,
-    plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
-    range::RangeRead,
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
-    rendition::Rendition,
     request::{ClipRequest, Source},
-    source::{PinnedObject, S3Source},
     timestamp::Timestamp,
 };
-use estimate::Estimates;
-use futures::{StreamExt, TryStreamExt, stream};
+use mp4_cut::io::RangeRead;
 use opener::Opener;
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
@@ -95,13 +95,13 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            max_clip_seconds: config::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
-            max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
-            trim_memory_mb: config::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
+            max_clip_seconds: environment::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
+            max_cost_usd: environment::parsed("CLIPFLOW_MAX_COST_USD")?,
+            trim_memory_mb: environment::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
             recordings: Recordings::from_env()?,
             ffmpeg: Ffmpeg::find()?,
-            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
-            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+            scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }
@@ -298,7 +298,7 @@ fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipE
 mod tests {
     use super::*;
     use aws_smithy_mocks::{RuleMode, mock_client};
-    use clipflow_core::{ErrorKind, run::parse};
+    use model::{ErrorKind, parse};
     use serde_json::json;
 
     /// How a window of a camera is refused before anything is read.

@@ -1,15 +1,18 @@
 //! Opens sources and plans cuts of them, on their frames.
 
-use clipflow_core::{
-    ClipError, ErrorKind,
-    ffmpeg::{Ffmpeg, Limits},
-    media::{Excerpt, Media, Remuxer, Samples, excerpt_bytes},
-    mp4::{Movie, Splice, Unspliced},
-    plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Cut, Source},
+use aws::source::S3Source;
+use ffmpeg::{
+    process::{Ffmpeg, Limits},
+    remux::{Excerpt, Media, Remuxer, Samples},
     scratch::Scratch,
-    source::{PinnedObject, S3Source},
 };
+use model::{
+    ClipError, ErrorKind,
+    error::why_encoded_whole,
+    plan::{PinnedObject, Plan, PlannedSegment, excerpt_bytes},
+    request::{ClipRequest, Cut, Source},
+};
+use mp4_cut::{Movie, Splice};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -161,8 +164,7 @@ impl<'a> Opener<'a> {
                 }
                 Ok(())
             }
-            Err(Unspliced::Unfit(_)) => Ok(()),
-            Err(Unspliced::Failed(error)) => Err(error),
+            Err(error) => why_encoded_whole(error).map(|_| ()),
         }
     }
 }

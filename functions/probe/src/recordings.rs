@@ -4,18 +4,19 @@
 //! needs. The times of the clock are exact to the precision of the keys.
 
 use crate::{SOURCES_AT_ONCE, opener::Opener};
-use clipflow_core::{
-    ClipError, aws, config,
-    media::Media,
+use aws::{sdk, source::S3Source};
+use ffmpeg::remux::Media;
+use futures::{StreamExt, TryStreamExt, stream};
+use lambda::environment;
+use model::{
+    ClipError,
     plan::Plan,
     recordings::{
         self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage,
     },
     request::{MAX_SEGMENTS, Source},
-    source::S3Source,
     timestamp::{Timestamp, clock},
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pages of a thousand keys that a listing has at the most.
@@ -45,17 +46,18 @@ impl Recordings {
     /// `Internal`, naming the variable that is missing or wrong.
     pub fn from_env() -> Result<Option<Self>, ClipError> {
         const KEY_TEMPLATE: &str = "CLIPFLOW_RECORDINGS_KEY_TEMPLATE";
-        let Some(bucket) = config::optional("CLIPFLOW_RECORDINGS_BUCKET") else {
+        let Some(bucket) = environment::optional("CLIPFLOW_RECORDINGS_BUCKET") else {
             return Ok(None);
         };
-        let key_template = config::required(KEY_TEMPLATE)?.parse();
+        let key_template = environment::required(KEY_TEMPLATE)?.parse();
         Ok(Some(Self {
             bucket,
             key_template: key_template.map_err(|error| {
                 ClipError::internal(format!("environment variable {KEY_TEMPLATE}: {error}"))
             })?,
-            longest_ms: config::parsed::<i64>("CLIPFLOW_RECORDINGS_LONGEST_SECONDS")? * 1000,
-            retention_ms: config::parsed::<i64>("CLIPFLOW_RECORDINGS_RETENTION_SECONDS")? * 1000,
+            longest_ms: environment::parsed::<i64>("CLIPFLOW_RECORDINGS_LONGEST_SECONDS")? * 1000,
+            retention_ms: environment::parsed::<i64>("CLIPFLOW_RECORDINGS_RETENTION_SECONDS")?
+                * 1000,
         }))
     }
 
@@ -124,7 +126,7 @@ impl Recordings {
         for _ in 0..MAX_PAGES {
             let page = match pages.next().await {
                 Some(page) => page.map_err(|error| {
-                    aws::failure(&format!("listing s3://{}", self.bucket), &error)
+                    sdk::failure(&format!("listing s3://{}", self.bucket), &error)
                 })?,
                 None => {
                     return Ok(Listing {
@@ -291,7 +293,8 @@ mod tests {
     use super::*;
     use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::Object};
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use clipflow_core::{ErrorKind, ffmpeg::Ffmpeg, run::parse};
+    use ffmpeg::process::Ffmpeg;
+    use model::{ErrorKind, parse};
     use serde_json::json;
 
     const START_MS: i64 = 1_533_224_400_000;

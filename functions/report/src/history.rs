@@ -1,7 +1,7 @@
 //! How an execution ended, out of its history.
 
 use aws_sdk_sfn::types::{HistoryEvent, HistoryEventType};
-use clipflow_core::{ErrorKind, outcome::FailureClass};
+use model::{ErrorKind, outcome::FailureClass};
 use serde_json::Value;
 
 /// Lambda's own errors, which pass (Step Functions developer guide, "Handle transient Lambda service exceptions").

@@ -5,19 +5,20 @@
 
 pub mod history;
 
+use aws::{announcements::Topic, sdk};
 use aws_sdk_mediaconvert::{
     operation::cancel_job::CancelJobError,
     types::{Job, JobStatus},
 };
-use clipflow_core::{
-    ClipError, aws, config, console,
-    mediaconvert::EXECUTION,
-    outcome::{Execution, Failure, Outcome, Status},
-    records::{LazyRecords, Saved},
-    text::shorten,
-    topic::Topic,
-};
+use clip_store::{LazyRecords, Saved};
 use history::{Ending, Now};
+use lambda::environment;
+use model::{
+    ClipError, console,
+    job_metadata::EXECUTION,
+    outcome::{Execution, Failure, Outcome, Status},
+    text::shorten,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -74,14 +75,18 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let sdk_config = aws::sdk_config().await;
+        let sdk_config = sdk::sdk_config().await;
         Ok(Self {
-            records: LazyRecords::from_env(&sdk_config)?,
-            topic: Topic::from_env(&sdk_config)?,
+            records: LazyRecords::new(
+                &sdk_config,
+                environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
+                environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+            ),
+            topic: Topic::new(&sdk_config, environment::required("CLIPFLOW_TOPIC_ARN")?),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
             mediaconvert: aws_sdk_mediaconvert::Client::new(&sdk_config),
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            queue_arn: config::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            queue_arn: environment::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
         })
     }
 }
@@ -129,7 +134,7 @@ async fn failed(
     let read = read
         .send()
         .await
-        .map_err(|error| aws::failure("reading the execution's history", &error))?;
+        .map_err(|error| sdk::failure("reading the execution's history", &error))?;
     let ending = match history::now(read.events(), detail.stop_date) {
         Now::Failed(ending) => ending,
         Now::Redriven => return Ok(None),
@@ -181,7 +186,7 @@ async fn request(sfn: &aws_sdk_sfn::Client, detail: &Detail) -> Result<Value, Cl
             .send()
             .await;
         let described =
-            described.map_err(|error| aws::failure("reading the execution's input", &error))?;
+            described.map_err(|error| sdk::failure("reading the execution's input", &error))?;
         described.input.unwrap_or_default()
     };
     serde_json::from_str(&input)
@@ -203,7 +208,7 @@ async fn cancel_jobs(
         let mut pages = search.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page =
-                page.map_err(|error| aws::failure("searching MediaConvert's jobs", &error))?;
+                page.map_err(|error| sdk::failure("searching MediaConvert's jobs", &error))?;
             let execution = |job: &Job| {
                 job.user_metadata()
                     .and_then(|all| all.get(EXECUTION))
@@ -235,7 +240,7 @@ async fn cancel(
             tracing::info!(job_id, "ended before it could be cancelled");
         }
         Err(error) => {
-            return Err(aws::failure(
+            return Err(sdk::failure(
                 &format!("cancelling MediaConvert job {job_id}"),
                 &error,
             ));
@@ -263,7 +268,7 @@ mod tests {
         },
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use clipflow_core::{ErrorKind, outcome::FailureClass, run::parse};
+    use model::{ErrorKind, outcome::FailureClass, parse};
 
     const ARN: &str = "arn:aws:states:eu-west-1:123456789012:execution:surf-clip:a-0123456789ab";
     const STOP: i64 = 1_790_000_060_500;

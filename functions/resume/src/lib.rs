@@ -3,8 +3,10 @@
 //! Events arrive late, twice and out of order, so a task that no longer waits is success: a job's end completes its task
 //! once, and whatever comes after that changes nothing. Fails only where trying again may help, or somebody must look.
 
+use aws::{sdk, upload};
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-use clipflow_core::{ClipError, ErrorKind, aws, config, mediaconvert, text::shorten, upload};
+use lambda::environment;
+use model::{ClipError, ErrorKind, job_metadata, text::shorten};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -93,11 +95,11 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let sdk_config = aws::sdk_config().await;
+        let sdk_config = sdk::sdk_config().await;
         Ok(Self {
             s3: aws_sdk_s3::Client::new(&sdk_config),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
-            bucket: config::required("CLIPFLOW_BUCKET")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
         })
     }
 }
@@ -109,7 +111,7 @@ impl Deps {
 /// S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     let Detail { job_id, status, .. } = &input.detail;
-    let token = mediaconvert::token(&input.detail.user_metadata)
+    let token = job_metadata::token(&input.detail.user_metadata)
         .ok_or_else(|| ClipError::internal(format!("job {job_id} carries no task token")))?;
     let waiting = match status {
         Status::Progressing | Status::StatusUpdate => taken(
@@ -147,7 +149,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     Ok(json!({}))
 }
 
-async fn clip(deps: &Deps, detail: &Detail) -> Result<clipflow_core::outcome::Object, ClipError> {
+async fn clip(deps: &Deps, detail: &Detail) -> Result<model::outcome::Object, ClipError> {
     let outputs = detail
         .output_group_details
         .iter()
@@ -204,7 +206,7 @@ fn taken<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
         {
             Ok(false)
         }
-        Err(error) => Err(aws::failure("telling the execution", &error)),
+        Err(error) => Err(sdk::failure("telling the execution", &error)),
     }
 }
 
@@ -242,7 +244,7 @@ mod tests {
             sfn: mock_client!(aws_sdk_sfn, [sfn]),
             bucket: "clips".into(),
         };
-        let metadata: serde_json::Map<_, _> = mediaconvert::token_entries(&token())
+        let metadata: serde_json::Map<_, _> = job_metadata::token_entries(&token())
             .into_iter()
             .map(|(key, part)| (key, part.into()))
             .collect();
@@ -251,7 +253,7 @@ mod tests {
             .as_object_mut()
             .expect("an object")
             .extend(detail.as_object().expect("an object").clone());
-        handle(&deps, clipflow_core::run::parse(event)?).await
+        handle(&deps, model::parse(event)?).await
     }
 
     /// What a service's answer says of an error besides its type.

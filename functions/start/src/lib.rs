@@ -3,10 +3,12 @@
 //! Promises: a request is started once however often it is sent or delivered, and a message that cannot be started is
 //! reported as a failure of that message alone, so that SQS delivers it again and moves it to the dead-letter queue.
 
+use aws::sdk;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
-use clipflow_core::{ClipError, aws, config, identity::Identity};
 use futures::future::join_all;
+use lambda::environment;
+use model::{ClipError, identity::Identity};
 
 /// The largest input of an execution, in bytes (Step Functions developer guide, "Service quotas").
 const MAX_INPUT_BYTES: usize = 256 * 1024;
@@ -31,9 +33,9 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let state_machine_arn = config::required("CLIPFLOW_STATE_MACHINE_ARN")?;
+        let state_machine_arn = environment::required("CLIPFLOW_STATE_MACHINE_ARN")?;
         Ok(Self {
-            sfn: aws_sdk_sfn::Client::new(&aws::sdk_config().await),
+            sfn: aws_sdk_sfn::Client::new(&sdk::sdk_config().await),
             state_machine_arn,
         })
     }
@@ -106,7 +108,7 @@ async fn start(deps: &Deps, message: &SqsMessage) -> Result<(), ClipError> {
             );
         }
         Err(error) => {
-            return Err(aws::failure(
+            return Err(sdk::failure(
                 &format!("starting execution {execution}"),
                 &error,
             ));

@@ -2,14 +2,16 @@
 //!
 //! Promises: storing the same outcome again changes nothing, and an older execution never overwrites a newer one.
 
-use clipflow_core::{
-    ClipError, aws, config,
+use aws::sdk;
+use clip_store::{LazyRecords, Saved};
+use lambda::environment;
+use model::{
+    ClipError,
     outcome::{
         Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail, ThumbnailSizes,
         thumbnail_name,
     },
-    records::{LazyRecords, Saved},
-    run::parse,
+    parse,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,9 +69,13 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            records: LazyRecords::from_env(&aws::sdk_config().await)?,
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            public_base_url: config::optional("CLIPFLOW_PUBLIC_BASE_URL"),
+            records: LazyRecords::new(
+                &sdk::sdk_config().await,
+                environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
+                environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+            ),
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            public_base_url: environment::optional("CLIPFLOW_PUBLIC_BASE_URL"),
         })
     }
 }

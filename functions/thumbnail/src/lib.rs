@@ -4,17 +4,23 @@
 
 mod webp;
 
-use clipflow_core::{
-    ClipError, aws, config,
-    ffmpeg::{Ffmpeg, Input as File, Limits},
-    mp4::{Movie, Window},
-    outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
-    request::{ClipRequest, Format, Preview, Source},
-    scratch::Scratch,
+use aws::{
+    sdk,
     source::S3Source,
     upload::{self, Destination},
 };
+use ffmpeg::{
+    process::{Ffmpeg, Input as File, Limits},
+    scratch::Scratch,
+};
 use futures::{StreamExt, TryStreamExt, stream};
+use lambda::environment;
+use model::{
+    ClipError,
+    outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
+    request::{ClipRequest, Format, Preview, Source},
+};
+use mp4_cut::{Movie, Window};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
@@ -77,10 +83,10 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
             ffmpeg: Ffmpeg::find()?,
-            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }
@@ -202,10 +208,8 @@ async fn window(clip: &S3Source, start_seconds: f64, seconds: f64) -> Result<Win
         .ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
     let video = &movie.facts.video;
     let least = 1.5 / video.frame_rate.max(1.0);
-    movie.window(
-        start,
-        (start + seconds.max(least)).min(video.duration_seconds),
-    )
+    let end = (start + seconds.max(least)).min(video.duration_seconds);
+    Ok(movie.window(start, end)?)
 }
 
 /// The piece of a clip that is shown at `seconds`, and the time within it; the last one at the end.

@@ -1,7 +1,8 @@
 //! An animated `WebP`, of pictures that `FFmpeg` encodes: it has no encoder for `WebP`, but a lossy picture in a `WebP` is
 //! a keyframe of VP8 (RFC 9649, section 2.5), for which it has one.
 
-use clipflow_core::{ClipError, scratch::Scratch};
+use ffmpeg::scratch::Scratch;
+use model::ClipError;
 
 /// The file that is made.
 pub const FILE: &str = "preview.webp";
@@ -26,7 +27,10 @@ pub async fn assemble(scratch: &Scratch, rate: u32) -> Result<(), ClipError> {
     let webp = animation(&keyframes, 1000 / rate)
         .ok_or_else(|| ClipError::internal(format!("{KEYFRAMES} is damaged")))?;
     scratch
-        .save(FILE, futures::stream::iter([Ok(webp.into())]))
+        .save(
+            FILE,
+            futures::stream::iter([Ok::<_, ClipError>(webp.into())]),
+        )
         .await
 }
 

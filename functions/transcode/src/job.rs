@@ -12,16 +12,16 @@ use aws_sdk_mediaconvert::types::{
     Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec, VideoCodecSettings,
     VideoDescription, VideoPreprocessor, VideoSelector,
 };
-use clipflow_core::{
+use model::{
     ClipError,
+    clip_spec::{FrameRate, Overlay, Rendition, Sound},
     edits::{Crop, Fit},
-    mediaconvert::FrameGrid,
-    mp4::VideoFacts,
+    frame_grid::FrameGrid,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     quality,
-    rendition::{FrameRate, Overlay, Rendition, Sound},
     request::{ClipRequest, Format},
 };
+use mp4_cut::VideoFacts;
 
 /// What the name of the only audio selector is, by which outputs refer to it.
 const AUDIO_SELECTOR: &str = "Audio Selector 1";

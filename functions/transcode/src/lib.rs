@@ -7,20 +7,21 @@
 
 pub mod job;
 
+use aws::{sdk, source::S3Source, upload};
 use aws_sdk_mediaconvert::types::{
     AccelerationMode, AccelerationSettings, Job, JobStatus, Order, StatusUpdateInterval,
 };
-use clipflow_core::{
-    ClipError, aws, config,
-    mediaconvert::{self, ACCELERATED_SECONDS, DEPLOYMENT, EXECUTION, MADE_BY},
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::Rendition,
+    job_metadata,
+    job_metadata::{ACCELERATED_SECONDS, DEPLOYMENT, EXECUTION, MADE_BY},
     outcome::{Engine, Execution, Object},
     plan::Plan,
-    range::RangeRead,
-    rendition::Rendition,
     request::ClipRequest,
-    source::S3Source,
-    upload,
 };
+use mp4_cut::io::RangeRead;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -83,17 +84,17 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let sdk_config = aws::sdk_config().await;
+        let sdk_config = sdk::sdk_config().await;
         Ok(Self {
             mediaconvert: aws_sdk_mediaconvert::Client::new(&sdk_config),
             s3: aws_sdk_s3::Client::new(&sdk_config),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
-            deployment: config::required("CLIPFLOW_DEPLOYMENT")?,
-            role_arn: config::required("CLIPFLOW_MEDIACONVERT_ROLE_ARN")?,
-            queue_arn: config::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
-            version: config::required("AWS_LAMBDA_FUNCTION_VERSION")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            max_cost_usd: environment::parsed("CLIPFLOW_MAX_COST_USD")?,
+            deployment: environment::required("CLIPFLOW_DEPLOYMENT")?,
+            role_arn: environment::required("CLIPFLOW_MEDIACONVERT_ROLE_ARN")?,
+            queue_arn: environment::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
+            version: environment::required("AWS_LAMBDA_FUNCTION_VERSION")?,
         })
     }
 }
@@ -157,13 +158,13 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         .user_metadata(DEPLOYMENT, &deps.deployment)
         .user_metadata(MADE_BY, made_by)
         .user_metadata(EXECUTION, &input.execution.arn);
-    for (name, part) in mediaconvert::token_entries(&input.task_token) {
+    for (name, part) in job_metadata::token_entries(&input.task_token) {
         create = create.user_metadata(name, part);
     }
     let created = create
         .send()
         .await
-        .map_err(|error| aws::failure("creating the MediaConvert job", &error))?;
+        .map_err(|error| sdk::failure("creating the MediaConvert job", &error))?;
     let job_id = created.job.and_then(|job| job.id);
     let job_id =
         job_id.ok_or_else(|| ClipError::internal("MediaConvert created a job without an id"))?;
@@ -208,7 +209,7 @@ async fn find(
         let Some(page) = pages.next().await else {
             break;
         };
-        let page = page.map_err(|error| aws::failure("searching MediaConvert's jobs", &error))?;
+        let page = page.map_err(|error| sdk::failure("searching MediaConvert's jobs", &error))?;
         let mark = |job: &Job| {
             job.user_metadata()
                 .and_then(|metadata| metadata.get(MADE_BY))
@@ -236,7 +237,7 @@ async fn complete(deps: &Deps, task_token: &str, clip: &Object) -> Result<(), Cl
         .send()
         .await;
     sent.map(drop)
-        .map_err(|error| aws::failure("completing the task", &error))
+        .map_err(|error| sdk::failure("completing the task", &error))
 }
 
 #[cfg(test)]
@@ -251,7 +252,7 @@ mod tests {
     };
     use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use clipflow_core::{ErrorKind, run::parse};
+    use model::{ErrorKind, parse};
     use serde_json::Value;
 
     fn input(change: impl Fn(&mut Value)) -> Input {
@@ -329,7 +330,7 @@ mod tests {
     async fn job_carries_the_token_in_parts_and_is_marked() {
         let create = created(|job| {
             let metadata = job.user_metadata().expect("metadata");
-            mediaconvert::token(metadata) == Some("t".repeat(1024))
+            job_metadata::token(metadata) == Some("t".repeat(1024))
                 && metadata.values().all(|value| value.len() <= 256)
                 && metadata.len() <= 10
                 && metadata[DEPLOYMENT] == "surf"

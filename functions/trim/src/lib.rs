@@ -9,22 +9,30 @@
 
 mod watermark;
 
-use aws_sdk_s3::operation::head_object::HeadObjectError;
-use clipflow_core::{
-    ClipError, aws, config, encode,
-    ffmpeg::{Ffmpeg, Input as File, Limits},
-    media::{Media, Remuxer, Samples},
-    mp4::{Join, Movie, Unspliced, WindowFacts},
-    outcome::{Engine, Execution, Object},
-    plan::Plan,
-    rendition::Rendition,
-    request::{ClipRequest, Cut},
-    scratch::Scratch,
-    smart,
+use aws::{
+    sdk,
     source::S3Source,
     upload::{self, Destination, Uploaded},
 };
+use aws_sdk_s3::operation::head_object::HeadObjectError;
+use ffmpeg::{
+    encode,
+    process::{Ffmpeg, Input as File, Limits},
+    remux::{Media, Remuxer, Samples},
+    scratch::Scratch,
+    smart,
+};
 use futures::{StreamExt, TryStreamExt, future, stream};
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::Rendition,
+    error::why_encoded_whole,
+    outcome::{Engine, Execution, Object},
+    plan::Plan,
+    request::{ClipRequest, Cut},
+};
+use mp4_cut::{Join, Movie, WindowFacts};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -90,11 +98,11 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
             ffmpeg: Ffmpeg::find()?,
-            version: config::required("AWS_LAMBDA_FUNCTION_VERSION")?,
-            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+            version: environment::required("AWS_LAMBDA_FUNCTION_VERSION")?,
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }
@@ -221,7 +229,7 @@ async fn find(
         {
             return Ok(None);
         }
-        Err(error) => return Err(aws::failure(&format!("looking for {key}"), &error)),
+        Err(error) => return Err(sdk::failure(&format!("looking for {key}"), &error)),
     };
     let metadata = |name| head.metadata().and_then(|metadata| metadata.get(name));
     if metadata(MADE_BY).is_none_or(|by| by != made_by) {
@@ -337,8 +345,7 @@ async fn encode<'a>(
                 let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
                 return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
             }
-            Err(Unspliced::Unfit(why)) => encoded_whole(&why),
-            Err(Unspliced::Failed(error)) => return Err(error),
+            Err(error) => encoded_whole(&why_encoded_whole(error)?),
         }
     };
     tracing::info!(why, "encoding");

@@ -1,9 +1,9 @@
 //! The watermark, from a PNG in S3 to the pixels that `FFmpeg` takes, which has no decoder for PNG.
 
-use clipflow_core::{
-    ClipError, ffmpeg::Input, plan::ProbedPicture, range::RangeRead, scratch::Scratch,
-    source::S3Source,
-};
+use aws::source::S3Source;
+use ffmpeg::{process::Input, scratch::Scratch};
+use model::{ClipError, plan::ProbedPicture};
+use mp4_cut::io::RangeRead;
 use std::io::Cursor;
 
 /// The most bytes that decoding may take besides the pixels.
@@ -23,7 +23,10 @@ pub async fn fetch(
     let source = S3Source::pinned(s3.clone(), picture.object.clone());
     let pixels = pixels(&source.read(0..picture.object.bytes).await?, opacity)?;
     scratch
-        .save(FILE, futures::stream::iter([Ok(pixels.into())]))
+        .save(
+            FILE,
+            futures::stream::iter([Ok::<_, ClipError>(pixels.into())]),
+        )
         .await?;
     Ok(Input::pixels(FILE, picture.width, picture.height))
 }

@@ -2,12 +2,13 @@
 //!
 //! Raises `InvalidRequest`, naming the field at fault. Makes no calls.
 
-use clipflow_core::{
-    ClipError, config,
+use lambda::environment;
+use model::{
+    ClipError,
     identity::Identity,
     outcome::Execution,
+    parse,
     request::{ClipRequest, MAX_REQUEST_BYTES, Request},
-    run::parse,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,7 +36,7 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub fn from_env() -> Result<Self, ClipError> {
-        let buckets = config::required("CLIPFLOW_SOURCE_BUCKETS")?;
+        let buckets = environment::required("CLIPFLOW_SOURCE_BUCKETS")?;
         Ok(Self {
             source_buckets: buckets.split(',').map(str::to_owned).collect(),
         })
@@ -80,7 +81,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clipflow_core::{ErrorKind, request::Cut};
+    use model::{ErrorKind, request::Cut};
     use serde_json::json;
 
     async fn validate(request: Value) -> Result<ClipRequest, ClipError> {

@@ -4,16 +4,17 @@
 
 mod webm;
 
-use clipflow_core::{
-    ClipError, aws, config,
-    mediaconvert::FrameGrid,
-    mp4::Movie,
+use aws::{sdk, source::S3Source};
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::{FrameRate, Rendition, Size},
+    frame_grid::FrameGrid,
     outcome::{Delivered, Engine, Execution, Object},
     plan::{Plan, PlannedSegment},
-    rendition::{FrameRate, Rendition, Size},
     request::{ClipRequest, Cut, Format, Source},
-    source::S3Source,
 };
+use mp4_cut::Movie;
 use serde::Deserialize;
 
 /// How far the clip's sound may end from its pictures, in seconds: two frames of AAC at 44.1 kHz.
@@ -52,12 +53,12 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let bucket = config::required("CLIPFLOW_BUCKET")?;
-        let scratch_bytes = config::parsed("CLIPFLOW_SCRATCH_BYTES")?;
+        let bucket = environment::required("CLIPFLOW_BUCKET")?;
+        let scratch_bytes = environment::parsed("CLIPFLOW_SCRATCH_BYTES")?;
         Ok(Self {
             bucket,
             scratch_bytes,
-            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }

@@ -1,8 +1,10 @@
 //! Reading a `WebM` clip. Only its blocks say how many frames it has, so all of it is read.
 
 use crate::{Found, SOUND_TOLERANCE_SECONDS};
-use clipflow_core::{ClipError, rendition::Size, scratch::Scratch, source::S3Source};
+use aws::source::S3Source;
+use ffmpeg::scratch::Scratch;
 use matroska_demuxer::{Frame, MatroskaFile, TrackEntry, TrackType};
+use model::{ClipError, clip_spec::Size};
 use std::{fs::File, io::BufReader, path::Path};
 
 /// Reads the clip `object`, which takes as many bytes of `scratch_bytes`.

@@ -1,12 +1,14 @@
 //! The window by itself: what `trim` does with a source before anything is uploaded, into a local file.
 
 use crate::Outcome;
+use aws::{sdk, source::S3Source};
 use aws_sdk_s3::{
     Client,
     config::{Credentials, Region},
 };
-use clipflow_core::{aws, mp4::Movie, plan::Plan, source::S3Source};
 use futures::TryStreamExt;
+use model::plan::Plan;
+use mp4_cut::Movie;
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -36,7 +38,7 @@ impl Reader {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let loader = aws::sdk_config_loader()
+        let loader = sdk::sdk_config_loader()
             .endpoint_url(format!("http://{address}"))
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("bench", "bench", None, None, "bench"));
