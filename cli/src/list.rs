@@ -65,8 +65,8 @@ impl Filter {
 
     /// Whether a list of executions tells all that it asks for.
     fn is_told_by_list(&self, status: Option<Status>) -> bool {
-        let is_told = !matches!(status, Some(Status::Available | Status::Rejected));
-        is_told && self.camera.is_none() && self.error.is_none()
+        let has_codec_parameters = !matches!(status, Some(Status::Available | Status::Rejected));
+        has_codec_parameters && self.camera.is_none() && self.error.is_none()
     }
 
     /// The statuses of Step Functions that can pass it; all of them, when there are none.

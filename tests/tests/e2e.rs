@@ -1,6 +1,6 @@
 //! Whole executions on the local stack: every path of the definition, judged by objects, documents and messages.
 
-use clip_store::{Records, Saved};
+use clip_store::{ClipStore, Saved};
 use futures::future::join_all;
 use model::outcome::{Outcome, Status};
 use mongodb::bson::Document;
@@ -729,7 +729,7 @@ fn outcome(clip_id: &str, status: &str, started_at: &str) -> Outcome {
 async fn older_execution_never_overwrites_a_newer_ones_document() {
     let stack = Stack::connect().await;
     let description = &stack.description;
-    let records = Records::connect(&description.mongodb_uri, &description.mongodb_database)
+    let records = ClipStore::connect(&description.mongodb_uri, &description.mongodb_database)
         .await
         .expect("connected");
     let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.001Z");

@@ -1,7 +1,7 @@
 //! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
 
 use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
-use model::{clip_spec::Rendition, plan::Plan};
+use model::{clip_spec::ClipSpec, plan::Plan};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -651,9 +651,9 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
     let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
         "metadata": {}});
     let request = serde_json::from_value(request).expect("a request");
-    let rendition = Rendition::of(&request, &plan).expect("a clip");
+    let spec = ClipSpec::of(&request, &plan).expect("a clip");
     let destination = format!("s3://{}/{key}", stack.description.bucket);
-    transcode::job::settings(&request, &plan, &rendition, &destination).expect("a job")
+    transcode::job::settings(&request, &plan, &spec, &destination).expect("a job")
 }
 
 fn role(stack: &Stack) -> String {

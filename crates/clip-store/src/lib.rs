@@ -29,21 +29,21 @@ const DUPLICATE_KEY: i32 = 11000;
 
 /// The clips' documents.
 #[derive(Debug, Clone)]
-pub struct Records {
+pub struct ClipStore {
     clips: Collection<Document>,
 }
 
 /// The clips' documents, connected at the first use, so that trouble on the way there is an error of the step, which the
 /// state machine retries, and not of the process, which it would not.
 #[derive(Debug)]
-pub struct LazyRecords {
+pub struct LazyClipStore {
     secrets: aws_sdk_secretsmanager::Client,
     secret: String,
     database: String,
-    records: OnceCell<Records>,
+    records: OnceCell<ClipStore>,
 }
 
-impl LazyRecords {
+impl LazyClipStore {
     /// Documents in `database`, of the server whose URI is in the secret `secret`.
     #[must_use]
     pub fn new(sdk_config: &aws_config::SdkConfig, secret: String, database: String) -> Self {
@@ -59,7 +59,7 @@ impl LazyRecords {
     ///
     /// # Errors
     /// `DependencyUnavailable` or `Internal` when the secret cannot be read or the URI cannot be used.
-    pub async fn get(&self) -> Result<&Records, ClipError> {
+    pub async fn get(&self) -> Result<&ClipStore, ClipError> {
         let connect = async || {
             let read = self
                 .secrets
@@ -71,7 +71,7 @@ impl LazyRecords {
                 sdk::failure(&format!("reading secret {}", self.secret), &error)
             })?;
             let uri = read.secret_string.unwrap_or_default();
-            Records::connect(&uri, &self.database).await
+            ClipStore::connect(&uri, &self.database).await
         };
         self.records.get_or_try_init(connect).await
     }
@@ -86,7 +86,7 @@ pub enum Saved {
     Superseded,
 }
 
-impl Records {
+impl ClipStore {
     /// Makes a client; it connects with the first operation.
     ///
     /// # Errors

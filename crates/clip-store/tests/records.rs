@@ -1,6 +1,6 @@
 //! Documents in a real `mongod`.
 
-use clip_store::{Records, Saved};
+use clip_store::{ClipStore, Saved};
 use model::outcome::{Execution, Outcome, Status};
 use serde_json::json;
 use std::{
@@ -48,14 +48,14 @@ impl Mongod {
     }
 
     /// The records of a server that answers.
-    async fn records(&self) -> Records {
+    async fn records(&self) -> ClipStore {
         let uri = format!(
             "mongodb://127.0.0.1:{}/?serverSelectionTimeoutMS=500",
             self.port
         );
         let begun = Instant::now();
         loop {
-            let records = Records::connect(&uri, "clipflow")
+            let records = ClipStore::connect(&uri, "clipflow")
                 .await
                 .expect("the URI can be used");
             if records.ensure_indexes().await.is_ok() {
@@ -126,7 +126,7 @@ async fn newest_execution_has_the_document_and_a_late_failure_replaces_nothing_b
 
 #[tokio::test]
 async fn server_that_is_away_is_dependency_unavailable() {
-    let records = Records::connect(
+    let records = ClipStore::connect(
         "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200",
         "clipflow",
     )

@@ -3,32 +3,32 @@
 
 use crate::audio;
 use model::{
-    clip_spec::{Overlay, Part, Rendition, Size},
+    clip_spec::{ClipSpec, Overlay, Part, Size},
     request::{ClipRequest, Format},
 };
 use mp4_cut::Window;
 use std::ffi::OsString;
 
-/// The output options that make the clip `rendition` of `request` out of its inputs: the windows of its parts in order,
+/// The output options that make the clip `spec` of `request` out of its inputs: the windows of its parts in order,
 /// and behind them the watermark. `window` is the only part's, where there is only one.
 #[must_use]
-pub fn arguments(request: &ClipRequest, rendition: &Rendition, window: &Window) -> Vec<OsString> {
-    let mut options = if rendition.plain {
+pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
+    let mut options = if spec.plain {
         words("-map 0:v:0 -map 0:a?")
     } else {
         let mut options = vec![
             "-filter_complex".to_owned(),
-            graph(rendition),
+            graph(spec),
             "-map".to_owned(),
             "[v]".to_owned(),
         ];
-        options.extend(rendition.sound.iter().flat_map(|_| words("-map [a]")));
+        options.extend(spec.sound.iter().flat_map(|_| words("-map [a]")));
         options
     };
     // FFmpeg keeps the time of creation only when it is told to.
     options.extend(words("-map_metadata 0"));
     options.extend(encoders(request));
-    options.extend(match rendition.frame_rate {
+    options.extend(match spec.frame_rate {
         None => window.encode_arguments(),
         Some(rate) => words(&format!(
             "-fps_mode passthrough -enc_time_base:v {}/{} -video_track_timescale {timescale} -movie_timescale {timescale}",
@@ -67,28 +67,25 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The filter graph that makes `rendition` out of its inputs. Its outputs are `[v]` and, where the clip has sound, `[a]`.
+/// The filter graph that makes `spec` out of its inputs. Its outputs are `[v]` and, where the clip has sound, `[a]`.
 #[must_use]
-pub fn graph(rendition: &Rendition) -> String {
-    let Rendition {
+pub fn graph(spec: &ClipSpec) -> String {
+    let ClipSpec {
         sound,
         parts,
         overlay,
         ..
-    } = rendition;
+    } = spec;
     let mut chains = Vec::new();
     let mut labels = Vec::new();
     for (index, part) in parts.iter().enumerate() {
-        chains.push(format!(
-            "[{index}:v:0]{}[v{index}]",
-            pictures(rendition, part)
-        ));
+        chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(spec, part)));
         labels.push(format!("[v{index}]"));
         if let Some(sound) = sound {
             let input = part.has_sound.then_some(index);
             chains.push(format!(
                 "{}[a{index}]",
-                audio::filters(input, *sound, rendition.speed, part.seconds)
+                audio::filters(input, *sound, spec.speed, part.seconds)
             ));
             labels.push(format!("[a{index}]"));
         }
@@ -107,7 +104,7 @@ pub fn graph(rendition: &Rendition) -> String {
     match overlay {
         None => chains.push(format!(
             "[joined]{}[v]",
-            chain(&[edited(rendition), finished(rendition)].concat())
+            chain(&[edited(spec), finished(spec)].concat())
         )),
         Some(Overlay {
             x,
@@ -115,7 +112,7 @@ pub fn graph(rendition: &Rendition) -> String {
             size: Size { width, height },
             ..
         }) => {
-            chains.push(format!("[joined]{}[edited]", chain(&edited(rendition))));
+            chains.push(format!("[joined]{}[edited]", chain(&edited(spec))));
             chains.push(format!(
                 "[{}:v:0]scale={width}:{height}[watermark]",
                 parts.len()
@@ -126,12 +123,12 @@ pub fn graph(rendition: &Rendition) -> String {
             ];
             chains.push(format!(
                 "[edited][watermark]{}[v]",
-                chain(&[over, finished(rendition)].concat())
+                chain(&[over, finished(spec)].concat())
             ));
         }
     }
     if sound.is_some() {
-        chains.push(format!("[sound]{}[a]", chain(&fades("afade", rendition))));
+        chains.push(format!("[sound]{}[a]", chain(&fades("afade", spec))));
     }
     chains.join(";")
 }
@@ -146,21 +143,21 @@ fn chain(filters: &[String]) -> String {
 
 /// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the
 /// grid of the clip's frames.
-fn pictures(rendition: &Rendition, part: &Part) -> String {
+fn pictures(spec: &ClipSpec, part: &Part) -> String {
     let mut filters = Vec::new();
-    if part.decoded != rendition.canvas {
-        let fits = part.shown.even() == rendition.canvas;
+    if part.decoded != spec.canvas {
+        let fits = part.shown.even() == spec.canvas;
         let scaled = if fits {
-            rendition.canvas
+            spec.canvas
         } else {
-            part.shown.within(rendition.canvas)
+            part.shown.within(spec.canvas)
         };
         filters.push(format!("scale={}:{}", scaled.width, scaled.height));
-        filters.extend(framed(scaled, rendition.canvas));
+        filters.extend(framed(scaled, spec.canvas));
     }
     filters.extend(["setsar=1".to_owned(), "format=yuv420p".to_owned()]);
-    if let Some(rate) = rendition.frame_rate {
-        let (speed, frames) = (rendition.speed, part.frames);
+    if let Some(rate) = spec.frame_rate {
+        let (speed, frames) = (spec.speed, part.frames);
         // Of frames that are left out, those before their time; frames that are a little off the grid belong on it.
         let round = if speed > 1.0 { "up" } else { "near" };
         filters.push(format!(
@@ -186,15 +183,15 @@ fn framed(own: Size, frame: Size) -> Option<String> {
 }
 
 /// Turns, crops and resizes the clip's pictures.
-fn edited(rendition: &Rendition) -> Vec<String> {
-    let Rendition {
+fn edited(spec: &ClipSpec) -> Vec<String> {
+    let ClipSpec {
         canvas,
         rotate,
         crop,
         scaled,
         size,
         ..
-    } = rendition;
+    } = spec;
     let mut filters = Vec::new();
     match rotate {
         90 => filters.push("transpose=clock".to_owned()),
@@ -222,21 +219,21 @@ fn edited(rendition: &Rendition) -> Vec<String> {
 }
 
 /// Times frames by their number where they lie on a grid, which sums of rounded lengths cannot spoil, and fades them.
-fn finished(rendition: &Rendition) -> Vec<String> {
-    let grid = rendition
+fn finished(spec: &ClipSpec) -> Vec<String> {
+    let grid = spec
         .frame_rate
         .map(|rate| format!("settb={}/{},setpts=N", rate.denominator, rate.numerator));
-    grid.into_iter().chain(fades("fade", rendition)).collect()
+    grid.into_iter().chain(fades("fade", spec)).collect()
 }
 
 /// The fades of pictures (`fade`) or sound (`afade`).
-fn fades(filter: &str, rendition: &Rendition) -> Vec<String> {
-    let Rendition {
+fn fades(filter: &str, spec: &ClipSpec) -> Vec<String> {
+    let ClipSpec {
         fade_in_seconds,
         fade_out_seconds,
         ..
-    } = rendition;
-    let end = rendition.seconds() - fade_out_seconds;
+    } = spec;
+    let end = spec.seconds() - fade_out_seconds;
     let each = [
         ("in", 0.0, *fade_in_seconds),
         ("out", end, *fade_out_seconds),

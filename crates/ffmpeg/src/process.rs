@@ -1,7 +1,7 @@
 //! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
 //! the one loopback URL that an input may name.
 
-use crate::range_server::Loopback;
+use crate::range_server::RangeServer;
 use model::{error::ClipError, text::shorten};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use std::{
@@ -17,7 +17,7 @@ use tokio::{
 
 /// Options that stand before everything else: quiet, never asking, and giving up on the first error.
 const COMMON: [&str; 6] = ["-nostdin", "-hide_banner", "-v", "error", "-y", "-xerror"];
-/// What an input may be read by: a file of the folder, or a source that is served by [`Loopback`].
+/// What an input may be read by: a file of the folder, or a source that is served by [`RangeServer`].
 const FILE_PROTOCOLS: &str = "file,pipe";
 const LOOPBACK_PROTOCOLS: &str = "http,tcp";
 /// The largest picture that is decoded, in pixels: 8192 x 8192.
@@ -80,7 +80,7 @@ impl Input {
 
     /// A source that is read through a loopback port.
     #[must_use]
-    pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &Loopback) -> Self {
+    pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &RangeServer) -> Self {
         // What the kernel takes beyond what FFmpeg reads has been read in vain.
         options.extend(["-recv_buffer_size", "65536"].map(str::to_owned));
         Self {
@@ -265,7 +265,7 @@ async fn run<T>(
             )))
         }
         Ok((Err(error), ..)) => Err(ClipError::internal(format!("waiting for ffmpeg: {error}"))),
-        Ok((Ok(status), heard, said)) => judge(status, &said).map(|()| heard),
+        Ok((Ok(status), heard, said)) => classify_exit(status, &said).map(|()| heard),
     }
 }
 
@@ -294,7 +294,7 @@ impl Drop for Group {
     }
 }
 
-fn judge(status: ExitStatus, said: &str) -> Result<(), ClipError> {
+fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
     use std::os::unix::process::ExitStatusExt;
     const SIGKILL: i32 = 9;
     const SIGXFSZ: i32 = 25;

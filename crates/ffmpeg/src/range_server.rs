@@ -32,9 +32,9 @@ use tokio::{
 };
 
 /// What a look costs: the first reads after a jump, in bytes.
-const LEAST_READ_BYTES: u64 = 64 << 10;
+const MIN_READ_BYTES: u64 = 64 << 10;
 /// The longest read, in bytes.
-const MOST_READ_BYTES: u64 = 2 << 20;
+const MAX_READ_BYTES: u64 = 2 << 20;
 /// Of what has been read in one go, this part is read ahead at a time.
 const AHEAD_DIVISOR: u64 = 8;
 /// Reads that are under way at once.
@@ -44,7 +44,7 @@ const SOCKET_BUFFER_BYTES: u32 = 64 << 10;
 
 /// A source that is served to one run of a program, until this is dropped.
 #[derive(Debug)]
-pub struct Loopback {
+pub struct RangeServer {
     url: String,
     state: Arc<State>,
     server: AbortHandle,
@@ -56,7 +56,7 @@ struct State {
     failure: Mutex<Option<ClipError>>,
 }
 
-impl Loopback {
+impl RangeServer {
     /// Serves `source` on a free port, under a path that other programs do not know, up to so many bytes. What goes on
     /// beyond that breaks off, and the failure is `UnsupportedMedia`.
     ///
@@ -97,7 +97,7 @@ impl Loopback {
     ///
     /// # Errors
     /// What reading the source raised, or else what the program raised.
-    pub fn judge<T>(&self, result: Result<T, ClipError>) -> Result<T, ClipError> {
+    pub fn classify_exit<T>(&self, result: Result<T, ClipError>) -> Result<T, ClipError> {
         match self
             .state
             .failure
@@ -114,7 +114,7 @@ impl Loopback {
     }
 }
 
-impl Drop for Loopback {
+impl Drop for RangeServer {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -242,13 +242,13 @@ fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes, ClipError>> {
     })
 }
 
-/// The reads of someone who reads `range` in one go: they end at multiples of [`LEAST_READ_BYTES`], so that those of
+/// The reads of someone who reads `range` in one go: they end at multiples of [`MIN_READ_BYTES`], so that those of
 /// another who comes by are the same.
 fn reads(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let mut at = range.start;
     std::iter::from_fn(move || {
-        let ahead = ((at - range.start) / AHEAD_DIVISOR).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
-        let end = ((at + ahead) / LEAST_READ_BYTES * LEAST_READ_BYTES).min(range.end);
+        let ahead = ((at - range.start) / AHEAD_DIVISOR).clamp(MIN_READ_BYTES, MAX_READ_BYTES);
+        let end = ((at + ahead) / MIN_READ_BYTES * MIN_READ_BYTES).min(range.end);
         let read = at..end;
         at = end;
         (!read.is_empty()).then_some(read)
@@ -291,12 +291,12 @@ mod tests {
         }
     }
 
-    fn serve(source: impl RangeRead + 'static) -> Loopback {
-        Loopback::serve(source, 1 << 20).expect("a port")
+    fn serve(source: impl RangeRead + 'static) -> RangeServer {
+        RangeServer::serve(source, 1 << 20).expect("a port")
     }
 
     /// What a program gets that asks `loopback` for `path`, and for a `range` if there is one.
-    async fn ask(loopback: &Loopback, path: &str, range: Option<&str>) -> String {
+    async fn ask(loopback: &RangeServer, path: &str, range: Option<&str>) -> String {
         let address = loopback
             .url()
             .strip_prefix("http://")
@@ -318,7 +318,7 @@ mod tests {
         answer
     }
 
-    fn path(loopback: &Loopback) -> String {
+    fn path(loopback: &RangeServer) -> String {
         format!("/{}", loopback.url().rsplit_once('/').expect("a path").1)
     }
 
@@ -353,7 +353,7 @@ mod tests {
         let loopback = serve(Bytes::from(vec![b'x'; 4 << 20]));
         ask(&loopback, &path(&loopback), None).await;
         assert_eq!(
-            loopback.judge(Ok(())).expect_err("a failure").kind,
+            loopback.classify_exit(Ok(())).expect_err("a failure").kind,
             model::ErrorKind::UnsupportedMedia
         );
         assert!(loopback.read_bytes() < 2 << 20);
@@ -363,14 +363,17 @@ mod tests {
     async fn each_run_has_an_allowance_and_a_failure_of_its_own() {
         let source = Bytes::from(vec![b'x'; 4 << 20]);
         let (long, short) = (
-            Loopback::serve(source.clone(), 4 << 20),
-            Loopback::serve(source, 1 << 20),
+            RangeServer::serve(source.clone(), 4 << 20),
+            RangeServer::serve(source, 1 << 20),
         );
         let (long, short) = (long.expect("a port"), short.expect("a port"));
         let (long_path, short_path) = (path(&long), path(&short));
         tokio::join!(ask(&long, &long_path, None), ask(&short, &short_path, None));
-        assert_eq!((long.judge(Ok(())), long.read_bytes()), (Ok(()), 4 << 20));
-        assert!(short.judge(Ok(())).is_err());
+        assert_eq!(
+            (long.classify_exit(Ok(())), long.read_bytes()),
+            (Ok(()), 4 << 20)
+        );
+        assert!(short.classify_exit(Ok(())).is_err());
     }
 
     #[tokio::test]
@@ -378,7 +381,7 @@ mod tests {
         let loopback = serve(Broken);
         ask(&loopback, &path(&loopback), None).await;
         assert_eq!(
-            loopback.judge(Ok(())),
+            loopback.classify_exit(Ok(())),
             Err(ClipError::source_not_found("it changed"))
         );
     }
@@ -407,7 +410,7 @@ mod tests {
             let mut at = start;
             for read in reads(start..start + length) {
                 prop_assert_eq!(read.start, at);
-                let most = ((at - start) / AHEAD_DIVISOR).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
+                let most = ((at - start) / AHEAD_DIVISOR).clamp(MIN_READ_BYTES, MAX_READ_BYTES);
                 prop_assert!(read.start < read.end && read.end - read.start <= most);
                 at = read.end;
             }

@@ -1,19 +1,19 @@
 //! A source of any container, of which intervals can be cut.
 //!
 //! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). Of any other container `FFmpeg` remuxes what an
-//! interval needs into an MP4, an excerpt, reading the source through [`Loopback`]; the excerpt is cut like any other
+//! interval needs into an MP4, an excerpt, reading the source through [`RangeServer`]; the excerpt is cut like any other
 //! MP4, and its times are those of the source.
 
 use crate::{
     process::{Ffmpeg, Input, Limits},
-    range_server::Loopback,
+    range_server::RangeServer,
     scratch::Scratch,
 };
 use bytes::Bytes;
 use model::ClipError;
 use mp4_cut::{
-    AudioFacts, Container, Error, Facts, Fragments, Movie, Opened, Remuxed, Skipping, VideoFacts,
-    WindowFacts, check_interval,
+    AudioFacts, Container, Error, Facts, Fragments, HoledSource, Movie, Opened, Remuxed,
+    VideoFacts, WindowFacts, check_interval,
     io::{CachedSource, LocalFile, RangeRead},
     no_video,
 };
@@ -22,13 +22,13 @@ use std::{ffi::OsString, ops::Range};
 
 /// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
 /// does not tell everything.
-const LOOKS: [u32; 2] = [1_000_000, 3_000_000];
+const ANALYZE_DURATIONS: [u32; 2] = [1_000_000, 3_000_000];
 /// How much it looks at at the most, in bytes.
-const LOOK_BYTES: &str = "2000000";
+const PROBE_BYTES: &str = "2000000";
 /// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
 const TAIL_SECONDS: f64 = 0.5;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
-const MOST_LEAD_SECONDS: f64 = 40.0;
+const MAX_LEAD_SECONDS: f64 = 40.0;
 /// How long a source may go on without a keyframe at its start, as a recording that was begun between two, in seconds.
 const LATE_KEYFRAME_SECONDS: f64 = 5.0;
 /// What describing a source may read, in bytes. It takes 1 to 3 MB; of a transport stream that ends without time stamps
@@ -38,7 +38,7 @@ const DESCRIPTION_BYTES: u64 = 24 << 20;
 /// a source whose index leads nowhere would be read from its start.
 const SEARCH_BYTES: u64 = 8 << 20;
 /// How many times more than on average a second of an interval may have, in bytes.
-const MOST_UNEVEN: u64 = 8;
+const MAX_UNEVEN: u64 = 8;
 
 /// The codecs that `FFmpeg` puts into an MP4, by its names.
 const PICTURES: &str =
@@ -82,7 +82,7 @@ struct Other<S> {
 
 /// An interval of a source, ready to be cut.
 #[derive(Debug)]
-pub struct Excerpt<S> {
+pub struct RemuxedRange<S> {
     /// What the interval is cut out of, by the source's own times.
     pub movie: Movie,
     /// Where its samples are.
@@ -246,17 +246,17 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// # Errors
     /// As [`Movie::window`]; `UnsupportedMedia` when the interval cannot be found within what it may read, or has no
     /// keyframe before it; `TrimBudgetExceeded` when it does not fit; and whatever the source raises.
-    pub async fn excerpt(
+    pub async fn remuxed_range(
         &self,
         (start_seconds, end_seconds): (f64, f64),
         lead_seconds: Option<f64>,
         name: &str,
         remuxer: Remuxer<'_>,
-    ) -> Result<Excerpt<S>, ClipError> {
+    ) -> Result<RemuxedRange<S>, ClipError> {
         let other = match &self.form {
             Form::Indexed(movie, source) => {
                 let samples = Samples::Source(source.clone());
-                return Ok(Excerpt {
+                return Ok(RemuxedRange {
                     movie: Movie::clone(movie),
                     samples,
                     lead_seconds: None,
@@ -272,9 +272,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             let from = (start_seconds - lead).max(0.0);
             self.remux(other, from..to, name, remuxer).await?;
             let file = LocalFile::open(remuxer.scratch.file(name))?;
-            match Movie::read_excerpt(&file, &other.remuxed, duration).await {
+            match Movie::read_remuxed(&file, &other.remuxed, duration).await {
                 Ok(movie) if self.begins_by(start_seconds, from, &movie)? => {
-                    return Ok(Excerpt {
+                    return Ok(RemuxedRange {
                         movie,
                         samples: Samples::File(file),
                         lead_seconds: Some(lead),
@@ -286,9 +286,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 {
                     return Err(error.into());
                 }
-                _ if from <= 0.0 || lead >= MOST_LEAD_SECONDS => {
+                _ if from <= 0.0 || lead >= MAX_LEAD_SECONDS => {
                     return Err(ClipError::unsupported_media(format!(
-                        "the source has no keyframe in the {MOST_LEAD_SECONDS} s before {start_seconds} s"
+                        "the source has no keyframe in the {MAX_LEAD_SECONDS} s before {start_seconds} s"
                     )));
                 }
                 _ => lead = (2.0 * lead).max(1.0),
@@ -298,13 +298,18 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
 
     /// Whether an excerpt that was read from the second `from` on has a keyframe by `start_seconds`, or all that the
     /// source has.
-    fn begins_by(&self, start_seconds: f64, from: f64, excerpt: &Movie) -> Result<bool, ClipError> {
+    fn begins_by(
+        &self,
+        start_seconds: f64,
+        from: f64,
+        remuxed_range: &Movie,
+    ) -> Result<bool, ClipError> {
         let first = if from > 0.0 {
             0.0
         } else {
             self.facts.video.start_seconds + LATE_KEYFRAME_SECONDS
         };
-        Ok(excerpt.first_keyframe_seconds()? <= start_seconds.max(first))
+        Ok(remuxed_range.first_keyframe_seconds()? <= start_seconds.max(first))
     }
 
     /// Writes what lies between two seconds of the source as the file `name`.
@@ -319,24 +324,24 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<(), ClipError> {
-        let interval_bytes = MOST_UNEVEN.saturating_mul(self.bytes_of(seconds.end - seconds.start));
+        let interval_bytes = MAX_UNEVEN.saturating_mul(self.bytes_of(seconds.end - seconds.start));
         let most_bytes =
-            (SEARCH_BYTES + self.bytes_of(MOST_LEAD_SECONDS)).saturating_add(interval_bytes);
-        let source = Skipping::to(
+            (SEARCH_BYTES + self.bytes_of(MAX_LEAD_SECONDS)).saturating_add(interval_bytes);
+        let source = HoledSource::to(
             seconds.start + start_seconds(remuxed),
             fragments.as_ref(),
             source.clone(),
         );
-        let loopback = Loopback::serve(source, most_bytes)?;
+        let loopback = RangeServer::serve(source, most_bytes)?;
         let options = if fragments.is_some() {
             read_on(remuxed)
         } else {
             read_from(remuxed, seconds.start)
         };
         let input = Input::loopback(demuxer(remuxed.container), options, &loopback);
-        let to = stamp(seconds.end, remuxed.excerpt_start_microseconds());
+        let to = stamp(seconds.end, remuxed.remuxed_start_microseconds());
         let arguments = remux_arguments(&self.facts, &remuxed.streams, &to, name);
-        loopback.judge(
+        loopback.classify_exit(
             remuxer
                 .ffmpeg
                 .run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits)
@@ -398,7 +403,7 @@ fn look(container: Container, microseconds: u32) -> Vec<String> {
     };
     let look = [
         "-probesize",
-        LOOK_BYTES,
+        PROBE_BYTES,
         "-analyzeduration",
         &microseconds.to_string(),
     ];
@@ -421,7 +426,7 @@ fn container_lead_seconds(container: Container) -> f64 {
 fn read_on(remuxed: &Remuxed) -> Vec<String> {
     let later = format!(
         "{}us",
-        remuxed.excerpt_start_microseconds() - remuxed.start_microseconds
+        remuxed.remuxed_start_microseconds() - remuxed.start_microseconds
     );
     let rest = [
         "-skip_estimate_duration_from_pts",
@@ -524,10 +529,10 @@ async fn describe<S: RangeRead + Clone + 'static>(
 ) -> Result<(Facts, Remuxed), ClipError> {
     let look = async |microseconds| {
         // FFmpeg gives up on an index of indexes.
-        let from_first = Skipping::to(f64::NEG_INFINITY, fragments, source.clone());
-        let loopback = Loopback::serve(from_first, DESCRIPTION_BYTES)?;
+        let from_first = HoledSource::to(f64::NEG_INFINITY, fragments, source.clone());
+        let loopback = RangeServer::serve(from_first, DESCRIPTION_BYTES)?;
         let input = Input::loopback(demuxer(container), look(container, microseconds), &loopback);
-        let told = loopback.judge(
+        let told = loopback.classify_exit(
             remuxer
                 .ffmpeg
                 .describe(&input, ENTRIES, remuxer.limits.time)
@@ -537,9 +542,9 @@ async fn describe<S: RangeRead + Clone + 'static>(
             ClipError::internal(format!("ffprobe's description of the source: {error}"))
         })
     };
-    let [mut looked, long] = LOOKS;
+    let [mut looked, long] = ANALYZE_DURATIONS;
     let mut told = look(looked).await?;
-    if !told.streams.iter().all(Stream::is_told) {
+    if !told.streams.iter().all(Stream::has_codec_parameters) {
         (looked, told) = (long, look(long).await?);
     }
     told.facts(
@@ -684,7 +689,7 @@ impl Stream {
     }
 
     /// Whether what an MP4 needs of pictures or sound is known.
-    fn is_told(&self) -> bool {
+    fn has_codec_parameters(&self) -> bool {
         match self.codec_type.as_deref() {
             Some("video") => self.width > 0 && ratio(&self.avg_frame_rate, '/').is_some(),
             Some("audio") => self.sample_rate() > 0,

@@ -15,7 +15,8 @@ use model::{
     quality::Quality,
 };
 use mp4_cut::{
-    Encoded, Movie, Splice, SpliceFacts, Spliced, SplicedCut, Unspliced, Window, io::LocalFile,
+    Encoded, Movie, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval, Window,
+    io::LocalFile,
 };
 use std::{ffi::OsString, time::Instant};
 
@@ -39,13 +40,13 @@ pub async fn cut(
     joined_sound: Option<Sound>,
     quality: Quality,
     limits: Limits,
-) -> Result<(SpliceFacts, Spliced<LocalFile>), Unspliced> {
+) -> Result<(SmartCutFacts, SmartClip<LocalFile>), SmartCutError> {
     let mut files = Vec::new();
     for window in windows {
         let file = LocalFile::open(scratch.file(window))?;
         files.push((Movie::read(&file).await?, file));
     }
-    let splice = Splice::of_all(&files).await?;
+    let smart_cut = SmartCut::of_all(&files).await?;
     let work = Work {
         ffmpeg,
         scratch,
@@ -54,9 +55,9 @@ pub async fn cut(
         begun: Instant::now(),
         windows,
         files: &files,
-        splice: &splice,
+        smart_cut: &smart_cut,
     };
-    let pictures = splice
+    let pictures = smart_cut
         .cuts
         .iter()
         .enumerate()
@@ -66,11 +67,11 @@ pub async fn cut(
         tokio::try_join!(pictures, work.encode_sound(joined_sound)).map_err(|error| match error
             .kind
         {
-            ErrorKind::UnsupportedMedia => Unspliced::Unfit(error.message),
+            ErrorKind::UnsupportedMedia => SmartCutError::Unfit(error.message),
             _ => error.into(),
         })?;
-    let spliced = splice.join(&files, encoded, sound).await?;
-    Ok((splice.facts(), spliced))
+    let smart_clip = smart_cut.join(&files, encoded, sound).await?;
+    Ok((smart_cut.facts(), smart_clip))
 }
 
 struct Work<'a> {
@@ -82,14 +83,14 @@ struct Work<'a> {
     begun: Instant,
     windows: &'a [String],
     files: &'a [(Movie, LocalFile)],
-    splice: &'a Splice,
+    smart_cut: &'a SmartCut,
 }
 
 impl Work<'_> {
     async fn encode_pictures(
         &self,
         index: usize,
-        cut: &SplicedCut,
+        cut: &SmartCutInterval,
     ) -> Result<Encoded<LocalFile>, ClipError> {
         let (movie, file) = &self.files[index];
         let (head, tail) = tokio::try_join!(
@@ -118,7 +119,7 @@ impl Work<'_> {
         ]
         .map(str::to_owned);
         let arguments = self
-            .splice
+            .smart_cut
             .encode_arguments()
             .into_iter()
             .chain(quality)
@@ -130,10 +131,10 @@ impl Work<'_> {
     async fn encode_sound(&self, joined: Option<Sound>) -> Result<Vec<LocalFile>, ClipError> {
         match (self.files, joined) {
             ([(movie, _)], _) => {
-                let tracks = 0..Splice::sound_tracks(self.files);
+                let tracks = 0..SmartCut::sound_tracks(self.files);
                 try_join_all(tracks.map(|number| self.encode_track(movie, number))).await
             }
-            (_, Some(sound)) if Splice::sound_tracks(self.files) > 0 => {
+            (_, Some(sound)) if SmartCut::sound_tracks(self.files) > 0 => {
                 Ok(vec![self.encode_joined(sound).await?])
             }
             _ => Ok(Vec::new()),

@@ -22,7 +22,7 @@ const DEFAULT_SAMPLE_RATE: u32 = 48_000;
 
 /// A clip before it is made.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rendition {
+pub struct ClipSpec {
     /// The size that the pictures of all parts have before edits.
     pub canvas: Size,
     /// How far they are turned then, in degrees clockwise.
@@ -50,7 +50,7 @@ pub struct Rendition {
     /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size.
     pub plain: bool,
     /// Whether its frames, before edits of what is in them, are those of its sources, each at its time and in its size.
-    pub keeps_frames: bool,
+    pub preserves_timing: bool,
 }
 
 /// Where a picture lies over a clip, in pixels; all of its numbers are even.
@@ -110,7 +110,7 @@ pub struct Part {
     pub conformed: Vec<String>,
 }
 
-impl Rendition {
+impl ClipSpec {
     /// What the clip of `request` and `plan` will be.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl Rendition {
         let overlay = edits.watermark.as_ref().zip(picture);
         let fade =
             |seconds: fn(&crate::edits::Fade) -> f64| edits.fade.as_ref().map_or(0.0, seconds);
-        let mut rendition = Self {
+        let mut spec = Self {
             canvas,
             rotate: edits.rotate.unwrap_or(0),
             crop: edits.crop,
@@ -165,27 +165,24 @@ impl Rendition {
             }),
             parts: Vec::new(),
             plain: plan.segments.len() == 1 && edits.is_none() && canvas == Size::shown(video),
-            keeps_frames: !retimed,
+            preserves_timing: !retimed,
         };
-        rendition.parts = plan
+        spec.parts = plan
             .segments
             .iter()
-            .map(|segment| rendition.part(plan, segment))
+            .map(|segment| spec.part(plan, segment))
             .collect();
-        rendition.keeps_frames |= rendition
+        spec.preserves_timing |= spec
             .frame_rate
-            .is_some_and(|rate| rendition.is_on_grid(rate, plan));
-        let (fades, seconds) = (
-            rendition.fade_in_seconds + rendition.fade_out_seconds,
-            rendition.seconds(),
-        );
+            .is_some_and(|rate| spec.is_on_grid(rate, plan));
+        let (fades, seconds) = (spec.fade_in_seconds + spec.fade_out_seconds, spec.seconds());
         if fades > seconds {
             return invalid(
                 "edits.fade",
                 format_args!("takes {fades:.3} s in all, the clip lasts {seconds:.3} s"),
             );
         }
-        Ok(rendition)
+        Ok(spec)
     }
 
     /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
@@ -256,7 +253,7 @@ impl Rendition {
 
     /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it.
     #[must_use]
-    pub fn beyond_transcode(&self, request: &ClipRequest) -> Option<&'static str> {
+    pub fn unsupported_by_mediaconvert(&self, request: &ClipRequest) -> Option<&'static str> {
         let differ = self
             .parts
             .iter()

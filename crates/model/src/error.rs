@@ -1,6 +1,6 @@
 //! The error names that the state machine matches, and what a media error means to a user.
 
-use mp4_cut::{Error as MediaError, Unspliced};
+use mp4_cut::{Error as MediaError, SmartCutError};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -126,7 +126,7 @@ impl From<ClipError> for MediaError {
     }
 }
 
-impl From<ClipError> for Unspliced {
+impl From<ClipError> for SmartCutError {
     fn from(error: ClipError) -> Self {
         Self::Failed(error.into())
     }
@@ -136,13 +136,13 @@ impl From<ClipError> for Unspliced {
 ///
 /// # Errors
 /// What went wrong, where that is not the reason.
-pub fn why_encoded_whole(error: Unspliced) -> Result<String, ClipError> {
+pub fn why_encoded_whole(error: SmartCutError) -> Result<String, ClipError> {
     match error {
-        Unspliced::Unfit(why) => Ok(why),
-        Unspliced::Failed(MediaError::Unlike { index, difference }) => {
+        SmartCutError::Unfit(why) => Ok(why),
+        SmartCutError::Failed(MediaError::Unlike { index, difference }) => {
             Ok(unlike(index, &difference))
         }
-        Unspliced::Failed(error) => Err(error.into()),
+        SmartCutError::Failed(error) => Err(error.into()),
     }
 }
 

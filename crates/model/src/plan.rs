@@ -1,7 +1,7 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
 use crate::recordings::Coverage;
-use mp4_cut::{Facts, SpliceFacts, WindowFacts};
+use mp4_cut::{Facts, SmartCutFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -38,8 +38,8 @@ pub struct PlannedSegment {
     /// What is cut.
     pub window: WindowFacts,
     /// How much of it is encoded and copied, in a clip that is made of both; `None` in others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub splice: Option<SpliceFacts>,
+    #[serde(default, rename = "splice", skip_serializing_if = "Option::is_none")]
+    pub smart_cut: Option<SmartCutFacts>,
     /// How far before the cut its source is read from, in seconds, where no index tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead_seconds: Option<f64>,
@@ -75,20 +75,20 @@ pub struct Plan {
 
 /// The working space that an excerpt takes at the most, of which the interval is so long in the source, in bytes.
 #[must_use]
-pub fn excerpt_bytes(interval_bytes: u64) -> u64 {
+pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
     interval_bytes.saturating_add(interval_bytes / 2)
 }
 
 impl Plan {
     /// The working space that excerpts of sources without an index take at the most, in bytes.
     #[must_use]
-    pub fn excerpts_bytes(&self) -> u64 {
+    pub fn remuxed_bytes(&self) -> u64 {
         let remuxed = self
             .segments
             .iter()
             .filter(|segment| self.sources[segment.source].facts.remuxed.is_some());
         remuxed
-            .map(|segment| excerpt_bytes(segment.window.output_bytes))
+            .map(|segment| remuxed_range_bytes(segment.window.output_bytes))
             .sum()
     }
 

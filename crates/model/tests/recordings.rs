@@ -104,7 +104,7 @@ fn planned(
         Ok(PlannedSegment {
             source: 0,
             window,
-            splice: None,
+            smart_cut: None,
             lead_seconds: None,
         })
     };

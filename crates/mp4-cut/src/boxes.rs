@@ -4,8 +4,14 @@ use crate::{Error, Result};
 use bytes::{Buf, Bytes};
 use std::ops::Range;
 
+/// The longest index that is read. At about 1 kB a second of source, that is nine hours; a source with a longer one is
+/// `UnsupportedMedia`, so that a function's memory does not depend on its source.
+pub const MAX_INDEX_BYTES: u64 = 32 << 20;
+/// The bytes of a visual sample entry in front of its boxes.
+pub(crate) const VISUAL_ENTRY_BYTES: usize = 78;
+
 /// A box's four-character code.
-pub(crate) type Kind = [u8; 4];
+pub(crate) type FourCC = [u8; 4];
 
 /// The rejection of an index that contradicts itself.
 pub(crate) fn damaged(what: impl std::fmt::Display) -> Error {
@@ -13,7 +19,7 @@ pub(crate) fn damaged(what: impl std::fmt::Display) -> Error {
 }
 
 /// A box's code for a message, with what is not printable replaced.
-pub(crate) fn kind_name(kind: Kind) -> String {
+pub(crate) fn fourcc_name(kind: FourCC) -> String {
     kind.iter()
         .map(|byte| {
             if byte.is_ascii_graphic() || *byte == b' ' {
@@ -28,7 +34,7 @@ pub(crate) fn kind_name(kind: Kind) -> String {
 /// The start of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub kind: Kind,
+    pub kind: FourCC,
     /// Bytes of the header itself: 8, or 16 with a 64-bit size.
     pub length: u64,
     /// Bytes of the box with its header; `None` when it goes on to the end of what holds it.
@@ -45,7 +51,7 @@ impl Header {
             return Ok(None);
         }
         let size = data.get_u32();
-        let mut kind = Kind::default();
+        let mut kind = FourCC::default();
         data.copy_to_slice(&mut kind);
         let (length, bytes) = match size {
             0 => (8, None),
@@ -56,7 +62,7 @@ impl Header {
         if bytes.is_some_and(|bytes| bytes < length) {
             return Err(damaged(format!(
                 "box {} has an impossible size",
-                kind_name(kind)
+                fourcc_name(kind)
             )));
         }
         Ok(Some(Self {
@@ -70,7 +76,7 @@ impl Header {
 /// A box with all its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
-    pub kind: Kind,
+    pub kind: FourCC,
     /// The box as it stands in the file, header included.
     pub whole: Bytes,
     /// What follows the header.
@@ -91,7 +97,7 @@ pub(crate) fn children(mut body: Bytes) -> impl Iterator<Item = Result<Child>> {
         let fail = |what: &str| {
             Some(Err(damaged(format!(
                 "box {} {what}",
-                kind_name(header.kind)
+                fourcc_name(header.kind)
             ))))
         };
         // Only the last box of a file may leave its length open: where others are copied to, it would hold what follows.
@@ -122,15 +128,15 @@ pub(crate) fn children(mut body: Bytes) -> impl Iterator<Item = Result<Child>> {
 }
 
 /// The first box of `kind` in `body`.
-pub(crate) fn find(body: &Bytes, kind: Kind) -> Result<Option<Child>> {
+pub(crate) fn find(body: &Bytes, kind: FourCC) -> Result<Option<Child>> {
     children(body.clone())
         .find(|child| child.as_ref().map_or(true, |child| child.kind == kind))
         .transpose()
 }
 
 /// The first box of `kind` in `body`, which must be there.
-pub(crate) fn require(body: &Bytes, kind: Kind) -> Result<Child> {
-    find(body, kind)?.ok_or_else(|| damaged(format!("it has no box {}", kind_name(kind))))
+pub(crate) fn require(body: &Bytes, kind: FourCC) -> Result<Child> {
+    find(body, kind)?.ok_or_else(|| damaged(format!("it has no box {}", fourcc_name(kind))))
 }
 
 /// A table of entries of `N` bytes, read where it stands in the index, so that it costs no memory of its own.
@@ -144,7 +150,7 @@ impl<const N: usize> Table<N> {
         if body.len() < 8 {
             return Err(damaged(format!(
                 "box {} is too short",
-                kind_name(child.kind)
+                fourcc_name(child.kind)
             )));
         }
         body.advance(4);
@@ -152,7 +158,7 @@ impl<const N: usize> Table<N> {
         Self::new(body, count).ok_or_else(|| {
             damaged(format!(
                 "box {} is shorter than its table",
-                kind_name(child.kind)
+                fourcc_name(child.kind)
             ))
         })
     }

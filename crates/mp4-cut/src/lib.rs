@@ -17,14 +17,14 @@ mod mux;
 mod read;
 mod time;
 
+pub use boxes::MAX_INDEX_BYTES;
 pub use cut::{
     concat::Join,
-    smart::{Encoded, Splice, SpliceFacts, Spliced, SplicedCut, Unspliced},
+    smart::{Encoded, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval},
     window::{Window, WindowFacts, check_interval},
 };
 pub use error::{Bound, Error, Result};
 pub use read::{
-    fragments::{Container, Fragments, Skipping},
-    moov::MAX_INDEX_BYTES,
+    fragments::{Container, Fragments, HoledSource},
     movie::{AudioFacts, Facts, Movie, Opened, Remuxed, VideoFacts, no_video},
 };

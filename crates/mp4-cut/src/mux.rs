@@ -2,9 +2,9 @@
 
 use crate::{
     Error, Result,
-    boxes::{Kind, Run},
+    boxes::{FourCC, Run},
     read::movie::Movie,
-    read::samples::{Piece, SampleList, SampleSizes},
+    read::samples::{ChunkRun, SampleList, SampleSizes},
     read::track::Track,
 };
 use bytes::Bytes;
@@ -16,7 +16,7 @@ const QUICKTIME_FTYP: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
 
 /// A track to be written, or one part of it.
 #[derive(Debug)]
-pub(crate) struct TrackOut<'a> {
+pub(crate) struct OutputTrack<'a> {
     /// Whose headers and matrix it gets.
     pub source: &'a Track,
     pub timescale: u32,
@@ -25,18 +25,18 @@ pub(crate) struct TrackOut<'a> {
     /// The `sgpd` boxes.
     pub group_descriptions: &'a [Bytes],
     pub samples: SampleList,
-    pub pieces: Vec<Placed>,
+    pub pieces: Vec<PlacedChunk>,
     pub edit: Edit,
 }
 
 /// Samples of a track that lie one behind the other in one of the files that samples are copied from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Placed {
+pub(crate) struct PlacedChunk {
     /// The file's place in the list of files.
     pub file: usize,
     /// What decides about the order in the file that is written.
     pub order: u64,
-    pub piece: Piece,
+    pub piece: ChunkRun,
 }
 
 /// A span of one of the files that samples are copied from.
@@ -72,7 +72,7 @@ pub(crate) struct Layout {
 ///
 /// # Errors
 /// `UnsupportedMedia` when samples of a file overlap, or are not copied in the order that they have there.
-pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<TrackOut>]) -> Result<Layout> {
+pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<OutputTrack>]) -> Result<Layout> {
     let count = parts.first().map_or(0, Vec::len);
     let mut tracks: Vec<JoinedTrack> = (0..count)
         .map(|number| JoinedTrack::of(parts.iter().map(|part| &part[number]).collect()))
@@ -124,14 +124,14 @@ const MAX_HEADER_BYTES: u64 = 2 * super::MAX_INDEX_BYTES;
 /// A track of the file, with all of its parts.
 struct JoinedTrack<'a> {
     /// At least one.
-    parts: Vec<&'a TrackOut<'a>>,
+    parts: Vec<&'a OutputTrack<'a>>,
     samples: SampleList,
     /// Of the chunks of all parts, relative to the first sample of the file.
     chunk_offsets: Vec<u64>,
 }
 
 impl<'a> JoinedTrack<'a> {
-    fn of(parts: Vec<&'a TrackOut<'a>>) -> Result<Self> {
+    fn of(parts: Vec<&'a OutputTrack<'a>>) -> Result<Self> {
         let samples = match parts.as_slice() {
             [part] => part.samples.clone(),
             _ => SampleList::joined(parts.iter().map(|part| &part.samples))?,
@@ -169,7 +169,7 @@ struct Placement {
 }
 
 /// Places the samples of a part behind the `at` bytes of the parts before it.
-fn place(tracks: &[TrackOut], mut at: u64) -> Result<Placement> {
+fn place(tracks: &[OutputTrack], mut at: u64) -> Result<Placement> {
     let mut chunk_offsets: Vec<Vec<u64>> = tracks
         .iter()
         .map(|track| vec![0; track.pieces.len()])
@@ -185,9 +185,9 @@ fn place(tracks: &[TrackOut], mut at: u64) -> Result<Placement> {
     let mut copies: Vec<FileSpan> = Vec::new();
     let mut ends: Vec<u64> = Vec::new();
     for (_, track, chunk, bytes) in order {
-        let Placed {
+        let PlacedChunk {
             file,
-            piece: Piece { offset, .. },
+            piece: ChunkRun { offset, .. },
             ..
         } = tracks[track].pieces[chunk];
         chunk_offsets[track][chunk] = at;
@@ -248,7 +248,7 @@ fn encode_trak(
     long: bool,
 ) -> mp4_atom::Result<()> {
     let (
-        TrackOut {
+        OutputTrack {
             source, timescale, ..
         },
         samples,
@@ -358,7 +358,7 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
 }
 
 /// The entries of an `stsc` box: first chunk, samples in a chunk, description.
-fn chunk_runs(pieces: impl Iterator<Item = Piece>) -> impl Iterator<Item = [u32; 3]> {
+fn chunk_runs(pieces: impl Iterator<Item = ChunkRun>) -> impl Iterator<Item = [u32; 3]> {
     let mut last = None;
     pieces.zip(1..).filter_map(move |(piece, chunk)| {
         let run = (piece.samples, piece.description);
@@ -397,7 +397,7 @@ fn encode_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result
 /// The library's own boxes take 16 bytes an entry, and the tables of a long clip have many.
 fn encode_table<const N: usize>(
     buffer: &mut Vec<u8>,
-    kind: Kind,
+    kind: FourCC,
     head: &[u8],
     entries: impl Iterator<Item = [u32; N]>,
 ) -> mp4_atom::Result<()> {

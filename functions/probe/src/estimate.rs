@@ -1,7 +1,7 @@
 //! What making a clip takes with each engine: seconds, bytes and US dollars.
 
 use model::{
-    clip_spec::{Rendition, Size},
+    clip_spec::{ClipSpec, Size},
     frame_grid::FrameGrid,
     job_metadata::ACCELERATED_SECONDS,
     plan::{Plan, PlannedSegment},
@@ -63,22 +63,17 @@ pub fn encoded_share(request: &ClipRequest, plan: &Plan) -> f64 {
         return 0.0;
     }
     let sum = |seconds: fn(&PlannedSegment) -> f64| plan.segments.iter().map(seconds).sum::<f64>();
-    let encoded = |segment: &PlannedSegment| match segment.splice {
-        Some(splice) => splice.encoded_seconds,
+    let encoded = |segment: &PlannedSegment| match segment.smart_cut {
+        Some(smart_cut) => smart_cut.encoded_seconds,
         None => segment.window.duration_seconds,
     };
     sum(encoded) / sum(|segment| segment.window.duration_seconds)
 }
 
 impl Estimates {
-    /// Estimates the clip `rendition` of `request`, with `trim_memory_mb` MB of memory.
+    /// Estimates the clip `spec` of `request`, with `trim_memory_mb` MB of memory.
     #[must_use]
-    pub fn of(
-        request: &ClipRequest,
-        plan: &Plan,
-        rendition: &Rendition,
-        trim_memory_mb: u32,
-    ) -> Self {
+    pub fn of(request: &ClipRequest, plan: &Plan, spec: &ClipSpec, trim_memory_mb: u32) -> Self {
         let memory_mb = f64::from(trim_memory_mb);
         let vcpus = (memory_mb / MB_PER_VCPU).max(0.1);
         let speed = if vcpus <= 1.0 {
@@ -91,10 +86,10 @@ impl Estimates {
             .iter()
             .map(|segment| segment.window.output_bytes)
             .sum();
-        let seconds = rendition.seconds();
+        let seconds = spec.seconds();
         let mut trim_seconds =
             OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
-        let mut scratch_bytes = plan.excerpts_bytes();
+        let mut scratch_bytes = plan.remuxed_bytes();
         if request.cut == Cut::Exact {
             let share = encoded_share(request, plan);
             let load =
@@ -110,16 +105,16 @@ impl Estimates {
                     * DECODE_SECONDS
                     / speed;
             }
-            let rate = lossy(rendition.frames()) / seconds;
+            let rate = lossy(spec.frames()) / seconds;
             let encoder = match request.format {
                 Format::Mp4 => 1.0,
                 Format::Hevc => HEVC_FACTOR,
                 Format::Webm => VP9_FACTOR,
             };
-            trim_seconds += seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
+            trim_seconds += seconds * load(spec.size, rate) * ENCODE_SECONDS * encoder / speed;
             trim_seconds += seconds * SOUND_SECONDS / vcpus.min(1.0);
             let clip_bytes =
-                (share * seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
+                (share * seconds * pixels(spec.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -134,7 +129,7 @@ impl Estimates {
             anyway + PRICES.lambda(memory_mb, trim_seconds) + PRICES.s3(requests, requests);
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let job = Job {
-            lines: rendition.size.width.min(rendition.size.height),
+            lines: spec.size.width.min(spec.size.height),
             frame_rate: FrameGrid::of(first).rate,
             seconds,
             accelerated: seconds >= ACCELERATED_SECONDS,
@@ -170,7 +165,7 @@ fn pixels(size: Size) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mp4_cut::SpliceFacts;
+    use mp4_cut::SmartCutFacts;
     use serde_json::{Value, json};
 
     /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
@@ -178,12 +173,17 @@ mod tests {
         edited(cut, seconds, &json!({}), None)
     }
 
-    fn edited(cut: Cut, seconds: f64, asked: &Value, splice: Option<SpliceFacts>) -> Estimates {
-        let (request, plan) = (request(cut, asked), plan(seconds, splice));
+    fn edited(
+        cut: Cut,
+        seconds: f64,
+        asked: &Value,
+        smart_cut: Option<SmartCutFacts>,
+    ) -> Estimates {
+        let (request, plan) = (request(cut, asked), plan(seconds, smart_cut));
         Estimates::of(
             &request,
             &plan,
-            &Rendition::of(&request, &plan).expect("a clip"),
+            &ClipSpec::of(&request, &plan).expect("a clip"),
             3538,
         )
     }
@@ -203,7 +203,7 @@ mod tests {
         clippy::cast_sign_loss,
         reason = "small"
     )]
-    fn plan(seconds: f64, splice: Option<SpliceFacts>) -> Plan {
+    fn plan(seconds: f64, smart_cut: Option<SmartCutFacts>) -> Plan {
         let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
@@ -214,7 +214,7 @@ mod tests {
         let window = json!({"startSeconds": 0.0, "endSeconds": seconds, "durationSeconds": seconds, "frames": (seconds * 30.0) as u64,
             "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": false,
             "timescale": 30000, "outputBytes": bytes, "sourceBytes": bytes});
-        let segment = json!({"source": 0, "window": window, "splice": splice});
+        let segment = json!({"source": 0, "window": window, "splice": smart_cut});
         let plan = json!({"sources": [{"object": object, "facts": facts}], "segments": [segment]});
         serde_json::from_value(plan).expect("a plan")
     }
@@ -274,32 +274,35 @@ mod tests {
     #[test]
     fn smart_cut_of_half_an_hour_takes_no_longer_than_its_sound() {
         let facts = json!({"encodedSeconds": 1.5, "copiedSeconds": 1798.5});
-        let splice = serde_json::from_value(facts).expect("facts");
-        let spliced = edited(Cut::Exact, 1800.0, &json!({}), Some(splice));
+        let smart_cut = serde_json::from_value(facts).expect("facts");
+        let smart_clip = edited(Cut::Exact, 1800.0, &json!({}), Some(smart_cut));
         let whole = estimates(Cut::Exact, 1800.0);
-        assert!((60.0..120.0).contains(&spliced.trim_seconds), "{spliced:?}");
         assert!(
-            spliced.trim_seconds * 10.0 < whole.trim_seconds
-                && spliced.scratch_bytes < whole.scratch_bytes
+            (60.0..120.0).contains(&smart_clip.trim_seconds),
+            "{smart_clip:?}"
+        );
+        assert!(
+            smart_clip.trim_seconds * 10.0 < whole.trim_seconds
+                && smart_clip.scratch_bytes < whole.scratch_bytes
         );
     }
 
     #[test]
     fn share_of_joined_cuts_is_that_of_all_of_them() {
-        let splice = |encoded_seconds, copied_seconds| {
-            Some(SpliceFacts {
+        let smart_cut = |encoded_seconds, copied_seconds| {
+            Some(SmartCutFacts {
                 encoded_seconds,
                 copied_seconds,
             })
         };
-        let [mut plan, other] = [(30.0, splice(1.5, 28.5)), (10.0, splice(10.0, 0.0))]
-            .map(|(all, splice)| plan(all, splice));
+        let [mut plan, other] = [(30.0, smart_cut(1.5, 28.5)), (10.0, smart_cut(10.0, 0.0))]
+            .map(|(all, smart_cut)| plan(all, smart_cut));
         plan.segments.extend(other.segments);
         let request = request(Cut::Exact, &json!({}));
         assert!((encoded_share(&request, &plan) - 11.5 / 40.0).abs() < 1e-9);
         plan.segments
             .iter_mut()
-            .for_each(|segment| segment.splice = None);
+            .for_each(|segment| segment.smart_cut = None);
         assert!((encoded_share(&request, &plan) - 1.0).abs() < 1e-9);
     }
 

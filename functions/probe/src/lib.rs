@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lambda::environment;
 use model::{
     ClipError,
-    clip_spec::Rendition,
+    clip_spec::ClipSpec,
     edits::Watermark,
     outcome::Execution,
     plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
@@ -63,8 +63,8 @@ pub struct Output {
     /// How much of that is encoded.
     pub encoded_seconds: f64,
     /// The field of the request that only `trim` can do, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub only_trim: Option<&'static str>,
+    #[serde(rename = "onlyTrim", skip_serializing_if = "Option::is_none")]
+    pub trim_only_field: Option<&'static str>,
     /// What making it takes.
     pub estimates: Estimates,
 }
@@ -120,11 +120,11 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
-    let rendition = Rendition::of(request, &plan)?;
-    if request.may_keep_pictures() && rendition.keeps_frames {
-        opener.splice(&mut plan).await?;
+    let spec = ClipSpec::of(request, &plan)?;
+    if request.may_keep_pictures() && spec.preserves_timing {
+        opener.smart_cut(&mut plan).await?;
     }
-    let clip_seconds = rendition.seconds();
+    let clip_seconds = spec.seconds();
     check_length(
         deps,
         if request.segments.len() > 1 {
@@ -134,16 +134,16 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         },
         clip_seconds,
     )?;
-    let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
+    let estimates = Estimates::of(request, &plan, &spec, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
-    let only_trim = rendition.beyond_transcode(request);
+    let trim_only_field = spec.unsupported_by_mediaconvert(request);
     Ok(Output {
         plan,
         clip_seconds,
         encoded_seconds,
-        only_trim,
+        trim_only_field,
         estimates,
     })
 }

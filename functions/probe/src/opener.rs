@@ -3,16 +3,16 @@
 use aws::source::S3Source;
 use ffmpeg::{
     process::{Ffmpeg, Limits},
-    remux::{Excerpt, Media, Remuxer, Samples},
+    remux::{Media, RemuxedRange, Remuxer, Samples},
     scratch::Scratch,
 };
 use model::{
     ClipError, ErrorKind,
     error::why_encoded_whole,
-    plan::{PinnedObject, Plan, PlannedSegment, excerpt_bytes},
+    plan::{PinnedObject, Plan, PlannedSegment, remuxed_range_bytes},
     request::{ClipRequest, Cut, Source},
 };
-use mp4_cut::{Movie, Splice};
+use mp4_cut::{Movie, SmartCut};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -89,7 +89,7 @@ impl<'a> Opener<'a> {
         number: usize,
     ) -> Result<PlannedSegment, ClipError> {
         if media.is_remuxed() {
-            let bytes = excerpt_bytes(media.bytes_of(interval.1 - interval.0));
+            let bytes = remuxed_range_bytes(media.bytes_of(interval.1 - interval.0));
             if self
                 .promised_bytes
                 .fetch_add(bytes, Relaxed)
@@ -100,17 +100,20 @@ impl<'a> Opener<'a> {
             }
         }
         let name = format!("excerpt-{number}.mp4");
-        let excerpt = match media.excerpt(interval, None, &name, self.remuxer()).await {
+        let remuxed_range = match media
+            .remuxed_range(interval, None, &name, self.remuxer())
+            .await
+        {
             Err(error) if error.kind == ErrorKind::TrimBudgetExceeded => {
                 return self.estimate(media, interval);
             }
-            excerpt => excerpt?,
+            remuxed_range => remuxed_range?,
         };
-        let Excerpt {
+        let RemuxedRange {
             movie,
             samples,
             lead_seconds,
-        } = excerpt;
+        } = remuxed_range;
         let window = movie.window(interval.0, interval.1)?.facts;
         self.cuts
             .lock()
@@ -119,7 +122,7 @@ impl<'a> Opener<'a> {
         Ok(PlannedSegment {
             source: 0,
             window,
-            splice: None,
+            smart_cut: None,
             lead_seconds,
         })
     }
@@ -140,13 +143,13 @@ impl<'a> Opener<'a> {
         Ok(PlannedSegment {
             source: 0,
             window,
-            splice: None,
+            smart_cut: None,
             lead_seconds: None,
         })
     }
 
     /// Finds out how little of the planned cuts has to be encoded.
-    pub async fn splice(&self, plan: &mut Plan) -> Result<(), ClipError> {
+    pub async fn smart_cut(&self, plan: &mut Plan) -> Result<(), ClipError> {
         let cuts = std::mem::take(&mut *self.cuts.lock().unwrap_or_else(PoisonError::into_inner));
         if cuts.len() != plan.segments.len() {
             return Ok(());
@@ -157,10 +160,10 @@ impl<'a> Opener<'a> {
             },
         );
         let cuts: Vec<_> = cuts.collect();
-        match Splice::of(&cuts).await {
-            Ok(splice) => {
-                for (segment, cut) in plan.segments.iter_mut().zip(splice.cuts) {
-                    segment.splice = Some(cut.facts);
+        match SmartCut::of(&cuts).await {
+            Ok(smart_cut) => {
+                for (segment, cut) in plan.segments.iter_mut().zip(smart_cut.cuts) {
+                    segment.smart_cut = Some(cut.facts);
                 }
                 Ok(())
             }

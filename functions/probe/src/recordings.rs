@@ -90,7 +90,7 @@ impl Recordings {
             .unzip();
         let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
-        judge(camera, &coverage, listing.is_newer, may_come)?;
+        classify_exit(camera, &coverage, listing.is_newer, may_come)?;
         let count = AtomicUsize::new(0);
         let cut = async |number: usize, interval| {
             opener
@@ -246,7 +246,7 @@ struct Key {
 }
 
 /// Whether as much of the window is there as must be.
-fn judge(
+fn classify_exit(
     camera: &CameraWindow,
     coverage: &Coverage,
     is_newer: bool,
@@ -342,7 +342,7 @@ mod tests {
             covered,
             missing: missing.to_vec(),
         };
-        judge(&camera(required), &coverage, is_newer, may_come)
+        classify_exit(&camera(required), &coverage, is_newer, may_come)
             .err()
             .map(|error| error.kind)
     }
@@ -416,7 +416,7 @@ mod tests {
             covered: vec![],
             missing: vec![interval(0, 500); 7],
         };
-        let error = judge(&camera(RequiredCoverage::Complete), &coverage, true, false)
+        let error = classify_exit(&camera(RequiredCoverage::Complete), &coverage, true, false)
             .expect_err("it is missing");
         let start = "cameraId: hi-pipeline has no recording of 2018-08-02T15:40:00.000Z to 2018-08-02T15:40:00.500Z, ";
         assert!(

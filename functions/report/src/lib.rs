@@ -10,7 +10,7 @@ use aws_sdk_mediaconvert::{
     operation::cancel_job::CancelJobError,
     types::{Job, JobStatus},
 };
-use clip_store::{LazyRecords, Saved};
+use clip_store::{LazyClipStore, Saved};
 use history::{Ending, Now};
 use lambda::environment;
 use model::{
@@ -56,7 +56,7 @@ pub struct Detail {
 #[derive(Debug)]
 pub struct Deps {
     /// The documents.
-    pub records: LazyRecords,
+    pub records: LazyClipStore,
     /// Where outcomes are announced.
     pub topic: Topic,
     /// Step Functions.
@@ -77,7 +77,7 @@ impl Deps {
     pub async fn from_env() -> Result<Self, ClipError> {
         let sdk_config = sdk::sdk_config().await;
         Ok(Self {
-            records: LazyRecords::new(
+            records: LazyClipStore::new(
                 &sdk_config,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,

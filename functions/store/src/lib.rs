@@ -3,7 +3,7 @@
 //! Promises: storing the same outcome again changes nothing, and an older execution never overwrites a newer one.
 
 use aws::sdk;
-use clip_store::{LazyRecords, Saved};
+use clip_store::{LazyClipStore, Saved};
 use lambda::environment;
 use model::{
     ClipError,
@@ -55,7 +55,7 @@ pub struct Made {
 #[derive(Debug)]
 pub struct Deps {
     /// The documents.
-    pub records: LazyRecords,
+    pub records: LazyClipStore,
     /// The bucket that clips are written to.
     pub bucket: String,
     /// Where the public finds that bucket's objects.
@@ -69,7 +69,7 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            records: LazyRecords::new(
+            records: LazyClipStore::new(
                 &sdk::sdk_config().await,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,

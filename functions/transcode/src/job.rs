@@ -14,7 +14,7 @@ use aws_sdk_mediaconvert::types::{
 };
 use model::{
     ClipError,
-    clip_spec::{FrameRate, Overlay, Rendition, Sound},
+    clip_spec::{ClipSpec, FrameRate, Overlay, Sound},
     edits::{Crop, Fit},
     frame_grid::FrameGrid,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
@@ -42,7 +42,7 @@ const MIN_MAX_BITRATE: f64 = 1_000_000.0;
 pub fn settings(
     request: &ClipRequest,
     plan: &Plan,
-    rendition: &Rendition,
+    spec: &ClipSpec,
     destination: &str,
 ) -> Result<JobSettings, ClipError> {
     let first = plan
@@ -53,9 +53,9 @@ pub fn settings(
     let inputs: Result<Vec<_>, _> = plan
         .segments
         .iter()
-        .map(|segment| input(plan, segment, rendition))
+        .map(|segment| input(plan, segment, spec))
         .collect();
-    let same_rate = rendition.parts.len() == 1
+    let same_rate = spec.parts.len() == 1
         || plan.segments.iter().all(|segment| {
             let rate = |video| FrameRate::nearest(FrameGrid::of(video).rate);
             rate(&plan.sources[segment.source].facts.video) == rate(video)
@@ -75,11 +75,11 @@ pub fn settings(
         .video_description(pictures(
             request,
             video,
-            rendition,
+            spec,
             plan.watermark.as_ref(),
             same_rate,
         ))
-        .set_audio_descriptions(rendition.sound.map(|asked| vec![sound(asked)]))
+        .set_audio_descriptions(spec.sound.map(|asked| vec![sound(asked)]))
         .build();
     let group = OutputGroup::builder()
         .output_group_settings(
@@ -105,7 +105,7 @@ pub fn settings(
         .build())
 }
 
-fn input(plan: &Plan, segment: &PlannedSegment, rendition: &Rendition) -> Result<Input, ClipError> {
+fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input, ClipError> {
     let ProbedSource { object, facts } = &plan.sources[segment.source];
     let grid = FrameGrid::of(&facts.video);
     let frames = grid.frames(&segment.window);
@@ -120,10 +120,10 @@ fn input(plan: &Plan, segment: &PlannedSegment, rendition: &Rendition) -> Result
         .input_clippings(clipping)
         .video_selector(
             VideoSelector::builder()
-                .rotate(rotation(&facts.video, rendition.rotate))
+                .rotate(rotation(&facts.video, spec.rotate))
                 .build(),
         );
-    if rendition.sound.is_some() && segment.window.has_audio {
+    if spec.sound.is_some() && segment.window.has_audio {
         let first_track = AudioSelector::builder()
             .default_selection(AudioDefaultSelection::Default)
             .selector_type(AudioSelectorType::Track)
@@ -148,21 +148,21 @@ fn rotation(video: &VideoFacts, degrees: u16) -> InputRotate {
 fn pictures(
     request: &ClipRequest,
     video: &VideoFacts,
-    rendition: &Rendition,
+    spec: &ClipSpec,
     watermark: Option<&ProbedPicture>,
     same_rate: bool,
 ) -> VideoDescription {
-    let Rendition {
+    let ClipSpec {
         crop,
         size,
         overlay,
         ..
-    } = rendition;
+    } = spec;
     let grid = FrameGrid::of(video);
     let rate = if same_rate {
         grid.converted_to.map(|rate| (rate, 1))
     } else {
-        rendition.frame_rate.map(fraction)
+        spec.frame_rate.map(fraction)
     };
     let pixels_per_second = f64::from(size.width) * f64::from(size.height) * grid.rate;
     #[expect(clippy::cast_possible_truncation, reason = "saturates")]
@@ -200,7 +200,7 @@ fn pictures(
         pictures = pictures.crop(area.build());
     }
     // The size of the input, after its own rotation, needs not be named.
-    if request.edits.crop.is_some() || request.edits.resize.is_some() || rendition.parts.len() > 1 {
+    if request.edits.crop.is_some() || request.edits.resize.is_some() || spec.parts.len() > 1 {
         let scaling = match request
             .edits
             .resize

@@ -14,7 +14,7 @@ use aws_sdk_mediaconvert::types::{
 use lambda::environment;
 use model::{
     ClipError,
-    clip_spec::Rendition,
+    clip_spec::ClipSpec,
     job_metadata,
     job_metadata::{ACCELERATED_SECONDS, DEPLOYMENT, EXECUTION, MADE_BY},
     outcome::{Engine, Execution, Object},
@@ -104,15 +104,15 @@ impl Deps {
 /// # Errors
 /// See the module; `DependencyUnavailable` when `MediaConvert`, S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
-    let rendition = Rendition::of(&input.request, &input.probe)?;
-    if let Some(field) = rendition.beyond_transcode(&input.request) {
+    let spec = ClipSpec::of(&input.request, &input.probe)?;
+    if let Some(field) = spec.unsupported_by_mediaconvert(&input.request) {
         return Err(ClipError::too_long(format!(
             "{field}: the clip is too much for a Lambda ({}), and MediaConvert cannot do this",
             input.engine.why
         )));
     }
     let destination = format!("s3://{}/{}clip", deps.bucket, input.request.prefix);
-    let settings = job::settings(&input.request, &input.probe, &rendition, &destination)?;
+    let settings = job::settings(&input.request, &input.probe, &spec, &destination)?;
     let key = format!(
         "{}{}",
         input.request.prefix,
@@ -141,7 +141,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
             .await?;
     }
     let accelerated =
-        (rendition.seconds() >= ACCELERATED_SECONDS).then_some(AccelerationMode::Preferred);
+        (spec.seconds() >= ACCELERATED_SECONDS).then_some(AccelerationMode::Preferred);
     let mut create = deps
         .mediaconvert
         .create_job()
@@ -432,11 +432,11 @@ mod tests {
     }
 
     fn settings(input: &Input) -> aws_sdk_mediaconvert::types::JobSettings {
-        let rendition = Rendition::of(&input.request, &input.probe).expect("a clip");
+        let spec = ClipSpec::of(&input.request, &input.probe).expect("a clip");
         job::settings(
             &input.request,
             &input.probe,
-            &rendition,
+            &spec,
             "s3://clips/clips/a/b/clip",
         )
         .expect("a job")

@@ -26,7 +26,7 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use lambda::environment;
 use model::{
     ClipError,
-    clip_spec::Rendition,
+    clip_spec::ClipSpec,
     error::why_encoded_whole,
     outcome::{Engine, Execution, Object},
     plan::Plan,
@@ -136,7 +136,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
     let inputs_bytes = inputs_bytes(&input.request, &input.probe);
     let scratch_bytes = inputs_bytes
         .saturating_mul(2)
-        .max(input.probe.excerpts_bytes());
+        .max(input.probe.remuxed_bytes());
     let scratch = Scratch::new(scratch_bytes, deps.scratch_bytes)?;
     let limits = limits(deps, inputs_bytes, deadline);
     let remuxer = Remuxer {
@@ -152,10 +152,10 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         .map(async |(index, segment)| {
             let (window, name) = (&segment.window, format!("excerpt-{index}.mp4"));
             let interval = (window.start_seconds, window.end_seconds);
-            let excerpt = sources[segment.source]
-                .excerpt(interval, segment.lead_seconds, &name, remuxer)
+            let remuxed_range = sources[segment.source]
+                .remuxed_range(interval, segment.lead_seconds, &name, remuxer)
                 .await?;
-            Ok::<_, ClipError>(((excerpt.samples, excerpt.movie), window))
+            Ok::<_, ClipError>(((remuxed_range.samples, remuxed_range.movie), window))
         });
     let excerpts: Vec<_> = stream::iter(excerpts)
         .buffered(FILES_AT_ONCE)
@@ -163,7 +163,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         .await?;
     let cuts: Vec<_> = excerpts
         .iter()
-        .map(|(excerpt, window)| (excerpt, *window))
+        .map(|(remuxed_range, window)| (remuxed_range, *window))
         .collect();
     let to = |why: &str| Destination {
         bucket: &deps.bucket,
@@ -290,7 +290,7 @@ fn inputs_bytes(request: &ClipRequest, plan: &Plan) -> u64 {
     let pixels = plan.watermark.as_ref().map_or(0, |picture| {
         u64::from(picture.width) * u64::from(picture.height)
     });
-    windows + plan.excerpts_bytes() + 4 * pixels
+    windows + plan.remuxed_bytes() + 4 * pixels
 }
 
 /// Encodes as little of the windows of a clip as what is asked for and the sources allow. Returns in addition how much
@@ -305,7 +305,7 @@ async fn encode<'a>(
         scratch, limits, ..
     }: Remuxer<'_>,
 ) -> Result<(Uploaded, String), ClipError> {
-    let rendition = Rendition::of(request, plan)?;
+    let spec = ClipSpec::of(request, plan)?;
     let save = cuts
         .iter()
         .enumerate()
@@ -324,14 +324,14 @@ async fn encode<'a>(
     let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
     let why = if !request.may_keep_pictures() {
         encoded_whole("what is asked for changes every picture")
-    } else if !rendition.keeps_frames {
+    } else if !spec.preserves_timing {
         encoded_whole("the frames of its cuts lie on no common grid")
     } else {
         match smart::cut(
             &deps.ffmpeg,
             scratch,
             &names,
-            rendition.sound,
+            spec.sound,
             request.quality,
             limits,
         )
@@ -350,10 +350,10 @@ async fn encode<'a>(
     };
     tracing::info!(why, "encoding");
     let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
-    if let (Some(picture), Some(overlay)) = (&plan.watermark, &rendition.overlay) {
+    if let (Some(picture), Some(overlay)) = (&plan.watermark, &spec.overlay) {
         files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, scratch).await?);
     }
-    let arguments = encode::arguments(request, &rendition, &windows[0]);
+    let arguments = encode::arguments(request, &spec, &windows[0]);
     deps.ffmpeg
         .run(scratch.path(), &files, &arguments, limits)
         .await?;

@@ -8,7 +8,7 @@ use aws::{sdk, source::S3Source};
 use lambda::environment;
 use model::{
     ClipError,
-    clip_spec::{FrameRate, Rendition, Size},
+    clip_spec::{ClipSpec, FrameRate, Size},
     frame_grid::FrameGrid,
     outcome::{Delivered, Engine, Execution, Object},
     plan::{Plan, PlannedSegment},
@@ -88,8 +88,8 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
             "the clip had {made} bytes when it was made and has {bytes}"
         )));
     }
-    let rendition = Rendition::of(&input.request, &input.probe)?;
-    found.compare(&Wanted::of(&input, &rendition))?;
+    let spec = ClipSpec::of(&input.request, &input.probe)?;
+    found.compare(&Wanted::of(&input, &spec))?;
     let kept_audio_tracks = if input.request.edits.mute {
         usize::MAX
     } else {
@@ -107,7 +107,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         audio_codec: found.audio_codec,
         coverage: input.probe.coverage.clone(),
         conformed: if input.request.cut == Cut::Exact {
-            rendition.conformed()
+            spec.conformed()
         } else {
             Vec::new()
         },
@@ -138,20 +138,20 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(input: &Input, rendition: &Rendition) -> Self {
+    fn of(input: &Input, spec: &ClipSpec) -> Self {
         let plan = &input.probe;
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let copied = input.request.cut == Cut::Copy && input.engine.name != "transcode";
         let windows = || plan.segments.iter().map(|segment| &segment.window);
         let mut wanted = Self {
-            size: if rendition.plain || copied {
+            size: if spec.plain || copied {
                 Size::shown(first)
             } else {
-                rendition.size
+                spec.size
             },
-            frames: rendition.frames(),
+            frames: spec.frames(),
             frames_tolerance: 0,
-            seconds: rendition.seconds(),
+            seconds: spec.seconds(),
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
             video_codec: match input.request.format {
                 _ if copied => first.codec.clone(),
@@ -159,7 +159,7 @@ impl Wanted {
                 Format::Hevc => "hevc".to_owned(),
                 Format::Webm => "vp9".to_owned(),
             },
-            has_sound: rendition.sound.is_some(),
+            has_sound: spec.sound.is_some(),
         };
         if input.engine.name == "transcode" {
             (wanted.frames, wanted.frames_tolerance) = transcoded_frames(plan);

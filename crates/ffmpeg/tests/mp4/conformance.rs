@@ -6,7 +6,7 @@ use super::{
     footage::{AAC, H264, HEVC, Source, TIME_TOLERANCE, encode, microseconds, psnr},
     smart::smart_cut,
 };
-use mp4_cut::{SpliceFacts, Window};
+use mp4_cut::{SmartCutFacts, Window};
 use proptest::{prelude::*, test_runner::TestRunner};
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ pub enum Way {
     Copy,
     /// Out of open groups of pictures, of whose first ones `FFmpeg` misses what they would free.
     OpenCopy,
-    Smart(SpliceFacts),
+    Smart(SmartCutFacts),
     Encode,
 }
 

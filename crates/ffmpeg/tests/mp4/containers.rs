@@ -12,7 +12,7 @@ use super::{
 use bytes::Bytes;
 use ffmpeg::{
     process::{Ffmpeg, Limits},
-    remux::{Excerpt, Media, Remuxer},
+    remux::{Media, RemuxedRange, Remuxer},
     scratch::Scratch,
 };
 use model::{ClipError, ErrorKind};
@@ -74,24 +74,27 @@ impl Work {
         Media::open(load(file), self.remuxer()).await
     }
 
-    async fn excerpt(
+    async fn remuxed_range(
         &self,
         media: &Media<Bytes>,
         interval: (f64, f64),
-    ) -> Result<Excerpt<Bytes>, ClipError> {
+    ) -> Result<RemuxedRange<Bytes>, ClipError> {
         media
-            .excerpt(interval, None, "excerpt.mp4", self.remuxer())
+            .remuxed_range(interval, None, "excerpt.mp4", self.remuxer())
             .await
     }
 
     /// The source of a cut: the excerpt's index and bytes, and what is shown of the source itself.
     async fn source(&self, media: &Media<Bytes>, interval: (f64, f64), shown: &Shown) -> Source {
-        let excerpt = self.excerpt(media, interval).await.expect("an excerpt");
+        let remuxed_range = self
+            .remuxed_range(media, interval)
+            .await
+            .expect("an excerpt");
         Source {
             folder: Folder::new(),
             path: self.scratch.file("excerpt.mp4"),
             bytes: load(&self.scratch.file("excerpt.mp4")),
-            movie: excerpt.movie,
+            movie: remuxed_range.movie,
             pictures: shown.pictures.clone(),
             sound: shown.sound.clone(),
             pixels: shown.pixels.clone().into(),
@@ -317,8 +320,15 @@ async fn sound_that_cannot_be_kept_is_dropped_and_said_to_be() {
             kept.map(|n| ("aac", n))
         );
         assert_eq!(facts.dropped_tracks, dropped, "{name}");
-        let excerpt = work.excerpt(&media, (7.2, 7.9)).await.expect("an excerpt");
-        let window = excerpt.movie.window(7.2, 7.9).expect("a window").facts;
+        let remuxed_range = work
+            .remuxed_range(&media, (7.2, 7.9))
+            .await
+            .expect("an excerpt");
+        let window = remuxed_range
+            .movie
+            .window(7.2, 7.9)
+            .expect("a window")
+            .facts;
         assert_eq!(
             (window.frames, window.has_audio),
             (21, kept.is_some()),
@@ -454,7 +464,7 @@ async fn index_of_indexes_is_followed() {
     let path = build(&folder, "a.mp4", &[words(H264), words(AAC), options]);
     let (whole, work) = (load(&path), Work::new());
     let media = work.open(&path).await.expect("a source");
-    work.excerpt(&media, INTERVALS[2])
+    work.remuxed_range(&media, INTERVALS[2])
         .await
         .expect("an excerpt");
     let expected = (
@@ -485,7 +495,7 @@ async fn index_of_indexes_is_followed() {
     let index = numbers.map(u32::to_be_bytes).concat();
     std::fs::write(&path, [&whole[..at], &index, &whole[at..]].concat()).expect("room");
     let media = work.open(&path).await.expect("a source");
-    work.excerpt(&media, INTERVALS[2])
+    work.remuxed_range(&media, INTERVALS[2])
         .await
         .expect("an excerpt");
     assert!(
@@ -632,7 +642,7 @@ async fn times_beyond_a_source_of_another_container_are_refused_by_name() {
         ),
     ] {
         let error = work
-            .excerpt(&media, interval)
+            .remuxed_range(&media, interval)
             .await
             .expect_err("no interval");
         assert!(
@@ -651,11 +661,11 @@ async fn transport_stream_with_rare_keyframes_is_read_from_further_in_front() {
         &[words(H264), words("-g 300 -bf 0"), words(AAC)],
     );
     let work = Work::new();
-    let excerpt = work
-        .excerpt(&work.open(&path).await.expect("a source"), (6.0, 7.0))
+    let remuxed_range = work
+        .remuxed_range(&work.open(&path).await.expect("a source"), (6.0, 7.0))
         .await
         .expect("an excerpt");
-    assert_eq!(excerpt.lead_seconds, Some(10.0));
+    assert_eq!(remuxed_range.lead_seconds, Some(10.0));
     assert_cuts_are_exact(&path, &[(6.0, 7.0)]).await;
 }
 
@@ -678,7 +688,10 @@ async fn interval_that_is_not_remuxed_is_estimated_by_the_frame_rate() {
         for (start, end) in INTERVALS {
             let interval = (f64::max(start, media.facts.video.start_seconds), end);
             let estimate = media.estimate(interval).expect("an estimate");
-            let exact = work.excerpt(&media, interval).await.expect("an excerpt");
+            let exact = work
+                .remuxed_range(&media, interval)
+                .await
+                .expect("an excerpt");
             let exact = exact
                 .movie
                 .window(interval.0, interval.1)

@@ -12,17 +12,17 @@ use std::path::{Path, PathBuf};
 async fn assert_has_size(path: &Path, edits: Value, size: &str) {
     let source = Source::decode(path).await;
     let (window, copy) = source.cut(0.2..1.2).await;
-    let (clip, rendition) = edit(&source, &window, &copy, &edits).await;
+    let (clip, spec) = edit(&source, &window, &copy, &edits).await;
     let video = read(&load(&clip)).await.facts.video;
     assert_eq!(
         (Size::shown(&video).to_string().as_str(), video.frames),
-        (size, rendition.frames()),
+        (size, spec.frames()),
         "{edits}"
     );
-    let wanted = if rendition.plain {
+    let wanted = if spec.plain {
         Size::shown(&source.movie.facts.video)
     } else {
-        rendition.size
+        spec.size
     };
     assert_eq!(wanted.to_string(), size, "{edits}");
 }

@@ -16,7 +16,7 @@ use ffmpeg::{
 use futures::TryStreamExt;
 use model::{
     ClipError, ErrorKind,
-    clip_spec::Rendition,
+    clip_spec::ClipSpec,
     plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
     request::ClipRequest,
 };
@@ -54,7 +54,7 @@ pub fn clip_of(
     sources: &[&Facts],
     windows: &[(usize, WindowFacts)],
     edits: &Value,
-) -> (ClipRequest, Rendition) {
+) -> (ClipRequest, ClipSpec) {
     let object = PinnedObject {
         bucket: "b".into(),
         key: "k".into(),
@@ -68,7 +68,7 @@ pub fn clip_of(
     let segment = |(source, window): &(usize, WindowFacts)| PlannedSegment {
         source: *source,
         window: window.clone(),
-        splice: None,
+        smart_cut: None,
         lead_seconds: None,
     };
     let plan = Plan {
@@ -80,8 +80,8 @@ pub fn clip_of(
     let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
         "metadata": {}, "edits": edits});
     let request: ClipRequest = serde_json::from_value(request).expect("a request");
-    let rendition = Rendition::of(&request, &plan).expect("a clip");
-    (request, rendition)
+    let spec = ClipSpec::of(&request, &plan).expect("a clip");
+    (request, spec)
 }
 
 /// Encodes a window, which is in the file `copy`, as a clip is that is encoded whole.
@@ -95,9 +95,9 @@ pub async fn edit(
     window: &Window,
     copy: &Path,
     edits: &Value,
-) -> (PathBuf, Rendition) {
-    let (request, rendition) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
-    let arguments = encode::arguments(&request, &rendition, window);
+) -> (PathBuf, ClipSpec) {
+    let (request, spec) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
+    let arguments = encode::arguments(&request, &spec, window);
     let folder = copy.parent().expect("a folder");
     let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
@@ -105,7 +105,7 @@ pub async fn edit(
         .run(folder, &[input], &arguments, LIMITS)
         .await
         .unwrap_or_else(|error| panic!("{error}"));
-    (folder.join(request.format.file_name()), rendition)
+    (folder.join(request.format.file_name()), spec)
 }
 
 /// A source, and what a player shows of it.

@@ -4,9 +4,9 @@ use super::{
     conformance::{Way, assert_all_conform, assert_for_any, footage},
     ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
     footage::{AAC, H264, Source, clip_of},
-    smart::{Packet, SmartCut, assert_holds_only, packets, smart_cuts},
+    smart::{MadeCut, Packet, assert_holds_only, packets, smart_cuts},
 };
-use model::clip_spec::Rendition;
+use model::clip_spec::ClipSpec;
 use proptest::prelude::*;
 use serde_json::json;
 use std::{ops::Range, path::PathBuf};
@@ -61,7 +61,7 @@ impl Sources {
     }
 
     /// The clip of these intervals as all functions expect it.
-    fn rendition(&self, intervals: &[Interval]) -> Rendition {
+    fn spec(&self, intervals: &[Interval]) -> ClipSpec {
         let sources: Vec<_> = self.list.iter().map(|source| &source.movie.facts).collect();
         let window = |(source, interval): &Interval| {
             (
@@ -81,14 +81,14 @@ impl Sources {
         .1
     }
 
-    async fn join(&self, intervals: &[Interval]) -> Result<SmartCut, String> {
-        smart_cuts(&self.cuts(intervals), self.rendition(intervals).sound).await
+    async fn join(&self, intervals: &[Interval]) -> Result<MadeCut, String> {
+        smart_cuts(&self.cuts(intervals), self.spec(intervals).sound).await
     }
 
     /// The smart cut of these intervals is exact, and it is what the rendition says.
-    async fn assert_joined_is_exact(&self, intervals: &[Interval]) -> SmartCut {
-        let rendition = self.rendition(intervals);
-        assert!(rendition.keeps_frames, "{rendition:?}");
+    async fn assert_joined_is_exact(&self, intervals: &[Interval]) -> MadeCut {
+        let spec = self.spec(intervals);
+        assert!(spec.preserves_timing, "{spec:?}");
         let clip = self.join(intervals).await.expect("a smart cut");
         let cuts = intervals
             .iter()
@@ -101,7 +101,7 @@ impl Sources {
         )
         .await;
         assert_eq!(
-            rendition.frames(),
+            spec.frames(),
             clip.windows
                 .iter()
                 .map(|window| window.facts.frames)
@@ -112,10 +112,7 @@ impl Sources {
             .iter()
             .map(|window| window.facts.duration_seconds)
             .sum();
-        assert!(
-            (rendition.seconds() - seconds).abs() < 0.001,
-            "{rendition:?}"
-        );
+        assert!((spec.seconds() - seconds).abs() < 0.001, "{spec:?}");
         let delivered = read(&load(&clip.path)).await.facts;
         assert!(
             delivered.duration_seconds < seconds + 0.001,
@@ -257,7 +254,7 @@ async fn cuts_that_cannot_be_joined_by_copies_say_why() {
 #[tokio::test]
 async fn cuts_whose_frames_lie_on_no_common_grid_are_timed_anew() {
     let intervals = [(0, 0.5..1.5), (1, 0.5..1.5)];
-    let keeps = async |sources: Sources| sources.rendition(&intervals).keeps_frames;
+    let keeps = async |sources: Sources| sources.spec(&intervals).preserves_timing;
     assert!(keeps(Sources::build("30", &["", ""]).await).await);
     assert!(!keeps(Sources::build("30", &["", "-r 25"]).await).await);
     assert!(!keeps(Sources::build("30", &["", "-vf scale=160:90"]).await).await);

@@ -8,7 +8,7 @@ use super::{
 use ffmpeg::{process::Ffmpeg, scratch::Scratch, smart};
 use futures::TryStreamExt;
 use model::{clip_spec::Sound, error::why_encoded_whole, quality::Quality};
-use mp4_cut::{Splice, SpliceFacts, Unspliced, Window};
+use mp4_cut::{SmartCut, SmartCutError, SmartCutFacts, Window};
 use proptest::prelude::*;
 use std::{
     collections::HashSet,
@@ -17,10 +17,10 @@ use std::{
 };
 
 /// A smart cut.
-pub struct SmartCut {
+pub struct MadeCut {
     /// What is shown of each source.
     pub windows: Vec<Window>,
-    pub facts: SpliceFacts,
+    pub facts: SmartCutFacts,
     pub path: PathBuf,
 }
 
@@ -28,8 +28,8 @@ pub struct SmartCut {
 pub async fn smart_cut(
     source: &Source,
     interval: Range<f64>,
-) -> Result<(Window, SpliceFacts, PathBuf), String> {
-    let SmartCut {
+) -> Result<(Window, SmartCutFacts, PathBuf), String> {
+    let MadeCut {
         mut windows,
         facts,
         path,
@@ -41,7 +41,7 @@ pub async fn smart_cut(
 pub async fn smart_cuts(
     cuts: &[(&Source, Range<f64>)],
     joined_sound: Option<Sound>,
-) -> Result<SmartCut, String> {
+) -> Result<MadeCut, String> {
     let scratch = Scratch::new(1, 1).expect("a folder");
     let (mut windows, mut names) = (Vec::new(), Vec::new());
     for (index, (source, interval)) in cuts.iter().enumerate() {
@@ -62,10 +62,10 @@ pub async fn smart_cuts(
     .await
     {
         Err(error) => Err(why_encoded_whole(error).expect("a reason")),
-        Ok((facts, spliced)) => {
+        Ok((facts, smart_clip)) => {
             let path = cuts[0].0.folder.path("smart.mp4");
-            let bytes = spliced.output_bytes;
-            let clip: Vec<u8> = spliced
+            let bytes = smart_clip.output_bytes;
+            let clip: Vec<u8> = smart_clip
                 .stream()
                 .try_fold(Vec::new(), async |whole, part| {
                     Ok([whole, part.to_vec()].concat())
@@ -74,7 +74,7 @@ pub async fn smart_cuts(
                 .expect("the clip's bytes");
             assert_eq!(clip.len() as u64, bytes);
             std::fs::write(&path, clip).expect("room for a clip");
-            Ok(SmartCut {
+            Ok(MadeCut {
                 windows,
                 facts,
                 path,
@@ -216,11 +216,11 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
         source[at] = 0x61;
     }
     let source = bytes::Bytes::from(source);
-    let said = Splice::of(&[(&read(&source).await, &source, 0.5, 3.5)])
+    let said = SmartCut::of(&[(&read(&source).await, &source, 0.5, 3.5)])
         .await
         .expect_err("no smart cut");
     assert!(
-        matches!(said, Unspliced::Unfit(why) if why == "the clip's keyframes are no IDR pictures")
+        matches!(said, SmartCutError::Unfit(why) if why == "the clip's keyframes are no IDR pictures")
     );
 }
 

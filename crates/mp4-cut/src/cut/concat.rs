@@ -5,7 +5,7 @@ use crate::{
     boxes::{Child, children},
     cut::window::{Chosen, Window},
     io::RangeRead,
-    mux::{Edit, Layout, TrackOut, layout},
+    mux::{Edit, Layout, OutputTrack, layout},
     read::movie::Movie,
     read::sample_entry::decoding,
     read::track::Track,
@@ -48,12 +48,12 @@ impl Join {
             }
         }
         let timescale = chosen[0].timescale;
-        let mut parts: Vec<Vec<TrackOut>> = chosen
+        let mut parts: Vec<Vec<OutputTrack>> = chosen
             .iter_mut()
             .map(|chosen| std::mem::take(&mut chosen.tracks))
             .collect();
         align(&mut parts, timescale);
-        even_delays(&mut parts, timescale);
+        align_composition_offsets(&mut parts, timescale);
         let Layout {
             header,
             copies,
@@ -129,8 +129,8 @@ pub(crate) fn difference(one: &Track, other: &Track, is_sound: bool) -> Result<O
             "its {what} are shown in another size or turned"
         )));
     }
-    if one.timeline.timescale != other.timeline.timescale {
-        let units = [other, one].map(|track| track.timeline.timescale);
+    if one.edit_segment.timescale != other.edit_segment.timescale {
+        let units = [other, one].map(|track| track.edit_segment.timescale);
         return Ok(Some(format!(
             "its {what} are timed in units of 1/{} s, not 1/{} s",
             units[0], units[1]
@@ -153,7 +153,7 @@ fn descriptions(track: &Track, is_sound: bool) -> Result<Vec<Vec<u8>>> {
 
 /// Makes all tracks of a part as long as its pictures, so that every part begins at the same time on every track: as the
 /// edit lists show them, and in the media itself, for players that ignore edit lists.
-fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
+fn align(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
     for number in 0..parts.len() {
         let shown = parts[number]
             .first()
@@ -174,18 +174,18 @@ fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
     }
     for part in parts {
         for track in part.iter_mut() {
-            let timescale = track.source.timeline.timescale;
+            let timescale = track.source.edit_segment.timescale;
             let end =
                 track.edit.media_time + ticks(track.edit.duration, movie_timescale, timescale);
             track.samples.extend_to(end.cast_signed());
         }
-        let seconds = |track: &TrackOut| {
-            let timescale = track.source.timeline.timescale;
+        let seconds = |track: &OutputTrack| {
+            let timescale = track.source.edit_segment.timescale;
             ticks(track.samples.duration(), timescale, movie_timescale)
         };
         let longest = part.iter().map(seconds).max().unwrap_or(0);
         for track in part {
-            let timescale = track.source.timeline.timescale;
+            let timescale = track.source.edit_segment.timescale;
             track
                 .samples
                 .extend_to(ticks(longest, movie_timescale, timescale).cast_signed());
@@ -195,8 +195,8 @@ fn align(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
 
 /// Gives the pictures of all parts the same time between decoding the first that is shown and the start of the edit.
 /// `FFmpeg` times an edit by that picture and corrects it by what it found in the first edit, whatever this one has.
-fn even_delays(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
-    let delay = |part: &Vec<TrackOut>| {
+fn align_composition_offsets(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
+    let delay = |part: &Vec<OutputTrack>| {
         let pictures = part.first()?;
         let Edit {
             media_time,
@@ -207,7 +207,7 @@ fn even_delays(parts: &mut [Vec<TrackOut>], movie_timescale: u32) {
         let length = ticks(
             duration,
             movie_timescale,
-            pictures.source.timeline.timescale,
+            pictures.source.edit_segment.timescale,
         )
         .cast_signed();
         Some(

@@ -14,9 +14,9 @@ use crate::{
     h264::{self as avc, Avc},
     io::RangeRead,
     io::fetch,
-    mux::{Edit, FileSpan, Layout, Placed, TrackOut, layout},
+    mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
     read::movie::{Movie, read_track},
-    read::samples::{Frame, Piece, SampleList, SampleTable},
+    read::samples::{ChunkRun, Frame, SampleList, SampleTable},
     read::track::Track,
     time::{Time, rescale},
 };
@@ -41,17 +41,17 @@ const CHUNKS_PER_SECOND: u32 = 2;
 /// Which frames of a clip are copied, and which are encoded. The clip is one interval, or several that are shown one after
 /// the other.
 #[derive(Debug, Clone)]
-pub struct Splice {
+pub struct SmartCut {
     /// The intervals, in order; at least one.
-    pub cuts: Vec<SplicedCut>,
+    pub cuts: Vec<SmartCutInterval>,
     avc: Avc,
 }
 
 /// Which frames of an interval are copied, and which are encoded: where nothing can be copied, all of them are the head.
 #[derive(Debug, Clone)]
-pub struct SplicedCut {
+pub struct SmartCutInterval {
     /// How much is encoded.
-    pub facts: SpliceFacts,
+    pub facts: SmartCutFacts,
     /// In media time, as all times below.
     interval: Range<i64>,
     /// When the frames in front of the copy are shown.
@@ -69,7 +69,7 @@ pub struct SplicedCut {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
-pub struct SpliceFacts {
+pub struct SmartCutFacts {
     /// How long the pictures that are encoded are shown, in seconds.
     pub encoded_seconds: f64,
     /// How long the pictures that are copied are shown, in seconds.
@@ -78,20 +78,20 @@ pub struct SpliceFacts {
 
 /// Why an interval is not spliced.
 #[derive(Debug)]
-pub enum Unspliced {
+pub enum SmartCutError {
     /// The source is not made for it: this is why. Encoding all of it works.
     Unfit(String),
     /// Something else went wrong.
     Failed(Error),
 }
 
-impl From<Error> for Unspliced {
+impl From<Error> for SmartCutError {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<String> for Unspliced {
+impl From<String> for SmartCutError {
     fn from(why: String) -> Self {
         Self::Unfit(why)
     }
@@ -100,15 +100,15 @@ impl From<String> for Unspliced {
 /// The pictures of an interval that were encoded, as MP4 files of one track each.
 #[derive(Debug)]
 pub struct Encoded<R> {
-    /// What [`SplicedCut::head`] gave.
+    /// What [`SmartCutInterval::head`] gave.
     pub head: Option<R>,
-    /// What [`SplicedCut::tail`] gave.
+    /// What [`SmartCutInterval::tail`] gave.
     pub tail: Option<R>,
 }
 
 /// A clip of copied and encoded parts.
 #[derive(Debug)]
-pub struct Spliced<R> {
+pub struct SmartClip<R> {
     /// Length of the file that the clip is written as.
     pub output_bytes: u64,
     header: Bytes,
@@ -116,24 +116,24 @@ pub struct Spliced<R> {
     files: Arc<[R]>,
 }
 
-impl Splice {
+impl SmartCut {
     /// Chooses which frames are copied of intervals, each of a movie and the source that it was read from, from a second
     /// up to, not including, another.
     ///
     /// # Errors
     /// `Unfit` when none can be, saying why; otherwise as [`Movie::window`], and whatever a source raises.
-    pub async fn of<R: RangeRead>(cuts: &[(&Movie, &R, f64, f64)]) -> Result<Self, Unspliced> {
+    pub async fn of<R: RangeRead>(cuts: &[(&Movie, &R, f64, f64)]) -> Result<Self, SmartCutError> {
         let snapped = cuts
             .iter()
             .map(|(movie, source, start, end)| Ok((*movie, *source, movie.snap(*start, *end)?)));
         Self::of_intervals(snapped.collect::<Result<_>>()?).await
     }
 
-    /// As [`Splice::of`], of everything that is shown of files.
+    /// As [`SmartCut::of`], of everything that is shown of files.
     ///
     /// # Errors
-    /// As [`Splice::of`].
-    pub async fn of_all<R: RangeRead>(files: &[(Movie, R)]) -> Result<Self, Unspliced> {
+    /// As [`SmartCut::of`].
+    pub async fn of_all<R: RangeRead>(files: &[(Movie, R)]) -> Result<Self, SmartCutError> {
         let shown = files
             .iter()
             .map(|(movie, file)| (movie, file, movie.pictures.start..movie.pictures.end));
@@ -142,12 +142,12 @@ impl Splice {
 
     async fn of_intervals<R: RangeRead>(
         intervals: Vec<(&Movie, &R, Range<i64>)>,
-    ) -> Result<Self, Unspliced> {
+    ) -> Result<Self, SmartCutError> {
         let Some((first, ..)) = intervals.first() else {
             return Err(Error::internal("there is nothing to cut").into());
         };
         if first.facts.video.codec != "h264" {
-            return Err(Unspliced::Unfit(format!(
+            return Err(SmartCutError::Unfit(format!(
                 "the source is {}, not H.264",
                 first.facts.video.codec
             )));
@@ -158,17 +158,17 @@ impl Splice {
             }
         }
         let avc = Avc::read(&first.video.samples.descriptions)?;
-        let spliced = intervals
+        let smart_clip = intervals
             .into_iter()
-            .map(|(movie, source, interval)| movie.splice(source, interval));
-        let spliced: Vec<_> = stream::iter(spliced)
+            .map(|(movie, source, interval)| movie.smart_cut(source, interval));
+        let smart_clip: Vec<_> = stream::iter(smart_clip)
             .buffered(KEYFRAMES_AT_ONCE)
             .try_collect()
             .await?;
-        let (cuts, whys): (Vec<SplicedCut>, Vec<_>) = spliced.into_iter().unzip();
+        let (cuts, whys): (Vec<SmartCutInterval>, Vec<_>) = smart_clip.into_iter().unzip();
         match whys.into_iter().flatten().next() {
             Some(why) if cuts.iter().all(|cut| cut.body.is_empty()) => {
-                Err(Unspliced::Unfit(why.to_owned()))
+                Err(SmartCutError::Unfit(why.to_owned()))
             }
             _ => Ok(Self { cuts, avc }),
         }
@@ -177,15 +177,15 @@ impl Splice {
 
 impl Movie {
     /// Chooses which frames of an interval are copied; where none can be, it says why.
-    async fn splice(
+    async fn smart_cut(
         &self,
         source: &impl RangeRead,
         interval: Range<i64>,
-    ) -> Result<(SplicedCut, Option<&'static str>), Unspliced> {
+    ) -> Result<(SmartCutInterval, Option<&'static str>), SmartCutError> {
         let table = &self.video.samples;
         let window = self.samples_of(&interval)?;
         if window.len() > MAX_FRAMES {
-            return Err(Unspliced::Unfit(format!(
+            return Err(SmartCutError::Unfit(format!(
                 "the clip has more than {MAX_FRAMES} frames"
             )));
         }
@@ -194,10 +194,10 @@ impl Movie {
             .skip(window.start as usize)
             .take(window.len())
             .collect();
-        let keyframes = clean_keyframes(&frames, &interval);
+        let keyframes = closed_gop_keyframes(&frames, &interval);
         let mut why = "the clip has no keyframe that a copy can begin with";
         for first in keyframes.into_iter().take(MAX_KEYFRAMES) {
-            if let Some(unfit) = unfit_to_begin(source, table, frames[first].index).await? {
+            if let Some(unfit) = cannot_begin_with(source, table, frames[first].index).await? {
                 why = unfit;
                 continue;
             }
@@ -222,7 +222,7 @@ impl Movie {
         body: Range<usize>,
         copied: Range<i64>,
         interval: Range<i64>,
-    ) -> SplicedCut {
+    ) -> SmartCutInterval {
         let shown_in = |range: Range<i64>| {
             let mut times: Vec<i64> = frames
                 .iter()
@@ -235,14 +235,14 @@ impl Movie {
         let seconds = |ticks: i64| {
             Time {
                 ticks,
-                timescale: self.video.timeline.timescale,
+                timescale: self.video.edit_segment.timescale,
             }
             .seconds()
         };
         let copied_ticks = copied.end - copied.start;
         let first = frames.get(body.start).map_or(0, |frame| frame.index);
-        SplicedCut {
-            facts: SpliceFacts {
+        SmartCutInterval {
+            facts: SmartCutFacts {
                 encoded_seconds: seconds(interval.end - interval.start - copied_ticks),
                 copied_seconds: seconds(copied_ticks),
             },
@@ -257,7 +257,7 @@ impl Movie {
 }
 
 /// The keyframes of the interval that divide it: everything shown before is decoded before, and the reverse.
-fn clean_keyframes(frames: &[Frame], interval: &Range<i64>) -> Vec<usize> {
+fn closed_gop_keyframes(frames: &[Frame], interval: &Range<i64>) -> Vec<usize> {
     let mut following = vec![i64::MAX; frames.len() + 1];
     for (index, frame) in frames.iter().enumerate().rev() {
         following[index] = following[index + 1].min(frame.time);
@@ -319,20 +319,20 @@ fn reorder_frames(frames: &[Frame]) -> u32 {
 }
 
 /// Why a copy cannot begin with a sample.
-async fn unfit_to_begin(
+async fn cannot_begin_with(
     source: &impl RangeRead,
     table: &SampleTable,
     sample: u32,
 ) -> Result<Option<&'static str>> {
     let piece = table.pieces(sample..sample + 1).next();
-    let Piece { offset, bytes, .. } =
+    let ChunkRun { offset, bytes, .. } =
         piece.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
     let head = fetch::read_exact(source, offset..offset + bytes.min(KEYFRAME_HEAD_BYTES)).await?;
-    Ok(avc::unfit_to_begin(&head))
+    Ok(avc::cannot_begin_with(&head))
 }
 
-impl SplicedCut {
-    /// What has to be encoded in front of the copy, with [`Splice::encode_arguments`]; `None` when nothing has.
+impl SmartCutInterval {
+    /// What has to be encoded in front of the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -340,7 +340,7 @@ impl SplicedCut {
         part(movie, self.interval.start..self.copied.start)
     }
 
-    /// What has to be encoded behind the copy, with [`Splice::encode_arguments`]; `None` when nothing has.
+    /// What has to be encoded behind the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -355,7 +355,7 @@ impl SplicedCut {
     /// What is copied; `None` when nothing is.
     fn copy(&self, table: &SampleTable) -> Option<Copied> {
         let mut samples = table.select(self.body.clone());
-        let lift = samples.lift_composition();
+        let lift = samples.make_composition_offsets_nonnegative();
         let delay = |shown: i64, index: u32| shown - table.decode_time(index) + lift;
         let [delay, end_delay] = [
             delay(self.copied.start, self.body.start),
@@ -388,14 +388,14 @@ impl Copied {
     }
 }
 
-impl Splice {
+impl SmartCut {
     /// How much of the whole clip is encoded.
     #[must_use]
-    pub fn facts(&self) -> SpliceFacts {
-        let sum = |seconds: fn(&SpliceFacts) -> f64| {
+    pub fn facts(&self) -> SmartCutFacts {
+        let sum = |seconds: fn(&SmartCutFacts) -> f64| {
             self.cuts.iter().map(|cut| seconds(&cut.facts)).sum()
         };
-        SpliceFacts {
+        SmartCutFacts {
             encoded_seconds: sum(|facts| facts.encoded_seconds),
             copied_seconds: sum(|facts| facts.copied_seconds),
         }
@@ -418,7 +418,7 @@ impl Splice {
     }
 
     /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the tracks of sound of the
-    /// whole clip, as many as [`Splice::sound_tracks`] counts.
+    /// whole clip, as many as [`SmartCut::sound_tracks`] counts.
     ///
     /// # Errors
     /// `Unfit` when the encoder's pictures cannot stand beside the source's, saying why.
@@ -427,7 +427,7 @@ impl Splice {
         files: &[(Movie, R)],
         encoded: Vec<Encoded<R>>,
         sound: Vec<R>,
-    ) -> Result<Spliced<R>, Unspliced> {
+    ) -> Result<SmartClip<R>, SmartCutError> {
         let mut read = Vec::new();
         let mut parts = Vec::new();
         for ((movie, file), Encoded { head, tail }) in files.iter().zip(encoded) {
@@ -452,7 +452,7 @@ impl Splice {
             return Err(Error::internal("there is nothing to join").into());
         };
         let timescale = movie_timescale(
-            first.video.timeline.timescale,
+            first.video.edit_segment.timescale,
             sounds.first().map_or(1, Part::timescale),
         );
         let mut tracks = vec![self.pictures(&first.video, &parts, timescale)?];
@@ -467,10 +467,10 @@ impl Splice {
             copies,
             bytes,
         } = layout(first, timescale, &[tracks]).map_err(|error| match error {
-            Error::Unsupported(why) => Unspliced::Unfit(why),
-            error => Unspliced::Failed(error),
+            Error::Unsupported(why) => SmartCutError::Unfit(why),
+            error => SmartCutError::Failed(error),
         })?;
-        Ok(Spliced {
+        Ok(SmartClip {
             output_bytes: bytes,
             header,
             copies: copies.into_iter().flatten().collect(),
@@ -487,7 +487,7 @@ impl Splice {
         source: &'a Track,
         parts: &[CutParts],
         movie_timescale: u32,
-    ) -> Result<TrackOut<'a>, Unspliced> {
+    ) -> Result<OutputTrack<'a>, SmartCutError> {
         let copied = self
             .cuts
             .iter()
@@ -510,7 +510,7 @@ impl Splice {
             if lists.len() + 1 == self.cuts.len() {
                 samples.extend_to(cut.duration());
             } else if !samples.fit_to(cut.duration()) {
-                return Err(Unspliced::Unfit(
+                return Err(SmartCutError::Unfit(
                     "the source's frames last differently long".to_owned(),
                 ));
             }
@@ -533,10 +533,10 @@ impl Splice {
             .map(|cut| cut.reorder_frames)
             .max()
             .unwrap_or(0);
-        let shown = rescale(start, source.timeline.timescale, movie_timescale);
-        Ok(TrackOut {
+        let shown = rescale(start, source.edit_segment.timescale, movie_timescale);
+        Ok(OutputTrack {
             source,
-            timescale: source.timeline.timescale,
+            timescale: source.edit_segment.timescale,
             descriptions: self
                 .avc
                 .join(&source.samples.descriptions, encoded, reorder_frames)?,
@@ -577,11 +577,11 @@ impl CutParts<'_> {
     /// The samples of the cut, whose first is decoded at `start` from the start of the clip, and where they lie.
     fn lay_out(
         &self,
-        cut: &SplicedCut,
+        cut: &SmartCutInterval,
         copied: Option<Copied>,
         delay: i64,
         start: i64,
-    ) -> Result<(SampleList, Vec<Placed>), Unspliced> {
+    ) -> Result<(SampleList, Vec<PlacedChunk>), SmartCutError> {
         let Self {
             movie: Movie { video, .. },
             file,
@@ -657,11 +657,11 @@ impl Part {
     }
 
     fn timescale(&self) -> u32 {
-        self.track.timeline.timescale
+        self.track.edit_segment.timescale
     }
 
     /// Its samples in chunks, the first of which is decoded at `start`, in `timescale`, from the start of the clip.
-    fn pieces(&self, start: i64, timescale: u32) -> impl Iterator<Item = Placed> {
+    fn pieces(&self, start: i64, timescale: u32) -> impl Iterator<Item = PlacedChunk> {
         let table = &self.track.samples;
         let chunks = table.duration.max(1)
             / i64::from(self.timescale().div_ceil(CHUNKS_PER_SECOND)).max(1)
@@ -675,7 +675,7 @@ impl Part {
             let range = first..table.count.min(first + samples);
             let time = microseconds(start, timescale)
                 + microseconds(table.decode_time(first), self.timescale());
-            table.pieces(range).map(move |piece| Placed {
+            table.pieces(range).map(move |piece| PlacedChunk {
                 file: self.file,
                 order: time,
                 piece,
@@ -684,29 +684,31 @@ impl Part {
     }
 
     /// The track of sound: what was encoded, under the source's headers.
-    fn sound<'a>(&'a self, source: &'a Track, movie_timescale: u32) -> TrackOut<'a> {
+    fn sound<'a>(&'a self, source: &'a Track, movie_timescale: u32) -> OutputTrack<'a> {
         let Track {
             samples: table,
-            timeline,
+            edit_segment,
             ..
         } = &self.track;
         let in_movie = |ticks: i64| {
-            rescale(ticks, timeline.timescale, movie_timescale)
+            rescale(ticks, edit_segment.timescale, movie_timescale)
                 .max(0)
                 .cast_unsigned()
         };
-        let media_end = timeline.media_end.min(table.duration);
-        TrackOut {
+        let media_end = edit_segment.media_end.min(table.duration);
+        OutputTrack {
             source,
-            timescale: timeline.timescale,
+            timescale: edit_segment.timescale,
             descriptions: table.descriptions.clone(),
             group_descriptions: &table.group_descriptions,
             samples: table.select(0..table.count),
-            pieces: self.pieces(timeline.shown_at, timeline.timescale).collect(),
+            pieces: self
+                .pieces(edit_segment.shown_at, edit_segment.timescale)
+                .collect(),
             edit: Edit {
-                empty: in_movie(timeline.shown_at),
-                media_time: timeline.media_start.max(0).cast_unsigned(),
-                duration: in_movie(media_end - timeline.media_start),
+                empty: in_movie(edit_segment.shown_at),
+                media_time: edit_segment.media_start.max(0).cast_unsigned(),
+                duration: in_movie(media_end - edit_segment.media_start),
             },
         }
     }
@@ -721,20 +723,20 @@ fn encoded_part(
     delay: i64,
     start: i64,
     source: &Track,
-) -> Result<Option<(SampleList, Vec<Placed>)>, Unspliced> {
+) -> Result<Option<(SampleList, Vec<PlacedChunk>)>, SmartCutError> {
     let part = match part {
         None if times.is_empty() => return Ok(None),
         Some(part) if part.track.samples.count as usize == times.len() => part,
         part => {
             let count = part.map_or(0, |part| part.track.samples.count);
-            return Err(Unspliced::Unfit(format!(
+            return Err(SmartCutError::Unfit(format!(
                 "the encoder made {count} frames of {}",
                 times.len()
             )));
         }
     };
     let Ok(delay) = u32::try_from(delay) else {
-        return Err(Unspliced::Unfit(
+        return Err(SmartCutError::Unfit(
             "the source shows frames before they are decoded".to_owned(),
         ));
     };
@@ -754,31 +756,31 @@ fn encoded_part(
     };
     Ok(Some((
         samples,
-        part.pieces(start, source.timeline.timescale).collect(),
+        part.pieces(start, source.edit_segment.timescale).collect(),
     )))
 }
 
 /// Samples of a file, the first of which is decoded at `start` from the start of the clip.
 fn copied_part(
     samples: SampleList,
-    pieces: impl Iterator<Item = Piece>,
+    pieces: impl Iterator<Item = ChunkRun>,
     file: usize,
     start: i64,
     source: &Track,
-) -> (SampleList, Vec<Placed>) {
+) -> (SampleList, Vec<PlacedChunk>) {
     let mut durations = samples
         .durations
         .iter()
         .flat_map(|run| repeat_n(run.value, run.count as usize));
     let mut time = start;
     let placed = pieces.map(|piece| {
-        let order = microseconds(time, source.timeline.timescale);
+        let order = microseconds(time, source.edit_segment.timescale);
         time += durations
             .by_ref()
             .take(piece.samples as usize)
             .map(i64::from)
             .sum::<i64>();
-        Placed { file, order, piece }
+        PlacedChunk { file, order, piece }
     });
     let placed = placed.collect();
     (samples, placed)
@@ -788,7 +790,7 @@ fn microseconds(ticks: i64, timescale: u32) -> u64 {
     rescale(ticks, timescale, 1_000_000).max(0).cast_unsigned()
 }
 
-impl<R: RangeRead + 'static> Spliced<R> {
+impl<R: RangeRead + 'static> SmartClip<R> {
     /// The clip's bytes in order, `output_bytes` of them.
     ///
     /// # Errors
@@ -831,10 +833,10 @@ mod tests {
     #[test]
     fn keyframe_with_leading_pictures_is_not_clean() {
         let closed = frames(&[0, 3, 1, 2, 4, 7, 5, 6], &[4]);
-        assert_eq!(clean_keyframes(&closed, &(1..8)), [4]);
+        assert_eq!(closed_gop_keyframes(&closed, &(1..8)), [4]);
         let open = frames(&[0, 3, 1, 2, 7, 4, 5, 6], &[4]);
-        assert_eq!(clean_keyframes(&open, &(1..8)), [0; 0]);
-        assert_eq!(clean_keyframes(&closed, &(0..8)), [0, 4]);
+        assert_eq!(closed_gop_keyframes(&open, &(1..8)), [0; 0]);
+        assert_eq!(closed_gop_keyframes(&closed, &(0..8)), [0, 4]);
     }
 
     #[test]

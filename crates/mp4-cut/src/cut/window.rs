@@ -4,7 +4,7 @@ use crate::{
     Bound, Error, Result,
     io::RangeRead,
     io::fetch,
-    mux::{Edit, FileSpan, Layout, Placed, TrackOut, layout},
+    mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
     read::movie::Movie,
     read::samples::{Frame, SampleList},
     read::track::Track,
@@ -136,11 +136,11 @@ impl Movie {
         let more_sound: Vec<Cut> = more_sound.collect();
         let sound_timescale = sound
             .as_ref()
-            .map_or(1, |sound| sound.source.timeline.timescale);
-        let timescale = movie_timescale(self.video.timeline.timescale, sound_timescale);
+            .map_or(1, |sound| sound.source.edit_segment.timescale);
+        let timescale = movie_timescale(self.video.edit_segment.timescale, sound_timescale);
         let seconds = |media_time: i64| {
             self.video
-                .timeline
+                .edit_segment
                 .presentation(media_time)
                 .seconds_since(self.origin)
         };
@@ -153,7 +153,7 @@ impl Movie {
             keyframe_seconds: seconds(selection.keyframe.time),
             next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
             has_audio: sound.is_some() || !more_sound.is_empty(),
-            timescale: self.video.timeline.timescale,
+            timescale: self.video.edit_segment.timescale,
             output_bytes: 0,
             source_bytes: 0,
             source_span: None,
@@ -180,7 +180,7 @@ impl Movie {
     fn ticks(&self, ticks: i64) -> Time {
         Time {
             ticks,
-            timescale: self.video.timeline.timescale,
+            timescale: self.video.edit_segment.timescale,
         }
     }
 
@@ -194,7 +194,7 @@ impl Movie {
         if start >= precise(pictures.end) {
             let last = self
                 .video
-                .timeline
+                .edit_segment
                 .presentation(pictures.end)
                 .seconds_since(self.origin);
             return Err(Error::out_of_range(
@@ -219,7 +219,7 @@ impl Movie {
             .video
             .samples
             .frames()?
-            .filter(|frame| self.video.timeline.shows(frame.time))
+            .filter(|frame| self.video.edit_segment.shows(frame.time))
         {
             for (nearest, wanted) in nearest.iter_mut().zip(wanted) {
                 let distance = |media_time: i64| (precise(media_time).abs_diff(wanted), media_time);
@@ -244,11 +244,12 @@ impl Movie {
     fn precise_media_time(&self, seconds: f64) -> i128 {
         // Three years are beyond any source, and keep the products in range.
         let nanoseconds = Time::from_seconds(seconds.min(1e8), NANOSECONDS).ticks;
-        let timeline = &self.video.timeline;
+        let edit_segment = &self.video.edit_segment;
         let origin = i128::from(self.origin.ticks) * i128::from(NANOSECONDS);
         let since_origin = i128::from(nanoseconds) * i128::from(self.origin.timescale);
-        let before_media = i128::from(timeline.media_start - timeline.shown_at) * self.precision();
-        (origin + since_origin) * i128::from(timeline.timescale) + before_media
+        let before_media =
+            i128::from(edit_segment.media_start - edit_segment.shown_at) * self.precision();
+        (origin + since_origin) * i128::from(edit_segment.timescale) + before_media
     }
 
     fn precision(&self) -> i128 {
@@ -258,7 +259,7 @@ impl Movie {
     fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
         let mut samples = self.video.samples.select(selection.samples.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
-        let shift = samples.lift_composition();
+        let shift = samples.make_composition_offsets_nonnegative();
         let media_start = selection.keyframe.decode_time - shift;
         // Where frames last differently long, the durations between decoding them may not reach to the end that is
         // shown; a player that measures the media by them would stop early.
@@ -273,7 +274,7 @@ impl Movie {
     }
 
     /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
-    /// in sync, and at least as much earlier as the decoder needs to get going; or, where [`priming`] says that nothing is
+    /// in sync, and at least as much earlier as the decoder needs to get going; or, where [`pre_roll`] says that nothing is
     /// to be hidden, from the sample that is heard first.
     fn sound<'a>(
         &self,
@@ -283,23 +284,23 @@ impl Movie {
     ) -> Option<Cut<'a>> {
         let at = |media_time: i64| {
             audio
-                .timeline
-                .media_time(self.video.timeline.presentation(media_time))
+                .edit_segment
+                .media_time(self.video.edit_segment.presentation(media_time))
         };
         let wanted = at(interval.start)..at(interval.end);
-        let shown = wanted.start.max(audio.timeline.media_start).max(0)
+        let shown = wanted.start.max(audio.edit_segment.media_start).max(0)
             ..wanted
                 .end
-                .min(audio.timeline.media_end)
+                .min(audio.edit_segment.media_end)
                 .min(audio.samples.duration);
         if shown.is_empty() {
             return None;
         }
         let samples = &audio.samples;
         let heard = samples.sample_heard_at(shown.start);
-        let first = priming(audio).map_or(heard, |priming| {
+        let first = pre_roll(audio).map_or(heard, |pre_roll| {
             let in_sync = samples.sample_nearest(at(pictures.media_start));
-            let primed = samples.sample_at(shown.start - priming);
+            let primed = samples.sample_at(shown.start - pre_roll);
             in_sync.min(primed).min(heard.saturating_sub(1))
         });
         let packet = samples.samples_per_packet();
@@ -325,14 +326,14 @@ impl Movie {
 ///
 /// `None` for codecs of which nothing is to be hidden: `FFmpeg` decodes several of their packets at once, and then leaves
 /// out others than those that are hidden.
-fn priming(audio: &Track) -> Option<i64> {
+fn pre_roll(audio: &Track) -> Option<i64> {
     let milliseconds = match audio.codec.as_str() {
         "flac" | "alac" => return None,
         "opus" => 80,
         "mp3" => 240,
         _ => 0,
     };
-    Some(rescale(milliseconds, 1000, audio.timeline.timescale))
+    Some(rescale(milliseconds, 1000, audio.edit_segment.timescale))
 }
 
 /// Refuses what is no interval.
@@ -359,7 +360,7 @@ pub fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<()> {
 pub(crate) struct Chosen<'a> {
     pub facts: WindowFacts,
     /// The pictures, the sound where there is any, and further sound.
-    pub tracks: Vec<TrackOut<'a>>,
+    pub tracks: Vec<OutputTrack<'a>>,
     /// The movie's timescale, in which all edits are exact.
     pub timescale: u32,
     pub last_frame: i64,
@@ -392,7 +393,7 @@ impl Selection {
         let mut frames = 0;
         let mut last_frame = interval.start;
         for frame in video.samples.frames()? {
-            if interval.contains(&frame.time) && video.timeline.shows(frame.time) {
+            if interval.contains(&frame.time) && video.edit_segment.shows(frame.time) {
                 let first = shown.map_or(frame.index, |shown| shown.start);
                 shown = Some(first..frame.index + 1);
                 frames += 1;
@@ -452,23 +453,23 @@ struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    fn track(self, movie_timescale: u32) -> TrackOut<'a> {
+    fn track(self, movie_timescale: u32) -> OutputTrack<'a> {
         let table = &self.source.samples;
-        let timescale = self.source.timeline.timescale;
+        let timescale = self.source.edit_segment.timescale;
         let in_movie = |ticks: i64| {
             rescale(ticks, timescale, movie_timescale)
                 .max(0)
                 .cast_unsigned()
         };
         let pieces = table.pieces(self.samples.range.clone());
-        TrackOut {
+        OutputTrack {
             source: self.source,
             timescale,
             descriptions: table.descriptions.clone(),
             group_descriptions: &table.group_descriptions,
             // Samples stay in the order that they have in the source.
             pieces: pieces
-                .map(|piece| Placed {
+                .map(|piece| PlacedChunk {
                     file: 0,
                     order: piece.offset,
                     piece,

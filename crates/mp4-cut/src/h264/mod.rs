@@ -5,8 +5,7 @@
 
 use crate::{
     Error, Result,
-    boxes::{Child, children, damaged, find},
-    read::sample_entry::VISUAL_ENTRY_BYTES,
+    boxes::{Child, VISUAL_ENTRY_BYTES, children, damaged, find},
 };
 use bytes::Bytes;
 use mp4_atom::{Atom, Avcc, Encode};
@@ -272,7 +271,7 @@ fn rewritten(stsd: &Bytes, entry: &Child, config: &Avcc) -> Result<Bytes> {
 
 /// Why a copy cannot begin with a sample, of which `head` is the beginning; `None` where it can: it is an IDR picture, one
 /// that starts a coded video sequence, so that nothing behind it refers to anything in front of it.
-pub(crate) fn unfit_to_begin(mut head: &[u8]) -> Option<&'static str> {
+pub(crate) fn cannot_begin_with(mut head: &[u8]) -> Option<&'static str> {
     while let Some((length, rest)) = head.split_first_chunk() {
         match rest.first().map(|header| header & 31) {
             Some(5) => return None,
@@ -719,14 +718,14 @@ mod tests {
                 .flat_map(|kind| [0, 0, 0, 2, *kind, 0xff])
                 .collect::<Vec<u8>>()
         };
-        assert_eq!(unfit_to_begin(&sample(&[9, 7, 8, 6, 0x65])), None);
+        assert_eq!(cannot_begin_with(&sample(&[9, 7, 8, 6, 0x65])), None);
         for other in [
             &sample(&[9, 6, 0x41, 0x65])[..],
             &sample(&[9, 6]),
             &[0, 0, 0],
         ] {
             assert_eq!(
-                unfit_to_begin(other),
+                cannot_begin_with(other),
                 Some("the clip's keyframes are no IDR pictures")
             );
         }
@@ -743,10 +742,13 @@ mod tests {
             .concat()
         };
         let turned = Some("the source's pictures say how to turn them");
-        assert_eq!(unfit_to_begin(&sample(&[47, 1, 0x80, 0x80])), turned);
-        assert_eq!(unfit_to_begin(&sample(&[5, 2, 47, 1, 47, 0, 0x80])), turned);
+        assert_eq!(cannot_begin_with(&sample(&[47, 1, 0x80, 0x80])), turned);
         assert_eq!(
-            unfit_to_begin(&sample(&[255, 47, 0, 1, 2, 47, 47, 0x80])),
+            cannot_begin_with(&sample(&[5, 2, 47, 1, 47, 0, 0x80])),
+            turned
+        );
+        assert_eq!(
+            cannot_begin_with(&sample(&[255, 47, 0, 1, 2, 47, 47, 0x80])),
             None
         );
     }
@@ -775,7 +777,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_parameters_or_not(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = (Sps::read(&bytes), pps_id(&bytes), unfit_to_begin(&bytes));
+            let _ = (Sps::read(&bytes), pps_id(&bytes), cannot_begin_with(&bytes));
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use crate::{
     Error, Result,
-    boxes::{Child, Header, Kind, children, damaged, kind_name, require},
+    boxes::{Child, FourCC, Header, MAX_INDEX_BYTES, children, damaged, fourcc_name, require},
     io::RangeRead,
     io::fetch,
-    read::moov::MAX_INDEX_BYTES,
     read::track::decode,
 };
 use bytes::{Bytes, BytesMut};
@@ -32,8 +31,8 @@ const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
 const MFRO_BYTES: u64 = 16;
 /// The most reads in search of fragments, and the least that is read: a source with an index for each fragment takes a
 /// read for each, and is opened if it is short.
-const MOST_READS: u32 = 64;
-const LEAST_READ_BYTES: u64 = 4 << 10;
+const MAX_READS: u32 = 64;
+const MIN_READ_BYTES: u64 = 4 << 10;
 
 impl Container {
     /// What people call it.
@@ -247,12 +246,12 @@ impl Fragments {
 }
 
 /// A box that was looked for, and where it begins.
-type Next = Option<(u64, &'static Kind)>;
+type Next = Option<(u64, &'static FourCC)>;
 
 /// What fragments begin with, or an index of them.
-const INDEX: &[&Kind] = &[b"sidx", b"moof", b"mdat"];
+const INDEX: &[&FourCC] = &[b"sidx", b"moof", b"mdat"];
 
-/// A walk over the boxes of a file, through what was read last. It ends after [`MOST_READS`].
+/// A walk over the boxes of a file, through what was read last. It ends after [`MAX_READS`].
 struct Boxes<'a, S> {
     source: &'a S,
     /// Where what was read last begins.
@@ -267,7 +266,7 @@ impl<S: RangeRead> Boxes<'_, S> {
         let buffered = self.start..self.start + self.buffer.len() as u64;
         if range.start < buffered.start || range.end > buffered.end {
             self.reads += 1;
-            if self.reads > MOST_READS {
+            if self.reads > MAX_READS {
                 return Err(Error::unsupported(
                     "the source is a fragmented MP4 whose index (sidx or mfra) is in too many parts: remux it first",
                 ));
@@ -275,7 +274,7 @@ impl<S: RangeRead> Boxes<'_, S> {
             let end = range.end.max(
                 self.source
                     .len()
-                    .min(range.start.saturating_add(LEAST_READ_BYTES)),
+                    .min(range.start.saturating_add(MIN_READ_BYTES)),
             );
             self.buffer = fetch::read_exact(self.source, range.start..end).await?;
             self.start = range.start;
@@ -292,7 +291,7 @@ impl<S: RangeRead> Boxes<'_, S> {
     }
 
     /// The first box from `at` on that is one of `kinds`, and where it begins.
-    async fn next(&mut self, mut at: u64, kinds: &[&'static Kind]) -> Result<Next> {
+    async fn next(&mut self, mut at: u64, kinds: &[&'static FourCC]) -> Result<Next> {
         while let Some(header) = self.header(at).await? {
             if let Some(kind) = kinds.iter().find(|kind| ***kind == header.kind) {
                 return Ok(Some((at, kind)));
@@ -304,20 +303,20 @@ impl<S: RangeRead> Boxes<'_, S> {
     }
 
     /// The box at `at`, which must be a `kind` and no longer than an index may be.
-    async fn require(&mut self, at: u64, kind: &Kind) -> Result<Child> {
+    async fn require(&mut self, at: u64, kind: &FourCC) -> Result<Child> {
         let header = self.header(at).await?.filter(|header| header.kind == *kind);
         let Some(bytes) = header.and_then(|header| header.bytes) else {
             return Err(damaged(format!(
                 "it leads to byte {at}, where there is no box {}",
-                kind_name(*kind)
+                fourcc_name(*kind)
             )));
         };
         if bytes > MAX_INDEX_BYTES.min(self.source.len() - at) {
-            return Err(damaged(format!("box {} is too long", kind_name(*kind))));
+            return Err(damaged(format!("box {} is too long", fourcc_name(*kind))));
         }
         children(self.read(at..at + bytes).await?)
             .next()
-            .ok_or_else(|| damaged(format!("box {} is too short", kind_name(*kind))))?
+            .ok_or_else(|| damaged(format!("box {} is too short", fourcc_name(*kind))))?
     }
 }
 
@@ -382,13 +381,13 @@ fn seconds(ticks: u64, timescale: u32) -> f64 {
 
 /// A source with a hole that is passed over: the bytes from a place to another seem to be one `free` box.
 #[derive(Debug, Clone)]
-pub struct Skipping<S> {
+pub struct HoledSource<S> {
     source: S,
     at: u64,
     header: Bytes,
 }
 
-impl<S> Skipping<S> {
+impl<S> HoledSource<S> {
     /// A source in which the first fragments that show `seconds` follow the head; without fragments, as it is.
     pub fn to(seconds: f64, fragments: Option<&Fragments>, source: S) -> Self {
         let hole = fragments.map_or(0..0, |fragments| {
@@ -408,7 +407,7 @@ impl<S> Skipping<S> {
     }
 }
 
-impl<S: RangeRead> RangeRead for Skipping<S> {
+impl<S: RangeRead> RangeRead for HoledSource<S> {
     fn len(&self) -> u64 {
         self.source.len()
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    boxes::{Child, Header, Kind, damaged, find, kind_name, require},
+    boxes::{Child, FourCC, Header, MAX_INDEX_BYTES, damaged, find, fourcc_name, require},
     io::RangeRead,
     io::fetch,
     read::fragments::{Container, Fragments},
@@ -12,10 +12,6 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
 use std::ops::Range;
-
-/// The longest index that is read. At about 1 kB a second of source, that is nine hours; a source with a longer one is
-/// `UnsupportedMedia`, so that a function's memory does not depend on its source.
-pub const MAX_INDEX_BYTES: u64 = 32 << 20;
 
 /// The first read: enough for the boxes in front of an index, and for all of a short source's index.
 const FIRST_READ_BYTES: u64 = 64 << 10;
@@ -30,41 +26,41 @@ const MAX_BOXES: u32 = 10_000;
 const CONNECTIONS: usize = 4;
 
 /// What can be the first box of an MP4 or a MOV.
-const FIRST_BOXES: &[&Kind] = &[
+const FIRST_BOXES: &[&FourCC] = &[
     b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx",
     b"moof", b"emsg", b"prft", b"udta", b"meta", b"junk", b"pict",
 ];
 /// Brands of still pictures, which have no `moov`.
-const IMAGE_BRANDS: &[&Kind] = &[b"heic", b"heix", b"mif1", b"avif", b"crx "];
+const IMAGE_BRANDS: &[&FourCC] = &[b"heic", b"heix", b"mif1", b"avif", b"crx "];
 
 /// The index of a source, as it stands in the file.
 #[derive(Debug, Clone)]
-pub(crate) struct Index {
+pub(crate) struct Moov {
     /// The `ftyp` box; old `QuickTime` files have none.
     pub ftyp: Option<Child>,
     /// The body of the `moov` box.
-    pub moov: Bytes,
+    pub body: Bytes,
     /// Where the `moov` box begins.
     pub start: u64,
     /// Bytes of both with their headers.
     pub bytes: u64,
 }
 
-/// What [`Index::find`] finds.
+/// What [`Moov::find`] finds.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Index(Index),
+    Moov(Moov),
     Other(Container, Option<Fragments>),
 }
 
-impl Index {
+impl Moov {
     /// Finds and reads the index of `source`.
     ///
     /// # Errors
     /// `UnsupportedMedia`, naming what was found instead; and whatever the source raises.
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
         match Self::find(source).await? {
-            Found::Index(index) => Ok(index),
+            Found::Moov(index) => Ok(index),
             Found::Other(container, _) => Err(Error::unsupported(format!(
                 "the file is no MP4 with an index: it is {}",
                 container.name()
@@ -106,7 +102,7 @@ impl Index {
             let Some(end) = end.filter(|end| *end <= source.len()) else {
                 return Err(cut_short(&format!(
                     "its box {} goes beyond the end of the file",
-                    kind_name(header.kind)
+                    fourcc_name(header.kind)
                 )));
             };
             match &header.kind {
@@ -119,9 +115,9 @@ impl Index {
                         return Ok(Found::Other(Container::FragmentedMp4, Some(fragments)));
                     }
                     let moov = decompress(moov)?;
-                    return Ok(Found::Index(Self {
+                    return Ok(Found::Moov(Self {
                         ftyp,
-                        moov,
+                        body: moov,
                         start: at,
                         bytes,
                     }));
@@ -146,7 +142,7 @@ impl Index {
 }
 
 /// The major brand of an `ftyp` box.
-pub(crate) fn brand(ftyp: &Child) -> Option<Kind> {
+pub(crate) fn brand(ftyp: &Child) -> Option<FourCC> {
     ftyp.body.first_chunk().copied()
 }
 
@@ -155,7 +151,7 @@ fn decompress(moov: Bytes) -> Result<Bytes> {
     let Some(cmov) = find(&moov, *b"cmov")? else {
         return Ok(moov);
     };
-    let method: Kind = require(&cmov.body, *b"dcom")?
+    let method: FourCC = require(&cmov.body, *b"dcom")?
         .body
         .first_chunk()
         .copied()
@@ -163,7 +159,7 @@ fn decompress(moov: Bytes) -> Result<Bytes> {
     if &method != b"zlib" {
         return Err(Error::unsupported(format!(
             "the source's index is compressed by {}, which is not supported",
-            kind_name(method).trim_end()
+            fourcc_name(method).trim_end()
         )));
     }
     // Its length as it was before, then the stream.
@@ -255,7 +251,7 @@ impl<R: RangeRead> Search<'_, R> {
         if end - at > FIRST_READ_BYTES {
             return Err(damaged(format!(
                 "box {} is too long",
-                kind_name(header.kind)
+                fourcc_name(header.kind)
             )));
         }
         let whole = self.bytes(at, end).await?;

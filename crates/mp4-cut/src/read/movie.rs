@@ -2,13 +2,13 @@
 
 use crate::{
     Error, Result,
-    boxes::{Kind, children, damaged, kind_name, require},
+    boxes::{FourCC, children, damaged, fourcc_name, require},
     io::RangeRead,
     read::fragments::{Container, Fragments},
-    read::moov::{self as index, Found, Index},
+    read::moov::{self, Found, Moov},
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
-    read::track::{Outline, Track, decode},
+    read::track::{Track, TrackHeader, decode},
     time::Time,
 };
 use mp4_atom::{Matrix, Mvhd};
@@ -24,7 +24,7 @@ const UNDECODABLE: &str = "apac";
 pub struct Movie {
     /// What there is to know about the source.
     pub facts: Facts,
-    pub(crate) index: Index,
+    pub(crate) index: Moov,
     pub(crate) mvhd: Mvhd,
     pub(crate) video: Track,
     pub(crate) audio: Option<Track>,
@@ -153,7 +153,7 @@ impl Facts {
     /// The parts of the file that [`Movie::read`] will read, when the file is still the same.
     #[must_use]
     pub fn index_reads(&self) -> [Range<u64>; 2] {
-        index::reads(
+        moov::reads(
             self.index_start..self.index_start + self.index_bytes,
             self.bytes,
         )
@@ -164,7 +164,7 @@ impl Remuxed {
     /// The time stamp of its second 0 in an excerpt, in microseconds: a transport stream that starts shortly before its
     /// clock begins anew starts below zero, where nothing is shown in an MP4.
     #[must_use]
-    pub fn excerpt_start_microseconds(&self) -> i64 {
+    pub fn remuxed_start_microseconds(&self) -> i64 {
         self.start_microseconds.max(0)
     }
 }
@@ -175,8 +175,8 @@ impl Movie {
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn open(source: &impl RangeRead) -> Result<Opened> {
-        Ok(match Index::find(source).await? {
-            Found::Index(index) => {
+        Ok(match Moov::find(source).await? {
+            Found::Moov(index) => {
                 Opened::Indexed(Box::new(Self::of_one_piece(&index, source.len())?))
             }
             Found::Other(container, fragments) => Opened::Other(container, fragments),
@@ -188,14 +188,14 @@ impl Movie {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn read_excerpt(
+    pub async fn read_remuxed(
         file: &impl RangeRead,
         source: &Remuxed,
         source_seconds: f64,
     ) -> Result<Self> {
         let mut movie = Self::read(file).await?;
         movie.origin = Time {
-            ticks: source.excerpt_start_microseconds(),
+            ticks: source.remuxed_start_microseconds(),
             timescale: 1_000_000,
         };
         movie.facts.duration_seconds = source_seconds;
@@ -211,7 +211,7 @@ impl Movie {
         let first = first.ok_or_else(|| Error::unsupported("the source has no keyframe"))?;
         Ok(self
             .video
-            .timeline
+            .edit_segment
             .presentation(first.time)
             .seconds_since(self.origin))
     }
@@ -222,10 +222,10 @@ impl Movie {
     /// `UnsupportedMedia` for what is not an MP4 or MOV that can be cut, saying what it is; and whatever the source
     /// raises.
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
-        Self::of_one_piece(&Index::read(source).await?, source.len())
+        Self::of_one_piece(&Moov::read(source).await?, source.len())
     }
 
-    fn of_one_piece(index: &Index, file_bytes: u64) -> Result<Self> {
+    fn of_one_piece(index: &Moov, file_bytes: u64) -> Result<Self> {
         let unsupported = || {
             Error::unsupported(
                 "the source has an edit list of several pieces, which is not supported",
@@ -242,11 +242,11 @@ impl Movie {
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn read_pieces(source: &impl RangeRead) -> Result<Vec<Self>> {
-        Self::from_index(&Index::read(source).await?, source.len(), MAX_PIECES)
+        Self::from_index(&Moov::read(source).await?, source.len(), MAX_PIECES)
     }
 
     /// The pieces of a movie; none when there are more than `most`, or when its tracks have not the same number.
-    fn from_index(index: &Index, file_bytes: u64, most: usize) -> Result<Vec<Self>> {
+    fn from_index(index: &Moov, file_bytes: u64, most: usize) -> Result<Vec<Self>> {
         let (mvhd, mut outlines) = outlines(index)?;
         let has_sound = outlines.iter().any(|outline| outline.is(*b"soun"));
         let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(has_sound))?;
@@ -287,9 +287,9 @@ impl Movie {
             }
         }
         let described = Described {
-            container: index.ftyp.as_ref().and_then(index::brand).map_or_else(
+            container: index.ftyp.as_ref().and_then(moov::brand).map_or_else(
                 || "qt".to_owned(),
-                |brand| kind_name(brand).trim_end().to_owned(),
+                |brand| fourcc_name(brand).trim_end().to_owned(),
             ),
             file_bytes,
             video: video_entry,
@@ -311,7 +311,7 @@ impl Movie {
     }
 
     fn of_tracks(
-        index: &Index,
+        index: &Moov,
         mvhd: &Mvhd,
         video: Track,
         audio: Option<Track>,
@@ -319,8 +319,8 @@ impl Movie {
     ) -> Result<Self> {
         let survey = Survey::of(&video)?;
         let pictures = survey.pictures()?;
-        let first_picture = video.timeline.presentation(pictures.start);
-        let last_picture = video.timeline.presentation(pictures.end);
+        let first_picture = video.edit_segment.presentation(pictures.start);
+        let last_picture = video.edit_segment.presentation(pictures.end);
         let sound = audio.as_ref().map(sound_extent);
         let origin = sound
             .map(|sound| sound.0)
@@ -371,7 +371,7 @@ struct Described {
 
 /// The one track of a file that has only pictures or only sound.
 pub(crate) async fn read_track(file: &impl RangeRead) -> Result<Option<Track>> {
-    let index = Index::read(file).await?;
+    let index = Moov::read(file).await?;
     let (mvhd, mut outlines) = outlines(&index)?;
     if let Some(video) = take_track(&mut outlines, *b"vide") {
         return Ok(Some(video.video(mvhd.timescale, file.len())?.0));
@@ -383,23 +383,23 @@ pub(crate) async fn read_track(file: &impl RangeRead) -> Result<Option<Track>> {
         .map(|audio| audio.map(|(track, _)| track))
 }
 
-fn outlines(index: &Index) -> Result<(Mvhd, Vec<Outline>)> {
-    let mvhd: Mvhd = decode(&require(&index.moov, *b"mvhd")?)?;
+fn outlines(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
+    let mvhd: Mvhd = decode(&require(&index.body, *b"mvhd")?)?;
     if mvhd.timescale == 0 {
         return Err(damaged("the movie's timescale is zero"));
     }
     let mut outlines = Vec::new();
-    for child in children(index.moov.clone()) {
+    for child in children(index.body.clone()) {
         let child = child?;
         if &child.kind == b"trak" {
-            outlines.push(Outline::read(&child)?);
+            outlines.push(TrackHeader::read(&child)?);
         }
     }
     Ok((mvhd, outlines))
 }
 
-impl Outline {
-    fn is(&self, handler: Kind) -> bool {
+impl TrackHeader {
+    fn is(&self, handler: FourCC) -> bool {
         self.handler == handler && self.has_samples
     }
 
@@ -411,7 +411,7 @@ impl Outline {
 }
 
 /// Takes the track of `handler` that players choose: the first that is enabled, or else the first.
-fn take_track(outlines: &mut Vec<Outline>, handler: Kind) -> Option<Outline> {
+fn take_track(outlines: &mut Vec<TrackHeader>, handler: FourCC) -> Option<TrackHeader> {
     let enabled = outlines
         .iter()
         .position(|outline| outline.is(handler) && outline.enabled);
@@ -457,7 +457,7 @@ impl Survey {
                 survey.longest = survey.longest.max(frame.duration);
             }
             survey.earliest = survey.earliest.min(frame.time);
-            if !video.timeline.shows(frame.time) {
+            if !video.edit_segment.shows(frame.time) {
                 continue;
             }
             survey.shown += 1;
@@ -477,7 +477,10 @@ impl Survey {
     /// Where the last frame ends: with the edit, which alone knows it where frames are reordered and last differently
     /// long; but an edit that goes on for longer than any frame lasts, and than all of them, does not stretch it.
     fn end_of(&self, last: Frame, video: &Track) -> i64 {
-        let (media_end, longest) = (video.timeline.media_end, self.longest.max(last.duration));
+        let (media_end, longest) = (
+            video.edit_segment.media_end,
+            self.longest.max(last.duration),
+        );
         let all = self.earliest.saturating_add(video.samples.duration);
         if media_end <= last.time.saturating_add(longest.into()).max(all) {
             media_end
@@ -519,7 +522,7 @@ fn video_facts(
     };
     let duration = Time {
         ticks: pictures.end - pictures.start,
-        timescale: video.timeline.timescale,
+        timescale: video.edit_segment.timescale,
     };
     VideoFacts {
         codec: entry.codec.clone(),
@@ -530,10 +533,10 @@ fn video_facts(
         rotation_degrees,
         frame_rate: per_second(survey.shown, duration),
         constant_frame_rate: survey.is_constant(),
-        timescale: video.timeline.timescale,
+        timescale: video.edit_segment.timescale,
         frames: survey.shown,
         start_seconds: video
-            .timeline
+            .edit_segment
             .presentation(pictures.start)
             .seconds_since(origin),
         duration_seconds: duration.seconds(),
@@ -566,7 +569,7 @@ fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
         codec: entry.codec.clone(),
         channels: entry.channels,
         sample_rate: if entry.sample_rate == 0 {
-            audio.timeline.timescale
+            audio.edit_segment.timescale
         } else {
             entry.sample_rate
         },
@@ -577,15 +580,15 @@ fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
 
 /// When a sound track starts and ends, on the movie's timeline.
 fn sound_extent(audio: &Track) -> (Time, Time) {
-    let start = audio.timeline.media_start.max(0);
+    let start = audio.edit_segment.media_start.max(0);
     let end = audio
         .samples
         .duration
-        .min(audio.timeline.media_end)
+        .min(audio.edit_segment.media_end)
         .max(start);
     (
-        audio.timeline.presentation(start),
-        audio.timeline.presentation(end),
+        audio.edit_segment.presentation(start),
+        audio.edit_segment.presentation(end),
     )
 }
 
@@ -597,7 +600,7 @@ fn per_second(count: u64, duration: Time) -> f64 {
 fn bit_rate(track: &Track) -> u64 {
     let bits = u128::from(track.samples.bytes(0..track.samples.count))
         * 8
-        * u128::from(track.timeline.timescale);
+        * u128::from(track.edit_segment.timescale);
     let duration = u128::try_from(track.samples.duration).unwrap_or(0).max(1);
     u64::try_from(bits / duration).unwrap_or(u64::MAX)
 }

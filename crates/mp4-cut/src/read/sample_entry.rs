@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    boxes::{Child, Kind, children, damaged, find, kind_name},
+    boxes::{Child, FourCC, VISUAL_ENTRY_BYTES, children, damaged, find, fourcc_name},
     h264 as avc,
     read::samples::Packet,
 };
@@ -32,8 +32,6 @@ pub(crate) struct AudioEntry {
     pub packet: Option<Packet>,
 }
 
-/// The bytes of a visual sample entry in front of its boxes.
-pub(crate) const VISUAL_ENTRY_BYTES: usize = 78;
 /// The bytes of a sound sample entry in front of its boxes, as MP4 has it.
 const SOUND_ENTRY_BYTES: usize = 28;
 
@@ -211,7 +209,7 @@ fn codec_name(entry: &Child, boxes_at: usize) -> Result<String> {
         b"sawb" => "amr_wb",
         b"raw " | b"twos" | b"sowt" | b"in24" | b"in32" | b"fl32" | b"fl64" | b"lpcm" | b"ipcm"
         | b"fpcm" | b"NONE" => "pcm",
-        other => return Ok(kind_name(*other).trim_end().to_owned()),
+        other => return Ok(fourcc_name(*other).trim_end().to_owned()),
     }
     .to_owned())
 }
@@ -267,13 +265,13 @@ pub(crate) fn decoding(entry: &Child, is_sound: bool) -> Result<Vec<u8>> {
 }
 
 /// Whether `kind` is a handler of tracks that this crate cuts, and what people call it.
-pub(crate) fn handler_name(kind: Kind) -> String {
+pub(crate) fn handler_name(kind: FourCC) -> String {
     match &kind {
         b"vide" => "video".to_owned(),
         b"soun" => "audio".to_owned(),
         b"text" | b"sbtl" | b"subt" | b"clcp" => "text".to_owned(),
         b"tmcd" => "time code".to_owned(),
         b"meta" => "metadata".to_owned(),
-        other => kind_name(*other).trim_end().to_owned(),
+        other => fourcc_name(*other).trim_end().to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    boxes::{Child, Kind, Run, Runs, Table, children, damaged, find, kind_name, require},
+    boxes::{Child, FourCC, Run, Runs, Table, children, damaged, find, fourcc_name, require},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -86,7 +86,7 @@ pub(crate) struct Frame {
 
 /// Samples that lie one behind the other in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct ChunkRun {
     pub offset: u64,
     pub bytes: u64,
     pub samples: u32,
@@ -293,7 +293,7 @@ impl SampleTable {
     }
 
     /// Where the samples in `range` lie, in decode order, one piece a chunk.
-    pub fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = Piece> {
+    pub fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = ChunkRun> {
         let mut runs = self.chunk_runs.entries().iter().map(split_entry).peekable();
         let mut run = [1, 0, 1];
         let mut next = 0_u32;
@@ -320,7 +320,7 @@ impl SampleTable {
             })
             .map(move |(offset, samples, description)| {
                 let kept = samples.start.max(range.start)..samples.end.min(range.end);
-                Piece {
+                ChunkRun {
                     offset: offset.saturating_add(self.bytes(samples.start..kept.start)),
                     bytes: self.bytes(kept.clone()),
                     samples: kept.end - kept.start,
@@ -470,7 +470,7 @@ impl SampleList {
     }
 
     /// Makes all composition offsets zero or more, and returns by how much.
-    pub fn lift_composition(&mut self) -> i64 {
+    pub fn make_composition_offsets_nonnegative(&mut self) -> i64 {
         let lowest = self
             .composition
             .iter()
@@ -645,7 +645,7 @@ impl Group {
         Ok(Self { head, runs })
     }
 
-    fn is(&self, grouping: Kind) -> bool {
+    fn is(&self, grouping: FourCC) -> bool {
         self.head.get(4..8) == Some(&grouping)
     }
 }
@@ -738,7 +738,7 @@ fn read_sync(stbl: &Bytes, table: &SampleTable) -> Result<Option<Vec<u32>>> {
     if sync.contains(&0) {
         return Err(damaged(format!(
             "box {} counts samples from zero",
-            kind_name(stss.kind)
+            fourcc_name(stss.kind)
         )));
     }
     for number in &mut sync {

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    boxes::{Child, Kind, children, damaged, find, require},
+    boxes::{Child, FourCC, children, damaged, find, require},
     read::sample_entry::{self as codec, AudioEntry, VideoEntry},
     read::samples::SampleTable,
     time::{Time, rescale},
@@ -12,8 +12,8 @@ use mp4_atom::{Atom, Elst, Mdhd, Tkhd};
 
 /// A track before its tables are read.
 #[derive(Debug, Clone)]
-pub(crate) struct Outline {
-    pub handler: Kind,
+pub(crate) struct TrackHeader {
+    pub handler: FourCC,
     pub enabled: bool,
     pub has_samples: bool,
     trak: Bytes,
@@ -30,9 +30,9 @@ pub(crate) struct Track {
     pub codec: String,
     pub samples: SampleTable,
     /// The piece of the edit list that is looked at.
-    pub timeline: Timeline,
+    pub edit_segment: EditSegment,
     /// All pieces of the edit list, in the order in which they are shown; at least one.
-    pub pieces: Vec<Timeline>,
+    pub pieces: Vec<EditSegment>,
     has_edit: bool,
     /// Boxes that are passed on byte for byte, by the box that holds them.
     pub trak_boxes: Vec<Bytes>,
@@ -45,7 +45,7 @@ pub(crate) struct Track {
 /// One edit of the media, behind empty ones, is what cameras, phones and `FFmpeg` write. Clips that were joined without
 /// encoding have one for each of their parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timeline {
+pub(crate) struct EditSegment {
     /// The units of everything below: 1/`timescale` second.
     pub timescale: u32,
     /// When the edit is shown, on the movie's timeline.
@@ -56,7 +56,7 @@ pub(crate) struct Timeline {
     pub media_end: i64,
 }
 
-impl Timeline {
+impl EditSegment {
     /// When `media_time` is shown, on the movie's timeline.
     pub fn presentation(&self, media_time: i64) -> Time {
         Time {
@@ -77,7 +77,7 @@ impl Timeline {
     }
 }
 
-impl Outline {
+impl TrackHeader {
     /// Reads the parts of a `trak` box that say what the track is.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl Outline {
         let has_edit = edits.is_some();
         let pieces = read_timelines(edits, movie_timescale, mdhd.timescale)?;
         Ok(Track {
-            timeline: pieces[0],
+            edit_segment: pieces[0],
             pieces,
             has_edit,
             trak_boxes: copies(&self.trak, |kind| kind == b"tapt")?,
@@ -160,7 +160,7 @@ impl Track {
     #[must_use]
     pub fn piece(&self, index: usize) -> Self {
         Self {
-            timeline: self.pieces[index],
+            edit_segment: self.pieces[index],
             ..self.clone()
         }
     }
@@ -171,13 +171,13 @@ impl Track {
     /// `UnsupportedMedia` for a track with too many samples to look at one by one.
     pub fn start_with_a_picture(&mut self) -> Result<()> {
         if self.has_edit {
-            let timeline = self.timeline;
+            let edit_segment = self.edit_segment;
             let shown = self
                 .samples
                 .frames()?
                 .map(|frame| frame.time)
-                .filter(|time| timeline.shows(*time));
-            self.timeline.media_start = shown.min().unwrap_or(timeline.media_start);
+                .filter(|time| edit_segment.shows(*time));
+            self.edit_segment.media_start = shown.min().unwrap_or(edit_segment.media_start);
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ pub(crate) fn decode<T: Atom>(child: &Child) -> Result<T> {
         .map_err(|error| damaged(format!("box {}: {error}", T::KIND)))
 }
 
-fn copies(body: &Bytes, keep: impl Fn(&Kind) -> bool) -> Result<Vec<Bytes>> {
+fn copies(body: &Bytes, keep: impl Fn(&FourCC) -> bool) -> Result<Vec<Bytes>> {
     children(body.clone())
         .filter(|child| child.as_ref().map_or(true, |child| keep(&child.kind)))
         .map(|child| child.map(|child| child.whole))
@@ -230,7 +230,7 @@ fn read_timelines(
     edits: Option<Elst>,
     movie_timescale: u32,
     timescale: u32,
-) -> Result<Vec<Timeline>> {
+) -> Result<Vec<EditSegment>> {
     let limit = max_ticks(timescale);
     let ticks = |movie_ticks: u64| {
         i64::try_from(movie_ticks)
@@ -259,7 +259,7 @@ fn read_timelines(
             } else {
                 i64::MAX
             };
-            pieces.push(Timeline {
+            pieces.push(EditSegment {
                 timescale,
                 shown_at,
                 media_start,
@@ -269,7 +269,7 @@ fn read_timelines(
         shown_at = shown_at.saturating_add(duration).min(limit);
     }
     if pieces.is_empty() {
-        pieces.push(Timeline {
+        pieces.push(EditSegment {
             timescale,
             shown_at,
             media_start: 0,

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, executor::block_on};
 use mp4_cut::{
-    Encoded, Error, Fragments, Join, Movie, Opened, Result, Skipping, Splice, Unspliced, Window,
-    io::RangeRead,
+    Encoded, Error, Fragments, HoledSource, Join, Movie, Opened, Result, SmartCut, SmartCutError,
+    Window, io::RangeRead,
 };
 use std::ops::Range;
 
@@ -28,9 +28,13 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<Error> {
                     (&movie, file, interval.start, interval.end),
                     (&movie, file, 0.0, interval.end),
                 ];
-                raised.extend(splice(file, &movie, 2, Splice::of(&cuts).await).await.err());
-                let all = Splice::of_all(&[(movie.clone(), file.clone())]).await;
-                raised.extend(splice(file, &movie, 1, all).await.err());
+                raised.extend(
+                    smart_cut(file, &movie, 2, SmartCut::of(&cuts).await)
+                        .await
+                        .err(),
+                );
+                let all = SmartCut::of_all(&[(movie.clone(), file.clone())]).await;
+                raised.extend(smart_cut(file, &movie, 1, all).await.err());
             }
         }
         raised.extend(Movie::read_pieces(file).await.err());
@@ -48,7 +52,7 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<Error> {
 /// instead.
 async fn skip(file: &Bytes, fragments: Option<&Fragments>, part: Range<f64>) -> Result<()> {
     let seconds = part.start * fragments.map_or(0.0, |fragments| fragments.end_seconds);
-    let skipping = Skipping::to(seconds, fragments, file.clone());
+    let skipping = HoledSource::to(seconds, fragments, file.clone());
     let bytes = RangeRead::len(file);
     let whole = skipping.read(0..bytes).await?;
     assert_eq!(whole.len(), file.len());
@@ -79,40 +83,40 @@ async fn join(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<()> {
 
 /// Makes the clip of a splice of `count` cuts. The parts that an encoder would make are the source's own frames: they
 /// have the right form and the wrong parameters.
-async fn splice(
+async fn smart_cut(
     file: &Bytes,
     movie: &Movie,
     count: usize,
-    splice: Result<Splice, Unspliced>,
+    smart_cut: Result<SmartCut, SmartCutError>,
 ) -> Result<()> {
-    let spliced = match splice {
-        Ok(splice) => {
+    let smart_clip = match smart_cut {
+        Ok(smart_cut) => {
             let mut encoded = Vec::new();
-            for cut in &splice.cuts {
+            for cut in &smart_cut.cuts {
                 encoded.push(Encoded {
                     head: part(file, cut.head(movie)?).await?,
                     tail: part(file, cut.tail(movie)?).await?,
                 });
             }
-            assert!(!splice.encode_arguments().is_empty());
+            assert!(!smart_cut.encode_arguments().is_empty());
             let files = vec![(movie.clone(), file.clone()); count];
-            splice
+            smart_cut
                 .join(
                     &files,
                     encoded,
-                    vec![file.clone(); Splice::sound_tracks(&files)],
+                    vec![file.clone(); SmartCut::sound_tracks(&files)],
                 )
                 .await
         }
         Err(why) => Err(why),
     };
-    match spliced {
-        Ok(spliced) => {
-            let bytes = spliced.output_bytes;
-            collect(spliced.stream(), bytes).await.map(drop)
+    match smart_clip {
+        Ok(smart_clip) => {
+            let bytes = smart_clip.output_bytes;
+            collect(smart_clip.stream(), bytes).await.map(drop)
         }
-        Err(Unspliced::Unfit(_)) => Ok(()),
-        Err(Unspliced::Failed(error)) => Err(error),
+        Err(SmartCutError::Unfit(_)) => Ok(()),
+        Err(SmartCutError::Failed(error)) => Err(error),
     }
 }
 
