@@ -8,12 +8,15 @@ use std::{
 };
 
 /// Error names on which `Trim` hands over to the other engine.
-const SWITCH: [&str; 4] = [
+const SWITCH: [&str; 5] = [
     "TrimBudgetExceeded",
     "Sandbox.Timedout",
+    KILLED,
     "Lambda.Unknown",
     "States.Timeout",
 ];
+/// A function whose process ended: it was killed, as for its memory, or could not start.
+const KILLED: &str = "Runtime.ExitError";
 /// Errors of Lambda itself that every task retries.
 const LAMBDA: [&str; 5] = [
     "Lambda.ClientExecutionTimeoutException",
@@ -146,11 +149,8 @@ fn report_knows_what_kind_of_cause_each_failure_has() {
         for (_, name) in
             names(&task, "Retry").filter(|(_, name)| *name != ErrorKind::SourceNotReady.name())
         {
-            assert_eq!(
-                report::history::class(name),
-                Dependency,
-                "{state}: {name} was waited for"
-            );
+            let class = if name == KILLED { Bug } else { Dependency };
+            assert_eq!(report::history::class(name), class, "{state}: {name}");
         }
     }
     let classes = FAILURES.map(|kind| report::history::class(kind.name()));
@@ -185,6 +185,32 @@ fn every_task_has_a_timeout_and_retries_what_passes() {
             // A recording is looked for at regular intervals.
             let waits = entry["ErrorEquals"] == json!(["SourceNotReady"]);
             assert_eq!(entry["JitterStrategy"] == "FULL", !waits, "{state}");
+        }
+    }
+}
+
+#[test]
+fn killed_function_is_tried_again_once_and_then_trim_hands_over() {
+    for (state, task) in tasks() {
+        let mut retriers = names(&task, "Retry").filter(|(_, name)| *name == KILLED);
+        let (retrier, _) = retriers
+            .next()
+            .unwrap_or_else(|| panic!("{state} does not retry"));
+        assert_eq!(retrier["MaxAttempts"], 1, "{state}");
+        let caught = names(&task, "Catch").any(|(_, name)| name == KILLED);
+        assert_eq!(caught, state == "Trim", "{state}");
+    }
+}
+
+#[test]
+fn no_two_retriers_of_a_state_say_the_same() {
+    for (state, mut task) in tasks() {
+        let mut numbers = BTreeSet::new();
+        for retrier in task["Retry"].as_array_mut().expect("retries") {
+            let retrier = retrier.as_object_mut().expect("a retrier");
+            let errors = retrier.remove("ErrorEquals");
+            let fresh = numbers.insert(json!(retrier).to_string());
+            assert!(fresh, "{state} says the same of {errors:?} and of others");
         }
     }
 }
