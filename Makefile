@@ -32,7 +32,7 @@ logs: ## Print logs [NAME=a function, ministack, mongod, mediaconvert or supervi
 test: lint unit e2e ## Check everything: lint, unit, then e2e
 	@echo 'passed: lint, unit, e2e'
 
-lint: ## Formatting, clippy, Terraform and the state machine's definition
+lint: ## Formatting, clippy, Terraform, and the state machine's definition with each of its paths
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(LOCAL) check-terraform

@@ -9,6 +9,7 @@ from . import deploy, packages, paths, processes
 from .console import Failure, Progress
 
 _ASL = paths.ROOT / "tests" / "asl"
+_PATHS = paths.ROOT / "tests" / "interpreter"
 _MODULE = paths.ROOT / "terraform"
 _EXAMPLES = [_MODULE / "examples" / name for name in ("complete", "documentdb")]
 _DEFINITION = paths.ROOT / "statemachine" / "clip.asl.json"
@@ -52,11 +53,22 @@ def _checkov() -> None:
 
 
 def definition(progress: Progress) -> None:
-    """Checks the state machine's definition with npm's asl-validator.
+    """Checks the state machine's definition with npm's asl-validator, and runs each path of it with moto's interpreter.
 
     # Errors
     Failure with what is wrong with it.
     """
+    _validate(progress)
+    packages.install_interpreter(progress)
+    with progress.step("each path of the definition"):
+        processes.run(
+            [str(packages.interpreter_python()), "-m", "unittest", "discover", "--start-directory", str(_PATHS)],
+            log=paths.LOGS / "paths.log",
+            environment=processes.environment(),
+        )
+
+
+def _validate(progress: Progress) -> None:
     node, npm = _node(progress)
     environment = processes.environment({"PATH": f"{node.parent}:{os.environ['PATH']}"})
     validator = _ASL / "node_modules" / ".bin" / "asl-validator"

@@ -1,4 +1,4 @@
-"""Fuzzes the MP4 reader with cargo-fuzz: `functions/core/fuzz/`."""
+"""Fuzzes the MP4 reader with cargo-fuzz: `crates/mp4-cut/fuzz/`."""
 
 import shutil
 import zlib
@@ -10,7 +10,7 @@ from .console import Progress
 _VERSION = "0.13.1"
 _INSTALLED = paths.STATE / f"cargo-fuzz-{_VERSION}"
 _TARGET = "mp4"
-_CRATE = paths.ROOT / "functions" / "core" / "fuzz"
+_CRATE = paths.ROOT / "crates" / "mp4-cut" / "fuzz"
 _WORK = paths.TARGET / "fuzz"
 _CORPUS = _WORK / "corpus"
 """What has led further into the reader, kept from run to run."""

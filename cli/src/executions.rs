@@ -6,11 +6,11 @@ use aws_sdk_sfn::{
     types::{ExecutionListItem, ExecutionRedriveStatus, ExecutionStatus},
 };
 use clap::ValueEnum;
-use clipflow_core::{
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{
     execution::{ExecutionName, execution_arn},
     identity::is_clip_id,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -110,8 +110,15 @@ pub struct Execution {
 impl Execution {
     /// The clip that it makes.
     pub fn clip_id(&self) -> &str {
-        let sent = || self.input["clipId"].as_str().filter(|id| self.name.starts_with(id));
-        self.output["clipId"].as_str().or_else(sent).unwrap_or_else(|| clip_id_in(&self.name))
+        let sent = || {
+            self.input["clipId"]
+                .as_str()
+                .filter(|id| self.name.starts_with(id))
+        };
+        self.output["clipId"]
+            .as_str()
+            .or_else(sent)
+            .unwrap_or_else(|| clip_id_in(&self.name))
     }
 
     /// The name of the error, when there is no clip.
@@ -164,7 +171,9 @@ impl Execution {
             value["message"] = message.into();
         }
         for field in ["cameraId", "engine"] {
-            let known = [&self.input[field], &self.output[field]].into_iter().find(|value| !value.is_null());
+            let known = [&self.input[field], &self.output[field]]
+                .into_iter()
+                .find(|value| !value.is_null());
             if let Some(known) = known {
                 value[field] = known.clone();
             }
@@ -175,7 +184,10 @@ impl Execution {
 
 impl From<DescribeExecutionOutput> for Execution {
     fn from(described: DescribeExecutionOutput) -> Self {
-        let parsed = |text: &Option<String>| text.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let parsed = |text: &Option<String>| {
+            text.as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+        };
         let output = parsed(&described.output).unwrap_or(Value::Null);
         Self {
             status: Status::of(&described.status, &output),
@@ -208,7 +220,9 @@ impl From<&ExecutionListItem> for Listed {
 /// What a person reads of a cause: the message of a Lambda function's error, or the cause as it is.
 pub fn message_in(cause: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(cause).ok();
-    let message = parsed.as_ref().and_then(|error| error["errorMessage"].as_str());
+    let message = parsed
+        .as_ref()
+        .and_then(|error| error["errorMessage"].as_str());
     message.unwrap_or(cause).to_owned()
 }
 
@@ -219,12 +233,21 @@ fn clip_id_in(name: &str) -> &str {
 impl Deployment {
     /// The execution with this ARN, if there is one.
     pub async fn describe(&self, arn: &str) -> Result<Option<Execution>, Failure> {
-        match self.sfn.describe_execution().execution_arn(arn).send().await {
+        match self
+            .sfn
+            .describe_execution()
+            .execution_arn(arn)
+            .send()
+            .await
+        {
             Ok(described) => Ok(Some(described.into())),
             Err(error)
                 if matches!(
                     error.as_service_error(),
-                    Some(DescribeExecutionError::ExecutionDoesNotExist(_) | DescribeExecutionError::InvalidArn(_))
+                    Some(
+                        DescribeExecutionError::ExecutionDoesNotExist(_)
+                            | DescribeExecutionError::InvalidArn(_)
+                    )
                 ) =>
             {
                 Ok(None)
@@ -235,8 +258,15 @@ impl Deployment {
 
     /// These executions, in the same order.
     pub async fn describe_all(&self, listed: &[Listed]) -> Result<Vec<Execution>, Failure> {
-        let described = stream::iter(listed).map(|one| self.describe(&one.arn)).buffered(CONCURRENCY);
-        Ok(described.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+        let described = stream::iter(listed)
+            .map(|one| self.describe(&one.arn))
+            .buffered(CONCURRENCY);
+        Ok(described
+            .try_collect::<Vec<_>>()
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     /// The execution that a person means by an ARN, an execution's name or a `clipId`: the newest one of that clip.
@@ -244,8 +274,13 @@ impl Deployment {
     /// # Errors
     /// Not found, when there is none.
     pub async fn resolve(&self, clip: &str) -> Result<Execution, Failure> {
-        let by_name = ExecutionName::parse(clip).map(|_| execution_arn(&self.outputs.state_machine_arn, clip));
-        let arn = if clip.starts_with("arn:") { Some(clip.to_owned()) } else { by_name };
+        let by_name = ExecutionName::parse(clip)
+            .map(|_| execution_arn(&self.outputs.state_machine_arn, clip));
+        let arn = if clip.starts_with("arn:") {
+            Some(clip.to_owned())
+        } else {
+            by_name
+        };
         if let Some(arn) = arn
             && let Some(found) = self.describe(&arn).await?
         {
@@ -254,8 +289,13 @@ impl Deployment {
         if is_clip_id(clip) {
             let mut newest: Option<Listed> = None;
             self.scan(None, None, |page| {
-                let of_clip = |one: &&Listed| one.name.as_ref().is_some_and(|name| name.clip_id == clip);
-                newest = page.iter().filter(of_clip).max_by_key(|one| one.started_at).cloned();
+                let of_clip =
+                    |one: &&Listed| one.name.as_ref().is_some_and(|name| name.clip_id == clip);
+                newest = page
+                    .iter()
+                    .filter(of_clip)
+                    .max_by_key(|one| one.started_at)
+                    .cloned();
                 newest.is_none()
             })
             .await?;
@@ -278,14 +318,29 @@ impl Deployment {
         since: Option<OffsetDateTime>,
         mut see: impl FnMut(&[Listed]) -> bool,
     ) -> Result<(), Failure> {
-        let list = self.sfn.list_executions().state_machine_arn(&self.outputs.state_machine_arn);
-        let mut pages = list.set_status_filter(status.cloned()).max_results(1000).into_paginator().send();
+        let list = self
+            .sfn
+            .list_executions()
+            .state_machine_arn(&self.outputs.state_machine_arn);
+        let mut pages = list
+            .set_status_filter(status.cloned())
+            .max_results(1000)
+            .into_paginator()
+            .send();
         while let Some(page) = pages.next().await {
-            let page: Vec<Listed> =
-                page.map_err(Failure::of_call("listing executions"))?.executions.iter().map(Listed::from).collect();
-            let is_last = page.last().is_some_and(|last| since.is_some_and(|since| last.position < since));
-            let wanted: Vec<Listed> =
-                page.into_iter().filter(|one| since.is_none_or(|since| one.started_at >= since)).collect();
+            let page: Vec<Listed> = page
+                .map_err(Failure::of_call("listing executions"))?
+                .executions
+                .iter()
+                .map(Listed::from)
+                .collect();
+            let is_last = page
+                .last()
+                .is_some_and(|last| since.is_some_and(|since| last.position < since));
+            let wanted: Vec<Listed> = page
+                .into_iter()
+                .filter(|one| since.is_none_or(|since| one.started_at >= since))
+                .collect();
             if !see(&wanted) || is_last {
                 break;
             }
@@ -302,15 +357,21 @@ impl Deployment {
         passes: impl Fn(&Listed) -> bool,
         enough: usize,
     ) -> Result<Vec<Listed>, Failure> {
-        let filters: Vec<Option<&ExecutionStatus>> =
-            if statuses.is_empty() { vec![None] } else { statuses.iter().map(Some).collect() };
+        let filters: Vec<Option<&ExecutionStatus>> = if statuses.is_empty() {
+            vec![None]
+        } else {
+            statuses.iter().map(Some).collect()
+        };
         let mut found: Vec<Listed> = Vec::new();
         for filter in filters {
             self.scan(filter, since, |page| {
                 found.extend(page.iter().filter(|one| passes(one)).cloned());
                 found.sort_by_key(|one| std::cmp::Reverse(one.started_at));
-                let last_needed = found.get(enough.saturating_sub(1)).map(|one| one.started_at);
-                page.last().is_none_or(|last| last_needed.is_none_or(|needed| last.position >= needed))
+                let last_needed = found
+                    .get(enough.saturating_sub(1))
+                    .map(|one| one.started_at);
+                page.last()
+                    .is_none_or(|last| last_needed.is_none_or(|needed| last.position >= needed))
             })
             .await?;
         }
@@ -341,14 +402,23 @@ mod tests {
     /// A page of executions that started at these seconds, one before the other, and ended 5 s later.
     fn page(starts: &[i64]) -> ListExecutionsOutput {
         let item = |start: &i64| {
-            let item =
-                ExecutionListItem::builder().execution_arn("arn").state_machine_arn("arn").name("a-0123456789ab");
-            let item = item.status(ExecutionStatus::Succeeded).start_date(DateTime::from_secs(*start));
-            item.stop_date(DateTime::from_secs(*start + 5)).build().expect("complete")
+            let item = ExecutionListItem::builder()
+                .execution_arn("arn")
+                .state_machine_arn("arn")
+                .name("a-0123456789ab");
+            let item = item
+                .status(ExecutionStatus::Succeeded)
+                .start_date(DateTime::from_secs(*start));
+            item.stop_date(DateTime::from_secs(*start + 5))
+                .build()
+                .expect("complete")
         };
-        let page = ListExecutionsOutput::builder().set_executions(Some(starts.iter().map(item).collect()));
+        let page =
+            ListExecutionsOutput::builder().set_executions(Some(starts.iter().map(item).collect()));
         // The SDK takes the same token twice for the end.
-        page.next_token(format!("behind {starts:?}")).build().expect("complete")
+        page.next_token(format!("behind {starts:?}"))
+            .build()
+            .expect("complete")
     }
 
     /// The seconds at which the listed executions started, and how many pages were read for that.
@@ -358,31 +428,57 @@ mod tests {
             .output(|| page(&[100, 98, 99]))
             .output(|| page(&[97, 90, 80]))
             .output(|| page(&[70, 60]))
-            .output(|| ListExecutionsOutput::builder().set_executions(Some(Vec::new())).build().expect("complete"))
+            .output(|| {
+                ListExecutionsOutput::builder()
+                    .set_executions(Some(Vec::new()))
+                    .build()
+                    .expect("complete")
+            })
             .build();
         let deployment = Deployment {
             outputs: serde_json::from_value(json!({"state_machine_arn": "arn"})).expect("outputs"),
             is_local: false,
             sfn: mock_client!(aws_sdk_sfn, [&rule]),
-            sqs: aws_sdk_sqs::Client::from_conf(aws_sdk_sqs::Config::builder().behavior_version_latest().build()),
+            sqs: aws_sdk_sqs::Client::from_conf(
+                aws_sdk_sqs::Config::builder()
+                    .behavior_version_latest()
+                    .build(),
+            ),
         };
-        let since = since.map(|second| OffsetDateTime::from_unix_timestamp(second).expect("a moment"));
-        let found = deployment.list(&[], since, |_| true, enough).await.expect("executions");
-        (found.iter().map(|one| one.started_at.unix_timestamp()).collect(), rule.num_calls())
+        let since =
+            since.map(|second| OffsetDateTime::from_unix_timestamp(second).expect("a moment"));
+        let found = deployment
+            .list(&[], since, |_| true, enough)
+            .await
+            .expect("executions");
+        (
+            found
+                .iter()
+                .map(|one| one.started_at.unix_timestamp())
+                .collect(),
+            rule.num_calls(),
+        )
     }
 
     #[tokio::test]
     async fn no_more_pages_are_read_than_are_needed() {
-        assert_eq!(listed(None, usize::MAX).await, (vec![100, 99, 98, 97, 90, 80, 70, 60], 4));
+        assert_eq!(
+            listed(None, usize::MAX).await,
+            (vec![100, 99, 98, 97, 90, 80, 70, 60], 4)
+        );
         // What ended at 104 may be followed by what started at 103.
         assert_eq!(listed(None, 1).await.1, 2);
         assert_eq!(listed(None, 4).await, (vec![100, 99, 98, 97, 90, 80], 2));
-        assert_eq!(listed(Some(95), usize::MAX).await, (vec![100, 99, 98, 97], 2));
+        assert_eq!(
+            listed(Some(95), usize::MAX).await,
+            (vec![100, 99, 98, 97], 2)
+        );
     }
 
     #[test]
     fn rejection_is_a_success_of_its_execution() {
-        let output = json!({"clipId": "a-b", "status": "rejected", "reason": "TooLong", "message": "9 s"});
+        let output =
+            json!({"clipId": "a-b", "status": "rejected", "reason": "TooLong", "message": "9 s"});
         let found = execution(ExecutionStatus::Succeeded, &output, None);
         assert_eq!(
             (found.status, found.error(), found.message().as_deref()),
@@ -395,15 +491,24 @@ mod tests {
     fn failure_has_the_message_of_its_function() {
         let cause = r#"{"errorType":"DependencyUnavailable","errorMessage":"no primary"}"#;
         let found = execution(ExecutionStatus::Failed, &Value::Null, Some(cause));
-        assert_eq!((found.clip_id(), found.message().as_deref()), ("a-b", Some("no primary")));
+        assert_eq!(
+            (found.clip_id(), found.message().as_deref()),
+            ("a-b", Some("no primary"))
+        );
         let json = found.json();
-        assert_eq!((&json["cameraId"], &json["status"]), (&json!("pipe"), &json!("failed")));
+        assert_eq!(
+            (&json["cameraId"], &json["status"]),
+            (&json!("pipe"), &json!("failed"))
+        );
         assert_eq!(json["execution"]["stoppedAt"], "1970-01-01T00:00:01.5Z");
     }
 
     #[test]
     fn execution_out_of_time_has_an_error_and_can_be_rerun() {
         let found = execution(ExecutionStatus::TimedOut, &Value::Null, None);
-        assert_eq!((found.error(), found.message(), found.is_rerunnable()), (Some("States.Timeout"), None, true));
+        assert_eq!(
+            (found.error(), found.message(), found.is_rerunnable()),
+            (Some("States.Timeout"), None, true)
+        );
     }
 }

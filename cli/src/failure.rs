@@ -1,10 +1,11 @@
 //! Why a command did not do what it was asked, and its exit code.
 
+use aws::sdk;
 use aws_sdk_sfn::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use clipflow_core::{ClipError, aws};
+use model::ClipError;
 use std::fmt::Display;
 
 /// Why a command did not do what it was asked.
@@ -19,22 +20,34 @@ pub struct Failure {
 impl Failure {
     /// Something failed.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self {
+            code: 1,
+            message: message.into(),
+        }
     }
 
     /// What was given cannot be used.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self {
+            code: 2,
+            message: message.into(),
+        }
     }
 
     /// What was named is not there.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self { code: 3, message: message.into() }
+        Self {
+            code: 3,
+            message: message.into(),
+        }
     }
 
     /// Something was done, and it did not come out well.
     pub fn unsuccessful(message: impl Into<String>) -> Self {
-        Self { code: 4, message: message.into() }
+        Self {
+            code: 4,
+            message: message.into(),
+        }
     }
 
     /// What a failed call means; `doing` says what was tried, for example `listing executions`.
@@ -42,7 +55,7 @@ impl Failure {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        move |error| aws::failure(&doing.to_string(), &error).into()
+        move |error| sdk::failure(&doing.to_string(), &error).into()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::{deployment::Deployment, executions::message_in, failure::Failure, when};
 use aws_sdk_sfn::config::{
-    ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef,
+    ConfigBag, Intercept, RuntimeComponents,
+    interceptors::AfterDeserializationInterceptorContextRef,
 };
 use aws_sdk_sfn::error::BoxError;
 use serde::Serialize;
@@ -22,7 +23,10 @@ pub struct State {
     #[serde(with = "time::serde::rfc3339")]
     pub entered_at: OffsetDateTime,
     /// When it was left, or its execution ended within it.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub ended_at: Option<OffsetDateTime>,
     /// How long it took, or has taken so far.
     pub duration_seconds: f64,
@@ -57,7 +61,11 @@ pub struct Error {
 /// Whether these events tell of an execution that has ended.
 pub fn has_ended(events: &[Value]) -> bool {
     let lives = |kind: &&str| kind.starts_with("Execution") && *kind != "ExecutionStarted";
-    let last = events.iter().rev().filter_map(|event| event["type"].as_str()).find(lives);
+    let last = events
+        .iter()
+        .rev()
+        .filter_map(|event| event["type"].as_str())
+        .find(lives);
     last.is_some_and(|kind| kind != "ExecutionRedriven")
 }
 
@@ -76,11 +84,18 @@ pub fn states(events: &[Value], now: OffsetDateTime) -> Vec<State> {
                 states.push(State::entered(name, at));
             }
         } else if event.get("stateExitedEventDetails").is_some() {
-            states.last_mut().filter(|state| state.status == Status::Running).into_iter().for_each(|state| {
-                (state.status, state.ended_at) = (Status::Exited, Some(at));
-            });
+            states
+                .last_mut()
+                .filter(|state| state.status == Status::Running)
+                .into_iter()
+                .for_each(|state| {
+                    (state.status, state.ended_at) = (Status::Exited, Some(at));
+                });
         } else if kind == "ExecutionRedriven" {
-            if let Some(state) = states.last_mut().filter(|state| state.status == Status::Failed) {
+            if let Some(state) = states
+                .last_mut()
+                .filter(|state| state.status == Status::Failed)
+            {
                 (state.status, state.ended_at) = (Status::Running, None);
             }
         } else if let Some(state) = open {
@@ -91,14 +106,18 @@ pub fn states(events: &[Value], now: OffsetDateTime) -> Vec<State> {
             let error = error(kind, event);
             let ends = ["ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted"].contains(&kind);
             // The execution's error repeats that of the last attempt.
-            state.errors.extend(error.filter(|error| !ends || state.errors.last() != Some(error)));
+            state
+                .errors
+                .extend(error.filter(|error| !ends || state.errors.last() != Some(error)));
             if ends {
                 (state.status, state.ended_at) = (Status::Failed, Some(at));
             }
         }
     }
     for state in &mut states {
-        state.duration_seconds = (state.ended_at.unwrap_or(now) - state.entered_at).as_seconds_f64().max(0.0);
+        state.duration_seconds = (state.ended_at.unwrap_or(now) - state.entered_at)
+            .as_seconds_f64()
+            .max(0.0);
     }
     states
 }
@@ -119,14 +138,27 @@ impl State {
 
 /// The error that an event tells of. Those of a time-out or a stop may be without a name.
 pub fn error(kind: &str, event: &Value) -> Option<Error> {
-    let mut details = event.as_object()?.iter().filter(|(name, _)| name.ends_with("EventDetails"));
+    let mut details = event
+        .as_object()?
+        .iter()
+        .filter(|(name, _)| name.ends_with("EventDetails"));
     let details = details.next().map_or(&Value::Null, |(_, details)| details);
     let named = details["error"].as_str().filter(|error| !error.is_empty());
     let reason = named.or_else(|| {
-        let unnamed = [("TimedOut", "States.Timeout"), ("ExecutionAborted", "aborted"), ("Failed", "failed")];
-        unnamed.iter().find(|(end, _)| kind.ends_with(end)).map(|(_, reason)| *reason)
+        let unnamed = [
+            ("TimedOut", "States.Timeout"),
+            ("ExecutionAborted", "aborted"),
+            ("Failed", "failed"),
+        ];
+        unnamed
+            .iter()
+            .find(|(end, _)| kind.ends_with(end))
+            .map(|(_, reason)| *reason)
     })?;
-    Some(Error { reason: reason.to_owned(), message: message_in(details["cause"].as_str().unwrap_or_default()) })
+    Some(Error {
+        reason: reason.to_owned(),
+        message: message_in(details["cause"].as_str().unwrap_or_default()),
+    })
 }
 
 fn timestamp(event: &Value) -> Option<OffsetDateTime> {
@@ -140,10 +172,21 @@ impl Deployment {
         let mut events = Vec::new();
         let mut token = None;
         loop {
-            let get = self.sfn.get_execution_history().execution_arn(arn).max_results(1000).set_next_token(token);
+            let get = self
+                .sfn
+                .get_execution_history()
+                .execution_arn(arn)
+                .max_results(1000)
+                .set_next_token(token);
             let page = get.customize().interceptor(bodies.clone()).send().await;
-            token = page.map_err(Failure::of_call("reading the history"))?.next_token;
-            events.extend(bodies.events().map_err(|error| Failure::new(format!("reading the history: {error}")))?);
+            token = page
+                .map_err(Failure::of_call("reading the history"))?
+                .next_token;
+            events.extend(
+                bodies
+                    .events()
+                    .map_err(|error| Failure::new(format!("reading the history: {error}")))?,
+            );
             if token.is_none() {
                 return Ok(events);
             }
@@ -157,7 +200,8 @@ struct Bodies(Arc<Mutex<Vec<u8>>>);
 
 impl Bodies {
     fn events(&self) -> Result<Vec<Value>, serde_json::Error> {
-        let mut page: Value = serde_json::from_slice(&self.0.lock().expect("nothing panics meanwhile"))?;
+        let mut page: Value =
+            serde_json::from_slice(&self.0.lock().expect("nothing panics meanwhile"))?;
         let mut events: Vec<Value> = serde_json::from_value(page["events"].take())?;
         for event in &mut events {
             if let Some(seconds) = event["timestamp"].as_f64() {
@@ -197,12 +241,19 @@ mod tests {
         let events: Vec<Value> = events
             .iter()
             .map(|(second, kind, details)| {
-                let mut event = json!({"type": kind, "timestamp": format!("2026-11-24T06:00:{second:02}Z")});
-                event.as_object_mut().expect("an object").extend(details.as_object().cloned().unwrap_or_default());
+                let mut event =
+                    json!({"type": kind, "timestamp": format!("2026-11-24T06:00:{second:02}Z")});
+                event
+                    .as_object_mut()
+                    .expect("an object")
+                    .extend(details.as_object().cloned().unwrap_or_default());
                 event
             })
             .collect();
-        states(&events, OffsetDateTime::parse("2026-11-24T06:00:30Z", &Rfc3339).expect("a time"))
+        states(
+            &events,
+            OffsetDateTime::parse("2026-11-24T06:00:30Z", &Rfc3339).expect("a time"),
+        )
     }
 
     fn entered(name: &str) -> Value {
@@ -214,7 +265,8 @@ mod tests {
     }
 
     fn down() -> Value {
-        let cause = json!({"errorType": "DependencyUnavailable", "errorMessage": "no primary"}).to_string();
+        let cause =
+            json!({"errorType": "DependencyUnavailable", "errorMessage": "no primary"}).to_string();
         json!({"error": "DependencyUnavailable", "cause": cause})
     }
 
@@ -223,7 +275,11 @@ mod tests {
         let states = told(&[
             (0, "ExecutionStarted", Value::Null),
             (0, "TaskStateEntered", entered("Store")),
-            (0, "TaskScheduled", json!({"taskScheduledEventDetails": {"resource": "invoke"}})),
+            (
+                0,
+                "TaskScheduled",
+                json!({"taskScheduledEventDetails": {"resource": "invoke"}}),
+            ),
             (0, "TaskStarted", Value::Null),
             (1, "TaskFailed", json!({"taskFailedEventDetails": down()})),
             (3, "TaskScheduled", Value::Null),
@@ -232,9 +288,21 @@ mod tests {
             (5, "TaskStateEntered", entered("Notify")),
         ]);
         let (store, notify) = (&states[0], &states[1]);
-        assert_eq!((store.status, store.retries, store.duration_seconds), (Status::Exited, 1, 4.0));
-        assert_eq!(store.errors, [Error { reason: "DependencyUnavailable".into(), message: "no primary".into() }]);
-        assert_eq!((notify.status, notify.duration_seconds), (Status::Running, 25.0));
+        assert_eq!(
+            (store.status, store.retries, store.duration_seconds),
+            (Status::Exited, 1, 4.0)
+        );
+        assert_eq!(
+            store.errors,
+            [Error {
+                reason: "DependencyUnavailable".into(),
+                message: "no primary".into()
+            }]
+        );
+        assert_eq!(
+            (notify.status, notify.duration_seconds),
+            (Status::Running, 25.0)
+        );
     }
 
     #[test]
@@ -243,9 +311,16 @@ mod tests {
             (0, "TaskStateEntered", entered("Store")),
             (0, "TaskScheduled", Value::Null),
             (1, "TaskFailed", json!({"taskFailedEventDetails": down()})),
-            (1, "ExecutionFailed", json!({"executionFailedEventDetails": down()})),
+            (
+                1,
+                "ExecutionFailed",
+                json!({"executionFailedEventDetails": down()}),
+            ),
         ]);
-        assert_eq!((states[0].status, states[0].retries, states[0].errors.len()), (Status::Failed, 0, 1));
+        assert_eq!(
+            (states[0].status, states[0].retries, states[0].errors.len()),
+            (Status::Failed, 0, 1)
+        );
     }
 
     #[test]
@@ -254,32 +329,67 @@ mod tests {
             let states = told(&[
                 (0, "TaskStateEntered", entered("Store")),
                 (0, "TaskScheduled", Value::Null),
-                (1, "ExecutionFailed", json!({"executionFailedEventDetails": down()})),
-                (10, "ExecutionRedriven", json!({"executionRedrivenEventDetails": {"redriveCount": 1}})),
+                (
+                    1,
+                    "ExecutionFailed",
+                    json!({"executionFailedEventDetails": down()}),
+                ),
+                (
+                    10,
+                    "ExecutionRedriven",
+                    json!({"executionRedrivenEventDetails": {"redriveCount": 1}}),
+                ),
                 (10, "TaskStateEntered", again),
                 (10, "TaskScheduled", Value::Null),
                 (12, "TaskStateExited", exited("Store")),
                 (12, "ExecutionSucceeded", Value::Null),
             ]);
             assert_eq!(states.len(), 1);
-            assert_eq!((states[0].status, states[0].retries, states[0].errors.len()), (Status::Exited, 1, 1));
+            assert_eq!(
+                (states[0].status, states[0].retries, states[0].errors.len()),
+                (Status::Exited, 1, 1)
+            );
         }
     }
 
     #[test]
     fn end_without_a_name_is_named() {
-        let ends = [("ExecutionTimedOut", "States.Timeout"), ("ExecutionAborted", "aborted")];
+        let ends = [
+            ("ExecutionTimedOut", "States.Timeout"),
+            ("ExecutionAborted", "aborted"),
+        ];
         for (kind, reason) in ends {
-            let states = told(&[(0, "TaskStateEntered", entered("Trim")), (9, kind, Value::Null)]);
-            assert_eq!((states[0].status, states[0].errors[0].reason.as_str()), (Status::Failed, reason));
+            let states = told(&[
+                (0, "TaskStateEntered", entered("Trim")),
+                (9, kind, Value::Null),
+            ]);
+            assert_eq!(
+                (states[0].status, states[0].errors[0].reason.as_str()),
+                (Status::Failed, reason)
+            );
         }
     }
 
     #[test]
     fn execution_ends_once_and_lives_again_after_a_redrive() {
-        let of = |kinds: &[&str]| has_ended(&kinds.iter().map(|kind| json!({"type": kind})).collect::<Vec<_>>());
+        let of = |kinds: &[&str]| {
+            has_ended(
+                &kinds
+                    .iter()
+                    .map(|kind| json!({"type": kind}))
+                    .collect::<Vec<_>>(),
+            )
+        };
         assert!(!of(&[]) && !of(&["ExecutionStarted", "TaskStateEntered"]));
-        assert!(of(&["ExecutionStarted", "ExecutionAborted", "TaskSucceeded"]));
-        assert!(!of(&["ExecutionFailed", "ExecutionRedriven", "TaskScheduled"]));
+        assert!(of(&[
+            "ExecutionStarted",
+            "ExecutionAborted",
+            "TaskSucceeded"
+        ]));
+        assert!(!of(&[
+            "ExecutionFailed",
+            "ExecutionRedriven",
+            "TaskScheduled"
+        ]));
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     render, when,
 };
 use aws_sdk_sfn::types::ExecutionStatus;
-use clipflow_core::ErrorKind;
+use model::ErrorKind;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -20,7 +20,11 @@ pub struct Filter {
     /// Those of this camera
     #[arg(long, value_name = "ID")]
     camera: Option<String>,
-    #[arg(long, value_name = "NAME", help = "Those that ended with this error, for example DependencyUnavailable")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Those that ended with this error, for example DependencyUnavailable"
+    )]
     error: Option<String>,
 }
 
@@ -50,37 +54,60 @@ impl Filter {
     /// Whether an execution passes the parts of the filter that only its description tells.
     pub fn passes(&self, execution: &Execution) -> bool {
         let camera = execution.input["cameraId"].as_str();
-        self.camera.as_deref().is_none_or(|wanted| camera == Some(wanted))
-            && self.error.as_deref().is_none_or(|wanted| execution.error() == Some(wanted))
+        self.camera
+            .as_deref()
+            .is_none_or(|wanted| camera == Some(wanted))
+            && self
+                .error
+                .as_deref()
+                .is_none_or(|wanted| execution.error() == Some(wanted))
     }
 
     /// Whether a list of executions tells all that it asks for.
     fn is_told_by_list(&self, status: Option<Status>) -> bool {
-        let is_told = !matches!(status, Some(Status::Available | Status::Rejected));
-        is_told && self.camera.is_none() && self.error.is_none()
+        let has_codec_parameters = !matches!(status, Some(Status::Available | Status::Rejected));
+        has_codec_parameters && self.camera.is_none() && self.error.is_none()
     }
 
     /// The statuses of Step Functions that can pass it; all of them, when there are none.
     fn statuses(&self, status: Option<Status>) -> Vec<ExecutionStatus> {
-        let rejection = |name: &str| ErrorKind::ALL.iter().any(|kind| kind.is_rejection() && kind.name() == name);
+        let rejection = |name: &str| {
+            ErrorKind::ALL
+                .iter()
+                .any(|kind| kind.is_rejection() && kind.name() == name)
+        };
         let wanted = match (status, self.error.as_deref()) {
             (Some(status), _) => vec![status],
             (None, Some(error)) if rejection(error) => vec![Status::Rejected],
             (None, Some(_)) => vec![Status::Failed, Status::Aborted, Status::Rejected],
             (None, None) => Vec::new(),
         };
-        wanted.into_iter().flat_map(Status::of_step_functions).cloned().collect()
+        wanted
+            .into_iter()
+            .flat_map(Status::of_step_functions)
+            .cloned()
+            .collect()
     }
 }
 
 /// Lists executions.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+    let limit = if args.limit == 0 {
+        usize::MAX
+    } else {
+        args.limit
+    };
     let statuses = args.filter.statuses(args.status);
     let in_time = |one: &Listed| args.until.is_none_or(|until| one.started_at < until);
     // One more than is shown says whether there are more. What only a description tells may need any number of them.
-    let enough = if args.filter.is_told_by_list(args.status) { limit.saturating_add(1) } else { usize::MAX };
-    let listed = deployment.list(&statuses, args.filter.since, in_time, enough).await?;
+    let enough = if args.filter.is_told_by_list(args.status) {
+        limit.saturating_add(1)
+    } else {
+        usize::MAX
+    };
+    let listed = deployment
+        .list(&statuses, args.filter.since, in_time, enough)
+        .await?;
     let (found, next) = page(deployment, &listed, limit, |execution| {
         args.status.is_none_or(|status| execution.status == status) && args.filter.passes(execution)
     })
@@ -95,10 +122,24 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     if rows.is_empty() {
         eprintln!("no executions");
     } else {
-        render::say(render::table(&["CLIP", "STATUS", "STARTED (UTC)", "TOOK", "ENGINE", "ERROR", "EXECUTION"], &rows));
+        render::say(render::table(
+            &[
+                "CLIP",
+                "STATUS",
+                "STARTED (UTC)",
+                "TOOK",
+                "ENGINE",
+                "ERROR",
+                "EXECUTION",
+            ],
+            &rows,
+        ));
     }
     if let Some(next) = next {
-        eprintln!("{}", render::dim(format!("There are more: add --until {next}")).for_stderr());
+        eprintln!(
+            "{}",
+            render::dim(format!("There are more: add --until {next}")).for_stderr()
+        );
     }
     Ok(())
 }
@@ -112,14 +153,27 @@ async fn page(
 ) -> Result<(Vec<Execution>, Option<OffsetDateTime>), Failure> {
     let mut found: Vec<Execution> = Vec::new();
     for chunk in listed.chunks(limit.clamp(CONCURRENCY, 100)) {
-        found.extend(deployment.describe_all(chunk).await?.into_iter().filter(&passes));
+        found.extend(
+            deployment
+                .describe_all(chunk)
+                .await?
+                .into_iter()
+                .filter(&passes),
+        );
         if found.len() >= limit {
             break;
         }
     }
     found.truncate(limit);
-    let last = found.last().filter(|_| found.len() == limit).map(|last| last.started_at);
-    let more = last.filter(|last| listed.last().is_some_and(|oldest| oldest.started_at < *last));
+    let last = found
+        .last()
+        .filter(|_| found.len() == limit)
+        .map(|last| last.started_at);
+    let more = last.filter(|last| {
+        listed
+            .last()
+            .is_some_and(|oldest| oldest.started_at < *last)
+    });
     Ok((found, more))
 }
 
@@ -129,7 +183,10 @@ fn row(execution: &Execution) -> Vec<String> {
         render::status(execution.status),
         when::moment(execution.started_at),
         when::span(execution.seconds()),
-        execution.output["engine"]["name"].as_str().unwrap_or_default().to_owned(),
+        execution.output["engine"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         execution.error().unwrap_or_default().to_owned(),
         execution.name.clone(),
     ]
@@ -141,10 +198,19 @@ mod tests {
 
     #[test]
     fn only_executions_that_can_pass_are_listed() {
-        let by_error = |error: &str| Filter { error: Some(error.into()), ..Filter::default() }.statuses(None);
+        let by_error = |error: &str| {
+            Filter {
+                error: Some(error.into()),
+                ..Filter::default()
+            }
+            .statuses(None)
+        };
         assert_eq!(by_error("TooLong"), [ExecutionStatus::Succeeded]);
         assert!(by_error("DependencyUnavailable").contains(&ExecutionStatus::TimedOut));
         assert_eq!(Filter::default().statuses(None), []);
-        assert_eq!(Filter::default().statuses(Some(Status::Running)), [ExecutionStatus::Running]);
+        assert_eq!(
+            Filter::default().statuses(Some(Status::Running)),
+            [ExecutionStatus::Running]
+        );
     }
 }

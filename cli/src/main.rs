@@ -91,7 +91,11 @@ async fn main() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}: {}", console::style("error").red().for_stderr(), failure.message);
+            eprintln!(
+                "{}: {}",
+                console::style("error").red().for_stderr(),
+                failure.message
+            );
             ExitCode::from(failure.code)
         }
     }

@@ -41,7 +41,11 @@ pub fn dim<T>(value: T) -> StyledObject<T> {
 /// A table under headers. On a terminal its widest columns are cut so that it fits.
 pub fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let terminal = Term::stdout();
-    table_within(headers, rows, terminal.is_term().then(|| usize::from(terminal.size().1)))
+    table_within(
+        headers,
+        rows,
+        terminal.is_term().then(|| usize::from(terminal.size().1)),
+    )
 }
 
 fn table_within(headers: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
@@ -68,7 +72,10 @@ fn table_within(headers: &[&str], rows: &[Vec<String>], width: Option<usize>) ->
     };
     let head = line(&mut headers.iter().map(|header| dim(*header).to_string()));
     let body = rows.iter().map(|row| line(&mut row.iter().cloned()));
-    std::iter::once(head).chain(body).collect::<Vec<_>>().join("\n")
+    std::iter::once(head)
+        .chain(body)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// `3.4 MB`.
@@ -105,10 +112,17 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
     let terminal = Term::stderr();
     if !terminal.is_term() || !Term::stdout().is_term() {
-        return Err(Failure::usage("nothing was done; say --yes where nobody can be asked"));
+        return Err(Failure::usage(
+            "nothing was done; say --yes where nobody can be asked",
+        ));
     }
-    let asked = terminal.write_str(&format!("{question} [y/N] ")).and_then(|()| terminal.read_line());
-    match asked.map_err(|error| Failure::new(format!("asking: {error}")))?.trim() {
+    let asked = terminal
+        .write_str(&format!("{question} [y/N] "))
+        .and_then(|()| terminal.read_line());
+    match asked
+        .map_err(|error| Failure::new(format!("asking: {error}")))?
+        .trim()
+    {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::new("nothing was done")),
     }
@@ -119,20 +133,29 @@ mod tests {
     use super::*;
 
     fn rows() -> Vec<Vec<String>> {
-        vec![vec!["dawn-patrol-0042".into(), "failed".into()], vec!["a".into(), "\u{6ce2}\u{6ce2}".into()]]
+        vec![
+            vec!["dawn-patrol-0042".into(), "failed".into()],
+            vec!["a".into(), "\u{6ce2}\u{6ce2}".into()],
+        ]
     }
 
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {
         let table = table_within(&["CLIP", "STATUS"], &rows(), None);
-        assert_eq!(table, "CLIP              STATUS\ndawn-patrol-0042  failed\na                 \u{6ce2}\u{6ce2}");
+        assert_eq!(
+            table,
+            "CLIP              STATUS\ndawn-patrol-0042  failed\na                 \u{6ce2}\u{6ce2}"
+        );
     }
 
     #[test]
     fn widest_column_is_cut_so_that_the_table_fits() {
         let table = table_within(&["CLIP", "STATUS"], &rows(), Some(20));
         assert_eq!(table.lines().nth(1), Some("dawn-patrol…  failed"));
-        assert!(table.lines().all(|line| measure_text_width(line) <= 20), "{table}");
+        assert!(
+            table.lines().all(|line| measure_text_width(line) <= 20),
+            "{table}"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     render, show,
 };
 use aws_sdk_sfn::{error::ProvideErrorMetadata, operation::start_execution::StartExecutionError};
-use clipflow_core::execution::{ExecutionName, execution_arn, state_machine_arn};
+use model::execution::{ExecutionName, execution_arn, state_machine_arn};
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -17,7 +17,11 @@ use std::{
 };
 
 /// What Step Functions, or what stands for it, answers where a redrive is not to be had.
-const NO_REDRIVE: [&str; 3] = ["ExecutionNotRedrivable", "InvalidAction", "UnknownOperationException"];
+const NO_REDRIVE: [&str; 3] = [
+    "ExecutionNotRedrivable",
+    "InvalidAction",
+    "UnknownOperationException",
+];
 
 /// Rerun executions that failed or were stopped, once the cause is mended
 #[derive(Debug, clap::Args)]
@@ -32,7 +36,11 @@ An execution is redriven: it goes on with the state that failed. Where that is n
 on the local stack), a new execution of the same request is started, which finds what is already done.")]
 pub struct Args {
     /// clipIds (their newest execution), names or ARNs of executions
-    #[arg(value_name = "CLIP", required_unless_present = "failed", conflicts_with = "failed")]
+    #[arg(
+        value_name = "CLIP",
+        required_unless_present = "failed",
+        conflicts_with = "failed"
+    )]
     pub clips: Vec<String>,
     /// All that failed or timed out, but for clips of which there is a newer execution
     #[arg(long)]
@@ -70,15 +78,20 @@ enum Done {
 
 /// Reruns executions.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let executions =
-        if args.failed { failed(deployment, &args.filter).await? } else { named(deployment, &args.clips).await? };
-    let by_error = executions.iter().filter(|execution| execution.is_rerunnable()).fold(
-        BTreeMap::<&str, usize>::new(),
-        |mut counts, execution| {
-            *counts.entry(execution.error().unwrap_or("aborted")).or_default() += 1;
+    let executions = if args.failed {
+        failed(deployment, &args.filter).await?
+    } else {
+        named(deployment, &args.clips).await?
+    };
+    let by_error = executions
+        .iter()
+        .filter(|execution| execution.is_rerunnable())
+        .fold(BTreeMap::<&str, usize>::new(), |mut counts, execution| {
+            *counts
+                .entry(execution.error().unwrap_or("aborted"))
+                .or_default() += 1;
             counts
-        },
-    );
+        });
     if args.dry_run && json {
         let executions: Vec<_> = executions.iter().map(Execution::json).collect();
         render::json(&json!({"byError": by_error, "executions": executions}));
@@ -88,7 +101,10 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         if executions.is_empty() {
             eprintln!("nothing to rerun");
         }
-        let rows: Vec<_> = by_error.iter().map(|(error, count)| vec![(*error).to_owned(), count.to_string()]).collect();
+        let rows: Vec<_> = by_error
+            .iter()
+            .map(|(error, count)| vec![(*error).to_owned(), count.to_string()])
+            .collect();
         if !json && !rows.is_empty() {
             render::say(render::table(&["ERROR", "EXECUTIONS"], &rows));
         }
@@ -110,9 +126,16 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         });
         render::json(&json!({"reruns": reruns.collect::<Vec<_>>()}));
     }
-    match done.iter().filter(|done| matches!(done, Done::Skipped { .. })).count() {
+    match done
+        .iter()
+        .filter(|done| matches!(done, Done::Skipped { .. }))
+        .count()
+    {
         0 => Ok(()),
-        skipped => Err(Failure::unsuccessful(format!("{skipped} of {} executions were not rerun", done.len()))),
+        skipped => Err(Failure::unsuccessful(format!(
+            "{skipped} of {} executions were not rerun",
+            done.len()
+        ))),
     }
 }
 
@@ -131,13 +154,31 @@ async fn named(deployment: &Deployment, clips: &[String]) -> Result<Vec<Executio
 /// a newer request has replaced.
 async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Execution>, Failure> {
     let all = |_: &Listed| true;
-    let failed = deployment.list(Status::Failed.of_step_functions(), filter.since, all, usize::MAX).await?;
-    let Some(oldest) = failed.last() else { return Ok(Vec::new()) };
+    let failed = deployment
+        .list(
+            Status::Failed.of_step_functions(),
+            filter.since,
+            all,
+            usize::MAX,
+        )
+        .await?;
+    let Some(oldest) = failed.last() else {
+        return Ok(Vec::new());
+    };
     let mut seen = HashSet::new();
-    let mut newest = deployment.list(&[], Some(oldest.started_at), all, usize::MAX).await?;
-    newest.retain(|one| one.name.as_ref().is_none_or(|name| seen.insert(name.clip_id.clone())));
+    let mut newest = deployment
+        .list(&[], Some(oldest.started_at), all, usize::MAX)
+        .await?;
+    newest.retain(|one| {
+        one.name
+            .as_ref()
+            .is_none_or(|name| seen.insert(name.clip_id.clone()))
+    });
     let newest: HashSet<_> = newest.into_iter().map(|one| one.arn).collect();
-    let mut candidates: Vec<_> = failed.into_iter().filter(|one| newest.contains(&one.arn)).collect();
+    let mut candidates: Vec<_> = failed
+        .into_iter()
+        .filter(|one| newest.contains(&one.arn))
+        .collect();
     candidates.reverse();
     let mut executions = deployment.describe_all(&candidates).await?;
     executions.retain(|execution| execution.is_rerunnable() && filter.passes(execution));
@@ -151,12 +192,15 @@ async fn rerun_all(
     json: bool,
 ) -> Result<Vec<Done>, Failure> {
     let bar = render::bar(executions.len(), "rerun");
-    let mut pace = tokio::time::interval(Duration::from_secs(1) / u32::try_from(args.rate).unwrap_or(1));
+    let mut pace =
+        tokio::time::interval(Duration::from_secs(1) / u32::try_from(args.rate).unwrap_or(1));
     let mut done = Vec::new();
     for execution in executions {
         pace.tick().await;
         let one = match rerun(deployment, execution, args.new).await {
-            Err(failure) if executions.len() > 1 => Done::Skipped { why: failure.message },
+            Err(failure) if executions.len() > 1 => Done::Skipped {
+                why: failure.message,
+            },
             result => result?,
         };
         if !json {
@@ -175,21 +219,43 @@ async fn rerun_all(
     Ok(done)
 }
 
-async fn rerun(deployment: &Deployment, execution: &Execution, anew: bool) -> Result<Done, Failure> {
+async fn rerun(
+    deployment: &Deployment,
+    execution: &Execution,
+    anew: bool,
+) -> Result<Done, Failure> {
     if !execution.is_rerunnable() {
-        return Ok(Done::Skipped { why: format!("it is {}", execution.status.name()) });
+        return Ok(Done::Skipped {
+            why: format!("it is {}", execution.status.name()),
+        });
     }
     if !anew && !execution.not_redrivable {
-        let redriven = deployment.sfn.redrive_execution().execution_arn(&execution.arn).send().await;
-        let Err(error) = redriven else { return Ok(Done::Redriven { arn: execution.arn.clone() }) };
-        let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+        let redriven = deployment
+            .sfn
+            .redrive_execution()
+            .execution_arn(&execution.arn)
+            .send()
+            .await;
+        let Err(error) = redriven else {
+            return Ok(Done::Redriven {
+                arn: execution.arn.clone(),
+            });
+        };
+        let code = error
+            .as_service_error()
+            .and_then(ProvideErrorMetadata::code);
         if !code.is_some_and(|code| NO_REDRIVE.contains(&code)) {
-            return Err(Failure::of_call(format_args!("redriving {}", execution.name))(error));
+            return Err(Failure::of_call(format_args!(
+                "redriving {}",
+                execution.name
+            ))(error));
         }
         // Somebody else may have redriven it meanwhile.
         let now = deployment.describe(&execution.arn).await?;
         if let Some(now) = now.filter(|now| !now.is_rerunnable()) {
-            return Ok(Done::Skipped { why: format!("it is {}", now.status.name()) });
+            return Ok(Done::Skipped {
+                why: format!("it is {}", now.status.name()),
+            });
         }
     }
     start_anew(deployment, execution).await
@@ -197,18 +263,42 @@ async fn rerun(deployment: &Deployment, execution: &Execution, anew: bool) -> Re
 
 /// Starts a new execution of the same request, under the next name that is free.
 async fn start_anew(deployment: &Deployment, execution: &Execution) -> Result<Done, Failure> {
-    let why = || Failure::new(format!("{}: clipflow did not name it, so it has no next name", execution.name));
+    let why = || {
+        Failure::new(format!(
+            "{}: clipflow did not name it, so it has no next name",
+            execution.name
+        ))
+    };
     let machine = state_machine_arn(&execution.arn).ok_or_else(why)?;
     let mut name = ExecutionName::parse(&execution.name).ok_or_else(why)?;
     loop {
-        name = name.next().ok_or_else(|| Failure::new(format!("{name}: there is no name left")))?;
-        let start = deployment.sfn.start_execution().state_machine_arn(&machine).name(name.to_string());
+        name = name
+            .next()
+            .ok_or_else(|| Failure::new(format!("{name}: there is no name left")))?;
+        let start = deployment
+            .sfn
+            .start_execution()
+            .state_machine_arn(&machine)
+            .name(name.to_string());
         match start.input(&execution.input_text).send().await {
-            Ok(started) => return Ok(Done::Started { arn: started.execution_arn }),
-            Err(error) if matches!(error.as_service_error(), Some(StartExecutionError::ExecutionAlreadyExists(_))) => {
+            Ok(started) => {
+                return Ok(Done::Started {
+                    arn: started.execution_arn,
+                });
+            }
+            Err(error)
+                if matches!(
+                    error.as_service_error(),
+                    Some(StartExecutionError::ExecutionAlreadyExists(_))
+                ) =>
+            {
                 // A rerun that is newer than what was named. Only one that failed as well has a next one.
                 let arn = execution_arn(&machine, &name.to_string());
-                if let Some(newer) = deployment.describe(&arn).await?.filter(|newer| !newer.is_rerunnable()) {
+                if let Some(newer) = deployment
+                    .describe(&arn)
+                    .await?
+                    .filter(|newer| !newer.is_rerunnable())
+                {
                     return Ok(Done::Skipped {
                         why: format!("{name}, of the same request, is {}", newer.status.name()),
                     });
@@ -226,7 +316,10 @@ async fn wait(deployment: &Deployment, done: &[Done], json: bool) -> Result<(), 
     });
     let ended = show::wait(deployment, &arns.collect::<Vec<_>>(), json).await?;
     if ended.len() < done.len() {
-        return Err(Failure::unsuccessful(format!("{} executions were not rerun", done.len() - ended.len())));
+        return Err(Failure::unsuccessful(format!(
+            "{} executions were not rerun",
+            done.len() - ended.len()
+        )));
     }
     show::availability(&ended)
 }

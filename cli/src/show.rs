@@ -7,7 +7,7 @@ use crate::{
     history::{self, State},
     render, when,
 };
-use clipflow_core::{console::execution_url, text::shorten};
+use model::{console::execution_url, text::shorten};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -57,7 +57,11 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         let states = history::states(&events, OffsetDateTime::now_utc());
         show(deployment, &execution, &states, json, args.watch);
     }
-    if args.watch { availability(&[execution]) } else { Ok(()) }
+    if args.watch {
+        availability(&[execution])
+    } else {
+        Ok(())
+    }
 }
 
 /// Follows an execution to its end. Unless `quiet`, prints a line for each state that was left and each error.
@@ -72,8 +76,15 @@ pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<E
             spinner.suspend(|| told.iter().skip(lines).for_each(render::say));
             lines = told.len();
         }
-        if let Some(state) = states.last().filter(|state| state.status == history::Status::Running) {
-            spinner.set_message(format!("{} {}", state.name, when::span(state.duration_seconds)));
+        if let Some(state) = states
+            .last()
+            .filter(|state| state.status == history::Status::Running)
+        {
+            spinner.set_message(format!(
+                "{} {}",
+                state.name,
+                when::span(state.duration_seconds)
+            ));
         }
         // The history can be a moment ahead of the description.
         if history::has_ended(&events)
@@ -88,7 +99,11 @@ pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<E
 }
 
 /// Waits for the ends of executions, in view: one is followed and shown, of many there is a line each.
-pub async fn wait(deployment: &Deployment, arns: &[String], json: bool) -> Result<Vec<Execution>, Failure> {
+pub async fn wait(
+    deployment: &Deployment,
+    arns: &[String],
+    json: bool,
+) -> Result<Vec<Execution>, Failure> {
     if let [arn] = arns {
         wait_until_started(deployment, arn).await?;
         let execution = follow(deployment, arn, json).await?;
@@ -100,7 +115,11 @@ pub async fn wait(deployment: &Deployment, arns: &[String], json: bool) -> Resul
     let mut heard = Instant::now();
     let mut ended: Vec<Option<Execution>> = vec![None; arns.len()];
     while ended.iter().any(Option::is_none) {
-        for (arn, ended) in arns.iter().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
+        for (arn, ended) in arns
+            .iter()
+            .zip(&mut ended)
+            .filter(|(_, ended)| ended.is_none())
+        {
             // DescribeExecution allows 15 calls a second in an account and region.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let execution = match deployment.describe(arn).await? {
@@ -111,8 +130,15 @@ pub async fn wait(deployment: &Deployment, arns: &[String], json: bool) -> Resul
             };
             heard = Instant::now();
             if !json {
-                let error = execution.error().map(|error| format!(": {error}")).unwrap_or_default();
-                let line = format!("{}: {}{error}", execution.clip_id(), render::status(execution.status));
+                let error = execution
+                    .error()
+                    .map(|error| format!(": {error}"))
+                    .unwrap_or_default();
+                let line = format!(
+                    "{}: {}{error}",
+                    execution.clip_id(),
+                    render::status(execution.status)
+                );
                 bar.suspend(|| render::say(line));
             }
             bar.inc(1);
@@ -142,7 +168,9 @@ async fn wait_until_started(deployment: &Deployment, arn: &str) -> Result<(), Fa
 
 fn not_started(arn: &str) -> Failure {
     let minutes = START_LIMIT.as_secs() / 60;
-    Failure::new(format!("{arn} has not started within {minutes} minutes; `clipflow dlq list` may tell why"))
+    Failure::new(format!(
+        "{arn} has not started within {minutes} minutes; `clipflow dlq list` may tell why"
+    ))
 }
 
 /// How long to wait between looks. `GetExecutionHistory` allows 20 calls a second in an account and region, and
@@ -153,16 +181,33 @@ fn pace(deployment: &Deployment) -> Duration {
 
 /// Success when all of these are available.
 pub fn availability(executions: &[Execution]) -> Result<(), Failure> {
-    let without: Vec<_> = executions.iter().filter(|execution| execution.status != Status::Available).collect();
+    let without: Vec<_> = executions
+        .iter()
+        .filter(|execution| execution.status != Status::Available)
+        .collect();
     match without[..] {
         [] => Ok(()),
-        [one] => Err(Failure::unsuccessful(format!("{} is {}", one.clip_id(), one.status.name()))),
-        _ => Err(Failure::unsuccessful(format!("{} of {} clips are not available", without.len(), executions.len()))),
+        [one] => Err(Failure::unsuccessful(format!(
+            "{} is {}",
+            one.clip_id(),
+            one.status.name()
+        ))),
+        _ => Err(Failure::unsuccessful(format!(
+            "{} of {} clips are not available",
+            without.len(),
+            executions.len()
+        ))),
     }
 }
 
 /// Prints an execution; `following` when its states were printed already.
-pub fn show(deployment: &Deployment, execution: &Execution, states: &[State], json: bool, following: bool) {
+pub fn show(
+    deployment: &Deployment,
+    execution: &Execution,
+    states: &[State],
+    json: bool,
+    following: bool,
+) {
     let link = execution_url(&execution.arn).filter(|_| !deployment.is_local);
     if json {
         let mut value = execution.json();
@@ -179,17 +224,32 @@ pub fn show(deployment: &Deployment, execution: &Execution, states: &[State], js
     }
     if !following {
         told(states).iter().for_each(render::say);
-        for state in states.iter().filter(|state| state.status == history::Status::Running) {
-            render::say(format!("  … {:14} {}", state.name, when::span(state.duration_seconds)));
+        for state in states
+            .iter()
+            .filter(|state| state.status == history::Status::Running)
+        {
+            render::say(format!(
+                "  … {:14} {}",
+                state.name,
+                when::span(state.duration_seconds)
+            ));
         }
         render::say("");
     }
-    render::say(format!("{}  {}", console::style(execution.clip_id()).bold(), render::status(execution.status)));
+    render::say(format!(
+        "{}  {}",
+        console::style(execution.clip_id()).bold(),
+        render::status(execution.status)
+    ));
     for (name, text) in facts(execution, link) {
         render::say(format!("  {} {text}", render::dim(format!("{name:10}"))));
     }
     if execution.is_rerunnable() {
-        render::say(format!("\nOnce the cause is mended: clipflow rerun {}{}", execution.name, deployment.options()));
+        render::say(format!(
+            "\nOnce the cause is mended: clipflow rerun {}{}",
+            execution.name,
+            deployment.options()
+        ));
     }
 }
 
@@ -228,11 +288,17 @@ fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, Stri
         0 => String::new(),
         count => format!(", redriven {count} times"),
     };
-    let (started, took) = (when::moment(execution.started_at), when::span(execution.seconds()));
+    let (started, took) = (
+        when::moment(execution.started_at),
+        when::span(execution.seconds()),
+    );
     facts.push(("started", format!("{started} UTC, {took}{redriven}")));
     if let Some(error) = execution.error() {
         let message = execution.message().filter(|message| !message.is_empty());
-        facts.push(("reason", message.map_or_else(|| error.to_owned(), |message| format!("{error}: {message}"))));
+        facts.push((
+            "reason",
+            message.map_or_else(|| error.to_owned(), |message| format!("{error}: {message}")),
+        ));
     }
     facts.extend(asked(input).into_iter().map(|asked| ("asked", asked)));
     if let Some(delivered) = delivered(&output["delivered"]) {
@@ -243,43 +309,78 @@ fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, Stri
         facts.extend(lines.filter_map(|line| Some((field, line.as_str()?.to_owned()))));
     }
     if let Some(name) = output["engine"]["name"].as_str() {
-        facts.push(("engine", format!("{name}: {}", output["engine"]["why"].as_str().unwrap_or_default())));
+        facts.push((
+            "engine",
+            format!(
+                "{name}: {}",
+                output["engine"]["why"].as_str().unwrap_or_default()
+            ),
+        ));
     }
     if let Some(usd) = output["engine"]["estimateUsd"].as_f64() {
         facts.push(("cost", format!("{}, estimated", render::usd(usd))));
     }
     if let (Some(bucket), Some(key)) = (output["bucket"].as_str(), output["clip"]["key"].as_str()) {
-        let size = output["clip"]["bytes"].as_u64().map(render::bytes).unwrap_or_default();
+        let size = output["clip"]["bytes"]
+            .as_u64()
+            .map(render::bytes)
+            .unwrap_or_default();
         facts.push(("clip", format!("s3://{bucket}/{key} ({size})")));
     }
-    let thumbnails = output["thumbnails"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let widths: Vec<_> = thumbnails.iter().filter_map(|one| Some(one["size"].as_u64()?.to_string())).collect();
+    let thumbnails = output["thumbnails"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let widths: Vec<_> = thumbnails
+        .iter()
+        .filter_map(|one| Some(one["size"].as_u64()?.to_string()))
+        .collect();
     if !widths.is_empty() {
         facts.push(("thumbnails", format!("{} pixels wide", widths.join(", "))));
     }
-    facts.extend(output["clip"]["url"].as_str().map(|url| ("url", url.to_owned())));
+    facts.extend(
+        output["clip"]["url"]
+            .as_str()
+            .map(|url| ("url", url.to_owned())),
+    );
     facts.extend(link.map(|link| ("console", link)));
     facts
 }
 
 /// What a request asks for, a line a cut. Requests stand here as they were sent, valid or not.
 fn asked(request: &Value) -> Vec<String> {
-    let time = |value: &Value| value.as_str().map_or_else(|| format!("{value} s"), str::to_owned);
+    let time = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| format!("{value} s"), str::to_owned)
+    };
     let cut = |cut: &Value| {
         let source = &cut["source"];
         let (bucket, key) = (source["bucket"].as_str()?, source["key"].as_str()?);
-        Some(format!("s3://{bucket}/{key} from {} to {}", time(&cut["start"]), time(&cut["end"])))
+        Some(format!(
+            "s3://{bucket}/{key} from {} to {}",
+            time(&cut["start"]),
+            time(&cut["end"])
+        ))
     };
-    let segments = request["segments"].as_array().map_or(std::slice::from_ref(request), Vec::as_slice);
+    let segments = request["segments"]
+        .as_array()
+        .map_or(std::slice::from_ref(request), Vec::as_slice);
     let mut lines: Vec<String> = segments.iter().filter_map(cut).collect();
     if let Some(camera) = request["cameraId"].as_str() {
         let moment = |field: &str| {
             let value = &request[field];
             let milliseconds = value.as_i64().or_else(|| value.as_str()?.parse().ok());
-            let at = milliseconds.map(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000));
-            at.and_then(Result::ok).map_or_else(|| value.to_string(), when::rfc3339)
+            let at = milliseconds
+                .map(|ms| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000));
+            at.and_then(Result::ok)
+                .map_or_else(|| value.to_string(), when::rfc3339)
         };
-        lines.push(format!("camera {camera} from {} to {}", moment("startTimestampInMs"), moment("endTimestampInMs")));
+        lines.push(format!(
+            "camera {camera} from {} to {}",
+            moment("startTimestampInMs"),
+            moment("endTimestampInMs")
+        ));
     }
     if let (Some(first), Some(how)) = (lines.first_mut(), request["cut"].as_str()) {
         first.extend([", ", how]);
@@ -290,24 +391,43 @@ fn asked(request: &Value) -> Vec<String> {
 fn delivered(delivered: &Value) -> Option<String> {
     let seconds = delivered["durationSeconds"].as_f64()?;
     let number = |field: &str| delivered[field].as_u64().unwrap_or(0);
-    let codecs: Vec<_> = ["videoCodec", "audioCodec"].iter().filter_map(|field| delivered[*field].as_str()).collect();
+    let codecs: Vec<_> = ["videoCodec", "audioCodec"]
+        .iter()
+        .filter_map(|field| delivered[*field].as_str())
+        .collect();
     let size = format!("{}×{}", number("width"), number("height"));
-    Some(format!("{seconds:.3} s, {} frames, {size}, {}", number("frames"), codecs.join(" and ")))
+    Some(format!(
+        "{seconds:.3} s, {} frames, {size}, {}",
+        number("frames"),
+        codecs.join(" and ")
+    ))
 }
 
 fn line_of_event(event: &Value) -> String {
     let kind = event["type"].as_str().unwrap_or_default();
     let details = ["stateEnteredEventDetails", "stateExitedEventDetails"];
-    let state = details.iter().find_map(|details| event[*details]["name"].as_str()).unwrap_or_default();
-    let error = history::error(kind, event).map(|error| format!("{}: {}", error.reason, one_line(&error.message)));
+    let state = details
+        .iter()
+        .find_map(|details| event[*details]["name"].as_str())
+        .unwrap_or_default();
+    let error = history::error(kind, event)
+        .map(|error| format!("{}: {}", error.reason, one_line(&error.message)));
     let at = event["timestamp"].as_str().unwrap_or_default();
-    format!("{at:24} {:>4} {kind:24} {state}{}", event["id"].to_string(), error.unwrap_or_default())
-        .trim_end()
-        .to_owned()
+    format!(
+        "{at:24} {:>4} {kind:24} {state}{}",
+        event["id"].to_string(),
+        error.unwrap_or_default()
+    )
+    .trim_end()
+    .to_owned()
 }
 
 fn one_line(text: &str) -> String {
-    shorten(&text.split_whitespace().collect::<Vec<_>>().join(" "), MAX_MESSAGE).into_owned()
+    shorten(
+        &text.split_whitespace().collect::<Vec<_>>().join(" "),
+        MAX_MESSAGE,
+    )
+    .into_owned()
 }
 
 #[cfg(test)]
@@ -319,11 +439,18 @@ mod tests {
     fn every_kind_of_request_says_what_it_asks_for() {
         let source = json!({"bucket": "archive", "key": "k.mp4"});
         let one = json!({"source": source, "start": 72.5, "end": "1:30", "cut": "copy"});
-        assert_eq!(asked(&one), ["s3://archive/k.mp4 from 72.5 s to 1:30, copy"]);
+        assert_eq!(
+            asked(&one),
+            ["s3://archive/k.mp4 from 72.5 s to 1:30, copy"]
+        );
         let cut = json!({"source": source, "start": 1, "end": 2});
         assert_eq!(asked(&json!({"segments": [cut, cut]})).len(), 2);
-        let camera = json!({"cameraId": "pipe", "startTimestampInMs": "0", "endTimestampInMs": 22_500});
-        assert_eq!(asked(&camera), ["camera pipe from 1970-01-01T00:00:00Z to 1970-01-01T00:00:22.5Z"]);
+        let camera =
+            json!({"cameraId": "pipe", "startTimestampInMs": "0", "endTimestampInMs": 22_500});
+        assert_eq!(
+            asked(&camera),
+            ["camera pipe from 1970-01-01T00:00:00Z to 1970-01-01T00:00:22.5Z"]
+        );
         assert_eq!(asked(&json!(["no request"])), Vec::<String>::new());
     }
 
@@ -333,6 +460,9 @@ mod tests {
         let event = json!({"id": 7, "type": "TaskFailed", "timestamp": "2026-11-24T06:00:00Z",
             "taskFailedEventDetails": {"error": "DependencyUnavailable", "cause": cause}});
         let line = line_of_event(&event);
-        assert!(line.ends_with("   7 TaskFailed               DependencyUnavailable: no primary"), "{line}");
+        assert!(
+            line.ends_with("   7 TaskFailed               DependencyUnavailable: no primary"),
+            "{line}"
+        );
     }
 }

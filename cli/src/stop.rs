@@ -1,7 +1,7 @@
 //! `clipflow stop` and `clipflow open`.
 
 use crate::{deployment::Deployment, executions::Status, failure::Failure, render};
-use clipflow_core::console::execution_url;
+use model::console::execution_url;
 use serde_json::json;
 
 /// Stop executions that are running
@@ -33,11 +33,23 @@ pub async fn run(deployment: &Deployment, args: StopArgs, json: bool) -> Result<
     for clip in &args.clips {
         let execution = deployment.resolve(clip).await?;
         if execution.status != Status::Running {
-            others.push(format!("{} is not running: it is {}", execution.name, execution.status.name()));
+            others.push(format!(
+                "{} is not running: it is {}",
+                execution.name,
+                execution.status.name()
+            ));
             continue;
         }
-        let stop = deployment.sfn.stop_execution().execution_arn(&execution.arn).error("Stopped").cause(&args.reason);
-        stop.send().await.map_err(Failure::of_call(format_args!("stopping {}", execution.name)))?;
+        let stop = deployment
+            .sfn
+            .stop_execution()
+            .execution_arn(&execution.arn)
+            .error("Stopped")
+            .cause(&args.reason);
+        stop.send().await.map_err(Failure::of_call(format_args!(
+            "stopping {}",
+            execution.name
+        )))?;
         if !json {
             render::say(format!("{}: stopped", execution.name));
         }
@@ -46,24 +58,38 @@ pub async fn run(deployment: &Deployment, args: StopArgs, json: bool) -> Result<
     if json {
         render::json(&json!({"stopped": stopped}));
     }
-    if others.is_empty() { Ok(()) } else { Err(Failure::unsuccessful(others.join("\n"))) }
+    if others.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::unsuccessful(others.join("\n")))
+    }
 }
 
 /// Prints or opens the link.
 pub async fn open(deployment: &Deployment, args: OpenArgs, json: bool) -> Result<(), Failure> {
     let execution = deployment.resolve(&args.clip).await?;
     if deployment.is_local {
-        return Err(Failure::new("the local stack has no console; `clipflow show --local` shows the execution"));
+        return Err(Failure::new(
+            "the local stack has no console; `clipflow show --local` shows the execution",
+        ));
     }
-    let url = execution_url(&execution.arn)
-        .ok_or_else(|| Failure::new(format!("{}: the console of this partition is not known", execution.arn)))?;
+    let url = execution_url(&execution.arn).ok_or_else(|| {
+        Failure::new(format!(
+            "{}: the console of this partition is not known",
+            execution.arn
+        ))
+    })?;
     if json {
         render::json(&json!({"consoleUrl": url}));
     } else {
         render::say(&url);
     }
     if args.browser {
-        let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+        let program = if cfg!(target_os = "macos") {
+            "open"
+        } else {
+            "xdg-open"
+        };
         let opened = std::process::Command::new(program).arg(&url).status();
         opened.map_err(|error| Failure::new(format!("{program}: {error}")))?;
     }

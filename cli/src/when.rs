@@ -1,6 +1,9 @@
 //! Moments and spans of time, as people write and read them.
 
-use time::{Date, Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use time::{
+    Date, Duration, OffsetDateTime, format_description::well_known::Rfc3339,
+    macros::format_description,
+};
 
 /// A moment: `2d` (that long ago), `2026-11-24` (its midnight in UTC) or RFC 3339.
 pub fn parse(text: &str) -> Result<OffsetDateTime, String> {
@@ -8,8 +11,11 @@ pub fn parse(text: &str) -> Result<OffsetDateTime, String> {
 }
 
 fn parse_at(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
-    let expected =
-        || format!("{text:?} is no time; write for example 30m, 12h, 7d, 2026-11-24 or 2026-11-24T06:00:00Z");
+    let expected = || {
+        format!(
+            "{text:?} is no time; write for example 30m, 12h, 7d, 2026-11-24 or 2026-11-24T06:00:00Z"
+        )
+    };
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(moment);
     }
@@ -25,21 +31,31 @@ fn parse_at(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
         'w' => 604_800,
         _ => return Err(expected()),
     };
-    let number: i64 = text[..text.len() - 1].parse().ok().filter(|number| *number >= 0).ok_or_else(expected)?;
+    let number: i64 = text[..text.len() - 1]
+        .parse()
+        .ok()
+        .filter(|number| *number >= 0)
+        .ok_or_else(expected)?;
     let span = number.checked_mul(seconds).map(Duration::seconds);
-    span.and_then(|span| now.checked_sub(span)).ok_or_else(|| format!("{text:?} is too long ago"))
+    span.and_then(|span| now.checked_sub(span))
+        .ok_or_else(|| format!("{text:?} is too long ago"))
 }
 
 /// `2026-11-24 06:00:00`, in UTC.
 pub fn moment(at: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-    at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()
+    at.to_offset(time::UtcOffset::UTC)
+        .format(format)
+        .unwrap_or_default()
 }
 
 /// RFC 3339 in UTC, to the millisecond.
 pub fn rfc3339(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
-    at.replace_millisecond(at.millisecond()).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
+    at.replace_millisecond(at.millisecond())
+        .unwrap_or(at)
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }
 
 /// `0.4 s`, `12 s`, `3 min 05 s`, `2 h 03 min` or `4 d 2 h`.
@@ -85,16 +101,42 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused_with_examples() {
-        for text in ["", "d", "-1d", "1.5h", "yesterday", "2026-13-01", "2d\u{e9}"] {
-            assert!(parse_at(text, NOW).is_err_and(|error| error.contains("write for example 30m")), "{text}");
+        for text in [
+            "",
+            "d",
+            "-1d",
+            "1.5h",
+            "yesterday",
+            "2026-13-01",
+            "2d\u{e9}",
+        ] {
+            assert!(
+                parse_at(text, NOW).is_err_and(|error| error.contains("write for example 30m")),
+                "{text}"
+            );
         }
-        assert!(parse_at("9223372036854775807w", NOW).is_err_and(|error| error.contains("too long ago")));
+        assert!(
+            parse_at("9223372036854775807w", NOW)
+                .is_err_and(|error| error.contains("too long ago"))
+        );
     }
 
     #[test]
     fn spans_are_short() {
         let spans = [0.04, 9.94, 9.96, 59.4, 59.9, 3599.9, 7380.0, 360_000.0].map(span);
-        assert_eq!(spans, ["0.0 s", "9.9 s", "10 s", "59 s", "1 min 00 s", "1 h 00 min", "2 h 03 min", "4 d 4 h"]);
+        assert_eq!(
+            spans,
+            [
+                "0.0 s",
+                "9.9 s",
+                "10 s",
+                "59 s",
+                "1 min 00 s",
+                "1 h 00 min",
+                "2 h 03 min",
+                "4 d 4 h"
+            ]
+        );
     }
 
     proptest! {

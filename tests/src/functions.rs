@@ -28,13 +28,19 @@ impl Stack {
     #[must_use]
     pub fn release(&self, name: &'static str, change: impl FnOnce(&mut Value)) -> Before {
         let settings = self.settings(name);
-        let version = answer(ureq::get(self.function(name, "aliases/live")).call())["FunctionVersion"].clone();
+        let version =
+            answer(ureq::get(self.function(name, "aliases/live")).call())["FunctionVersion"]
+                .clone();
         let mut changed = settings.clone();
         change(&mut changed);
         self.configure(name, &changed);
         let published = answer(ureq::post(self.function(name, "versions")).send("{}"));
         self.take_over(name, &published["Version"]);
-        Before { name, settings, version }
+        Before {
+            name,
+            settings,
+            version,
+        }
     }
 
     /// Lets the version take over again that was live before a release.
@@ -44,16 +50,26 @@ impl Stack {
     }
 
     fn take_over(&self, name: &str, version: &Value) {
-        answer(ureq::put(self.function(name, "aliases/live")).send(&json!({"FunctionVersion": version}).to_string()));
+        answer(
+            ureq::put(self.function(name, "aliases/live"))
+                .send(&json!({"FunctionVersion": version}).to_string()),
+        );
     }
 
     fn function(&self, name: &str, part: &str) -> String {
         let Self { description, .. } = self;
-        format!("{}/2015-03-31/functions/{}-{name}/{part}", description.endpoint, description.name_prefix)
+        format!(
+            "{}/2015-03-31/functions/{}-{name}/{part}",
+            description.endpoint, description.name_prefix
+        )
     }
 }
 
 fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Value {
-    let text = response.expect("Lambda's API answers").body_mut().read_to_string().expect("an answer");
+    let text = response
+        .expect("Lambda's API answers")
+        .body_mut()
+        .read_to_string()
+        .expect("an answer");
     serde_json::from_str(&text).expect("JSON")
 }

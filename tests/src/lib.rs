@@ -104,34 +104,49 @@ impl Stack {
     /// # Panics
     /// When there is none: `make test` brings it up.
     pub async fn connect() -> Self {
-        let path = std::env::var("CLIPFLOW_STACK").expect("CLIPFLOW_STACK names a stack.json; `make test` sets it");
+        let path = std::env::var("CLIPFLOW_STACK")
+            .expect("CLIPFLOW_STACK names a stack.json; `make test` sets it");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let description: Description = serde_json::from_str(&text).expect("stack.json is complete");
-        let credentials = aws_sdk_s3::config::Credentials::new("test", "test", None, None, "stack.json");
-        let config = clipflow_core::aws::sdk_config_loader()
+        let credentials =
+            aws_sdk_s3::config::Credentials::new("test", "test", None, None, "stack.json");
+        let config = aws::sdk::sdk_config_loader()
             .endpoint_url(&description.endpoint)
             .region(aws_config::Region::new(description.region.clone()))
             .credentials_provider(credentials)
             .load()
             .await;
-        let mongo = mongodb::Client::with_uri_str(&description.mongodb_uri).await.expect("the URI can be used");
+        let mongo = mongodb::Client::with_uri_str(&description.mongodb_uri)
+            .await
+            .expect("the URI can be used");
         let mediaconvert = aws_sdk_mediaconvert::config::Builder::from(&config);
-        let mediaconvert = mediaconvert.endpoint_url(&description.mediaconvert_endpoint).build();
+        let mediaconvert = mediaconvert
+            .endpoint_url(&description.mediaconvert_endpoint)
+            .build();
         Self {
             mediaconvert: aws_sdk_mediaconvert::Client::from_conf(mediaconvert),
             s3: aws_sdk_s3::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
             sns: aws_sdk_sns::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
-            clips: mongo.database(&description.mongodb_database).collection("clips"),
+            clips: mongo
+                .database(&description.mongodb_database)
+                .collection("clips"),
             description,
         }
     }
 
     /// Puts a file into the bucket of sources.
     pub async fn upload(&self, key: &str, file: &Path) {
-        let body = ByteStream::from_path(file).await.expect("the file can be read");
-        let put = self.s3.put_object().bucket(&self.description.source_bucket).key(key).body(body);
+        let body = ByteStream::from_path(file)
+            .await
+            .expect("the file can be read");
+        let put = self
+            .s3
+            .put_object()
+            .bucket(&self.description.source_bucket)
+            .key(key)
+            .body(body);
         put.send().await.expect("the source can be uploaded");
     }
 
@@ -144,18 +159,37 @@ impl Stack {
 
     /// Sends a message to the queue of requests.
     pub async fn send(&self, body: &str) {
-        let send = self.sqs.send_message().queue_url(&self.description.queue_url).message_body(body);
+        let send = self
+            .sqs
+            .send_message()
+            .queue_url(&self.description.queue_url)
+            .message_body(body);
         send.send().await.expect("the message can be sent");
     }
 
     /// Sets the visibility timeout of a queue, in seconds; returns what it was.
     pub async fn set_visibility_timeout(&self, queue: &str, seconds: &str) -> String {
         let name = QueueAttributeName::VisibilityTimeout;
-        let get = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
-        let mut attributes = get.send().await.expect("the queue answers").attributes.expect("it has attributes");
-        let set = self.sqs.set_queue_attributes().queue_url(queue).attributes(name.clone(), seconds);
+        let get = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(queue)
+            .attribute_names(name.clone());
+        let mut attributes = get
+            .send()
+            .await
+            .expect("the queue answers")
+            .attributes
+            .expect("it has attributes");
+        let set = self
+            .sqs
+            .set_queue_attributes()
+            .queue_url(queue)
+            .attributes(name.clone(), seconds);
         set.send().await.expect("the timeout can be set");
-        attributes.remove(&name).expect("it has a visibility timeout")
+        attributes
+            .remove(&name)
+            .expect("it has a visibility timeout")
     }
 
     /// Sends a request and waits for the end of its execution.
@@ -167,8 +201,13 @@ impl Stack {
     /// The ARN of the execution of a request.
     #[must_use]
     pub fn execution_arn(&self, request: &Value) -> String {
-        let name = clipflow_core::identity::Identity::of(request).execution_name();
-        format!("{}:{name}", self.description.state_machine_arn.replace(":stateMachine:", ":execution:"))
+        let name = model::identity::Identity::of(request).execution_name();
+        format!(
+            "{}:{name}",
+            self.description
+                .state_machine_arn
+                .replace(":stateMachine:", ":execution:")
+        )
     }
 
     /// Waits for the end of a request's execution.
@@ -180,7 +219,13 @@ impl Stack {
     pub async fn ended_execution(&self, arn: String) -> Ended {
         let what = format!("the end of {arn}");
         let described = eventually(&what, async || {
-            let described = self.sfn.describe_execution().execution_arn(&arn).send().await.ok()?;
+            let described = self
+                .sfn
+                .describe_execution()
+                .execution_arn(&arn)
+                .send()
+                .await
+                .ok()?;
             (described.status().as_str() != "RUNNING").then_some(described)
         })
         .await;
@@ -191,28 +236,47 @@ impl Stack {
                 described.error().unwrap_or_default().to_owned(),
                 described.cause().unwrap_or_default().to_owned(),
             ),
-            output: described.output().map_or(Value::Null, |output| serde_json::from_str(output).expect("JSON")),
+            output: described.output().map_or(Value::Null, |output| {
+                serde_json::from_str(output).expect("JSON")
+            }),
             arn,
         }
     }
 
     /// The states that an execution entered, in order.
     pub async fn states(&self, arn: &str) -> Vec<String> {
-        let history = self.sfn.get_execution_history().execution_arn(arn).max_results(1000).send().await;
+        let history = self
+            .sfn
+            .get_execution_history()
+            .execution_arn(arn)
+            .max_results(1000)
+            .send()
+            .await;
         let events = history.expect("the history can be read").events;
-        events.into_iter().filter_map(|event| Some(event.state_entered_event_details?.name)).collect()
+        events
+            .into_iter()
+            .filter_map(|event| Some(event.state_entered_event_details?.name))
+            .collect()
     }
 
     /// The document of a clip, without the fields that only `MongoDB` has.
     pub async fn document(&self, clip_id: &str) -> Option<Document> {
-        self.clips.find_one(doc! {"_id": clip_id}).await.expect("MongoDB answers")
+        self.clips
+            .find_one(doc! {"_id": clip_id})
+            .await
+            .expect("MongoDB answers")
     }
 
     /// Waits until the document of a clip has a status.
     pub async fn document_that_is(&self, clip_id: &str, status: &str) -> Document {
-        eventually(&format!("a document of {clip_id} that is {status}"), async || {
-            self.document(clip_id).await.filter(|document| document.get_str("status").ok() == Some(status))
-        })
+        eventually(
+            &format!("a document of {clip_id} that is {status}"),
+            async || {
+                self.document(clip_id)
+                    .await
+                    .filter(|document| document.get_str("status").ok() == Some(status))
+            },
+        )
         .await
     }
 
@@ -220,37 +284,76 @@ impl Stack {
     pub async fn notification(&self, clip_id: &str) -> Value {
         eventually(&format!("a notification about {clip_id}"), async || {
             self.receive().await;
-            let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
-            received.get_mut(clip_id).filter(|messages| !messages.is_empty()).map(|messages| messages.remove(0))
+            let mut received = RECEIVED
+                .get_or_init(Mutex::default)
+                .lock()
+                .expect("no test panicked meanwhile");
+            received
+                .get_mut(clip_id)
+                .filter(|messages| !messages.is_empty())
+                .map(|messages| messages.remove(0))
         })
         .await
     }
 
     async fn receive(&self) {
         let queue = &self.description.subscriber_queue_url;
-        let batch = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send().await;
-        for message in batch.expect("the subscriber's queue answers").messages.unwrap_or_default() {
-            let mut envelope: Value = serde_json::from_str(message.body().unwrap_or_default()).expect("an envelope");
+        let batch = self
+            .sqs
+            .receive_message()
+            .queue_url(queue)
+            .max_number_of_messages(10)
+            .send()
+            .await;
+        for message in batch
+            .expect("the subscriber's queue answers")
+            .messages
+            .unwrap_or_default()
+        {
+            let mut envelope: Value =
+                serde_json::from_str(message.body().unwrap_or_default()).expect("an envelope");
             let text = envelope["Message"].as_str().expect("a message").to_owned();
             envelope["Message"] = serde_json::from_str(&text).expect("an outcome");
-            let clip_id = envelope["Message"]["clipId"].as_str().expect("a clipId").to_owned();
+            let clip_id = envelope["Message"]["clipId"]
+                .as_str()
+                .expect("a clipId")
+                .to_owned();
             keep(clip_id, envelope);
-            let delete = self.sqs.delete_message().queue_url(queue).set_receipt_handle(message.receipt_handle);
+            let delete = self
+                .sqs
+                .delete_message()
+                .queue_url(queue)
+                .set_receipt_handle(message.receipt_handle);
             delete.send().await.expect("the message can be deleted");
         }
     }
 
     /// Downloads an object of the bucket of clips.
     pub async fn download(&self, key: &str, to: &Path) {
-        let got = self.s3.get_object().bucket(&self.description.bucket).key(key).send().await;
-        let body = got.unwrap_or_else(|error| panic!("{key}: {error:?}")).body.collect().await.expect("a body");
+        let got = self
+            .s3
+            .get_object()
+            .bucket(&self.description.bucket)
+            .key(key)
+            .send()
+            .await;
+        let body = got
+            .unwrap_or_else(|error| panic!("{key}: {error:?}"))
+            .body
+            .collect()
+            .await
+            .expect("a body");
         std::fs::write(to, body.into_bytes()).expect("the file can be written");
     }
 
     /// Runs `clipflow --local --json` with more arguments; what it printed, parsed, and its exit code.
     #[must_use]
     pub fn clipflow(&self, arguments: &[&str]) -> (Value, i32) {
-        let output = run_to_end(Command::new(&self.description.clipflow).args(["--local", "--json"]).args(arguments));
+        let output = run_to_end(
+            Command::new(&self.description.clipflow)
+                .args(["--local", "--json"])
+                .args(arguments),
+        );
         let code = output.status.code().expect("no signal ended it");
         let said = String::from_utf8_lossy(&output.stderr);
         let value = serde_json::from_slice(&output.stdout);
@@ -263,8 +366,16 @@ impl Stack {
     /// When it fails, with what it said.
     pub fn ffmpeg(&self, arguments: &[&str]) {
         let mut command = Command::new(self.description.bin.join("ffmpeg"));
-        let output = run_to_end(command.args(["-v", "error", "-y", "-nostdin"]).args(arguments));
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = run_to_end(
+            command
+                .args(["-v", "error", "-y", "-nostdin"])
+                .args(arguments),
+        );
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// The brightness of every frame of a file, in its upper left corner.
@@ -275,27 +386,51 @@ impl Stack {
     pub fn brightness(&self, file: &Path) -> Vec<u8> {
         let raw = file.with_extension("raw");
         let paths = [file.to_str().expect("UTF-8"), raw.to_str().expect("UTF-8")];
-        let shape = ["-vf", "crop=2:2:0:0,extractplanes=y", "-fps_mode", "passthrough", "-f", "rawvideo"];
+        let shape = [
+            "-vf",
+            "crop=2:2:0:0,extractplanes=y",
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+        ];
         self.ffmpeg(&[&["-i", paths[0]], &shape[..], &[paths[1]]].concat());
-        std::fs::read(raw).expect("frames").into_iter().step_by(4).collect()
+        std::fs::read(raw)
+            .expect("frames")
+            .into_iter()
+            .step_by(4)
+            .collect()
     }
 
     /// What `ffprobe` says of a file, every frame of its pictures counted.
     #[must_use]
     pub fn ffprobe(&self, file: &Path) -> Value {
         let mut command = Command::new(self.description.bin.join("ffprobe"));
-        let options = ["-v", "error", "-of", "json", "-count_frames", "-show_streams", "-show_format"];
+        let options = [
+            "-v",
+            "error",
+            "-of",
+            "json",
+            "-count_frames",
+            "-show_streams",
+            "-show_format",
+        ];
         let output = run_to_end(command.args(options).arg(file));
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 }
 
 fn run_to_end(command: &mut Command) -> std::process::Output {
-    command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
 }
 
 fn keep(clip_id: String, envelope: Value) {
-    let mut received = RECEIVED.get_or_init(Mutex::default).lock().expect("no test panicked meanwhile");
+    let mut received = RECEIVED
+        .get_or_init(Mutex::default)
+        .lock()
+        .expect("no test panicked meanwhile");
     received.entry(clip_id).or_default().push(envelope);
 }
 
@@ -309,7 +444,11 @@ pub async fn eventually<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -
         if let Some(found) = condition().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited {} s for {what}", PATIENCE.as_secs());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "waited {} s for {what}",
+            PATIENCE.as_secs()
+        );
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -13,7 +13,14 @@ async fn source(stack: &Stack, folder: &Path, name: &str) -> String {
     let file = folder.join(name);
     // With one keyframe, so that exact cuts are encoded whole: by MediaConvert when they are long.
     let encode = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
-    stack.ffmpeg(&[&["-f", "lavfi", "-i", PICTURES], &encode[..], &[file.to_str().expect("UTF-8")]].concat());
+    stack.ffmpeg(
+        &[
+            &["-f", "lavfi", "-i", PICTURES],
+            &encode[..],
+            &[file.to_str().expect("UTF-8")],
+        ]
+        .concat(),
+    );
     stack.upload(name, &file).await;
     format!("s3://{}/{name}", stack.description.source_bucket)
 }
@@ -29,7 +36,9 @@ fn done(stack: &Stack, arguments: &[&str]) -> Value {
 fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
     behaviour["destination"] = json!(format!("clips/{clip_id}/"));
     let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
-    ureq::put(&url).send(&behaviour.to_string()).expect("the stand-in understands the behaviour");
+    ureq::put(&url)
+        .send(&behaviour.to_string())
+        .expect("the stand-in understands the behaviour");
 }
 
 #[tokio::test]
@@ -37,33 +46,91 @@ async fn clip_is_enqueued_followed_listed_and_counted() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     let source = source(&stack, folder.path(), "cli.mp4").await;
-    let enqueue = ["enqueue", "--source", &source, "--clip-id", "cli-one", "--metadata", "spot=Pipe", "--wait"];
+    let enqueue = [
+        "enqueue",
+        "--source",
+        &source,
+        "--clip-id",
+        "cli-one",
+        "--metadata",
+        "spot=Pipe",
+        "--wait",
+    ];
     let shown = done(&stack, &[&enqueue[..], &INTERVAL].concat());
-    assert_eq!((&shown["clipId"], &shown["status"]), (&json!("cli-one"), &json!("available")));
+    assert_eq!(
+        (&shown["clipId"], &shown["status"]),
+        (&json!("cli-one"), &json!("available"))
+    );
     assert_eq!(shown["requested"]["metadata"], json!({"spot": "Pipe"}));
     assert_eq!(shown["outcome"]["delivered"]["frames"], 10);
     let states: Vec<_> = shown["states"].as_array().expect("states").iter().collect();
-    assert!(states.iter().all(|state| state["status"] == "exited" && state["retries"] == 0), "{states:?}");
+    assert!(
+        states
+            .iter()
+            .all(|state| state["status"] == "exited" && state["retries"] == 0),
+        "{states:?}"
+    );
     assert_eq!(states[3]["name"], "Trim");
     assert!(states[3]["durationSeconds"].as_f64().expect("a number") > 0.0);
 
-    let name = shown["execution"]["name"].as_str().expect("a name").to_owned();
-    let arn = shown["execution"]["arn"].as_str().expect("an ARN").to_owned();
+    let name = shown["execution"]["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let arn = shown["execution"]["arn"]
+        .as_str()
+        .expect("an ARN")
+        .to_owned();
     for clip in ["cli-one", &name, &arn] {
-        assert_eq!(done(&stack, &["show", clip, "--watch"])["execution"], shown["execution"]);
+        assert_eq!(
+            done(&stack, &["show", clip, "--watch"])["execution"],
+            shown["execution"]
+        );
     }
     let events = done(&stack, &["show", "cli-one", "--history"]);
-    let last = events.as_array().and_then(|events| events.last()).expect("events");
+    let last = events
+        .as_array()
+        .and_then(|events| events.last())
+        .expect("events");
     assert_eq!(last["type"], "ExecutionSucceeded");
     assert!(last["executionSucceededEventDetails"]["output"].is_string());
-    let listed = done(&stack, &["list", "--status", "available", "--since", "1h", "--limit", "0"]);
-    assert!(listed["executions"].as_array().expect("executions").iter().any(|one| one["execution"]["name"] == name));
+    let listed = done(
+        &stack,
+        &[
+            "list",
+            "--status",
+            "available",
+            "--since",
+            "1h",
+            "--limit",
+            "0",
+        ],
+    );
+    assert!(
+        listed["executions"]
+            .as_array()
+            .expect("executions")
+            .iter()
+            .any(|one| one["execution"]["name"] == name)
+    );
     let cost = done(&stack, &["cost", "--since", "1h"]);
-    assert!(cost["engines"]["trim"]["estimateUsd"].as_f64().is_some_and(|usd| usd > 0.0), "{cost}");
+    assert!(
+        cost["engines"]["trim"]["estimateUsd"]
+            .as_f64()
+            .is_some_and(|usd| usd > 0.0),
+        "{cost}"
+    );
 
-    assert_eq!(stack.clipflow(&["rerun", "cli-one"]).0["reruns"][0]["why"], "it is available");
+    assert_eq!(
+        stack.clipflow(&["rerun", "cli-one"]).0["reruns"][0]["why"],
+        "it is available"
+    );
     assert_eq!(stack.clipflow(&["show", "cli-absent"]).1, 3);
-    assert_eq!(stack.clipflow(&["open", "cli-one"]).1, 1, "the local stack has no console");
+    assert_eq!(
+        stack.clipflow(&["open", "cli-one"]).1,
+        1,
+        "the local stack has no console"
+    );
 }
 
 #[tokio::test]
@@ -75,12 +142,22 @@ async fn file_with_an_invalid_line_sends_nothing() {
     let line = |bucket: &str, end| {
         json!({"clipId": "cli-bad", "source": {"bucket": bucket, "key": "k"}, "start": 1, "end": end}).to_string()
     };
-    std::fs::write(&file, [line(bucket, 2), line(bucket, 1), line("elsewhere", 2)].join("\n")).expect("a file");
+    std::fs::write(
+        &file,
+        [line(bucket, 2), line(bucket, 1), line("elsewhere", 2)].join("\n"),
+    )
+    .expect("a file");
     let (said, code) = stack.clipflow(&["enqueue", file.to_str().expect("UTF-8")]);
     let said = said["stderr"].as_str().expect("it says what is wrong");
     assert_eq!(code, 2);
-    assert!(said.contains("requests.jsonl:2: end: 1 s is not after start"), "{said}");
-    assert!(said.contains("requests.jsonl:3: source.bucket: \"elsewhere\" is not a source bucket"), "{said}");
+    assert!(
+        said.contains("requests.jsonl:2: end: 1 s is not after start"),
+        "{said}"
+    );
+    assert!(
+        said.contains("requests.jsonl:3: source.bucket: \"elsewhere\" is not a source bucket"),
+        "{said}"
+    );
     assert_eq!(stack.clipflow(&["show", "cli-bad"]).1, 3);
 }
 
@@ -89,31 +166,68 @@ async fn interrupted_file_of_requests_goes_on_and_is_waited_for() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     let source = source(&stack, folder.path(), "many.mp4").await;
-    let rows: Vec<String> = (0..12).map(|row| format!("cli-many-{row},{source},0.{row:02},1,copy,[64]")).collect();
+    let rows: Vec<String> = (0..12)
+        .map(|row| format!("cli-many-{row},{source},0.{row:02},1,copy,[64]"))
+        .collect();
     let file = folder.path().join("requests.csv");
-    let text = format!("clipId,source,start,end,cut,output.thumbnails\n{}\n{}\n", rows.join("\n"), rows[0]);
+    let text = format!(
+        "clipId,source,start,end,cut,output.thumbnails\n{}\n{}\n",
+        rows.join("\n"),
+        rows[0]
+    );
     std::fs::write(&file, text).expect("a file");
     let path = file.to_str().expect("UTF-8");
     // What an interrupted run leaves: it had sent the first request.
-    let first =
-        done(&stack, &["enqueue", "--source", &source, "--clip-id", "cli-many-0", "--start", "0", "--end", "1"]);
+    let first = done(
+        &stack,
+        &[
+            "enqueue",
+            "--source",
+            &source,
+            "--clip-id",
+            "cli-many-0",
+            "--start",
+            "0",
+            "--end",
+            "1",
+        ],
+    );
     assert_eq!(first["sent"], 1);
     let request = json!({"clipId": "cli-many-0", "source": {"bucket": stack.description.source_bucket, "key": "many.mp4"},
         "start": 0.0, "end": 1, "cut": "copy", "output": {"thumbnails": [64]}});
-    let hash = clipflow_core::identity::Identity::of(&request).request_hash;
+    let hash = model::identity::Identity::of(&request).request_hash;
     let journal = folder.path().join("requests.csv.sent");
-    std::fs::write(&journal, format!("{}\n{hash}\n", stack.description.queue_url)).expect("a file");
+    std::fs::write(
+        &journal,
+        format!("{}\n{hash}\n", stack.description.queue_url),
+    )
+    .expect("a file");
     let sent = done(&stack, &["enqueue", path]);
-    assert_eq!((&sent["sent"], &sent["sentBefore"], &sent["duplicates"]), (&json!(11), &json!(1), &json!(1)));
+    assert_eq!(
+        (&sent["sent"], &sent["sentBefore"], &sent["duplicates"]),
+        (&json!(11), &json!(1), &json!(1))
+    );
     assert!(!journal.exists());
     // Sending them again starts nothing that was started, so this waits for the first one alone.
     let waited = done(&stack, &["enqueue", path, "--wait"]);
     let waited = waited.as_array().expect("executions");
     assert_eq!(waited.len(), 12);
-    assert!(waited.iter().all(|one| one["status"] == "available"), "{waited:?}");
+    assert!(
+        waited.iter().all(|one| one["status"] == "available"),
+        "{waited:?}"
+    );
     let page = done(&stack, &["list", "--limit", "5"]);
     assert_eq!(page["executions"].as_array().map(Vec::len), Some(5));
-    let next = done(&stack, &["list", "--limit", "5", "--until", page["next"].as_str().expect("there are more")]);
+    let next = done(
+        &stack,
+        &[
+            "list",
+            "--limit",
+            "5",
+            "--until",
+            page["next"].as_str().expect("there are more"),
+        ],
+    );
     assert_ne!(next["executions"][0], page["executions"][0]);
 }
 
@@ -122,18 +236,58 @@ async fn failed_execution_is_found_by_its_error_and_rerun() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     let source = source(&stack, folder.path(), "failing.mp4").await;
-    behave(&stack, "cli-fail", json!({"fail": {"code": 1040, "message": "Example error message"}}));
-    let enqueue = ["enqueue", "--source", &source, "--clip-id", "cli-fail", "--start", "1", "--end", "26", "--wait"];
+    behave(
+        &stack,
+        "cli-fail",
+        json!({"fail": {"code": 1040, "message": "Example error message"}}),
+    );
+    let enqueue = [
+        "enqueue",
+        "--source",
+        &source,
+        "--clip-id",
+        "cli-fail",
+        "--start",
+        "1",
+        "--end",
+        "26",
+        "--wait",
+    ];
     let (failed, code) = stack.clipflow(&enqueue);
-    assert_eq!((code, &failed["status"], &failed["reason"]), (4, &json!("failed"), &json!("TranscodeFailed")));
-    let last = failed["states"].as_array().and_then(|states| states.last()).expect("states");
-    assert_eq!((&last["name"], &last["status"]), (&json!("Transcode"), &json!("failed")));
-    assert!(last["errors"][0]["message"].as_str().is_some_and(|message| message.contains("Example error message")));
+    assert_eq!(
+        (code, &failed["status"], &failed["reason"]),
+        (4, &json!("failed"), &json!("TranscodeFailed"))
+    );
+    let last = failed["states"]
+        .as_array()
+        .and_then(|states| states.last())
+        .expect("states");
+    assert_eq!(
+        (&last["name"], &last["status"]),
+        (&json!("Transcode"), &json!("failed"))
+    );
+    assert!(
+        last["errors"][0]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("Example error message"))
+    );
 
     behave(&stack, "cli-fail", json!({}));
-    let which = ["rerun", "--failed", "--error", "TranscodeFailed", "--since", "1h"];
+    let which = [
+        "rerun",
+        "--failed",
+        "--error",
+        "TranscodeFailed",
+        "--since",
+        "1h",
+    ];
     let plan = done(&stack, &[&which[..], &["--dry-run"]].concat());
-    assert!(plan["byError"]["TranscodeFailed"].as_u64().is_some_and(|count| count > 0), "{plan}");
+    assert!(
+        plan["byError"]["TranscodeFailed"]
+            .as_u64()
+            .is_some_and(|count| count > 0),
+        "{plan}"
+    );
     assert_eq!(stack.clipflow(&which).1, 2, "there is nobody to ask");
     let name = failed["execution"]["name"].as_str().expect("a name");
     let made = done(&stack, &["rerun", "cli-fail", "--wait"]);
@@ -141,9 +295,17 @@ async fn failed_execution_is_found_by_its_error_and_rerun() {
     assert_eq!(made["execution"]["name"], format!("{name}-r1"));
     let (again, code) = stack.clipflow(&["rerun", name]);
     assert_eq!(code, 4, "{again}");
-    assert!(again["reruns"][0]["why"].as_str().is_some_and(|why| why.ends_with("is available")), "{again}");
+    assert!(
+        again["reruns"][0]["why"]
+            .as_str()
+            .is_some_and(|why| why.ends_with("is available")),
+        "{again}"
+    );
     let plan = done(&stack, &[&which[..], &["--dry-run"]].concat());
-    assert!(!plan.to_string().contains(name), "a newer execution made the clip: {plan}");
+    assert!(
+        !plan.to_string().contains(name),
+        "a newer execution made the clip: {plan}"
+    );
 }
 
 #[tokio::test]
@@ -152,7 +314,17 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
     let folder = tempfile::tempdir().expect("a folder");
     let source = source(&stack, folder.path(), "stopped.mp4").await;
     behave(&stack, "cli-stop", json!({"stall": true}));
-    let enqueue = ["enqueue", "--source", &source, "--clip-id", "cli-stop", "--start", "1", "--end", "26"];
+    let enqueue = [
+        "enqueue",
+        "--source",
+        &source,
+        "--clip-id",
+        "cli-stop",
+        "--start",
+        "1",
+        "--end",
+        "26",
+    ];
     done(&stack, &enqueue);
     eventually("the execution to run", async || {
         let (shown, code) = stack.clipflow(&["show", "cli-stop"]);
@@ -162,10 +334,16 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
     let stopped = done(&stack, &["stop", "cli-stop", "--reason", "wrong beach"]);
     assert_eq!(stopped["stopped"].as_array().map(Vec::len), Some(1));
     let shown = done(&stack, &["show", "cli-stop"]);
-    assert_eq!((&shown["status"], &shown["message"]), (&json!("aborted"), &json!("wrong beach")));
+    assert_eq!(
+        (&shown["status"], &shown["message"]),
+        (&json!("aborted"), &json!("wrong beach"))
+    );
     assert_eq!(stack.clipflow(&["stop", "cli-stop"]).1, 4);
     behave(&stack, "cli-stop", json!({}));
-    assert_eq!(done(&stack, &["rerun", "cli-stop", "--wait"])["status"], "available");
+    assert_eq!(
+        done(&stack, &["rerun", "cli-stop", "--wait"])["status"],
+        "available"
+    );
 }
 
 #[tokio::test]
@@ -173,25 +351,54 @@ async fn dead_letters_are_seen_replayed_and_dropped() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "dead.mp4").await;
-    let request = stack.request("cli-dead", "dead.mp4", &json!(0), &json!(0.4)).to_string();
+    let request = stack
+        .request("cli-dead", "dead.mp4", &json!(0), &json!(0.4))
+        .to_string();
     for body in ["start: 1 (cli)", &request] {
-        let send = stack.sqs.send_message().queue_url(&stack.description.dead_letter_queue_url).message_body(body);
+        let send = stack
+            .sqs
+            .send_message()
+            .queue_url(&stack.description.dead_letter_queue_url)
+            .message_body(body);
         send.send().await.expect("the message can be sent");
     }
     let listed = done(&stack, &["dlq", "list"]);
     let find = |body: &str| {
         let messages = listed["messages"].as_array().expect("messages");
-        messages.iter().find(|message| message["body"] == body).unwrap_or_else(|| panic!("{body}: {listed}"))
+        messages
+            .iter()
+            .find(|message| message["body"] == body)
+            .unwrap_or_else(|| panic!("{body}: {listed}"))
     };
     let (broken, valid) = (find("start: 1 (cli)"), find(&request));
-    assert!(broken["problem"].as_str().is_some_and(|problem| problem.starts_with("not JSON")), "{broken}");
+    assert!(
+        broken["problem"]
+            .as_str()
+            .is_some_and(|problem| problem.starts_with("not JSON")),
+        "{broken}"
+    );
     let id = |message: &Value| message["messageId"].as_str().expect("an id").to_owned();
     assert_eq!(done(&stack, &["dlq", "show", &id(valid)])["body"], request);
-    assert_eq!(done(&stack, &["dlq", "replay", &id(valid)]), json!({"replayed": 1}));
-    assert_eq!(stack.clipflow(&["dlq", "drop", &id(broken)]).1, 2, "there is nobody to ask");
-    assert_eq!(done(&stack, &["dlq", "drop", &id(broken), "--yes"]), json!({"dropped": 1}));
+    assert_eq!(
+        done(&stack, &["dlq", "replay", &id(valid)]),
+        json!({"replayed": 1})
+    );
+    assert_eq!(
+        stack.clipflow(&["dlq", "drop", &id(broken)]).1,
+        2,
+        "there is nobody to ask"
+    );
+    assert_eq!(
+        done(&stack, &["dlq", "drop", &id(broken), "--yes"]),
+        json!({"dropped": 1})
+    );
     assert_eq!(stack.clipflow(&["dlq", "show", &id(broken)]).1, 3);
-    eventually("the replayed request to run", async || (stack.clipflow(&["show", "cli-dead"]).1 == 0).then_some(()))
-        .await;
-    assert_eq!(done(&stack, &["show", "cli-dead", "--watch"])["status"], "available");
+    eventually("the replayed request to run", async || {
+        (stack.clipflow(&["show", "cli-dead"]).1 == 0).then_some(())
+    })
+    .await;
+    assert_eq!(
+        done(&stack, &["show", "cli-dead", "--watch"])["status"],
+        "available"
+    );
 }

@@ -1,6 +1,6 @@
 //! What holds the parts together, without a network: the definition, the functions, the error names and Terraform.
 
-use clipflow_core::ErrorKind;
+use model::ErrorKind;
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,15 @@ use std::{
 };
 
 /// Error names on which `Trim` hands over to the other engine.
-const SWITCH: [&str; 4] = ["TrimBudgetExceeded", "Sandbox.Timedout", "Lambda.Unknown", "States.Timeout"];
+const SWITCH: [&str; 5] = [
+    "TrimBudgetExceeded",
+    "Sandbox.Timedout",
+    KILLED,
+    "Lambda.Unknown",
+    "States.Timeout",
+];
+/// A function whose process ended: it was killed, as for its memory, or could not start.
+const KILLED: &str = "Runtime.ExitError";
 /// Errors of Lambda itself that every task retries.
 const LAMBDA: [&str; 5] = [
     "Lambda.ClientExecutionTimeoutException",
@@ -18,7 +26,11 @@ const LAMBDA: [&str; 5] = [
     "Lambda.TooManyRequestsException",
 ];
 /// Errors that end the execution as failed, to be redriven.
-const FAILURES: [ErrorKind; 3] = [ErrorKind::TranscodeFailed, ErrorKind::DeliveryMismatch, ErrorKind::Internal];
+const FAILURES: [ErrorKind; 3] = [
+    ErrorKind::TranscodeFailed,
+    ErrorKind::DeliveryMismatch,
+    ErrorKind::Internal,
+];
 
 fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -29,7 +41,8 @@ fn read(path: &str) -> String {
 }
 
 fn definition() -> Value {
-    serde_json::from_str(&read("statemachine/clip.asl.json")).expect("the definition is JSON with its placeholders")
+    serde_json::from_str(&read("statemachine/clip.asl.json"))
+        .expect("the definition is JSON with its placeholders")
 }
 
 fn states() -> Map<String, Value> {
@@ -37,21 +50,30 @@ fn states() -> Map<String, Value> {
 }
 
 fn tasks() -> impl Iterator<Item = (String, Value)> {
-    states().into_iter().filter(|(_, state)| state["Type"] == "Task")
+    states()
+        .into_iter()
+        .filter(|(_, state)| state["Type"] == "Task")
 }
 
 /// The function behind a task, by its placeholder.
 fn function(state: &Value) -> String {
-    let name = state["Arguments"]["FunctionName"].as_str().expect("a function");
-    let name = name.strip_prefix("${").and_then(|name| name.strip_suffix("_arn}"));
-    name.unwrap_or_else(|| panic!("{name:?} is no placeholder of an alias")).to_owned()
+    let name = state["Arguments"]["FunctionName"]
+        .as_str()
+        .expect("a function");
+    let name = name
+        .strip_prefix("${")
+        .and_then(|name| name.strip_suffix("_arn}"));
+    name.unwrap_or_else(|| panic!("{name:?} is no placeholder of an alias"))
+        .to_owned()
 }
 
 fn names<'a>(state: &'a Value, list: &'a str) -> impl Iterator<Item = (&'a Value, &'a str)> {
     let entries = state[list].as_array().into_iter().flatten();
     entries.flat_map(|entry| {
         let names = entry["ErrorEquals"].as_array().expect("names");
-        names.iter().map(move |name| (entry, name.as_str().expect("a name")))
+        names
+            .iter()
+            .map(move |name| (entry, name.as_str().expect("a name")))
     })
 }
 
@@ -60,7 +82,10 @@ fn every_undotted_error_name_is_a_variant() {
     let known: BTreeSet<_> = ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
     for (state, task) in tasks() {
         for (_, name) in names(&task, "Retry").chain(names(&task, "Catch")) {
-            assert!(name.contains('.') || known.contains(name), "{state}: {name} is raised by nobody");
+            assert!(
+                name.contains('.') || known.contains(name),
+                "{state}: {name} is raised by nobody"
+            );
         }
     }
 }
@@ -69,10 +94,18 @@ fn every_undotted_error_name_is_a_variant() {
 fn every_variant_is_dealt_with() {
     let mut named = BTreeSet::new();
     for (_, task) in tasks() {
-        named.extend(names(&task, "Retry").chain(names(&task, "Catch")).map(|(_, name)| name.to_owned()));
+        named.extend(
+            names(&task, "Retry")
+                .chain(names(&task, "Catch"))
+                .map(|(_, name)| name.to_owned()),
+        );
     }
     for kind in ErrorKind::ALL {
-        assert!(named.contains(kind.name()) != FAILURES.contains(kind), "{}", kind.name());
+        assert!(
+            named.contains(kind.name()) != FAILURES.contains(kind),
+            "{}",
+            kind.name()
+        );
     }
 }
 
@@ -80,15 +113,25 @@ fn every_variant_is_dealt_with() {
 fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught() {
     for (state, value) in states() {
         for (catcher, name) in names(&value, "Catch") {
-            let rejection = ErrorKind::ALL.iter().any(|kind| kind.name() == name && kind.is_rejection());
+            let rejection = ErrorKind::ALL
+                .iter()
+                .any(|kind| kind.name() == name && kind.is_rejection());
             let switch = state == "Trim" && SWITCH.contains(&name);
             let waited = name == ErrorKind::SourceNotReady.name();
             assert!(
                 rejection || switch || waited,
                 "{state} catches {name}: a state whose failure is caught cannot be redriven"
             );
-            assert!(!rejection || catcher["Next"] == "Store", "{state}: {name} goes to {}", catcher["Next"]);
-            assert!(!switch || catcher["Next"] == "Transcode", "{state}: {name} goes to {}", catcher["Next"]);
+            assert!(
+                !rejection || catcher["Next"] == "Store",
+                "{state}: {name} goes to {}",
+                catcher["Next"]
+            );
+            assert!(
+                !switch || catcher["Next"] == "Transcode",
+                "{state}: {name} goes to {}",
+                catcher["Next"]
+            );
         }
         // A redrive begins at the state that failed: it must be one that can do better, and not one of many at work.
         assert!(
@@ -101,10 +144,13 @@ fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught()
 
 #[test]
 fn report_knows_what_kind_of_cause_each_failure_has() {
-    use clipflow_core::outcome::FailureClass::{Bug, Dependency, Media};
+    use model::outcome::FailureClass::{Bug, Dependency, Media};
     for (state, task) in tasks() {
-        for (_, name) in names(&task, "Retry").filter(|(_, name)| *name != ErrorKind::SourceNotReady.name()) {
-            assert_eq!(report::history::class(name), Dependency, "{state}: {name} was waited for");
+        for (_, name) in
+            names(&task, "Retry").filter(|(_, name)| *name != ErrorKind::SourceNotReady.name())
+        {
+            let class = if name == KILLED { Bug } else { Dependency };
+            assert_eq!(report::history::class(name), class, "{state}: {name}");
         }
     }
     let classes = FAILURES.map(|kind| report::history::class(kind.name()));
@@ -114,7 +160,10 @@ fn report_knows_what_kind_of_cause_each_failure_has() {
 #[test]
 fn state_whose_job_report_cancels_is_the_one_that_waits_for_a_job() {
     let waits = |task: &Value| task["Resource"].to_string().contains("waitForTaskToken");
-    let waiting: Vec<_> = tasks().filter(|(_, task)| waits(task)).map(|(state, _)| state).collect();
+    let waiting: Vec<_> = tasks()
+        .filter(|(_, task)| waits(task))
+        .map(|(state, _)| state)
+        .collect();
     assert_eq!(waiting, [report::TRANSCODE]);
 }
 
@@ -122,11 +171,16 @@ fn state_whose_job_report_cancels_is_the_one_that_waits_for_a_job() {
 fn every_task_has_a_timeout_and_retries_what_passes() {
     for (state, task) in tasks() {
         assert!(!task["TimeoutSeconds"].is_null(), "{state} has no timeout");
-        let retried: BTreeSet<_> = names(&task, "Retry").map(|(_, name)| name.to_owned()).collect();
+        let retried: BTreeSet<_> = names(&task, "Retry")
+            .map(|(_, name)| name.to_owned())
+            .collect();
         for name in LAMBDA.into_iter().chain(["DependencyUnavailable"]) {
             assert!(retried.contains(name), "{state} does not retry {name}");
         }
-        assert!(!retried.contains("States.ALL"), "{state} retries everything");
+        assert!(
+            !retried.contains("States.ALL"),
+            "{state} retries everything"
+        );
         for entry in task["Retry"].as_array().expect("retries") {
             // A recording is looked for at regular intervals.
             let waits = entry["ErrorEquals"] == json!(["SourceNotReady"]);
@@ -136,15 +190,51 @@ fn every_task_has_a_timeout_and_retries_what_passes() {
 }
 
 #[test]
+fn killed_function_is_tried_again_once_and_then_trim_hands_over() {
+    for (state, task) in tasks() {
+        let mut retriers = names(&task, "Retry").filter(|(_, name)| *name == KILLED);
+        let (retrier, _) = retriers
+            .next()
+            .unwrap_or_else(|| panic!("{state} does not retry"));
+        assert_eq!(retrier["MaxAttempts"], 1, "{state}");
+        let caught = names(&task, "Catch").any(|(_, name)| name == KILLED);
+        assert_eq!(caught, state == "Trim", "{state}");
+    }
+}
+
+#[test]
+fn no_two_retriers_of_a_state_say_the_same() {
+    for (state, mut task) in tasks() {
+        let mut numbers = BTreeSet::new();
+        for retrier in task["Retry"].as_array_mut().expect("retries") {
+            let retrier = retrier.as_object_mut().expect("a retrier");
+            let errors = retrier.remove("ErrorEquals");
+            let fresh = numbers.insert(json!(retrier).to_string());
+            assert!(fresh, "{state} says the same of {errors:?} and of others");
+        }
+    }
+}
+
+#[test]
 fn recording_that_is_waited_for_in_vain_is_left_to_the_last_attempt() {
     let states = states();
     assert_eq!(states["Validate"]["Assign"]["waited"], false);
     let catchers = states["Probe"]["Catch"].as_array().expect("catchers");
-    let catcher = catchers.iter().find(|catcher| catcher["ErrorEquals"] == json!(["SourceNotReady"]));
+    let catcher = catchers
+        .iter()
+        .find(|catcher| catcher["ErrorEquals"] == json!(["SourceNotReady"]));
     let catcher = catcher.expect("a catcher of its own");
-    assert_eq!((&catcher["Next"], &catcher["Assign"]), (&json!("Probe"), &json!({"waited": true})));
-    let waits = tasks().filter(|(_, task)| names(task, "Retry").any(|(_, name)| name == "SourceNotReady"));
-    assert_eq!(waits.map(|(state, _)| state).collect::<Vec<_>>(), ["Probe"], "nothing else looks for recordings");
+    assert_eq!(
+        (&catcher["Next"], &catcher["Assign"]),
+        (&json!("Probe"), &json!({"waited": true}))
+    );
+    let waits =
+        tasks().filter(|(_, task)| names(task, "Retry").any(|(_, name)| name == "SourceNotReady"));
+    assert_eq!(
+        waits.map(|(state, _)| state).collect::<Vec<_>>(),
+        ["Probe"],
+        "nothing else looks for recordings"
+    );
 }
 
 #[test]
@@ -152,24 +242,46 @@ fn accepted_clip_takes_at_most_nine_transitions() {
     for engine in ["Trim", "Transcode"] {
         let path = path(engine);
         assert_eq!(path.last().map(String::as_str), Some("Notify"));
-        assert!(path.len() < 9, "{path:?} and the start are more than nine transitions");
+        assert!(
+            path.len() < 9,
+            "{path:?} and the start are more than nine transitions"
+        );
     }
 }
 
 #[test]
 fn task_that_waits_for_an_event_notices_when_none_comes() {
-    for (state, task) in tasks().filter(|(_, task)| task["Resource"].to_string().contains("waitForTaskToken")) {
-        assert!(!task["HeartbeatSeconds"].is_null(), "{state} has no heartbeat");
+    for (state, task) in
+        tasks().filter(|(_, task)| task["Resource"].to_string().contains("waitForTaskToken"))
+    {
+        assert!(
+            !task["HeartbeatSeconds"].is_null(),
+            "{state} has no heartbeat"
+        );
     }
 }
 
 #[test]
 fn every_choice_of_the_second_engine_says_why() {
-    let choices = states()["ChooseEngine"]["Choices"].as_array().expect("choices").clone();
-    let catchers = states()["Trim"]["Catch"].as_array().expect("catchers").clone();
-    for way in choices.iter().chain(&catchers).filter(|way| way["Next"] == "Transcode") {
+    let choices = states()["ChooseEngine"]["Choices"]
+        .as_array()
+        .expect("choices")
+        .clone();
+    let catchers = states()["Trim"]["Catch"]
+        .as_array()
+        .expect("catchers")
+        .clone();
+    for way in choices
+        .iter()
+        .chain(&catchers)
+        .filter(|way| way["Next"] == "Transcode")
+    {
         let engine = &way["Assign"]["engine"];
-        assert_eq!((&engine["name"], engine["why"].is_string()), (&json!("transcode"), true), "{way}");
+        assert_eq!(
+            (&engine["name"], engine["why"].is_string()),
+            (&json!("transcode"), true),
+            "{way}"
+        );
     }
 }
 
@@ -184,10 +296,15 @@ fn state_is_named_like_its_function() {
 fn readme_of_the_definition_names_every_state_and_function() {
     let readme = read("statemachine/README.md");
     for (state, value) in states() {
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `{state}` |")));
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{state}` |")));
         let row = row.unwrap_or_else(|| panic!("statemachine/README.md has no row for {state}"));
         if value["Type"] == "Task" {
-            assert!(row.contains(&format!("functions/{}", function(&value))), "{row}");
+            assert!(
+                row.contains(&format!("functions/{}", function(&value))),
+                "{row}"
+            );
         }
     }
 }
@@ -201,12 +318,19 @@ fn terraform_functions() -> BTreeMap<String, bool> {
         .flat_map(|block| block.body().attributes())
         .find(|attribute| attribute.key() == "functions")
         .expect("a local named functions");
-    let hcl::Expression::ForExpr(each) = functions.expr() else { panic!("local.functions is no for expression") };
-    let hcl::Expression::Object(map) = &each.collection_expr else { panic!("local.functions is made of no object") };
+    let hcl::Expression::ForExpr(each) = functions.expr() else {
+        panic!("local.functions is no for expression")
+    };
+    let hcl::Expression::Object(map) = &each.collection_expr else {
+        panic!("local.functions is made of no object")
+    };
     let entry = |(key, value): (&hcl::ObjectKey, &hcl::Expression)| {
-        let hcl::Expression::Object(settings) = value else { panic!("{key} is no object") };
-        let no_state =
-            settings.iter().any(|(key, value)| key.to_string() == "state" && *value == hcl::Expression::Bool(false));
+        let hcl::Expression::Object(settings) = value else {
+            panic!("{key} is no object")
+        };
+        let no_state = settings.iter().any(|(key, value)| {
+            key.to_string() == "state" && *value == hcl::Expression::Bool(false)
+        });
         (key.to_string(), !no_state)
     };
     map.iter().map(entry).collect()
@@ -215,7 +339,13 @@ fn terraform_functions() -> BTreeMap<String, bool> {
 #[test]
 fn every_function_is_deployed_and_every_deployed_function_exists() {
     let folders = std::fs::read_dir(root().join("functions")).expect("functions/");
-    let crates = folders.map(|folder| folder.expect("a folder").file_name().into_string().expect("UTF-8"));
+    let crates = folders.map(|folder| {
+        folder
+            .expect("a folder")
+            .file_name()
+            .into_string()
+            .expect("UTF-8")
+    });
     let crates: BTreeSet<_> = crates.filter(|name| name != "core").collect();
     assert_eq!(crates, terraform_functions().into_keys().collect());
 }
@@ -223,30 +353,59 @@ fn every_function_is_deployed_and_every_deployed_function_exists() {
 #[test]
 fn every_state_function_is_used_by_the_definition() {
     let used: BTreeSet<_> = tasks().map(|(_, task)| function(&task)).collect();
-    let deployed = terraform_functions().into_iter().filter(|(_, state)| *state).map(|(name, _)| name).collect();
+    let deployed = terraform_functions()
+        .into_iter()
+        .filter(|(_, state)| *state)
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(used, deployed);
 }
 
 #[test]
 fn every_placeholder_is_supplied() {
     let placeholder = regex::Regex::new(r"\$\{(\w+)\}").expect("a pattern");
-    let (text, terraform) = (read("statemachine/clip.asl.json"), read("terraform/statemachine.tf"));
+    let (text, terraform) = (
+        read("statemachine/clip.asl.json"),
+        read("terraform/statemachine.tf"),
+    );
     let functions = terraform_functions();
-    for name in placeholder.captures_iter(&text).map(|found| found[1].to_owned()) {
-        let of_function = name.strip_suffix("_arn").is_some_and(|function| functions.contains_key(function));
-        let assigned = regex::Regex::new(&format!(r"(?m)^\s+{name}\s+=")).expect("a pattern").is_match(&terraform);
-        assert!(of_function || assigned, "terraform/statemachine.tf does not supply {name}");
+    for name in placeholder
+        .captures_iter(&text)
+        .map(|found| found[1].to_owned())
+    {
+        let of_function = name
+            .strip_suffix("_arn")
+            .is_some_and(|function| functions.contains_key(function));
+        let assigned = regex::Regex::new(&format!(r"(?m)^\s+{name}\s+="))
+            .expect("a pattern")
+            .is_match(&terraform);
+        assert!(
+            of_function || assigned,
+            "terraform/statemachine.tf does not supply {name}"
+        );
     }
-    assert!(!text.contains("%{"), "templatefile would read %{{ as a directive");
+    assert!(
+        !text.contains("%{"),
+        "templatefile would read %{{ as a directive"
+    );
 }
 
 /// Evaluates the part of `JSONata` that the definition uses to hand values on: a path from a variable.
 fn evaluate(template: &Value, variables: &Map<String, Value>) -> Value {
     match template {
-        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), evaluate(value, variables))).collect(),
-        Value::String(text) => match text.strip_prefix("{% $").and_then(|text| text.strip_suffix(" %}")) {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), evaluate(value, variables)))
+            .collect(),
+        Value::String(text) => match text
+            .strip_prefix("{% $")
+            .and_then(|text| text.strip_suffix(" %}"))
+        {
             Some(path) => {
-                let value = path.split('.').try_fold(&Value::Object(variables.clone()), |at, key| at.get(key)).cloned();
+                let value = path
+                    .split('.')
+                    .try_fold(&Value::Object(variables.clone()), |at, key| at.get(key))
+                    .cloned();
                 value.unwrap_or_else(|| panic!("{path} is not there"))
             }
             None => Value::String(text.clone()),
@@ -270,8 +429,12 @@ fn samples() -> Map<String, Value> {
     let clip = json!({"key": "clips/a/b/clip.mp4", "bytes": 1000, "etag": "e"});
     let delivered = json!({"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
         "videoCodec": "h264", "audioCodec": "aac"});
-    let estimates =
-        probe::estimate::Estimates { trim_seconds: 3.0, trim_usd: 0.001, transcode_usd: 0.01, scratch_bytes: 2000 };
+    let estimates = probe::estimate::Estimates {
+        trim_seconds: 3.0,
+        trim_usd: 0.001,
+        transcode_usd: 0.01,
+        scratch_bytes: 2000,
+    };
     let samples = json!({
         "validate": {"clipId": "a", "prefix": "clips/a/b/", "segments":
             [{"source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2}],
@@ -292,7 +455,7 @@ fn samples() -> Map<String, Value> {
 }
 
 fn accepts(function: &str, payload: Value) {
-    use clipflow_core::run::parse;
+    use model::parse;
     let parsed = match function {
         "validate" => parse::<validate::Input>(payload).map(drop),
         "probe" => parse::<probe::Input>(payload).map(drop),
@@ -304,16 +467,27 @@ fn accepts(function: &str, payload: Value) {
         "notify" => parse::<notify::Input>(payload).map(drop),
         other => panic!("{other} has no sample"),
     };
-    parsed.unwrap_or_else(|error| panic!("{function} does not understand what its state hands it: {error}"));
+    parsed.unwrap_or_else(|error| {
+        panic!("{function} does not understand what its state hands it: {error}")
+    });
 }
 
 /// The states of a clip that is made by `engine`, from the first to the last.
 fn path(engine: &str) -> Vec<String> {
     let states = states();
-    let mut path = vec![definition()["StartAt"].as_str().expect("a start").to_owned()];
+    let mut path = vec![
+        definition()["StartAt"]
+            .as_str()
+            .expect("a start")
+            .to_owned(),
+    ];
     loop {
         let state = &states[path.last().expect("a state")];
-        let next = if state["Type"] == "Choice" { Some(engine) } else { state["Next"].as_str() };
+        let next = if state["Type"] == "Choice" {
+            Some(engine)
+        } else {
+            state["Next"].as_str()
+        };
         match next {
             Some(next) => path.push(next.to_owned()),
             None => return path,
@@ -325,10 +499,13 @@ fn path(engine: &str) -> Vec<String> {
 fn each_function_understands_what_the_states_before_it_hand_on() {
     for engine in ["Trim", "Transcode"] {
         let (states, samples) = (states(), samples());
-        let execution = json!({"Id": "arn:e", "StartTime": "2026-01-01T00:00:00Z", "Input": {"clipId": "a"}});
+        let execution =
+            json!({"Id": "arn:e", "StartTime": "2026-01-01T00:00:00Z", "Input": {"clipId": "a"}});
         let context = json!({"Execution": execution, "Task": {"Token": "t"}});
-        let mut variables =
-            Map::from_iter([("engine".to_owned(), json!({"name": "trim", "why": "short", "estimateUsd": 0.1}))]);
+        let mut variables = Map::from_iter([(
+            "engine".to_owned(),
+            json!({"name": "trim", "why": "short", "estimateUsd": 0.1}),
+        )]);
         let mut input = json!({});
         for name in path(engine) {
             let state = &states[&name];
@@ -337,11 +514,19 @@ fn each_function_understands_what_the_states_before_it_hand_on() {
             }
             let function = function(state);
             variables.insert("states".into(), json!({"context": context, "input": input}));
-            accepts(&function, evaluate(&state["Arguments"]["Payload"], &variables));
+            accepts(
+                &function,
+                evaluate(&state["Arguments"]["Payload"], &variables),
+            );
             // What resume sends is the task's result itself; a function that is waited for returns it as the payload.
-            let waits = state["Resource"].as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken"));
-            variables["states"]["result"] =
-                if waits { samples["trim"].clone() } else { json!({"Payload": samples[&function]}) };
+            let waits = state["Resource"]
+                .as_str()
+                .is_some_and(|resource| resource.ends_with(".waitForTaskToken"));
+            variables["states"]["result"] = if waits {
+                samples["trim"].clone()
+            } else {
+                json!({"Payload": samples[&function]})
+            };
             let assigned = evaluate(&state["Assign"], &variables);
             input = if state["Output"].is_null() {
                 samples[&function].clone()
@@ -357,5 +542,8 @@ fn each_function_understands_what_the_states_before_it_hand_on() {
 fn store_understands_a_rejection() {
     let rejected = json!({"status": "rejected", "reason": "TooLong", "message": "it is too long"});
     let execution = json!({"arn": "arn:e", "startedAt": "2026-01-01T00:00:00Z"});
-    accepts("store", json!({"execution": execution, "request": ["not", "even", "an", "object"], "result": rejected}));
+    accepts(
+        "store",
+        json!({"execution": execution, "request": ["not", "even", "an", "object"], "result": rejected}),
+    );
 }

@@ -1,17 +1,24 @@
 //! Whole executions on the local stack: every path of the definition, judged by objects, documents and messages.
 
-use clipflow_core::{
-    outcome::{Outcome, Status},
-    records::{Records, Saved},
-};
+use clip_store::{ClipStore, Saved};
 use futures::future::join_all;
+use model::outcome::{Outcome, Status};
 use mongodb::bson::Document;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tests::{Ended, Stack, eventually};
 
 /// The states of a clip that is made.
-const ACCEPTED: [&str; 8] = ["Validate", "Probe", "ChooseEngine", "Trim", "Verify", "Thumbnail", "Store", "Notify"];
+const ACCEPTED: [&str; 8] = [
+    "Validate",
+    "Probe",
+    "ChooseEngine",
+    "Trim",
+    "Verify",
+    "Thumbnail",
+    "Store",
+    "Notify",
+];
 /// 64-bit colour bars with a running counter, 25 pictures a second, and a tone.
 const PICTURES: &str = "testsrc2=size=640x360:rate=25:duration=6";
 const SOUND: &str = "sine=frequency=440:duration=6:sample_rate=48000";
@@ -37,43 +44,83 @@ async fn delivered(stack: &Stack, clip_id: &str, ended: &Ended, folder: &Path) -
     assert_eq!(outcome["status"], "available");
     assert_eq!(outcome["execution"]["arn"], ended.arn);
     let notification = stack.notification(clip_id).await;
-    assert_eq!(notification["Message"], outcome, "the message is the outcome");
-    assert_eq!(notification["MessageAttributes"]["status"]["Value"], "available");
-    assert_eq!(notification["MessageAttributes"]["clipId"]["Value"], clip_id);
+    assert_eq!(
+        notification["Message"], outcome,
+        "the message is the outcome"
+    );
+    assert_eq!(
+        notification["MessageAttributes"]["status"]["Value"],
+        "available"
+    );
+    assert_eq!(
+        notification["MessageAttributes"]["clipId"]["Value"],
+        clip_id
+    );
     let document = stack.document(clip_id).await.expect("there is a document");
     assert_document(&document, &outcome);
     let file = folder.join("clip.mp4");
-    stack.download(outcome["clip"]["key"].as_str().expect("a key"), &file).await;
-    assert_eq!(outcome["clip"]["bytes"], std::fs::metadata(&file).expect("it is there").len());
+    stack
+        .download(outcome["clip"]["key"].as_str().expect("a key"), &file)
+        .await;
+    assert_eq!(
+        outcome["clip"]["bytes"],
+        std::fs::metadata(&file).expect("it is there").len()
+    );
     (outcome, file)
 }
 
 fn assert_document(document: &Document, outcome: &Value) {
-    assert_eq!(document.get_str("_id").expect("an id"), outcome["clipId"].as_str().expect("a clipId"));
+    assert_eq!(
+        document.get_str("_id").expect("an id"),
+        outcome["clipId"].as_str().expect("a clipId")
+    );
     for field in ["clipId", "status", "reason", "message", "bucket"] {
-        assert_eq!(document.get_str(field).ok(), outcome[field].as_str(), "{field}");
+        assert_eq!(
+            document.get_str(field).ok(),
+            outcome[field].as_str(),
+            "{field}"
+        );
     }
     let execution = document.get_document("execution").expect("an execution");
-    assert_eq!(execution.get_str("arn").ok(), outcome["execution"]["arn"].as_str());
+    assert_eq!(
+        execution.get_str("arn").ok(),
+        outcome["execution"]["arn"].as_str()
+    );
     execution.get_datetime("startedAt").expect("a date");
     document.get_datetime("updatedAt").expect("a date");
 }
 
 fn stream<'a>(probe: &'a Value, kind: &str) -> Option<&'a Value> {
-    probe["streams"].as_array()?.iter().find(|stream| stream["codec_type"] == kind)
+    probe["streams"]
+        .as_array()?
+        .iter()
+        .find(|stream| stream["codec_type"] == kind)
 }
 
 fn frames(probe: &Value) -> u64 {
     let video = stream(probe, "video").expect("a video stream");
-    video["nb_read_frames"].as_str().and_then(|frames| frames.parse().ok()).expect("frames were counted")
+    video["nb_read_frames"]
+        .as_str()
+        .and_then(|frames| frames.parse().ok())
+        .expect("frames were counted")
 }
 
 #[tokio::test]
 async fn exact_clip_of_real_footage_is_delivered_stored_and_announced() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
-    stack.upload("e2e/bigbuckbunny.mp4", &stack.description.footage.join("bigbuckbunny.mp4")).await;
-    let mut request = stack.request("e2e-exact", "e2e/bigbuckbunny.mp4", &json!(1), &json!("00:00:03.0"));
+    stack
+        .upload(
+            "e2e/bigbuckbunny.mp4",
+            &stack.description.footage.join("bigbuckbunny.mp4"),
+        )
+        .await;
+    let mut request = stack.request(
+        "e2e-exact",
+        "e2e/bigbuckbunny.mp4",
+        &json!(1),
+        &json!("00:00:03.0"),
+    );
     request["output"] = json!({"thumbnails": [640, 200, 5000 - 1000]});
     request["metadata"] = json!({"spot": "Pipeline"});
     let ended = stack.run(&request).await;
@@ -89,32 +136,58 @@ async fn exact_clip_of_real_footage_is_delivered_stored_and_announced() {
     assert_eq!(outcome["engine"]["name"], "trim");
     let thumbnails = outcome["thumbnails"].as_array().expect("thumbnails");
     assert_eq!(
-        thumbnails.iter().map(|one| one["size"].as_u64()).collect::<Vec<_>>(),
+        thumbnails
+            .iter()
+            .map(|one| one["size"].as_u64())
+            .collect::<Vec<_>>(),
         [Some(200), Some(640), Some(1280)]
     );
     for thumbnail in thumbnails {
         let picture = folder.path().join("thumb.jpg");
-        stack.download(thumbnail["key"].as_str().expect("a key"), &picture).await;
-        assert_eq!(stack.ffprobe(&picture)["streams"][0]["width"], thumbnail["size"]);
+        stack
+            .download(thumbnail["key"].as_str().expect("a key"), &picture)
+            .await;
+        assert_eq!(
+            stack.ffprobe(&picture)["streams"][0]["width"],
+            thumbnail["size"]
+        );
     }
 }
 
 #[tokio::test]
 async fn copied_clip_shows_exactly_the_interval_and_encodes_nothing() {
     let stack = Stack::connect().await;
-    let options = ["-c:v", "libx264", "-g", "50", "-c:a", "aac", "-shortest", "-timecode", "10:00:00:00"];
+    let options = [
+        "-c:v",
+        "libx264",
+        "-g",
+        "50",
+        "-c:a",
+        "aac",
+        "-shortest",
+        "-timecode",
+        "10:00:00:00",
+    ];
     let folder = source(&stack, "copy.mp4", &options).await;
     let mut request = stack.request("e2e-copy", "copy.mp4", &json!(2.52), &json!("80%"));
     request["cut"] = json!("copy");
     let ended = stack.run(&request).await;
     let (outcome, file) = delivered(&stack, "e2e-copy", &ended, folder.path()).await;
     let probe = stack.ffprobe(&file);
-    assert_eq!(frames(&probe), 57, "from 2.52 s to 4.8 s at 25 frames a second");
     assert_eq!(
-        (&outcome["delivered"]["start"], &outcome["delivered"]["dropped"]),
+        frames(&probe),
+        57,
+        "from 2.52 s to 4.8 s at 25 frames a second"
+    );
+    assert_eq!(
+        (
+            &outcome["delivered"]["start"],
+            &outcome["delivered"]["dropped"]
+        ),
         (&json!(2.52), &json!(["time code"]))
     );
-    let encoder = |probe: &Value| stream(probe, "video").expect("pictures")["extradata_size"].clone();
+    let encoder =
+        |probe: &Value| stream(probe, "video").expect("pictures")["extradata_size"].clone();
     assert_eq!(
         encoder(&probe),
         encoder(&stack.ffprobe(&folder.path().join("copy.mp4"))),
@@ -125,26 +198,63 @@ async fn copied_clip_shows_exactly_the_interval_and_encodes_nothing() {
 #[tokio::test]
 async fn exact_clip_is_copied_from_its_first_keyframe_on() {
     let stack = Stack::connect().await;
-    let folder = source(&stack, "smart.mp4", &["-c:v", "libx264", "-g", "25", "-c:a", "aac", "-shortest"]).await;
-    let (upright, rotated) = (folder.path().join("smart.mp4"), folder.path().join("smart-rotated.mp4"));
+    let folder = source(
+        &stack,
+        "smart.mp4",
+        &["-c:v", "libx264", "-g", "25", "-c:a", "aac", "-shortest"],
+    )
+    .await;
+    let (upright, rotated) = (
+        folder.path().join("smart.mp4"),
+        folder.path().join("smart-rotated.mp4"),
+    );
     let path = |file: &Path| file.to_str().expect("UTF-8").to_owned();
-    stack.ffmpeg(&["-display_rotation", "90", "-i", &path(&upright), "-c", "copy", &path(&rotated)]);
+    stack.ffmpeg(&[
+        "-display_rotation",
+        "90",
+        "-i",
+        &path(&upright),
+        "-c",
+        "copy",
+        &path(&rotated),
+    ]);
     stack.upload("smart-rotated.mp4", &rotated).await;
-    let ended = stack.run(&stack.request("e2e-smart", "smart-rotated.mp4", &json!(1.6), &json!(4))).await;
+    let ended = stack
+        .run(&stack.request("e2e-smart", "smart-rotated.mp4", &json!(1.6), &json!(4)))
+        .await;
     let (outcome, file) = delivered(&stack, "e2e-smart", &ended, folder.path()).await;
     let why = outcome["engine"]["why"].as_str().expect("why");
-    assert!(why.ends_with("; smart cut: 0.40 s of 2.40 s are encoded"), "{why}");
-    assert_eq!((&outcome["delivered"]["width"], &outcome["delivered"]["height"]), (&json!(360), &json!(640)));
+    assert!(
+        why.ends_with("; smart cut: 0.40 s of 2.40 s are encoded"),
+        "{why}"
+    );
+    assert_eq!(
+        (
+            &outcome["delivered"]["width"],
+            &outcome["delivered"]["height"]
+        ),
+        (&json!(360), &json!(640))
+    );
     let probe = stack.ffprobe(&file);
-    assert_eq!(frames(&probe), 60, "from 1.6 s to 4 s at 25 frames a second");
-    assert_eq!(stream(&probe, "video").expect("pictures")["side_data_list"][0]["rotation"], 90, "as in the source");
+    assert_eq!(
+        frames(&probe),
+        60,
+        "from 1.6 s to 4 s at 25 frames a second"
+    );
+    assert_eq!(
+        stream(&probe, "video").expect("pictures")["side_data_list"][0]["rotation"],
+        90,
+        "as in the source"
+    );
 }
 
 #[tokio::test]
 async fn silent_source_makes_a_silent_clip() {
     let stack = Stack::connect().await;
     let folder = source(&stack, "silent.mp4", &["-an", "-c:v", "libx264"]).await;
-    let ended = stack.run(&stack.request("e2e-silent", "silent.mp4", &json!(1), &json!(2))).await;
+    let ended = stack
+        .run(&stack.request("e2e-silent", "silent.mp4", &json!(1), &json!(2)))
+        .await;
     let (outcome, file) = delivered(&stack, "e2e-silent", &ended, folder.path()).await;
     assert_eq!(outcome["delivered"].get("audioCodec"), None);
     let probe = stack.ffprobe(&file);
@@ -154,27 +264,68 @@ async fn silent_source_makes_a_silent_clip() {
 #[tokio::test]
 async fn rotated_phone_video_is_shown_upright() {
     let stack = Stack::connect().await;
-    let folder = source(&stack, "upright.mp4", &["-c:v", "libx264", "-c:a", "aac", "-shortest"]).await;
-    let (upright, rotated) = (folder.path().join("upright.mp4"), folder.path().join("rotated.mp4"));
+    let folder = source(
+        &stack,
+        "upright.mp4",
+        &["-c:v", "libx264", "-c:a", "aac", "-shortest"],
+    )
+    .await;
+    let (upright, rotated) = (
+        folder.path().join("upright.mp4"),
+        folder.path().join("rotated.mp4"),
+    );
     let path = |file: &Path| file.to_str().expect("UTF-8").to_owned();
-    stack.ffmpeg(&["-display_rotation", "90", "-i", &path(&upright), "-c", "copy", &path(&rotated)]);
+    stack.ffmpeg(&[
+        "-display_rotation",
+        "90",
+        "-i",
+        &path(&upright),
+        "-c",
+        "copy",
+        &path(&rotated),
+    ]);
     stack.upload("rotated.mp4", &rotated).await;
     // There is no keyframe to begin a copy with, so the pictures are encoded, and turned.
-    let ended = stack.run(&stack.request("e2e-rotated", "rotated.mp4", &json!(1), &json!(2))).await;
+    let ended = stack
+        .run(&stack.request("e2e-rotated", "rotated.mp4", &json!(1), &json!(2)))
+        .await;
     let (outcome, file) = delivered(&stack, "e2e-rotated", &ended, folder.path()).await;
-    assert_eq!((&outcome["delivered"]["width"], &outcome["delivered"]["height"]), (&json!(360), &json!(640)));
+    assert_eq!(
+        (
+            &outcome["delivered"]["width"],
+            &outcome["delivered"]["height"]
+        ),
+        (&json!(360), &json!(640))
+    );
     let video = stack.ffprobe(&file);
     let video = stream(&video, "video").expect("pictures");
-    assert_eq!((&video["width"], &video["height"]), (&json!(360), &json!(640)));
-    assert_eq!(video.get("side_data_list"), None, "the pictures themselves are upright");
+    assert_eq!(
+        (&video["width"], &video["height"]),
+        (&json!(360), &json!(640))
+    );
+    assert_eq!(
+        video.get("side_data_list"),
+        None,
+        "the pictures themselves are upright"
+    );
 }
 
 #[tokio::test]
 async fn source_whose_timestamps_do_not_start_at_zero_is_timed_from_its_first_picture() {
     let stack = Stack::connect().await;
-    let options = ["-c:v", "libx264", "-c:a", "aac", "-shortest", "-output_ts_offset", "5"];
+    let options = [
+        "-c:v",
+        "libx264",
+        "-c:a",
+        "aac",
+        "-shortest",
+        "-output_ts_offset",
+        "5",
+    ];
     let folder = source(&stack, "late.mp4", &options).await;
-    let ended = stack.run(&stack.request("e2e-late", "late.mp4", &json!(1), &json!(2))).await;
+    let ended = stack
+        .run(&stack.request("e2e-late", "late.mp4", &json!(1), &json!(2)))
+        .await;
     let (_, file) = delivered(&stack, "e2e-late", &ended, folder.path()).await;
     assert_eq!(frames(&stack.ffprobe(&file)), 25);
 }
@@ -183,15 +334,36 @@ async fn source_whose_timestamps_do_not_start_at_zero_is_timed_from_its_first_pi
 async fn clips_of_other_containers_are_as_exact_as_any() {
     let stack = Stack::connect().await;
     let h264 = ["-c:v", "libx264", "-g", "25", "-c:a", "aac", "-shortest"];
-    let vp9 =
-        ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "25", "-c:a", "libopus", "-shortest"];
+    let vp9 = [
+        "-c:v",
+        "libvpx-vp9",
+        "-deadline",
+        "realtime",
+        "-cpu-used",
+        "8",
+        "-g",
+        "25",
+        "-c:a",
+        "libopus",
+        "-shortest",
+    ];
     let fragments = [&h264[..], &["-movflags", "+frag_keyframe+delay_moov"]].concat();
     let smart = "smart cut: 0.40 s of 2.40 s are encoded";
     for (clip_id, name, options, why) in [
         // Sound begins 21 ms before the pictures, so that frames are shown that much later.
-        ("e2e-ts", "container.ts", &h264[..], "smart cut: 0.44 s of 2.40 s are encoded"),
+        (
+            "e2e-ts",
+            "container.ts",
+            &h264[..],
+            "smart cut: 0.44 s of 2.40 s are encoded",
+        ),
         ("e2e-mkv", "container.mkv", &h264, smart),
-        ("e2e-webm", "container.webm", &vp9, "encoded whole: the source is vp9, not H.264"),
+        (
+            "e2e-webm",
+            "container.webm",
+            &vp9,
+            "encoded whole: the source is vp9, not H.264",
+        ),
         ("e2e-fragments", "fragments.mp4", &fragments, smart),
     ] {
         let folder = source(&stack, name, options).await;
@@ -201,9 +373,16 @@ async fn clips_of_other_containers_are_as_exact_as_any() {
             request["cut"] = json!(cut);
             let ended = stack.run(&request).await;
             let (outcome, file) = delivered(&stack, &clip_id, &ended, folder.path()).await;
-            assert_eq!(frames(&stack.ffprobe(&file)), 60, "{clip_id}: from 1.6 s to 4 s at 25 frames a second");
+            assert_eq!(
+                frames(&stack.ffprobe(&file)),
+                60,
+                "{clip_id}: from 1.6 s to 4 s at 25 frames a second"
+            );
             let said = outcome["engine"]["why"].as_str().expect("why");
-            assert!(said.ends_with(if cut == "copy" { "; copied" } else { why }), "{clip_id}: {said}");
+            assert!(
+                said.ends_with(if cut == "copy" { "; copied" } else { why }),
+                "{clip_id}: {said}"
+            );
         }
     }
 }
@@ -217,20 +396,54 @@ async fn same_request_sent_again_starts_nothing() {
     delivered(&stack, "e2e-again", &ended, folder.path()).await;
     // The same request, its fields in another order and its numbers written differently.
     let source = &request["source"];
-    stack.send(&format!(r#"{{"end": 0.40, "start": 0.0, "source": {source}, "clipId": "e2e-again"}}"#)).await;
+    stack
+        .send(&format!(
+            r#"{{"end": 0.40, "start": 0.0, "source": {source}, "clipId": "e2e-again"}}"#
+        ))
+        .await;
     stack.send(&request.to_string()).await;
     // A later request is through once the duplicates ahead of it are.
-    stack.run(&stack.request("e2e-after-again", "again.mp4", &json!(0), &json!(0.4))).await;
+    stack
+        .run(&stack.request("e2e-after-again", "again.mp4", &json!(0), &json!(0.4)))
+        .await;
     eventually("the duplicates to be consumed", async || {
-        let queue = stack.sqs.get_queue_attributes().queue_url(&stack.description.queue_url);
-        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
-        let counted = queue.set_attribute_names(Some(names.map(Into::into).into())).send().await.ok()?;
-        counted.attributes?.values().all(|count| count == "0").then_some(())
+        let queue = stack
+            .sqs
+            .get_queue_attributes()
+            .queue_url(&stack.description.queue_url);
+        let names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+        ];
+        let counted = queue
+            .set_attribute_names(Some(names.map(Into::into).into()))
+            .send()
+            .await
+            .ok()?;
+        counted
+            .attributes?
+            .values()
+            .all(|count| count == "0")
+            .then_some(())
     })
     .await;
-    let executions = stack.sfn.list_executions().state_machine_arn(&stack.description.state_machine_arn);
-    let executions = executions.max_results(1000).send().await.expect("executions").executions;
-    assert_eq!(executions.iter().filter(|execution| execution.name.starts_with("e2e-again-")).count(), 1);
+    let executions = stack
+        .sfn
+        .list_executions()
+        .state_machine_arn(&stack.description.state_machine_arn);
+    let executions = executions
+        .max_results(1000)
+        .send()
+        .await
+        .expect("executions")
+        .executions;
+    assert_eq!(
+        executions
+            .iter()
+            .filter(|execution| execution.name.starts_with("e2e-again-"))
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -243,8 +456,18 @@ async fn message_that_is_not_json_ends_in_the_dead_letter_queue() {
     stack.send(body).await;
     eventually("the message in the dead-letter queue", async || {
         let queue = &stack.description.dead_letter_queue_url;
-        let batch = stack.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send().await.ok()?;
-        batch.messages?.into_iter().find(|message| message.body() == Some(body))
+        let batch = stack
+            .sqs
+            .receive_message()
+            .queue_url(queue)
+            .max_number_of_messages(10)
+            .send()
+            .await
+            .ok()?;
+        batch
+            .messages?
+            .into_iter()
+            .find(|message| message.body() == Some(body))
     })
     .await;
     stack.set_visibility_timeout(queue, &before).await;
@@ -260,10 +483,23 @@ struct Rejection {
 
 async fn rejected(stack: &Stack, case: &Rejection) {
     let ended = stack.ended(&case.request).await;
-    let label = case.request.to_string().chars().take(200).collect::<String>();
-    assert_eq!(ended.status, "SUCCEEDED", "{label}: a rejection is no failure: {ended:?}");
+    let label = case
+        .request
+        .to_string()
+        .chars()
+        .take(200)
+        .collect::<String>();
+    assert_eq!(
+        ended.status, "SUCCEEDED",
+        "{label}: a rejection is no failure: {ended:?}"
+    );
     let states: Vec<_> = ended.states.iter().map(String::as_str).collect();
-    assert_eq!(states[states.len() - 3..], [case.state, "Store", "Notify"], "{label}: {}", ended.output);
+    assert_eq!(
+        states[states.len() - 3..],
+        [case.state, "Store", "Notify"],
+        "{label}: {}",
+        ended.output
+    );
     let outcome = &ended.output;
     assert_eq!(
         (&outcome["status"], &outcome["reason"]),
@@ -271,15 +507,28 @@ async fn rejected(stack: &Stack, case: &Rejection) {
         "{label}: {outcome}"
     );
     let message = outcome["message"].as_str().expect("a message");
-    assert!(message.contains(case.message), "{label}: {message:?} does not say {:?}", case.message);
+    assert!(
+        message.contains(case.message),
+        "{label}: {message:?} does not say {:?}",
+        case.message
+    );
     assert_eq!(outcome.get("clip"), None, "{label}");
 
-    let clip_id = clipflow_core::identity::Identity::of(&case.request).clip_id;
-    assert_document(&stack.document(&clip_id).await.expect("there is a document"), outcome);
+    let clip_id = model::identity::Identity::of(&case.request).clip_id;
+    assert_document(
+        &stack.document(&clip_id).await.expect("there is a document"),
+        outcome,
+    );
     let notification = stack.notification(&clip_id).await;
     assert_eq!(notification["Message"], *outcome, "{label}");
-    assert_eq!(notification["MessageAttributes"]["status"]["Value"], "rejected", "{label}");
-    assert_eq!(notification["MessageAttributes"]["reason"]["Value"], case.reason, "{label}");
+    assert_eq!(
+        notification["MessageAttributes"]["status"]["Value"], "rejected",
+        "{label}"
+    );
+    assert_eq!(
+        notification["MessageAttributes"]["reason"]["Value"], case.reason,
+        "{label}"
+    );
 }
 
 #[tokio::test]
@@ -291,38 +540,85 @@ async fn bad_requests_are_rejected_stored_and_announced() {
         request.pointer_mut(parent).expect("a parent")[key] = value;
         request
     };
-    let invalid = |request: Value, message| Rejection { request, reason: "InvalidRequest", message, state: "Validate" };
-    let absent = |request: Value, message| Rejection { request, reason: "SourceNotFound", message, state: "Probe" };
+    let invalid = |request: Value, message| Rejection {
+        request,
+        reason: "InvalidRequest",
+        message,
+        state: "Validate",
+    };
+    let absent = |request: Value, message| Rejection {
+        request,
+        reason: "SourceNotFound",
+        message,
+        state: "Probe",
+    };
     let cases = [
-        invalid(with("e2e-bad-1", "/end", json!(0.5)), "end: 0.5 s is not after start, 1 s"),
-        invalid(with("e2e-bad-2", "/start", json!(-1)), "start: -1 is negative"),
-        invalid(with("e2e-bad-3", "/start", json!("NaN")), "start: \"NaN\" is not a number"),
+        invalid(
+            with("e2e-bad-1", "/end", json!(0.5)),
+            "end: 0.5 s is not after start, 1 s",
+        ),
+        invalid(
+            with("e2e-bad-2", "/start", json!(-1)),
+            "start: -1 is negative",
+        ),
+        invalid(
+            with("e2e-bad-3", "/start", json!("NaN")),
+            "start: \"NaN\" is not a number",
+        ),
         invalid(with("e2e-bad-4", "/crop", json!(1)), "unknown field `crop`"),
         invalid(
             with("e2e-bad-5", "/source/bucket", json!("elsewhere")),
             "source.bucket: \"elsewhere\" is not a source",
         ),
-        invalid(with("e2e/bad/6", "/cut", json!("exact")), "clipId: \"e2e/bad/6\" is not"),
+        invalid(
+            with("e2e/bad/6", "/cut", json!("exact")),
+            "clipId: \"e2e/bad/6\" is not",
+        ),
         invalid(with("..", "/cut", json!("exact")), "clipId: \"..\" is not"),
-        invalid(with("\u{6ce2}", "/cut", json!("exact")), "clipId: \"\u{6ce2}\" is not"),
-        invalid(with(&"x".repeat(300), "/cut", json!("exact")), "clipId: \"xxxx"),
-        invalid(with("e2e-bad-10", "/metadata", json!({"a": "x".repeat(200_000)})), "the request has 200"),
+        invalid(
+            with("\u{6ce2}", "/cut", json!("exact")),
+            "clipId: \"\u{6ce2}\" is not",
+        ),
+        invalid(
+            with(&"x".repeat(300), "/cut", json!("exact")),
+            "clipId: \"xxxx",
+        ),
+        invalid(
+            with("e2e-bad-10", "/metadata", json!({"a": "x".repeat(200_000)})),
+            "the request has 200",
+        ),
         invalid(json!(["e2e-bad-11"]), "not a JSON object"),
-        invalid(with("e2e-bad-12", "/metadata", json!({"$set": {"a.b": 1}})), "metadata: key \"$set\""),
-        absent(with("e2e-bad-13", "/source/key", json!("absent.mp4")), "absent.mp4 does not exist"),
+        invalid(
+            with("e2e-bad-12", "/metadata", json!({"$set": {"a.b": 1}})),
+            "metadata: key \"$set\"",
+        ),
+        absent(
+            with("e2e-bad-13", "/source/key", json!("absent.mp4")),
+            "absent.mp4 does not exist",
+        ),
         absent(
             with("e2e-bad-14", "/source/bucket", json!("clipflow-absent")),
             "source.bucket: clipflow-absent does not exist",
         ),
     ];
-    join_all(cases.iter().map(async |case| stack.send(&case.request.to_string()).await)).await;
+    join_all(
+        cases
+            .iter()
+            .map(async |case| stack.send(&case.request.to_string()).await),
+    )
+    .await;
     join_all(cases.iter().map(async |case| rejected(&stack, case).await)).await;
 }
 
 #[tokio::test]
 async fn sources_that_cannot_be_cut_are_rejected_stored_and_announced() {
     let stack = Stack::connect().await;
-    let folder = source(&stack, "whole.mp4", &["-c:v", "libx264", "-c:a", "aac", "-shortest"]).await;
+    let folder = source(
+        &stack,
+        "whole.mp4",
+        &["-c:v", "libx264", "-c:a", "aac", "-shortest"],
+    )
+    .await;
     let whole = std::fs::read(folder.path().join("whole.mp4")).expect("the source");
     let put = async |name: &str, content: &[u8]| {
         std::fs::write(folder.path().join(name), content).expect("a file");
@@ -333,14 +629,37 @@ async fn sources_that_cannot_be_cut_are_rejected_stored_and_announced() {
     put("short.mp4", &whole[..whole.len() / 2]).await;
     // A valid index in front of pictures that are noise.
     let sound = folder.path().join("sound.mp4");
-    stack.ffmpeg(&["-f", "lavfi", "-i", SOUND, "-c:a", "aac", sound.to_str().expect("UTF-8")]);
+    stack.ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        SOUND,
+        "-c:a",
+        "aac",
+        sound.to_str().expect("UTF-8"),
+    ]);
     stack.upload("sound.mp4", &sound).await;
     let noise = folder.path().join("front.mp4");
     let input = folder.path().join("whole.mp4");
-    let paths = [input.to_str().expect("UTF-8"), noise.to_str().expect("UTF-8")];
-    stack.ffmpeg(&["-i", paths[0], "-c", "copy", "-movflags", "+faststart", paths[1]]);
+    let paths = [
+        input.to_str().expect("UTF-8"),
+        noise.to_str().expect("UTF-8"),
+    ];
+    stack.ffmpeg(&[
+        "-i",
+        paths[0],
+        "-c",
+        "copy",
+        "-movflags",
+        "+faststart",
+        paths[1],
+    ]);
     let mut damaged = std::fs::read(&noise).expect("the source");
-    let media = damaged.windows(4).position(|four| four == b"mdat").expect("an mdat") + 4;
+    let media = damaged
+        .windows(4)
+        .position(|four| four == b"mdat")
+        .expect("an mdat")
+        + 4;
     damaged[media..].fill(0xff);
     put("noise.mp4", &damaged).await;
 
@@ -350,20 +669,47 @@ async fn sources_that_cannot_be_cut_are_rejected_stored_and_announced() {
         message,
         state,
     };
-    let unsupported =
-        |clip_id: &str, key: &str, message| case(clip_id, key, json!(2), "UnsupportedMedia", message, "Probe");
-    let mut beyond = case("e2e-src-6", "whole.mp4", json!(101), "OutOfRange", "start", "Probe");
+    let unsupported = |clip_id: &str, key: &str, message| {
+        case(clip_id, key, json!(2), "UnsupportedMedia", message, "Probe")
+    };
+    let mut beyond = case(
+        "e2e-src-6",
+        "whole.mp4",
+        json!(101),
+        "OutOfRange",
+        "start",
+        "Probe",
+    );
     beyond.request["start"] = json!(100);
     let cases = [
         unsupported("e2e-src-1", "text.mp4", ""),
         unsupported("e2e-src-2", "empty.mp4", "0 bytes"),
         unsupported("e2e-src-3", "short.mp4", ""),
         unsupported("e2e-src-4", "sound.mp4", "audio only"),
-        case("e2e-src-5", "noise.mp4", json!(2), "UnsupportedMedia", "ffmpeg", "Trim"),
+        case(
+            "e2e-src-5",
+            "noise.mp4",
+            json!(2),
+            "UnsupportedMedia",
+            "ffmpeg",
+            "Trim",
+        ),
         beyond,
-        case("e2e-src-7", "whole.mp4", json!(60), "OutOfRange", "end", "Probe"),
+        case(
+            "e2e-src-7",
+            "whole.mp4",
+            json!(60),
+            "OutOfRange",
+            "end",
+            "Probe",
+        ),
     ];
-    join_all(cases.iter().map(async |case| stack.send(&case.request.to_string()).await)).await;
+    join_all(
+        cases
+            .iter()
+            .map(async |case| stack.send(&case.request.to_string()).await),
+    )
+    .await;
     join_all(cases.iter().map(async |case| rejected(&stack, case).await)).await;
 }
 
@@ -383,7 +729,9 @@ fn outcome(clip_id: &str, status: &str, started_at: &str) -> Outcome {
 async fn older_execution_never_overwrites_a_newer_ones_document() {
     let stack = Stack::connect().await;
     let description = &stack.description;
-    let records = Records::connect(&description.mongodb_uri, &description.mongodb_database).await.expect("connected");
+    let records = ClipStore::connect(&description.mongodb_uri, &description.mongodb_database)
+        .await
+        .expect("connected");
     let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.001Z");
     for (status, started_at, saved) in [
         ("available", new, Saved::Written),
@@ -392,9 +740,18 @@ async fn older_execution_never_overwrites_a_newer_ones_document() {
         ("available", new, Saved::Written),
         ("failed", new, Saved::Superseded),
     ] {
-        let written = records.save(&outcome("e2e-newer", status, started_at)).await;
+        let written = records
+            .save(&outcome("e2e-newer", status, started_at))
+            .await;
         assert_eq!(written, Ok(saved), "{status} {started_at}");
     }
-    let kept = records.find("e2e-newer").await.expect("it can be read").expect("it is there");
-    assert_eq!((kept.status, kept.execution.started_at.as_str()), (Status::Available, new));
+    let kept = records
+        .find("e2e-newer")
+        .await
+        .expect("it can be read")
+        .expect("it is there");
+    assert_eq!(
+        (kept.status, kept.execution.started_at.as_str()),
+        (Status::Available, new)
+    );
 }

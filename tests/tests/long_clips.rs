@@ -1,7 +1,7 @@
 //! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
 
 use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
-use clipflow_core::{plan::Plan, rendition::Rendition};
+use model::{clip_spec::ClipSpec, plan::Plan};
 use serde_json::{Value, json};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -10,11 +10,20 @@ use std::{
 use tests::{Ended, Stack, eventually};
 
 /// The states of a clip that `MediaConvert` makes.
-const TRANSCODED: [&str; 8] =
-    ["Validate", "Probe", "ChooseEngine", "Transcode", "Verify", "Thumbnail", "Store", "Notify"];
+const TRANSCODED: [&str; 8] = [
+    "Validate",
+    "Probe",
+    "ChooseEngine",
+    "Transcode",
+    "Verify",
+    "Thumbnail",
+    "Store",
+    "Notify",
+];
 /// Half a minute of pictures whose brightness is their number times seven, so that each tells its number from its
 /// neighbours', ten a second, and a tone.
-const PICTURES: &str = "color=black:size=160x90:rate=10:duration=30,geq=lum='16+mod(N*7\\,217)':cb=128:cr=128";
+const PICTURES: &str =
+    "color=black:size=160x90:rate=10:duration=30,geq=lum='16+mod(N*7\\,217)':cb=128:cr=128";
 const SOUND: &str = "sine=frequency=440:duration=30:sample_rate=48000";
 /// Above what the local deployment leaves to `Trim`, which is 20 s.
 const LONG: (f64, f64) = (2.0, 27.0);
@@ -24,9 +33,19 @@ async fn source(stack: &Stack, folder: &Path, name: &str, options: &[&str]) -> P
     let file = folder.join(name);
     let inputs = ["-f", "lavfi", "-i", PICTURES, "-f", "lavfi", "-i", SOUND];
     // One keyframe, so that an exact cut is encoded whole.
-    let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-pix_fmt", "yuv420p"];
+    let codecs = [
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-pix_fmt", "yuv420p",
+    ];
     let codecs = [&codecs[..], &["-g", "1000", "-sc_threshold", "0"]].concat();
-    stack.ffmpeg(&[&inputs[..], &codecs, options, &[file.to_str().expect("UTF-8")]].concat());
+    stack.ffmpeg(
+        &[
+            &inputs[..],
+            &codecs,
+            options,
+            &[file.to_str().expect("UTF-8")],
+        ]
+        .concat(),
+    );
     stack.upload(name, &file).await;
     file
 }
@@ -41,7 +60,9 @@ fn request(stack: &Stack, clip_id: &str, key: &str, (start, end): (f64, f64)) ->
 fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
     behaviour["destination"] = json!(format!("clips/{clip_id}/"));
     let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
-    ureq::put(&url).send(&behaviour.to_string()).expect("the stand-in understands the behaviour");
+    ureq::put(&url)
+        .send(&behaviour.to_string())
+        .expect("the stand-in understands the behaviour");
 }
 
 /// The jobs that were submitted for a clip.
@@ -50,9 +71,17 @@ async fn jobs(stack: &Stack, clip_id: &str) -> Vec<Job> {
     let mut pages = stack.mediaconvert.list_jobs().into_paginator().send();
     let mut jobs = Vec::new();
     while let Some(page) = pages.next().await {
-        let of_clip =
-            |job: &Job| job.user_metadata().is_some_and(|all| all.values().any(|value| value.contains(&mark)));
-        jobs.extend(page.expect("jobs").jobs().iter().filter(|job| of_clip(job)).cloned());
+        let of_clip = |job: &Job| {
+            job.user_metadata()
+                .is_some_and(|all| all.values().any(|value| value.contains(&mark)))
+        };
+        jobs.extend(
+            page.expect("jobs")
+                .jobs()
+                .iter()
+                .filter(|job| of_clip(job))
+                .cloned(),
+        );
     }
     jobs
 }
@@ -60,20 +89,42 @@ async fn jobs(stack: &Stack, clip_id: &str) -> Vec<Job> {
 /// Starts an execution of a changed definition and waits for its end.
 async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)) -> Ended {
     let arn = &stack.description.state_machine_arn;
-    let machine = stack.sfn.describe_state_machine().state_machine_arn(arn).send().await.expect("a state machine");
+    let machine = stack
+        .sfn
+        .describe_state_machine()
+        .state_machine_arn(arn)
+        .send()
+        .await
+        .expect("a state machine");
     let mut definition: Value = serde_json::from_str(machine.definition()).expect("JSON");
     change(&mut definition);
     let name = request["clipId"].as_str().expect("a clipId");
-    let create = stack.sfn.create_state_machine().name(name).role_arn(machine.role_arn());
-    let created = create.definition(definition.to_string()).send().await.expect("a changed state machine");
+    let create = stack
+        .sfn
+        .create_state_machine()
+        .name(name)
+        .role_arn(machine.role_arn());
+    let created = create
+        .definition(definition.to_string())
+        .send()
+        .await
+        .expect("a changed state machine");
     run_again(stack, created.state_machine_arn(), request, "changed").await
 }
 
 /// Starts another execution of a request and waits for its end.
 async fn run_again(stack: &Stack, machine: &str, request: &Value, suffix: &str) -> Ended {
-    let name = clipflow_core::identity::Identity::of(request).execution_name();
-    let start = stack.sfn.start_execution().state_machine_arn(machine).name(format!("{name}-{suffix}"));
-    let started = start.input(request.to_string()).send().await.expect("an execution");
+    let name = model::identity::Identity::of(request).execution_name();
+    let start = stack
+        .sfn
+        .start_execution()
+        .state_machine_arn(machine)
+        .name(format!("{name}-{suffix}"));
+    let started = start
+        .input(request.to_string())
+        .send()
+        .await
+        .expect("an execution");
     stack.ended_execution(started.execution_arn).await
 }
 
@@ -85,8 +136,15 @@ fn always_transcode(definition: &mut Value) {
 
 fn frames(probed: &Value) -> u64 {
     let streams = probed["streams"].as_array().expect("streams");
-    let video = streams.iter().find(|stream| stream["codec_type"] == "video").expect("pictures");
-    video["nb_read_frames"].as_str().expect("a count").parse().expect("a number")
+    let video = streams
+        .iter()
+        .find(|stream| stream["codec_type"] == "video")
+        .expect("pictures");
+    video["nb_read_frames"]
+        .as_str()
+        .expect("a count")
+        .parse()
+        .expect("a number")
 }
 
 /// The brightness of a frame of the source.
@@ -101,22 +159,37 @@ fn same(one: u8, other: u8) -> bool {
 
 /// The clip of an outcome, downloaded, after checking that the outcome is what it should be.
 async fn delivered(stack: &Stack, ended: &Ended, folder: &Path) -> PathBuf {
-    assert_eq!((ended.status.as_str(), ended.output["status"].as_str()), ("SUCCEEDED", Some("available")), "{ended:?}");
-    let file = folder.join(format!("{}.mp4", ended.output["clipId"].as_str().expect("a clipId")));
-    stack.download(ended.output["clip"]["key"].as_str().expect("a key"), &file).await;
+    assert_eq!(
+        (ended.status.as_str(), ended.output["status"].as_str()),
+        ("SUCCEEDED", Some("available")),
+        "{ended:?}"
+    );
+    let file = folder.join(format!(
+        "{}.mp4",
+        ended.output["clipId"].as_str().expect("a clipId")
+    ));
+    stack
+        .download(ended.output["clip"]["key"].as_str().expect("a key"), &file)
+        .await;
     let bytes = std::fs::metadata(&file).expect("the clip").len();
     assert_eq!(ended.output["clip"]["bytes"], bytes);
-    assert_eq!(ended.output["delivered"]["frames"], frames(&stack.ffprobe(&file)));
+    assert_eq!(
+        ended.output["delivered"]["frames"],
+        frames(&stack.ffprobe(&file))
+    );
     file
 }
 
 /// The names of all fields of a value, with their paths.
 fn shape(value: &Value, path: &str) -> Vec<String> {
     match value {
-        Value::Object(map) => {
-            map.iter().flat_map(|(key, value)| shape(value, &format!("{path}.{key}"))).collect::<Vec<_>>()
-        }
-        Value::Array(items) => items.first().map_or_else(Vec::new, |item| shape(item, &format!("{path}[]"))),
+        Value::Object(map) => map
+            .iter()
+            .flat_map(|(key, value)| shape(value, &format!("{path}.{key}")))
+            .collect::<Vec<_>>(),
+        Value::Array(items) => items
+            .first()
+            .map_or_else(Vec::new, |item| shape(item, &format!("{path}[]"))),
         _ => vec![path.to_owned()],
     }
 }
@@ -132,20 +205,37 @@ async fn long_clip_is_made_by_mediaconvert_and_its_outcome_is_like_any_other() {
     let (outcome, delivered_) = (&ended.output, &ended.output["delivered"]);
     assert_eq!(outcome["engine"]["name"], "transcode");
     assert_eq!(outcome["engine"]["why"], "encoding 25 s > 20 s");
-    assert!(outcome["engine"]["estimateUsd"].as_f64().is_some_and(|usd| (0.003..0.01).contains(&usd)), "{outcome}");
+    assert!(
+        outcome["engine"]["estimateUsd"]
+            .as_f64()
+            .is_some_and(|usd| (0.003..0.01).contains(&usd)),
+        "{outcome}"
+    );
     assert_eq!(
-        (&delivered_["frames"], &delivered_["start"], &delivered_["end"]),
+        (
+            &delivered_["frames"],
+            &delivered_["start"],
+            &delivered_["end"]
+        ),
         (&json!(250), &json!(2.0), &json!(27.0))
     );
-    assert_eq!((&delivered_["audioCodec"], &delivered_["videoCodec"]), (&json!("aac"), &json!("h264")));
+    assert_eq!(
+        (&delivered_["audioCodec"], &delivered_["videoCodec"]),
+        (&json!("aac"), &json!("h264"))
+    );
     assert_eq!(stack.notification("long").await["Message"], *outcome);
 
-    let short = stack.run(&request(&stack, "long-short", "long.mp4", (2.0, 4.0))).await;
+    let short = stack
+        .run(&request(&stack, "long-short", "long.mp4", (2.0, 4.0)))
+        .await;
     assert_eq!(short.output["engine"]["name"], "trim");
     assert_eq!(shape(&short.output, ""), shape(outcome, ""));
 
     let job = &jobs(&stack, "long").await[0];
-    assert_eq!(job.user_metadata().expect("metadata")["execution"], ended.arn);
+    assert_eq!(
+        job.user_metadata().expect("metadata")["execution"],
+        ended.arn
+    );
     assert_eq!(job.client_request_token().expect("a token").len(), 64);
 }
 
@@ -157,16 +247,32 @@ async fn copy_of_any_length_needs_no_mediaconvert() {
     let mut request = request(&stack, "long-copy", "long-copy.mp4", LONG);
     request["cut"] = json!("copy");
     let ended = stack.run(&request).await;
-    assert_eq!((&ended.output["status"], &ended.output["engine"]["name"]), (&json!("available"), &json!("trim")));
+    assert_eq!(
+        (&ended.output["status"], &ended.output["engine"]["name"]),
+        (&json!("available"), &json!("trim"))
+    );
 }
 
 #[tokio::test]
 async fn both_engines_deliver_the_same_frames() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let ntsc = ["-vf", "settb=1/30000,setpts=N*1001", "-r", "30000/1001", "-an"];
+    let ntsc = [
+        "-vf",
+        "settb=1/30000,setpts=N*1001",
+        "-r",
+        "30000/1001",
+        "-an",
+    ];
     // Ten pictures a second, then five.
-    let variable = ["-vf", "select='lt(n,150)+not(mod(n,2))'", "-fps_mode", "vfr", "-c:a", "aac"];
+    let variable = [
+        "-vf",
+        "select='lt(n,150)+not(mod(n,2))'",
+        "-fps_mode",
+        "vfr",
+        "-c:a",
+        "aac",
+    ];
     let aac = ["-c:a", "aac"];
     let sources: [(&str, &[&str]); 5] = [
         ("same-constant.mp4", &aac),
@@ -177,19 +283,34 @@ async fn both_engines_deliver_the_same_frames() {
     ];
     for (name, options) in sources {
         source(&stack, folder.path(), name, options).await;
-        for (index, range) in [(0.0, 0.3), (1.04, 3.0), (4.97, 8.031)].into_iter().enumerate() {
+        for (index, range) in [(0.0, 0.3), (1.04, 3.0), (4.97, 8.031)]
+            .into_iter()
+            .enumerate()
+        {
             let clip_id = format!("{}-{index}", name.split_once('.').expect("a suffix").0);
             let trimmed = stack.run(&request(&stack, &clip_id, name, range)).await;
             assert_eq!(trimmed.output["engine"]["name"], "trim", "{trimmed:?}");
             let transcoded = request(&stack, &format!("{clip_id}-mc"), name, range);
             let transcoded = run_changed(&stack, &transcoded, always_transcode).await;
-            assert_eq!(transcoded.output["engine"]["name"], "transcode", "{transcoded:?}");
+            assert_eq!(
+                transcoded.output["engine"]["name"], "transcode",
+                "{transcoded:?}"
+            );
             let one = stack.brightness(&delivered(&stack, &trimmed, folder.path()).await);
             let other = stack.brightness(&delivered(&stack, &transcoded, folder.path()).await);
             assert_eq!(one.len(), other.len(), "{clip_id}: {one:?} {other:?}");
-            assert!(one.iter().zip(&other).all(|(one, other)| same(*one, *other)), "{clip_id}: {one:?} {other:?}");
+            assert!(
+                one.iter()
+                    .zip(&other)
+                    .all(|(one, other)| same(*one, *other)),
+                "{clip_id}: {one:?} {other:?}"
+            );
             let bounds = |ended: &Ended| {
-                [&ended.output["delivered"]["start"], &ended.output["delivered"]["end"]].map(Clone::clone)
+                [
+                    &ended.output["delivered"]["start"],
+                    &ended.output["delivered"]["end"],
+                ]
+                .map(Clone::clone)
             };
             assert_eq!(bounds(&trimmed), bounds(&transcoded), "{clip_id}");
         }
@@ -200,15 +321,31 @@ async fn both_engines_deliver_the_same_frames() {
 async fn variable_frame_rate_becomes_the_next_higher_constant_one() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let variable = ["-vf", "select='lt(n,150)+not(mod(n,2))'", "-fps_mode", "vfr", "-c:a", "aac"];
+    let variable = [
+        "-vf",
+        "select='lt(n,150)+not(mod(n,2))'",
+        "-fps_mode",
+        "vfr",
+        "-c:a",
+        "aac",
+    ];
     source(&stack, folder.path(), "variable.mp4", &variable).await;
     let request = request(&stack, "variable", "variable.mp4", (13.0, 18.0));
     let ended = run_changed(&stack, &request, always_transcode).await;
     let frames = stack.brightness(&delivered(&stack, &ended, folder.path()).await);
     // Each of the last pictures is shown twice.
-    let wanted: Vec<_> = (130..150).chain((150..180).map(|number| number / 2 * 2)).map(brightness_of).collect();
+    let wanted: Vec<_> = (130..150)
+        .chain((150..180).map(|number| number / 2 * 2))
+        .map(brightness_of)
+        .collect();
     assert_eq!(frames.len(), wanted.len());
-    assert!(frames.iter().zip(&wanted).all(|(found, wanted)| same(*found, *wanted)), "{frames:?} {wanted:?}");
+    assert!(
+        frames
+            .iter()
+            .zip(&wanted)
+            .all(|(found, wanted)| same(*found, *wanted)),
+        "{frames:?} {wanted:?}"
+    );
 }
 
 #[tokio::test]
@@ -236,21 +373,52 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
     };
     let minutes = json!(300);
     for (clip_id, timeout, name, value, error) in [
-        ("hand-over-space", &minutes, "CLIPFLOW_SCRATCH_BYTES", "1000", "TrimBudgetExceeded"),
-        ("hand-over-memory", &minutes, "PATH", &path, "TrimBudgetExceeded"),
+        (
+            "hand-over-space",
+            &minutes,
+            "CLIPFLOW_SCRATCH_BYTES",
+            "1000",
+            "TrimBudgetExceeded",
+        ),
+        (
+            "hand-over-memory",
+            &minutes,
+            "PATH",
+            &path,
+            "TrimBudgetExceeded",
+        ),
         // Too short for the encoder, which is ended before trim itself is.
-        ("hand-over-time", &json!(5), "CLIPFLOW_LOG", "info", "TrimBudgetExceeded"),
-        ("hand-over-silence", &json!(2), "AWS_ENDPOINT_URL_S3", &silent, "Sandbox.Timedout"),
+        (
+            "hand-over-time",
+            &json!(5),
+            "CLIPFLOW_LOG",
+            "info",
+            "TrimBudgetExceeded",
+        ),
+        (
+            "hand-over-silence",
+            &json!(2),
+            "AWS_ENDPOINT_URL_S3",
+            &silent,
+            "Sandbox.Timedout",
+        ),
     ] {
         configure(timeout, name, value);
-        let ended = run_changed(&stack, &request(&stack, clip_id, "hand-over.mp4", (1.0, 16.0)), |definition| {
-            definition["States"]["Trim"]["Arguments"]["FunctionName"] = json!(trim);
-        })
+        let ended = run_changed(
+            &stack,
+            &request(&stack, clip_id, "hand-over.mp4", (1.0, 16.0)),
+            |definition| {
+                definition["States"]["Trim"]["Arguments"]["FunctionName"] = json!(trim);
+            },
+        )
         .await;
         assert_eq!(ended.states[3..5], ["Trim", "Transcode"], "{ended:?}");
         delivered(&stack, &ended, folder.path()).await;
         let why = ended.output["engine"]["why"].as_str().expect("why");
-        assert!(why.starts_with(&format!("trim gave up ({error}): exact clip of 15 s")), "{why}");
+        assert!(
+            why.starts_with(&format!("trim gave up ({error}): exact clip of 15 s")),
+            "{why}"
+        );
         assert_eq!(ended.output["engine"]["name"], "transcode");
         assert_eq!(ended.output["delivered"]["frames"], 150);
     }
@@ -262,17 +430,38 @@ async fn job_that_fails_fails_the_execution_with_its_code_and_a_rerun_makes_the_
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "error.mp4", &["-an"]).await;
-    behave(&stack, "error", json!({"fail": {"code": 1040, "message": "Example error message"}}));
+    behave(
+        &stack,
+        "error",
+        json!({"fail": {"code": 1040, "message": "Example error message"}}),
+    );
     let request = request(&stack, "error", "error.mp4", LONG);
     let ended = stack.run(&request).await;
-    assert_eq!((ended.status.as_str(), ended.states.last().map(String::as_str)), ("FAILED", Some("Transcode")));
+    assert_eq!(
+        (
+            ended.status.as_str(),
+            ended.states.last().map(String::as_str)
+        ),
+        ("FAILED", Some("Transcode"))
+    );
     assert_eq!(ended.failure.0, "TranscodeFailed");
-    assert!(ended.failure.1.contains("ended with error 1040: Example error message"), "{}", ended.failure.1);
+    assert!(
+        ended
+            .failure
+            .1
+            .contains("ended with error 1040: Example error message"),
+        "{}",
+        ended.failure.1
+    );
     behave(&stack, "error", json!({}));
     let rerun = run_again(&stack, &stack.description.state_machine_arn, &request, "r1").await;
     assert_eq!(rerun.states, TRANSCODED);
     delivered(&stack, &rerun, folder.path()).await;
-    assert_eq!(rerun.output["delivered"].get("audioCodec"), None, "a source without sound");
+    assert_eq!(
+        rerun.output["delivered"].get("audioCodec"),
+        None,
+        "a source without sound"
+    );
 }
 
 #[tokio::test]
@@ -287,15 +476,27 @@ async fn job_whose_events_are_lost_times_out_and_a_rerun_takes_its_clip() {
         definition["States"]["Transcode"]["HeartbeatSeconds"] = json!(2);
     })
     .await;
-    assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", "States.Timeout"), "{ended:?}");
+    assert_eq!(
+        (ended.status.as_str(), ended.failure.0.as_str()),
+        ("FAILED", "States.Timeout"),
+        "{ended:?}"
+    );
     eventually("the end of the job", async || {
-        jobs(&stack, "lost").await.first().filter(|job| job.status() == Some(&JobStatus::Complete)).map(|_| ())
+        jobs(&stack, "lost")
+            .await
+            .first()
+            .filter(|job| job.status() == Some(&JobStatus::Complete))
+            .map(|_| ())
     })
     .await;
     let rerun = run_again(&stack, &stack.description.state_machine_arn, &request, "r1").await;
     assert_eq!(rerun.states, TRANSCODED);
     delivered(&stack, &rerun, folder.path()).await;
-    assert_eq!(jobs(&stack, "lost").await.len(), 1, "the clip was not made again");
+    assert_eq!(
+        jobs(&stack, "lost").await.len(),
+        1,
+        "the clip was not made again"
+    );
 }
 
 #[tokio::test]
@@ -321,14 +522,23 @@ async fn job_that_somebody_cancels_fails_the_execution() {
     stack.send(&request.to_string()).await;
     let job = eventually("a job", async || {
         let found = jobs(&stack, "cancelled").await;
-        found.into_iter().find(|job| job.status() == Some(&JobStatus::Progressing))
+        found
+            .into_iter()
+            .find(|job| job.status() == Some(&JobStatus::Progressing))
     })
     .await;
     let cancel = stack.mediaconvert.cancel_job().id(job.id().expect("an id"));
     cancel.send().await.expect("the job can be cancelled");
     let ended = stack.ended(&request).await;
-    assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", "TranscodeFailed"));
-    assert!(ended.failure.1.contains("was cancelled"), "{}", ended.failure.1);
+    assert_eq!(
+        (ended.status.as_str(), ended.failure.0.as_str()),
+        ("FAILED", "TranscodeFailed")
+    );
+    assert!(
+        ended.failure.1.contains("was cancelled"),
+        "{}",
+        ended.failure.1
+    );
 }
 
 #[tokio::test]
@@ -343,12 +553,19 @@ async fn job_of_an_execution_that_is_aborted_is_cancelled() {
     stack.send(&request.to_string()).await;
     let in_status = async |status: JobStatus| {
         eventually(&format!("a job that is {status}"), async || {
-            jobs(&stack, "aborted").await.into_iter().find(|job| job.status() == Some(&status))
+            jobs(&stack, "aborted")
+                .await
+                .into_iter()
+                .find(|job| job.status() == Some(&status))
         })
         .await
     };
     in_status(JobStatus::Progressing).await;
-    let stop = stack.sfn.stop_execution().execution_arn(stack.execution_arn(&request)).cause("the wrong wave");
+    let stop = stack
+        .sfn
+        .stop_execution()
+        .execution_arn(stack.execution_arn(&request))
+        .cause("the wrong wave");
     stop.send().await.expect("the execution can be stopped");
     in_status(JobStatus::Canceled).await;
     let document = stack.document_that_is("aborted", "failed").await;
@@ -357,7 +574,10 @@ async fn job_of_an_execution_that_is_aborted_is_cancelled() {
     assert_eq!(told, [Some("aborted"), Some("Transcode")]);
     let notification = stack.notification("aborted").await;
     assert_eq!(notification["Message"]["message"], "the wrong wave");
-    assert_eq!(notification["MessageAttributes"]["class"]["Value"], "aborted");
+    assert_eq!(
+        notification["MessageAttributes"]["class"]["Value"],
+        "aborted"
+    );
 }
 
 #[tokio::test]
@@ -368,10 +588,14 @@ async fn clip_above_its_ceiling_is_rejected_before_anything_is_encoded() {
     let mut request = request(&stack, "dear", "dear.mp4", LONG);
     request["maxCostUsd"] = json!(0.000_001);
     let ended = stack.run(&request).await;
-    assert_eq!((&ended.output["status"], &ended.output["reason"]), (&json!("rejected"), &json!("TooExpensive")));
+    assert_eq!(
+        (&ended.output["status"], &ended.output["reason"]),
+        (&json!("rejected"), &json!("TooExpensive"))
+    );
     let message = ended.output["message"].as_str().expect("a message");
     assert!(
-        message.contains("is estimated at 0.00") && message.contains("the request allows 0.000001 USD"),
+        message.contains("is estimated at 0.00")
+            && message.contains("the request allows 0.000001 USD"),
         "{message}"
     );
     assert_eq!(ended.states, ["Validate", "Probe", "Store", "Notify"]);
@@ -379,11 +603,25 @@ async fn clip_above_its_ceiling_is_rejected_before_anything_is_encoded() {
 
 /// Submits a job and waits for its end.
 async fn submit(stack: &Stack, settings: JobSettings, role: &str) -> Result<Job, String> {
-    let create = stack.mediaconvert.create_job().role(role).settings(settings).send().await;
+    let create = stack
+        .mediaconvert
+        .create_job()
+        .role(role)
+        .settings(settings)
+        .send()
+        .await;
     let created = create.map_err(|error| format!("{:?}", error.into_service_error()))?;
     let id = created.job.and_then(|job| job.id).expect("an id");
     Ok(eventually("the end of a job", async || {
-        let job = stack.mediaconvert.get_job().id(&id).send().await.expect("the job").job.expect("the job");
+        let job = stack
+            .mediaconvert
+            .get_job()
+            .id(&id)
+            .send()
+            .await
+            .expect("the job")
+            .job
+            .expect("the job");
         let status = job.status().map_or("", JobStatus::as_str);
         (!["SUBMITTED", "PROGRESSING"].contains(&status)).then_some(job)
     })
@@ -405,20 +643,24 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
             "frames": 0, "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null,
             "hasAudio": source == 0, "timescale": 10240, "outputBytes": 0, "sourceBytes": 0}})
     };
-    let audio = json!({"codec": "aac", "channels": 1, "sampleRate": 48000, "bitRate": 64000, "tracks": 1});
+    let audio =
+        json!({"codec": "aac", "channels": 1, "sampleRate": 48000, "bitRate": 64000, "tracks": 1});
     let plan = json!({"sources": [source(first, &audio), source(second, &Value::Null)],
         "segments": [segment(0, 1.0, 3.0), segment(1, 5.0, 5.5)]});
     let plan: Plan = serde_json::from_value(plan).expect("a plan");
     let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
         "metadata": {}});
     let request = serde_json::from_value(request).expect("a request");
-    let rendition = Rendition::of(&request, &plan).expect("a clip");
+    let spec = ClipSpec::of(&request, &plan).expect("a clip");
     let destination = format!("s3://{}/{key}", stack.description.bucket);
-    transcode::job::settings(&request, &plan, &rendition, &destination).expect("a job")
+    transcode::job::settings(&request, &plan, &spec, &destination).expect("a job")
 }
 
 fn role(stack: &Stack) -> String {
-    let name = format!("{}-mediaconvert-{}", stack.description.name_prefix, stack.description.region);
+    let name = format!(
+        "{}-mediaconvert-{}",
+        stack.description.name_prefix, stack.description.region
+    );
     format!("arn:aws:iam::000000000000:role/{name}")
 }
 
@@ -429,15 +671,26 @@ async fn inputs_are_joined_in_order_also_when_one_has_no_sound() {
     source(&stack, folder.path(), "join-1.mp4", &["-c:a", "aac"]).await;
     source(&stack, folder.path(), "join-2.mp4", &["-an"]).await;
     let settings = job_of_two(&stack, "join-1.mp4", "join-2.mp4", "clips/join/clip");
-    let job = submit(&stack, settings, &role(&stack)).await.expect("a job");
+    let job = submit(&stack, settings, &role(&stack))
+        .await
+        .expect("a job");
     assert_eq!(job.status(), Some(&JobStatus::Complete), "{job:?}");
     let file = folder.path().join("joined.mp4");
     stack.download("clips/join/clip.mp4", &file).await;
     let frames = stack.brightness(&file);
     let wanted: Vec<_> = (10..30).chain(50..55).map(brightness_of).collect();
     assert_eq!(frames.len(), wanted.len());
-    assert!(frames.iter().zip(&wanted).all(|(found, wanted)| same(*found, *wanted)), "{frames:?} {wanted:?}");
-    assert_eq!(stack.ffprobe(&file)["streams"].as_array().map(Vec::len), Some(2));
+    assert!(
+        frames
+            .iter()
+            .zip(&wanted)
+            .all(|(found, wanted)| same(*found, *wanted)),
+        "{frames:?} {wanted:?}"
+    );
+    assert_eq!(
+        stack.ffprobe(&file)["streams"].as_array().map(Vec::len),
+        Some(2)
+    );
 }
 
 #[tokio::test]
@@ -446,23 +699,41 @@ async fn job_that_the_service_would_refuse_is_refused() {
     let settings = || job_of_two(&stack, "a.mp4", "b.mp4", "clips/refused/clip");
     let clipped = |start: &str, end: &str| {
         let mut settings = settings();
-        let clipping = InputClipping::builder().start_timecode(start).end_timecode(end).build();
+        let clipping = InputClipping::builder()
+            .start_timecode(start)
+            .end_timecode(end)
+            .build();
         settings.inputs.as_mut().expect("inputs")[0].input_clippings = Some(vec![clipping]);
         settings
     };
     let mut soundless = settings();
     soundless.inputs.as_mut().expect("inputs")[0].audio_selectors = None;
     let cases = [
-        (settings(), "arn:aws:iam::000000000000:role/absent", "does not exist"),
+        (
+            settings(),
+            "arn:aws:iam::000000000000:role/absent",
+            "does not exist",
+        ),
         (settings(), "clipflow-mediaconvert", "/role"),
-        (clipped("00:00:03:00", "00:00:02:09"), "", "is before the start"),
+        (
+            clipped("00:00:03:00", "00:00:02:09"),
+            "",
+            "is before the start",
+        ),
         (clipped("00:00:60:00", "00:01:00:00"), "", "startTimecode"),
         (soundless, "", "refers to no audio selector"),
     ];
     for (settings, role_arn, message) in cases {
-        let role = if role_arn.is_empty() { role(&stack) } else { role_arn.to_owned() };
+        let role = if role_arn.is_empty() {
+            role(&stack)
+        } else {
+            role_arn.to_owned()
+        };
         let refusal = submit(&stack, settings, &role).await.expect_err(message);
-        assert!(refusal.contains("BadRequestException") && refusal.contains(message), "{refusal}");
+        assert!(
+            refusal.contains("BadRequestException") && refusal.contains(message),
+            "{refusal}"
+        );
     }
 }
 
@@ -471,10 +742,24 @@ async fn time_code_that_no_frame_has_fails_the_job() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "timecode.mp4", &["-c:a", "aac"]).await;
-    let mut settings = job_of_two(&stack, "timecode.mp4", "timecode.mp4", "clips/timecode/clip");
+    let mut settings = job_of_two(
+        &stack,
+        "timecode.mp4",
+        "timecode.mp4",
+        "clips/timecode/clip",
+    );
     // Ten frames a second are numbered 0 to 9.
-    let clipping = InputClipping::builder().start_timecode("00:00:01:10").end_timecode("00:00:02:00").build();
+    let clipping = InputClipping::builder()
+        .start_timecode("00:00:01:10")
+        .end_timecode("00:00:02:00")
+        .build();
     settings.inputs.as_mut().expect("inputs")[0].input_clippings = Some(vec![clipping]);
-    let job = submit(&stack, settings, &role(&stack)).await.expect("a job");
-    assert_eq!((job.status(), job.error_code()), (Some(&JobStatus::Error), Some(1010)), "{job:?}");
+    let job = submit(&stack, settings, &role(&stack))
+        .await
+        .expect("a job");
+    assert_eq!(
+        (job.status(), job.error_code()),
+        (Some(&JobStatus::Error), Some(1010)),
+        "{job:?}"
+    );
 }

@@ -12,7 +12,16 @@ use std::{
 use tests::{Ended, Stack, eventually};
 
 /// The states of a clip that is made.
-const ACCEPTED: [&str; 8] = ["Validate", "Probe", "ChooseEngine", "Trim", "Verify", "Thumbnail", "Store", "Notify"];
+const ACCEPTED: [&str; 8] = [
+    "Validate",
+    "Probe",
+    "ChooseEngine",
+    "Trim",
+    "Verify",
+    "Thumbnail",
+    "Store",
+    "Notify",
+];
 
 /// A camera, and when it took its first picture, in milliseconds since 1970.
 struct Camera<'a> {
@@ -24,8 +33,15 @@ struct Camera<'a> {
 impl<'a> Camera<'a> {
     /// A camera that took its first picture so many seconds ago.
     fn new(stack: &'a Stack, id: &'a str, seconds_ago: i64) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-        Self { stack, id, began_ms: i64::try_from(now).expect("this century") - seconds_ago * 1000 }
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis();
+        Self {
+            stack,
+            id,
+            began_ms: i64::try_from(now).expect("this century") - seconds_ago * 1000,
+        }
     }
 
     /// Records the tenths of a second from `first` up to `end`.
@@ -38,8 +54,12 @@ impl<'a> Camera<'a> {
         );
         let sound = format!("sine=frequency=440:duration={seconds}:sample_rate=48000");
         let inputs = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound];
-        let codecs = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-g", "10", "-pix_fmt", "yuv420p"];
-        self.stack.ffmpeg(&[&inputs[..], &codecs, &[file.to_str().expect("UTF-8")]].concat());
+        let codecs = [
+            "-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-g", "10", "-pix_fmt",
+            "yuv420p",
+        ];
+        self.stack
+            .ffmpeg(&[&inputs[..], &codecs, &[file.to_str().expect("UTF-8")]].concat());
         self.stack.upload(&key(self.id, start_ms), &file).await;
     }
 
@@ -59,23 +79,54 @@ impl<'a> Camera<'a> {
 /// The key of a recording, as the deployment's template has it.
 fn key(camera: &str, start_ms: i64) -> String {
     let template = "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4";
-    template.parse::<clipflow_core::recordings::KeyTemplate>().expect("a template").key(camera, start_ms)
+    template
+        .parse::<model::recordings::KeyTemplate>()
+        .expect("a template")
+        .key(camera, start_ms)
 }
 
 /// The clip of an outcome, downloaded, with the tenths of a second that it shows checked.
-async fn shows(stack: &Stack, ended: &Ended, folder: &Path, tenths: impl Iterator<Item = u32>) -> PathBuf {
-    assert_eq!((ended.status.as_str(), ended.output["status"].as_str()), ("SUCCEEDED", Some("available")), "{ended:?}");
-    let file = folder.join(format!("{}.mp4", ended.output["clipId"].as_str().expect("a clipId")));
-    stack.download(ended.output["clip"]["key"].as_str().expect("a key"), &file).await;
-    let wanted: Vec<_> = tenths.map(|tenth| u8::try_from(16 + tenth * 7 % 217).expect("below 233")).collect();
+async fn shows(
+    stack: &Stack,
+    ended: &Ended,
+    folder: &Path,
+    tenths: impl Iterator<Item = u32>,
+) -> PathBuf {
+    assert_eq!(
+        (ended.status.as_str(), ended.output["status"].as_str()),
+        ("SUCCEEDED", Some("available")),
+        "{ended:?}"
+    );
+    let file = folder.join(format!(
+        "{}.mp4",
+        ended.output["clipId"].as_str().expect("a clipId")
+    ));
+    stack
+        .download(ended.output["clip"]["key"].as_str().expect("a key"), &file)
+        .await;
+    let wanted: Vec<_> = tenths
+        .map(|tenth| u8::try_from(16 + tenth * 7 % 217).expect("below 233"))
+        .collect();
     let found = stack.brightness(&file);
-    let same = found.len() == wanted.len() && found.iter().zip(&wanted).all(|(one, other)| one.abs_diff(*other) < 3);
-    assert!(same, "{}: {found:?} and not {wanted:?}", ended.output["clipId"]);
+    let same = found.len() == wanted.len()
+        && found
+            .iter()
+            .zip(&wanted)
+            .all(|(one, other)| one.abs_diff(*other) < 3);
+    assert!(
+        same,
+        "{}: {found:?} and not {wanted:?}",
+        ended.output["clipId"]
+    );
     file
 }
 
 fn rejection(ended: &Ended) -> (&str, &str) {
-    let text = |field: &str| ended.output[field].as_str().unwrap_or_else(|| panic!("{field}: {ended:?}"));
+    let text = |field: &str| {
+        ended.output[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("{field}: {ended:?}"))
+    };
     assert_eq!(text("status"), "rejected");
     (text("reason"), text("message"))
 }
@@ -85,7 +136,10 @@ async fn clip_across_recordings_is_joined_and_a_gap_is_told() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     let camera = Camera::new(&stack, "e2e.north/shore.1", 60);
-    let other = Camera { id: "e2e.north/shore.1/other", ..camera };
+    let other = Camera {
+        id: "e2e.north/shore.1/other",
+        ..camera
+    };
     camera.record(folder.path(), 0, 30).await;
     camera.record(folder.path(), 30, 60).await;
     camera.record(folder.path(), 80, 100).await;
@@ -101,13 +155,35 @@ async fn clip_across_recordings_is_joined_and_a_gap_is_told() {
     let gap = with("e2e-gap-partial", 50, 90, "coverage", json!("partial"));
     let early = with("e2e-early-partial", -20, 10, "coverage", json!("partial"));
     let refused = [
-        (camera.request("e2e-gap-complete", 50, 90), "IncompleteCoverage", "e2e.north/shore.1 has no recording of 20"),
-        (camera.request("e2e-gap-only", 62, 70), "IncompleteCoverage", "has no recording of"),
-        (with("e2e-gap-nothing", 62, 70, "coverage", json!("partial")), "SourceNotFound", "has no recording of"),
-        (camera.request("e2e-old", -2_592_010, -2_592_000), "OutOfRange", "is older than the 72 h"),
-        (camera.request("e2e-too-long", -110_000, 0), "TooLong", "endTimestampInMs: the clip lasts 11000.0 s"),
+        (
+            camera.request("e2e-gap-complete", 50, 90),
+            "IncompleteCoverage",
+            "e2e.north/shore.1 has no recording of 20",
+        ),
+        (
+            camera.request("e2e-gap-only", 62, 70),
+            "IncompleteCoverage",
+            "has no recording of",
+        ),
+        (
+            with("e2e-gap-nothing", 62, 70, "coverage", json!("partial")),
+            "SourceNotFound",
+            "has no recording of",
+        ),
+        (
+            camera.request("e2e-old", -2_592_010, -2_592_000),
+            "OutOfRange",
+            "is older than the 72 h",
+        ),
+        (
+            camera.request("e2e-too-long", -110_000, 0),
+            "TooLong",
+            "endTimestampInMs: the clip lasts 11000.0 s",
+        ),
     ];
-    let all = [&across, &copied, &gap, &early].into_iter().chain(refused.iter().map(|(request, ..)| request));
+    let all = [&across, &copied, &gap, &early]
+        .into_iter()
+        .chain(refused.iter().map(|(request, ..)| request));
     join_all(all.map(async |request| stack.send(&request.to_string()).await)).await;
 
     let ended = stack.ended(&across).await;
@@ -118,22 +194,42 @@ async fn clip_across_recordings_is_joined_and_a_gap_is_told() {
     assert!(why.contains("; smart cut: "), "{why}");
     assert_eq!(outcome["cameraId"], "e2e.north/shore.1");
     assert_eq!(outcome["startTimestampInMs"], across["startTimestampInMs"]);
-    assert_eq!(outcome["endTimestampInMs"].to_string(), across["endTimestampInMs"].as_str().expect("text"));
-    assert_eq!(outcome["delivered"]["coverage"], json!({"covered": [camera.interval(22, 41)], "missing": []}));
+    assert_eq!(
+        outcome["endTimestampInMs"].to_string(),
+        across["endTimestampInMs"].as_str().expect("text")
+    );
+    assert_eq!(
+        outcome["delivered"]["coverage"],
+        json!({"covered": [camera.interval(22, 41)], "missing": []})
+    );
     let thumbnail = &outcome["thumbnail"];
     assert_eq!(thumbnail["sizes"], json!([64, 160]));
-    for (size, one) in [64, 160].into_iter().zip(outcome["thumbnails"].as_array().expect("thumbnails")) {
+    for (size, one) in [64, 160]
+        .into_iter()
+        .zip(outcome["thumbnails"].as_array().expect("thumbnails"))
+    {
         for field in ["key", "url"] {
             let text = thumbnail[field].as_str().expect("text");
-            assert_eq!(text.replace("{size}", &format!("{size}")), one[field].as_str().expect("text"));
+            assert_eq!(
+                text.replace("{size}", &format!("{size}")),
+                one[field].as_str().expect("text")
+            );
         }
     }
     let clip = &outcome["clip"];
-    let mut public = ureq::get(clip["url"].as_str().expect("a URL")).call().expect("the public finds the clip");
-    assert_eq!(public.body_mut().read_to_vec().expect("the clip").len() as u64, clip["bytes"].as_u64().expect("bytes"));
+    let mut public = ureq::get(clip["url"].as_str().expect("a URL"))
+        .call()
+        .expect("the public finds the clip");
+    assert_eq!(
+        public.body_mut().read_to_vec().expect("the clip").len() as u64,
+        clip["bytes"].as_u64().expect("bytes")
+    );
     let notification = stack.notification("e2e-across").await;
     assert_eq!(notification["Message"], *outcome);
-    assert_eq!(notification["MessageAttributes"]["cameraId"]["Value"], "e2e.north/shore.1");
+    assert_eq!(
+        notification["MessageAttributes"]["cameraId"]["Value"],
+        "e2e.north/shore.1"
+    );
     let document = stack.document("e2e-across").await.expect("a document");
     assert_eq!(document.get_str("cameraId").ok(), Some("e2e.north/shore.1"));
 
@@ -147,11 +243,18 @@ async fn clip_across_recordings_is_joined_and_a_gap_is_told() {
 
     let ended = stack.ended(&early).await;
     shows(&stack, &ended, folder.path(), 0..10).await;
-    assert_eq!(ended.output["delivered"]["coverage"]["missing"], json!([camera.interval(-20, 0)]));
+    assert_eq!(
+        ended.output["delivered"]["coverage"]["missing"],
+        json!([camera.interval(-20, 0)])
+    );
 
     for (request, reason, message) in &refused {
         let ended = stack.ended(request).await;
-        assert_eq!(ended.states, ["Validate", "Probe", "Store", "Notify"], "{ended:?}");
+        assert_eq!(
+            ended.states,
+            ["Validate", "Probe", "Store", "Notify"],
+            "{ended:?}"
+        );
         let (found, text) = rejection(&ended);
         assert_eq!((found, text.contains(message)), (*reason, true), "{text}");
         assert_eq!(ended.output["cameraId"], "e2e.north/shore.1");
@@ -172,15 +275,25 @@ async fn overlapping_recordings_show_no_frame_twice_and_a_long_one_is_found() {
     let logo = folder.path().join("logo.png");
     let mut encoder = png::Encoder::new(std::fs::File::create(&logo).expect("a file"), 8, 8);
     encoder.set_color(png::ColorType::Grayscale);
-    encoder.write_header().and_then(|mut writer| writer.write_image_data(&[255; 64])).expect("a picture");
+    encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(&[255; 64]))
+        .expect("a picture");
     stack.upload("brand/e2e-camera.png", &logo).await;
-    let (overlap, mut long) = (camera.request("e2e-overlap", 40, 60), camera.request("e2e-long", 1800, 1815));
+    let (overlap, mut long) = (
+        camera.request("e2e-overlap", 40, 60),
+        camera.request("e2e-long", 1800, 1815),
+    );
     long["edits"] = json!({"mute": true, "watermark": {"key": "brand/e2e-camera.png"}});
     join_all([&overlap, &long].map(async |request| stack.send(&request.to_string()).await)).await;
     shows(&stack, &stack.ended(&overlap).await, folder.path(), 40..60).await;
     let ended = stack.ended(&long).await;
     let clip = shows(&stack, &ended, folder.path(), 1800..1815).await;
-    assert_eq!(stack.ffprobe(&clip)["streams"].as_array().map(Vec::len), Some(1), "it is muted");
+    assert_eq!(
+        stack.ffprobe(&clip)["streams"].as_array().map(Vec::len),
+        Some(1),
+        "it is muted"
+    );
 }
 
 #[tokio::test]
@@ -192,13 +305,29 @@ async fn recording_that_is_not_there_yet_is_waited_for() {
     let awaited = camera.request("e2e-future", 15, 30);
     let mut partial = camera.request("e2e-never-partial", 15, 90);
     partial["coverage"] = json!("partial");
-    let never = Camera { id: "e2e-never", ..camera }.request("e2e-never", 0, 10);
-    join_all([&awaited, &partial, &never].map(async |request| stack.send(&request.to_string()).await)).await;
+    let never = Camera {
+        id: "e2e-never",
+        ..camera
+    }
+    .request("e2e-never", 0, 10);
+    join_all(
+        [&awaited, &partial, &never].map(async |request| stack.send(&request.to_string()).await),
+    )
+    .await;
     // The recording comes once it was looked for in vain.
     let arn = stack.execution_arn(&awaited);
     eventually("a look for the recording in vain", async || {
-        let history = stack.sfn.get_execution_history().execution_arn(&arn).send().await.ok()?;
-        let failures = history.events.into_iter().filter_map(|event| event.task_failed_event_details?.error);
+        let history = stack
+            .sfn
+            .get_execution_history()
+            .execution_arn(&arn)
+            .send()
+            .await
+            .ok()?;
+        let failures = history
+            .events
+            .into_iter()
+            .filter_map(|event| event.task_failed_event_details?.error);
         failures.filter(|error| error == "SourceNotReady").nth(1)
     })
     .await;
@@ -208,11 +337,21 @@ async fn recording_that_is_not_there_yet_is_waited_for() {
     shows(&stack, &ended, folder.path(), 15..30).await;
 
     let ended = stack.ended(&never).await;
-    assert_eq!(ended.states, ["Validate", "Probe", "Probe", "Store", "Notify"]);
+    assert_eq!(
+        ended.states,
+        ["Validate", "Probe", "Probe", "Store", "Notify"]
+    );
     let (reason, message) = rejection(&ended);
-    assert_eq!((reason, message.contains("e2e-never has no recording of")), ("SourceNotFound", true), "{message}");
+    assert_eq!(
+        (reason, message.contains("e2e-never has no recording of")),
+        ("SourceNotFound", true),
+        "{message}"
+    );
 
     let ended = stack.ended(&partial).await;
     shows(&stack, &ended, folder.path(), 15..40).await;
-    assert_eq!(ended.output["delivered"]["coverage"]["missing"], json!([camera.interval(40, 90)]));
+    assert_eq!(
+        ended.output["delivered"]["coverage"]["missing"],
+        json!([camera.interval(40, 90)])
+    );
 }

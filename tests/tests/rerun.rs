@@ -30,8 +30,19 @@ struct Case {
 
 impl Case {
     /// A state that fails with an error of a class.
-    fn of(state: &'static str, class: &'static str, reason: &'static str, message: &'static str) -> Self {
-        Self { state, class, reason, message, end_seconds: 2 }
+    fn of(
+        state: &'static str,
+        class: &'static str,
+        reason: &'static str,
+        message: &'static str,
+    ) -> Self {
+        Self {
+            state,
+            class,
+            reason,
+            message,
+            end_seconds: 2,
+        }
     }
 
     fn clip_id(&self) -> String {
@@ -46,17 +57,30 @@ async fn begin() -> (MutexGuard<'static, ()>, Stack) {
 /// Runs a request while something is broken, and mends it whatever happens. The states wait only once, a second.
 async fn run_broken(stack: &Stack, request: &Value, mend: impl AsyncFnOnce()) -> Ended {
     let machine = &stack.description.state_machine_arn;
-    let described = stack.sfn.describe_state_machine().state_machine_arn(machine).send().await;
+    let described = stack
+        .sfn
+        .describe_state_machine()
+        .state_machine_arn(machine)
+        .send()
+        .await;
     let definition = described.expect("the state machine").definition;
     let mut impatient: Value = serde_json::from_str(&definition).expect("JSON");
-    for state in impatient["States"].as_object_mut().expect("states").values_mut() {
+    for state in impatient["States"]
+        .as_object_mut()
+        .expect("states")
+        .values_mut()
+    {
         for retrier in state["Retry"].as_array_mut().into_iter().flatten() {
             retrier["MaxAttempts"] = json!(1);
             retrier["IntervalSeconds"] = json!(1);
         }
     }
     let update = async |definition: String| {
-        let update = stack.sfn.update_state_machine().state_machine_arn(machine).definition(definition);
+        let update = stack
+            .sfn
+            .update_state_machine()
+            .state_machine_arn(machine)
+            .definition(definition);
         update.send().await.expect("the definition is updated");
     };
     update(impatient.to_string()).await;
@@ -72,7 +96,12 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("rerun.mp4");
     // With one keyframe, so that exact cuts are encoded whole: by MediaConvert when they are long.
-    let pictures = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=10:duration=30"];
+    let pictures = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=160x90:rate=10:duration=30",
+    ];
     let encode = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
     stack.ffmpeg(&[&pictures[..], &encode, &[file.to_str().expect("UTF-8")]].concat());
     stack.upload("rerun.mp4", &file).await;
@@ -81,35 +110,77 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
     // Another request each time that the tests run on the same stack.
     request["metadata"] = json!({"run": std::process::id()});
     let queue = stack.description.event_queue_urls["report"].clone();
-    let visibility = stack.set_visibility_timeout(&queue, REPORT_AGAIN_SECONDS).await;
+    let visibility = stack
+        .set_visibility_timeout(&queue, REPORT_AGAIN_SECONDS)
+        .await;
     let ended = run_broken(stack, &request, mend).await;
 
-    assert_eq!((ended.status.as_str(), ended.failure.0.as_str()), ("FAILED", case.reason), "{ended:?}");
+    assert_eq!(
+        (ended.status.as_str(), ended.failure.0.as_str()),
+        ("FAILED", case.reason),
+        "{ended:?}"
+    );
     let (entered, exited) = states(stack, &ended.arn).await;
     assert_eq!(entered.last().map(String::as_str), Some(case.state));
-    assert_eq!(exited, entered[..entered.len() - 1], "the state that failed was not exited, the others were");
+    assert_eq!(
+        exited,
+        entered[..entered.len() - 1],
+        "the state that failed was not exited, the others were"
+    );
 
     let announced = stack.notification(&clip_id).await;
     let (outcome, attributes) = (&announced["Message"], &announced["MessageAttributes"]);
-    assert_eq!((&outcome["status"], &outcome["reason"]), (&json!("failed"), &json!(case.reason)));
+    assert_eq!(
+        (&outcome["status"], &outcome["reason"]),
+        (&json!("failed"), &json!(case.reason))
+    );
     assert_eq!(outcome["execution"]["arn"], ended.arn);
     assert_eq!(outcome["requested"], request);
-    assert!(outcome["message"].as_str().is_some_and(|message| message.contains(case.message)), "{outcome}");
+    assert!(
+        outcome["message"]
+            .as_str()
+            .is_some_and(|message| message.contains(case.message)),
+        "{outcome}"
+    );
     let failure = &outcome["failure"];
-    assert_eq!((&failure["class"], &failure["state"]), (&json!(case.class), &json!(case.state)));
-    assert!(failure["consoleUrl"].as_str().is_some_and(|url| url.ends_with(&ended.arn)), "{failure}");
-    assert_eq!((&attributes["status"]["Value"], &attributes["class"]["Value"]), (&json!("failed"), &json!(case.class)));
+    assert_eq!(
+        (&failure["class"], &failure["state"]),
+        (&json!(case.class), &json!(case.state))
+    );
+    assert!(
+        failure["consoleUrl"]
+            .as_str()
+            .is_some_and(|url| url.ends_with(&ended.arn)),
+        "{failure}"
+    );
+    assert_eq!(
+        (
+            &attributes["status"]["Value"],
+            &attributes["class"]["Value"]
+        ),
+        (&json!("failed"), &json!(case.class))
+    );
     let document = stack.document(&clip_id).await.expect("a document");
     if case.state == "Notify" {
-        assert_eq!(document.get_str("status").ok(), Some("available"), "the clip was there, and stored");
+        assert_eq!(
+            document.get_str("status").ok(),
+            Some("available"),
+            "the clip was there, and stored"
+        );
     } else {
         assert_eq!(document.get_str("status").ok(), Some("failed"));
-        let failure = document.get_document("failure").and_then(|failure| failure.get_str("state"));
+        let failure = document
+            .get_document("failure")
+            .and_then(|failure| failure.get_str("state"));
         assert_eq!(failure.ok(), Some(case.state));
     }
 
     let rerun = rerun(stack, failure["rerunCommand"].as_str().expect("a command")).await;
-    assert_eq!((rerun.status.as_str(), &rerun.output["status"]), ("SUCCEEDED", &json!("available")), "{rerun:?}");
+    assert_eq!(
+        (rerun.status.as_str(), &rerun.output["status"]),
+        ("SUCCEEDED", &json!("available")),
+        "{rerun:?}"
+    );
     assert_eq!(stack.notification(&clip_id).await["Message"], rerun.output);
     let document = stack.document_that_is(&clip_id, "available").await;
     assert_eq!(arn(&document), Some(rerun.arn.as_str()));
@@ -119,37 +190,64 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
 }
 
 fn arn(document: &Document) -> Option<&str> {
-    document.get_document("execution").and_then(|execution| execution.get_str("arn")).ok()
+    document
+        .get_document("execution")
+        .and_then(|execution| execution.get_str("arn"))
+        .ok()
 }
 
 /// The states that an execution entered, and those that it exited.
 async fn states(stack: &Stack, arn: &str) -> (Vec<String>, Vec<String>) {
-    let history = stack.sfn.get_execution_history().execution_arn(arn).max_results(1000).send().await;
+    let history = stack
+        .sfn
+        .get_execution_history()
+        .execution_arn(arn)
+        .max_results(1000)
+        .send()
+        .await;
     let events = history.expect("the history can be read").events;
-    let entered = |event: &HistoryEvent| Some(event.state_entered_event_details()?.name().to_owned());
+    let entered =
+        |event: &HistoryEvent| Some(event.state_entered_event_details()?.name().to_owned());
     let exited = |event: &HistoryEvent| Some(event.state_exited_event_details()?.name().to_owned());
-    (events.iter().filter_map(entered).collect(), events.iter().filter_map(exited).collect())
+    (
+        events.iter().filter_map(entered).collect(),
+        events.iter().filter_map(exited).collect(),
+    )
 }
 
 /// How many versions of a clip were written.
 async fn versions(stack: &Stack, key: &str) -> usize {
-    let list = stack.s3.list_object_versions().bucket(&stack.description.bucket).prefix(key);
+    let list = stack
+        .s3
+        .list_object_versions()
+        .bucket(&stack.description.bucket)
+        .prefix(key);
     list.send().await.expect("the versions").versions().len()
 }
 
 /// Carries out the command of a failure; returns the end of what it started.
 async fn rerun(stack: &Stack, command: &str) -> Ended {
-    let arguments: Vec<_> = command.strip_prefix("clipflow ").expect("the command").split(' ').collect();
+    let arguments: Vec<_> = command
+        .strip_prefix("clipflow ")
+        .expect("the command")
+        .split(' ')
+        .collect();
     let (said, code) = stack.clipflow(&arguments);
     assert_eq!(code, 0, "{said}");
-    let arn = said["reruns"][0]["arn"].as_str().unwrap_or_else(|| panic!("{said}"));
+    let arn = said["reruns"][0]["arn"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{said}"));
     stack.ended_execution(arn.to_owned()).await
 }
 
 /// Gives the supervisor of the stack's services an order.
 fn order(text: &str) {
-    let stack = PathBuf::from(std::env::var("CLIPFLOW_STACK").expect("CLIPFLOW_STACK names a stack.json"));
-    let mut control = std::fs::OpenOptions::new().write(true).open(stack.with_file_name("control")).expect("the pipe");
+    let stack =
+        PathBuf::from(std::env::var("CLIPFLOW_STACK").expect("CLIPFLOW_STACK names a stack.json"));
+    let mut control = std::fs::OpenOptions::new()
+        .write(true)
+        .open(stack.with_file_name("control"))
+        .expect("the pipe");
     writeln!(control, "{text}").expect("the order is given");
 }
 
@@ -161,7 +259,10 @@ fn denying_s3() -> String {
         for connection in listener.incoming() {
             let mut connection = connection.expect("a connection");
             let body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-            let head = format!("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
             // The request's head; what does not fit is of no interest.
             let _ = connection.read(&mut [0; 8192]);
             let _ = connection.write_all(format!("{head}{body}").as_bytes());
@@ -171,7 +272,12 @@ fn denying_s3() -> String {
 }
 
 /// A release of a state's function that has another value of an environment variable, and another time-out.
-async fn fails_by_release(case: &Case, function: &'static str, (variable, value): (&str, &str), timeout: Option<u32>) {
+async fn fails_by_release(
+    case: &Case,
+    function: &'static str,
+    (variable, value): (&str, &str),
+    timeout: Option<u32>,
+) {
     let (_alone, stack) = begin().await;
     let before = stack.release(function, |settings| {
         settings["Environment"]["Variables"][variable] = json!(value);
@@ -185,7 +291,12 @@ async fn fails_by_release(case: &Case, function: &'static str, (variable, value)
 #[tokio::test]
 async fn release_that_does_not_start() {
     // AWS calls it `Runtime.ExitError`.
-    let case = Case::of("Validate", "bug", "Runtime.Unknown", "CLIPFLOW_SOURCE_BUCKETS is not set");
+    let case = Case::of(
+        "Validate",
+        "bug",
+        "Runtime.Unknown",
+        "CLIPFLOW_SOURCE_BUCKETS is not set",
+    );
     fails_by_release(&case, "validate", ("CLIPFLOW_SOURCE_BUCKETS", ""), None).await;
 }
 
@@ -200,31 +311,63 @@ async fn s3_that_is_silent() {
 #[tokio::test]
 async fn s3_that_is_down() {
     let case = Case::of("Trim", "dependency", "DependencyUnavailable", "clip.mp4");
-    fails_by_release(&case, "trim", ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"), None).await;
+    fails_by_release(
+        &case,
+        "trim",
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
+        None,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn job_that_fails() {
     let (_alone, stack) = begin().await;
-    let case =
-        Case { end_seconds: 23, ..Case::of("Transcode", "media", "TranscodeFailed", "ended with error 1040: Example") };
+    let case = Case {
+        end_seconds: 23,
+        ..Case::of(
+            "Transcode",
+            "media",
+            "TranscodeFailed",
+            "ended with error 1040: Example",
+        )
+    };
     let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
-    let behave = |behaviour: Value| ureq::put(&url).send(&behaviour.to_string()).map(drop).expect("a behaviour");
+    let behave = |behaviour: Value| {
+        ureq::put(&url)
+            .send(&behaviour.to_string())
+            .map(drop)
+            .expect("a behaviour")
+    };
     let destination = format!("clips/{}/", case.clip_id());
     behave(json!({"destination": destination, "fail": {"code": 1040, "message": "Example"}}));
-    fails_and_is_rerun(&stack, &case, async || behave(json!({"destination": destination}))).await;
+    fails_and_is_rerun(&stack, &case, async || {
+        behave(json!({"destination": destination}))
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn bucket_that_is_missing() {
-    let case = Case::of("Verify", "media", "DeliveryMismatch", "clipflow-gone does not exist");
+    let case = Case::of(
+        "Verify",
+        "media",
+        "DeliveryMismatch",
+        "clipflow-gone does not exist",
+    );
     fails_by_release(&case, "verify", ("CLIPFLOW_BUCKET", "clipflow-gone"), None).await;
 }
 
 #[tokio::test]
 async fn s3_that_denies_access() {
     let case = Case::of("Thumbnail", "bug", "Internal", "clip.mp4");
-    fails_by_release(&case, "thumbnail", ("AWS_ENDPOINT_URL_S3", &denying_s3()), None).await;
+    fails_by_release(
+        &case,
+        "thumbnail",
+        ("AWS_ENDPOINT_URL_S3", &denying_s3()),
+        None,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -232,12 +375,27 @@ async fn mongodb_that_is_down() {
     let (_alone, stack) = begin().await;
     order("stop mongod");
     let uri = &stack.description.mongodb_uri;
-    let address = uri.trim_start_matches("mongodb://").split('/').next().expect("a host and a port");
-    eventually("mongod to be down", async || TcpStream::connect(address).is_err().then_some(())).await;
-    let case = Case::of("Store", "dependency", "DependencyUnavailable", "saving the document");
+    let address = uri
+        .trim_start_matches("mongodb://")
+        .split('/')
+        .next()
+        .expect("a host and a port");
+    eventually("mongod to be down", async || {
+        TcpStream::connect(address).is_err().then_some(())
+    })
+    .await;
+    let case = Case::of(
+        "Store",
+        "dependency",
+        "DependencyUnavailable",
+        "saving the document",
+    );
     fails_and_is_rerun(&stack, &case, async || {
         order("start mongod");
-        eventually("mongod to answer", async || stack.clips.estimated_document_count().await.ok()).await;
+        eventually("mongod to answer", async || {
+            stack.clips.estimated_document_count().await.ok()
+        })
+        .await;
     })
     .await;
 }
@@ -246,14 +404,36 @@ async fn mongodb_that_is_down() {
 async fn topic_that_was_deleted() {
     let (_alone, stack) = begin().await;
     let topic = &stack.description.topic_arn;
-    stack.sns.delete_topic().topic_arn(topic).send().await.expect("the topic can be deleted");
+    stack
+        .sns
+        .delete_topic()
+        .topic_arn(topic)
+        .send()
+        .await
+        .expect("the topic can be deleted");
     let case = Case::of("Notify", "bug", "Internal", "publishing the outcome");
     fails_and_is_rerun(&stack, &case, async || {
         let name = topic.rsplit(':').next().expect("a name");
-        stack.sns.create_topic().name(name).send().await.expect("the topic");
-        let queue = stack.description.subscriber_queue_url.rsplit('/').next().expect("a name");
+        stack
+            .sns
+            .create_topic()
+            .name(name)
+            .send()
+            .await
+            .expect("the topic");
+        let queue = stack
+            .description
+            .subscriber_queue_url
+            .rsplit('/')
+            .next()
+            .expect("a name");
         let subscriber = topic.replace(":sns:", ":sqs:").replace(name, queue);
-        let subscribe = stack.sns.subscribe().topic_arn(topic).protocol("sqs").endpoint(subscriber);
+        let subscribe = stack
+            .sns
+            .subscribe()
+            .topic_arn(topic)
+            .protocol("sqs")
+            .endpoint(subscriber);
         subscribe.send().await.expect("the subscription");
     })
     .await;

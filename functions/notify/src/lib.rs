@@ -2,10 +2,11 @@
 //!
 //! The message is the outcome as JSON; its attributes let subscribers filter. A redrive may announce it again.
 
-use clipflow_core::{
-    ClipError, aws,
+use aws::{announcements::Topic, sdk};
+use lambda::environment;
+use model::{
+    ClipError,
     outcome::{Execution, Outcome},
-    topic::Topic,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,7 +34,12 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        Ok(Self { topic: Topic::from_env(&aws::sdk_config().await)? })
+        Ok(Self {
+            topic: Topic::new(
+                &sdk::sdk_config().await,
+                environment::required("CLIPFLOW_TOPIC_ARN")?,
+            ),
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! What making a clip takes with each engine: seconds, bytes and US dollars.
 
-use clipflow_core::{
-    mediaconvert::{ACCELERATED_SECONDS, FrameGrid},
+use model::{
+    clip_spec::{ClipSpec, Size},
+    frame_grid::FrameGrid,
+    job_metadata::ACCELERATED_SECONDS,
     plan::{Plan, PlannedSegment},
     prices::{Job, PRICES},
-    rendition::{Rendition, Size},
     request::{ClipRequest, Cut, Format},
 };
 use serde::Serialize;
@@ -62,61 +63,87 @@ pub fn encoded_share(request: &ClipRequest, plan: &Plan) -> f64 {
         return 0.0;
     }
     let sum = |seconds: fn(&PlannedSegment) -> f64| plan.segments.iter().map(seconds).sum::<f64>();
-    let encoded = |segment: &PlannedSegment| match segment.splice {
-        Some(splice) => splice.encoded_seconds,
+    let encoded = |segment: &PlannedSegment| match segment.smart_cut {
+        Some(smart_cut) => smart_cut.encoded_seconds,
         None => segment.window.duration_seconds,
     };
     sum(encoded) / sum(|segment| segment.window.duration_seconds)
 }
 
 impl Estimates {
-    /// Estimates the clip `rendition` of `request`, with `trim_memory_mb` MB of memory.
+    /// Estimates the clip `spec` of `request`, with `trim_memory_mb` MB of memory.
     #[must_use]
-    pub fn of(request: &ClipRequest, plan: &Plan, rendition: &Rendition, trim_memory_mb: u32) -> Self {
+    pub fn of(request: &ClipRequest, plan: &Plan, spec: &ClipSpec, trim_memory_mb: u32) -> Self {
         let memory_mb = f64::from(trim_memory_mb);
         let vcpus = (memory_mb / MB_PER_VCPU).max(0.1);
-        let speed = if vcpus <= 1.0 { vcpus } else { 1.0 + (vcpus - 1.0) * FURTHER_VCPU };
-        let windows_bytes: u64 = plan.segments.iter().map(|segment| segment.window.output_bytes).sum();
-        let seconds = rendition.seconds();
-        let mut trim_seconds = OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
-        let mut scratch_bytes = plan.excerpts_bytes();
+        let speed = if vcpus <= 1.0 {
+            vcpus
+        } else {
+            1.0 + (vcpus - 1.0) * FURTHER_VCPU
+        };
+        let windows_bytes: u64 = plan
+            .segments
+            .iter()
+            .map(|segment| segment.window.output_bytes)
+            .sum();
+        let seconds = spec.seconds();
+        let mut trim_seconds =
+            OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
+        let mut scratch_bytes = plan.remuxed_bytes();
         if request.cut == Cut::Exact {
             let share = encoded_share(request, plan);
-            let load = |size: Size, rate: f64| share * pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
+            let load =
+                |size: Size, rate: f64| share * pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
             for segment in &plan.segments {
                 let video = &plan.sources[segment.source].facts.video;
-                let coded = Size { width: video.coded_width, height: video.coded_height };
-                trim_seconds +=
-                    segment.window.duration_seconds * load(coded, video.frame_rate) * DECODE_SECONDS / speed;
+                let coded = Size {
+                    width: video.coded_width,
+                    height: video.coded_height,
+                };
+                trim_seconds += segment.window.duration_seconds
+                    * load(coded, video.frame_rate)
+                    * DECODE_SECONDS
+                    / speed;
             }
-            let rate = lossy(rendition.frames()) / seconds;
+            let rate = lossy(spec.frames()) / seconds;
             let encoder = match request.format {
                 Format::Mp4 => 1.0,
                 Format::Hevc => HEVC_FACTOR,
                 Format::Webm => VP9_FACTOR,
             };
-            trim_seconds += seconds * load(rendition.size, rate) * ENCODE_SECONDS * encoder / speed;
+            trim_seconds += seconds * load(spec.size, rate) * ENCODE_SECONDS * encoder / speed;
             trim_seconds += seconds * SOUND_SECONDS / vcpus.min(1.0);
-            let clip_bytes = (share * seconds * pixels(rendition.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
+            let clip_bytes =
+                (share * seconds * pixels(spec.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "positive; saturates"
+            )]
             let clip_bytes = clip_bytes as u64;
             scratch_bytes += windows_bytes + clip_bytes.max(windows_bytes);
         }
         let requests = (lossy(windows_bytes) / S3_REQUEST_BYTES).ceil();
         let anyway = PRICES.transitions(TRANSITIONS) + PRICES.lambda(1024.0, OTHER_SECONDS);
-        let trim_usd = anyway + PRICES.lambda(memory_mb, trim_seconds) + PRICES.s3(requests, requests);
+        let trim_usd =
+            anyway + PRICES.lambda(memory_mb, trim_seconds) + PRICES.s3(requests, requests);
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let job = Job {
-            lines: rendition.size.width.min(rendition.size.height),
+            lines: spec.size.width.min(spec.size.height),
             frame_rate: FrameGrid::of(first).rate,
             seconds,
             accelerated: seconds >= ACCELERATED_SECONDS,
             hevc: request.format == Format::Hevc,
         };
         let events = EVENTS + seconds / 60.0;
-        let transcode_usd =
-            PRICES.media_convert(&job) + (1.0 + events) * PRICES.lambda(SMALL_FUNCTION_MB, OVERHEAD_SECONDS);
-        Self { trim_seconds, trim_usd, transcode_usd: anyway + transcode_usd, scratch_bytes }
+        let transcode_usd = PRICES.media_convert(&job)
+            + (1.0 + events) * PRICES.lambda(SMALL_FUNCTION_MB, OVERHEAD_SECONDS);
+        Self {
+            trim_seconds,
+            trim_usd,
+            transcode_usd: anyway + transcode_usd,
+            scratch_bytes,
+        }
     }
 
     /// What the clip costs at the least: with the cheaper engine.
@@ -138,7 +165,7 @@ fn pixels(size: Size) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clipflow_core::mp4::SpliceFacts;
+    use mp4_cut::SmartCutFacts;
     use serde_json::{Value, json};
 
     /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
@@ -146,20 +173,37 @@ mod tests {
         edited(cut, seconds, &json!({}), None)
     }
 
-    fn edited(cut: Cut, seconds: f64, asked: &Value, splice: Option<SpliceFacts>) -> Estimates {
-        let (request, plan) = (request(cut, asked), plan(seconds, splice));
-        Estimates::of(&request, &plan, &Rendition::of(&request, &plan).expect("a clip"), 3538)
+    fn edited(
+        cut: Cut,
+        seconds: f64,
+        asked: &Value,
+        smart_cut: Option<SmartCutFacts>,
+    ) -> Estimates {
+        let (request, plan) = (request(cut, asked), plan(seconds, smart_cut));
+        Estimates::of(
+            &request,
+            &plan,
+            &ClipSpec::of(&request, &plan).expect("a clip"),
+            3538,
+        )
     }
 
     fn request(cut: Cut, asked: &Value) -> ClipRequest {
         let mut request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": cut, "thumbnails": [],
             "metadata": {}});
-        request.as_object_mut().expect("an object").extend(asked.as_object().expect("an object").clone());
+        request
+            .as_object_mut()
+            .expect("an object")
+            .extend(asked.as_object().expect("an object").clone());
         serde_json::from_value(request).expect("a request")
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
-    fn plan(seconds: f64, splice: Option<SpliceFacts>) -> Plan {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small"
+    )]
+    fn plan(seconds: f64, smart_cut: Option<SmartCutFacts>) -> Plan {
         let video = json!({"codec": "h264", "codedWidth": 1920, "codedHeight": 1080, "width": 1920, "height": 1080,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000, "frames": 300,
             "startSeconds": 0.0, "durationSeconds": 7200.0, "bitRate": 5_000_000});
@@ -170,7 +214,7 @@ mod tests {
         let window = json!({"startSeconds": 0.0, "endSeconds": seconds, "durationSeconds": seconds, "frames": (seconds * 30.0) as u64,
             "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": false,
             "timescale": 30000, "outputBytes": bytes, "sourceBytes": bytes});
-        let segment = json!({"source": 0, "window": window, "splice": splice});
+        let segment = json!({"source": 0, "window": window, "splice": smart_cut});
         let plan = json!({"sources": [{"object": object, "facts": facts}], "segments": [segment]});
         serde_json::from_value(plan).expect("a plan")
     }
@@ -180,7 +224,10 @@ mod tests {
         let plain = estimates(Cut::Exact, 60.0);
         let edited = |asked: Value| edited(Cut::Exact, 60.0, &asked, None);
         let small = edited(json!({"edits": {"resize": {"width": 640}}}));
-        assert!(small.trim_seconds < plain.trim_seconds / 3.0 && small.transcode_usd < plain.transcode_usd);
+        assert!(
+            small.trim_seconds < plain.trim_seconds / 3.0
+                && small.transcode_usd < plain.transcode_usd
+        );
         let slow = edited(json!({"edits": {"speed": 0.5}}));
         assert!((1.6..2.0).contains(&(slow.trim_seconds / plain.trim_seconds)));
         for (format, factor) in [("hevc", HEVC_FACTOR), ("webm", VP9_FACTOR)] {
@@ -193,8 +240,15 @@ mod tests {
     #[test]
     fn lambda_is_several_times_cheaper_at_any_length() {
         for seconds in [20.0, 60.0, 600.0] {
-            let Estimates { trim_usd, transcode_usd, .. } = estimates(Cut::Exact, seconds);
-            assert!((3.0..8.0).contains(&(transcode_usd / trim_usd)), "{seconds} s: {trim_usd} {transcode_usd}");
+            let Estimates {
+                trim_usd,
+                transcode_usd,
+                ..
+            } = estimates(Cut::Exact, seconds);
+            assert!(
+                (3.0..8.0).contains(&(transcode_usd / trim_usd)),
+                "{seconds} s: {trim_usd} {transcode_usd}"
+            );
         }
     }
 
@@ -212,36 +266,58 @@ mod tests {
 
     #[test]
     fn acceleration_costs_more() {
-        let [slow, fast] = [3599.0, 3600.0].map(|seconds| estimates(Cut::Exact, seconds).transcode_usd);
+        let [slow, fast] =
+            [3599.0, 3600.0].map(|seconds| estimates(Cut::Exact, seconds).transcode_usd);
         assert!((1.5..1.7).contains(&(fast / slow)), "{slow} {fast}");
     }
 
     #[test]
     fn smart_cut_of_half_an_hour_takes_no_longer_than_its_sound() {
         let facts = json!({"encodedSeconds": 1.5, "copiedSeconds": 1798.5});
-        let splice = serde_json::from_value(facts).expect("facts");
-        let spliced = edited(Cut::Exact, 1800.0, &json!({}), Some(splice));
+        let smart_cut = serde_json::from_value(facts).expect("facts");
+        let smart_clip = edited(Cut::Exact, 1800.0, &json!({}), Some(smart_cut));
         let whole = estimates(Cut::Exact, 1800.0);
-        assert!((60.0..120.0).contains(&spliced.trim_seconds), "{spliced:?}");
-        assert!(spliced.trim_seconds * 10.0 < whole.trim_seconds && spliced.scratch_bytes < whole.scratch_bytes);
+        assert!(
+            (60.0..120.0).contains(&smart_clip.trim_seconds),
+            "{smart_clip:?}"
+        );
+        assert!(
+            smart_clip.trim_seconds * 10.0 < whole.trim_seconds
+                && smart_clip.scratch_bytes < whole.scratch_bytes
+        );
     }
 
     #[test]
     fn share_of_joined_cuts_is_that_of_all_of_them() {
-        let splice = |encoded_seconds, copied_seconds| Some(SpliceFacts { encoded_seconds, copied_seconds });
-        let [mut plan, other] =
-            [(30.0, splice(1.5, 28.5)), (10.0, splice(10.0, 0.0))].map(|(all, splice)| plan(all, splice));
+        let smart_cut = |encoded_seconds, copied_seconds| {
+            Some(SmartCutFacts {
+                encoded_seconds,
+                copied_seconds,
+            })
+        };
+        let [mut plan, other] = [(30.0, smart_cut(1.5, 28.5)), (10.0, smart_cut(10.0, 0.0))]
+            .map(|(all, smart_cut)| plan(all, smart_cut));
         plan.segments.extend(other.segments);
         let request = request(Cut::Exact, &json!({}));
         assert!((encoded_share(&request, &plan) - 11.5 / 40.0).abs() < 1e-9);
-        plan.segments.iter_mut().for_each(|segment| segment.splice = None);
+        plan.segments
+            .iter_mut()
+            .for_each(|segment| segment.smart_cut = None);
         assert!((encoded_share(&request, &plan) - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn copy_needs_no_working_space_and_little_time() {
-        let Estimates { trim_seconds, trim_usd, scratch_bytes, .. } = estimates(Cut::Copy, 1800.0);
+        let Estimates {
+            trim_seconds,
+            trim_usd,
+            scratch_bytes,
+            ..
+        } = estimates(Cut::Copy, 1800.0);
         assert_eq!(scratch_bytes, 0);
-        assert!(trim_seconds < 60.0 && trim_usd < 0.01, "{trim_seconds} {trim_usd}");
+        assert!(
+            trim_seconds < 60.0 && trim_usd < 0.01,
+            "{trim_seconds} {trim_usd}"
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
-//! Sources without such an index are remuxed as far as the cut needs them, as [`media`](clipflow_core::media) does.
+//! Sources without such an index are remuxed as far as the cut needs them, as [`media`](ffmpeg::remux) does.
 //!
 //! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
 //! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
@@ -9,23 +9,23 @@ pub mod estimate;
 mod opener;
 pub mod recordings;
 
+use aws::{sdk, source::S3Source};
 use bytes::Buf;
-use clipflow_core::{
-    ClipError, aws, config,
+use estimate::Estimates;
+use ffmpeg::{process::Ffmpeg, remux::Media};
+use futures::{StreamExt, TryStreamExt, stream};
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::ClipSpec,
     edits::Watermark,
-    ffmpeg::Ffmpeg,
-    media::Media,
     outcome::Execution,
-    plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
-    range::RangeRead,
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
-    rendition::Rendition,
     request::{ClipRequest, Source},
-    source::{PinnedObject, S3Source},
     timestamp::Timestamp,
 };
-use estimate::Estimates;
-use futures::{StreamExt, TryStreamExt, stream};
+use mp4_cut::io::RangeRead;
 use opener::Opener;
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,8 @@ pub struct Output {
     /// How much of that is encoded.
     pub encoded_seconds: f64,
     /// The field of the request that only `trim` can do, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub only_trim: Option<&'static str>,
+    #[serde(rename = "onlyTrim", skip_serializing_if = "Option::is_none")]
+    pub trim_only_field: Option<&'static str>,
     /// What making it takes.
     pub estimates: Estimates,
 }
@@ -95,13 +95,13 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            max_clip_seconds: config::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
-            max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
-            trim_memory_mb: config::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
+            max_clip_seconds: environment::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
+            max_cost_usd: environment::parsed("CLIPFLOW_MAX_COST_USD")?,
+            trim_memory_mb: environment::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
             recordings: Recordings::from_env()?,
             ffmpeg: Ffmpeg::find()?,
-            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
-            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+            scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }
@@ -120,46 +120,87 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
-    let rendition = Rendition::of(request, &plan)?;
-    if request.may_keep_pictures() && rendition.keeps_frames {
-        opener.splice(&mut plan).await?;
+    let spec = ClipSpec::of(request, &plan)?;
+    if request.may_keep_pictures() && spec.preserves_timing {
+        opener.smart_cut(&mut plan).await?;
     }
-    let clip_seconds = rendition.seconds();
-    check_length(deps, if request.segments.len() > 1 { "segments" } else { "end" }, clip_seconds)?;
-    let estimates = Estimates::of(request, &plan, &rendition, deps.trim_memory_mb);
+    let clip_seconds = spec.seconds();
+    check_length(
+        deps,
+        if request.segments.len() > 1 {
+            "segments"
+        } else {
+            "end"
+        },
+        clip_seconds,
+    )?;
+    let estimates = Estimates::of(request, &plan, &spec, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
-    let only_trim = rendition.beyond_transcode(request);
-    Ok(Output { plan, clip_seconds, encoded_seconds, only_trim, estimates })
+    let trim_only_field = spec.unsupported_by_mediaconvert(request);
+    Ok(Output {
+        plan,
+        clip_seconds,
+        encoded_seconds,
+        trim_only_field,
+        estimates,
+    })
 }
 
 /// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its
 /// specification, section 5.6).
-async fn measure(deps: &Deps, watermark: &Watermark, bucket: &str) -> Result<ProbedPicture, ClipError> {
-    let bucket = watermark.bucket.clone().unwrap_or_else(|| bucket.to_owned());
-    let source = Source { bucket, key: watermark.key.clone() };
-    let source = S3Source::pin(deps.s3.clone(), &source).await.map_err(|mut error| {
-        error.message = error.message.replacen("source.", "edits.watermark.", 1);
-        error
-    })?;
+async fn measure(
+    deps: &Deps,
+    watermark: &Watermark,
+    bucket: &str,
+) -> Result<ProbedPicture, ClipError> {
+    let bucket = watermark
+        .bucket
+        .clone()
+        .unwrap_or_else(|| bucket.to_owned());
+    let source = Source {
+        bucket,
+        key: watermark.key.clone(),
+    };
+    let source = S3Source::pin(deps.s3.clone(), &source)
+        .await
+        .map_err(|mut error| {
+            error.message = error.message.replacen("source.", "edits.watermark.", 1);
+            error
+        })?;
     let object = source.object().clone();
     let invalid = |what: String| {
         let PinnedObject { bucket, key, .. } = source.object();
         ClipError::invalid_request(format!("edits.watermark.key: s3://{bucket}/{key} {what}"))
     };
     if object.bytes > MAX_WATERMARK_BYTES {
-        return Err(invalid(format!("has {} bytes, at most {MAX_WATERMARK_BYTES}", object.bytes)));
+        return Err(invalid(format!(
+            "has {} bytes, at most {MAX_WATERMARK_BYTES}",
+            object.bytes
+        )));
     }
     let head = source.read(0..object.bytes.min(24)).await?;
-    let Some(mut size) = head.strip_prefix(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").filter(|size| size.len() == 8) else {
+    let Some(mut size) = head
+        .strip_prefix(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+        .filter(|size| size.len() == 8)
+    else {
         return Err(invalid("is not a PNG".to_owned()));
     };
     let (width, height) = (size.get_u32(), size.get_u32());
-    if ![width, height].iter().all(|side| (1..=MAX_WATERMARK_SIDE).contains(side)) {
-        return Err(invalid(format!("is {width}x{height} pixels, at most {MAX_WATERMARK_SIDE} on a side")));
+    if ![width, height]
+        .iter()
+        .all(|side| (1..=MAX_WATERMARK_SIDE).contains(side))
+    {
+        return Err(invalid(format!(
+            "is {width}x{height} pixels, at most {MAX_WATERMARK_SIDE} on a side"
+        )));
     }
-    Ok(ProbedPicture { object, width, height })
+    Ok(ProbedPicture {
+        object,
+        width,
+        height,
+    })
 }
 
 /// Opens every source once and plans the cuts.
@@ -172,7 +213,10 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         }
     }
     let reads = wanted.iter().map(|source| opener.open(source));
-    let found: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).collect().await;
+    let found: Vec<_> = stream::iter(reads)
+        .buffered(SOURCES_AT_ONCE)
+        .collect()
+        .await;
     let plans = segments.iter().enumerate().map(async |(index, segment)| {
         let name = |mut error: ClipError| {
             if segments.len() > 1 {
@@ -180,17 +224,40 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
             }
             error
         };
-        let source = wanted.iter().position(|source| **source == segment.source).expect("every source is wanted");
-        let (_, media) = found[source].as_ref().map_err(|error| name(error.clone()))?;
+        let source = wanted
+            .iter()
+            .position(|source| **source == segment.source)
+            .expect("every source is wanted");
+        let (_, media) = found[source]
+            .as_ref()
+            .map_err(|error| name(error.clone()))?;
         let duration = media.facts.duration_seconds;
-        let interval = (segment.start.resolve(duration), segment.end.resolve(duration));
+        let interval = (
+            segment.start.resolve(duration),
+            segment.end.resolve(duration),
+        );
         let planned = opener.plan(media, interval, index).await.map_err(name)?;
         Ok::<_, ClipError>(PlannedSegment { source, ..planned })
     });
-    let segments = stream::iter(plans).buffered(EXCERPTS_AT_ONCE).try_collect().await?;
-    let probed = |(object, media): (PinnedObject, Media<S3Source>)| ProbedSource { object, facts: media.facts };
-    let sources = found.into_iter().filter_map(Result::ok).map(probed).collect();
-    Ok(Plan { sources, segments, coverage: None, watermark: None })
+    let segments = stream::iter(plans)
+        .buffered(EXCERPTS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let probed = |(object, media): (PinnedObject, Media<S3Source>)| ProbedSource {
+        object,
+        facts: media.facts,
+    };
+    let sources = found
+        .into_iter()
+        .filter_map(Result::ok)
+        .map(probed)
+        .collect();
+    Ok(Plan {
+        sources,
+        segments,
+        coverage: None,
+        watermark: None,
+    })
 }
 
 async fn plan_camera(
@@ -200,19 +267,28 @@ async fn plan_camera(
     input: &Input,
 ) -> Result<Plan, ClipError> {
     let recordings = deps.recordings.as_ref().ok_or_else(|| {
-        ClipError::invalid_request("cameraId: this deployment has no recordings, see its variable recordings")
+        ClipError::invalid_request(
+            "cameraId: this deployment has no recordings, see its variable recordings",
+        )
     })?;
     #[expect(clippy::cast_precision_loss, reason = "of no account")]
-    check_length(deps, "endTimestampInMs", camera.interval.duration_ms() as f64 / 1000.0)?;
+    check_length(
+        deps,
+        "endTimestampInMs",
+        camera.interval.duration_ms() as f64 / 1000.0,
+    )?;
     let started_at = Timestamp::from_rfc3339(&input.execution.started_at)
         .map_err(|error| ClipError::internal(format!("execution.startedAt: {error}")))?;
-    recordings.plan(opener, camera, started_at, input.waited).await
+    recordings
+        .plan(opener, camera, started_at, input.waited)
+        .await
 }
 
 fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipError> {
     let most = deps.max_clip_seconds;
     if clip_seconds > most {
-        let message = format!("{field}: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed");
+        let message =
+            format!("{field}: the clip lasts {clip_seconds:.1} s, at most {most} s are allowed");
         return Err(ClipError::too_long(message));
     }
     Ok(())
@@ -222,7 +298,7 @@ fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipE
 mod tests {
     use super::*;
     use aws_smithy_mocks::{RuleMode, mock_client};
-    use clipflow_core::{ErrorKind, run::parse};
+    use model::{ErrorKind, parse};
     use serde_json::json;
 
     /// How a window of a camera is refused before anything is read.
@@ -233,11 +309,20 @@ mod tests {
         let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "camera": camera, "cut": "exact",
             "thumbnails": [], "metadata": {}});
         let execution = json!({"arn": "arn:e", "startedAt": "2018-08-02T15:41:00Z"});
-        let input = parse(json!({"execution": execution, "request": request, "waited": false})).expect("an input");
+        let input = parse(json!({"execution": execution, "request": request, "waited": false}))
+            .expect("an input");
         let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, []);
         let (max_clip_seconds, max_cost_usd, trim_memory_mb) = (60.0, 5.0, 3538);
         let (ffmpeg, scratch_bytes) = (Ffmpeg::find().expect("ffmpeg"), 1 << 20);
-        let deps = Deps { s3, max_clip_seconds, max_cost_usd, trim_memory_mb, recordings, ffmpeg, scratch_bytes };
+        let deps = Deps {
+            s3,
+            max_clip_seconds,
+            max_cost_usd,
+            trim_memory_mb,
+            recordings,
+            ffmpeg,
+            scratch_bytes,
+        };
         handle(&deps, input).await.expect_err("it is refused")
     }
 
@@ -245,7 +330,13 @@ mod tests {
     async fn camera_of_a_deployment_without_recordings_is_invalid_request() {
         let error = refusal(1, None).await;
         assert_eq!(error.kind, ErrorKind::InvalidRequest);
-        assert!(error.message.starts_with("cameraId: this deployment has no recordings"), "{}", error.message);
+        assert!(
+            error
+                .message
+                .starts_with("cameraId: this deployment has no recordings"),
+            "{}",
+            error.message
+        );
     }
 
     #[tokio::test]
@@ -257,6 +348,11 @@ mod tests {
             retention_ms: 86_400_000,
         };
         let error = refusal(61, Some(recordings)).await;
-        assert_eq!(error, ClipError::too_long("endTimestampInMs: the clip lasts 61.0 s, at most 60 s are allowed"));
+        assert_eq!(
+            error,
+            ClipError::too_long(
+                "endTimestampInMs: the clip lasts 61.0 s, at most 60 s are allowed"
+            )
+        );
     }
 }

@@ -1,15 +1,18 @@
 //! Opens sources and plans cuts of them, on their frames.
 
-use clipflow_core::{
-    ClipError, ErrorKind,
-    ffmpeg::{Ffmpeg, Limits},
-    media::{Excerpt, Media, Remuxer, Samples, excerpt_bytes},
-    mp4::{Movie, Splice, Unspliced},
-    plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Cut, Source},
+use aws::source::S3Source;
+use ffmpeg::{
+    process::{Ffmpeg, Limits},
+    remux::{Media, RemuxedRange, Remuxer, Samples},
     scratch::Scratch,
-    source::{PinnedObject, S3Source},
 };
+use model::{
+    ClipError, ErrorKind,
+    error::why_encoded_whole,
+    plan::{PinnedObject, Plan, PlannedSegment, remuxed_range_bytes},
+    request::{ClipRequest, Cut, Source},
+};
+use mp4_cut::{Movie, SmartCut};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -43,13 +46,32 @@ impl<'a> Opener<'a> {
         ffmpeg: &'a Ffmpeg,
         scratch_bytes: u64,
     ) -> Result<Self, ClipError> {
-        let (scratch, promised_bytes, cuts) = (Scratch::new(0, scratch_bytes)?, AtomicU64::new(0), Mutex::default());
-        Ok(Self { s3, request, ffmpeg, scratch, scratch_bytes, promised_bytes, cuts })
+        let (scratch, promised_bytes, cuts) = (
+            Scratch::new(0, scratch_bytes)?,
+            AtomicU64::new(0),
+            Mutex::default(),
+        );
+        Ok(Self {
+            s3,
+            request,
+            ffmpeg,
+            scratch,
+            scratch_bytes,
+            promised_bytes,
+            cuts,
+        })
     }
 
     fn remuxer(&self) -> Remuxer<'_> {
-        let limits = Limits { time: REMUX_TIME, file_bytes: self.scratch_bytes };
-        Remuxer { ffmpeg: self.ffmpeg, scratch: &self.scratch, limits }
+        let limits = Limits {
+            time: REMUX_TIME,
+            file_bytes: self.scratch_bytes,
+        };
+        Remuxer {
+            ffmpeg: self.ffmpeg,
+            scratch: &self.scratch,
+            limits,
+        }
     }
 
     /// Pins an object and opens it.
@@ -67,24 +89,50 @@ impl<'a> Opener<'a> {
         number: usize,
     ) -> Result<PlannedSegment, ClipError> {
         if media.is_remuxed() {
-            let bytes = excerpt_bytes(media.bytes_of(interval.1 - interval.0));
-            if self.promised_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.scratch_bytes {
+            let bytes = remuxed_range_bytes(media.bytes_of(interval.1 - interval.0));
+            if self
+                .promised_bytes
+                .fetch_add(bytes, Relaxed)
+                .saturating_add(bytes)
+                > self.scratch_bytes
+            {
                 return self.estimate(media, interval);
             }
         }
         let name = format!("excerpt-{number}.mp4");
-        let excerpt = match media.excerpt(interval, None, &name, self.remuxer()).await {
-            Err(error) if error.kind == ErrorKind::TrimBudgetExceeded => return self.estimate(media, interval),
-            excerpt => excerpt?,
+        let remuxed_range = match media
+            .remuxed_range(interval, None, &name, self.remuxer())
+            .await
+        {
+            Err(error) if error.kind == ErrorKind::TrimBudgetExceeded => {
+                return self.estimate(media, interval);
+            }
+            remuxed_range => remuxed_range?,
         };
-        let Excerpt { movie, samples, lead_seconds } = excerpt;
+        let RemuxedRange {
+            movie,
+            samples,
+            lead_seconds,
+        } = remuxed_range;
         let window = movie.window(interval.0, interval.1)?.facts;
-        self.cuts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (movie, samples));
-        Ok(PlannedSegment { source: 0, window, splice: None, lead_seconds })
+        self.cuts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number, (movie, samples));
+        Ok(PlannedSegment {
+            source: 0,
+            window,
+            smart_cut: None,
+            lead_seconds,
+        })
     }
 
     /// Plans a cut that is too long to be remuxed, so that only `MediaConvert` can make it.
-    fn estimate(&self, media: &Media<S3Source>, interval: (f64, f64)) -> Result<PlannedSegment, ClipError> {
+    fn estimate(
+        &self,
+        media: &Media<S3Source>,
+        interval: (f64, f64),
+    ) -> Result<PlannedSegment, ClipError> {
         if self.request.cut == Cut::Copy {
             let (container, bytes) = (&media.facts.container, self.scratch_bytes);
             return Err(ClipError::too_long(format!(
@@ -92,28 +140,34 @@ impl<'a> Opener<'a> {
             )));
         }
         let window = media.estimate(interval)?;
-        Ok(PlannedSegment { source: 0, window, splice: None, lead_seconds: None })
+        Ok(PlannedSegment {
+            source: 0,
+            window,
+            smart_cut: None,
+            lead_seconds: None,
+        })
     }
 
     /// Finds out how little of the planned cuts has to be encoded.
-    pub async fn splice(&self, plan: &mut Plan) -> Result<(), ClipError> {
+    pub async fn smart_cut(&self, plan: &mut Plan) -> Result<(), ClipError> {
         let cuts = std::mem::take(&mut *self.cuts.lock().unwrap_or_else(PoisonError::into_inner));
         if cuts.len() != plan.segments.len() {
             return Ok(());
         }
-        let cuts = cuts.values().zip(&plan.segments).map(|((movie, samples), PlannedSegment { window, .. })| {
-            (movie, samples, window.start_seconds, window.end_seconds)
-        });
+        let cuts = cuts.values().zip(&plan.segments).map(
+            |((movie, samples), PlannedSegment { window, .. })| {
+                (movie, samples, window.start_seconds, window.end_seconds)
+            },
+        );
         let cuts: Vec<_> = cuts.collect();
-        match Splice::of(&cuts).await {
-            Ok(splice) => {
-                for (segment, cut) in plan.segments.iter_mut().zip(splice.cuts) {
-                    segment.splice = Some(cut.facts);
+        match SmartCut::of(&cuts).await {
+            Ok(smart_cut) => {
+                for (segment, cut) in plan.segments.iter_mut().zip(smart_cut.cuts) {
+                    segment.smart_cut = Some(cut.facts);
                 }
                 Ok(())
             }
-            Err(Unspliced::Unfit(_)) => Ok(()),
-            Err(Unspliced::Failed(error)) => Err(error),
+            Err(error) => why_encoded_whole(error).map(|_| ()),
         }
     }
 }

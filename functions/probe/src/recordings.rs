@@ -4,16 +4,19 @@
 //! needs. The times of the clock are exact to the precision of the keys.
 
 use crate::{SOURCES_AT_ONCE, opener::Opener};
-use clipflow_core::{
-    ClipError, aws, config,
-    media::Media,
+use aws::{sdk, source::S3Source};
+use ffmpeg::remux::Media;
+use futures::{StreamExt, TryStreamExt, stream};
+use lambda::environment;
+use model::{
+    ClipError,
     plan::Plan,
-    recordings::{self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage},
+    recordings::{
+        self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage,
+    },
     request::{MAX_SEGMENTS, Source},
-    source::S3Source,
     timestamp::{Timestamp, clock},
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pages of a thousand keys that a listing has at the most.
@@ -43,14 +46,18 @@ impl Recordings {
     /// `Internal`, naming the variable that is missing or wrong.
     pub fn from_env() -> Result<Option<Self>, ClipError> {
         const KEY_TEMPLATE: &str = "CLIPFLOW_RECORDINGS_KEY_TEMPLATE";
-        let Some(bucket) = config::optional("CLIPFLOW_RECORDINGS_BUCKET") else { return Ok(None) };
-        let key_template = config::required(KEY_TEMPLATE)?.parse();
+        let Some(bucket) = environment::optional("CLIPFLOW_RECORDINGS_BUCKET") else {
+            return Ok(None);
+        };
+        let key_template = environment::required(KEY_TEMPLATE)?.parse();
         Ok(Some(Self {
             bucket,
-            key_template: key_template
-                .map_err(|error| ClipError::internal(format!("environment variable {KEY_TEMPLATE}: {error}")))?,
-            longest_ms: config::parsed::<i64>("CLIPFLOW_RECORDINGS_LONGEST_SECONDS")? * 1000,
-            retention_ms: config::parsed::<i64>("CLIPFLOW_RECORDINGS_RETENTION_SECONDS")? * 1000,
+            key_template: key_template.map_err(|error| {
+                ClipError::internal(format!("environment variable {KEY_TEMPLATE}: {error}"))
+            })?,
+            longest_ms: environment::parsed::<i64>("CLIPFLOW_RECORDINGS_LONGEST_SECONDS")? * 1000,
+            retention_ms: environment::parsed::<i64>("CLIPFLOW_RECORDINGS_RETENTION_SECONDS")?
+                * 1000,
         }))
     }
 
@@ -70,26 +77,43 @@ impl Recordings {
         let window = camera.interval;
         if window.start_ms < started_at.ms() - self.retention_ms {
             let (start, hours) = (clock(window.start_ms), self.retention_ms / 3_600_000);
-            let message = format!("startTimestampInMs: {start} is older than the {hours} h that recordings are kept");
+            let message = format!(
+                "startTimestampInMs: {start} is older than the {hours} h that recordings are kept"
+            );
             return Err(ClipError::out_of_range(message));
         }
         let listing = self.list(opener.s3, camera).await?;
-        let (recordings, media): (Vec<_>, Vec<_>) =
-            self.open(opener, window, &listing.begun).await?.into_iter().unzip();
+        let (recordings, media): (Vec<_>, Vec<_>) = self
+            .open(opener, window, &listing.begun)
+            .await?
+            .into_iter()
+            .unzip();
         let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
-        judge(camera, &coverage, listing.is_newer, may_come)?;
+        classify_exit(camera, &coverage, listing.is_newer, may_come)?;
         let count = AtomicUsize::new(0);
         let cut = async |number: usize, interval| {
-            opener.plan(&media[number], interval, count.fetch_add(1, Ordering::Relaxed)).await
+            opener
+                .plan(
+                    &media[number],
+                    interval,
+                    count.fetch_add(1, Ordering::Relaxed),
+                )
+                .await
         };
         recordings::plan(window, &recordings, coverage, cut).await
     }
 
     /// The recordings that the window may need, in one listing from a key to a key.
-    async fn list(&self, s3: &aws_sdk_s3::Client, camera: &CameraWindow) -> Result<Listing, ClipError> {
+    async fn list(
+        &self,
+        s3: &aws_sdk_s3::Client,
+        camera: &CameraWindow,
+    ) -> Result<Listing, ClipError> {
         let (window, camera) = (camera.interval, camera.camera_id.as_str());
-        let first = self.key_template.key(camera, window.start_ms - self.longest_ms - LEAP_SECOND_MS);
+        let first = self
+            .key_template
+            .key(camera, window.start_ms - self.longest_ms - LEAP_SECOND_MS);
         let last = self.key_template.key(camera, window.end_ms);
         let mut pages = s3
             .list_objects_v2()
@@ -101,21 +125,43 @@ impl Recordings {
         let mut begun = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = match pages.next().await {
-                Some(page) => page.map_err(|error| aws::failure(&format!("listing s3://{}", self.bucket), &error))?,
-                None => return Ok(Listing { begun, is_newer: false }),
+                Some(page) => page.map_err(|error| {
+                    sdk::failure(&format!("listing s3://{}", self.bucket), &error)
+                })?,
+                None => {
+                    return Ok(Listing {
+                        begun,
+                        is_newer: false,
+                    });
+                }
             };
             for key in page.contents().iter().filter_map(|object| object.key()) {
                 match self.key_template.start_ms(camera, key) {
-                    Some(start_ms) if start_ms >= window.end_ms => return Ok(Listing { begun, is_newer: true }),
-                    Some(start_ms) => begun.push(Key { key: key.to_owned(), start_ms }),
+                    Some(start_ms) if start_ms >= window.end_ms => {
+                        return Ok(Listing {
+                            begun,
+                            is_newer: true,
+                        });
+                    }
+                    Some(start_ms) => begun.push(Key {
+                        key: key.to_owned(),
+                        start_ms,
+                    }),
                     // Another camera's, whose name begins like this one's.
-                    None if key > last.as_str() => return Ok(Listing { begun, is_newer: false }),
+                    None if key > last.as_str() => {
+                        return Ok(Listing {
+                            begun,
+                            is_newer: false,
+                        });
+                    }
                     None => {}
                 }
             }
         }
         let most = MAX_PAGES * 1000;
-        Err(ClipError::too_long(format!("cameraId: {camera} has more than {most} objects about the window")))
+        Err(ClipError::too_long(format!(
+            "cameraId: {camera} has more than {most} objects about the window"
+        )))
     }
 
     /// Opens those recordings that the window needs: the last that began before it, those that begin in it, and earlier
@@ -129,15 +175,26 @@ impl Recordings {
         let within = begun.partition_point(|recording| recording.start_ms <= window.start_ms);
         let (earlier, needed) = begun.split_at(within.saturating_sub(1));
         if needed.len() > MAX_SEGMENTS {
-            let message =
-                format!("endTimestampInMs: the window has {} recordings, at most {MAX_SEGMENTS}", needed.len());
+            let message = format!(
+                "endTimestampInMs: the window has {} recordings, at most {MAX_SEGMENTS}",
+                needed.len()
+            );
             return Err(ClipError::too_long(message));
         }
-        let reads = needed.iter().map(|recording| self.open_one(opener, recording));
-        let mut found: Vec<_> = stream::iter(reads).buffered(SOURCES_AT_ONCE).try_collect().await?;
+        let reads = needed
+            .iter()
+            .map(|recording| self.open_one(opener, recording));
+        let mut found: Vec<_> = stream::iter(reads)
+            .buffered(SOURCES_AT_ONCE)
+            .try_collect()
+            .await?;
         for earlier in earlier.iter().rev() {
-            let recordings: Vec<_> = found.iter().map(|(recording, _)| recording.clone()).collect();
-            let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
+            let recordings: Vec<_> = found
+                .iter()
+                .map(|(recording, _)| recording.clone())
+                .collect();
+            let coverage =
+                recordings::coverage(window, &recordings, self.key_template.precision_ms());
             match coverage.missing.first() {
                 Some(missing) if earlier.start_ms + self.longest_ms > missing.start_ms => {
                     found.push(self.open_one(opener, earlier).await?);
@@ -153,10 +210,23 @@ impl Recordings {
         opener: &Opener<'_>,
         Key { key, start_ms }: &Key,
     ) -> Result<(Recording, Media<S3Source>), ClipError> {
-        let at = Source { bucket: self.bucket.clone(), key: key.clone() };
-        let named = |error: ClipError| ClipError { message: format!("recording {key}: {}", error.message), ..error };
+        let at = Source {
+            bucket: self.bucket.clone(),
+            key: key.clone(),
+        };
+        let named = |error: ClipError| ClipError {
+            message: format!("recording {key}: {}", error.message),
+            ..error
+        };
         let (object, media) = opener.open(&at).await.map_err(named)?;
-        Ok((Recording { object, facts: media.facts.clone(), start_ms: *start_ms }, media))
+        Ok((
+            Recording {
+                object,
+                facts: media.facts.clone(),
+                start_ms: *start_ms,
+            },
+            media,
+        ))
     }
 }
 
@@ -176,13 +246,24 @@ struct Key {
 }
 
 /// Whether as much of the window is there as must be.
-fn judge(camera: &CameraWindow, coverage: &Coverage, is_newer: bool, may_come: bool) -> Result<(), ClipError> {
-    let Some(last) = coverage.missing.last() else { return Ok(()) };
+fn classify_exit(
+    camera: &CameraWindow,
+    coverage: &Coverage,
+    is_newer: bool,
+    may_come: bool,
+) -> Result<(), ClipError> {
+    let Some(last) = coverage.missing.last() else {
+        return Ok(());
+    };
     let must_be_complete = camera.coverage == RequiredCoverage::Complete;
     // What no recording has shown by the time that a newer one is there is a gap.
     let end_is_missing = last.end_ms == camera.interval.end_ms && !is_newer;
     let gaps = coverage.missing.len() - usize::from(end_is_missing);
-    let missing = format!("cameraId: {} has no recording of {}", camera.camera_id, list(&coverage.missing));
+    let missing = format!(
+        "cameraId: {} has no recording of {}",
+        camera.camera_id,
+        list(&coverage.missing)
+    );
     if must_be_complete && gaps > 0 {
         Err(ClipError::incomplete_coverage(missing))
     } else if end_is_missing && may_come {
@@ -197,9 +278,14 @@ fn judge(camera: &CameraWindow, coverage: &Coverage, is_newer: bool, may_come: b
 /// Intervals for a person; the first few of many.
 fn list(intervals: &[Interval]) -> String {
     const MOST: usize = 5;
-    let each = intervals.iter().take(MOST).map(|one| format!("{} to {}", clock(one.start_ms), clock(one.end_ms)));
+    let each = intervals
+        .iter()
+        .take(MOST)
+        .map(|one| format!("{} to {}", clock(one.start_ms), clock(one.end_ms)));
     let more = intervals.len().saturating_sub(MOST);
-    each.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ")
+    each.chain((more > 0).then(|| format!("{more} more")))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -207,23 +293,33 @@ mod tests {
     use super::*;
     use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::Object};
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use clipflow_core::{ErrorKind, ffmpeg::Ffmpeg, run::parse};
+    use ffmpeg::process::Ffmpeg;
+    use model::{ErrorKind, parse};
     use serde_json::json;
 
     const START_MS: i64 = 1_533_224_400_000;
 
     fn interval(start_ms: i64, end_ms: i64) -> Interval {
-        Interval { start_ms: START_MS + start_ms, end_ms: START_MS + end_ms }
+        Interval {
+            start_ms: START_MS + start_ms,
+            end_ms: START_MS + end_ms,
+        }
     }
 
     fn camera(coverage: RequiredCoverage) -> CameraWindow {
-        CameraWindow { camera_id: "hi-pipeline".into(), interval: interval(0, 60_000), coverage }
+        CameraWindow {
+            camera_id: "hi-pipeline".into(),
+            interval: interval(0, 60_000),
+            coverage,
+        }
     }
 
     fn recordings() -> Recordings {
         Recordings {
             bucket: "archive".into(),
-            key_template: "{camera}/{start:%Y%m%dT%H%M%S%3f}.mp4".parse().expect("a template"),
+            key_template: "{camera}/{start:%Y%m%dT%H%M%S%3f}.mp4"
+                .parse()
+                .expect("a template"),
             longest_ms: 600_000,
             retention_ms: 3 * 86_400_000,
         }
@@ -231,43 +327,110 @@ mod tests {
 
     /// What is made of a window of a minute of which this is missing, by whether it must be complete, a newer recording is
     /// there and more may come.
-    fn judged(missing: &[Interval], required: RequiredCoverage, is_newer: bool, may_come: bool) -> Option<ErrorKind> {
-        let covered = if missing == [interval(0, 60_000)] { Vec::new() } else { vec![interval(10_000, 20_000)] };
-        let coverage = Coverage { covered, missing: missing.to_vec() };
-        judge(&camera(required), &coverage, is_newer, may_come).err().map(|error| error.kind)
+    fn judged(
+        missing: &[Interval],
+        required: RequiredCoverage,
+        is_newer: bool,
+        may_come: bool,
+    ) -> Option<ErrorKind> {
+        let covered = if missing == [interval(0, 60_000)] {
+            Vec::new()
+        } else {
+            vec![interval(10_000, 20_000)]
+        };
+        let coverage = Coverage {
+            covered,
+            missing: missing.to_vec(),
+        };
+        classify_exit(&camera(required), &coverage, is_newer, may_come)
+            .err()
+            .map(|error| error.kind)
     }
 
     #[test]
     fn missing_end_is_waited_for_and_a_gap_is_not() {
         use ErrorKind::{IncompleteCoverage, SourceNotFound, SourceNotReady};
         use RequiredCoverage::{Complete, Partial};
-        let (start, end, all) = (interval(0, 10_000), interval(20_000, 60_000), interval(0, 60_000));
+        let (start, end, all) = (
+            interval(0, 10_000),
+            interval(20_000, 60_000),
+            interval(0, 60_000),
+        );
         for (missing, is_newer, may_come, complete, partial) in [
             (vec![], false, true, None, None),
-            (vec![end], false, true, Some(SourceNotReady), Some(SourceNotReady)),
+            (
+                vec![end],
+                false,
+                true,
+                Some(SourceNotReady),
+                Some(SourceNotReady),
+            ),
             (vec![end], false, false, Some(SourceNotFound), None),
             (vec![end], true, true, Some(IncompleteCoverage), None),
             (vec![start], false, true, Some(IncompleteCoverage), None),
-            (vec![start, end], false, true, Some(IncompleteCoverage), Some(SourceNotReady)),
-            (vec![all], false, true, Some(SourceNotReady), Some(SourceNotReady)),
-            (vec![all], false, false, Some(SourceNotFound), Some(SourceNotFound)),
-            (vec![all], true, true, Some(IncompleteCoverage), Some(SourceNotFound)),
+            (
+                vec![start, end],
+                false,
+                true,
+                Some(IncompleteCoverage),
+                Some(SourceNotReady),
+            ),
+            (
+                vec![all],
+                false,
+                true,
+                Some(SourceNotReady),
+                Some(SourceNotReady),
+            ),
+            (
+                vec![all],
+                false,
+                false,
+                Some(SourceNotFound),
+                Some(SourceNotFound),
+            ),
+            (
+                vec![all],
+                true,
+                true,
+                Some(IncompleteCoverage),
+                Some(SourceNotFound),
+            ),
         ] {
-            assert_eq!(judged(&missing, Complete, is_newer, may_come), complete, "complete {missing:?}");
-            assert_eq!(judged(&missing, Partial, is_newer, may_come), partial, "partial {missing:?}");
+            assert_eq!(
+                judged(&missing, Complete, is_newer, may_come),
+                complete,
+                "complete {missing:?}"
+            );
+            assert_eq!(
+                judged(&missing, Partial, is_newer, may_come),
+                partial,
+                "partial {missing:?}"
+            );
         }
     }
 
     #[test]
     fn message_says_what_is_missing() {
-        let coverage = Coverage { covered: vec![], missing: vec![interval(0, 500); 7] };
-        let error = judge(&camera(RequiredCoverage::Complete), &coverage, true, false).expect_err("it is missing");
+        let coverage = Coverage {
+            covered: vec![],
+            missing: vec![interval(0, 500); 7],
+        };
+        let error = classify_exit(&camera(RequiredCoverage::Complete), &coverage, true, false)
+            .expect_err("it is missing");
         let start = "cameraId: hi-pipeline has no recording of 2018-08-02T15:40:00.000Z to 2018-08-02T15:40:00.500Z, ";
-        assert!(error.message.starts_with(start) && error.message.ends_with(", 2 more"), "{}", error.message);
+        assert!(
+            error.message.starts_with(start) && error.message.ends_with(", 2 more"),
+            "{}",
+            error.message
+        );
     }
 
     fn page(keys: &[&str], next: Option<&str>) -> ListObjectsV2Output {
-        let objects = keys.iter().map(|key| Object::builder().key(*key).build()).collect();
+        let objects = keys
+            .iter()
+            .map(|key| Object::builder().key(*key).build())
+            .collect();
         ListObjectsV2Output::builder()
             .set_contents(Some(objects))
             .is_truncated(next.is_some())
@@ -277,7 +440,9 @@ mod tests {
 
     async fn list(rule: &Rule) -> Result<Listing, ClipError> {
         let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [rule]);
-        recordings().list(&s3, &camera(RequiredCoverage::Complete)).await
+        recordings()
+            .list(&s3, &camera(RequiredCoverage::Complete))
+            .await
     }
 
     #[tokio::test]
@@ -316,9 +481,15 @@ mod tests {
     async fn endless_listing_is_given_up() {
         let pages = AtomicUsize::new(0);
         let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_compute_output(move |_| {
-            page(&["hi-pipeline/20180802T154000000.mp4"], Some(&pages.fetch_add(1, Ordering::Relaxed).to_string()))
+            page(
+                &["hi-pipeline/20180802T154000000.mp4"],
+                Some(&pages.fetch_add(1, Ordering::Relaxed).to_string()),
+            )
         });
-        assert_eq!(list(&rule).await.expect_err("it is too much").kind, ErrorKind::TooLong);
+        assert_eq!(
+            list(&rule).await.expect_err("it is too much").kind,
+            ErrorKind::TooLong
+        );
         assert_eq!(rule.num_calls(), MAX_PAGES);
     }
 
@@ -327,25 +498,46 @@ mod tests {
         let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_output(|| page(&[], None));
         let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&rule]);
         let started_at = Timestamp::from_ms(START_MS + 60_000 + since_end_ms).expect("a time");
-        let request = parse(json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
-            "thumbnails": [], "metadata": {}}));
+        let request = parse(
+            json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
+            "thumbnails": [], "metadata": {}}),
+        );
         let (request, ffmpeg) = (request.expect("a request"), Ffmpeg::find().expect("ffmpeg"));
         let opener = Opener::new(&s3, &request, &ffmpeg, 0).expect("a folder");
-        let planned = recordings().plan(&opener, &camera(RequiredCoverage::Partial), started_at, waited).await;
+        let planned = recordings()
+            .plan(
+                &opener,
+                &camera(RequiredCoverage::Partial),
+                started_at,
+                waited,
+            )
+            .await;
         planned.expect_err("nothing is there").kind
     }
 
     #[tokio::test]
     async fn recording_is_waited_for_until_it_will_not_come_any_more() {
         assert_eq!(absent(-90_000, false).await, ErrorKind::SourceNotReady);
-        assert_eq!(absent(600_000 + MAX_DELAY_MS - 1, false).await, ErrorKind::SourceNotReady);
-        assert_eq!(absent(600_000 + MAX_DELAY_MS, false).await, ErrorKind::SourceNotFound);
+        assert_eq!(
+            absent(600_000 + MAX_DELAY_MS - 1, false).await,
+            ErrorKind::SourceNotReady
+        );
+        assert_eq!(
+            absent(600_000 + MAX_DELAY_MS, false).await,
+            ErrorKind::SourceNotFound
+        );
         assert_eq!(absent(-90_000, true).await, ErrorKind::SourceNotFound);
     }
 
     #[tokio::test]
     async fn window_older_than_the_retention_is_out_of_range() {
-        assert_eq!(absent(3 * 86_400_000 - 60_000, false).await, ErrorKind::SourceNotFound);
-        assert_eq!(absent(3 * 86_400_000 - 59_999, false).await, ErrorKind::OutOfRange);
+        assert_eq!(
+            absent(3 * 86_400_000 - 60_000, false).await,
+            ErrorKind::SourceNotFound
+        );
+        assert_eq!(
+            absent(3 * 86_400_000 - 59_999, false).await,
+            ErrorKind::OutOfRange
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! How an execution ended, out of its history.
 
 use aws_sdk_sfn::types::{HistoryEvent, HistoryEventType};
-use clipflow_core::{ErrorKind, outcome::FailureClass};
+use model::{ErrorKind, outcome::FailureClass};
 use serde_json::Value;
 
 /// Lambda's own errors, which pass (Step Functions developer guide, "Handle transient Lambda service exceptions").
@@ -13,7 +13,11 @@ const PASSING: [&str; 5] = [
     "Lambda.TooManyRequestsException",
 ];
 /// Errors of a state that took too long, or gave no sign of life.
-const TIMEOUTS: [&str; 3] = ["States.Timeout", "States.HeartbeatTimeout", "Sandbox.Timedout"];
+const TIMEOUTS: [&str; 3] = [
+    "States.Timeout",
+    "States.HeartbeatTimeout",
+    "Sandbox.Timedout",
+];
 
 /// How an execution stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,28 +47,61 @@ pub struct Ending {
 /// first.
 #[must_use]
 pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
-    let Some(newest) = events.first() else { return Now::Unknown };
+    let Some(newest) = events.first() else {
+        return Now::Unknown;
+    };
     let (class, error, cause) = match newest.r#type() {
         HistoryEventType::ExecutionFailed => {
             let details = newest.execution_failed_event_details();
-            let error = details.and_then(|details| details.error()).unwrap_or("States.Runtime");
-            (class(error), error, details.and_then(|details| details.cause()))
+            let error = details
+                .and_then(|details| details.error())
+                .unwrap_or("States.Runtime");
+            (
+                class(error),
+                error,
+                details.and_then(|details| details.cause()),
+            )
         }
         HistoryEventType::ExecutionTimedOut => {
             let details = newest.execution_timed_out_event_details();
-            let error = details.and_then(|details| details.error()).unwrap_or("States.Timeout");
-            (FailureClass::Timeout, error, details.and_then(|details| details.cause()))
+            let error = details
+                .and_then(|details| details.error())
+                .unwrap_or("States.Timeout");
+            (
+                FailureClass::Timeout,
+                error,
+                details.and_then(|details| details.cause()),
+            )
         }
         HistoryEventType::ExecutionAborted => {
             let details = newest.execution_aborted_event_details();
-            let error = details.and_then(|details| details.error()).filter(|error| !error.is_empty());
-            (FailureClass::Aborted, error.unwrap_or("ExecutionAborted"), details.and_then(|details| details.cause()))
+            let error = details
+                .and_then(|details| details.error())
+                .filter(|error| !error.is_empty());
+            (
+                FailureClass::Aborted,
+                error.unwrap_or("ExecutionAborted"),
+                details.and_then(|details| details.cause()),
+            )
         }
-        _ if newest.timestamp().to_millis().is_ok_and(|at| at > stop_date) => return Now::Redriven,
+        _ if newest
+            .timestamp()
+            .to_millis()
+            .is_ok_and(|at| at > stop_date) =>
+        {
+            return Now::Redriven;
+        }
         _ => return Now::Unknown,
     };
-    let cause = cause.filter(|cause| !cause.is_empty()).map_or_else(|| "no cause was given".to_owned(), message);
-    Now::Failed(Ending { class, state: unfinished_state(events), error: error.to_owned(), cause })
+    let cause = cause
+        .filter(|cause| !cause.is_empty())
+        .map_or_else(|| "no cause was given".to_owned(), message);
+    Now::Failed(Ending {
+        class,
+        state: unfinished_state(events),
+        error: error.to_owned(),
+        cause,
+    })
 }
 
 /// What kind of cause an error of a state has.
@@ -83,16 +120,21 @@ pub fn class(error: &str) -> FailureClass {
 /// The state that was entered last, unless it was exited: then the execution ended between two states. States are never
 /// at work side by side here.
 fn unfinished_state(events: &[HistoryEvent]) -> Option<String> {
-    let moved = events
-        .iter()
-        .find(|event| event.state_entered_event_details().is_some() || event.state_exited_event_details().is_some())?;
-    moved.state_entered_event_details().map(|entered| entered.name().to_owned())
+    let moved = events.iter().find(|event| {
+        event.state_entered_event_details().is_some()
+            || event.state_exited_event_details().is_some()
+    })?;
+    moved
+        .state_entered_event_details()
+        .map(|entered| entered.name().to_owned())
 }
 
 /// The message in a cause: a function's is JSON with its error in it, others are text.
 fn message(cause: &str) -> String {
     let error: Option<Value> = serde_json::from_str(cause).ok();
-    let message = error.as_ref().and_then(|error| error.get("errorMessage")?.as_str());
+    let message = error
+        .as_ref()
+        .and_then(|error| error.get("errorMessage")?.as_str());
     message.unwrap_or(cause).to_owned()
 }
 
@@ -103,15 +145,17 @@ mod tests {
     use aws_sdk_sfn::{
         primitives::DateTime,
         types::{
-            ExecutionAbortedEventDetails, ExecutionFailedEventDetails, ExecutionTimedOutEventDetails,
-            StateEnteredEventDetails, StateExitedEventDetails, builders::HistoryEventBuilder,
+            ExecutionAbortedEventDetails, ExecutionFailedEventDetails,
+            ExecutionTimedOutEventDetails, StateEnteredEventDetails, StateExitedEventDetails,
+            builders::HistoryEventBuilder,
         },
     };
 
     /// Events that are given in the order in which they happened, at milliseconds 1, 2, 3 and so on; the latest first.
     fn history(events: Vec<HistoryEventBuilder>) -> Vec<HistoryEvent> {
         let numbered = (1..).zip(events);
-        let built = numbered.map(|(id, event)| event.id(id).timestamp(DateTime::from_millis(id)).build());
+        let built =
+            numbered.map(|(id, event)| event.id(id).timestamp(DateTime::from_millis(id)).build());
         let mut events: Vec<_> = built.collect::<Result<_, _>>().expect("complete events");
         events.reverse();
         events
@@ -122,17 +166,26 @@ mod tests {
     }
 
     fn entered(state: &str) -> HistoryEventBuilder {
-        let details = StateEnteredEventDetails::builder().name(state).build().expect("a name");
+        let details = StateEnteredEventDetails::builder()
+            .name(state)
+            .build()
+            .expect("a name");
         event(Type::TaskStateEntered).state_entered_event_details(details)
     }
 
     fn exited(state: &str) -> HistoryEventBuilder {
-        let details = StateExitedEventDetails::builder().name(state).build().expect("a name");
+        let details = StateExitedEventDetails::builder()
+            .name(state)
+            .build()
+            .expect("a name");
         event(Type::TaskStateExited).state_exited_event_details(details)
     }
 
     fn failed(error: &str, cause: &str) -> HistoryEventBuilder {
-        let details = ExecutionFailedEventDetails::builder().error(error).cause(cause).build();
+        let details = ExecutionFailedEventDetails::builder()
+            .error(error)
+            .cause(cause)
+            .build();
         event(Type::ExecutionFailed).execution_failed_event_details(details)
     }
 
@@ -182,21 +235,40 @@ mod tests {
             event(Type::TaskFailed),
             failed("DeliveryMismatch", "49 frames"),
         ]);
-        assert_eq!((ending.state.as_deref(), ending.class), (Some("Verify"), FailureClass::Media));
+        assert_eq!(
+            (ending.state.as_deref(), ending.class),
+            (Some("Verify"), FailureClass::Media)
+        );
         assert_eq!(ending.cause, "49 frames");
     }
 
     #[test]
     fn execution_that_was_aborted_in_a_state_names_it() {
-        let ending = ending(vec![entered("Transcode"), event(Type::TaskStateAborted), aborted()]);
-        assert_eq!((ending.state.as_deref(), ending.class), (Some("Transcode"), FailureClass::Aborted));
-        assert_eq!((ending.error.as_str(), ending.cause.as_str()), ("ExecutionAborted", "no cause was given"));
+        let ending = ending(vec![
+            entered("Transcode"),
+            event(Type::TaskStateAborted),
+            aborted(),
+        ]);
+        assert_eq!(
+            (ending.state.as_deref(), ending.class),
+            (Some("Transcode"), FailureClass::Aborted)
+        );
+        assert_eq!(
+            (ending.error.as_str(), ending.cause.as_str()),
+            ("ExecutionAborted", "no cause was given")
+        );
     }
 
     #[test]
     fn execution_that_ends_between_two_states_failed_in_none() {
-        assert_eq!(ending(vec![entered("Probe"), exited("Probe"), aborted()]).state, None);
-        assert_eq!(ending(vec![event(Type::ExecutionStarted), aborted()]).state, None);
+        assert_eq!(
+            ending(vec![entered("Probe"), exited("Probe"), aborted()]).state,
+            None
+        );
+        assert_eq!(
+            ending(vec![event(Type::ExecutionStarted), aborted()]).state,
+            None
+        );
     }
 
     #[test]
@@ -206,12 +278,19 @@ mod tests {
             entered("Transcode"),
             event(Type::ExecutionTimedOut).execution_timed_out_event_details(details),
         ]);
-        assert_eq!((ending.error.as_str(), ending.class), ("States.Timeout", FailureClass::Timeout));
+        assert_eq!(
+            (ending.error.as_str(), ending.class),
+            ("States.Timeout", FailureClass::Timeout)
+        );
     }
 
     #[test]
     fn execution_that_goes_on_or_succeeded_since_has_not_failed() {
-        let redriven = vec![entered("Store"), failed("Internal", ""), event(Type::ExecutionRedriven)];
+        let redriven = vec![
+            entered("Store"),
+            failed("Internal", ""),
+            event(Type::ExecutionRedriven),
+        ];
         assert_eq!(now(&history(redriven), 2), Now::Redriven);
         let succeeded = vec![
             entered("Store"),
@@ -224,7 +303,10 @@ mod tests {
 
     #[test]
     fn history_that_lags_behind_its_event_is_unknown() {
-        assert_eq!(now(&history(vec![entered("Store"), event(Type::TaskFailed)]), 3), Now::Unknown);
+        assert_eq!(
+            now(&history(vec![entered("Store"), event(Type::TaskFailed)]), 3),
+            Now::Unknown
+        );
         assert_eq!(now(&[], 3), Now::Unknown);
     }
 

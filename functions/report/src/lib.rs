@@ -5,19 +5,20 @@
 
 pub mod history;
 
+use aws::{announcements::Topic, sdk};
 use aws_sdk_mediaconvert::{
     operation::cancel_job::CancelJobError,
     types::{Job, JobStatus},
 };
-use clipflow_core::{
-    ClipError, aws, config, console,
-    mediaconvert::EXECUTION,
-    outcome::{Execution, Failure, Outcome, Status},
-    records::{LazyRecords, Saved},
-    text::shorten,
-    topic::Topic,
-};
+use clip_store::{LazyClipStore, Saved};
 use history::{Ending, Now};
+use lambda::environment;
+use model::{
+    ClipError, console,
+    job_metadata::EXECUTION,
+    outcome::{Execution, Failure, Outcome, Status},
+    text::shorten,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -55,7 +56,7 @@ pub struct Detail {
 #[derive(Debug)]
 pub struct Deps {
     /// The documents.
-    pub records: LazyRecords,
+    pub records: LazyClipStore,
     /// Where outcomes are announced.
     pub topic: Topic,
     /// Step Functions.
@@ -74,14 +75,18 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let sdk_config = aws::sdk_config().await;
+        let sdk_config = sdk::sdk_config().await;
         Ok(Self {
-            records: LazyRecords::from_env(&sdk_config)?,
-            topic: Topic::from_env(&sdk_config)?,
+            records: LazyClipStore::new(
+                &sdk_config,
+                environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
+                environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+            ),
+            topic: Topic::new(&sdk_config, environment::required("CLIPFLOW_TOPIC_ARN")?),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
             mediaconvert: aws_sdk_mediaconvert::Client::new(&sdk_config),
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            queue_arn: config::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            queue_arn: environment::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
         })
     }
 }
@@ -96,11 +101,18 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
         tracing::info!("the execution has been redriven since");
         return Ok(json!({}));
     };
-    if outcome.failure.as_ref().and_then(|failure| failure.state.as_deref()) == Some(TRANSCODE) {
+    if outcome
+        .failure
+        .as_ref()
+        .and_then(|failure| failure.state.as_deref())
+        == Some(TRANSCODE)
+    {
         cancel_jobs(&deps.mediaconvert, &deps.queue_arn, &outcome.execution.arn).await?;
     }
     if deps.records.get().await?.save(&outcome).await? == Saved::Superseded {
-        tracing::info!("the document tells of a newer execution, or of the clip that this one delivered");
+        tracing::info!(
+            "the document tells of a newer execution, or of the clip that this one delivered"
+        );
     }
     deps.topic.publish(&outcome).await?;
     tracing::info!(failure = ?outcome.failure, reason = outcome.reason, "told of the failure");
@@ -108,29 +120,59 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
 }
 
 /// The outcome of an execution that failed; `None` when it has been redriven since.
-async fn failed(sfn: &aws_sdk_sfn::Client, bucket: &str, detail: &Detail) -> Result<Option<Outcome>, ClipError> {
+async fn failed(
+    sfn: &aws_sdk_sfn::Client,
+    bucket: &str,
+    detail: &Detail,
+) -> Result<Option<Outcome>, ClipError> {
     let arn = &detail.execution_arn;
-    let read = sfn.get_execution_history().execution_arn(arn).reverse_order(true).max_results(MAX_EVENTS);
-    let read = read.send().await.map_err(|error| aws::failure("reading the execution's history", &error))?;
+    let read = sfn
+        .get_execution_history()
+        .execution_arn(arn)
+        .reverse_order(true)
+        .max_results(MAX_EVENTS);
+    let read = read
+        .send()
+        .await
+        .map_err(|error| sdk::failure("reading the execution's history", &error))?;
     let ending = match history::now(read.events(), detail.stop_date) {
         Now::Failed(ending) => ending,
         Now::Redriven => return Ok(None),
-        Now::Unknown => return Err(ClipError::dependency_unavailable("the history does not show the end yet")),
+        Now::Unknown => {
+            return Err(ClipError::dependency_unavailable(
+                "the history does not show the end yet",
+            ));
+        }
     };
-    let started_at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(detail.start_date) * 1_000_000);
-    let started_at = started_at.ok().and_then(|at| at.format(&Rfc3339).ok());
     let started_at =
-        started_at.ok_or_else(|| ClipError::invalid_request(format!("startDate: {}", detail.start_date)))?;
-    let console_url = console::execution_url(arn)
-        .ok_or_else(|| ClipError::invalid_request(format!("executionArn: {arn:?} is no execution's ARN")))?;
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(detail.start_date) * 1_000_000);
+    let started_at = started_at.ok().and_then(|at| at.format(&Rfc3339).ok());
+    let started_at = started_at
+        .ok_or_else(|| ClipError::invalid_request(format!("startDate: {}", detail.start_date)))?;
+    let console_url = console::execution_url(arn).ok_or_else(|| {
+        ClipError::invalid_request(format!("executionArn: {arn:?} is no execution's ARN"))
+    })?;
     let request = request(sfn, detail).await?;
-    let execution = Execution { arn: arn.clone(), started_at };
+    let execution = Execution {
+        arn: arn.clone(),
+        started_at,
+    };
     let mut outcome = Outcome::new(Status::Failed, &request, execution, bucket);
-    let Ending { class, state, error, cause } = ending;
+    let Ending {
+        class,
+        state,
+        error,
+        cause,
+    } = ending;
     outcome.reason = Some(error);
     outcome.message = Some(shorten(&cause, MAX_MESSAGE).into_owned());
     let rerun_command = format!("clipflow rerun {arn}");
-    outcome.failure = Some(Failure { class, state, console_url, rerun_command });
+    outcome.failure = Some(Failure {
+        class,
+        state,
+        console_url,
+        rerun_command,
+    });
     Ok(Some(outcome))
 }
 
@@ -138,11 +180,17 @@ async fn request(sfn: &aws_sdk_sfn::Client, detail: &Detail) -> Result<Value, Cl
     let input = if let Some(input) = &detail.input {
         input.clone()
     } else {
-        let described = sfn.describe_execution().execution_arn(&detail.execution_arn).send().await;
-        let described = described.map_err(|error| aws::failure("reading the execution's input", &error))?;
+        let described = sfn
+            .describe_execution()
+            .execution_arn(&detail.execution_arn)
+            .send()
+            .await;
+        let described =
+            described.map_err(|error| sdk::failure("reading the execution's input", &error))?;
         described.input.unwrap_or_default()
     };
-    serde_json::from_str(&input).map_err(|error| ClipError::invalid_request(format!("input: {error}")))
+    serde_json::from_str(&input)
+        .map_err(|error| ClipError::invalid_request(format!("input: {error}")))
 }
 
 /// Cancels what waits or runs of an execution. A job that ends meanwhile is left to its end.
@@ -152,12 +200,24 @@ async fn cancel_jobs(
     execution_arn: &str,
 ) -> Result<(), ClipError> {
     for status in [JobStatus::Submitted, JobStatus::Progressing] {
-        let search = mediaconvert.search_jobs().queue(queue_arn).status(status).max_results(20);
+        let search = mediaconvert
+            .search_jobs()
+            .queue(queue_arn)
+            .status(status)
+            .max_results(20);
         let mut pages = search.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| aws::failure("searching MediaConvert's jobs", &error))?;
-            let execution = |job: &Job| job.user_metadata().and_then(|all| all.get(EXECUTION)).cloned();
-            let jobs = page.jobs().iter().filter(|job| execution(job).as_deref() == Some(execution_arn));
+            let page =
+                page.map_err(|error| sdk::failure("searching MediaConvert's jobs", &error))?;
+            let execution = |job: &Job| {
+                job.user_metadata()
+                    .and_then(|all| all.get(EXECUTION))
+                    .cloned()
+            };
+            let jobs = page
+                .jobs()
+                .iter()
+                .filter(|job| execution(job).as_deref() == Some(execution_arn));
             for job_id in jobs.filter_map(Job::id) {
                 cancel(mediaconvert, job_id).await?;
             }
@@ -166,13 +226,25 @@ async fn cancel_jobs(
     Ok(())
 }
 
-async fn cancel(mediaconvert: &aws_sdk_mediaconvert::Client, job_id: &str) -> Result<(), ClipError> {
+async fn cancel(
+    mediaconvert: &aws_sdk_mediaconvert::Client,
+    job_id: &str,
+) -> Result<(), ClipError> {
     match mediaconvert.cancel_job().id(job_id).send().await {
         Ok(_) => tracing::info!(job_id, "cancelled"),
-        Err(error) if error.as_service_error().is_some_and(CancelJobError::is_conflict_exception) => {
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(CancelJobError::is_conflict_exception) =>
+        {
             tracing::info!(job_id, "ended before it could be cancelled");
         }
-        Err(error) => return Err(aws::failure(&format!("cancelling MediaConvert job {job_id}"), &error)),
+        Err(error) => {
+            return Err(sdk::failure(
+                &format!("cancelling MediaConvert job {job_id}"),
+                &error,
+            ));
+        }
     }
     Ok(())
 }
@@ -185,14 +257,18 @@ mod tests {
         types::error::ConflictException,
     };
     use aws_sdk_sfn::{
-        operation::{describe_execution::DescribeExecutionOutput, get_execution_history::GetExecutionHistoryOutput},
+        operation::{
+            describe_execution::DescribeExecutionOutput,
+            get_execution_history::GetExecutionHistoryOutput,
+        },
         primitives::DateTime,
         types::{
-            ExecutionFailedEventDetails, ExecutionStatus, HistoryEvent, HistoryEventType, StateEnteredEventDetails,
+            ExecutionFailedEventDetails, ExecutionStatus, HistoryEvent, HistoryEventType,
+            StateEnteredEventDetails,
         },
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use clipflow_core::{ErrorKind, outcome::FailureClass, run::parse};
+    use model::{ErrorKind, outcome::FailureClass, parse};
 
     const ARN: &str = "arn:aws:states:eu-west-1:123456789012:execution:surf-clip:a-0123456789ab";
     const STOP: i64 = 1_790_000_060_500;
@@ -200,34 +276,62 @@ mod tests {
     fn event(input: &Value) -> Detail {
         let detail = json!({"executionArn": ARN, "status": "FAILED", "startDate": 1_790_000_000_123_i64,
             "stopDate": STOP, "input": input, "redriveCount": 0, "redriveStatus": "REDRIVABLE"});
-        parse::<Input>(json!({"source": "aws.states", "detail": detail})).expect("an event").detail
+        parse::<Input>(json!({"source": "aws.states", "detail": detail}))
+            .expect("an event")
+            .detail
     }
 
     /// A history that ends with `last`.
     fn history(last: HistoryEventType) -> Rule {
         mock!(aws_sdk_sfn::Client::get_execution_history)
-            .match_requests(|read| read.execution_arn() == Some(ARN) && read.reverse_order() == Some(true))
+            .match_requests(|read| {
+                read.execution_arn() == Some(ARN) && read.reverse_order() == Some(true)
+            })
             .then_output(move || {
-                let entered = StateEnteredEventDetails::builder().name("Thumbnail").build().expect("a name");
-                let failed = ExecutionFailedEventDetails::builder().error("Internal").cause("x".repeat(5_000)).build();
-                let newest =
-                    HistoryEvent::builder().id(2).r#type(last.clone()).timestamp(DateTime::from_millis(STOP + 1));
-                let before = HistoryEvent::builder().id(1).r#type(HistoryEventType::TaskStateEntered);
-                let before = before.timestamp(DateTime::from_millis(STOP)).state_entered_event_details(entered);
+                let entered = StateEnteredEventDetails::builder()
+                    .name("Thumbnail")
+                    .build()
+                    .expect("a name");
+                let failed = ExecutionFailedEventDetails::builder()
+                    .error("Internal")
+                    .cause("x".repeat(5_000))
+                    .build();
+                let newest = HistoryEvent::builder()
+                    .id(2)
+                    .r#type(last.clone())
+                    .timestamp(DateTime::from_millis(STOP + 1));
+                let before = HistoryEvent::builder()
+                    .id(1)
+                    .r#type(HistoryEventType::TaskStateEntered);
+                let before = before
+                    .timestamp(DateTime::from_millis(STOP))
+                    .state_entered_event_details(entered);
                 let events = [newest.execution_failed_event_details(failed), before]
                     .map(|event| event.build().expect("complete"));
-                GetExecutionHistoryOutput::builder().set_events(Some(events.into())).build().expect("a history")
+                GetExecutionHistoryOutput::builder()
+                    .set_events(Some(events.into()))
+                    .build()
+                    .expect("a history")
             })
     }
 
     async fn told(detail: &Detail, rules: &[&Rule]) -> Result<Option<Outcome>, ClipError> {
-        failed(&mock_client!(aws_sdk_sfn, RuleMode::MatchAny, rules), "clips", detail).await
+        failed(
+            &mock_client!(aws_sdk_sfn, RuleMode::MatchAny, rules),
+            "clips",
+            detail,
+        )
+        .await
     }
 
     #[tokio::test]
     async fn outcome_says_what_failed_and_what_to_do() {
         let input = json!(r#"{"clipId": "a", "metadata": {"spot": "Pipeline"}}"#);
-        let outcome = told(&event(&input), &[&history(HistoryEventType::ExecutionFailed)]).await;
+        let outcome = told(
+            &event(&input),
+            &[&history(HistoryEventType::ExecutionFailed)],
+        )
+        .await;
         let outcome = outcome.expect("it is told").expect("it has failed");
         let failure = Failure {
             class: FailureClass::Bug,
@@ -237,9 +341,19 @@ mod tests {
             ),
             rerun_command: format!("clipflow rerun {ARN}"),
         };
-        assert_eq!((outcome.status, outcome.failure), (Status::Failed, Some(failure)));
-        assert_eq!((outcome.clip_id.as_str(), outcome.reason.as_deref()), ("a", Some("Internal")));
-        assert!(outcome.message.is_some_and(|message| message.chars().count() == MAX_MESSAGE + 1));
+        assert_eq!(
+            (outcome.status, outcome.failure),
+            (Status::Failed, Some(failure))
+        );
+        assert_eq!(
+            (outcome.clip_id.as_str(), outcome.reason.as_deref()),
+            ("a", Some("Internal"))
+        );
+        assert!(
+            outcome
+                .message
+                .is_some_and(|message| message.chars().count() == MAX_MESSAGE + 1)
+        );
         assert_eq!(outcome.metadata["spot"], "Pipeline");
         assert_eq!(outcome.execution.started_at, "2026-09-21T14:13:20.123Z");
     }
@@ -247,7 +361,10 @@ mod tests {
     #[tokio::test]
     async fn execution_that_has_been_redriven_since_is_left_alone() {
         let input = json!("{}");
-        for last in [HistoryEventType::TaskScheduled, HistoryEventType::ExecutionSucceeded] {
+        for last in [
+            HistoryEventType::TaskScheduled,
+            HistoryEventType::ExecutionSucceeded,
+        ] {
             assert_eq!(told(&event(&input), &[&history(last)]).await, Ok(None));
         }
     }
@@ -255,12 +372,29 @@ mod tests {
     #[tokio::test]
     async fn input_that_is_too_large_for_an_event_is_read() {
         let describe = mock!(aws_sdk_sfn::Client::describe_execution).then_output(|| {
-            let described = DescribeExecutionOutput::builder().execution_arn(ARN).state_machine_arn("arn:m");
-            let described = described.status(ExecutionStatus::Failed).start_date(DateTime::from_millis(1));
-            described.input(r#"{"clipId": "large"}"#).build().expect("complete")
+            let described = DescribeExecutionOutput::builder()
+                .execution_arn(ARN)
+                .state_machine_arn("arn:m");
+            let described = described
+                .status(ExecutionStatus::Failed)
+                .start_date(DateTime::from_millis(1));
+            described
+                .input(r#"{"clipId": "large"}"#)
+                .build()
+                .expect("complete")
         });
-        let outcome = told(&event(&Value::Null), &[&history(HistoryEventType::ExecutionFailed), &describe]).await;
-        assert_eq!(outcome.expect("it is told").map(|outcome| outcome.clip_id).as_deref(), Some("large"));
+        let outcome = told(
+            &event(&Value::Null),
+            &[&history(HistoryEventType::ExecutionFailed), &describe],
+        )
+        .await;
+        assert_eq!(
+            outcome
+                .expect("it is told")
+                .map(|outcome| outcome.clip_id)
+                .as_deref(),
+            Some("large")
+        );
     }
 
     #[tokio::test]
@@ -268,11 +402,25 @@ mod tests {
         let mut detail = event(&json!("{}"));
         detail.execution_arn = "arn:aws:states:eu-west-1:123456789012:express:surf-clip:a".into();
         let history = mock!(aws_sdk_sfn::Client::get_execution_history).then_output(|| {
-            let newest = HistoryEvent::builder().id(1).r#type(HistoryEventType::ExecutionAborted);
-            let newest = newest.timestamp(DateTime::from_millis(STOP)).build().expect("complete");
-            GetExecutionHistoryOutput::builder().events(newest).build().expect("a history")
+            let newest = HistoryEvent::builder()
+                .id(1)
+                .r#type(HistoryEventType::ExecutionAborted);
+            let newest = newest
+                .timestamp(DateTime::from_millis(STOP))
+                .build()
+                .expect("complete");
+            GetExecutionHistoryOutput::builder()
+                .events(newest)
+                .build()
+                .expect("a history")
         });
-        assert_eq!(told(&detail, &[&history]).await.expect_err("no execution").kind, ErrorKind::InvalidRequest);
+        assert_eq!(
+            told(&detail, &[&history])
+                .await
+                .expect_err("no execution")
+                .kind,
+            ErrorKind::InvalidRequest
+        );
     }
 
     /// One job of this execution and one of another, in each of the states that are asked for.
@@ -280,8 +428,16 @@ mod tests {
         mock!(aws_sdk_mediaconvert::Client::search_jobs)
             .match_requests(|search| search.queue() == Some("arn:queue"))
             .then_output(|| {
-                let of = |id: &str, execution: &str| Job::builder().id(id).user_metadata(EXECUTION, execution).build();
-                SearchJobsOutput::builder().jobs(of("1-other", "arn:other")).jobs(of("1-this", ARN)).build()
+                let of = |id: &str, execution: &str| {
+                    Job::builder()
+                        .id(id)
+                        .user_metadata(EXECUTION, execution)
+                        .build()
+                };
+                SearchJobsOutput::builder()
+                    .jobs(of("1-other", "arn:other"))
+                    .jobs(of("1-this", ARN))
+                    .build()
             })
     }
 
@@ -291,7 +447,9 @@ mod tests {
             .match_requests(|cancel| cancel.id() == Some("1-this"))
             .then_output(|| CancelJobOutput::builder().build());
         let client = mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, [&jobs(), &cancel]);
-        cancel_jobs(&client, "arn:queue", ARN).await.expect("they are cancelled");
+        cancel_jobs(&client, "arn:queue", ARN)
+            .await
+            .expect("they are cancelled");
         assert_eq!(cancel.num_calls(), 2, "one that waited and one that ran");
     }
 
@@ -300,6 +458,8 @@ mod tests {
         let cancel = mock!(aws_sdk_mediaconvert::Client::cancel_job)
             .then_error(|| CancelJobError::ConflictException(ConflictException::builder().build()));
         let client = mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, [&jobs(), &cancel]);
-        cancel_jobs(&client, "arn:queue", ARN).await.expect("nothing is left to cancel");
+        cancel_jobs(&client, "arn:queue", ARN)
+            .await
+            .expect("nothing is left to cancel");
     }
 }

@@ -3,8 +3,10 @@
 //! Events arrive late, twice and out of order, so a task that no longer waits is success: a job's end completes its task
 //! once, and whatever comes after that changes nothing. Fails only where trying again may help, or somebody must look.
 
+use aws::{sdk, upload};
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-use clipflow_core::{ClipError, ErrorKind, aws, config, mediaconvert, text::shorten, upload};
+use lambda::environment;
+use model::{ClipError, ErrorKind, job_metadata, text::shorten};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -93,11 +95,11 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let sdk_config = aws::sdk_config().await;
+        let sdk_config = sdk::sdk_config().await;
         Ok(Self {
             s3: aws_sdk_s3::Client::new(&sdk_config),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
-            bucket: config::required("CLIPFLOW_BUCKET")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
         })
     }
 }
@@ -109,21 +111,37 @@ impl Deps {
 /// S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     let Detail { job_id, status, .. } = &input.detail;
-    let token = mediaconvert::token(&input.detail.user_metadata)
+    let token = job_metadata::token(&input.detail.user_metadata)
         .ok_or_else(|| ClipError::internal(format!("job {job_id} carries no task token")))?;
     let waiting = match status {
-        Status::Progressing | Status::StatusUpdate => {
-            taken(deps.sfn.send_task_heartbeat().task_token(token).send().await)
-        }
+        Status::Progressing | Status::StatusUpdate => taken(
+            deps.sfn
+                .send_task_heartbeat()
+                .task_token(token)
+                .send()
+                .await,
+        ),
         Status::Complete => {
             let output = json!({"clip": clip(deps, &input.detail).await?}).to_string();
-            taken(deps.sfn.send_task_success().task_token(token).output(output).send().await)
+            taken(
+                deps.sfn
+                    .send_task_success()
+                    .task_token(token)
+                    .output(output)
+                    .send()
+                    .await,
+            )
         }
         Status::Error | Status::Canceled => {
             let failure = failure(&input.detail);
-            let send = deps.sfn.send_task_failure().task_token(token).error(failure.kind.name());
+            let send = deps
+                .sfn
+                .send_task_failure()
+                .task_token(token)
+                .error(failure.kind.name());
             // The shape of a Lambda's own failure, so that whoever reads causes reads one.
-            let cause = json!({"errorType": failure.kind.name(), "errorMessage": failure.message}).to_string();
+            let cause = json!({"errorType": failure.kind.name(), "errorMessage": failure.message})
+                .to_string();
             taken(send.cause(cause).send().await)
         }
     }?;
@@ -131,13 +149,23 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     Ok(json!({}))
 }
 
-async fn clip(deps: &Deps, detail: &Detail) -> Result<clipflow_core::outcome::Object, ClipError> {
-    let outputs = detail.output_group_details.iter().flat_map(|group| &group.output_details);
+async fn clip(deps: &Deps, detail: &Detail) -> Result<model::outcome::Object, ClipError> {
+    let outputs = detail
+        .output_group_details
+        .iter()
+        .flat_map(|group| &group.output_details);
     let path = outputs.flat_map(|output| &output.output_file_paths).next();
     let key = path.and_then(|path| path.strip_prefix(&format!("s3://{}/", deps.bucket)));
-    let key = key.ok_or_else(|| ClipError::internal(format!("job {}: {path:?} is no clip", detail.job_id)))?;
+    let key = key.ok_or_else(|| {
+        ClipError::internal(format!("job {}: {path:?} is no clip", detail.job_id))
+    })?;
     let found = upload::find(&deps.s3, &deps.bucket, key).await?;
-    found.ok_or_else(|| ClipError::internal(format!("job {} completed, and {key} is not there", detail.job_id)))
+    found.ok_or_else(|| {
+        ClipError::internal(format!(
+            "job {} completed, and {key} is not there",
+            detail.job_id
+        ))
+    })
 }
 
 fn failure(detail: &Detail) -> ClipError {
@@ -146,7 +174,11 @@ fn failure(detail: &Detail) -> ClipError {
         _ => ErrorKind::TranscodeFailed,
     };
     let job_id = &detail.job_id;
-    let message = match (detail.status, detail.error_code, detail.error_message.as_deref()) {
+    let message = match (
+        detail.status,
+        detail.error_code,
+        detail.error_message.as_deref(),
+    ) {
         (Status::Canceled, ..) => format!("MediaConvert job {job_id} was cancelled"),
         (_, code, message) => {
             let code = code.map_or_else(String::new, |code| format!(" {code}"));
@@ -164,14 +196,17 @@ fn taken<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
     match sent {
         Ok(_) => Ok(true),
         Err(error)
-            if error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(|code| {
-                // The token was used, or its state has timed out, or its execution has ended.
-                ["TaskDoesNotExist", "TaskTimedOut"].contains(&code)
-            }) =>
+            if error
+                .as_service_error()
+                .and_then(ProvideErrorMetadata::code)
+                .is_some_and(|code| {
+                    // The token was used, or its state has timed out, or its execution has ended.
+                    ["TaskDoesNotExist", "TaskTimedOut"].contains(&code)
+                }) =>
         {
             Ok(false)
         }
-        Err(error) => Err(aws::failure("telling the execution", &error)),
+        Err(error) => Err(sdk::failure("telling the execution", &error)),
     }
 }
 
@@ -198,17 +233,27 @@ mod tests {
     async fn resume(sfn: &Rule, detail: Value) -> Result<Value, ClipError> {
         let head = mock!(aws_sdk_s3::Client::head_object)
             .match_requests(|request| request.key() == Some("clips/a/b/clip.mp4"))
-            .then_output(|| HeadObjectOutput::builder().content_length(7).e_tag("\"e\"").build());
+            .then_output(|| {
+                HeadObjectOutput::builder()
+                    .content_length(7)
+                    .e_tag("\"e\"")
+                    .build()
+            });
         let deps = Deps {
             s3: mock_client!(aws_sdk_s3, [&head]),
             sfn: mock_client!(aws_sdk_sfn, [sfn]),
             bucket: "clips".into(),
         };
-        let metadata: serde_json::Map<_, _> =
-            mediaconvert::token_entries(&token()).into_iter().map(|(key, part)| (key, part.into())).collect();
+        let metadata: serde_json::Map<_, _> = job_metadata::token_entries(&token())
+            .into_iter()
+            .map(|(key, part)| (key, part.into()))
+            .collect();
         let mut event = json!({"source": "aws.mediaconvert", "detail": {"jobId": "1-a", "userMetadata": metadata}});
-        event["detail"].as_object_mut().expect("an object").extend(detail.as_object().expect("an object").clone());
-        handle(&deps, clipflow_core::run::parse(event)?).await
+        event["detail"]
+            .as_object_mut()
+            .expect("an object")
+            .extend(detail.as_object().expect("an object").clone());
+        handle(&deps, model::parse(event)?).await
     }
 
     /// What a service's answer says of an error besides its type.
@@ -217,7 +262,8 @@ mod tests {
     }
 
     fn complete() -> Value {
-        let output = json!({"outputFilePaths": ["s3://clips/clips/a/b/clip.mp4"], "durationInMs": 1000});
+        let output =
+            json!({"outputFilePaths": ["s3://clips/clips/a/b/clip.mp4"], "durationInMs": 1000});
         json!({"status": "COMPLETE", "outputGroupDetails": [{"type": "FILE_GROUP", "outputDetails": [output]}]})
     }
 
@@ -226,10 +272,13 @@ mod tests {
         let rule = mock!(aws_sdk_sfn::Client::send_task_success)
             .match_requests(|request| {
                 request.task_token() == Some(&token())
-                    && request.output() == Some(r#"{"clip":{"key":"clips/a/b/clip.mp4","bytes":7,"etag":"e"}}"#)
+                    && request.output()
+                        == Some(r#"{"clip":{"key":"clips/a/b/clip.mp4","bytes":7,"etag":"e"}}"#)
             })
             .then_output(|| SendTaskSuccessOutput::builder().build());
-        resume(&rule, complete()).await.expect("the task is completed");
+        resume(&rule, complete())
+            .await
+            .expect("the task is completed");
         assert_eq!(rule.num_calls(), 1);
     }
 
@@ -238,10 +287,16 @@ mod tests {
         let errors: [fn() -> SendTaskSuccessError; 2] = [
             || {
                 SendTaskSuccessError::TaskDoesNotExist(
-                    TaskDoesNotExist::builder().meta(code("TaskDoesNotExist")).build(),
+                    TaskDoesNotExist::builder()
+                        .meta(code("TaskDoesNotExist"))
+                        .build(),
                 )
             },
-            || SendTaskSuccessError::TaskTimedOut(TaskTimedOut::builder().meta(code("TaskTimedOut")).build()),
+            || {
+                SendTaskSuccessError::TaskTimedOut(
+                    TaskTimedOut::builder().meta(code("TaskTimedOut")).build(),
+                )
+            },
         ];
         for error in errors {
             let rule = mock!(aws_sdk_sfn::Client::send_task_success).then_error(error);
@@ -252,9 +307,14 @@ mod tests {
     #[tokio::test]
     async fn token_that_step_functions_never_gave_out_is_internal() {
         let rule = mock!(aws_sdk_sfn::Client::send_task_success).then_error(|| {
-            SendTaskSuccessError::InvalidToken(InvalidToken::builder().meta(code("InvalidToken")).build())
+            SendTaskSuccessError::InvalidToken(
+                InvalidToken::builder().meta(code("InvalidToken")).build(),
+            )
         });
-        assert_eq!(resume(&rule, complete()).await.expect_err("garbage").kind, ErrorKind::Internal);
+        assert_eq!(
+            resume(&rule, complete()).await.expect_err("garbage").kind,
+            ErrorKind::Internal
+        );
     }
 
     #[tokio::test]
@@ -263,9 +323,12 @@ mod tests {
             let rule = mock!(aws_sdk_sfn::Client::send_task_heartbeat)
                 .match_requests(|request| request.task_token() == Some(&token()))
                 .then_output(|| SendTaskHeartbeatOutput::builder().build());
-            resume(&rule, json!({"status": status, "jobProgress": {"jobPercentComplete": 5}}))
-                .await
-                .expect("a heartbeat");
+            resume(
+                &rule,
+                json!({"status": status, "jobProgress": {"jobPercentComplete": 5}}),
+            )
+            .await
+            .expect("a heartbeat");
             assert_eq!(rule.num_calls(), 1);
         }
     }
@@ -273,7 +336,8 @@ mod tests {
     async fn failed(detail: Value, error: &'static str, cause: &'static str) {
         let rule = mock!(aws_sdk_sfn::Client::send_task_failure)
             .match_requests(move |request| {
-                request.error() == Some(error) && request.cause().is_some_and(|text| text.contains(cause))
+                request.error() == Some(error)
+                    && request.cause().is_some_and(|text| text.contains(cause))
             })
             .then_output(|| SendTaskFailureOutput::builder().build());
         resume(&rule, detail).await.expect("the task is failed");
@@ -283,8 +347,18 @@ mod tests {
     #[tokio::test]
     async fn failed_job_fails_the_task_with_its_code_and_message() {
         let detail = json!({"status": "ERROR", "errorCode": 1040, "errorMessage": "no such codec"});
-        failed(detail, "TranscodeFailed", "job 1-a ended with error 1040: no such codec").await;
-        failed(json!({"status": "CANCELED"}), "TranscodeFailed", "job 1-a was cancelled").await;
+        failed(
+            detail,
+            "TranscodeFailed",
+            "job 1-a ended with error 1040: no such codec",
+        )
+        .await;
+        failed(
+            json!({"status": "CANCELED"}),
+            "TranscodeFailed",
+            "job 1-a was cancelled",
+        )
+        .await;
     }
 
     #[tokio::test]

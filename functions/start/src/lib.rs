@@ -3,10 +3,12 @@
 //! Promises: a request is started once however often it is sent or delivered, and a message that cannot be started is
 //! reported as a failure of that message alone, so that SQS delivers it again and moves it to the dead-letter queue.
 
+use aws::sdk;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
-use clipflow_core::{ClipError, aws, config, identity::Identity};
 use futures::future::join_all;
+use lambda::environment;
+use model::{ClipError, identity::Identity};
 
 /// The largest input of an execution, in bytes (Step Functions developer guide, "Service quotas").
 const MAX_INPUT_BYTES: usize = 256 * 1024;
@@ -31,8 +33,11 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let state_machine_arn = config::required("CLIPFLOW_STATE_MACHINE_ARN")?;
-        Ok(Self { sfn: aws_sdk_sfn::Client::new(&aws::sdk_config().await), state_machine_arn })
+        let state_machine_arn = environment::required("CLIPFLOW_STATE_MACHINE_ARN")?;
+        Ok(Self {
+            sfn: aws_sdk_sfn::Client::new(&sdk::sdk_config().await),
+            state_machine_arn,
+        })
     }
 }
 
@@ -44,9 +49,16 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let started = input.records.iter().map(async |message| {
         let result = start(deps, message).await;
         if let Err(error) = &result {
-            tracing::error!(message_id = message.message_id, error = error.kind.name(), "{}", error.message);
+            tracing::error!(
+                message_id = message.message_id,
+                error = error.kind.name(),
+                "{}",
+                error.message
+            );
         }
-        result.is_err().then(|| message.message_id.clone().unwrap_or_default())
+        result
+            .is_err()
+            .then(|| message.message_id.clone().unwrap_or_default())
     });
     let failed = join_all(started).await.into_iter().flatten();
     let mut output = SqsBatchResponse::default();
@@ -62,12 +74,15 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
 
 async fn start(deps: &Deps, message: &SqsMessage) -> Result<(), ClipError> {
     let body = message.body.as_deref().unwrap_or_default();
-    let request = serde_json::from_str(body)
-        .map_err(|error| ClipError::invalid_request(format!("the message's body is not JSON: {error}")))?;
+    let request = serde_json::from_str(body).map_err(|error| {
+        ClipError::invalid_request(format!("the message's body is not JSON: {error}"))
+    })?;
     let identity = Identity::of(&request);
     if identity.canonical.len() > MAX_INPUT_BYTES {
         let bytes = identity.canonical.len();
-        return Err(ClipError::invalid_request(format!("the request has {bytes} bytes, at most {MAX_INPUT_BYTES}")));
+        return Err(ClipError::invalid_request(format!(
+            "the request has {bytes} bytes, at most {MAX_INPUT_BYTES}"
+        )));
     }
     let execution = identity.execution_name();
     let started = deps
@@ -80,10 +95,24 @@ async fn start(deps: &Deps, message: &SqsMessage) -> Result<(), ClipError> {
         .await;
     match started {
         Ok(_) => tracing::info!(clip_id = identity.clip_id, execution, "started"),
-        Err(error) if matches!(error.as_service_error(), Some(StartExecutionError::ExecutionAlreadyExists(_))) => {
-            tracing::info!(clip_id = identity.clip_id, execution, "already started by the same request");
+        Err(error)
+            if matches!(
+                error.as_service_error(),
+                Some(StartExecutionError::ExecutionAlreadyExists(_))
+            ) =>
+        {
+            tracing::info!(
+                clip_id = identity.clip_id,
+                execution,
+                "already started by the same request"
+            );
         }
-        Err(error) => return Err(aws::failure(&format!("starting execution {execution}"), &error)),
+        Err(error) => {
+            return Err(sdk::failure(
+                &format!("starting execution {execution}"),
+                &error,
+            ));
+        }
     }
     Ok(())
 }
@@ -106,15 +135,25 @@ mod tests {
             .map(|(index, body)| json!({"messageId": format!("m{index}"), "body": body}))
             .collect();
         let input = serde_json::from_value(json!({"Records": records})).expect("an SQS event");
-        let deps = Deps { sfn: mock_client!(aws_sdk_sfn, [rule]), state_machine_arn: "arn:clip".into() };
-        let output = handle(&deps, input).await.expect("it reports failures in its output");
-        output.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+        let deps = Deps {
+            sfn: mock_client!(aws_sdk_sfn, [rule]),
+            state_machine_arn: "arn:clip".into(),
+        };
+        let output = handle(&deps, input)
+            .await
+            .expect("it reports failures in its output");
+        output
+            .batch_item_failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
+            .collect()
     }
 
     fn started() -> Rule {
         mock!(aws_sdk_sfn::Client::start_execution)
             .match_requests(|request| {
-                request.name() == Some("a-9f3eaa787b49") && request.input() == Some(r#"{"clipId":"a","start":1}"#)
+                request.name() == Some("a-9f3eaa787b49")
+                    && request.input() == Some(r#"{"clipId":"a","start":1}"#)
             })
             .sequence()
             .output(|| {
@@ -132,7 +171,15 @@ mod tests {
     async fn same_request_spelled_differently_has_one_name_and_input() {
         let rule = started();
         assert!(
-            failures(&rule, &[r#"{"start":1.0,"clipId":"a"}"#, "{ \"clipId\": \"a\", \"start\": 1 }"]).await.is_empty()
+            failures(
+                &rule,
+                &[
+                    r#"{"start":1.0,"clipId":"a"}"#,
+                    "{ \"clipId\": \"a\", \"start\": 1 }"
+                ]
+            )
+            .await
+            .is_empty()
         );
         assert_eq!(rule.num_calls(), 2);
     }
@@ -140,7 +187,9 @@ mod tests {
     #[tokio::test]
     async fn redelivered_message_starts_nothing_and_is_acknowledged() {
         let rule = mock!(aws_sdk_sfn::Client::start_execution).then_error(|| {
-            StartExecutionError::ExecutionAlreadyExists(ExecutionAlreadyExists::builder().message("exists").build())
+            StartExecutionError::ExecutionAlreadyExists(
+                ExecutionAlreadyExists::builder().message("exists").build(),
+            )
         });
         assert!(failures(&rule, &["{}"]).await.is_empty());
     }
@@ -149,7 +198,15 @@ mod tests {
     async fn body_that_is_not_json_fails_that_message_alone() {
         let rule = started();
         assert_eq!(
-            failures(&rule, &["start: 1", r#"{"clipId":"a","start":1}"#, "{\"start\": NaN}"]).await,
+            failures(
+                &rule,
+                &[
+                    "start: 1",
+                    r#"{"clipId":"a","start":1}"#,
+                    "{\"start\": NaN}"
+                ]
+            )
+            .await,
             ["m0", "m2"]
         );
         assert_eq!(rule.num_calls(), 1);
@@ -164,7 +221,11 @@ mod tests {
     #[tokio::test]
     async fn message_is_delivered_again_when_step_functions_refuses() {
         let rule = mock!(aws_sdk_sfn::Client::start_execution).then_error(|| {
-            StartExecutionError::ExecutionLimitExceeded(ExecutionLimitExceeded::builder().message("too many").build())
+            StartExecutionError::ExecutionLimitExceeded(
+                ExecutionLimitExceeded::builder()
+                    .message("too many")
+                    .build(),
+            )
         });
         assert_eq!(failures(&rule, &["{}"]).await, ["m0"]);
     }

@@ -2,11 +2,16 @@
 //!
 //! Promises: storing the same outcome again changes nothing, and an older execution never overwrites a newer one.
 
-use clipflow_core::{
-    ClipError, aws, config,
-    outcome::{Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail, ThumbnailSizes, thumbnail_name},
-    records::{LazyRecords, Saved},
-    run::parse,
+use aws::sdk;
+use clip_store::{LazyClipStore, Saved};
+use lambda::environment;
+use model::{
+    ClipError,
+    outcome::{
+        Delivered, Engine, Execution, Object, Outcome, Status, Thumbnail, ThumbnailSizes,
+        thumbnail_name,
+    },
+    parse,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,7 +55,7 @@ pub struct Made {
 #[derive(Debug)]
 pub struct Deps {
     /// The documents.
-    pub records: LazyRecords,
+    pub records: LazyClipStore,
     /// The bucket that clips are written to.
     pub bucket: String,
     /// Where the public finds that bucket's objects.
@@ -64,9 +69,13 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            records: LazyRecords::from_env(&aws::sdk_config().await)?,
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            public_base_url: config::optional("CLIPFLOW_PUBLIC_BASE_URL"),
+            records: LazyClipStore::new(
+                &sdk::sdk_config().await,
+                environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
+                environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+            ),
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            public_base_url: environment::optional("CLIPFLOW_PUBLIC_BASE_URL"),
         })
     }
 }
@@ -89,16 +98,33 @@ pub async fn handle(deps: &Deps, input: Value) -> Result<Value, ClipError> {
 
 fn outcome(deps: &Deps, input: Input) -> Outcome {
     let result = input.result;
-    let url = |key: &str| deps.public_base_url.as_ref().map(|base| format!("{}/{key}", base.trim_end_matches('/')));
+    let url = |key: &str| {
+        deps.public_base_url
+            .as_ref()
+            .map(|base| format!("{}/{key}", base.trim_end_matches('/')))
+    };
     let mut outcome = Outcome::new(result.status, &input.request, input.execution, &deps.bucket);
     outcome.reason = result.reason;
     outcome.message = result.message;
-    let object = |object: Object| Object { url: url(&object.key), ..object };
+    let object = |object: Object| Object {
+        url: url(&object.key),
+        ..object
+    };
     outcome.clip = result.clip.map(object);
-    outcome.thumbnail = sizes(&result.thumbnails).map(|(key, sizes)| ThumbnailSizes { url: url(&key), key, sizes });
+    outcome.thumbnail = sizes(&result.thumbnails).map(|(key, sizes)| ThumbnailSizes {
+        url: url(&key),
+        key,
+        sizes,
+    });
     outcome.preview = result.preview.map(object);
-    outcome.thumbnails =
-        result.thumbnails.into_iter().map(|thumbnail| Thumbnail { url: url(&thumbnail.key), ..thumbnail }).collect();
+    outcome.thumbnails = result
+        .thumbnails
+        .into_iter()
+        .map(|thumbnail| Thumbnail {
+            url: url(&thumbnail.key),
+            ..thumbnail
+        })
+        .collect();
     outcome.delivered = result.delivered;
     outcome.engine = result.engine;
     outcome
@@ -108,7 +134,10 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
 fn sizes(thumbnails: &[Thumbnail]) -> Option<(String, Vec<u32>)> {
     let Thumbnail { key, size, .. } = thumbnails.first()?;
     let folder = key.strip_suffix(&thumbnail_name(size))?;
-    Some((format!("{folder}{}", thumbnail_name("{size}")), thumbnails.iter().map(|one| one.size).collect()))
+    Some((
+        format!("{folder}{}", thumbnail_name("{size}")),
+        thumbnails.iter().map(|one| one.size).collect(),
+    ))
 }
 
 #[cfg(test)]
@@ -117,7 +146,11 @@ mod tests {
 
     #[test]
     fn thumbnails_are_one_key_and_their_sizes() {
-        let thumbnail = |size: u32| Thumbnail { size, key: format!("clips/a/b/{}", thumbnail_name(size)), url: None };
+        let thumbnail = |size: u32| Thumbnail {
+            size,
+            key: format!("clips/a/b/{}", thumbnail_name(size)),
+            url: None,
+        };
         assert_eq!(
             sizes(&[300, 1280].map(thumbnail)),
             Some(("clips/a/b/thumb-{size}.jpg".to_owned(), vec![300, 1280]))

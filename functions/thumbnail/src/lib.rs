@@ -4,17 +4,23 @@
 
 mod webp;
 
-use clipflow_core::{
-    ClipError, aws, config,
-    ffmpeg::{Ffmpeg, Input as File, Limits},
-    mp4::{Movie, Window},
-    outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
-    request::{ClipRequest, Format, Preview, Source},
-    scratch::Scratch,
+use aws::{
+    sdk,
     source::S3Source,
     upload::{self, Destination},
 };
+use ffmpeg::{
+    process::{Ffmpeg, Input as File, Limits},
+    scratch::Scratch,
+};
 use futures::{StreamExt, TryStreamExt, stream};
+use lambda::environment;
+use model::{
+    ClipError,
+    outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
+    request::{ClipRequest, Format, Preview, Source},
+};
+use mp4_cut::{Movie, Window};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
@@ -77,10 +83,10 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
             ffmpeg: Ffmpeg::find()?,
-            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }
@@ -93,20 +99,40 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let widths = widths(&input.request.thumbnails, input.delivered.width);
     let preview = input.request.preview;
     if widths.is_empty() && preview.is_none() {
-        return Ok(Output { thumbnails: Vec::new(), preview: None });
+        return Ok(Output {
+            thumbnails: Vec::new(),
+            preview: None,
+        });
     }
     let scratch = decode(deps, &input, &widths).await?;
     let put = async |name: String, content_type: &str| {
         let key = format!("{}{name}", input.request.prefix);
-        let to = Destination { bucket: &deps.bucket, key: &key, content_type, metadata: HashMap::new() };
+        let to = Destination {
+            bucket: &deps.bucket,
+            key: &key,
+            content_type,
+            metadata: HashMap::new(),
+        };
         let put = upload::put_file(&deps.s3, &to, &scratch.file(&name)).await?;
-        Ok::<_, ClipError>(Object { key, url: None, bytes: put.bytes, etag: put.etag })
+        Ok::<_, ClipError>(Object {
+            key,
+            url: None,
+            bytes: put.bytes,
+            etag: put.etag,
+        })
     };
     let thumbnails = widths.iter().map(async |width| {
         let Object { key, url, .. } = put(thumbnail_name(width), "image/jpeg").await?;
-        Ok::<_, ClipError>(Thumbnail { size: *width, key, url })
+        Ok::<_, ClipError>(Thumbnail {
+            size: *width,
+            key,
+            url,
+        })
     });
-    let thumbnails = stream::iter(thumbnails).buffered(UPLOADS_AT_ONCE).try_collect().await?;
+    let thumbnails = stream::iter(thumbnails)
+        .buffered(UPLOADS_AT_ONCE)
+        .try_collect()
+        .await?;
     let preview = match preview {
         None => None,
         Some(Preview::Gif) => Some(put("preview.gif".to_owned(), "image/gif").await?),
@@ -115,7 +141,10 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
             Some(put(webp::FILE.to_owned(), "image/webp").await?)
         }
     };
-    Ok(Output { thumbnails, preview })
+    Ok(Output {
+        thumbnails,
+        preview,
+    })
 }
 
 /// The widths asked for, none above the clip's own: a wider one becomes that.
@@ -126,13 +155,23 @@ fn widths(asked: &[u32], own: u32) -> Vec<u32> {
 }
 
 async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, ClipError> {
-    let at = Source { bucket: deps.bucket.clone(), key: input.clip.key.clone() };
-    let clip = S3Source::pin(deps.s3.clone(), &at).await.map_err(own_fault)?;
+    let at = Source {
+        bucket: deps.bucket.clone(),
+        key: input.clip.key.clone(),
+    };
+    let clip = S3Source::pin(deps.s3.clone(), &at)
+        .await
+        .map_err(own_fault)?;
     let quarter = input.delivered.duration_seconds / 4.0;
-    let seconds = if input.request.preview.is_some() { PREVIEW_SECONDS } else { 0.0 };
+    let seconds = if input.request.preview.is_some() {
+        PREVIEW_SECONDS
+    } else {
+        0.0
+    };
     let (scratch, file) = match input.request.format {
         Format::Webm => {
-            let scratch = Scratch::new(clip.object().bytes + MAX_PICTURE_BYTES, deps.scratch_bytes)?;
+            let scratch =
+                Scratch::new(clip.object().bytes + MAX_PICTURE_BYTES, deps.scratch_bytes)?;
             scratch.save("clip.webm", clip.stream()).await?;
             let mut file = File::webm("clip.webm");
             file.options = vec!["-ss".to_owned(), format!("{quarter:.6}")];
@@ -140,25 +179,37 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
         }
         Format::Mp4 | Format::Hevc => {
             let window = window(&clip, quarter, seconds).await.map_err(own_fault)?;
-            let scratch = Scratch::new(window.facts.output_bytes + MAX_PICTURE_BYTES, deps.scratch_bytes)?;
-            scratch.save("window.mp4", window.stream(&clip, CONNECTIONS)).await?;
+            let scratch = Scratch::new(
+                window.facts.output_bytes + MAX_PICTURE_BYTES,
+                deps.scratch_bytes,
+            )?;
+            scratch
+                .save("window.mp4", window.stream(&clip, CONNECTIONS))
+                .await?;
             (scratch, File::mp4("window.mp4"))
         }
     };
-    let limits = Limits { time: TIME, file_bytes: MAX_PICTURE_BYTES };
+    let limits = Limits {
+        time: TIME,
+        file_bytes: MAX_PICTURE_BYTES,
+    };
     let arguments = arguments(widths, input.request.preview);
-    deps.ffmpeg.run(scratch.path(), &[file], &arguments, limits).await.map_err(own_fault)?;
+    deps.ffmpeg
+        .run(scratch.path(), &[file], &arguments, limits)
+        .await
+        .map_err(own_fault)?;
     Ok(scratch)
 }
 
 /// The pictures from `start_seconds` on for `seconds`, at least one of them, as far as they are of one piece.
 async fn window(clip: &S3Source, start_seconds: f64, seconds: f64) -> Result<Window, ClipError> {
     let pieces = Movie::read_pieces(clip).await?;
-    let (movie, start) =
-        piece_at(&pieces, start_seconds).ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
+    let (movie, start) = piece_at(&pieces, start_seconds)
+        .ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
     let video = &movie.facts.video;
     let least = 1.5 / video.frame_rate.max(1.0);
-    movie.window(start, (start + seconds.max(least)).min(video.duration_seconds))
+    let end = (start + seconds.max(least)).min(video.duration_seconds);
+    Ok(movie.window(start, end)?)
 }
 
 /// The piece of a clip that is shown at `seconds`, and the time within it; the last one at the end.
@@ -176,17 +227,29 @@ fn piece_at(pieces: &[Movie], mut seconds: f64) -> Option<(&Movie, f64)> {
 
 /// The clip is ours, so that whatever is wrong with it is no fault of the request.
 fn own_fault(error: ClipError) -> ClipError {
-    if error.kind.is_rejection() { ClipError::internal(error.message) } else { error }
+    if error.kind.is_rejection() {
+        ClipError::internal(error.message)
+    } else {
+        error
+    }
 }
 
 fn arguments(widths: &[u32], preview: Option<Preview>) -> Vec<OsString> {
     let each = |width: &u32| {
         let scale = format!("scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p");
-        let (map, name) = (["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"], thumbnail_name(width));
-        map.map(str::to_owned).into_iter().chain([scale, "-update".into(), "1".into(), name])
+        let (map, name) = (
+            ["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"],
+            thumbnail_name(width),
+        );
+        map.map(str::to_owned)
+            .into_iter()
+            .chain([scale, "-update".into(), "1".into(), name])
     };
     let thumbnails = widths.iter().flat_map(each);
-    thumbnails.chain(preview.into_iter().flat_map(preview_arguments)).map(OsString::from).collect()
+    thumbnails
+        .chain(preview.into_iter().flat_map(preview_arguments))
+        .map(OsString::from)
+        .collect()
 }
 
 fn preview_arguments(preview: Preview) -> Vec<String> {
@@ -195,12 +258,21 @@ fn preview_arguments(preview: Preview) -> Vec<String> {
     let (filter, rest) = match preview {
         // The colours of a GIF are chosen for this one.
         Preview::Gif => (
-            format!("{small},split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"),
+            format!(
+                "{small},split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"
+            ),
             vec!["-loop", "0", "preview.gif"],
         ),
-        Preview::Webp => (format!("{small},{}", webp::PIXELS), webp::ENCODER.split(' ').collect()),
+        Preview::Webp => (
+            format!("{small},{}", webp::PIXELS),
+            webp::ENCODER.split(' ').collect(),
+        ),
     };
-    ["-map", "0:v:0", "-t", &length, "-vf", &filter].into_iter().chain(rest).map(str::to_owned).collect()
+    ["-map", "0:v:0", "-t", &length, "-vf", &filter]
+        .into_iter()
+        .chain(rest)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! An animated `WebP`, of pictures that `FFmpeg` encodes: it has no encoder for `WebP`, but a lossy picture in a `WebP` is
 //! a keyframe of VP8 (RFC 9649, section 2.5), for which it has one.
 
-use clipflow_core::{ClipError, scratch::Scratch};
+use ffmpeg::scratch::Scratch;
+use model::ClipError;
 
 /// The file that is made.
 pub const FILE: &str = "preview.webp";
@@ -18,22 +19,38 @@ pub const ENCODER: &str = "-c:v libvpx -g 1 -auto-alt-ref 0 -lag-in-frames 0 -de
 /// # Errors
 /// `Internal` when the keyframes cannot be read or the file cannot be written.
 pub async fn assemble(scratch: &Scratch, rate: u32) -> Result<(), ClipError> {
-    let failed = |error: std::io::Error| ClipError::internal(format!("reading {KEYFRAMES}: {error}"));
-    let keyframes = tokio::fs::read(scratch.file(KEYFRAMES)).await.map_err(failed)?;
-    let webp =
-        animation(&keyframes, 1000 / rate).ok_or_else(|| ClipError::internal(format!("{KEYFRAMES} is damaged")))?;
-    scratch.save(FILE, futures::stream::iter([Ok(webp.into())])).await
+    let failed =
+        |error: std::io::Error| ClipError::internal(format!("reading {KEYFRAMES}: {error}"));
+    let keyframes = tokio::fs::read(scratch.file(KEYFRAMES))
+        .await
+        .map_err(failed)?;
+    let webp = animation(&keyframes, 1000 / rate)
+        .ok_or_else(|| ClipError::internal(format!("{KEYFRAMES} is damaged")))?;
+    scratch
+        .save(
+            FILE,
+            futures::stream::iter([Ok::<_, ClipError>(webp.into())]),
+        )
+        .await
 }
 
 /// The animation of the pictures of an IVF file, each shown for `milliseconds`; `None` when it is damaged.
 fn animation(ivf: &[u8], milliseconds: u32) -> Option<Vec<u8>> {
     const ANIMATED: u32 = 2;
     let (header, mut rest) = ivf.split_at_checked(32)?;
-    let side = |at: usize| Some(u32::from(u16::from_le_bytes(header.get(at..at + 2)?.try_into().ok()?)));
+    let side = |at: usize| {
+        Some(u32::from(u16::from_le_bytes(
+            header.get(at..at + 2)?.try_into().ok()?,
+        )))
+    };
     let (width, height) = (side(12)?.checked_sub(1)?, side(14)?.checked_sub(1)?);
     let extent = [u24(width), u24(height)].concat();
     let mut chunks = b"WEBP".to_vec();
-    chunk(&mut chunks, *b"VP8X", &[&ANIMATED.to_le_bytes()[..], &extent].concat());
+    chunk(
+        &mut chunks,
+        *b"VP8X",
+        &[&ANIMATED.to_le_bytes()[..], &extent].concat(),
+    );
     // A transparent background, and shown again and again.
     chunk(&mut chunks, *b"ANIM", &[0; 6]);
     while let Some((head, behind)) = rest.split_at_checked(12) {
@@ -57,7 +74,11 @@ fn u24(value: u32) -> [u8; 3] {
 
 fn chunk(file: &mut Vec<u8>, name: [u8; 4], content: &[u8]) {
     file.extend_from_slice(&name);
-    file.extend_from_slice(&u32::try_from(content.len()).unwrap_or(u32::MAX).to_le_bytes());
+    file.extend_from_slice(
+        &u32::try_from(content.len())
+            .unwrap_or(u32::MAX)
+            .to_le_bytes(),
+    );
     file.extend_from_slice(content);
     if !content.len().is_multiple_of(2) {
         file.push(0);
@@ -74,7 +95,8 @@ mod tests {
     fn animation_shows_every_picture_in_its_colour() {
         let folder = tempfile::tempdir().expect("a folder");
         // Red, then blue.
-        let source = "color=red:size=65x33:rate=10:duration=0.5,drawbox=c=blue:t=fill:enable='gte(n,3)'";
+        let source =
+            "color=red:size=65x33:rate=10:duration=0.5,drawbox=c=blue:t=fill:enable='gte(n,3)'";
         let filter = format!("format=rgb24,{PIXELS}");
         let made = Command::new("ffmpeg")
             .args(["-v", "error", "-f", "lavfi", "-i", source, "-vf", &filter])
@@ -85,18 +107,35 @@ mod tests {
         let ivf = std::fs::read(folder.path().join(KEYFRAMES)).expect("keyframes");
         let webp = animation(&ivf, 100).expect("an animation");
         let mut decoder = WebPDecoder::new(Cursor::new(webp)).expect("a WebP");
-        assert_eq!((decoder.dimensions(), decoder.num_frames(), decoder.is_animated()), ((65, 33), 5, true));
+        assert_eq!(
+            (
+                decoder.dimensions(),
+                decoder.num_frames(),
+                decoder.is_animated()
+            ),
+            ((65, 33), 5, true)
+        );
         let mut pixels = vec![0; decoder.output_buffer_size().expect("a size")];
         for number in 0..5 {
             assert_eq!(decoder.read_frame(&mut pixels).expect("a frame"), 100);
             let [red, _, blue] = [pixels[30], pixels[31], pixels[32]];
-            assert!(if number < 3 { red > 200 && blue < 50 } else { blue > 200 && red < 50 }, "{number}: {red} {blue}");
+            assert!(
+                if number < 3 {
+                    red > 200 && blue < 50
+                } else {
+                    blue > 200 && red < 50
+                },
+                "{number}: {red} {blue}"
+            );
         }
     }
 
     #[test]
     fn damaged_keyframes_are_no_animation() {
         assert_eq!(animation(b"DKIF", 100), None);
-        assert_eq!(animation(&[&[1; 32][..], &[9, 0, 0, 0], &[0; 8]].concat(), 100), None);
+        assert_eq!(
+            animation(&[&[1; 32][..], &[9, 0, 0, 0], &[0; 8]].concat(), 100),
+            None
+        );
     }
 }

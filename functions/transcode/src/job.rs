@@ -1,25 +1,27 @@
 //! The job that gives the clip that `trim` would give.
 
 use aws_sdk_mediaconvert::types::{
-    AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection, AudioDescription, AudioSelector,
-    AudioSelectorType, ContainerSettings, ContainerType, FileGroupSettings, H264FramerateControl,
-    H264FramerateConversionAlgorithm, H264QualityTuningLevel, H264QvbrSettings, H264RateControlMode, H264Settings,
-    H265FramerateControl, H265FramerateConversionAlgorithm, H265QualityTuningLevel, H265QvbrSettings,
-    H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter, Input, InputClipping, InputRotate,
-    InputTimecodeSource, InsertableImage, JobSettings, Mp4MoovPlacement, Mp4Settings, Output, OutputGroup,
-    OutputGroupSettings, OutputGroupType, Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec,
-    VideoCodecSettings, VideoDescription, VideoPreprocessor, VideoSelector,
+    AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection,
+    AudioDescription, AudioSelector, AudioSelectorType, ContainerSettings, ContainerType,
+    FileGroupSettings, H264FramerateControl, H264FramerateConversionAlgorithm,
+    H264QualityTuningLevel, H264QvbrSettings, H264RateControlMode, H264Settings,
+    H265FramerateControl, H265FramerateConversionAlgorithm, H265QualityTuningLevel,
+    H265QvbrSettings, H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter,
+    Input, InputClipping, InputRotate, InputTimecodeSource, InsertableImage, JobSettings,
+    Mp4MoovPlacement, Mp4Settings, Output, OutputGroup, OutputGroupSettings, OutputGroupType,
+    Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec, VideoCodecSettings,
+    VideoDescription, VideoPreprocessor, VideoSelector,
 };
-use clipflow_core::{
+use model::{
     ClipError,
+    clip_spec::{ClipSpec, FrameRate, Overlay, Sound},
     edits::{Crop, Fit},
-    mediaconvert::FrameGrid,
-    mp4::VideoFacts,
+    frame_grid::FrameGrid,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     quality,
-    rendition::{FrameRate, Overlay, Rendition, Sound},
     request::{ClipRequest, Format},
 };
+use mp4_cut::VideoFacts;
 
 /// What the name of the only audio selector is, by which outputs refer to it.
 const AUDIO_SELECTOR: &str = "Audio Selector 1";
@@ -40,13 +42,20 @@ const MIN_MAX_BITRATE: f64 = 1_000_000.0;
 pub fn settings(
     request: &ClipRequest,
     plan: &Plan,
-    rendition: &Rendition,
+    spec: &ClipSpec,
     destination: &str,
 ) -> Result<JobSettings, ClipError> {
-    let first = plan.segments.first().ok_or_else(|| ClipError::internal("the plan has no segment"))?;
+    let first = plan
+        .segments
+        .first()
+        .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
     let video = &plan.sources[first.source].facts.video;
-    let inputs: Result<Vec<_>, _> = plan.segments.iter().map(|segment| input(plan, segment, rendition)).collect();
-    let same_rate = rendition.parts.len() == 1
+    let inputs: Result<Vec<_>, _> = plan
+        .segments
+        .iter()
+        .map(|segment| input(plan, segment, spec))
+        .collect();
+    let same_rate = spec.parts.len() == 1
         || plan.segments.iter().all(|segment| {
             let rate = |video| FrameRate::nearest(FrameGrid::of(video).rate);
             rate(&plan.sources[segment.source].facts.video) == rate(video)
@@ -63,26 +72,40 @@ pub fn settings(
         .build();
     let output = Output::builder()
         .container_settings(mp4)
-        .video_description(pictures(request, video, rendition, plan.watermark.as_ref(), same_rate))
-        .set_audio_descriptions(rendition.sound.map(|asked| vec![sound(asked)]))
+        .video_description(pictures(
+            request,
+            video,
+            spec,
+            plan.watermark.as_ref(),
+            same_rate,
+        ))
+        .set_audio_descriptions(spec.sound.map(|asked| vec![sound(asked)]))
         .build();
     let group = OutputGroup::builder()
         .output_group_settings(
             OutputGroupSettings::builder()
                 .r#type(OutputGroupType::FileGroupSettings)
-                .file_group_settings(FileGroupSettings::builder().destination(destination).build())
+                .file_group_settings(
+                    FileGroupSettings::builder()
+                        .destination(destination)
+                        .build(),
+                )
                 .build(),
         )
         .outputs(output)
         .build();
     Ok(JobSettings::builder()
-        .timecode_config(TimecodeConfig::builder().source(TimecodeSource::Zerobased).build())
+        .timecode_config(
+            TimecodeConfig::builder()
+                .source(TimecodeSource::Zerobased)
+                .build(),
+        )
         .set_inputs(Some(inputs?))
         .output_groups(group)
         .build())
 }
 
-fn input(plan: &Plan, segment: &PlannedSegment, rendition: &Rendition) -> Result<Input, ClipError> {
+fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input, ClipError> {
     let ProbedSource { object, facts } = &plan.sources[segment.source];
     let grid = FrameGrid::of(&facts.video);
     let frames = grid.frames(&segment.window);
@@ -95,8 +118,12 @@ fn input(plan: &Plan, segment: &PlannedSegment, rendition: &Rendition) -> Result
         .file_input(format!("s3://{}/{}", object.bucket, object.key))
         .timecode_source(InputTimecodeSource::Zerobased)
         .input_clippings(clipping)
-        .video_selector(VideoSelector::builder().rotate(rotation(&facts.video, rendition.rotate)).build());
-    if rendition.sound.is_some() && segment.window.has_audio {
+        .video_selector(
+            VideoSelector::builder()
+                .rotate(rotation(&facts.video, spec.rotate))
+                .build(),
+        );
+    if spec.sound.is_some() && segment.window.has_audio {
         let first_track = AudioSelector::builder()
             .default_selection(AudioDefaultSelection::Default)
             .selector_type(AudioSelectorType::Track)
@@ -121,37 +148,72 @@ fn rotation(video: &VideoFacts, degrees: u16) -> InputRotate {
 fn pictures(
     request: &ClipRequest,
     video: &VideoFacts,
-    rendition: &Rendition,
+    spec: &ClipSpec,
     watermark: Option<&ProbedPicture>,
     same_rate: bool,
 ) -> VideoDescription {
-    let Rendition { crop, size, overlay, .. } = rendition;
+    let ClipSpec {
+        crop,
+        size,
+        overlay,
+        ..
+    } = spec;
     let grid = FrameGrid::of(video);
-    let rate = if same_rate { grid.converted_to.map(|rate| (rate, 1)) } else { rendition.frame_rate.map(fraction) };
+    let rate = if same_rate {
+        grid.converted_to.map(|rate| (rate, 1))
+    } else {
+        spec.frame_rate.map(fraction)
+    };
     let pixels_per_second = f64::from(size.width) * f64::from(size.height) * grid.rate;
     #[expect(clippy::cast_possible_truncation, reason = "saturates")]
     let max_bitrate = (pixels_per_second * MAX_BITS_PER_PIXEL).max(MIN_MAX_BITRATE) as i32;
     let level = quality::qvbr_level(request.quality.crf()).into();
-    let codec =
-        if request.format == Format::Hevc { h265(level, max_bitrate, rate) } else { h264(level, max_bitrate, rate) };
-    let images = overlay.zip(watermark).map(|(overlay, picture)| inserted(overlay, picture));
+    let codec = if request.format == Format::Hevc {
+        h265(level, max_bitrate, rate)
+    } else {
+        h264(level, max_bitrate, rate)
+    };
+    let images = overlay
+        .zip(watermark)
+        .map(|(overlay, picture)| inserted(overlay, picture));
     let preprocessors = images.map(|image| {
         let inserter = ImageInserter::builder().insertable_images(image).build();
-        VideoPreprocessor::builder().image_inserter(inserter).build()
+        VideoPreprocessor::builder()
+            .image_inserter(inserter)
+            .build()
     });
-    let mut pictures = VideoDescription::builder().codec_settings(codec).set_video_preprocessors(preprocessors);
-    if let Some(Crop { x, y, width, height }) = crop {
-        let area = Rectangle::builder().x(number(*x)).y(number(*y)).width(number(*width)).height(number(*height));
+    let mut pictures = VideoDescription::builder()
+        .codec_settings(codec)
+        .set_video_preprocessors(preprocessors);
+    if let Some(Crop {
+        x,
+        y,
+        width,
+        height,
+    }) = crop
+    {
+        let area = Rectangle::builder()
+            .x(number(*x))
+            .y(number(*y))
+            .width(number(*width))
+            .height(number(*height));
         pictures = pictures.crop(area.build());
     }
     // The size of the input, after its own rotation, needs not be named.
-    if request.edits.crop.is_some() || request.edits.resize.is_some() || rendition.parts.len() > 1 {
-        let scaling = match request.edits.resize.map_or(Fit::Contain, |resize| resize.fit) {
+    if request.edits.crop.is_some() || request.edits.resize.is_some() || spec.parts.len() > 1 {
+        let scaling = match request
+            .edits
+            .resize
+            .map_or(Fit::Contain, |resize| resize.fit)
+        {
             Fit::Contain => ScalingBehavior::Default,
             Fit::Cover => ScalingBehavior::Fill,
             Fit::Stretch => ScalingBehavior::StretchToOutput,
         };
-        pictures = pictures.width(number(size.width)).height(number(size.height)).scaling_behavior(scaling);
+        pictures = pictures
+            .width(number(size.width))
+            .height(number(size.height))
+            .scaling_behavior(scaling);
     }
     pictures.build()
 }
@@ -160,7 +222,11 @@ fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
     let h264 = H264Settings::builder()
         .rate_control_mode(H264RateControlMode::Qvbr)
         .quality_tuning_level(H264QualityTuningLevel::SinglePass)
-        .qvbr_settings(H264QvbrSettings::builder().qvbr_quality_level(level).build())
+        .qvbr_settings(
+            H264QvbrSettings::builder()
+                .qvbr_quality_level(level)
+                .build(),
+        )
         .max_bitrate(max_bitrate);
     let h264 = match rate {
         None => h264.framerate_control(H264FramerateControl::InitializeFromSource),
@@ -170,14 +236,21 @@ fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
             .framerate_numerator(number(numerator))
             .framerate_denominator(number(denominator)),
     };
-    VideoCodecSettings::builder().codec(VideoCodec::H264).h264_settings(h264.build()).build()
+    VideoCodecSettings::builder()
+        .codec(VideoCodec::H264)
+        .h264_settings(h264.build())
+        .build()
 }
 
 fn h265(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSettings {
     let h265 = H265Settings::builder()
         .rate_control_mode(H265RateControlMode::Qvbr)
         .quality_tuning_level(H265QualityTuningLevel::SinglePass)
-        .qvbr_settings(H265QvbrSettings::builder().qvbr_quality_level(level).build())
+        .qvbr_settings(
+            H265QvbrSettings::builder()
+                .qvbr_quality_level(level)
+                .build(),
+        )
         .max_bitrate(max_bitrate)
         // What Apple's players want; with hev1 they show nothing.
         .write_mp4_packaging_type(H265WriteMp4PackagingType::Hvc1);
@@ -189,7 +262,10 @@ fn h265(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
             .framerate_numerator(number(numerator))
             .framerate_denominator(number(denominator)),
     };
-    VideoCodecSettings::builder().codec(VideoCodec::H265).h265_settings(h265.build()).build()
+    VideoCodecSettings::builder()
+        .codec(VideoCodec::H265)
+        .h265_settings(h265.build())
+        .build()
 }
 
 fn fraction(rate: FrameRate) -> (u32, u32) {
@@ -197,11 +273,19 @@ fn fraction(rate: FrameRate) -> (u32, u32) {
 }
 
 fn inserted(overlay: Overlay, picture: &ProbedPicture) -> InsertableImage {
-    let Overlay { x, y, size, opacity } = overlay;
+    let Overlay {
+        x,
+        y,
+        size,
+        opacity,
+    } = overlay;
     #[expect(clippy::cast_possible_truncation, reason = "0 to 100")]
     let opacity = (opacity * 100.0).round() as i32;
     InsertableImage::builder()
-        .image_inserter_input(format!("s3://{}/{}", picture.object.bucket, picture.object.key))
+        .image_inserter_input(format!(
+            "s3://{}/{}",
+            picture.object.bucket, picture.object.key
+        ))
         .image_x(number(x))
         .image_y(number(y))
         .width(number(size.width))
@@ -221,12 +305,22 @@ fn sound(asked: Sound) -> AudioDescription {
         6 => (AacCodingMode::CodingMode51, 6),
         _ => (AacCodingMode::CodingMode20, 2),
     };
-    let sample_rate = if AUDIO_RATES.contains(&asked.sample_rate) { asked.sample_rate } else { 48_000 };
+    let sample_rate = if AUDIO_RATES.contains(&asked.sample_rate) {
+        asked.sample_rate
+    } else {
+        48_000
+    };
     let aac = AacSettings::builder()
         .coding_mode(mode)
         .sample_rate(number(sample_rate))
         .bitrate(number(channels * AUDIO_BITS_PER_CHANNEL))
         .build();
-    let codec = AudioCodecSettings::builder().codec(AudioCodec::Aac).aac_settings(aac).build();
-    AudioDescription::builder().audio_source_name(AUDIO_SELECTOR).codec_settings(codec).build()
+    let codec = AudioCodecSettings::builder()
+        .codec(AudioCodec::Aac)
+        .aac_settings(aac)
+        .build();
+    AudioDescription::builder()
+        .audio_source_name(AUDIO_SELECTOR)
+        .codec_settings(codec)
+        .build()
 }

@@ -7,20 +7,21 @@
 
 pub mod job;
 
+use aws::{sdk, source::S3Source, upload};
 use aws_sdk_mediaconvert::types::{
     AccelerationMode, AccelerationSettings, Job, JobStatus, Order, StatusUpdateInterval,
 };
-use clipflow_core::{
-    ClipError, aws, config,
-    mediaconvert::{self, ACCELERATED_SECONDS, DEPLOYMENT, EXECUTION, MADE_BY},
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::ClipSpec,
+    job_metadata,
+    job_metadata::{ACCELERATED_SECONDS, DEPLOYMENT, EXECUTION, MADE_BY},
     outcome::{Engine, Execution, Object},
     plan::Plan,
-    range::RangeRead,
-    rendition::Rendition,
     request::ClipRequest,
-    source::S3Source,
-    upload,
 };
+use mp4_cut::io::RangeRead;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -83,17 +84,17 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let sdk_config = aws::sdk_config().await;
+        let sdk_config = sdk::sdk_config().await;
         Ok(Self {
             mediaconvert: aws_sdk_mediaconvert::Client::new(&sdk_config),
             s3: aws_sdk_s3::Client::new(&sdk_config),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            max_cost_usd: config::parsed("CLIPFLOW_MAX_COST_USD")?,
-            deployment: config::required("CLIPFLOW_DEPLOYMENT")?,
-            role_arn: config::required("CLIPFLOW_MEDIACONVERT_ROLE_ARN")?,
-            queue_arn: config::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
-            version: config::required("AWS_LAMBDA_FUNCTION_VERSION")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            max_cost_usd: environment::parsed("CLIPFLOW_MAX_COST_USD")?,
+            deployment: environment::required("CLIPFLOW_DEPLOYMENT")?,
+            role_arn: environment::required("CLIPFLOW_MEDIACONVERT_ROLE_ARN")?,
+            queue_arn: environment::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
+            version: environment::required("AWS_LAMBDA_FUNCTION_VERSION")?,
         })
     }
 }
@@ -103,36 +104,53 @@ impl Deps {
 /// # Errors
 /// See the module; `DependencyUnavailable` when `MediaConvert`, S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
-    let rendition = Rendition::of(&input.request, &input.probe)?;
-    if let Some(field) = rendition.beyond_transcode(&input.request) {
+    let spec = ClipSpec::of(&input.request, &input.probe)?;
+    if let Some(field) = spec.unsupported_by_mediaconvert(&input.request) {
         return Err(ClipError::too_long(format!(
             "{field}: the clip is too much for a Lambda ({}), and MediaConvert cannot do this",
             input.engine.why
         )));
     }
     let destination = format!("s3://{}/{}clip", deps.bucket, input.request.prefix);
-    let settings = job::settings(&input.request, &input.probe, &rendition, &destination)?;
-    let key = format!("{}{}", input.request.prefix, input.request.format.file_name());
+    let settings = job::settings(&input.request, &input.probe, &spec, &destination)?;
+    let key = format!(
+        "{}{}",
+        input.request.prefix,
+        input.request.format.file_name()
+    );
     let made_by = made_by(&deps.version, &key, &input.probe);
     if let Some((job_id, clip)) = find(deps, &key, &made_by, &input.probe).await? {
         tracing::info!(job_id, key, "the clip is there already");
         complete(deps, &input.task_token, &clip).await?;
         return Ok(Output { job_id });
     }
-    input.request.check_cost(input.engine.estimate_usd, deps.max_cost_usd)?;
+    input
+        .request
+        .check_cost(input.engine.estimate_usd, deps.max_cost_usd)?;
     // A job cannot be told which version of an object to read, so the sources are compared right before.
     let watermark = input.probe.watermark.iter().map(|picture| &picture.object);
-    for object in input.probe.sources.iter().map(|source| &source.object).chain(watermark) {
-        S3Source::pinned(deps.s3.clone(), object.clone()).read(0..1).await?;
+    for object in input
+        .probe
+        .sources
+        .iter()
+        .map(|source| &source.object)
+        .chain(watermark)
+    {
+        S3Source::pinned(deps.s3.clone(), object.clone())
+            .read(0..1)
+            .await?;
     }
-    let accelerated = (rendition.seconds() >= ACCELERATED_SECONDS).then_some(AccelerationMode::Preferred);
+    let accelerated =
+        (spec.seconds() >= ACCELERATED_SECONDS).then_some(AccelerationMode::Preferred);
     let mut create = deps
         .mediaconvert
         .create_job()
         .role(&deps.role_arn)
         .queue(&deps.queue_arn)
         .settings(settings)
-        .set_acceleration_settings(accelerated.map(|mode| AccelerationSettings::builder().mode(mode).build()))
+        .set_acceleration_settings(
+            accelerated.map(|mode| AccelerationSettings::builder().mode(mode).build()),
+        )
         .status_update_interval(StatusUpdateInterval::Seconds60)
         .client_request_token(request_token(&input.execution, &input.task_token))
         .tags(DEPLOYMENT, &deps.deployment)
@@ -140,12 +158,16 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         .user_metadata(DEPLOYMENT, &deps.deployment)
         .user_metadata(MADE_BY, made_by)
         .user_metadata(EXECUTION, &input.execution.arn);
-    for (name, part) in mediaconvert::token_entries(&input.task_token) {
+    for (name, part) in job_metadata::token_entries(&input.task_token) {
         create = create.user_metadata(name, part);
     }
-    let created = create.send().await.map_err(|error| aws::failure("creating the MediaConvert job", &error))?;
+    let created = create
+        .send()
+        .await
+        .map_err(|error| sdk::failure("creating the MediaConvert job", &error))?;
     let job_id = created.job.and_then(|job| job.id);
-    let job_id = job_id.ok_or_else(|| ClipError::internal("MediaConvert created a job without an id"))?;
+    let job_id =
+        job_id.ok_or_else(|| ClipError::internal("MediaConvert created a job without an id"))?;
     tracing::info!(job_id, key, "submitted");
     Ok(Output { job_id })
 }
@@ -163,8 +185,16 @@ fn request_token(execution: &Execution, task_token: &str) -> String {
 }
 
 /// The clip and the finished job that made it.
-async fn find(deps: &Deps, key: &str, made_by: &str, plan: &Plan) -> Result<Option<(String, Object)>, ClipError> {
-    let first = plan.sources.first().map(|source| format!("s3://{}/{}", source.object.bucket, source.object.key));
+async fn find(
+    deps: &Deps,
+    key: &str,
+    made_by: &str,
+    plan: &Plan,
+) -> Result<Option<(String, Object)>, ClipError> {
+    let first = plan
+        .sources
+        .first()
+        .map(|source| format!("s3://{}/{}", source.object.bucket, source.object.key));
     let mut pages = deps
         .mediaconvert
         .search_jobs()
@@ -176,10 +206,20 @@ async fn find(deps: &Deps, key: &str, made_by: &str, plan: &Plan) -> Result<Opti
         .into_paginator()
         .send();
     for _ in 0..MAX_PAGES {
-        let Some(page) = pages.next().await else { break };
-        let page = page.map_err(|error| aws::failure("searching MediaConvert's jobs", &error))?;
-        let mark = |job: &Job| job.user_metadata().and_then(|metadata| metadata.get(MADE_BY)).cloned();
-        if let Some(job) = page.jobs().iter().find(|job| mark(job).as_deref() == Some(made_by)) {
+        let Some(page) = pages.next().await else {
+            break;
+        };
+        let page = page.map_err(|error| sdk::failure("searching MediaConvert's jobs", &error))?;
+        let mark = |job: &Job| {
+            job.user_metadata()
+                .and_then(|metadata| metadata.get(MADE_BY))
+                .cloned()
+        };
+        if let Some(job) = page
+            .jobs()
+            .iter()
+            .find(|job| mark(job).as_deref() == Some(made_by))
+        {
             let clip = upload::find(&deps.s3, &deps.bucket, key).await?;
             return Ok(clip.map(|clip| (job.id().unwrap_or_default().to_owned(), clip)));
         }
@@ -189,21 +229,30 @@ async fn find(deps: &Deps, key: &str, made_by: &str, plan: &Plan) -> Result<Opti
 
 async fn complete(deps: &Deps, task_token: &str, clip: &Object) -> Result<(), ClipError> {
     let output = json!({"clip": clip}).to_string();
-    let sent = deps.sfn.send_task_success().task_token(task_token).output(output).send().await;
-    sent.map(drop).map_err(|error| aws::failure("completing the task", &error))
+    let sent = deps
+        .sfn
+        .send_task_success()
+        .task_token(task_token)
+        .output(output)
+        .send()
+        .await;
+    sent.map(drop)
+        .map_err(|error| sdk::failure("completing the task", &error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_mediaconvert::operation::{create_job::CreateJobOutput, search_jobs::SearchJobsOutput};
+    use aws_sdk_mediaconvert::operation::{
+        create_job::CreateJobOutput, search_jobs::SearchJobsOutput,
+    };
     use aws_sdk_s3::{
         operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
         primitives::ByteStream,
     };
     use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use clipflow_core::{ErrorKind, run::parse};
+    use model::{ErrorKind, parse};
     use serde_json::Value;
 
     fn input(change: impl Fn(&mut Value)) -> Input {
@@ -226,7 +275,12 @@ mod tests {
         parse(input).expect("a valid input")
     }
 
-    async fn transcode(input: Input, mediaconvert: &[&Rule], s3: &[&Rule], sfn: &[&Rule]) -> Result<Output, ClipError> {
+    async fn transcode(
+        input: Input,
+        mediaconvert: &[&Rule],
+        s3: &[&Rule],
+        sfn: &[&Rule],
+    ) -> Result<Output, ClipError> {
         let deps = Deps {
             mediaconvert: mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, mediaconvert),
             s3: mock_client!(aws_sdk_s3, RuleMode::MatchAny, s3),
@@ -250,22 +304,33 @@ mod tests {
     fn unchanged() -> Rule {
         mock!(aws_sdk_s3::Client::get_object)
             .match_requests(|get| get.if_match() == Some("\"e\""))
-            .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"x")).build())
+            .then_output(|| {
+                GetObjectOutput::builder()
+                    .body(ByteStream::from_static(b"x"))
+                    .build()
+            })
     }
 
     fn created(
-        expect: impl Fn(&aws_sdk_mediaconvert::operation::create_job::CreateJobInput) -> bool + Send + Sync + 'static,
+        expect: impl Fn(&aws_sdk_mediaconvert::operation::create_job::CreateJobInput) -> bool
+        + Send
+        + Sync
+        + 'static,
     ) -> Rule {
         mock!(aws_sdk_mediaconvert::Client::create_job)
             .match_requests(expect)
-            .then_output(|| CreateJobOutput::builder().job(Job::builder().id("1-a").build()).build())
+            .then_output(|| {
+                CreateJobOutput::builder()
+                    .job(Job::builder().id("1-a").build())
+                    .build()
+            })
     }
 
     #[tokio::test]
     async fn job_carries_the_token_in_parts_and_is_marked() {
         let create = created(|job| {
             let metadata = job.user_metadata().expect("metadata");
-            mediaconvert::token(metadata) == Some("t".repeat(1024))
+            job_metadata::token(metadata) == Some("t".repeat(1024))
                 && metadata.values().all(|value| value.len() <= 256)
                 && metadata.len() <= 10
                 && metadata[DEPLOYMENT] == "surf"
@@ -274,32 +339,52 @@ mod tests {
                 && job.acceleration_settings().is_none()
         });
         let output = transcode(input(|_| ()), &[&no_jobs(), &create], &[&unchanged()], &[]).await;
-        assert_eq!(output, Ok(Output { job_id: "1-a".into() }));
+        assert_eq!(
+            output,
+            Ok(Output {
+                job_id: "1-a".into()
+            })
+        );
     }
 
     #[tokio::test]
     async fn clip_that_a_finished_job_made_completes_the_task() {
         let wanted = made_by("3", "clips/a/b/clip.mp4", &input(|_| ()).probe);
         let search = mock!(aws_sdk_mediaconvert::Client::search_jobs).then_output(move || {
-            let of = |id: &str, mark: &str| Job::builder().id(id).user_metadata(MADE_BY, mark).build();
-            SearchJobsOutput::builder().jobs(of("1-other", "another")).jobs(of("1-this", &wanted)).build()
+            let of =
+                |id: &str, mark: &str| Job::builder().id(id).user_metadata(MADE_BY, mark).build();
+            SearchJobsOutput::builder()
+                .jobs(of("1-other", "another"))
+                .jobs(of("1-this", &wanted))
+                .build()
         });
-        let head = mock!(aws_sdk_s3::Client::head_object)
-            .then_output(|| HeadObjectOutput::builder().content_length(7).e_tag("\"c\"").build());
+        let head = mock!(aws_sdk_s3::Client::head_object).then_output(|| {
+            HeadObjectOutput::builder()
+                .content_length(7)
+                .e_tag("\"c\"")
+                .build()
+        });
         let success = mock!(aws_sdk_sfn::Client::send_task_success)
             .match_requests(|send| {
-                send.output() == Some(r#"{"clip":{"key":"clips/a/b/clip.mp4","bytes":7,"etag":"c"}}"#)
+                send.output()
+                    == Some(r#"{"clip":{"key":"clips/a/b/clip.mp4","bytes":7,"etag":"c"}}"#)
             })
             .then_output(|| SendTaskSuccessOutput::builder().build());
         let output = transcode(input(|_| ()), &[&search], &[&head], &[&success]).await;
-        assert_eq!(output, Ok(Output { job_id: "1-this".into() }));
+        assert_eq!(
+            output,
+            Ok(Output {
+                job_id: "1-this".into()
+            })
+        );
         assert_eq!(success.num_calls(), 1);
     }
 
     #[test]
     fn clip_of_another_source_or_version_is_another_clip() {
         let (key, plan) = ("clips/a/b/clip.mp4", input(|_| ()).probe);
-        let changed = input(|input| input["probe"]["sources"][0]["object"]["etag"] = json!("\"f\"")).probe;
+        let changed =
+            input(|input| input["probe"]["sources"][0]["object"]["etag"] = json!("\"f\"")).probe;
         assert_ne!(made_by("3", key, &plan), made_by("4", key, &plan));
         assert_ne!(made_by("3", key, &plan), made_by("3", key, &changed));
         assert!(made_by("3", &"k".repeat(200), &plan).len() <= 256);
@@ -308,35 +393,53 @@ mod tests {
     #[tokio::test]
     async fn source_that_changed_is_source_not_found() {
         let changed = mock!(aws_sdk_s3::Client::get_object).then_http_response(|| {
-            aws_sdk_s3::config::http::HttpResponse::new(412.try_into().expect("a status"), "".into())
+            aws_sdk_s3::config::http::HttpResponse::new(
+                412.try_into().expect("a status"),
+                "".into(),
+            )
         });
-        let error = transcode(input(|_| ()), &[&no_jobs()], &[&changed], &[]).await.expect_err("it changed");
+        let error = transcode(input(|_| ()), &[&no_jobs()], &[&changed], &[])
+            .await
+            .expect_err("it changed");
         assert_eq!(error.kind, ErrorKind::SourceNotFound);
     }
 
     #[tokio::test]
     async fn clip_above_its_ceiling_is_submitted_nowhere() {
         let dear = input(|input| input["engine"]["estimateUsd"] = json!(5.1));
-        let error = transcode(dear, &[&no_jobs()], &[], &[]).await.expect_err("it is too expensive");
+        let error = transcode(dear, &[&no_jobs()], &[], &[])
+            .await
+            .expect_err("it is too expensive");
         assert_eq!(error.kind, ErrorKind::TooExpensive);
     }
 
     #[tokio::test]
     async fn clip_of_an_hour_is_accelerated() {
         let create = created(|job| {
-            job.acceleration_settings().is_some_and(|settings| settings.mode() == Some(&AccelerationMode::Preferred))
+            job.acceleration_settings()
+                .is_some_and(|settings| settings.mode() == Some(&AccelerationMode::Preferred))
         });
         let long = input(|input| {
             let window = &mut input["probe"]["segments"][0]["window"];
             window["endSeconds"] = json!(3601.0);
             window["durationSeconds"] = json!(3600.0);
         });
-        assert!(transcode(long, &[&no_jobs(), &create], &[&unchanged()], &[]).await.is_ok());
+        assert!(
+            transcode(long, &[&no_jobs(), &create], &[&unchanged()], &[])
+                .await
+                .is_ok()
+        );
     }
 
     fn settings(input: &Input) -> aws_sdk_mediaconvert::types::JobSettings {
-        let rendition = Rendition::of(&input.request, &input.probe).expect("a clip");
-        job::settings(&input.request, &input.probe, &rendition, "s3://clips/clips/a/b/clip").expect("a job")
+        let spec = ClipSpec::of(&input.request, &input.probe).expect("a clip");
+        job::settings(
+            &input.request,
+            &input.probe,
+            &spec,
+            "s3://clips/clips/a/b/clip",
+        )
+        .expect("a job")
     }
 
     #[tokio::test]
@@ -347,10 +450,14 @@ mod tests {
             ("format", json!("webm"), "output.format"),
         ] {
             let input = input(|input| input["request"][pointer] = value.clone());
-            let error = transcode(input, &[], &[], &[]).await.expect_err("MediaConvert cannot");
+            let error = transcode(input, &[], &[], &[])
+                .await
+                .expect_err("MediaConvert cannot");
             assert_eq!(error.kind, ErrorKind::TooLong);
             assert!(
-                error.message.starts_with(&format!("{field}: the clip is too much for a Lambda (long)")),
+                error.message.starts_with(&format!(
+                    "{field}: the clip is too much for a Lambda (long)"
+                )),
                 "{error}"
             );
         }
@@ -372,7 +479,11 @@ mod tests {
         });
         let settings = settings(&silent);
         assert!(settings.inputs()[0].audio_selectors().is_none());
-        assert!(settings.output_groups()[0].outputs()[0].audio_descriptions().is_empty());
+        assert!(
+            settings.output_groups()[0].outputs()[0]
+                .audio_descriptions()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -383,10 +494,19 @@ mod tests {
             video["constantFrameRate"] = json!(false);
         });
         let settings = settings(&variable);
-        let video =
-            settings.output_groups()[0].outputs()[0].video_description().and_then(|video| video.codec_settings());
-        let h264 = video.and_then(|codec| codec.h264_settings()).expect("H.264");
-        assert_eq!((h264.framerate_numerator(), h264.framerate_denominator()), (Some(30), Some(1)));
-        assert_eq!(settings.inputs()[0].input_clippings()[0].end_timecode(), Some("00:00:01:29"));
+        let video = settings.output_groups()[0].outputs()[0]
+            .video_description()
+            .and_then(|video| video.codec_settings());
+        let h264 = video
+            .and_then(|codec| codec.h264_settings())
+            .expect("H.264");
+        assert_eq!(
+            (h264.framerate_numerator(), h264.framerate_denominator()),
+            (Some(30), Some(1))
+        );
+        assert_eq!(
+            settings.inputs()[0].input_clippings()[0].end_timecode(),
+            Some("00:00:01:29")
+        );
     }
 }

@@ -9,22 +9,30 @@
 
 mod watermark;
 
-use aws_sdk_s3::operation::head_object::HeadObjectError;
-use clipflow_core::{
-    ClipError, aws, config, encode,
-    ffmpeg::{Ffmpeg, Input as File, Limits},
-    media::{Media, Remuxer, Samples},
-    mp4::{Join, Movie, Unspliced, WindowFacts},
-    outcome::{Engine, Execution, Object},
-    plan::Plan,
-    rendition::Rendition,
-    request::{ClipRequest, Cut},
-    scratch::Scratch,
-    smart,
+use aws::{
+    sdk,
     source::S3Source,
     upload::{self, Destination, Uploaded},
 };
+use aws_sdk_s3::operation::head_object::HeadObjectError;
+use ffmpeg::{
+    encode,
+    process::{Ffmpeg, Input as File, Limits},
+    remux::{Media, Remuxer, Samples},
+    scratch::Scratch,
+    smart,
+};
 use futures::{StreamExt, TryStreamExt, future, stream};
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::ClipSpec,
+    error::why_encoded_whole,
+    outcome::{Engine, Execution, Object},
+    plan::Plan,
+    request::{ClipRequest, Cut},
+};
+use mp4_cut::{Join, Movie, WindowFacts};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -90,11 +98,11 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            bucket: config::required("CLIPFLOW_BUCKET")?,
-            scratch_bytes: config::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            bucket: environment::required("CLIPFLOW_BUCKET")?,
+            scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
             ffmpeg: Ffmpeg::find()?,
-            version: config::required("AWS_LAMBDA_FUNCTION_VERSION")?,
-            s3: aws_sdk_s3::Client::new(&aws::sdk_config().await),
+            version: environment::required("AWS_LAMBDA_FUNCTION_VERSION")?,
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }
@@ -106,11 +114,18 @@ impl Deps {
 pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
     let format = input.request.format;
     let key = format!("{}{}", input.request.prefix, format.file_name());
-    let made_by = format!("trim {} from {}", deps.version, input.probe.sources_digest());
+    let made_by = format!(
+        "trim {} from {}",
+        deps.version,
+        input.probe.sources_digest()
+    );
     let mut engine = input.engine;
     let mut output = |clip: Object, why: &str| {
         engine.why = format!("{}; {why}", engine.why);
-        Ok(Output { clip, engine: engine.clone() })
+        Ok(Output {
+            clip,
+            engine: engine.clone(),
+        })
     };
     let (found, sources) = future::join(find(deps, &key, &made_by), open(deps, &input.probe)).await;
     if let Some((clip, why)) = found? {
@@ -119,47 +134,102 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
     }
     let sources = sources?;
     let inputs_bytes = inputs_bytes(&input.request, &input.probe);
-    let scratch_bytes = inputs_bytes.saturating_mul(2).max(input.probe.excerpts_bytes());
+    let scratch_bytes = inputs_bytes
+        .saturating_mul(2)
+        .max(input.probe.remuxed_bytes());
     let scratch = Scratch::new(scratch_bytes, deps.scratch_bytes)?;
     let limits = limits(deps, inputs_bytes, deadline);
-    let remuxer = Remuxer { ffmpeg: &deps.ffmpeg, scratch: &scratch, limits };
-    let excerpts = input.probe.segments.iter().enumerate().map(async |(index, segment)| {
-        let (window, name) = (&segment.window, format!("excerpt-{index}.mp4"));
-        let interval = (window.start_seconds, window.end_seconds);
-        let excerpt = sources[segment.source].excerpt(interval, segment.lead_seconds, &name, remuxer).await?;
-        Ok::<_, ClipError>(((excerpt.samples, excerpt.movie), window))
-    });
-    let excerpts: Vec<_> = stream::iter(excerpts).buffered(FILES_AT_ONCE).try_collect().await?;
-    let cuts: Vec<_> = excerpts.iter().map(|(excerpt, window)| (excerpt, *window)).collect();
+    let remuxer = Remuxer {
+        ffmpeg: &deps.ffmpeg,
+        scratch: &scratch,
+        limits,
+    };
+    let excerpts = input
+        .probe
+        .segments
+        .iter()
+        .enumerate()
+        .map(async |(index, segment)| {
+            let (window, name) = (&segment.window, format!("excerpt-{index}.mp4"));
+            let interval = (window.start_seconds, window.end_seconds);
+            let remuxed_range = sources[segment.source]
+                .remuxed_range(interval, segment.lead_seconds, &name, remuxer)
+                .await?;
+            Ok::<_, ClipError>(((remuxed_range.samples, remuxed_range.movie), window))
+        });
+    let excerpts: Vec<_> = stream::iter(excerpts)
+        .buffered(FILES_AT_ONCE)
+        .try_collect()
+        .await?;
+    let cuts: Vec<_> = excerpts
+        .iter()
+        .map(|(remuxed_range, window)| (remuxed_range, *window))
+        .collect();
     let to = |why: &str| Destination {
         bucket: &deps.bucket,
         key: &key,
         content_type: format.content_type(),
-        metadata: HashMap::from([(MADE_BY.to_owned(), made_by.clone()), (WHY.to_owned(), why.to_owned())]),
+        metadata: HashMap::from([
+            (MADE_BY.to_owned(), made_by.clone()),
+            (WHY.to_owned(), why.to_owned()),
+        ]),
     };
     let (put, why) = match (input.request.cut, cuts.as_slice()) {
         (Cut::Copy, [((source, movie), facts)]) => {
             let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            (upload::put(&deps.s3, &to(COPIED), window.stream(source, CONNECTIONS)).await?, COPIED.to_owned())
+            (
+                upload::put(&deps.s3, &to(COPIED), window.stream(source, CONNECTIONS)).await?,
+                COPIED.to_owned(),
+            )
         }
         (Cut::Copy, _) => {
-            let intervals: Vec<_> =
-                cuts.iter().map(|((_, movie), facts)| (movie, facts.start_seconds, facts.end_seconds)).collect();
+            let intervals: Vec<_> = cuts
+                .iter()
+                .map(|((_, movie), facts)| (movie, facts.start_seconds, facts.end_seconds))
+                .collect();
             let read_from = cuts.iter().map(|((source, _), _)| source).collect();
             let joined = Join::of(&intervals)?.stream(read_from, CONNECTIONS);
-            (upload::put(&deps.s3, &to(COPIED), joined).await?, COPIED.to_owned())
+            (
+                upload::put(&deps.s3, &to(COPIED), joined).await?,
+                COPIED.to_owned(),
+            )
         }
         (Cut::Exact, _) => encode(deps, &input.request, &input.probe, &cuts, to, remuxer).await?,
     };
-    output(Object { key, url: None, bytes: put.bytes, etag: put.etag }, &why)
+    output(
+        Object {
+            key,
+            url: None,
+            bytes: put.bytes,
+            etag: put.etag,
+        },
+        &why,
+    )
 }
 
 /// The clip, if this version of the function has made it out of the same source before, and why it is as it is.
-async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<(Object, String)>, ClipError> {
-    let head = match deps.s3.head_object().bucket(&deps.bucket).key(key).send().await {
+async fn find(
+    deps: &Deps,
+    key: &str,
+    made_by: &str,
+) -> Result<Option<(Object, String)>, ClipError> {
+    let head = match deps
+        .s3
+        .head_object()
+        .bucket(&deps.bucket)
+        .key(key)
+        .send()
+        .await
+    {
         Ok(head) => head,
-        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
-        Err(error) => return Err(aws::failure(&format!("looking for {key}"), &error)),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(HeadObjectError::is_not_found) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(sdk::failure(&format!("looking for {key}"), &error)),
     };
     let metadata = |name| head.metadata().and_then(|metadata| metadata.get(name));
     if metadata(MADE_BY).is_none_or(|by| by != made_by) {
@@ -168,24 +238,43 @@ async fn find(deps: &Deps, key: &str, made_by: &str) -> Result<Option<(Object, S
     let clip = Object {
         key: key.to_owned(),
         url: None,
-        bytes: head.content_length().and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
-        etag: head.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
+        bytes: head
+            .content_length()
+            .and_then(|bytes| bytes.try_into().ok())
+            .unwrap_or(0),
+        etag: head
+            .e_tag()
+            .unwrap_or_default()
+            .trim_matches('"')
+            .to_owned(),
     };
     Ok(Some((clip, metadata(WHY).cloned().unwrap_or_default())))
 }
 
 /// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.
 async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<Media<S3Source>>, ClipError> {
-    let open = plan.sources.iter().enumerate().map(async |(index, probed)| {
-        let mut source = S3Source::pinned(deps.s3.clone(), probed.object.clone());
-        if probed.facts.remuxed.is_none() {
-            let windows = plan.segments.iter().filter(|segment| segment.source == index);
-            let spans = windows.filter_map(|segment| segment.window.source_span.clone());
-            source.read_ahead(probed.facts.index_reads().into_iter().chain(spans)).await?;
-        }
-        Media::reopen(source, probed.facts.clone()).await
-    });
-    stream::iter(open).buffered(FILES_AT_ONCE).try_collect().await
+    let open = plan
+        .sources
+        .iter()
+        .enumerate()
+        .map(async |(index, probed)| {
+            let mut source = S3Source::pinned(deps.s3.clone(), probed.object.clone());
+            if probed.facts.remuxed.is_none() {
+                let windows = plan
+                    .segments
+                    .iter()
+                    .filter(|segment| segment.source == index);
+                let spans = windows.filter_map(|segment| segment.window.source_span.clone());
+                source
+                    .read_ahead(probed.facts.index_reads().into_iter().chain(spans))
+                    .await?;
+            }
+            Media::reopen(source, probed.facts.clone()).await
+        });
+    stream::iter(open)
+        .buffered(FILES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// Bytes of the files that the encoder reads, and of the excerpts that they are cut out of.
@@ -193,9 +282,15 @@ fn inputs_bytes(request: &ClipRequest, plan: &Plan) -> u64 {
     if request.cut == Cut::Copy {
         return 0;
     }
-    let windows: u64 = plan.segments.iter().map(|segment| segment.window.output_bytes).sum();
-    let pixels = plan.watermark.as_ref().map_or(0, |picture| u64::from(picture.width) * u64::from(picture.height));
-    windows + plan.excerpts_bytes() + 4 * pixels
+    let windows: u64 = plan
+        .segments
+        .iter()
+        .map(|segment| segment.window.output_bytes)
+        .sum();
+    let pixels = plan.watermark.as_ref().map_or(0, |picture| {
+        u64::from(picture.width) * u64::from(picture.height)
+    });
+    windows + plan.remuxed_bytes() + 4 * pixels
 }
 
 /// Encodes as little of the windows of a clip as what is asked for and the sources allow. Returns in addition how much
@@ -206,52 +301,82 @@ async fn encode<'a>(
     plan: &Plan,
     cuts: &[(&(Samples<S3Source>, Movie), &WindowFacts)],
     to: impl Fn(&str) -> Destination<'a>,
-    Remuxer { scratch, limits, .. }: Remuxer<'_>,
+    Remuxer {
+        scratch, limits, ..
+    }: Remuxer<'_>,
 ) -> Result<(Uploaded, String), ClipError> {
-    let rendition = Rendition::of(request, plan)?;
-    let save = cuts.iter().enumerate().map(async |(index, ((source, movie), facts))| {
-        let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-        let name = format!("window-{index}.mp4");
-        scratch.save(&name, window.stream(source, CONNECTIONS)).await?;
-        Ok::<_, ClipError>((window, name))
-    });
-    let saved: Vec<_> = stream::iter(save).buffered(FILES_AT_ONCE).try_collect().await?;
+    let spec = ClipSpec::of(request, plan)?;
+    let save = cuts
+        .iter()
+        .enumerate()
+        .map(async |(index, ((source, movie), facts))| {
+            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
+            let name = format!("window-{index}.mp4");
+            scratch
+                .save(&name, window.stream(source, CONNECTIONS))
+                .await?;
+            Ok::<_, ClipError>((window, name))
+        });
+    let saved: Vec<_> = stream::iter(save)
+        .buffered(FILES_AT_ONCE)
+        .try_collect()
+        .await?;
     let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
     let why = if !request.may_keep_pictures() {
         encoded_whole("what is asked for changes every picture")
-    } else if !rendition.keeps_frames {
+    } else if !spec.preserves_timing {
         encoded_whole("the frames of its cuts lie on no common grid")
     } else {
-        match smart::cut(&deps.ffmpeg, scratch, &names, rendition.sound, request.quality, limits).await {
+        match smart::cut(
+            &deps.ffmpeg,
+            scratch,
+            &names,
+            spec.sound,
+            request.quality,
+            limits,
+        )
+        .await
+        {
             Ok((facts, clip)) => {
-                let (encoded, all) = (facts.encoded_seconds, facts.encoded_seconds + facts.copied_seconds);
+                let (encoded, all) = (
+                    facts.encoded_seconds,
+                    facts.encoded_seconds + facts.copied_seconds,
+                );
                 let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
                 return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
             }
-            Err(Unspliced::Unfit(why)) => encoded_whole(&why),
-            Err(Unspliced::Failed(error)) => return Err(error),
+            Err(error) => encoded_whole(&why_encoded_whole(error)?),
         }
     };
     tracing::info!(why, "encoding");
     let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
-    if let (Some(picture), Some(overlay)) = (&plan.watermark, &rendition.overlay) {
+    if let (Some(picture), Some(overlay)) = (&plan.watermark, &spec.overlay) {
         files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, scratch).await?);
     }
-    let arguments = encode::arguments(request, &rendition, &windows[0]);
-    deps.ffmpeg.run(scratch.path(), &files, &arguments, limits).await?;
+    let arguments = encode::arguments(request, &spec, &windows[0]);
+    deps.ffmpeg
+        .run(scratch.path(), &files, &arguments, limits)
+        .await?;
     let clip = scratch.file(request.format.file_name());
     Ok((upload::put_file(&deps.s3, &to(&why), &clip).await?, why))
 }
 
 fn encoded_whole(why: &str) -> String {
     // S3 takes no other characters in an object's metadata.
-    let why: String = why.chars().filter(|character| matches!(character, ' '..='~')).take(500).collect();
+    let why: String = why
+        .chars()
+        .filter(|character| matches!(character, ' '..='~'))
+        .take(500)
+        .collect();
     format!("encoded whole: {why}")
 }
 
 fn limits(deps: &Deps, inputs_bytes: u64, deadline: SystemTime) -> Limits {
     Limits {
-        time: deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(RESERVE),
+        time: deadline
+            .duration_since(SystemTime::now())
+            .unwrap_or_default()
+            .saturating_sub(RESERVE),
         file_bytes: deps.scratch_bytes - inputs_bytes,
     }
 }

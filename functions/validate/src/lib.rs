@@ -2,12 +2,13 @@
 //!
 //! Raises `InvalidRequest`, naming the field at fault. Makes no calls.
 
-use clipflow_core::{
-    ClipError, config,
+use lambda::environment;
+use model::{
+    ClipError,
     identity::Identity,
     outcome::Execution,
+    parse,
     request::{ClipRequest, MAX_REQUEST_BYTES, Request},
-    run::parse,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,8 +36,10 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub fn from_env() -> Result<Self, ClipError> {
-        let buckets = config::required("CLIPFLOW_SOURCE_BUCKETS")?;
-        Ok(Self { source_buckets: buckets.split(',').map(str::to_owned).collect() })
+        let buckets = environment::required("CLIPFLOW_SOURCE_BUCKETS")?;
+        Ok(Self {
+            source_buckets: buckets.split(',').map(str::to_owned).collect(),
+        })
     }
 }
 
@@ -53,7 +56,9 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
         return Err(ClipError::invalid_request(message));
     }
     if !input.request.is_object() {
-        return Err(ClipError::invalid_request("the request is not a JSON object"));
+        return Err(ClipError::invalid_request(
+            "the request is not a JSON object",
+        ));
     }
     let request: Request = parse(input.request)?;
     request.check(&deps.source_buckets)?;
@@ -76,20 +81,40 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clipflow_core::{ErrorKind, request::Cut};
+    use model::{ErrorKind, request::Cut};
     use serde_json::json;
 
     async fn validate(request: Value) -> Result<ClipRequest, ClipError> {
-        let execution = Execution { arn: "arn:e".into(), started_at: "2026-01-01T00:00:00Z".into() };
-        handle(&Deps { source_buckets: vec!["archive".into()] }, Input { execution, request }).await
+        let execution = Execution {
+            arn: "arn:e".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+        };
+        handle(
+            &Deps {
+                source_buckets: vec!["archive".into()],
+            },
+            Input { execution, request },
+        )
+        .await
     }
 
     #[tokio::test]
     async fn defaults_are_filled_in() {
-        let request = json!({"source": {"bucket": "archive", "key": "k.mp4"}, "start": "0:01", "end": "50%"});
+        let request =
+            json!({"source": {"bucket": "archive", "key": "k.mp4"}, "start": "0:01", "end": "50%"});
         let valid = validate(request).await.expect("the request is valid");
-        assert_eq!(valid.prefix, format!("clips/{}/{}/", valid.clip_id, valid.clip_id.trim_start_matches("clip-")));
-        assert_eq!((valid.cut, valid.thumbnails), (Cut::Exact, vec![300, 640, 1500, 3000]));
+        assert_eq!(
+            valid.prefix,
+            format!(
+                "clips/{}/{}/",
+                valid.clip_id,
+                valid.clip_id.trim_start_matches("clip-")
+            )
+        );
+        assert_eq!(
+            (valid.cut, valid.thumbnails),
+            (Cut::Exact, vec![300, 640, 1500, 3000])
+        );
     }
 
     #[tokio::test]
@@ -98,13 +123,18 @@ mod tests {
             "edits": {"watermark": {"key": "logo.png"}}});
         let valid = validate(request).await.expect("the request is valid");
         let camera = valid.camera.expect("a camera");
-        assert_eq!((camera.interval.duration_ms(), valid.segments.len()), (22_000, 0));
+        assert_eq!(
+            (camera.interval.duration_ms(), valid.segments.len()),
+            (22_000, 0)
+        );
         assert!(valid.edits.watermark.is_some());
     }
 
     #[tokio::test]
     async fn request_of_200_kb_is_invalid_request() {
-        let error = validate(json!({"clipId": "x".repeat(200_000)})).await.expect_err("it is too large");
+        let error = validate(json!({"clipId": "x".repeat(200_000)}))
+            .await
+            .expect_err("it is too large");
         assert_eq!(error.kind, ErrorKind::InvalidRequest);
         assert_eq!(error.message, "the request has 200013 bytes, at most 65536");
     }
@@ -112,6 +142,9 @@ mod tests {
     #[tokio::test]
     async fn json_that_is_no_object_is_invalid_request() {
         let error = validate(json!([1])).await.expect_err("it is an array");
-        assert_eq!(error, ClipError::invalid_request("the request is not a JSON object"));
+        assert_eq!(
+            error,
+            ClipError::invalid_request("the request is not a JSON object")
+        );
     }
 }

@@ -4,16 +4,17 @@
 
 mod webm;
 
-use clipflow_core::{
-    ClipError, aws, config,
-    mediaconvert::FrameGrid,
-    mp4::Movie,
+use aws::{sdk, source::S3Source};
+use lambda::environment;
+use model::{
+    ClipError,
+    clip_spec::{ClipSpec, FrameRate, Size},
+    frame_grid::FrameGrid,
     outcome::{Delivered, Engine, Execution, Object},
     plan::{Plan, PlannedSegment},
-    rendition::{FrameRate, Rendition, Size},
     request::{ClipRequest, Cut, Format, Source},
-    source::S3Source,
 };
+use mp4_cut::Movie;
 use serde::Deserialize;
 
 /// How far the clip's sound may end from its pictures, in seconds: two frames of AAC at 44.1 kHz.
@@ -52,9 +53,13 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
-        let bucket = config::required("CLIPFLOW_BUCKET")?;
-        let scratch_bytes = config::parsed("CLIPFLOW_SCRATCH_BYTES")?;
-        Ok(Self { bucket, scratch_bytes, s3: aws_sdk_s3::Client::new(&aws::sdk_config().await) })
+        let bucket = environment::required("CLIPFLOW_BUCKET")?;
+        let scratch_bytes = environment::parsed("CLIPFLOW_SCRATCH_BYTES")?;
+        Ok(Self {
+            bucket,
+            scratch_bytes,
+            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
+        })
     }
 }
 
@@ -63,7 +68,10 @@ impl Deps {
 /// # Errors
 /// `DeliveryMismatch`, saying what differs; `DependencyUnavailable` when S3 does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
-    let at = Source { bucket: deps.bucket.clone(), key: input.clip.key.clone() };
+    let at = Source {
+        bucket: deps.bucket.clone(),
+        key: input.clip.key.clone(),
+    };
     let clip = async {
         let object = S3Source::pin(deps.s3.clone(), &at).await?;
         let found = match input.request.format {
@@ -80,9 +88,13 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
             "the clip had {made} bytes when it was made and has {bytes}"
         )));
     }
-    let rendition = Rendition::of(&input.request, &input.probe)?;
-    found.compare(&Wanted::of(&input, &rendition))?;
-    let kept_audio_tracks = if input.request.edits.mute { usize::MAX } else { found.audio_tracks };
+    let spec = ClipSpec::of(&input.request, &input.probe)?;
+    found.compare(&Wanted::of(&input, &spec))?;
+    let kept_audio_tracks = if input.request.edits.mute {
+        usize::MAX
+    } else {
+        found.audio_tracks
+    };
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
     Ok(Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
@@ -94,14 +106,22 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         video_codec: found.video_codec,
         audio_codec: found.audio_codec,
         coverage: input.probe.coverage.clone(),
-        conformed: if input.request.cut == Cut::Exact { rendition.conformed() } else { Vec::new() },
+        conformed: if input.request.cut == Cut::Exact {
+            spec.conformed()
+        } else {
+            Vec::new()
+        },
         dropped: input.probe.dropped(kept_audio_tracks),
     })
 }
 
 /// A clip that cannot be read is not what was asked for, whatever its reader calls that.
 fn unreadable(error: ClipError) -> ClipError {
-    if error.kind.is_rejection() { ClipError::delivery_mismatch(error.message) } else { error }
+    if error.kind.is_rejection() {
+        ClipError::delivery_mismatch(error.message)
+    } else {
+        error
+    }
 }
 
 /// What a clip must be.
@@ -118,16 +138,20 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(input: &Input, rendition: &Rendition) -> Self {
+    fn of(input: &Input, spec: &ClipSpec) -> Self {
         let plan = &input.probe;
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let copied = input.request.cut == Cut::Copy && input.engine.name != "transcode";
         let windows = || plan.segments.iter().map(|segment| &segment.window);
         let mut wanted = Self {
-            size: if rendition.plain || copied { Size::shown(first) } else { rendition.size },
-            frames: rendition.frames(),
+            size: if spec.plain || copied {
+                Size::shown(first)
+            } else {
+                spec.size
+            },
+            frames: spec.frames(),
             frames_tolerance: 0,
-            seconds: rendition.seconds(),
+            seconds: spec.seconds(),
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
             video_codec: match input.request.format {
                 _ if copied => first.codec.clone(),
@@ -135,7 +159,7 @@ impl Wanted {
                 Format::Hevc => "hevc".to_owned(),
                 Format::Webm => "vp9".to_owned(),
             },
-            has_sound: rendition.sound.is_some(),
+            has_sound: spec.sound.is_some(),
         };
         if input.engine.name == "transcode" {
             (wanted.frames, wanted.frames_tolerance) = transcoded_frames(plan);
@@ -152,15 +176,20 @@ impl Wanted {
 fn transcoded_frames(plan: &Plan) -> (u64, u64) {
     let grid = |segment: &PlannedSegment| FrameGrid::of(&plan.sources[segment.source].facts.video);
     let rate = grid(&plan.segments[0]).rate;
-    plan.segments.iter().fold((0, 0), |(frames, tolerance), segment| {
-        let own = grid(segment);
-        let numbers = own.frames(&segment.window);
-        if FrameRate::nearest(own.rate) == FrameRate::nearest(rate) {
-            (frames + numbers.end - numbers.start, tolerance)
-        } else {
-            (frames + FrameRate::nearest(rate).frames(segment.window.duration_seconds), tolerance + 1)
-        }
-    })
+    plan.segments
+        .iter()
+        .fold((0, 0), |(frames, tolerance), segment| {
+            let own = grid(segment);
+            let numbers = own.frames(&segment.window);
+            if FrameRate::nearest(own.rate) == FrameRate::nearest(rate) {
+                (frames + numbers.end - numbers.start, tolerance)
+            } else {
+                (
+                    frames + FrameRate::nearest(rate).frames(segment.window.duration_seconds),
+                    tolerance + 1,
+                )
+            }
+        })
 }
 
 /// What a delivered clip is.
@@ -183,7 +212,11 @@ struct Found {
 impl Found {
     /// What a clip is that was read in pieces, of which it has several when it was joined without encoding.
     fn of(pieces: &[Movie]) -> Result<Self, ClipError> {
-        let [first, ..] = pieces else { return Err(ClipError::delivery_mismatch("the clip's edit list is not ours")) };
+        let [first, ..] = pieces else {
+            return Err(ClipError::delivery_mismatch(
+                "the clip's edit list is not ours",
+            ));
+        };
         let facts = || pieces.iter().map(|piece| &piece.facts);
         Ok(Self {
             size: Size::shown(&first.facts.video),
@@ -192,7 +225,11 @@ impl Found {
             imprecision_seconds: 0.0,
             start_seconds: first.facts.video.start_seconds,
             excess_seconds: facts()
-                .map(|facts| facts.duration_seconds - facts.video.start_seconds - facts.video.duration_seconds)
+                .map(|facts| {
+                    facts.duration_seconds
+                        - facts.video.start_seconds
+                        - facts.video.duration_seconds
+                })
                 .fold(0.0, f64::max),
             video_codec: first.facts.video.codec.clone(),
             audio_codec: first.facts.audio.as_ref().map(|audio| audio.codec.clone()),
@@ -202,13 +239,16 @@ impl Found {
 
     fn compare(&self, wanted: &Wanted) -> Result<(), ClipError> {
         let differs = |what: &str, asked: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {
-            Err(ClipError::delivery_mismatch(format!("{what}: {asked} was asked for, the clip has {got}")))
+            Err(ClipError::delivery_mismatch(format!(
+                "{what}: {asked} was asked for, the clip has {got}"
+            )))
         };
         if self.frames.abs_diff(wanted.frames) > wanted.frames_tolerance {
             return differs("frames", &wanted.frames, &self.frames);
         }
         #[expect(clippy::cast_precision_loss, reason = "a few frames")]
-        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64) + self.imprecision_seconds;
+        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64)
+            + self.imprecision_seconds;
         if (self.seconds - wanted.seconds).abs() > tolerance {
             return differs("seconds", &wanted.seconds, &self.seconds);
         }
@@ -225,7 +265,11 @@ impl Found {
             return differs("sound", &wanted.has_sound, &self.audio_codec.is_some());
         }
         if self.excess_seconds > wanted.frame_seconds + SOUND_TOLERANCE_SECONDS {
-            return differs("seconds with sound", &self.seconds, &(self.seconds + self.excess_seconds));
+            return differs(
+                "seconds with sound",
+                &self.seconds,
+                &(self.seconds + self.excess_seconds),
+            );
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Reading a `WebM` clip. Only its blocks say how many frames it has, so all of it is read.
 
 use crate::{Found, SOUND_TOLERANCE_SECONDS};
-use clipflow_core::{ClipError, rendition::Size, scratch::Scratch, source::S3Source};
+use aws::source::S3Source;
+use ffmpeg::scratch::Scratch;
 use matroska_demuxer::{Frame, MatroskaFile, TrackEntry, TrackType};
+use model::{ClipError, clip_spec::Size};
 use std::{fs::File, io::BufReader, path::Path};
 
 /// Reads the clip `object`, which takes as many bytes of `scratch_bytes`.
@@ -18,24 +20,42 @@ pub async fn read(object: &S3Source, scratch_bytes: u64) -> Result<Found, ClipEr
 }
 
 fn found(path: &Path) -> Result<Found, ClipError> {
-    let unreadable =
-        |what: &dyn std::fmt::Display| ClipError::unsupported_media(format!("the clip is no WebM: {what}"));
-    let file = File::open(path).map_err(|error| ClipError::internal(format!("opening the clip: {error}")))?;
+    let unreadable = |what: &dyn std::fmt::Display| {
+        ClipError::unsupported_media(format!("the clip is no WebM: {what}"))
+    };
+    let file = File::open(path)
+        .map_err(|error| ClipError::internal(format!("opening the clip: {error}")))?;
     let mut file = MatroskaFile::open(BufReader::new(file)).map_err(|error| unreadable(&error))?;
-    let track = |kind| file.tracks().iter().find(|track| track.track_type() == kind);
+    let track = |kind| {
+        file.tracks()
+            .iter()
+            .find(|track| track.track_type() == kind)
+    };
     let pictures = track(TrackType::Video).ok_or_else(|| unreadable(&"it has no pictures"))?;
-    let video = pictures.video().ok_or_else(|| unreadable(&"its pictures have no size"))?;
+    let video = pictures
+        .video()
+        .ok_or_else(|| unreadable(&"its pictures have no size"))?;
     let in_32_bits = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
-    let size = Size { width: in_32_bits(video.pixel_width().get()), height: in_32_bits(video.pixel_height().get()) };
+    let size = Size {
+        width: in_32_bits(video.pixel_width().get()),
+        height: in_32_bits(video.pixel_height().get()),
+    };
     let named = (codec(pictures), track(TrackType::Audio).map(codec));
-    let audio_tracks = file.tracks().iter().filter(|track| track.track_type() == TrackType::Audio).count();
+    let audio_tracks = file
+        .tracks()
+        .iter()
+        .filter(|track| track.track_type() == TrackType::Audio)
+        .count();
     let number = pictures.track_number().get();
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
     let tick_seconds = file.info().timestamp_scale().get() as f64 / 1e9;
     let seconds = file.info().duration().unwrap_or(0.0) * tick_seconds;
     let (mut frames, mut first) = (0, None);
     let mut frame = Frame::default();
-    while file.next_frame(&mut frame).map_err(|error| unreadable(&error))? {
+    while file
+        .next_frame(&mut frame)
+        .map_err(|error| unreadable(&error))?
+    {
         if frame.track == number && !frame.is_invisible {
             frames += 1;
             first.get_or_insert(frame.timestamp);

@@ -36,7 +36,9 @@ impl Request {
 
     /// How long the body is.
     pub fn body_bytes(&self) -> u64 {
-        self.header("content-length").and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+        self.header("content-length")
+            .and_then(|bytes| bytes.parse().ok())
+            .unwrap_or(0)
     }
 }
 
@@ -67,7 +69,11 @@ impl Connection {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
         parsed.parse(&head).map_err(io::Error::other)?;
-        let (path, query) = parsed.path.unwrap_or_default().split_once('?').unwrap_or((parsed.path.unwrap_or("/"), ""));
+        let (path, query) = parsed
+            .path
+            .unwrap_or_default()
+            .split_once('?')
+            .unwrap_or((parsed.path.unwrap_or("/"), ""));
         let pair = |text: &str| {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
             (name.to_owned(), value.to_owned())
@@ -84,8 +90,17 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection breaks, or the answer is not a success.
-    pub fn ask(&mut self, method: &str, path: &str, body: &mut impl Read, body_bytes: u64) -> io::Result<u64> {
-        write!(self.0.get_mut(), "{method} /{path} HTTP/1.1\r\nHost: s3\r\nContent-Length: {body_bytes}\r\n\r\n")?;
+    pub fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &mut impl Read,
+        body_bytes: u64,
+    ) -> io::Result<u64> {
+        write!(
+            self.0.get_mut(),
+            "{method} /{path} HTTP/1.1\r\nHost: s3\r\nContent-Length: {body_bytes}\r\n\r\n"
+        )?;
         io::copy(body, self.0.get_mut())?;
         let head = self.head()?;
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -93,16 +108,27 @@ impl Connection {
         parsed.parse(&head).map_err(io::Error::other)?;
         match parsed.code {
             Some(200..300) => {}
-            code => return Err(io::Error::other(format!("{method} /{path}: status {code:?}"))),
+            code => {
+                return Err(io::Error::other(format!(
+                    "{method} /{path}: status {code:?}"
+                )));
+            }
         }
-        Ok(lower(parsed.headers).get("content-length").and_then(|bytes| bytes.parse().ok()).unwrap_or(0))
+        Ok(lower(parsed.headers)
+            .get("content-length")
+            .and_then(|bytes| bytes.parse().ok())
+            .unwrap_or(0))
     }
 
     fn head(&mut self) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             if self.0.read_until(b'\n', &mut head)? == 0 {
-                return if head.is_empty() { Ok(head) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if head.is_empty() {
+                    Ok(head)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
         }
         Ok(head)
@@ -117,7 +143,12 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection breaks.
-    pub fn answer(&mut self, status: u16, headers: &[(&str, &str)], bytes: u64) -> io::Result<&mut TcpStream> {
+    pub fn answer(
+        &mut self,
+        status: u16,
+        headers: &[(&str, &str)],
+        bytes: u64,
+    ) -> io::Result<&mut TcpStream> {
         let mut head = format!("HTTP/1.1 {status} \r\nContent-Length: {bytes}\r\n");
         for (name, value) in headers {
             head.extend([name, ": ", value, "\r\n"]);
@@ -131,7 +162,10 @@ impl Connection {
 
 fn lower(headers: &[httparse::Header]) -> HashMap<String, String> {
     let text = |value| String::from_utf8_lossy(value).into_owned();
-    headers.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect()
+    headers
+        .iter()
+        .map(|header| (header.name.to_ascii_lowercase(), text(header.value)))
+        .collect()
 }
 
 /// Answers requests on a free port of loopback until the process ends. `answer` must read the body and answer.

@@ -64,13 +64,25 @@ impl Environment<'_> {
             ("CLIPFLOW_MAX_COST_USD", "5"),
             ("CLIPFLOW_TRIM_MEMORY_MB", MEMORY_MB),
             ("CLIPFLOW_SCRATCH_BYTES", "10737418240"),
-            ("CLIPFLOW_STATE_MACHINE_ARN", "arn:aws:states:us-east-1:000000000000:stateMachine:clip"),
-            ("CLIPFLOW_TOPIC_ARN", "arn:aws:sns:us-east-1:000000000000:clips"),
+            (
+                "CLIPFLOW_STATE_MACHINE_ARN",
+                "arn:aws:states:us-east-1:000000000000:stateMachine:clip",
+            ),
+            (
+                "CLIPFLOW_TOPIC_ARN",
+                "arn:aws:sns:us-east-1:000000000000:clips",
+            ),
             ("CLIPFLOW_DEPLOYMENT", "clipflow"),
             ("CLIPFLOW_MONGODB_URI_SECRET", "clipflow/mongodb-uri"),
             ("CLIPFLOW_MONGODB_DATABASE", "clipflow"),
-            ("CLIPFLOW_MEDIACONVERT_ROLE_ARN", "arn:aws:iam::000000000000:role/mediaconvert"),
-            ("CLIPFLOW_MEDIACONVERT_QUEUE_ARN", "arn:aws:mediaconvert:us-east-1:000000000000:queues/Default"),
+            (
+                "CLIPFLOW_MEDIACONVERT_ROLE_ARN",
+                "arn:aws:iam::000000000000:role/mediaconvert",
+            ),
+            (
+                "CLIPFLOW_MEDIACONVERT_QUEUE_ARN",
+                "arn:aws:mediaconvert:us-east-1:000000000000:queues/Default",
+            ),
         ]
     }
 }
@@ -84,10 +96,17 @@ impl Function {
         let (polled, polls) = mpsc::channel();
         let (events, next) = mpsc::channel();
         let (answered, answers) = mpsc::channel();
-        let api = RuntimeApi { polled, next: Mutex::new(next), answered };
+        let api = RuntimeApi {
+            polled,
+            next: Mutex::new(next),
+            answered,
+        };
         let address = http::serve(move |connection, request| api.answer(connection, request))?;
         fs::create_dir_all(environment.logs)?;
-        let log = File::options().create(true).append(true).open(environment.logs.join(format!("{name}.log")))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(environment.logs.join(format!("{name}.log")))?;
         let program = environment.programs.join(name);
         let mut command = Command::new(&program);
         command
@@ -100,10 +119,19 @@ impl Function {
             .stdout(log.try_clone()?)
             .stderr(log);
         let begun = Instant::now();
-        let process = command.spawn().map_err(|error| format!("starting {}: {error}", program.display()))?;
-        let mut function = Self { name: name.to_owned(), process, start: Duration::ZERO, events, answers };
-        let first_poll: Instant =
-            polls.recv_timeout(START_LIMIT).map_err(|_| format!("{name} did not ask for an event; see its log"))?;
+        let process = command
+            .spawn()
+            .map_err(|error| format!("starting {}: {error}", program.display()))?;
+        let mut function = Self {
+            name: name.to_owned(),
+            process,
+            start: Duration::ZERO,
+            events,
+            answers,
+        };
+        let first_poll: Instant = polls
+            .recv_timeout(START_LIMIT)
+            .map_err(|_| format!("{name} did not ask for an event; see its log"))?;
         function.start = first_poll - begun;
         Ok(function)
     }
@@ -117,7 +145,10 @@ impl Function {
         self.events.send(serde_json::to_vec(event)?)?;
         let answer = self.answers.recv_timeout(INVOCATION_LIMIT)?;
         let took = begun.elapsed();
-        Ok((answer.map_err(|error| format!("{}: {error}", self.name))?, took))
+        Ok((
+            answer.map_err(|error| format!("{}: {error}", self.name))?,
+            took,
+        ))
     }
 
     /// The most memory that the process has had resident up to now, in bytes.
@@ -126,7 +157,9 @@ impl Function {
     /// When the process has ended.
     pub fn peak_memory_bytes(&self) -> Outcome<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         Ok(peak.ok_or("the process has ended")?.parse::<u64>()? * 1024)
     }
 }
@@ -151,22 +184,39 @@ impl RuntimeApi {
             Some("next") => {
                 // Nobody waits for later polls.
                 let _ = self.polled.send(Instant::now());
-                let event = self.next.lock().expect("no thread panics").recv().map_err(io::Error::other)?;
+                let event = self
+                    .next
+                    .lock()
+                    .expect("no thread panics")
+                    .recv()
+                    .map_err(io::Error::other)?;
                 let deadline = SystemTime::now() + INVOCATION_LIMIT;
-                let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?.as_millis();
+                let deadline = deadline
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_err(io::Error::other)?
+                    .as_millis();
                 let headers = [
                     ("Lambda-Runtime-Aws-Request-Id", "1"),
                     ("Lambda-Runtime-Deadline-Ms", &deadline.to_string()),
-                    ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:bench"),
+                    (
+                        "Lambda-Runtime-Invoked-Function-Arn",
+                        "arn:aws:lambda:us-east-1:000000000000:function:bench",
+                    ),
                 ];
-                connection.answer(200, &headers, event.len() as u64)?.write_all(&event)
+                connection
+                    .answer(200, &headers, event.len() as u64)?
+                    .write_all(&event)
             }
             outcome => {
                 let mut body = Vec::new();
-                connection.body(request.body_bytes()).read_to_end(&mut body)?;
+                connection
+                    .body(request.body_bytes())
+                    .read_to_end(&mut body)?;
                 self.answered
                     .send(match outcome {
-                        Some("response") => serde_json::from_slice(&body).map_err(|error| error.to_string()),
+                        Some("response") => {
+                            serde_json::from_slice(&body).map_err(|error| error.to_string())
+                        }
                         _ => Err(String::from_utf8_lossy(&body).into_owned()),
                     })
                     .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;

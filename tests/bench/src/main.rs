@@ -35,7 +35,9 @@ fn main() -> ExitCode {
     let known = |name: &String| MEASURES.iter().any(|measure| measure.name == name);
     if chosen.iter().any(|name| !known(name)) {
         let wants_help = chosen.iter().any(|name| name == "--help" || name == "-h");
-        let list = MEASURES.iter().map(|measure| format!("\n  {:<12} {}", measure.name, measure.what));
+        let list = MEASURES
+            .iter()
+            .map(|measure| format!("\n  {:<12} {}", measure.name, measure.what));
         let text = format!("{USAGE}{}", list.collect::<String>());
         if wants_help {
             println!("{text}");
@@ -59,7 +61,9 @@ fn run(chosen: &[String]) -> Outcome<bool> {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
     let bench = Bench::new(&root)?;
     let mut rows = Vec::new();
-    for measure in MEASURES.iter().filter(|measure| chosen.is_empty() || chosen.iter().any(|name| name == measure.name))
+    for measure in MEASURES
+        .iter()
+        .filter(|measure| chosen.is_empty() || chosen.iter().any(|name| name == measure.name))
     {
         eprintln!("measuring {}", measure.what);
         rows.extend((measure.take)(&bench)?);

@@ -39,14 +39,46 @@ pub struct Measure {
 
 /// Everything that is measured, in the order of the table.
 pub const MEASURES: [Measure; 8] = [
-    Measure { name: "bytes", what: "bytes read from S3", take: bytes },
-    Measure { name: "copy", what: "the time of a copy", take: copy },
-    Measure { name: "exact", what: "the time of an exact cut", take: exact },
-    Measure { name: "frames", what: "first and last frame, and the sound", take: frames },
-    Measure { name: "memory", what: "the functions' memory", take: memory },
-    Measure { name: "start", what: "the functions' start", take: start },
-    Measure { name: "size", what: "the functions' packages", take: size },
-    Measure { name: "transitions", what: "state transitions of a clip", take: transitions },
+    Measure {
+        name: "bytes",
+        what: "bytes read from S3",
+        take: bytes,
+    },
+    Measure {
+        name: "copy",
+        what: "the time of a copy",
+        take: copy,
+    },
+    Measure {
+        name: "exact",
+        what: "the time of an exact cut",
+        take: exact,
+    },
+    Measure {
+        name: "frames",
+        what: "first and last frame, and the sound",
+        take: frames,
+    },
+    Measure {
+        name: "memory",
+        what: "the functions' memory",
+        take: memory,
+    },
+    Measure {
+        name: "start",
+        what: "the functions' start",
+        take: start,
+    },
+    Measure {
+        name: "size",
+        what: "the functions' packages",
+        take: size,
+    },
+    Measure {
+        name: "transitions",
+        what: "state transitions of a clip",
+        take: transitions,
+    },
 ];
 
 /// The folders that everything is in.
@@ -63,8 +95,15 @@ impl Bench {
     /// # Errors
     /// When `FFmpeg` fails.
     pub fn new(root: &Path) -> Outcome<Self> {
-        let programs = std::env::current_exe()?.parent().ok_or("the program has no folder")?.to_owned();
-        let bench = Self { root: root.to_owned(), programs, folder: root.join("target/bench") };
+        let programs = std::env::current_exe()?
+            .parent()
+            .ok_or("the program has no folder")?
+            .to_owned();
+        let bench = Self {
+            root: root.to_owned(),
+            programs,
+            folder: root.join("target/bench"),
+        };
         sources::make_long(&bench.source(""))?;
         sources::make_short(&bench.source(""))?;
         Ok(bench)
@@ -101,9 +140,12 @@ impl Bench {
     /// The functions' names: those that Terraform deploys.
     fn names(&self) -> Outcome<Vec<String>> {
         let folders = fs::read_dir(self.root.join("functions"))?.collect::<Result<Vec<_>, _>>()?;
-        let functions = folders.iter().filter(|folder| folder.path().join("src/main.rs").exists());
-        let mut names: Vec<String> =
-            functions.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+        let functions = folders
+            .iter()
+            .filter(|folder| folder.path().join("src/main.rs").exists());
+        let mut names: Vec<String> = functions
+            .map(|folder| folder.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         Ok(names)
     }
@@ -131,9 +173,13 @@ impl Line {
             "end": end,
             "cut": cut,
         });
-        let (request, _) = self.validate.invoke(&json!({"execution": execution, "request": request}))?;
+        let (request, _) = self
+            .validate
+            .invoke(&json!({"execution": execution, "request": request}))?;
         self.server.traffic();
-        let (probe, _) = self.probe.invoke(&json!({"execution": execution, "request": request, "waited": false}))?;
+        let (probe, _) = self
+            .probe
+            .invoke(&json!({"execution": execution, "request": request, "waited": false}))?;
         let engine = json!({"name": "trim", "why": "measured", "estimateUsd": 0.0});
         Ok(json!({"execution": execution, "request": request, "probe": probe, "engine": engine}))
     }
@@ -141,7 +187,13 @@ impl Line {
     /// Cuts a clip; returns its key and the time that `trim` took.
     fn cut(&self, event: &Value) -> Outcome<(String, Duration)> {
         let (answer, took) = self.trim.invoke(event)?;
-        Ok((answer["clip"]["key"].as_str().ok_or("trim names no clip")?.to_owned(), took))
+        Ok((
+            answer["clip"]["key"]
+                .as_str()
+                .ok_or("trim names no clip")?
+                .to_owned(),
+            took,
+        ))
     }
 }
 
@@ -151,7 +203,11 @@ fn start_of(minutes: u32) -> f64 {
 }
 
 fn describe(minutes: u32) -> String {
-    if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") }
+    if minutes == 1 {
+        "1 minute".to_owned()
+    } else {
+        format!("{minutes} minutes")
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
@@ -175,18 +231,35 @@ fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
             let (_, trimmed) = line.server.traffic();
             let of = format!("{} with the index at the {index}", describe(minutes));
             let most = |needed: f64| Some((1.02 * needed + SLACK_BYTES).floor());
-            rows.push(Row::new(format!("probe reads of {of}"), float(probed), "bytes", most(index_bytes)));
-            rows.push(Row::new(format!("trim reads of {of}"), float(trimmed), "bytes", most(index_bytes + span_bytes)));
+            rows.push(Row::new(
+                format!("probe reads of {of}"),
+                float(probed),
+                "bytes",
+                most(index_bytes),
+            ));
+            rows.push(Row::new(
+                format!("trim reads of {of}"),
+                float(trimmed),
+                "bytes",
+                most(index_bytes + span_bytes),
+            ));
         }
     }
     let (name, start) = (long(60, "end"), start_of(60));
     let event = line.plan(&name, start, start + CLIP_SECONDS, "exact")?;
     line.server.traffic();
     line.cut(&event)?;
-    let needed =
-        float(index_bytes(&bench.source(&name))? + media::span_bytes(&bench.source(&name), start, CLIP_SECONDS)?);
+    let needed = float(
+        index_bytes(&bench.source(&name))?
+            + media::span_bytes(&bench.source(&name), start, CLIP_SECONDS)?,
+    );
     let what = "trim reads of 60 minutes with the index at the end, exact".to_owned();
-    rows.push(Row::new(what, float(line.server.traffic().1), "bytes", Some((1.02 * needed + SLACK_BYTES).floor())));
+    rows.push(Row::new(
+        what,
+        float(line.server.traffic().1),
+        "bytes",
+        Some((1.02 * needed + SLACK_BYTES).floor()),
+    ));
     for (container, file, _) in CONTAINERS {
         let second = float(fs::metadata(bench.source(file))?.len()) / 3600.0;
         for seconds in [1.0, CLIP_SECONDS] {
@@ -197,11 +270,22 @@ fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
             let clip = float(fs::metadata(bench.folder.join("s3").join(CLIPS).join(key))?.len());
             let most = 1.5 * (clip + REMUXED_SECONDS * second) + REMUXED_BYTES;
             for (function, read) in [("probe", probed), ("trim", trimmed)] {
-                let what = format!("{function} reads for {seconds:.0} s out of 60 minutes of {container}");
-                rows.push(Row::new(what.clone(), float(read), "bytes", Some(most.floor())));
+                let what =
+                    format!("{function} reads for {seconds:.0} s out of 60 minutes of {container}");
+                rows.push(Row::new(
+                    what.clone(),
+                    float(read),
+                    "bytes",
+                    Some(most.floor()),
+                ));
                 // What is read once for every clip is too much for a short one.
                 let limit = Some(3.0).filter(|_| seconds >= CLIP_SECONDS);
-                rows.push(Row::new(format!("{what}, relative to the clip"), float(read) / clip, "×", limit));
+                rows.push(Row::new(
+                    format!("{what}, relative to the clip"),
+                    float(read) / clip,
+                    "×",
+                    limit,
+                ));
             }
         }
     }
@@ -214,7 +298,8 @@ fn index_bytes(file: &Path) -> Outcome<u64> {
     let mut head = [0; 16];
     loop {
         file.read_exact(&mut head)?;
-        let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let word =
+            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let length = match word(0) {
             1 => u64::from(word(8)) << 32 | u64::from(word(12)),
             short => short.into(),
@@ -243,10 +328,18 @@ fn copy(bench: &Bench) -> Outcome<Vec<Row>> {
                 rows.push(Row::new(what, ratio, "×", Some(limit)));
             };
             row("window read and written", ratio(PAIRS, window, local)?);
-            row("copy, all of trim,", ratio(PAIRS, || Ok(line.cut(&event)?.1), local)?);
+            row(
+                "copy, all of trim,",
+                ratio(PAIRS, || Ok(line.cut(&event)?.1), local)?,
+            );
             let usual = || bench.cut_the_usual_way(&line.server, &name, start);
             let ratio = self::ratio(1, usual, || Ok(line.cut(&event)?.1))?;
-            rows.push(Row::new(format!("download, FFmpeg, upload of {of}, relative to that copy"), ratio, "×", None));
+            rows.push(Row::new(
+                format!("download, FFmpeg, upload of {of}, relative to that copy"),
+                ratio,
+                "×",
+                None,
+            ));
         }
     }
     Ok(rows)
@@ -311,12 +404,16 @@ fn exact(bench: &Bench) -> Outcome<Vec<Row>> {
     let name = long(60, "front");
     let mut rows = Vec::new();
     // A second, and two seconds but for a frame, before a keyframe: the usual and the most that is encoded.
-    for (start, of) in [(start_of(60), "a second before a keyframe"), (start_of(60) - 29.0 / 30.0, "behind a keyframe")]
-    {
+    for (start, of) in [
+        (start_of(60), "a second before a keyframe"),
+        (start_of(60) - 29.0 / 30.0, "behind a keyframe"),
+    ] {
         let event = line.plan(&name, start, start + CLIP_SECONDS, "exact")?;
         let local = || bench.cut_locally(&bench.source(&name), start, ENCODE);
         let ratio = ratio(PAIRS.div_ceil(2), || Ok(line.cut(&event)?.1), local)?;
-        let what = format!("exact out of 60 minutes from {of}, relative to encoding all of it from a local file");
+        let what = format!(
+            "exact out of 60 minutes from {of}, relative to encoding all of it from a local file"
+        );
         rows.push(Row::new(what, ratio, "×", Some(0.25)));
     }
     Ok(rows)
@@ -334,7 +431,11 @@ fn frames(bench: &Bench) -> Outcome<Vec<Row>> {
             // Neither the start nor the end is at a keyframe.
             let (first, end) = (times.len() * 3 / 10 + 1, times.len() * 7 / 10 + 2);
             let event = line.plan(&name, times[first], times[end], cut)?;
-            let clip = bench.folder.join("s3").join(CLIPS).join(line.cut(&event)?.0);
+            let clip = bench
+                .folder
+                .join("s3")
+                .join(CLIPS)
+                .join(line.cut(&event)?.0);
             let cut_out = media::pictures(&clip)?;
             let (Some(shown_first), Some(shown_last)) = (cut_out.first(), cut_out.last()) else {
                 return Err(format!("{kind}: the clip has no frames").into());
@@ -345,7 +446,8 @@ fn frames(bench: &Bench) -> Outcome<Vec<Row>> {
             let late = if kind == "no sound" {
                 0.0
             } else {
-                let lag = media::lag_ms(&media::sound(&source)?, &media::sound(&clip)?, times[first]);
+                let lag =
+                    media::lag_ms(&media::sound(&source)?, &media::sound(&clip)?, times[first]);
                 lag.ok_or_else(|| format!("{kind}: the clip's sound is too short"))?
             };
             eprintln!("  {cut}, {kind}: {off} frames off, sound {late:.1} ms late");
@@ -353,25 +455,47 @@ fn frames(bench: &Bench) -> Outcome<Vec<Row>> {
             most_late = most_late.max(late.abs());
         }
         let of = format!("{cut}, the worst of {} kinds of source", KINDS.len());
-        rows.push(Row::new(format!("frames off, {of}"), float(most_off as u64), "frames", Some(0.0)));
-        rows.push(Row::new(format!("picture against sound, {of}"), most_late, "ms", Some(5.0)));
+        rows.push(Row::new(
+            format!("frames off, {of}"),
+            float(most_off as u64),
+            "frames",
+            Some(0.0),
+        ));
+        rows.push(Row::new(
+            format!("picture against sound, {of}"),
+            most_late,
+            "ms",
+            Some(5.0),
+        ));
     }
     Ok(rows)
 }
 
 fn memory(bench: &Bench) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
-    for (seconds, cut) in [(CLIP_SECONDS, "copy"), (600.0, "copy"), (CLIP_SECONDS, "exact")] {
+    for (seconds, cut) in [
+        (CLIP_SECONDS, "copy"),
+        (600.0, "copy"),
+        (CLIP_SECONDS, "exact"),
+    ] {
         let line = bench.line(Network::LOOPBACK)?;
         let start = start_of(60);
         let event = line.plan(&long(60, "end"), start, start + seconds, cut)?;
         line.cut(&event)?;
         let mut row = |function: &Function, what: String| -> Outcome<()> {
             let mib = float(function.peak_memory_bytes()?) / 1_048_576.0;
-            rows.push(Row::new(format!("memory of {what}"), mib, "MiB", Some(64.0)));
+            rows.push(Row::new(
+                format!("memory of {what}"),
+                mib,
+                "MiB",
+                Some(64.0),
+            ));
             Ok(())
         };
-        row(&line.trim, format!("trim, {cut} of {seconds:.0} s out of 60 minutes"))?;
+        row(
+            &line.trim,
+            format!("trim, {cut} of {seconds:.0} s out of 60 minutes"),
+        )?;
         if cut == "exact" {
             row(&line.probe, "probe, 60 minutes".to_owned())?;
         }
@@ -382,7 +506,8 @@ fn memory(bench: &Bench) -> Outcome<Vec<Row>> {
 fn start(bench: &Bench) -> Outcome<Vec<Row>> {
     let server = bench.serve(Network::LOOPBACK)?;
     let row = |name: String| {
-        let starts = (0..STARTS).map(|_| Ok(bench.function(&name, &server)?.start.as_secs_f64() * 1000.0));
+        let starts =
+            (0..STARTS).map(|_| Ok(bench.function(&name, &server)?.start.as_secs_f64() * 1000.0));
         Ok(Row::new(
             format!("{name}, from start to first poll"),
             median(starts.collect::<Outcome<_>>()?),
@@ -396,21 +521,36 @@ fn start(bench: &Bench) -> Outcome<Vec<Row>> {
 fn size(bench: &Bench) -> Outcome<Vec<Row>> {
     let row = |name: String| {
         let package = bench.root.join(format!("target/lambda/{name}.zip"));
-        let bytes = fs::metadata(&package).map_err(|error| format!("{}: {error}", package.display()))?.len();
-        Ok(Row::new(format!("{name}, zip"), float(bytes) / 1_048_576.0, "MiB", Some(6.0)))
+        let bytes = fs::metadata(&package)
+            .map_err(|error| format!("{}: {error}", package.display()))?
+            .len();
+        Ok(Row::new(
+            format!("{name}, zip"),
+            float(bytes) / 1_048_576.0,
+            "MiB",
+            Some(6.0),
+        ))
     };
     bench.names()?.into_iter().map(row).collect()
 }
 
 /// Follows the definition from its first state to its last, through the default of every choice.
 fn transitions(bench: &Bench) -> Outcome<Vec<Row>> {
-    let definition: Value = serde_json::from_slice(&fs::read(bench.root.join("statemachine/clip.asl.json"))?)?;
+    let definition: Value =
+        serde_json::from_slice(&fs::read(bench.root.join("statemachine/clip.asl.json"))?)?;
     let mut state = definition["StartAt"].as_str();
     let mut entered = 0;
     while let Some(name) = state {
         entered += 1;
         let definition = &definition["States"][name];
-        state = definition["Next"].as_str().or_else(|| definition["Default"].as_str());
+        state = definition["Next"]
+            .as_str()
+            .or_else(|| definition["Default"].as_str());
     }
-    Ok(vec![Row::new("state transitions of an accepted clip", float(entered), "transitions", Some(9.0))])
+    Ok(vec![Row::new(
+        "state transitions of an accepted clip",
+        float(entered),
+        "transitions",
+        Some(9.0),
+    )])
 }

@@ -14,15 +14,25 @@ const SOUND_RATE: usize = 16_000;
 /// # Errors
 /// When it fails, with what it said.
 pub fn ffmpeg(arguments: &[&str]) -> Outcome<Vec<u8>> {
-    run("ffmpeg", &[&["-nostdin", "-v", "error", "-y"], arguments].concat())
+    run(
+        "ffmpeg",
+        &[&["-nostdin", "-v", "error", "-y"], arguments].concat(),
+    )
 }
 
 fn run(program: &str, arguments: &[&str]) -> Outcome<Vec<u8>> {
-    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         Ok(output.stdout)
     } else {
-        Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+        Err(format!(
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into())
     }
 }
 
@@ -56,9 +66,16 @@ pub fn pictures(file: &Path) -> Outcome<Vec<Vec<u8>>> {
 #[must_use]
 pub fn nearest(picture: &[u8], pictures: &[Vec<u8>]) -> usize {
     let distance = |other: &[u8]| -> u64 {
-        picture.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b)) * u64::from(a.abs_diff(*b))).sum()
+        picture
+            .iter()
+            .zip(other)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)) * u64::from(a.abs_diff(*b)))
+            .sum()
     };
-    let best = pictures.iter().enumerate().min_by_key(|(_, other)| distance(other));
+    let best = pictures
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, other)| distance(other));
     best.map_or(0, |(index, _)| index)
 }
 
@@ -69,11 +86,17 @@ pub fn nearest(picture: &[u8], pictures: &[Vec<u8>]) -> usize {
 pub fn times(file: &Path) -> Outcome<Vec<f64>> {
     let options = ["-v", "error", "-of", "json", "-select_streams", "v:0"];
     let entries = ["-show_entries", "frame=pts_time:format=start_time"];
-    let told: Value = serde_json::from_slice(&run("ffprobe", &[&options[..], &entries, &[text(file)?]].concat())?)?;
+    let told: Value = serde_json::from_slice(&run(
+        "ffprobe",
+        &[&options[..], &entries, &[text(file)?]].concat(),
+    )?)?;
     let number = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok());
     let start = number(&told["format"]["start_time"]).unwrap_or(0.0);
     let frames = told["frames"].as_array().ok_or("ffprobe shows no frames")?;
-    Ok(frames.iter().filter_map(|frame| Some(number(&frame["pts_time"])? - start)).collect())
+    Ok(frames
+        .iter()
+        .filter_map(|frame| Some(number(&frame["pts_time"])? - start))
+        .collect())
 }
 
 /// The sound from second 0 on, one channel.
@@ -82,8 +105,25 @@ pub fn times(file: &Path) -> Outcome<Vec<f64>> {
 /// When the file cannot be decoded.
 pub fn sound(file: &Path) -> Outcome<Vec<f32>> {
     let filter = "aresample=16000:async=1:first_pts=0";
-    let raw = ffmpeg(&["-i", text(file)?, "-map", "0:a:0", "-af", filter, "-ac", "1", "-f", "f32le", "-"])?;
-    Ok(raw.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+    let raw = ffmpeg(&[
+        "-i",
+        text(file)?,
+        "-map",
+        "0:a:0",
+        "-af",
+        filter,
+        "-ac",
+        "1",
+        "-f",
+        "f32le",
+        "-",
+    ])?;
+    Ok(raw
+        .as_chunks()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect())
 }
 
 /// How many milliseconds the sound of a clip is late against that of its source, by the lag at which they are most
@@ -103,7 +143,13 @@ pub fn lag_ms(source: &[f32], clip: &[f32], start_seconds: f64) -> Option<f64> {
     let likeness = |lag: usize| -> Option<f64> {
         // The clip's sample `most` is the source's `at + most`; a lag of `most` is none.
         let other = source.get((at + lag)..(at + lag + length))?;
-        Some(piece.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
+        Some(
+            piece
+                .iter()
+                .zip(other)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum(),
+        )
     };
     let lags = (0..=2 * most).filter_map(|lag| Some((lag, likeness(lag)?)));
     let (lag, _) = lags.max_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -118,14 +164,28 @@ pub fn lag_ms(source: &[f32], clip: &[f32], start_seconds: f64) -> Option<f64> {
 pub fn span_bytes(file: &Path, start: f64, seconds: f64) -> Outcome<u64> {
     // What follows a plus counts from the keyframe, not from the start.
     let interval = format!("{start}%{}", start + seconds + 1.0);
-    let options = ["-v", "error", "-of", "csv=p=0", "-read_intervals", &interval];
+    let options = [
+        "-v",
+        "error",
+        "-of",
+        "csv=p=0",
+        "-read_intervals",
+        &interval,
+    ];
     let entries = ["-show_entries", "packet=pts_time,size,pos"];
-    let told = String::from_utf8(run("ffprobe", &[&options[..], &entries, &[text(file)?]].concat())?)?;
+    let told = String::from_utf8(run(
+        "ffprobe",
+        &[&options[..], &entries, &[text(file)?]].concat(),
+    )?)?;
     let mut span: Option<(u64, u64)> = None;
     for line in told.lines() {
         let mut fields = line.split(',');
         let mut next = || fields.next().unwrap_or_default();
-        let (time, size, position) = (next().parse::<f64>(), next().parse::<u64>(), next().parse::<u64>());
+        let (time, size, position) = (
+            next().parse::<f64>(),
+            next().parse::<u64>(),
+            next().parse::<u64>(),
+        );
         if let (Ok(time), Ok(size), Ok(position)) = (time, size, position)
             && time < start + seconds
         {
@@ -133,5 +193,6 @@ pub fn span_bytes(file: &Path, start: f64, seconds: f64) -> Outcome<u64> {
             span = Some((first.min(position), end.max(position + size)));
         }
     }
-    span.map(|(first, end)| end - first).ok_or_else(|| "ffprobe shows no packet".into())
+    span.map(|(first, end)| end - first)
+        .ok_or_else(|| "ffprobe shows no packet".into())
 }

@@ -31,13 +31,27 @@ pub struct Network {
 
 impl Network {
     /// As fast as the machine is.
-    pub const LOOPBACK: Self = Self { name: "loopback", first_byte: Duration::ZERO, bytes_per_second: None };
+    pub const LOOPBACK: Self = Self {
+        name: "loopback",
+        first_byte: Duration::ZERO,
+        bytes_per_second: None,
+    };
     /// As a Lambda sees S3 in its region.
-    pub const S3_LIKE: Self =
-        Self { name: "S3-like", first_byte: Duration::from_millis(30), bytes_per_second: Some(80e6) };
+    pub const S3_LIKE: Self = Self {
+        name: "S3-like",
+        first_byte: Duration::from_millis(30),
+        bytes_per_second: Some(80e6),
+    };
 
-    fn copy(&self, from: &mut impl Read, to: &mut (impl Write + ?Sized), bytes: u64) -> io::Result<u64> {
-        let Some(bytes_per_second) = self.bytes_per_second else { return io::copy(&mut from.take(bytes), to) };
+    fn copy(
+        &self,
+        from: &mut impl Read,
+        to: &mut (impl Write + ?Sized),
+        bytes: u64,
+    ) -> io::Result<u64> {
+        let Some(bytes_per_second) = self.bytes_per_second else {
+            return io::copy(&mut from.take(bytes), to);
+        };
         let begun = Instant::now();
         let mut done = 0;
         while done < bytes {
@@ -74,7 +88,11 @@ impl Server {
     /// When there is no free port.
     pub fn start(root: &Path, network: Network) -> io::Result<Self> {
         let traffic = Arc::new(Traffic::default());
-        let service = Service { root: root.to_owned(), network, traffic: traffic.clone() };
+        let service = Service {
+            root: root.to_owned(),
+            network,
+            traffic: traffic.clone(),
+        };
         let address = http::serve(move |connection, request| {
             service.traffic.requests.fetch_add(1, Relaxed);
             service.answer(connection, request)
@@ -84,7 +102,10 @@ impl Server {
 
     /// Requests, and bytes of objects that were sent, since this was asked last.
     pub fn traffic(&self) -> (u64, u64) {
-        (self.traffic.requests.swap(0, Relaxed), self.traffic.sent_bytes.swap(0, Relaxed))
+        (
+            self.traffic.requests.swap(0, Relaxed),
+            self.traffic.sent_bytes.swap(0, Relaxed),
+        )
     }
 }
 
@@ -131,21 +152,34 @@ impl Service {
     }
 
     fn get(&self, connection: &mut Connection, request: &Request, object: &Path) -> io::Result<()> {
-        let Ok(mut file) = File::open(object) else { return self.refuse(connection, request, 404) };
+        let Ok(mut file) = File::open(object) else {
+            return self.refuse(connection, request, 404);
+        };
         let (bytes, etag) = (file.metadata()?.len(), etag(object)?);
-        if request.header("if-match").is_some_and(|wanted| wanted != etag) {
+        if request
+            .header("if-match")
+            .is_some_and(|wanted| wanted != etag)
+        {
             return self.refuse(connection, request, 412);
         }
-        let range = request.header("range").and_then(|range| parse_range(range, bytes));
+        let range = request
+            .header("range")
+            .and_then(|range| parse_range(range, bytes));
         let (status, range) = range.map_or((200, 0..bytes), |range| (206, range));
-        let content_range = format!("bytes {}-{}/{bytes}", range.start, range.end.saturating_sub(1));
+        let content_range = format!(
+            "bytes {}-{}/{bytes}",
+            range.start,
+            range.end.saturating_sub(1)
+        );
         thread::sleep(self.network.first_byte);
         let headers = [("ETag", etag.as_str()), ("Content-Range", &content_range)];
         let bytes = range.end - range.start;
         let to = connection.answer(status, &headers[..if status == 206 { 2 } else { 1 }], bytes)?;
         if request.method == "GET" {
             file.seek(SeekFrom::Start(range.start))?;
-            self.traffic.sent_bytes.fetch_add(self.network.copy(&mut file, to, bytes)?, Relaxed);
+            self.traffic
+                .sent_bytes
+                .fetch_add(self.network.copy(&mut file, to, bytes)?, Relaxed);
         }
         Ok(())
     }
@@ -153,21 +187,42 @@ impl Service {
     fn put(&self, connection: &mut Connection, request: &Request, object: &Path) -> io::Result<()> {
         fs::create_dir_all(object.parent().unwrap_or(&self.root))?;
         let bytes = request.body_bytes();
-        self.network.copy(&mut connection.body(bytes), &mut create(object)?, bytes)?;
+        self.network
+            .copy(&mut connection.body(bytes), &mut create(object)?, bytes)?;
         thread::sleep(self.network.first_byte);
         let checksum = request.header("x-amz-checksum-crc32c").unwrap_or_default();
-        let headers = [("ETag", etag(object)?), ("x-amz-checksum-crc32c", checksum.to_owned())];
-        connection.answer(200, &headers.each_ref().map(|(name, value)| (*name, value.as_str())), 0)?;
+        let headers = [
+            ("ETag", etag(object)?),
+            ("x-amz-checksum-crc32c", checksum.to_owned()),
+        ];
+        connection.answer(
+            200,
+            &headers
+                .each_ref()
+                .map(|(name, value)| (*name, value.as_str())),
+            0,
+        )?;
         Ok(())
     }
 
     fn xml(&self, connection: &mut Connection, request: &Request, text: &str) -> io::Result<()> {
         io::copy(&mut connection.body(request.body_bytes()), &mut io::sink())?;
         thread::sleep(self.network.first_byte);
-        connection.answer(200, &[("Content-Type", "application/xml")], text.len() as u64)?.write_all(text.as_bytes())
+        connection
+            .answer(
+                200,
+                &[("Content-Type", "application/xml")],
+                text.len() as u64,
+            )?
+            .write_all(text.as_bytes())
     }
 
-    fn refuse(&self, connection: &mut Connection, request: &Request, status: u16) -> io::Result<()> {
+    fn refuse(
+        &self,
+        connection: &mut Connection,
+        request: &Request,
+        status: u16,
+    ) -> io::Result<()> {
         io::copy(&mut connection.body(request.body_bytes()), &mut io::sink())?;
         thread::sleep(self.network.first_byte);
         connection.answer(status, &[], 0)?;
@@ -184,7 +239,9 @@ fn create(object: &Path) -> io::Result<File> {
 
 /// Joins the parts of an upload, which are files that are named by their numbers.
 fn complete(upload: &Path, object: &Path) -> io::Result<()> {
-    let parts = (1..).map(|number| upload.with_extension(number.to_string())).take_while(|part| part.exists());
+    let parts = (1..)
+        .map(|number| upload.with_extension(number.to_string()))
+        .take_while(|part| part.exists());
     let mut parts = parts.collect::<Vec<_>>().into_iter();
     fs::create_dir_all(object.parent().unwrap_or(upload))?;
     let _ = fs::remove_file(object);
@@ -199,8 +256,15 @@ fn complete(upload: &Path, object: &Path) -> io::Result<()> {
 
 fn etag(object: &Path) -> io::Result<String> {
     let metadata = fs::metadata(object)?;
-    let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(format!("\"{:x}-{:x}\"", metadata.len(), modified.as_nanos()))
+    let modified = metadata
+        .modified()?
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(format!(
+        "\"{:x}-{:x}\"",
+        metadata.len(),
+        modified.as_nanos()
+    ))
 }
 
 /// The range of a `Range` header with a first byte; `None` for another one.

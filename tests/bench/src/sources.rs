@@ -28,16 +28,29 @@ pub fn make_long(folder: &Path) -> Outcome<()> {
                   -pix_fmt yuv420p -c:a aac -b:a 128k -ac 2";
     let sound = "sine=frequency=440:duration=60:sample_rate=48000";
     let base = folder.join(long(1, "end"));
-    make(&base, &[&["-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", sound], &words(encode)[..]].concat())?;
+    make(
+        &base,
+        &[
+            &["-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", sound],
+            &words(encode)[..],
+        ]
+        .concat(),
+    )?;
     let base = base.to_str().ok_or("a path is not UTF-8")?;
     for (_, file, options) in CONTAINERS {
-        make(&folder.join(file), &[&looped(base, "59")[..], &words(options)].concat())?;
+        make(
+            &folder.join(file),
+            &[&looped(base, "59")[..], &words(options)].concat(),
+        )?;
     }
     for minutes in MINUTES {
         let loops = (minutes - 1).to_string();
         let input = looped(base, &loops);
         make(&folder.join(long(minutes, "end")), &input)?;
-        make(&folder.join(long(minutes, "front")), &[&input[..], &["-movflags", "+faststart"]].concat())?;
+        make(
+            &folder.join(long(minutes, "front")),
+            &[&input[..], &["-movflags", "+faststart"]].concat(),
+        )?;
     }
     Ok(())
 }
@@ -50,25 +63,53 @@ fn looped<'a>(file: &'a str, loops: &'a str) -> [&'a str; 6] {
 pub const CONTAINERS: [(&str, &str, &str); 4] = [
     ("MPEG-TS", "60.ts", ""),
     ("Matroska", "60.mkv", ""),
-    ("fragmented MP4 with sidx", "sidx-60.mp4", "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx"),
-    ("fragmented MP4 with mfra", "mfra-60.mp4", "-movflags +frag_keyframe+delay_moov"),
+    (
+        "fragmented MP4 with sidx",
+        "sidx-60.mp4",
+        "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
+    ),
+    (
+        "fragmented MP4 with mfra",
+        "mfra-60.mp4",
+        "-movflags +frag_keyframe+delay_moov",
+    ),
 ];
 
 /// The kinds of source that cuts are compared on: name, frames a second, options.
 pub const KINDS: [(&str, &str, &str); 10] = [
     ("constant frame rate", "30", "-c:v libx264 -g 60 -bf 0"),
-    ("29.97 with B-frames", "30000/1001", "-c:v libx264 -g 60 -bf 3"),
+    (
+        "29.97 with B-frames",
+        "30000/1001",
+        "-c:v libx264 -g 60 -bf 3",
+    ),
     ("23.976", "24000/1001", "-c:v libx264 -g 48"),
     (
         "variable frame rate",
         "30",
         "-vf select=not(eq(mod(n\\,7)\\,3)+eq(mod(n\\,11)\\,5)) -fps_mode vfr -c:v libx264 -g 60",
     ),
-    ("open GOP", "25", "-c:v libx264 -g 50 -bf 3 -x264-params open-gop=1"),
-    ("GOP of 250", "25", "-c:v libx264 -g 250 -keyint_min 250 -sc_threshold 0"),
-    ("HEVC", "25", "-c:v libx265 -x265-params log-level=error:keyint=50 -tag:v hvc1"),
+    (
+        "open GOP",
+        "25",
+        "-c:v libx264 -g 50 -bf 3 -x264-params open-gop=1",
+    ),
+    (
+        "GOP of 250",
+        "25",
+        "-c:v libx264 -g 250 -keyint_min 250 -sc_threshold 0",
+    ),
+    (
+        "HEVC",
+        "25",
+        "-c:v libx265 -x265-params log-level=error:keyint=50 -tag:v hvc1",
+    ),
     ("rotated", "25", "-c:v libx264 -g 50"),
-    ("start time not zero", "25", "-c:v libx264 -g 50 -output_ts_offset 3"),
+    (
+        "start time not zero",
+        "25",
+        "-c:v libx264 -g 50 -output_ts_offset 3",
+    ),
     ("no sound", "25", "-c:v libx264 -g 50 -an"),
 ];
 
@@ -87,12 +128,20 @@ pub fn make_short(folder: &Path) -> Outcome<()> {
         let file = folder.join(short(kind));
         let pictures = format!("{PICTURES}={rate}");
         let inputs = ["-f", "lavfi", "-i", &pictures, "-f", "lavfi", "-i", SOUND];
-        let encode = [&inputs[..], &words(options), &words("-pix_fmt yuv420p -c:a aac -b:a 160k -shortest")].concat();
+        let encode = [
+            &inputs[..],
+            &words(options),
+            &words("-pix_fmt yuv420p -c:a aac -b:a 160k -shortest"),
+        ]
+        .concat();
         if kind == "rotated" {
             let upright = folder.join("upright.mp4");
             make(&upright, &encode)?;
             let upright = upright.to_str().ok_or("a path is not UTF-8")?;
-            make(&file, &["-display_rotation", "90", "-i", upright, "-c", "copy"])?;
+            make(
+                &file,
+                &["-display_rotation", "90", "-i", upright, "-c", "copy"],
+            )?;
         } else {
             make(&file, &encode)?;
         }
@@ -108,7 +157,13 @@ fn make(file: &Path, arguments: &[&str]) -> Outcome<()> {
     fs::create_dir_all(file.parent().ok_or("a source has no folder")?)?;
     let extension = file.extension().unwrap_or_default().display();
     let unfinished = file.with_extension(format!("new.{extension}"));
-    media::ffmpeg(&[arguments, &[unfinished.to_str().ok_or("a path is not UTF-8")?]].concat())?;
+    media::ffmpeg(
+        &[
+            arguments,
+            &[unfinished.to_str().ok_or("a path is not UTF-8")?],
+        ]
+        .concat(),
+    )?;
     Ok(fs::rename(unfinished, file)?)
 }
 

@@ -1,12 +1,14 @@
 //! The window by itself: what `trim` does with a source before anything is uploaded, into a local file.
 
 use crate::Outcome;
+use aws::{sdk, source::S3Source};
 use aws_sdk_s3::{
     Client,
     config::{Credentials, Region},
 };
-use clipflow_core::{aws, mp4::Movie, plan::Plan, source::S3Source};
 use futures::TryStreamExt;
+use model::plan::Plan;
+use mp4_cut::Movie;
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -33,8 +35,10 @@ impl Reader {
     /// # Errors
     /// When there is no runtime.
     pub fn of(address: SocketAddr) -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let loader = aws::sdk_config_loader()
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let loader = sdk::sdk_config_loader()
             .endpoint_url(format!("http://{address}"))
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("bench", "bench", None, None, "bench"));
@@ -55,8 +59,18 @@ impl Reader {
         let begun = Instant::now();
         self.runtime.block_on(async {
             let mut source = S3Source::pinned(self.s3.clone(), probed.object.clone());
-            source.read_ahead(probed.facts.index_reads().into_iter().chain(planned.source_span.clone())).await?;
-            let window = Movie::read(&source).await?.window(planned.start_seconds, planned.end_seconds)?;
+            source
+                .read_ahead(
+                    probed
+                        .facts
+                        .index_reads()
+                        .into_iter()
+                        .chain(planned.source_span.clone()),
+                )
+                .await?;
+            let window = Movie::read(&source)
+                .await?
+                .window(planned.start_seconds, planned.end_seconds)?;
             let mut stream = pin!(window.stream(&source, CONNECTIONS));
             let mut file = File::create(file)?;
             while let Some(part) = stream.try_next().await? {

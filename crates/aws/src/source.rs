@@ -1,0 +1,393 @@
+//! A source in S3, pinned to what was seen first and read by byte range.
+
+use crate::sdk;
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::get_object::{GetObjectError, GetObjectOutput},
+    primitives::ByteStream,
+};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use model::{ClipError, plan::PinnedObject, request::Source};
+use mp4_cut::io::{self, RangeRead};
+use std::{fmt::Display, mem, ops::Range, pin::pin};
+
+/// How much of the object pinning reads along, in bytes: enough for the boxes in front of most indexes.
+const HEAD_BYTES: u64 = 64 * 1024;
+/// The most that is read ahead, in bytes; what is longer than this is not worth a wait less.
+const MAX_AHEAD_BYTES: u64 = 16 << 20;
+/// Ranged reads that are under way at once when reading ahead.
+const CONNECTIONS_AHEAD: usize = 8;
+/// Ranged reads that are under way at once when reading all of an object.
+const CONNECTIONS: usize = 4;
+
+/// Reads a [`PinnedObject`].
+#[derive(Debug, Clone)]
+pub struct S3Source {
+    client: Client,
+    object: PinnedObject,
+    /// What has been read, and where it begins.
+    ahead: Vec<(u64, Bytes)>,
+}
+
+impl S3Source {
+    /// Pins the object that is there now.
+    ///
+    /// # Errors
+    /// `SourceNotFound` when the bucket or the object does not exist, `UnsupportedMedia` when it is empty,
+    /// `DependencyUnavailable` when S3 does not answer.
+    pub async fn pin(client: Client, source: &Source) -> Result<Self, ClipError> {
+        let mut object = PinnedObject {
+            bucket: source.bucket.clone(),
+            key: source.key.clone(),
+            etag: String::new(),
+            bytes: 0,
+        };
+        let got = get(&client, &object, 0..HEAD_BYTES).await?;
+        object.bytes = total_length(&got)
+            .ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
+        object.etag = got.e_tag.clone().unwrap_or_default();
+        let head = receive(
+            &object,
+            got.body,
+            BytesMut::with_capacity(length(&(0..HEAD_BYTES))),
+        )
+        .await?;
+        let ahead = vec![(0, head.freeze())];
+        Ok(Self {
+            client,
+            object,
+            ahead,
+        })
+    }
+
+    /// Reads an object that was pinned before.
+    #[must_use]
+    pub fn pinned(client: Client, object: PinnedObject) -> Self {
+        Self {
+            client,
+            object,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Reads `ranges` at the same time, so that later reads within one of them wait for nothing; does nothing when they
+    /// are longer than 16 MiB.
+    ///
+    /// # Errors
+    /// As [`read`](RangeRead::read).
+    pub async fn read_ahead(
+        &mut self,
+        ranges: impl IntoIterator<Item = Range<u64>>,
+    ) -> Result<(), ClipError> {
+        let mut ranges: Vec<Range<u64>> = ranges.into_iter().collect();
+        ranges.sort_by_key(|range| range.start);
+        ranges.dedup_by(|next, last| {
+            let is_one = next.start <= last.end;
+            if is_one {
+                last.end = last.end.max(next.end);
+            }
+            is_one
+        });
+        if ranges
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum::<u64>()
+            > MAX_AHEAD_BYTES
+        {
+            return Ok(());
+        }
+        let ahead = self.gather(&ranges).await?;
+        self.ahead = ahead
+            .into_iter()
+            .map(|(at, bytes)| (at, bytes.freeze()))
+            .collect();
+        Ok(())
+    }
+
+    /// Reads `ranges`, which are apart, each into one piece of memory. Every part is received in its place there.
+    async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
+        let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
+        let places = io::parts(ranges, CONNECTIONS_AHEAD)
+            .into_iter()
+            .map(|part| {
+                let rest = room.split_off(length(&part));
+                (part, mem::replace(&mut room, rest))
+            });
+        let read = stream::iter(places.collect::<Vec<_>>()).map(async |(part, place)| {
+            Ok::<_, ClipError>((part.start, self.receive(part, place).await?))
+        });
+        let mut read = pin!(read.buffered(CONNECTIONS_AHEAD));
+        let mut gathered: Vec<(u64, BytesMut)> = Vec::new();
+        while let Some((at, part)) = read.try_next().await? {
+            match gathered.last_mut() {
+                Some((start, bytes)) if *start + bytes.len() as u64 == at => bytes.unsplit(part),
+                _ => gathered.push((at, part)),
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// Reads `range` into `place`, which has room for just that.
+    async fn receive(&self, range: Range<u64>, place: BytesMut) -> Result<BytesMut, ClipError> {
+        let wanted = length(&range);
+        let got = get(&self.client, &self.object, range).await?;
+        let bytes = receive(&self.object, got.body, place).await?;
+        if bytes.len() == wanted {
+            Ok(bytes)
+        } else {
+            Err(ClipError::dependency_unavailable(format!(
+                "S3 sent {} bytes instead of {wanted}",
+                bytes.len()
+            )))
+        }
+    }
+
+    /// All bytes of the object, in order.
+    pub fn stream(&self) -> impl Stream<Item = mp4_cut::Result<Bytes>> {
+        let parts = io::parts(std::slice::from_ref(&(0..self.object.bytes)), CONNECTIONS);
+        io::read_parts(self, parts, CONNECTIONS).map_ok(|(_, part)| part)
+    }
+
+    /// What was pinned.
+    #[must_use]
+    pub fn object(&self) -> &PinnedObject {
+        &self.object
+    }
+}
+
+impl RangeRead for S3Source {
+    fn len(&self) -> u64 {
+        self.object.bytes
+    }
+
+    async fn read(&self, range: Range<u64>) -> mp4_cut::Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        for (start, bytes) in &self.ahead {
+            if *start <= range.start && range.end <= start + bytes.len() as u64 {
+                return bytes.read(range.start - start..range.end - start).await;
+            }
+        }
+        let place = BytesMut::with_capacity(length(&range));
+        Ok(self.receive(range, place).await?.freeze())
+    }
+}
+
+async fn get(
+    client: &Client,
+    object: &PinnedObject,
+    range: Range<u64>,
+) -> Result<GetObjectOutput, ClipError> {
+    client
+        .get_object()
+        .bucket(&object.bucket)
+        .key(&object.key)
+        .set_if_match(Some(object.etag.clone()).filter(|etag| !etag.is_empty()))
+        .range(format!("bytes={}-{}", range.start, range.end - 1))
+        .send()
+        .await
+        .map_err(|error| read_failure(object, &error))
+}
+
+/// Appends a body to `place`, which does not grow for it.
+async fn receive(
+    object: &PinnedObject,
+    mut body: ByteStream,
+    mut place: BytesMut,
+) -> Result<BytesMut, ClipError> {
+    let failed = |why: &dyn Display| {
+        ClipError::dependency_unavailable(format!(
+            "reading s3://{}/{}: {why}",
+            object.bucket, object.key
+        ))
+    };
+    while let Some(bytes) = body.try_next().await.map_err(|error| failed(&error))? {
+        if bytes.len() > place.capacity() - place.len() {
+            return Err(failed(&"S3 sent more than it was asked for"));
+        }
+        place.extend_from_slice(&bytes);
+    }
+    Ok(place)
+}
+
+/// How long a range in memory is, in bytes.
+fn length(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
+}
+
+fn total_length(got: &GetObjectOutput) -> Option<u64> {
+    got.content_range.as_ref()?.rsplit('/').next()?.parse().ok()
+}
+
+fn read_failure(
+    object: &PinnedObject,
+    error: &SdkError<GetObjectError, HttpResponse>,
+) -> ClipError {
+    let name = format!("s3://{}/{}", object.bucket, object.key);
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    match (
+        code,
+        error
+            .raw_response()
+            .map(|response| response.status().as_u16()),
+    ) {
+        (Some("NoSuchBucket"), _) => {
+            ClipError::source_not_found(format!("source.bucket: {} does not exist", object.bucket))
+        }
+        (_, Some(412)) => {
+            ClipError::source_not_found(format!("{name} changed while its clip was made"))
+        }
+        (_, Some(404)) if !object.etag.is_empty() => {
+            ClipError::source_not_found(format!("{name} was deleted while its clip was made"))
+        }
+        (_, Some(404)) => ClipError::source_not_found(format!("source.key: {name} does not exist")),
+        (_, Some(416)) => ClipError::unsupported_media(format!("{name} is empty: it has 0 bytes")),
+        _ => sdk::failure(&format!("reading {name}"), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::primitives::SdkBody;
+    use aws_smithy_mocks::{Rule, mock, mock_client};
+    use model::ErrorKind;
+
+    fn object() -> PinnedObject {
+        PinnedObject {
+            bucket: "archive".into(),
+            key: "k.mp4".into(),
+            etag: "\"e\"".into(),
+            bytes: 100,
+        }
+    }
+
+    async fn read(rule: &Rule) -> Result<Bytes, ClipError> {
+        let source = S3Source::pinned(mock_client!(aws_sdk_s3, [rule]), object());
+        Ok(source.read(10..13).await?)
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_not_read_again() {
+        let rule = mock!(Client::get_object)
+            .match_requests(|request| request.range() == Some("bytes=10-29"))
+            .then_output(|| {
+                GetObjectOutput::builder()
+                    .body(ByteStream::from_static(b"abcdefghijklmnopqrst"))
+                    .build()
+            });
+        let mut source = S3Source::pinned(mock_client!(aws_sdk_s3, [&rule]), object());
+        source
+            .read_ahead([20..30, 10..25])
+            .await
+            .expect("one request");
+        assert_eq!(source.read(19..21).await.expect("read"), b"jk"[..]);
+        assert_eq!(rule.num_calls(), 1);
+    }
+
+    fn answer(status: u16, body: &'static str) -> Rule {
+        mock!(Client::get_object).then_http_response(move || {
+            HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
+        })
+    }
+
+    #[tokio::test]
+    async fn read_names_the_range_and_the_version_that_was_pinned() {
+        let rule = mock!(Client::get_object)
+            .match_requests(|request| {
+                request.range() == Some("bytes=10-12") && request.if_match() == Some("\"e\"")
+            })
+            .then_output(|| {
+                GetObjectOutput::builder()
+                    .body(ByteStream::from_static(b"abc"))
+                    .build()
+            });
+        assert_eq!(read(&rule).await, Ok(Bytes::from_static(b"abc")));
+    }
+
+    #[tokio::test]
+    async fn answer_of_another_length_is_worth_a_retry() {
+        let rule = mock!(Client::get_object).then_output(|| {
+            GetObjectOutput::builder()
+                .body(ByteStream::from_static(b"ab"))
+                .build()
+        });
+        assert_eq!(
+            read(&rule).await.expect_err("too short").kind,
+            ErrorKind::DependencyUnavailable
+        );
+    }
+
+    #[tokio::test]
+    async fn source_that_changed_is_not_mixed() {
+        let error = read(&answer(412, "")).await.expect_err("it changed");
+        assert_eq!(error.kind, ErrorKind::SourceNotFound);
+        assert_eq!(
+            error.message,
+            "s3://archive/k.mp4 changed while its clip was made"
+        );
+    }
+
+    #[tokio::test]
+    async fn source_that_was_deleted_meanwhile_is_said_to_be() {
+        let error = read(&answer(404, "")).await.expect_err("it is gone");
+        assert_eq!(error.kind, ErrorKind::SourceNotFound);
+        assert!(
+            error
+                .message
+                .ends_with("was deleted while its clip was made"),
+            "{}",
+            error.message
+        );
+    }
+
+    #[tokio::test]
+    async fn refusal_by_s3_is_a_failure_and_no_rejection() {
+        let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+        assert_eq!(
+            read(&answer(403, denied)).await.expect_err("denied").kind,
+            ErrorKind::Internal
+        );
+    }
+
+    #[tokio::test]
+    async fn object_that_is_not_there_names_the_field() {
+        let client = mock_client!(
+            aws_sdk_s3,
+            [&answer(404, "<Error><Code>NoSuchKey</Code></Error>")]
+        );
+        let source = Source {
+            bucket: "archive".into(),
+            key: "k.mp4".into(),
+        };
+        let error = S3Source::pin(client, &source)
+            .await
+            .expect_err("nothing to pin");
+        assert_eq!(
+            error,
+            ClipError::source_not_found("source.key: s3://archive/k.mp4 does not exist")
+        );
+    }
+
+    #[tokio::test]
+    async fn empty_object_is_unsupported_media() {
+        let client = mock_client!(
+            aws_sdk_s3,
+            [&answer(416, "<Error><Code>InvalidRange</Code></Error>")]
+        );
+        let source = Source {
+            bucket: "archive".into(),
+            key: "k.mp4".into(),
+        };
+        let error = S3Source::pin(client, &source)
+            .await
+            .expect_err("nothing to pin");
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    }
+}

@@ -1,0 +1,57 @@
+//! The sound of a clip's parts as filters of `FFmpeg` make it.
+
+use model::clip_spec::Sound;
+
+/// The filters that make `seconds` of sound in the clip's format, to the sample: the first track of input `input` at
+/// `speed`, followed by silence where it is too short, or silence alone.
+#[must_use]
+pub fn filters(
+    input: Option<usize>,
+    Sound {
+        sample_rate,
+        channels,
+    }: Sound,
+    speed: f64,
+    seconds: f64,
+) -> String {
+    match input {
+        Some(input) => {
+            let tempo = tempos(speed)
+                .iter()
+                .map(|tempo| format!("atempo={tempo},"))
+                .collect::<Vec<_>>()
+                .concat();
+            format!(
+                "[{input}:a:0]aresample={sample_rate}:async=1:first_pts=0,aformat=channel_layouts={channels}c,{tempo}\
+                 apad=whole_dur={seconds:.6},atrim=end={seconds:.6}"
+            )
+        }
+        None => format!("anullsrc=r={sample_rate}:cl={channels}c,atrim=end={seconds:.6}"),
+    }
+}
+
+/// Changes of tempo that make up `speed`, each within 0.5 and 2: above that `atempo` leaves sound out, below it refuses.
+fn tempos(speed: f64) -> Vec<f64> {
+    if (speed - 1.0).abs() < f64::EPSILON {
+        Vec::new()
+    } else if (0.5..=2.0).contains(&speed) {
+        vec![speed]
+    } else {
+        vec![speed.sqrt(); 2]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tempos_make_up_any_speed_and_atempo_keeps_every_sample(speed in 0.25_f64..4.0) {
+            let tempos = tempos(speed);
+            prop_assert!((tempos.iter().product::<f64>() - speed).abs() < 1e-9);
+            prop_assert!(tempos.iter().all(|tempo| (0.5..=2.0).contains(tempo)));
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What `FFmpeg` does with the windows of a clip that is encoded whole: its filter graph, its encoders and the options of
+//! its output.
+
+use crate::audio;
+use model::{
+    clip_spec::{ClipSpec, Overlay, Part, Size},
+    request::{ClipRequest, Format},
+};
+use mp4_cut::Window;
+use std::ffi::OsString;
+
+/// The output options that make the clip `spec` of `request` out of its inputs: the windows of its parts in order,
+/// and behind them the watermark. `window` is the only part's, where there is only one.
+#[must_use]
+pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
+    let mut options = if spec.plain {
+        words("-map 0:v:0 -map 0:a?")
+    } else {
+        let mut options = vec![
+            "-filter_complex".to_owned(),
+            graph(spec),
+            "-map".to_owned(),
+            "[v]".to_owned(),
+        ];
+        options.extend(spec.sound.iter().flat_map(|_| words("-map [a]")));
+        options
+    };
+    // FFmpeg keeps the time of creation only when it is told to.
+    options.extend(words("-map_metadata 0"));
+    options.extend(encoders(request));
+    options.extend(match spec.frame_rate {
+        None => window.encode_arguments(),
+        Some(rate) => words(&format!(
+            "-fps_mode passthrough -enc_time_base:v {}/{} -video_track_timescale {timescale} -movie_timescale {timescale}",
+            rate.denominator,
+            rate.numerator,
+            timescale = rate.timescale(),
+        )),
+    });
+    options.push(request.format.file_name().to_owned());
+    options.into_iter().map(OsString::from).collect()
+}
+
+/// The encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart in players
+/// that ignore edit lists. How fast they are is in `probe`'s estimates.
+fn encoders(request: &ClipRequest) -> Vec<String> {
+    let quality = request.quality;
+    words(&match request.format {
+        Format::Mp4 => format!(
+            "-c:v libx264 -preset veryfast -crf {} -pix_fmt yuv420p -c:a aac -movflags +faststart",
+            quality.crf()
+        ),
+        // Apple's players want the parameter sets where hvc1 says that they are.
+        Format::Hevc => format!(
+            "-c:v libx265 -preset veryfast -x265-params log-level=error -crf {} -tag:v hvc1 -pix_fmt yuv420p -c:a aac \
+             -movflags +faststart",
+            quality.hevc_crf()
+        ),
+        Format::Webm => format!(
+            "-c:v libvpx-vp9 -deadline realtime -cpu-used 5 -row-mt 1 -crf {} -b:v 0 -pix_fmt yuv420p -c:a libopus",
+            quality.vp9_crf()
+        ),
+    })
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The filter graph that makes `spec` out of its inputs. Its outputs are `[v]` and, where the clip has sound, `[a]`.
+#[must_use]
+pub fn graph(spec: &ClipSpec) -> String {
+    let ClipSpec {
+        sound,
+        parts,
+        overlay,
+        ..
+    } = spec;
+    let mut chains = Vec::new();
+    let mut labels = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(spec, part)));
+        labels.push(format!("[v{index}]"));
+        if let Some(sound) = sound {
+            let input = part.has_sound.then_some(index);
+            chains.push(format!(
+                "{}[a{index}]",
+                audio::filters(input, *sound, spec.speed, part.seconds)
+            ));
+            labels.push(format!("[a{index}]"));
+        }
+    }
+    let sounds = u8::from(sound.is_some());
+    let joined = if sound.is_some() {
+        "[joined][sound]"
+    } else {
+        "[joined]"
+    };
+    chains.push(format!(
+        "{}concat=n={}:v=1:a={sounds}{joined}",
+        labels.concat(),
+        parts.len()
+    ));
+    match overlay {
+        None => chains.push(format!(
+            "[joined]{}[v]",
+            chain(&[edited(spec), finished(spec)].concat())
+        )),
+        Some(Overlay {
+            x,
+            y,
+            size: Size { width, height },
+            ..
+        }) => {
+            chains.push(format!("[joined]{}[edited]", chain(&edited(spec))));
+            chains.push(format!(
+                "[{}:v:0]scale={width}:{height}[watermark]",
+                parts.len()
+            ));
+            let over = vec![
+                format!("overlay=x={x}:y={y}:eof_action=repeat:format=auto"),
+                "format=yuv420p".to_owned(),
+            ];
+            chains.push(format!(
+                "[edited][watermark]{}[v]",
+                chain(&[over, finished(spec)].concat())
+            ));
+        }
+    }
+    if sound.is_some() {
+        chains.push(format!("[sound]{}[a]", chain(&fades("afade", spec))));
+    }
+    chains.join(";")
+}
+
+fn chain(filters: &[String]) -> String {
+    if filters.is_empty() {
+        "null".to_owned()
+    } else {
+        filters.join(",")
+    }
+}
+
+/// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the
+/// grid of the clip's frames.
+fn pictures(spec: &ClipSpec, part: &Part) -> String {
+    let mut filters = Vec::new();
+    if part.decoded != spec.canvas {
+        let fits = part.shown.even() == spec.canvas;
+        let scaled = if fits {
+            spec.canvas
+        } else {
+            part.shown.within(spec.canvas)
+        };
+        filters.push(format!("scale={}:{}", scaled.width, scaled.height));
+        filters.extend(framed(scaled, spec.canvas));
+    }
+    filters.extend(["setsar=1".to_owned(), "format=yuv420p".to_owned()]);
+    if let Some(rate) = spec.frame_rate {
+        let (speed, frames) = (spec.speed, part.frames);
+        // Of frames that are left out, those before their time; frames that are a little off the grid belong on it.
+        let round = if speed > 1.0 { "up" } else { "near" };
+        filters.push(format!(
+            "setpts=(PTS-STARTPTS)/{speed},fps={rate}:start_time=0:round={round}"
+        ));
+        filters.push(format!(
+            "tpad=stop=-1:stop_mode=clone,trim=end_frame={frames}"
+        ));
+    }
+    filters.join(",")
+}
+
+/// Frames pictures of a size in black, or cuts off what is too much, evenly on both sides.
+fn framed(own: Size, frame: Size) -> Option<String> {
+    let Size { width, height } = frame;
+    if own == frame {
+        None
+    } else if own.width > width || own.height > height {
+        Some(format!("crop={width}:{height}:(iw-ow)/2:(ih-oh)/2"))
+    } else {
+        Some(format!("pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"))
+    }
+}
+
+/// Turns, crops and resizes the clip's pictures.
+fn edited(spec: &ClipSpec) -> Vec<String> {
+    let ClipSpec {
+        canvas,
+        rotate,
+        crop,
+        scaled,
+        size,
+        ..
+    } = spec;
+    let mut filters = Vec::new();
+    match rotate {
+        90 => filters.push("transpose=clock".to_owned()),
+        180 => filters.push("hflip,vflip".to_owned()),
+        270 => filters.push("transpose=cclock".to_owned()),
+        _ => {}
+    }
+    let turned = if rotate % 180 == 90 {
+        canvas.turned()
+    } else {
+        *canvas
+    };
+    let cropped = crop.map_or(turned, |crop| Size {
+        width: crop.width,
+        height: crop.height,
+    });
+    filters.extend(
+        crop.map(|crop| format!("crop={}:{}:{}:{}", crop.width, crop.height, crop.x, crop.y)),
+    );
+    if *scaled != cropped {
+        filters.push(format!("scale={}:{},setsar=1", scaled.width, scaled.height));
+    }
+    filters.extend(framed(*scaled, *size));
+    filters
+}
+
+/// Times frames by their number where they lie on a grid, which sums of rounded lengths cannot spoil, and fades them.
+fn finished(spec: &ClipSpec) -> Vec<String> {
+    let grid = spec
+        .frame_rate
+        .map(|rate| format!("settb={}/{},setpts=N", rate.denominator, rate.numerator));
+    grid.into_iter().chain(fades("fade", spec)).collect()
+}
+
+/// The fades of pictures (`fade`) or sound (`afade`).
+fn fades(filter: &str, spec: &ClipSpec) -> Vec<String> {
+    let ClipSpec {
+        fade_in_seconds,
+        fade_out_seconds,
+        ..
+    } = spec;
+    let end = spec.seconds() - fade_out_seconds;
+    let each = [
+        ("in", 0.0, *fade_in_seconds),
+        ("out", end, *fade_out_seconds),
+    ];
+    let asked = each.into_iter().filter(|(.., seconds)| *seconds > 0.0);
+    let filters = asked
+        .map(|(which, start, seconds)| format!("{filter}=t={which}:st={start:.6}:d={seconds:.6}"));
+    let filters: Vec<_> = filters.collect();
+    if filters.is_empty() && filter == "afade" {
+        vec!["anull".to_owned()]
+    } else {
+        filters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_framed_or_cut_off_on_both_sides() {
+        let size = |width, height| Size { width, height };
+        assert_eq!(framed(size(64, 64), size(64, 64)), None);
+        assert_eq!(
+            framed(size(64, 36), size(64, 64)).as_deref(),
+            Some("pad=64:64:(ow-iw)/2:(oh-ih)/2")
+        );
+        assert_eq!(
+            framed(size(114, 64), size(64, 64)).as_deref(),
+            Some("crop=64:64:(iw-ow)/2:(ih-oh)/2")
+        );
+    }
+}

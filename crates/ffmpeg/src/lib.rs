@@ -1,0 +1,9 @@
+//! Everything that runs `FFmpeg`: the process and its limits, what it reads, and what it is told to do.
+
+pub mod audio;
+pub mod encode;
+pub mod process;
+pub mod range_server;
+pub mod remux;
+pub mod scratch;
+pub mod smart;

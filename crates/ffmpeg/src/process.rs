@@ -1,0 +1,342 @@
+//! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
+//! the one loopback URL that an input may name.
+
+use crate::range_server::RangeServer;
+use model::{error::ClipError, text::shorten};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    process::{ChildStdout, Command},
+};
+
+/// Options that stand before everything else: quiet, never asking, and giving up on the first error.
+const COMMON: [&str; 6] = ["-nostdin", "-hide_banner", "-v", "error", "-y", "-xerror"];
+/// What an input may be read by: a file of the folder, or a source that is served by [`RangeServer`].
+const FILE_PROTOCOLS: &str = "file,pipe";
+const LOOPBACK_PROTOCOLS: &str = "http,tcp";
+/// The largest picture that is decoded, in pixels: 8192 x 8192.
+const MAX_PIXELS: &str = "67108864";
+/// What is cropped of decoded pictures: what their codec says, as players do, and not the container's clean aperture.
+const CROPPING: &str = "codec";
+/// The most streams that are looked at.
+const MAX_STREAMS: &str = "64";
+/// The longest answer of `ffprobe`, in bytes.
+const MAX_ANSWER_BYTES: u64 = 1 << 20;
+/// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").
+const MB_PER_VCPU: u32 = 1769;
+
+/// The `ffmpeg` that is on the `PATH`; in a Lambda that of the layer, `/opt/bin/ffmpeg`.
+#[derive(Debug, Clone)]
+pub struct Ffmpeg {
+    program: PathBuf,
+    threads: u32,
+}
+
+/// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
+/// lists.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The demuxer.
+    pub demuxer: &'static str,
+    /// Its options.
+    pub options: Vec<String>,
+    /// The file's name in the folder of the run, or a URL.
+    pub file: String,
+    protocols: &'static str,
+}
+
+impl Input {
+    /// An MP4 file.
+    #[must_use]
+    pub fn mp4(file: impl Into<String>) -> Self {
+        Self::file("mov", Vec::new(), file)
+    }
+
+    /// A `WebM` file.
+    #[must_use]
+    pub fn webm(file: impl Into<String>) -> Self {
+        Self::file("matroska", Vec::new(), file)
+    }
+
+    /// One picture as its pixels, each as red, green, blue and alpha.
+    #[must_use]
+    pub fn pixels(file: impl Into<String>, width: u32, height: u32) -> Self {
+        let options = [
+            "-pixel_format",
+            "rgba",
+            "-video_size",
+            &format!("{width}x{height}"),
+            "-framerate",
+            "1",
+        ];
+        Self::file("rawvideo", options.map(str::to_owned).into(), file)
+    }
+
+    /// A source that is read through a loopback port.
+    #[must_use]
+    pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &RangeServer) -> Self {
+        // What the kernel takes beyond what FFmpeg reads has been read in vain.
+        options.extend(["-recv_buffer_size", "65536"].map(str::to_owned));
+        Self {
+            demuxer,
+            options,
+            file: source.url().to_owned(),
+            protocols: LOOPBACK_PROTOCOLS,
+        }
+    }
+
+    fn file(demuxer: &'static str, options: Vec<String>, file: impl Into<String>) -> Self {
+        Self {
+            demuxer,
+            options,
+            file: file.into(),
+            protocols: FILE_PROTOCOLS,
+        }
+    }
+}
+
+/// What one run may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long it may run.
+    pub time: Duration,
+    /// How long each file that it writes may get, in bytes.
+    pub file_bytes: u64,
+}
+
+impl Ffmpeg {
+    /// Finds the program, and how many threads the function's memory is good for.
+    ///
+    /// # Errors
+    /// `Internal` when there is no `ffmpeg` on the `PATH`.
+    pub fn find() -> Result<Self, ClipError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path)
+            .map(|folder| folder.join("ffmpeg"))
+            .find(|file| file.is_file());
+        let program = found.ok_or_else(|| {
+            ClipError::internal("there is no ffmpeg on the PATH; is the layer missing?")
+        })?;
+        let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+            .ok()
+            .and_then(|mb| mb.parse::<u32>().ok());
+        Ok(Self {
+            program,
+            threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
+        })
+    }
+
+    /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
+    ///
+    /// # Errors
+    /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the last lines of its
+    /// own message when it gives up, `Internal` when it cannot be started.
+    pub async fn run(
+        &self,
+        folder: &Path,
+        inputs: &[Input],
+        output: &[OsString],
+        limits: Limits,
+    ) -> Result<(), ClipError> {
+        let threads = self.threads.to_string();
+        // Every further decoder thread holds pictures, and all inputs are open at the same time.
+        let decoder_threads = if inputs.len() > 1 { "1" } else { &threads };
+        let mut command = Command::new(&self.program);
+        command.args(COMMON).current_dir(folder);
+        for input in inputs {
+            command.args([
+                "-max_pixels",
+                MAX_PIXELS,
+                "-threads",
+                decoder_threads,
+                "-apply_cropping",
+                CROPPING,
+            ]);
+            read(&mut command, input);
+        }
+        command
+            .args([
+                "-threads",
+                &threads,
+                "-progress",
+                "pipe:1",
+                "-stats_period",
+                "5",
+            ])
+            .args(output);
+        run(command, limits, log_progress).await
+    }
+
+    /// What `ffprobe` tells of an input, as JSON: the `entries` that are asked for, in its own notation.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn describe(
+        &self,
+        input: &Input,
+        entries: &str,
+        time: Duration,
+    ) -> Result<Vec<u8>, ClipError> {
+        let mut command = Command::new(self.program.with_file_name("ffprobe"));
+        command.args([
+            "-hide_banner",
+            "-v",
+            "error",
+            "-of",
+            "json",
+            "-show_entries",
+            entries,
+        ]);
+        read(&mut command, input);
+        let answer = async |mut stdout: ChildStdout| {
+            let mut answer = Vec::new();
+            // What was cut short is no JSON.
+            _ = (&mut stdout)
+                .take(MAX_ANSWER_BYTES)
+                .read_to_end(&mut answer)
+                .await;
+            answer
+        };
+        run(
+            command,
+            Limits {
+                time,
+                file_bytes: 0,
+            },
+            answer,
+        )
+        .await
+    }
+}
+
+/// Adds the options of an input.
+fn read(command: &mut Command, input: &Input) {
+    command
+        .args([
+            "-protocol_whitelist",
+            input.protocols,
+            "-max_streams",
+            MAX_STREAMS,
+            "-f",
+            input.demuxer,
+        ])
+        .args(&input.options)
+        .args(["-i", &input.file]);
+}
+
+/// Runs a command to its end, with its standard output given to `listen`.
+async fn run<T>(
+    mut command: Command,
+    limits: Limits,
+    listen: impl AsyncFnOnce(ChildStdout) -> T,
+) -> Result<T, ClipError> {
+    let program = command.as_std().get_program().to_owned();
+    let mut child = command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| ClipError::internal(format!("starting {}: {error}", program.display())))?;
+    let group = Group(
+        child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
+    );
+    group.limit(Resource::Fsize, limits.file_bytes)?;
+    group.limit(Resource::Core, 0)?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(ClipError::internal("a program has no output"));
+    };
+    let work = async { tokio::join!(child.wait(), listen(stdout), last_lines(stderr)) };
+    match tokio::time::timeout(limits.time, work).await {
+        Err(_) => {
+            let seconds = limits.time.as_secs();
+            Err(ClipError::trim_budget_exceeded(format!(
+                "encoding took more than the {seconds} s that were left"
+            )))
+        }
+        Ok((Err(error), ..)) => Err(ClipError::internal(format!("waiting for ffmpeg: {error}"))),
+        Ok((Ok(status), heard, said)) => classify_exit(status, &said).map(|()| heard),
+    }
+}
+
+/// The process group of a run, ended when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        match prlimit(self.0, resource, limit) {
+            // It may have ended already; what it said is judged later.
+            Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(ClipError::internal(format!("limiting ffmpeg: {error}"))),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
+    use std::os::unix::process::ExitStatusExt;
+    const SIGKILL: i32 = 9;
+    const SIGXFSZ: i32 = 25;
+    match (status.success(), status.signal()) {
+        (true, _) => Ok(()),
+        (_, Some(SIGKILL)) => Err(ClipError::trim_budget_exceeded(
+            "ffmpeg was ended for want of memory",
+        )),
+        (_, Some(SIGXFSZ)) => Err(ClipError::trim_budget_exceeded(
+            "the clip is larger than the working space",
+        )),
+        _ if said.contains("No space left") || said.contains("File too large") => Err(
+            ClipError::trim_budget_exceeded("the clip is larger than the working space"),
+        ),
+        (_, Some(signal)) => Err(ClipError::internal(format!(
+            "ffmpeg was ended by signal {signal}: {said}"
+        ))),
+        _ => Err(ClipError::unsupported_media(format!(
+            "ffmpeg cannot read the source: {said}"
+        ))),
+    }
+}
+
+/// Logs the position every few seconds, from the key=value lines of `-progress`.
+async fn log_progress(stdout: ChildStdout) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(position) = line.strip_prefix("out_time=") {
+            tracing::info!(position, "encoding");
+        }
+    }
+}
+
+/// The end of what was said on standard error, on one line.
+async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
+    let mut lines = BufReader::new(stderr).lines();
+    let mut last = std::collections::VecDeque::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        last.push_back(shorten(&line, 300).into_owned());
+        if last.len() > 5 {
+            last.pop_front();
+        }
+    }
+    Vec::from(last).join("; ")
+}

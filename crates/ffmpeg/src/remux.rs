@@ -1,0 +1,787 @@
+//! A source of any container, of which intervals can be cut.
+//!
+//! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). Of any other container `FFmpeg` remuxes what an
+//! interval needs into an MP4, an excerpt, reading the source through [`RangeServer`]; the excerpt is cut like any other
+//! MP4, and its times are those of the source.
+
+use crate::{
+    process::{Ffmpeg, Input, Limits},
+    range_server::RangeServer,
+    scratch::Scratch,
+};
+use bytes::Bytes;
+use model::ClipError;
+use mp4_cut::{
+    AudioFacts, Container, Error, Facts, Fragments, HoledSource, Movie, Opened, Remuxed,
+    VideoFacts, WindowFacts, check_interval,
+    io::{CachedSource, LocalFile, RangeRead},
+    no_video,
+};
+use serde::Deserialize;
+use std::{ffi::OsString, ops::Range};
+
+/// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
+/// does not tell everything.
+const ANALYZE_DURATIONS: [u32; 2] = [1_000_000, 3_000_000];
+/// How much it looks at at the most, in bytes.
+const PROBE_BYTES: &str = "2000000";
+/// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
+const TAIL_SECONDS: f64 = 0.5;
+/// The most that is read in front of an interval in search of a keyframe, in seconds.
+const MAX_LEAD_SECONDS: f64 = 40.0;
+/// How long a source may go on without a keyframe at its start, as a recording that was begun between two, in seconds.
+const LATE_KEYFRAME_SECONDS: f64 = 5.0;
+/// What describing a source may read, in bytes. It takes 1 to 3 MB; of a transport stream that ends without time stamps
+/// up to 16 MB more.
+const DESCRIPTION_BYTES: u64 = 24 << 20;
+/// What finding an interval may read besides it and what lies between it and a keyframe, in bytes. It takes up to 3 MB;
+/// a source whose index leads nowhere would be read from its start.
+const SEARCH_BYTES: u64 = 8 << 20;
+/// How many times more than on average a second of an interval may have, in bytes.
+const MAX_UNEVEN: u64 = 8;
+
+/// The codecs that `FFmpeg` puts into an MP4, by its names.
+const PICTURES: &str =
+    "av1 dirac evc ffv1 h264 hevc jpeg2000 mjpeg mpeg1video mpeg2video mpeg4 png vc1 vp9 vvc";
+const SOUND: &str = "aac ac3 alac dts eac3 flac mp1 mp2 mp3 opus vorbis pcm_s16be pcm_s16le pcm_s24be pcm_s24le \
+                     pcm_s32be pcm_s32le pcm_f32be pcm_f32le pcm_f64le";
+
+/// What reading other containers takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Remuxer<'a> {
+    /// The program.
+    pub ffmpeg: &'a Ffmpeg,
+    /// Where excerpts are written.
+    pub scratch: &'a Scratch,
+    /// What each run may use.
+    pub limits: Limits,
+}
+
+/// A source that was opened.
+#[derive(Debug)]
+pub struct Media<S> {
+    /// What there is to know about it.
+    pub facts: Facts,
+    form: Form<S>,
+}
+
+#[derive(Debug)]
+enum Form<S> {
+    Indexed(Box<Movie>, S),
+    Other(Box<Other<S>>),
+}
+
+/// A source of another container.
+#[derive(Debug)]
+struct Other<S> {
+    remuxed: Remuxed,
+    /// Where its fragments lie, if it is made of them.
+    fragments: Option<Fragments>,
+    source: CachedSource<S>,
+}
+
+/// An interval of a source, ready to be cut.
+#[derive(Debug)]
+pub struct RemuxedRange<S> {
+    /// What the interval is cut out of, by the source's own times.
+    pub movie: Movie,
+    /// Where its samples are.
+    pub samples: Samples<S>,
+    /// How far in front of the interval reading began, in seconds; `None` where an index says where to begin.
+    pub lead_seconds: Option<f64>,
+}
+
+/// Where the samples of an excerpt are: in the source itself, or in a file that was made of it.
+#[derive(Debug, Clone)]
+pub enum Samples<S> {
+    /// The source.
+    Source(S),
+    /// A file in the working folder.
+    File(LocalFile),
+}
+
+impl<S: RangeRead> RangeRead for Samples<S> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Source(source) => source.len(),
+            Self::File(file) => file.len(),
+        }
+    }
+
+    async fn read(&self, range: Range<u64>) -> mp4_cut::Result<Bytes> {
+        match self {
+            Self::Source(source) => source.read(range).await,
+            Self::File(file) => file.read(range).await,
+        }
+    }
+}
+
+impl<S: RangeRead + Clone + 'static> Media<S> {
+    /// Opens a source: reads its index, or has `ffprobe` describe it.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
+    pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
+        match Movie::open(&source).await? {
+            Opened::Indexed(movie) => Ok(Self {
+                facts: movie.facts.clone(),
+                form: Form::Indexed(movie, source),
+            }),
+            Opened::Other(container, fragments) => {
+                let source = CachedSource::new(source);
+                let (facts, kind) =
+                    describe(container, fragments.as_ref(), &source, remuxer).await?;
+                Ok(Self {
+                    facts,
+                    form: Form::Other(Box::new(Other {
+                        remuxed: kind,
+                        fragments,
+                        source,
+                    })),
+                })
+            }
+        }
+    }
+
+    /// Opens a source that was opened before, with these facts: it is not described anew.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn reopen(source: S, facts: Facts) -> Result<Self, ClipError> {
+        let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
+            (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
+            (Opened::Other(_, fragments), Some(remuxed)) => Form::Other(Box::new(Other {
+                remuxed,
+                fragments,
+                source: CachedSource::new(source),
+            })),
+            (Opened::Other(..), None) => {
+                return Err(ClipError::internal("the source was described as an MP4"));
+            }
+        };
+        Ok(Self { facts, form })
+    }
+
+    /// About how many bytes of the source an interval of so many seconds is.
+    #[must_use]
+    pub fn bytes_of(&self, seconds: f64) -> u64 {
+        let share = (seconds / self.facts.duration_seconds.max(0.001)).clamp(0.0, 1.0);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
+        let bytes = (self.facts.bytes as f64 * share).ceil() as u64;
+        bytes
+    }
+
+    /// Whether cutting it takes an excerpt, written to the working folder.
+    #[must_use]
+    pub fn is_remuxed(&self) -> bool {
+        matches!(self.form, Form::Other(_))
+    }
+
+    /// What an interval is, by the rate of its frames alone: where it is too long for an excerpt.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for what is no interval, `OutOfRange` for one that is beyond the source.
+    pub fn estimate(
+        &self,
+        (start_seconds, end_seconds): (f64, f64),
+    ) -> Result<WindowFacts, ClipError> {
+        self.check(start_seconds, end_seconds)?;
+        let VideoFacts {
+            frame_rate,
+            start_seconds: first,
+            frames,
+            timescale,
+            ..
+        } = self.facts.video;
+        let frame = |seconds: f64| whole((seconds - first).max(0.0) * frame_rate);
+        let (start, end) = (
+            frame(start_seconds),
+            u64::from(frame(end_seconds)).min(frames),
+        );
+        let time = |frame: u32| first + f64::from(frame) / frame_rate;
+        let end = u32::try_from(end)
+            .unwrap_or(u32::MAX)
+            .max(start.saturating_add(1));
+        let bytes = self.bytes_of(time(end) - time(start));
+        Ok(WindowFacts {
+            start_seconds: time(start),
+            end_seconds: time(end),
+            duration_seconds: time(end) - time(start),
+            frames: u64::from(end - start),
+            preroll_frames: 0,
+            keyframe_seconds: time(start),
+            next_keyframe_seconds: None,
+            has_audio: self.facts.audio.is_some(),
+            timescale,
+            output_bytes: bytes,
+            source_bytes: bytes,
+            source_span: None,
+        })
+    }
+
+    /// Refuses what is no interval, and one that is beyond the source by more than is to be seen in an excerpt.
+    fn check(&self, start_seconds: f64, end_seconds: f64) -> Result<(), ClipError> {
+        check_interval(start_seconds, end_seconds)?;
+        let duration = self.facts.duration_seconds;
+        for (name, seconds, most) in [
+            ("start", start_seconds, duration),
+            ("end", end_seconds, duration + TAIL_SECONDS),
+        ] {
+            if seconds >= most {
+                return Err(ClipError::out_of_range(format!(
+                    "{name}: {seconds} s is beyond the source, which is {duration:.3} s long"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the interval from `start_seconds` up to, not including, `end_seconds` is cut out of. An excerpt is written as
+    /// the file `name`; it begins `lead_seconds` before the interval, or where there is a keyframe.
+    ///
+    /// # Errors
+    /// As [`Movie::window`]; `UnsupportedMedia` when the interval cannot be found within what it may read, or has no
+    /// keyframe before it; `TrimBudgetExceeded` when it does not fit; and whatever the source raises.
+    pub async fn remuxed_range(
+        &self,
+        (start_seconds, end_seconds): (f64, f64),
+        lead_seconds: Option<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<RemuxedRange<S>, ClipError> {
+        let other = match &self.form {
+            Form::Indexed(movie, source) => {
+                let samples = Samples::Source(source.clone());
+                return Ok(RemuxedRange {
+                    movie: Movie::clone(movie),
+                    samples,
+                    lead_seconds: None,
+                });
+            }
+            Form::Other(other) => other,
+        };
+        self.check(start_seconds, end_seconds)?;
+        let duration = self.facts.duration_seconds;
+        let to = end_seconds.min(duration) + TAIL_SECONDS;
+        let mut lead = lead_seconds.unwrap_or(container_lead_seconds(other.remuxed.container));
+        loop {
+            let from = (start_seconds - lead).max(0.0);
+            self.remux(other, from..to, name, remuxer).await?;
+            let file = LocalFile::open(remuxer.scratch.file(name))?;
+            match Movie::read_remuxed(&file, &other.remuxed, duration).await {
+                Ok(movie) if self.begins_by(start_seconds, from, &movie)? => {
+                    return Ok(RemuxedRange {
+                        movie,
+                        samples: Samples::File(file),
+                        lead_seconds: Some(lead),
+                    });
+                }
+                Err(error)
+                    if from <= 0.0
+                        || !matches!(error, Error::Unsupported(_) | Error::Damaged(_)) =>
+                {
+                    return Err(error.into());
+                }
+                _ if from <= 0.0 || lead >= MAX_LEAD_SECONDS => {
+                    return Err(ClipError::unsupported_media(format!(
+                        "the source has no keyframe in the {MAX_LEAD_SECONDS} s before {start_seconds} s"
+                    )));
+                }
+                _ => lead = (2.0 * lead).max(1.0),
+            }
+        }
+    }
+
+    /// Whether an excerpt that was read from the second `from` on has a keyframe by `start_seconds`, or all that the
+    /// source has.
+    fn begins_by(
+        &self,
+        start_seconds: f64,
+        from: f64,
+        remuxed_range: &Movie,
+    ) -> Result<bool, ClipError> {
+        let first = if from > 0.0 {
+            0.0
+        } else {
+            self.facts.video.start_seconds + LATE_KEYFRAME_SECONDS
+        };
+        Ok(remuxed_range.first_keyframe_seconds()? <= start_seconds.max(first))
+    }
+
+    /// Writes what lies between two seconds of the source as the file `name`.
+    async fn remux(
+        &self,
+        Other {
+            remuxed,
+            fragments,
+            source,
+        }: &Other<S>,
+        seconds: Range<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<(), ClipError> {
+        let interval_bytes = MAX_UNEVEN.saturating_mul(self.bytes_of(seconds.end - seconds.start));
+        let most_bytes =
+            (SEARCH_BYTES + self.bytes_of(MAX_LEAD_SECONDS)).saturating_add(interval_bytes);
+        let source = HoledSource::to(
+            seconds.start + start_seconds(remuxed),
+            fragments.as_ref(),
+            source.clone(),
+        );
+        let loopback = RangeServer::serve(source, most_bytes)?;
+        let options = if fragments.is_some() {
+            read_on(remuxed)
+        } else {
+            read_from(remuxed, seconds.start)
+        };
+        let input = Input::loopback(demuxer(remuxed.container), options, &loopback);
+        let to = stamp(seconds.end, remuxed.remuxed_start_microseconds());
+        let arguments = remux_arguments(&self.facts, &remuxed.streams, &to, name);
+        loopback.classify_exit(
+            remuxer
+                .ffmpeg
+                .run(remuxer.scratch.path(), &[input], &arguments, remuxer.limits)
+                .await,
+        )
+    }
+}
+
+/// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
+fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Vec<OsString> {
+    // Apple's players want the parameter sets where hvc1 says that they are.
+    let tag: &[&str] = if facts.video.codec == "hevc" {
+        &["-tag:v", "hvc1"]
+    } else {
+        &[]
+    };
+    let maps = streams
+        .iter()
+        .flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")])
+        .map(OsString::from);
+    let options = [
+        &["-c", "copy"],
+        tag,
+        // A damaged packet spoils a picture, and not the whole clip.
+        &["-noxerror", "-copypriorss:v", "1", "-to", to],
+        // When the source was made.
+        &["-map_metadata", "0", "-map_chapters", "-1"],
+        // In microseconds the start of the excerpt is exact.
+        &[
+            "-movie_timescale",
+            "1000000",
+            "-strict",
+            "unofficial",
+            "-f",
+            "mp4",
+            name,
+        ],
+    ];
+    maps.chain(options.concat().into_iter().map(OsString::from))
+        .collect()
+}
+
+/// `FFmpeg`'s name of its reader.
+fn demuxer(container: Container) -> &'static str {
+    match container {
+        Container::FragmentedMp4 => "mov",
+        Container::MpegTs => "mpegts",
+        Container::Matroska => "matroska",
+    }
+}
+
+/// The options with which `FFmpeg` looks at so many microseconds of a source. Of fragments it would make an index,
+/// by reading the head of every one.
+fn look(container: Container, microseconds: u32) -> Vec<String> {
+    let fragments: &[_] = if container == Container::FragmentedMp4 {
+        &["-fflags", "+ignidx"]
+    } else {
+        &[]
+    };
+    let look = [
+        "-probesize",
+        PROBE_BYTES,
+        "-analyzeduration",
+        &microseconds.to_string(),
+    ];
+    look.iter()
+        .chain(fragments)
+        .map(|option| (*option).to_owned())
+        .collect()
+}
+
+/// How far before an interval reading begins. Matroska's cues and the index of fragments lead to a keyframe; the
+/// latter without regard to the edit list, which shifts times by a few frames.
+fn container_lead_seconds(container: Container) -> f64 {
+    match container {
+        Container::FragmentedMp4 => 0.2,
+        Container::MpegTs => 2.5,
+        Container::Matroska => 0.0,
+    }
+}
+/// The input options that keep the source's time stamps, but for those below zero, which an MP4 cannot hold.
+fn read_on(remuxed: &Remuxed) -> Vec<String> {
+    let later = format!(
+        "{}us",
+        remuxed.remuxed_start_microseconds() - remuxed.start_microseconds
+    );
+    let rest = [
+        "-skip_estimate_duration_from_pts",
+        "1",
+        "-copyts",
+        "-itsoffset",
+        &later,
+    ]
+    .map(str::to_owned);
+    look(remuxed.container, remuxed.look_microseconds)
+        .into_iter()
+        .chain(rest)
+        .collect()
+}
+
+/// The input options that in addition read from a second on.
+fn read_from(remuxed: &Remuxed, seconds: f64) -> Vec<String> {
+    let seek = ["-seek_timestamp", "1", "-ss"].map(str::to_owned);
+    read_on(remuxed)
+        .into_iter()
+        .chain(seek)
+        .chain([stamp(seconds, remuxed.start_microseconds)])
+        .collect()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "good to a microsecond for centuries"
+)]
+fn start_seconds(remuxed: &Remuxed) -> f64 {
+    remuxed.start_microseconds as f64 / 1e6
+}
+
+/// The time stamp of a second of a source that starts at `start_microseconds`, as `FFmpeg` takes it.
+fn stamp(seconds: f64, start_microseconds: i64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
+    let microseconds = start_microseconds.saturating_add((seconds * 1e6).round() as i64);
+    format!("{microseconds}us")
+}
+
+/// What `ffprobe` tells.
+#[derive(Debug, Deserialize)]
+struct Description {
+    #[serde(default)]
+    streams: Vec<Stream>,
+    format: Format,
+}
+
+#[derive(Debug, Deserialize)]
+struct Format {
+    duration: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stream {
+    codec_type: Option<String>,
+    codec_name: Option<String>,
+    width: u32,
+    height: u32,
+    sample_aspect_ratio: Option<String>,
+    avg_frame_rate: String,
+    r_frame_rate: String,
+    time_base: String,
+    start_time: Option<String>,
+    sample_rate: Option<String>,
+    channels: u32,
+    bit_rate: Option<String>,
+    disposition: Disposition,
+    tags: Tags,
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Disposition {
+    attached_pic: u8,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tags {
+    language: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SideData {
+    rotation: Option<f64>,
+}
+
+const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
+     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,bit_rate:stream_disposition=attached_pic:\
+     stream_tags=language:stream_side_data=rotation";
+
+async fn describe<S: RangeRead + Clone + 'static>(
+    container: Container,
+    fragments: Option<&Fragments>,
+    source: &CachedSource<S>,
+    remuxer: Remuxer<'_>,
+) -> Result<(Facts, Remuxed), ClipError> {
+    let look = async |microseconds| {
+        // FFmpeg gives up on an index of indexes.
+        let from_first = HoledSource::to(f64::NEG_INFINITY, fragments, source.clone());
+        let loopback = RangeServer::serve(from_first, DESCRIPTION_BYTES)?;
+        let input = Input::loopback(demuxer(container), look(container, microseconds), &loopback);
+        let told = loopback.classify_exit(
+            remuxer
+                .ffmpeg
+                .describe(&input, ENTRIES, remuxer.limits.time)
+                .await,
+        )?;
+        serde_json::from_slice::<Description>(&told).map_err(|error| {
+            ClipError::internal(format!("ffprobe's description of the source: {error}"))
+        })
+    };
+    let [mut looked, long] = ANALYZE_DURATIONS;
+    let mut told = look(looked).await?;
+    if !told.streams.iter().all(Stream::has_codec_parameters) {
+        (looked, told) = (long, look(long).await?);
+    }
+    told.facts(
+        container,
+        looked,
+        fragments.map(|fragments| fragments.end_seconds),
+        source.len(),
+    )
+}
+
+impl Description {
+    fn facts(
+        self,
+        container: Container,
+        look_microseconds: u32,
+        end_seconds: Option<f64>,
+        bytes: u64,
+    ) -> Result<(Facts, Remuxed), ClipError> {
+        let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
+        let is_video =
+            |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
+        let video = self.streams.iter().position(is_video);
+        let video =
+            video.ok_or_else(|| no_video(self.streams.iter().any(|stream| is(stream, "audio"))))?;
+        let (sound, others): (Vec<_>, Vec<_>) = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != video)
+            .partition(|(_, stream)| stream.is_sound());
+        let starts = [
+            Some(&self.streams[video]),
+            sound.first().map(|(_, first)| *first),
+        ]
+        .into_iter()
+        .flatten();
+        let start = starts
+            .filter_map(Stream::start_seconds)
+            .min_by(f64::total_cmp)
+            .unwrap_or(0.0);
+        let told = seconds(self.format.duration.as_deref());
+        let duration = match container {
+            Container::MpegTs => told,
+            // Matroska counts from zero, whenever the first picture is shown.
+            Container::Matroska => told.map(|end| end - start.max(0.0)),
+            Container::FragmentedMp4 => end_seconds.map(|end| end - start.max(0.0)),
+        };
+        let duration_seconds = duration.filter(|duration| *duration > 0.0).ok_or_else(|| {
+            ClipError::unsupported_media("the source does not tell how long it is")
+        })?;
+        #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
+        let start_microseconds = (start * 1e6).round() as i64;
+        let streams = std::iter::once(video)
+            .chain(sound.iter().map(|(index, _)| *index))
+            .collect();
+        let remuxed = Remuxed {
+            container,
+            look_microseconds,
+            start_microseconds,
+            streams,
+        };
+        let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
+        let audio = sound.first().map(|(_, first)| first.audio(sound.len()));
+        let video = self.streams[video].video(start, duration_seconds, bytes)?;
+        let facts = Facts {
+            container: container.name().to_owned(),
+            bytes,
+            index_start: 0,
+            index_bytes: 0,
+            remuxed: Some(remuxed.clone()),
+            duration_seconds,
+            video,
+            audio,
+            dropped_tracks,
+        };
+        Ok((facts, remuxed))
+    }
+}
+
+impl Stream {
+    fn video(&self, source_start: f64, duration: f64, bytes: u64) -> Result<VideoFacts, ClipError> {
+        let codec = self.codec_name.clone().unwrap_or_default();
+        if !PICTURES.split(' ').any(|held| held == codec) {
+            let codec = codec.to_uppercase();
+            return Err(ClipError::unsupported_media(format!(
+                "the source is {codec}, which cannot be put into an MP4"
+            )));
+        }
+        let [average, lowest] =
+            [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
+        let constant = average
+            .zip(lowest)
+            .is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
+        let frame_rate = if constant { lowest } else { average.or(lowest) };
+        let frame_rate = frame_rate
+            .ok_or_else(|| ClipError::unsupported_media("the source has no frame rate"))?;
+        let aspect = self
+            .sample_aspect_ratio
+            .as_deref()
+            .and_then(|aspect| ratio(aspect, ':'))
+            .unwrap_or(1.0);
+        let turned = self
+            .side_data_list
+            .iter()
+            .find_map(|data| data.rotation)
+            .unwrap_or(0.0);
+        // FFmpeg counts anticlockwise.
+        let quarters = whole((-turned / 90.0).rem_euclid(4.0)) % 4;
+        let shown = [
+            whole((f64::from(self.width) * aspect + 1e-6).floor()),
+            self.height,
+        ];
+        let [width, height] = if quarters.is_multiple_of(2) {
+            shown
+        } else {
+            [shown[1], shown[0]]
+        };
+        let start_seconds = self
+            .start_seconds()
+            .map_or(0.0, |start| (start - source_start).max(0.0));
+        let duration_seconds = (duration - start_seconds).max(1.0 / frame_rate);
+        let all = whole_bytes(bytes) * 8.0 / duration;
+        Ok(VideoFacts {
+            codec,
+            coded_width: self.width,
+            coded_height: self.height,
+            width,
+            height,
+            rotation_degrees: u16::try_from(quarters * 90).unwrap_or(0),
+            frame_rate,
+            constant_frame_rate: constant,
+            timescale: self
+                .time_base
+                .split_once('/')
+                .and_then(|(_, units)| units.parse().ok())
+                .unwrap_or(1000),
+            frames: u64::from(whole(duration_seconds * frame_rate)),
+            start_seconds,
+            duration_seconds,
+            bit_rate: self.bit_rate().unwrap_or_else(|| whole(all).into()),
+        })
+    }
+
+    /// Whether what an MP4 needs of pictures or sound is known.
+    fn has_codec_parameters(&self) -> bool {
+        match self.codec_type.as_deref() {
+            Some("video") => self.width > 0 && ratio(&self.avg_frame_rate, '/').is_some(),
+            Some("audio") => self.sample_rate() > 0,
+            _ => true,
+        }
+    }
+
+    /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has
+    /// no sample rate.
+    fn is_sound(&self) -> bool {
+        let is_held = SOUND
+            .split(' ')
+            .any(|codec| self.codec_name.as_deref() == Some(codec));
+        self.codec_type.as_deref() == Some("audio") && is_held && self.sample_rate() > 0
+    }
+
+    fn audio(&self, tracks: usize) -> AudioFacts {
+        let codec = self.codec_name.as_deref().unwrap_or_default();
+        AudioFacts {
+            codec: if codec.starts_with("pcm") {
+                "pcm"
+            } else {
+                codec
+            }
+            .to_owned(),
+            channels: self.channels,
+            sample_rate: self.sample_rate(),
+            bit_rate: self.bit_rate().unwrap_or(0),
+            tracks,
+        }
+    }
+
+    fn sample_rate(&self) -> u32 {
+        self.sample_rate
+            .as_deref()
+            .and_then(|rate| rate.parse().ok())
+            .unwrap_or(0)
+    }
+
+    fn start_seconds(&self) -> Option<f64> {
+        seconds(self.start_time.as_deref())
+    }
+
+    fn bit_rate(&self) -> Option<u64> {
+        self.bit_rate.as_deref()?.parse().ok()
+    }
+
+    /// What people call it, as in [`Facts::dropped_tracks`].
+    fn name(&self) -> String {
+        let kind = match self.codec_type.as_deref() {
+            Some("subtitle") => "text",
+            Some("video") if self.disposition.attached_pic != 0 => "picture",
+            Some(kind) => kind,
+            None => "unknown",
+        };
+        let codec = self.codec_name.as_deref().filter(|_| kind == "audio");
+        let what: Vec<&str> = self
+            .tags
+            .language
+            .as_deref()
+            .into_iter()
+            .chain(codec)
+            .collect();
+        if what.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind} ({})", what.join(", "))
+        }
+    }
+}
+
+fn seconds(text: Option<&str>) -> Option<f64> {
+    text?.parse().ok()
+}
+
+/// A fraction that is above zero.
+fn ratio(text: &str, sign: char) -> Option<f64> {
+    let (numerator, denominator) = text.split_once(sign)?;
+    let ratio = numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?;
+    (ratio.is_finite() && ratio > 0.0).then_some(ratio)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
+fn whole(value: f64) -> u32 {
+    value.round() as u32
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn whole_bytes(bytes: u64) -> f64 {
+    bytes as f64
+}

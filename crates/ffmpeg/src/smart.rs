@@ -1,0 +1,224 @@
+//! The smart cut: `FFmpeg` encodes the few frames that cannot be copied, and the sound.
+//!
+//! Sound is encoded whole: packets cannot be divided, so copied ones would hold sound from outside the clip, and
+//! encoding it costs little beside pictures.
+
+use crate::{
+    audio,
+    process::{Ffmpeg, Input, Limits},
+    scratch::Scratch,
+};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use model::{
+    clip_spec::Sound,
+    error::{ClipError, ErrorKind},
+    quality::Quality,
+};
+use mp4_cut::{
+    Encoded, Movie, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval, Window,
+    io::LocalFile,
+};
+use std::{ffi::OsString, time::Instant};
+
+/// Cuts whose pictures are encoded at once, each in up to two runs of `FFmpeg`.
+const CUTS_AT_ONCE: usize = 2;
+/// By how much the rate factor of encoded parts is better than that of whole clips. x264 is sparing with the last frames of
+/// a part, which none refers to; and these few stand beside the source's own.
+const BETTER_CRF: u8 = 2;
+
+/// Cuts everything that is shown of the files `windows` in `scratch`, one behind the other; `scratch` is where the encoded
+/// parts are written too. The sound of several becomes one track in the format `joined_sound`, silent where a file is; a
+/// single one keeps all of its tracks.
+///
+/// # Errors
+/// `Unfit` when all of it has to be encoded, saying why; otherwise what [`Ffmpeg::run`] raises when it runs out of
+/// something.
+pub async fn cut(
+    ffmpeg: &Ffmpeg,
+    scratch: &Scratch,
+    windows: &[String],
+    joined_sound: Option<Sound>,
+    quality: Quality,
+    limits: Limits,
+) -> Result<(SmartCutFacts, SmartClip<LocalFile>), SmartCutError> {
+    let mut files = Vec::new();
+    for window in windows {
+        let file = LocalFile::open(scratch.file(window))?;
+        files.push((Movie::read(&file).await?, file));
+    }
+    let smart_cut = SmartCut::of_all(&files).await?;
+    let work = Work {
+        ffmpeg,
+        scratch,
+        quality,
+        limits,
+        begun: Instant::now(),
+        windows,
+        files: &files,
+        smart_cut: &smart_cut,
+    };
+    let pictures = smart_cut
+        .cuts
+        .iter()
+        .enumerate()
+        .map(|(index, cut)| work.encode_pictures(index, cut));
+    let pictures = stream::iter(pictures).buffered(CUTS_AT_ONCE).try_collect();
+    let (encoded, sound) =
+        tokio::try_join!(pictures, work.encode_sound(joined_sound)).map_err(|error| match error
+            .kind
+        {
+            ErrorKind::UnsupportedMedia => SmartCutError::Unfit(error.message),
+            _ => error.into(),
+        })?;
+    let smart_clip = smart_cut.join(&files, encoded, sound).await?;
+    Ok((smart_cut.facts(), smart_clip))
+}
+
+struct Work<'a> {
+    ffmpeg: &'a Ffmpeg,
+    scratch: &'a Scratch,
+    quality: Quality,
+    /// What all runs together may use.
+    limits: Limits,
+    begun: Instant,
+    windows: &'a [String],
+    files: &'a [(Movie, LocalFile)],
+    smart_cut: &'a SmartCut,
+}
+
+impl Work<'_> {
+    async fn encode_pictures(
+        &self,
+        index: usize,
+        cut: &SmartCutInterval,
+    ) -> Result<Encoded<LocalFile>, ClipError> {
+        let (movie, file) = &self.files[index];
+        let (head, tail) = tokio::try_join!(
+            self.encode_part(format!("head-{index}"), file, cut.head(movie)?),
+            self.encode_part(format!("tail-{index}"), file, cut.tail(movie)?),
+        )?;
+        Ok(Encoded { head, tail })
+    }
+
+    async fn encode_part(
+        &self,
+        name: String,
+        file: &LocalFile,
+        window: Option<Window>,
+    ) -> Result<Option<LocalFile>, ClipError> {
+        let Some(window) = window else {
+            return Ok(None);
+        };
+        let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
+        self.scratch.save(&input, window.stream(file, 1)).await?;
+        let quality = [
+            "-preset",
+            "veryfast",
+            "-crf",
+            &(self.quality.crf() - BETTER_CRF).to_string(),
+        ]
+        .map(str::to_owned);
+        let arguments = self
+            .smart_cut
+            .encode_arguments()
+            .into_iter()
+            .chain(quality)
+            .chain(window.encode_arguments());
+        self.run(&[input], &output, arguments).await.map(Some)
+    }
+
+    /// Encodes every track of sound of the clip.
+    async fn encode_sound(&self, joined: Option<Sound>) -> Result<Vec<LocalFile>, ClipError> {
+        match (self.files, joined) {
+            ([(movie, _)], _) => {
+                let tracks = 0..SmartCut::sound_tracks(self.files);
+                try_join_all(tracks.map(|number| self.encode_track(movie, number))).await
+            }
+            (_, Some(sound)) if SmartCut::sound_tracks(self.files) > 0 => {
+                Ok(vec![self.encode_joined(sound).await?])
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn encode_track(&self, movie: &Movie, number: usize) -> Result<LocalFile, ClipError> {
+        // In a timescale in which the edit is exact, and with its end to the microsecond.
+        let timescale = movie
+            .facts
+            .audio
+            .as_ref()
+            .map_or(48_000, |sound| sound.sample_rate);
+        let length = movie.facts.video.duration_seconds;
+        let arguments =
+            format!("-map 0:a:{number} -c:a aac -movie_timescale {timescale} -t {length:.6}");
+        self.run(
+            self.windows,
+            &format!("sound-{number}.mp4"),
+            arguments.split(' ').map(str::to_owned),
+        )
+        .await
+    }
+
+    /// Encodes the sound of all files in one run, so that no packet is cut off between them. Each file's begins with its
+    /// pictures, to the nearest sample, so that what is rounded does not add up.
+    async fn encode_joined(&self, sound: Sound) -> Result<LocalFile, ClipError> {
+        let rate = f64::from(sound.sample_rate);
+        let nearest_sample = |seconds: f64| (seconds * rate).round() / rate;
+        let (mut chains, mut labels) = (Vec::new(), Vec::new());
+        let mut end = 0.0;
+        for (index, (movie, _)) in self.files.iter().enumerate() {
+            let start = end;
+            end += movie.facts.video.duration_seconds;
+            let seconds = nearest_sample(end) - nearest_sample(start);
+            let input = movie.facts.audio.as_ref().map(|_| index);
+            chains.push(format!(
+                "{}[a{index}]",
+                audio::filters(input, sound, 1.0, seconds)
+            ));
+            labels.push(format!("[a{index}]"));
+        }
+        chains.push(format!(
+            "{}concat=n={}:v=0:a=1[a]",
+            labels.concat(),
+            self.files.len()
+        ));
+        let timescale = sound.sample_rate.to_string();
+        let arguments = [
+            "-filter_complex",
+            &chains.join(";"),
+            "-map",
+            "[a]",
+            "-c:a",
+            "aac",
+            "-movie_timescale",
+            &timescale,
+        ];
+        self.run(
+            self.windows,
+            "sound.mp4",
+            arguments.into_iter().map(str::to_owned),
+        )
+        .await
+    }
+
+    async fn run(
+        &self,
+        inputs: &[String],
+        output: &str,
+        arguments: impl Iterator<Item = String>,
+    ) -> Result<LocalFile, ClipError> {
+        let inputs: Vec<Input> = inputs.iter().map(Input::mp4).collect();
+        let arguments: Vec<OsString> = arguments
+            .chain([output.to_owned()])
+            .map(OsString::from)
+            .collect();
+        let limits = Limits {
+            time: self.limits.time.saturating_sub(self.begun.elapsed()),
+            ..self.limits
+        };
+        self.ffmpeg
+            .run(self.scratch.path(), &inputs, &arguments, limits)
+            .await?;
+        Ok(LocalFile::open(self.scratch.file(output))?)
+    }
+}

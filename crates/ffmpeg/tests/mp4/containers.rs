@@ -1,0 +1,755 @@
+//! Sources of other containers than MP4 with an index: excerpts of them, cut like any MP4, compared with what `FFmpeg`
+//! decodes of the source.
+
+use super::{
+    conformance::{Way, assert_conforms},
+    ffmpeg::{
+        Decoded, Folder, Picture, SIZE, decode, decode_pixels, load, pictures, probe, sound, words,
+    },
+    footage::{AAC, H264, Source, microseconds},
+    smart::smart_cut,
+};
+use bytes::Bytes;
+use ffmpeg::{
+    process::{Ffmpeg, Limits},
+    remux::{Media, RemuxedRange, Remuxer},
+    scratch::Scratch,
+};
+use model::{ClipError, ErrorKind};
+use mp4_cut::io::RangeRead;
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const LIMITS: Limits = Limits {
+    time: Duration::from_mins(1),
+    file_bytes: 1 << 30,
+};
+/// Seconds of every source.
+const SECONDS: u32 = 8;
+/// Intervals of it: all, from the start, across keyframes, a few frames, to the end.
+const INTERVALS: [(f64, f64); 5] = [(0.0, 8.0), (0.0, 0.7), (3.123, 6.4), (5.0, 5.1), (6.6, 8.0)];
+
+/// How to write a container: the file's name, which says what it is, and options.
+const CONTAINERS: [(&str, &str); 8] = [
+    ("a.ts", ""),
+    ("a.mkv", ""),
+    (
+        "sidx.mp4",
+        "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
+    ),
+    ("mfra.mp4", "-movflags +frag_keyframe+delay_moov"),
+    ("late.ts", "-output_ts_offset 3600"),
+    // The clock of a transport stream begins anew after 95443.7 s.
+    ("wraps.ts", "-output_ts_offset 95440"),
+    ("wraps-later.ts", "-output_ts_offset 95435"),
+    ("dash.mp4", "-movflags +dash+delay_moov"),
+];
+
+/// A working folder and a program for excerpts.
+struct Work {
+    ffmpeg: Ffmpeg,
+    scratch: Scratch,
+}
+
+impl Work {
+    fn new() -> Self {
+        Self {
+            ffmpeg: Ffmpeg::find().expect("ffmpeg"),
+            scratch: Scratch::new(0, 0).expect("a folder"),
+        }
+    }
+
+    fn remuxer(&self) -> Remuxer<'_> {
+        Remuxer {
+            ffmpeg: &self.ffmpeg,
+            scratch: &self.scratch,
+            limits: LIMITS,
+        }
+    }
+
+    async fn open(&self, file: &Path) -> Result<Media<Bytes>, ClipError> {
+        Media::open(load(file), self.remuxer()).await
+    }
+
+    async fn remuxed_range(
+        &self,
+        media: &Media<Bytes>,
+        interval: (f64, f64),
+    ) -> Result<RemuxedRange<Bytes>, ClipError> {
+        media
+            .remuxed_range(interval, None, "excerpt.mp4", self.remuxer())
+            .await
+    }
+
+    /// The source of a cut: the excerpt's index and bytes, and what is shown of the source itself.
+    async fn source(&self, media: &Media<Bytes>, interval: (f64, f64), shown: &Shown) -> Source {
+        let remuxed_range = self
+            .remuxed_range(media, interval)
+            .await
+            .expect("an excerpt");
+        Source {
+            folder: Folder::new(),
+            path: self.scratch.file("excerpt.mp4"),
+            bytes: load(&self.scratch.file("excerpt.mp4")),
+            movie: remuxed_range.movie,
+            pictures: shown.pictures.clone(),
+            sound: shown.sound.clone(),
+            pixels: shown.pixels.clone().into(),
+        }
+    }
+}
+
+/// What a player shows of a source.
+struct Shown {
+    pictures: Vec<Picture>,
+    sound: Vec<f64>,
+    pixels: Vec<Vec<u8>>,
+}
+
+impl Shown {
+    fn of(file: &Path, media: &Media<Bytes>) -> Self {
+        let Decoded {
+            mut pictures,
+            sound,
+            ..
+        } = decode(file, media.facts.audio.is_some());
+        // Of a transport stream, FFmpeg counts from the first picture when it decodes nothing else.
+        let late = microseconds(media.facts.video.start_seconds) - pictures[0].time;
+        for picture in &mut pictures {
+            picture.time += late;
+        }
+        Self {
+            pictures,
+            sound,
+            pixels: decode_pixels(file, SIZE.into()),
+        }
+    }
+}
+
+fn build(folder: &Folder, name: &str, options: &[Vec<String>]) -> PathBuf {
+    folder.build(
+        name,
+        &[&[pictures("30", SECONDS), sound(SECONDS)][..], options].concat(),
+    )
+}
+
+/// Cuts copies of a source, and smart cuts where they can be made, and compares them with the source. Returns how long
+/// was copied in the smart cuts, in seconds, and why there was none.
+async fn assert_cuts_are_exact(path: &Path, intervals: &[(f64, f64)]) -> (f64, Vec<String>) {
+    let work = Work::new();
+    let media = work
+        .open(path)
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let shown = Shown::of(path, &media);
+    let open = path.ends_with("open.ts");
+    let (mut copied, mut refused) = (0.0, Vec::new());
+    for (start, end) in intervals {
+        let interval = (start.max(media.facts.video.start_seconds), *end);
+        let source = work.source(&media, interval, &shown).await;
+        let (window, copy) = source.cut(interval.0..interval.1).await;
+        assert_conforms(
+            &source,
+            &window,
+            if open { Way::OpenCopy } else { Way::Copy },
+            &copy,
+        )
+        .await;
+        match smart_cut(&source, interval.0..interval.1).await {
+            Ok((window, facts, clip)) => {
+                assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+                copied += facts.copied_seconds;
+            }
+            Err(why) => refused.push(why),
+        }
+    }
+    (copied, refused)
+}
+
+#[tokio::test]
+async fn copies_and_smart_cuts_of_other_containers_are_exact() {
+    for (name, options) in CONTAINERS {
+        let folder = Folder::new();
+        let path = build(
+            &folder,
+            name,
+            &[
+                words(H264),
+                words("-bf 2 -g 48"),
+                words(AAC),
+                words(options),
+            ],
+        );
+        let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS).await;
+        assert!(copied > 9.0, "{name}: {copied} s were copied; {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn copies_of_other_codecs_in_other_containers_are_exact() {
+    for (name, options) in [
+        (
+            "hevc.ts",
+            "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=48 -pix_fmt yuv420p -c:a ac3",
+        ),
+        (
+            "mpeg2.ts",
+            "-c:v mpeg2video -q:v 6 -g 15 -bf 2 -pix_fmt yuv420p -c:a mp2",
+        ),
+        (
+            "open.ts",
+            "-c:v libx264 -g 48 -bf 3 -x264-params open-gop=1 -pix_fmt yuv420p -c:a aac",
+        ),
+        (
+            "a.m2ts",
+            "-c:v libx264 -g 48 -pix_fmt yuv420p -mpegts_m2ts_mode 1 -c:a aac",
+        ),
+        (
+            "a.webm",
+            "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k -g 48 -pix_fmt yuv420p -c:a libopus",
+        ),
+        (
+            "opus.mkv",
+            "-c:v libx264 -g 48 -pix_fmt yuv420p -c:a libopus",
+        ),
+        (
+            "late.mkv",
+            "-c:v libx264 -g 48 -pix_fmt yuv420p -c:a aac -output_ts_offset 5",
+        ),
+        (
+            "variable.mkv",
+            "-vf select='not(mod(n\\,7))+not(mod(n\\,3))' -fps_mode vfr -c:v libx264 -g 30 -c:a aac",
+        ),
+    ] {
+        let folder = Folder::new();
+        assert_cuts_are_exact(&build(&folder, name, &[words(options)]), &INTERVALS[1..4]).await;
+    }
+}
+
+#[tokio::test]
+async fn facts_of_other_containers_are_those_of_the_source() {
+    let folder = Folder::new();
+    let base = build(
+        &folder,
+        "base.mp4",
+        &[words(H264), words(AAC), words("-ac 2")],
+    );
+    let input = || vec!["-i".to_owned(), base.display().to_string()];
+    let tracks = "-map 0:v -map 0:a -map 0:a -c copy -metadata:s:a:1 language=deu";
+    let path = folder.build(
+        "a.mkv",
+        &[words("-display_rotation 90"), input(), words(tracks)],
+    );
+    let facts = Work::new().open(&path).await.expect("a source").facts;
+    let video = &facts.video;
+    assert_eq!(
+        (
+            facts.container.as_str(),
+            video.codec.as_str(),
+            video.timescale
+        ),
+        ("Matroska", "h264", 1000)
+    );
+    assert_eq!(
+        (video.width, video.height, video.rotation_degrees),
+        (180, 320, 270)
+    );
+    assert!(
+        (video.frame_rate - 30.0).abs() < 1e-9 && video.constant_frame_rate,
+        "{video:?}"
+    );
+    assert!(
+        (facts.duration_seconds - f64::from(SECONDS)).abs() < 0.05,
+        "{facts:?}"
+    );
+    let audio = facts.audio.expect("sound");
+    assert_eq!(
+        (
+            audio.codec.as_str(),
+            audio.channels,
+            audio.sample_rate,
+            audio.tracks
+        ),
+        ("aac", 2, 48_000, 2)
+    );
+}
+
+#[tokio::test]
+async fn sound_that_cannot_be_kept_is_dropped_and_said_to_be() {
+    let folder = Folder::new();
+    let silent = "-map 0 -map 1 -map 1 -c:a aac -filter:a:0 aselect='gt(t\\,9)'";
+    for (name, options, kept, dropped) in [
+        (
+            "latm.ts",
+            "-c:a aac -mpegts_flags +latm",
+            None,
+            &["audio (aac_latm)"][..],
+        ),
+        ("silent.ts", silent, Some(1), &["audio (aac)"]),
+        (
+            "late.ts",
+            "-c:a aac -filter:a aselect='gt(t\\,7)'",
+            None,
+            &["audio (aac)"],
+        ),
+        (
+            "pcm.m2ts",
+            "-c:a pcm_bluray -mpegts_m2ts_mode 1",
+            None,
+            &["audio (pcm_bluray)"],
+        ),
+        (
+            "two.mkv",
+            "-map 0 -map 1 -map 1 -c:a:0 wavpack -c:a:1 aac -metadata:s:a:0 language=deu",
+            Some(1),
+            &["audio (deu, wavpack)"],
+        ),
+    ] {
+        let path = build(&folder, name, &[words(H264), words(options)]);
+        let work = Work::new();
+        let media = work.open(&path).await.expect("a source");
+        let facts = &media.facts;
+        assert_eq!(
+            facts
+                .audio
+                .as_ref()
+                .map(|audio| (audio.codec.as_str(), audio.tracks)),
+            kept.map(|n| ("aac", n))
+        );
+        assert_eq!(facts.dropped_tracks, dropped, "{name}");
+        let remuxed_range = work
+            .remuxed_range(&media, (7.2, 7.9))
+            .await
+            .expect("an excerpt");
+        let window = remuxed_range
+            .movie
+            .window(7.2, 7.9)
+            .expect("a window")
+            .facts;
+        assert_eq!(
+            (window.frames, window.has_audio),
+            (21, kept.is_some()),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn clip_is_as_old_as_its_source() {
+    let folder = Folder::new();
+    let (title, date) = (
+        words("-metadata title=bikes"),
+        "2020-05-06T07:08:09.000000Z",
+    );
+    let made = words(&format!(
+        "-metadata creation_time={date} -metadata encoder=camera"
+    ));
+    folder.build("plain.mkv", &[pictures("30", SECONDS), words(H264)]);
+    let chapters = ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=5\ntitle=one\n";
+    std::fs::write(folder.path("chapters.txt"), chapters).expect("room");
+    let inputs = ["plain.mkv", "chapters.txt"]
+        .map(|name| ["-i".to_owned(), folder.path(name).display().to_string()]);
+    let path = folder.build(
+        "a.mkv",
+        &[
+            inputs.concat(),
+            words("-map_metadata 1 -c copy"),
+            title,
+            made,
+        ],
+    );
+    let work = Work::new();
+    let media = work.open(&path).await.expect("a source");
+    let source = work
+        .source(&media, (3.0, 5.0), &Shown::of(&path, &media))
+        .await;
+    let (window, copy) = source.cut(3.0..5.0).await;
+    assert_conforms(&source, &window, Way::Copy, &copy).await;
+    assert_eq!(
+        probe(&copy, "-show_entries format_tags=creation_time").trim(),
+        date
+    );
+    assert_eq!(media.facts.dropped_tracks, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn container_that_does_not_lead_to_an_interval_is_unsupported_media() {
+    let folder = Folder::new();
+    let muxed = |name: &str, options: &str| {
+        build(&folder, name, &[words(H264), words(AAC), words(options)])
+    };
+    for (path, message) in [
+        (
+            muxed("live.mkv", "-live 1"),
+            "the source is a Matroska or WebM file without an index (Cues)",
+        ),
+        (
+            muxed("a.mp4", "-movflags +frag_keyframe+empty_moov+skip_trailer"),
+            "the source is a fragmented MP4 without",
+        ),
+        (
+            muxed(
+                "vp8.webm",
+                "-c:v libvpx -deadline realtime -cpu-used 8 -c:a libopus",
+            ),
+            "the source is VP8, which",
+        ),
+        (
+            muxed("a.ts", "-vn"),
+            "the source has no video: it is audio only",
+        ),
+    ] {
+        let error = Work::new().open(&path).await.expect_err("not a source");
+        assert!(
+            error.kind == ErrorKind::UnsupportedMedia && error.message.starts_with(message),
+            "{error:?}"
+        );
+    }
+}
+
+/// A fragmented MP4 with an index for each fragment and none at its end, and where its first index begins.
+fn chained(folder: &Folder, seconds: u32, options: &str) -> (Vec<u8>, usize) {
+    let options = words(&format!(
+        "-g 30 -movflags +dash+delay_moov+skip_trailer {options}"
+    ));
+    let arguments = [
+        pictures("30", seconds),
+        sound(seconds),
+        words(H264),
+        words(AAC),
+        options,
+    ];
+    let whole = load(&folder.build("chained.mp4", &arguments)).to_vec();
+    let at = whole
+        .windows(4)
+        .position(|kind| kind == b"sidx")
+        .expect("an index")
+        - 4;
+    (whole, at)
+}
+
+#[tokio::test]
+async fn index_in_parts_is_read_to_its_end() {
+    let folder = Folder::new();
+    let (long, _) = chained(&folder, 60, "-vf scale=16:16 -preset ultrafast");
+    let path = folder.path("chained.mp4");
+    std::fs::write(&path, long).expect("room");
+    let facts = Work::new().open(&path).await.expect("a source").facts;
+    assert!((facts.duration_seconds - 60.0).abs() < 0.05, "{facts:?}");
+    let (whole, at) = chained(&folder, SECONDS, "");
+    // What may stand in front of an index, or of a part of it.
+    let other = [
+        &b"\0\0\0\x10styp\0\0\0\0\0\0\0\0"[..],
+        b"\0\0\0\x08free",
+        b"\0\0\0\x0cemsg\0\0\0\0",
+    ]
+    .concat();
+    std::fs::write(&path, [&whole[..at], &other, &whole[at..]].concat()).expect("room");
+    let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS).await;
+    assert!(copied > 9.0, "{copied} s were copied; {refused:?}");
+    let facts = Work::new().open(&path).await.expect("a source").facts;
+    assert!(
+        (facts.duration_seconds - f64::from(SECONDS)).abs() < 0.05,
+        "{facts:?}"
+    );
+}
+
+#[tokio::test]
+async fn index_of_indexes_is_followed() {
+    let folder = Folder::new();
+    let options = words("-g 30 -movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx");
+    let path = build(&folder, "a.mp4", &[words(H264), words(AAC), options]);
+    let (whole, work) = (load(&path), Work::new());
+    let media = work.open(&path).await.expect("a source");
+    work.remuxed_range(&media, INTERVALS[2])
+        .await
+        .expect("an excerpt");
+    let expected = (
+        media.facts.duration_seconds,
+        load(&work.scratch.file("excerpt.mp4")),
+    );
+    let at = whole
+        .windows(4)
+        .position(|kind| kind == b"sidx")
+        .expect("an index")
+        - 4;
+    let be = |at: usize| u32::from_be_bytes(whole[at..at + 4].try_into().expect("four bytes"));
+    // It names the index behind it, which is as long as the rest of the file: bit 31 says that it is one.
+    let rest = u32::try_from(whole.len() - at).expect("a short file");
+    let numbers = [
+        44,
+        u32::from_be_bytes(*b"sidx"),
+        0,
+        be(at + 12),
+        be(at + 16),
+        0,
+        0,
+        1,
+        1 << 31 | rest,
+        0,
+        0,
+    ];
+    let index = numbers.map(u32::to_be_bytes).concat();
+    std::fs::write(&path, [&whole[..at], &index, &whole[at..]].concat()).expect("room");
+    let media = work.open(&path).await.expect("a source");
+    work.remuxed_range(&media, INTERVALS[2])
+        .await
+        .expect("an excerpt");
+    assert!(
+        (
+            media.facts.duration_seconds,
+            load(&work.scratch.file("excerpt.mp4"))
+        ) == expected
+    );
+}
+
+#[tokio::test]
+async fn index_that_is_not_all_is_unsupported_media() {
+    let folder = Folder::new();
+    let (mut unnamed, _) = chained(&folder, SECONDS, "");
+    let last = unnamed
+        .windows(4)
+        .rposition(|kind| kind == b"moof")
+        .expect("a fragment");
+    // One index for each of the two tracks.
+    for index in [last - 104, last - 52] {
+        unnamed[index..index + 4].copy_from_slice(b"free");
+    }
+    let (many, _) = chained(&folder, 90, "-vf scale=16:16 -preset ultrafast");
+    let smooth = build(
+        &folder,
+        "a.ismv",
+        &[words(H264), words("-g 30"), words(AAC)],
+    );
+    let path = folder.path("a.mp4");
+    for (bytes, message) in [
+        (
+            unnamed,
+            "whose index (sidx) ends at 7.000 s, and the file goes on",
+        ),
+        (many, "whose index (sidx or mfra) is in too many parts"),
+        (
+            load(&smooth).to_vec(),
+            "whose fragments do not tell when they begin (tfdt)",
+        ),
+    ] {
+        std::fs::write(&path, bytes).expect("room");
+        let error = Work::new()
+            .open(&path)
+            .await
+            .map(|media| media.facts)
+            .expect_err("not a source");
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+        assert!(error.message.contains(message), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn fragments_of_one_track_each_are_cut_with_all_their_sound() {
+    let folder = Folder::new();
+    let options =
+        words("-g 48 -movflags +frag_keyframe+separate_moof+delay_moov+default_base_moof");
+    let path = build(
+        &folder,
+        "a.mp4",
+        &[words(H264), words("-bf 2"), words(AAC), options],
+    );
+    assert_cuts_are_exact(&path, &INTERVALS).await;
+}
+
+#[tokio::test]
+async fn segment_of_a_fragmented_mp4_without_its_head_is_unsupported_media() {
+    let folder = Folder::new();
+    let path = build(
+        &folder,
+        "a.mp4",
+        &[
+            words(H264),
+            words(AAC),
+            words("-movflags +frag_keyframe+empty_moov"),
+        ],
+    );
+    let whole = load(&path);
+    let moof = whole
+        .windows(4)
+        .position(|kind| kind == b"moof")
+        .expect("a fragment")
+        - 4;
+    std::fs::write(&path, &whole[moof..]).expect("room");
+    let error = Work::new().open(&path).await.expect_err("not a source");
+    assert!(
+        error
+            .message
+            .starts_with("the source is a segment of a fragmented MP4"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn fragments_beyond_the_end_of_the_file_are_unsupported_media() {
+    let folder = Folder::new();
+    for (name, options) in &CONTAINERS[2..4] {
+        let path = build(
+            &folder,
+            name,
+            &[words(H264), words(AAC), words("-g 30"), words(options)],
+        );
+        let whole = load(&path);
+        let index_at_end = whole
+            .windows(4)
+            .rposition(|kind| kind == b"mfra")
+            .map_or(whole.len(), |kind| kind - 4);
+        std::fs::write(
+            &path,
+            [&whole[..whole.len() / 2], &whole[index_at_end..]].concat(),
+        )
+        .expect("room");
+        let error = Work::new().open(&path).await.expect_err("not a source");
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+        assert!(error.message.contains("is damaged: it"), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn times_beyond_a_source_of_another_container_are_refused_by_name() {
+    let folder = Folder::new();
+    let path = build(&folder, "a.ts", &[words(H264), words(AAC)]);
+    let work = Work::new();
+    let media = work.open(&path).await.expect("a source");
+    for (interval, kind, message) in [
+        (
+            (9.0, 10.0),
+            ErrorKind::OutOfRange,
+            "start: 9 s is beyond the source",
+        ),
+        (
+            (1.0, 10.0),
+            ErrorKind::OutOfRange,
+            "end: 10 s is beyond the source",
+        ),
+        (
+            (2.0, 1.0),
+            ErrorKind::InvalidRequest,
+            "end: 1 s is not after start, 2 s",
+        ),
+        (
+            (0.0, f64::NAN),
+            ErrorKind::InvalidRequest,
+            "end: NaN is not a time",
+        ),
+    ] {
+        let error = work
+            .remuxed_range(&media, interval)
+            .await
+            .expect_err("no interval");
+        assert!(
+            error.kind == kind && error.message.starts_with(message),
+            "{interval:?}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn transport_stream_with_rare_keyframes_is_read_from_further_in_front() {
+    let folder = Folder::new();
+    let path = build(
+        &folder,
+        "rare.ts",
+        &[words(H264), words("-g 300 -bf 0"), words(AAC)],
+    );
+    let work = Work::new();
+    let remuxed_range = work
+        .remuxed_range(&work.open(&path).await.expect("a source"), (6.0, 7.0))
+        .await
+        .expect("an excerpt");
+    assert_eq!(remuxed_range.lead_seconds, Some(10.0));
+    assert_cuts_are_exact(&path, &[(6.0, 7.0)]).await;
+}
+
+#[tokio::test]
+async fn interval_that_is_not_remuxed_is_estimated_by_the_frame_rate() {
+    let folder = Folder::new();
+    let work = Work::new();
+    for (name, options) in CONTAINERS {
+        let path = build(
+            &folder,
+            name,
+            &[
+                words(H264),
+                words("-bf 2 -g 48"),
+                words(AAC),
+                words(options),
+            ],
+        );
+        let media = work.open(&path).await.expect("a source");
+        for (start, end) in INTERVALS {
+            let interval = (f64::max(start, media.facts.video.start_seconds), end);
+            let estimate = media.estimate(interval).expect("an estimate");
+            let exact = work
+                .remuxed_range(&media, interval)
+                .await
+                .expect("an excerpt");
+            let exact = exact
+                .movie
+                .window(interval.0, interval.1)
+                .expect("a window")
+                .facts;
+            assert_eq!(
+                (estimate.frames, estimate.has_audio),
+                (exact.frames, true),
+                "{name} {interval:?}"
+            );
+            for (one, other) in [
+                (estimate.start_seconds, exact.start_seconds),
+                (estimate.end_seconds, exact.end_seconds),
+                (estimate.duration_seconds, exact.duration_seconds),
+            ] {
+                assert!(
+                    (one - other).abs() < 0.001,
+                    "{name} {interval:?}: {one}, not {other}"
+                );
+            }
+        }
+        for (interval, kind) in [
+            ((9.0, 10.0), ErrorKind::OutOfRange),
+            ((2.0, 1.0), ErrorKind::InvalidRequest),
+        ] {
+            assert_eq!(
+                media.estimate(interval).expect_err("no interval").kind,
+                kind
+            );
+        }
+    }
+}
+
+/// What reading a source raises.
+#[derive(Debug, Clone)]
+struct Changed(Bytes);
+
+impl RangeRead for Changed {
+    fn len(&self) -> u64 {
+        RangeRead::len(&self.0)
+    }
+
+    async fn read(&self, range: Range<u64>) -> mp4_cut::Result<Bytes> {
+        if range.start > 0 {
+            Err(ClipError::source_not_found("it changed").into())
+        } else {
+            self.0.read(range).await
+        }
+    }
+}
+
+#[tokio::test]
+async fn source_that_changes_while_ffmpeg_reads_it_is_said_to() {
+    let folder = Folder::new();
+    let work = Work::new();
+    let source = Changed(load(&build(&folder, "a.ts", &[words(H264), words(AAC)])));
+    let error = Media::open(source, work.remuxer())
+        .await
+        .expect_err("it changed");
+    assert_eq!(error, ClipError::source_not_found("it changed"));
+}

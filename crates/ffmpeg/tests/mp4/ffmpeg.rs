@@ -1,0 +1,251 @@
+//! Sources built by `FFmpeg`, and what `FFmpeg` decodes of a file.
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use mp4_cut::{Movie, Window};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// The picture size of generated sources.
+pub const SIZE: (usize, usize) = (320, 180);
+/// Sound is decoded to this many samples a second, in one channel.
+pub const SAMPLE_RATE: usize = 48_000;
+
+/// How many bits of a picture's number are burned in, from left to right, the lowest first.
+pub const BITS: usize = 10;
+/// The row of pixels in which they can be read.
+pub const BITS_ROW: usize = 30;
+
+/// Input options for `seconds` of pictures that are all different, and numbered.
+pub fn pictures(rate: &str, seconds: u32) -> Vec<String> {
+    let (width, height) = SIZE;
+    let source = format!("testsrc2=size={width}x{height}:rate={rate}:duration={seconds}");
+    words(&format!("-f lavfi -i {source},{}", numbered()))
+}
+
+/// A filter that burns a picture's number into its top: white for a one, black for a zero.
+pub fn numbered() -> String {
+    let (width, height) = (SIZE.0 / BITS, 2 * BITS_ROW);
+    let bits = (0..BITS).map(|bit| {
+        let (x, value) = (bit * width, 1 << bit);
+        format!(
+            ",drawbox=x={x}:y=0:w={width}:h={height}:c=white:t=fill:enable='bitand(n\\,{value})'"
+        )
+    });
+    format!(
+        "drawbox=x=0:y=0:w={}:h={height}:c=black:t=fill{}",
+        SIZE.0,
+        bits.collect::<String>()
+    )
+}
+
+/// The number that is burned into a picture, given its pixels.
+pub fn number_of(picture: &[u8]) -> usize {
+    let is_set = |bit: &usize| picture[BITS_ROW * SIZE.0 + (2 * bit + 1) * SIZE.0 / BITS / 2] > 127;
+    (0..BITS).filter(is_set).map(|bit| 1 << bit).sum()
+}
+
+/// Input options for `seconds` of sound that is different at all times, also after lossy compression: low noise.
+pub fn sound(seconds: u32) -> Vec<String> {
+    words(&format!(
+        "-f lavfi -i anoisesrc=r={SAMPLE_RATE}:d={seconds}:seed=7,lowpass=f=3000"
+    ))
+}
+
+/// Splits a command line at spaces.
+pub fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A folder for files of one test.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `FFmpeg` with `arguments`, which write the file `name`.
+    pub fn build(&self, name: &str, arguments: &[Vec<String>]) -> PathBuf {
+        let path = self.path(name);
+        ffmpeg(
+            &[
+                arguments.concat(),
+                vec!["-y".to_owned(), path.display().to_string()],
+            ]
+            .concat(),
+        );
+        path
+    }
+}
+
+/// What `FFmpeg` writes to its standard output. It must not fail.
+pub fn ffmpeg(arguments: &[String]) -> Vec<u8> {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-hide_banner", "-v", "error"])
+        .args(arguments)
+        .output()
+        .expect("ffmpeg on the PATH, which these tests build their sources with");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "ffmpeg {}: {complaint}",
+        arguments.join(" ")
+    );
+    output.stdout
+}
+
+/// What `ffprobe` says of `path`, one line for each packet or stream.
+pub fn probe(path: &Path, options: &str) -> String {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "csv=p=0"])
+        .args(words(options))
+        .arg(path)
+        .output();
+    String::from_utf8(output.expect("ffprobe").stdout).expect("text")
+}
+
+/// A picture as it is decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// When it is shown, in microseconds from the start of the file.
+    pub time: i64,
+    /// The hash of its pixels.
+    pub hash: String,
+}
+
+/// What `FFmpeg` decodes of a file.
+pub struct Decoded {
+    /// Every picture that is shown.
+    pub pictures: Vec<Picture>,
+    /// The sound from the start of the file; nothing of a silent one.
+    pub sound: Vec<f64>,
+    /// What it has to say about that: nothing, if all is well.
+    pub remarks: String,
+}
+
+/// Decodes `path`, as strictly as `FFmpeg` does.
+pub fn decode(path: &Path, has_sound: bool) -> Decoded {
+    let folder = Folder::new();
+    let sound = folder.path("sound");
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-nostdin", "-hide_banner", "-v", "warning", "-xerror", "-i"])
+        .arg(path)
+        .args(words(PICTURES));
+    if has_sound {
+        command.args(words(SOUND)).arg(&sound);
+    }
+    let output = command.output().expect("ffmpeg on the PATH");
+    let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() || !remarks.is_empty(),
+        "ffmpeg fails without a word"
+    );
+    let sound = if has_sound {
+        read_sound(&std::fs::read(sound).expect("sound"))
+    } else {
+        Vec::new()
+    };
+    Decoded {
+        pictures: read_pictures(&output.stdout),
+        sound,
+        remarks,
+    }
+}
+
+/// Output options for a listing of pictures.
+const PICTURES: &str = "-map 0:v:0 -fps_mode passthrough -enc_time_base:v demux -f framemd5 -";
+/// Output options for samples of sound, [`SAMPLE_RATE`] a second.
+const SOUND: &str =
+    "-map 0:a:0 -af aresample=async=1:min_hard_comp=0.002:first_pts=0 -ac 1 -ar 48000 -f s16le";
+
+/// Every picture that is shown of `path`.
+pub fn decode_pictures(path: &Path) -> Vec<Picture> {
+    read_pictures(&ffmpeg(
+        &[
+            words("-i"),
+            vec![path.display().to_string()],
+            words(PICTURES),
+        ]
+        .concat(),
+    ))
+}
+
+fn read_pictures(listing: &[u8]) -> Vec<Picture> {
+    let listing = std::str::from_utf8(listing).expect("a listing of frames");
+    let mut unit = None;
+    let mut pictures = Vec::new();
+    for line in listing.lines() {
+        if let Some(base) = line.strip_prefix("#tb 0: ") {
+            let (numerator, denominator) = base.split_once('/').expect("a time base");
+            unit = Some((number(numerator), number(denominator)));
+        } else if !line.starts_with('#') {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            let (numerator, denominator) = unit.expect("a time base before the first frame");
+            let time = number(fields[2]) * 1_000_000 * numerator / denominator;
+            pictures.push(Picture {
+                time,
+                hash: fields[5].to_owned(),
+            });
+        }
+    }
+    pictures
+}
+
+fn number(text: &str) -> i64 {
+    text.parse().expect("a number")
+}
+
+fn read_sound(samples: &[u8]) -> Vec<f64> {
+    samples
+        .as_chunks()
+        .0
+        .iter()
+        .map(|sample| f64::from(i16::from_le_bytes(*sample)))
+        .collect()
+}
+
+/// The pixels of every picture that is shown of `path`, which has `width` times `height`: their brightness, then both colours
+/// of every fourth.
+pub fn decode_pixels(path: &Path, [width, height]: [usize; 2]) -> Vec<Vec<u8>> {
+    let options = "-map 0:v:0 -fps_mode passthrough -pix_fmt yuv420p -f rawvideo -";
+    let pixels = ffmpeg(
+        &[
+            words("-i"),
+            vec![path.display().to_string()],
+            words(options),
+        ]
+        .concat(),
+    );
+    let picture_bytes = width * height + 2 * width.div_ceil(2) * height.div_ceil(2);
+    pixels.chunks(picture_bytes).map(<[u8]>::to_vec).collect()
+}
+
+/// The bytes of a file, which can be read by range.
+pub fn load(path: &Path) -> Bytes {
+    std::fs::read(path)
+        .expect("a file that a test has built")
+        .into()
+}
+
+pub async fn read(source: &Bytes) -> Movie {
+    Movie::read(source).await.expect("a source that can be cut")
+}
+
+/// All bytes of a window.
+pub async fn collect(window: &Window, source: &Bytes) -> mp4_cut::Result<Vec<u8>> {
+    window
+        .stream(source, 3)
+        .try_fold(Vec::new(), async |whole, part| {
+            Ok([whole, part.to_vec()].concat())
+        })
+        .await
+}

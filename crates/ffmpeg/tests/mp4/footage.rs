@@ -1,0 +1,646 @@
+//! Windows of sources as cameras, phones and encoders write them, compared with what `FFmpeg` decodes of the source.
+
+use super::{
+    conformance::{Way, assert_conforms},
+    ffmpeg::{
+        Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_pixels, load, pictures,
+        probe, read, sound, words,
+    },
+    smart::smart_cut,
+    synthetic::decode_index,
+};
+use ffmpeg::{
+    encode,
+    process::{Ffmpeg, Input, Limits},
+};
+use futures::TryStreamExt;
+use model::{
+    ClipError, ErrorKind,
+    clip_spec::ClipSpec,
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
+    request::ClipRequest,
+};
+use mp4_atom::StszSamples;
+use mp4_cut::{Facts, Movie, Window, WindowFacts};
+use serde_json::{Value, json};
+use std::{
+    cell::OnceCell,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
+pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
+pub const AAC: &str = "-c:a aac -b:a 96k";
+/// What one run of `FFmpeg` may use.
+pub const LIMITS: Limits = Limits {
+    time: Duration::from_mins(1),
+    file_bytes: 1 << 30,
+};
+/// Intervals as parts of the duration: from the first frame, a frame or two, the end; all, the middle, across keyframes.
+const INTERVALS: [(f64, f64); 6] = [
+    (0.0, 0.1),
+    (0.7, 0.715),
+    (0.803, 1.0),
+    (0.0, 1.0),
+    (0.31, 0.57),
+    (0.123, 0.913),
+];
+
+/// A request for an exact clip, and the clip: windows of sources, each by its place in the list of sources, with edits.
+pub fn clip_of(
+    sources: &[&Facts],
+    windows: &[(usize, WindowFacts)],
+    edits: &Value,
+) -> (ClipRequest, ClipSpec) {
+    let object = PinnedObject {
+        bucket: "b".into(),
+        key: "k".into(),
+        etag: "e".into(),
+        bytes: 1,
+    };
+    let probed = |facts: &&Facts| ProbedSource {
+        object: object.clone(),
+        facts: Facts::clone(facts),
+    };
+    let segment = |(source, window): &(usize, WindowFacts)| PlannedSegment {
+        source: *source,
+        window: window.clone(),
+        smart_cut: None,
+        lead_seconds: None,
+    };
+    let plan = Plan {
+        sources: sources.iter().map(probed).collect(),
+        segments: windows.iter().map(segment).collect(),
+        coverage: None,
+        watermark: None,
+    };
+    let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
+        "metadata": {}, "edits": edits});
+    let request: ClipRequest = serde_json::from_value(request).expect("a request");
+    let spec = ClipSpec::of(&request, &plan).expect("a clip");
+    (request, spec)
+}
+
+/// Encodes a window, which is in the file `copy`, as a clip is that is encoded whole.
+pub async fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
+    edit(source, window, copy, &json!({})).await.0
+}
+
+/// As [`encode`], with edits; also returns what the clip was to be.
+pub async fn edit(
+    source: &Source,
+    window: &Window,
+    copy: &Path,
+    edits: &Value,
+) -> (PathBuf, ClipSpec) {
+    let (request, spec) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
+    let arguments = encode::arguments(&request, &spec, window);
+    let folder = copy.parent().expect("a folder");
+    let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());
+    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    ffmpeg
+        .run(folder, &[input], &arguments, LIMITS)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    (folder.join(request.format.file_name()), spec)
+}
+
+/// A source, and what a player shows of it.
+pub struct Source {
+    pub folder: Folder,
+    pub movie: Movie,
+    pub pictures: Vec<Picture>,
+    pub path: PathBuf,
+    pub bytes: bytes::Bytes,
+    pub pixels: OnceCell<Vec<Vec<u8>>>,
+    pub sound: Vec<f64>,
+}
+
+impl Source {
+    pub async fn decode(path: &Path) -> Self {
+        let bytes = load(path);
+        let movie = read(&bytes).await;
+        let Decoded {
+            pictures, sound, ..
+        } = decode(path, movie.facts.audio.is_some());
+        Self {
+            folder: Folder::new(),
+            movie,
+            pictures,
+            path: path.to_owned(),
+            bytes,
+            pixels: OnceCell::new(),
+            sound,
+        }
+    }
+
+    /// The pixels of every picture.
+    pub fn pixels(&self) -> &[Vec<u8>] {
+        self.pixels.get_or_init(|| self.pixels_of(&self.path))
+    }
+
+    /// As [`pixels`](Self::pixels), of a clip.
+    pub fn pixels_of(&self, clip: &Path) -> Vec<Vec<u8>> {
+        let video = &self.movie.facts.video;
+        decode_pixels(
+            clip,
+            [video.coded_width as usize, video.coded_height as usize],
+        )
+    }
+
+    pub fn intervals(&self) -> impl Iterator<Item = Range<f64>> {
+        let video = &self.movie.facts.video;
+        INTERVALS.into_iter().map(|(start, end)| {
+            let at = |part: f64| video.start_seconds + part * video.duration_seconds;
+            at(start)..at(end)
+        })
+    }
+
+    pub async fn cut(&self, interval: Range<f64>) -> (Window, PathBuf) {
+        let window = self
+            .movie
+            .window(interval.start, interval.end)
+            .expect("an interval of the source");
+        let copy = collect(&window, &self.bytes)
+            .await
+            .expect("the source's bytes");
+        assert_eq!(copy.len() as u64, window.facts.output_bytes);
+        let path = self.folder.path("copy.mp4");
+        std::fs::write(&path, copy).expect("room for a copy");
+        (window, path)
+    }
+
+    /// The number of the first picture of a window.
+    pub fn first_picture(&self, window: &Window) -> usize {
+        self.pictures_before(window.facts.start_seconds)
+    }
+
+    pub fn pictures_in(&self, window: &Window) -> &[Picture] {
+        &self.pictures[self.first_picture(window)..self.pictures_before(window.facts.end_seconds)]
+    }
+
+    fn pictures_before(&self, seconds: f64) -> usize {
+        let end = microseconds(seconds) - TIME_TOLERANCE;
+        self.pictures.partition_point(|picture| picture.time < end)
+    }
+
+    /// By how many samples `clip`, the sound of one, is off, at its start or its end. It goes on to the window's end.
+    pub fn sound_off(&self, window: &Window, clip: &[f64]) -> usize {
+        /// What decoders and encoders need to get going, and to end.
+        const EDGE: usize = 2048;
+        if !window.facts.has_audio {
+            return 0;
+        }
+        let at = |seconds: f64| {
+            usize::try_from(microseconds(seconds)).expect("a time") * SAMPLE_RATE / 1_000_000
+        };
+        let end = at(window.facts.end_seconds).min(self.sound.len());
+        let expected = &self.sound[at(window.facts.start_seconds)..end];
+        assert!(
+            clip.len() + MAX_LAG >= expected.len(),
+            "{} samples of {}",
+            clip.len(),
+            expected.len()
+        );
+        let is_silent = |sample: &&f64| **sample == 0.0;
+        let heard = expected.iter().take_while(is_silent).count() + EDGE
+            ..expected
+                .len()
+                .saturating_sub(expected.iter().rev().take_while(is_silent).count() + EDGE);
+        if heard.len() < 3 * MAX_LAG {
+            return 0;
+        }
+        let heard = heard.start + MAX_LAG..heard.end - MAX_LAG;
+        let length = heard.len().min(SAMPLE_RATE / 20);
+        let is_loud = |start: &usize| {
+            expected[*start..start + length]
+                .iter()
+                .filter(is_silent)
+                .count()
+                < length / 10
+        };
+        let first = (heard.start..=heard.end - length)
+            .step_by(length)
+            .find(is_loud)
+            .unwrap_or(heard.start);
+        let lags = [first, heard.end - length]
+            .map(|start| lag(&expected[start..start + length], clip, start));
+        lags.into_iter().max().unwrap_or(0)
+    }
+}
+
+/// How far times may be off, in microseconds: `FFmpeg` and we round edits to the timescales of tracks, by up to half a
+/// unit.
+pub const TIME_TOLERANCE: i64 = 50;
+/// The most that sound can be found to be off, in samples: 5 ms.
+const MAX_LAG: usize = SAMPLE_RATE / 200;
+
+/// By how many samples `part`, which begins at `start`, is found elsewhere in `sound`; the most where it is not.
+fn lag(part: &[f64], sound: &[f64], start: usize) -> usize {
+    let distance = |from: usize| {
+        let there = sound[from.min(sound.len())..]
+            .iter()
+            .chain(std::iter::repeat(&0.0));
+        part.iter()
+            .zip(there)
+            .map(|(a, b)| (a - b).abs())
+            .sum::<f64>()
+    };
+    let loudness = part.iter().map(|sample| sample.abs()).sum::<f64>();
+    let nearest =
+        (start - MAX_LAG..=start + MAX_LAG).min_by(|a, b| distance(*a).total_cmp(&distance(*b)));
+    let found = nearest.filter(|nearest| distance(*nearest) < loudness / 2.0);
+    found.map_or(MAX_LAG, |found| found.abs_diff(start))
+}
+
+pub fn microseconds(seconds: f64) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "times of a few seconds")]
+    let microseconds = (seconds * 1e6).round() as i64;
+    microseconds
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a picture has few pixels")]
+pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    let error: f64 = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+        .sum();
+    10.0 * (255.0_f64.powi(2) / (error / a.len() as f64).max(1e-6)).log10()
+}
+
+#[tokio::test]
+async fn first_video_and_all_sound_are_kept_of_many_tracks() {
+    let folder = Folder::new();
+    let tracks = "-map 1:a -map 0 -map 2:a -map 1:a -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu";
+    let path = folder.build(
+        "many.mp4",
+        &[
+            pictures("30", 4),
+            sound(4),
+            sound(3),
+            words(H264),
+            words(AAC),
+            words(tracks),
+            words("-timecode 01:00:00:00"),
+        ],
+    );
+    let facts = read(&load(&path)).await.facts;
+    assert_eq!(facts.audio.map(|audio| audio.tracks), Some(3));
+    assert_eq!(facts.dropped_tracks, ["time code"]);
+    let source = Source::decode(&path).await;
+    let (window, copy) = source.cut(0.5..2.5).await;
+    assert_conforms(&source, &window, Way::Copy, &copy).await;
+    assert_eq!(languages(&copy), languages(&path));
+    let (window, facts, clip) = smart_cut(&source, 0.5..2.5).await.expect("a smart cut");
+    assert_eq!(languages(&clip), languages(&path));
+    assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+}
+
+/// The language of each track of sound, and whether it is played unless the viewer chooses another.
+#[tokio::test]
+async fn spatial_sound_beside_ordinary_sound_is_dropped() {
+    let folder = Folder::new();
+    let path = folder.build(
+        "two.mp4",
+        &[
+            pictures("30", 4),
+            sound(4),
+            words(H264),
+            words(AAC),
+            words("-map 0 -map 1 -map 1"),
+        ],
+    );
+    let mut file = load(&path).to_vec();
+    let second = file
+        .windows(4)
+        .rposition(|kind| kind == b"mp4a")
+        .expect("a description");
+    file[second..second + 4].copy_from_slice(b"apac");
+    std::fs::write(&path, file).expect("room");
+    let source = Source::decode(&path).await;
+    assert_eq!(
+        (
+            source.movie.facts.audio.as_ref().map(|audio| audio.tracks),
+            &source.movie.facts.dropped_tracks[..]
+        ),
+        (Some(1), &["audio".to_owned()][..])
+    );
+    let (window, facts, clip) = smart_cut(&source, 0.5..3.5).await.expect("a smart cut");
+    assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+}
+
+fn languages(path: &Path) -> String {
+    probe(
+        path,
+        "-select_streams a -show_entries stream=codec_type:stream_tags=language:stream_disposition=default",
+    )
+}
+
+#[tokio::test]
+async fn facts_are_those_of_the_source() {
+    let folder = Folder::new();
+    let options = words("-ac 2 -video_track_timescale 30000");
+    let path = folder.build(
+        "source.mp4",
+        &[
+            pictures("30000/1001", 3),
+            sound(3),
+            words(H264),
+            words(AAC),
+            options,
+        ],
+    );
+    let facts = read(&load(&path)).await.facts;
+    assert_eq!(
+        (facts.container.as_str(), facts.bytes),
+        ("isom", load(&path).len() as u64)
+    );
+    assert_eq!(
+        (
+            facts.video.codec.as_str(),
+            facts.video.width,
+            facts.video.height,
+            facts.video.timescale
+        ),
+        ("h264", 320, 180, 30_000)
+    );
+    assert!(
+        (facts.video.frame_rate - 30.0 / 1.001).abs() < 1e-9 && facts.video.constant_frame_rate,
+        "{facts:?}"
+    );
+    assert_eq!(facts.video.frames, 90);
+    let audio = facts.audio.expect("sound");
+    assert_eq!(
+        (audio.codec.as_str(), audio.channels, audio.sample_rate),
+        ("aac", 2, 48_000)
+    );
+}
+
+#[tokio::test]
+async fn rotated_source_is_shown_upright() {
+    let folder = Folder::new();
+    let base = folder.build("base.mp4", &[pictures("30", 1), words(H264)]);
+    // FFmpeg counts anticlockwise.
+    for (option, degrees, shown) in [
+        ("90", 270, (180, 320)),
+        ("-90", 90, (180, 320)),
+        ("180", 180, (320, 180)),
+    ] {
+        let input = [
+            words("-display_rotation"),
+            words(option),
+            vec!["-i".to_owned(), base.display().to_string()],
+        ]
+        .concat();
+        let path = folder.build("rotated.mp4", &[input, words("-c copy")]);
+        let video = read(&load(&path)).await.facts.video;
+        assert_eq!(
+            (video.rotation_degrees, (video.width, video.height)),
+            (degrees, shown)
+        );
+        assert_eq!((video.coded_width, video.coded_height), (320, 180));
+    }
+}
+
+#[tokio::test]
+async fn source_whose_pixels_are_not_square_keeps_its_shape() {
+    let folder = Folder::new();
+    let path = folder.build(
+        "source.mp4",
+        &[pictures("30", 1), words(H264), words("-aspect 4:3")],
+    );
+    let video = read(&load(&path)).await.facts.video;
+    assert_eq!(
+        (video.width, video.height, video.coded_width),
+        (240, 180, 320)
+    );
+}
+
+#[tokio::test]
+async fn second_zero_is_the_first_thing_that_a_player_shows() {
+    let folder = Folder::new();
+    let base = folder.build(
+        "base.mp4",
+        &[pictures("30", 2), sound(2), words(H264), words(AAC)],
+    );
+    let input = vec!["-i".to_owned(), base.display().to_string()];
+    let path = folder.build(
+        "late.mp4",
+        &[
+            input,
+            words("-an -c copy -output_ts_offset 5 -avoid_negative_ts disabled"),
+        ],
+    );
+    let movie = read(&load(&path)).await;
+    assert_eq!(
+        (
+            movie.facts.video.start_seconds,
+            movie.facts.duration_seconds
+        ),
+        (0.0, 2.0)
+    );
+    assert!(
+        (movie
+            .window(1.0, 1.5)
+            .expect("an interval")
+            .facts
+            .start_seconds
+            - 1.0)
+            .abs()
+            < 1e-9
+    );
+}
+
+#[tokio::test]
+async fn times_beyond_the_source_are_refused_by_name() {
+    let folder = Folder::new();
+    let path = folder.build("source.mp4", &[pictures("30", 2), words(H264)]);
+    let movie = read(&load(&path)).await;
+    for (start, end, kind, message) in [
+        (
+            2.0,
+            3.0,
+            ErrorKind::OutOfRange,
+            "start: 2 s is beyond the last frame of the source, which ends at 2.000 s",
+        ),
+        (
+            1.0,
+            2.1,
+            ErrorKind::OutOfRange,
+            "end: 2.1 s is beyond the source, which is 2.000 s long",
+        ),
+        (
+            1.0,
+            1.0,
+            ErrorKind::InvalidRequest,
+            "end: 1 s is not after start, 1 s",
+        ),
+        (
+            1.001,
+            1.002,
+            ErrorKind::InvalidRequest,
+            "end: no frame lies between 1.001 s and 1.002 s",
+        ),
+        (
+            -1.0,
+            1.0,
+            ErrorKind::InvalidRequest,
+            "start: -1 is not a time",
+        ),
+        (
+            0.0,
+            f64::NAN,
+            ErrorKind::InvalidRequest,
+            "end: NaN is not a time",
+        ),
+        (
+            0.0,
+            f64::INFINITY,
+            ErrorKind::InvalidRequest,
+            "end: inf is not a time",
+        ),
+        (1e300, 1e301, ErrorKind::OutOfRange, "start: 1"),
+    ] {
+        let error = ClipError::from(movie.window(start, end).expect_err("no interval"));
+        assert!(
+            error.kind == kind && error.message.starts_with(message),
+            "{start}..{end}: {error:?}"
+        );
+    }
+    let last = movie
+        .window(1.9, 2.02)
+        .expect("an end less than a frame beyond the last")
+        .facts;
+    assert_eq!((last.frames, last.end_seconds), (3, 2.0));
+}
+
+#[tokio::test]
+async fn sources_that_cannot_be_cut_are_named() {
+    let folder = Folder::new();
+    let muxed = |name: &str, options: &str| {
+        load(&folder.build(
+            name,
+            &[
+                pictures("30", 1),
+                sound(1),
+                words(H264),
+                words(AAC),
+                words(options),
+            ],
+        ))
+    };
+    for (source, message) in [
+        (
+            muxed("a.avi", ""),
+            "the source is an AVI file; supported are MP4, MOV, MPEG-TS, Matroska and WebM",
+        ),
+        (
+            muxed("a.mpg", "-c:v mpeg2video -c:a mp2 -f vob"),
+            "the source is an MPEG program stream; supported are",
+        ),
+        (
+            muxed("a.m4a", "-vn"),
+            "the source has no video: it is audio only",
+        ),
+        (bytes::Bytes::new(), "the source is empty (0 bytes)"),
+        (
+            "#EXTM3U\nhttp://example.com/a.ts\n".into(),
+            "the source is an HLS playlist; supported are",
+        ),
+        (
+            "Not a video.\n".into(),
+            "the source is a text file; supported are",
+        ),
+        (
+            b"\x01\x02\x03\x04\x05\x06\x07\x08"[..].into(),
+            "the source is of no known format; supported are",
+        ),
+    ] {
+        let error = ClipError::from(Movie::read(&source).await.expect_err("not a source"));
+        assert!(
+            error.kind == ErrorKind::UnsupportedMedia && error.message.starts_with(message),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn clip_keeps_what_the_source_says_of_itself() {
+    let folder = Folder::new();
+    let metadata = "-metadata creation_time=2018-08-02T07:30:00Z -metadata:s:a:0 language=fra -aspect 4:3 \
+                    -color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv";
+    let path = folder.build(
+        "source.mp4",
+        &[
+            pictures("30", 2),
+            sound(2),
+            words(H264),
+            words(AAC),
+            words(metadata),
+        ],
+    );
+    let source = Source::decode(&path).await;
+    let (window, copy) = source.cut(0.5..1.5).await;
+    let described = |path: &Path| {
+        let stream =
+            "codec_tag_string,profile,sample_aspect_ratio,color_space,color_primaries,time_base";
+        let tags = "stream_tags=language,creation_time:format_tags=creation_time";
+        probe(path, &format!("-show_entries stream={stream}:{tags}"))
+    };
+    assert!(described(&path).contains("bt709") && described(&path).contains("fra"));
+    assert_eq!(described(&copy), described(&path));
+    let encoded = encode(&source, &window, &copy).await;
+    assert!(
+        described(&encoded).ends_with("2018-08-02T07:30:00.000000Z\n"),
+        "{}",
+        described(&encoded)
+    );
+    let clip = smart_cut(&source, 0.5..1.5).await.expect("a smart cut").2;
+    assert_eq!(described(&clip), described(&path));
+}
+
+#[tokio::test]
+async fn sample_groups_cover_the_samples_of_a_clip() {
+    let folder = Folder::new();
+    let path = folder.build(
+        "source.mp4",
+        &[pictures("30", 2), sound(2), words(H264), words(AAC)],
+    );
+    let source = Source::decode(&path).await;
+    let (_, copy) = source.cut(0.5..1.5).await;
+    let stbl = &decode_index(&load(&copy)).trak[1].mdia.minf.stbl;
+    let covered: u32 = stbl.sbgp[0]
+        .entries
+        .iter()
+        .map(|run| run.sample_count)
+        .sum();
+    let StszSamples::Different { sizes } = &stbl.stsz.samples else {
+        panic!("samples of one size")
+    };
+    assert_eq!((covered as usize, stbl.sgpd.len()), (sizes.len(), 1));
+}
+
+#[tokio::test]
+async fn shared_source_is_read_in_another_task() {
+    let folder = Folder::new();
+    let source = Arc::new(load(
+        &folder.build("source.mp4", &[pictures("30", 1), words(H264)]),
+    ));
+    let window = read(&source)
+        .await
+        .window(0.2, 0.8)
+        .expect("an interval of the source");
+    let stream = window.stream(source, 2);
+    let parts: Vec<_> = tokio::spawn(stream.try_collect())
+        .await
+        .expect("a task")
+        .expect("the source's bytes");
+    assert_eq!(
+        parts.iter().map(bytes::Bytes::len).sum::<usize>() as u64,
+        window.facts.output_bytes
+    );
+}

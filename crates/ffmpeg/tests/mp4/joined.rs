@@ -1,0 +1,188 @@
+//! Intervals of several sources, joined without encoding.
+
+use super::ffmpeg::{
+    Folder, Picture, SAMPLE_RATE, decode, decode_pictures, load, pictures, read, sound, words,
+};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use model::{ClipError, ErrorKind};
+use mp4_cut::{Join, Movie};
+use std::path::PathBuf;
+
+const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
+const AAC: &str = "-c:a aac -b:a 96k -shortest";
+/// Of two sources of four seconds: to the end, from within a group of pictures, from a keyframe.
+const CUTS: [(usize, f64, f64); 4] = [
+    (0, 2.52, 4.0),
+    (1, 1.0, 2.28),
+    (1, 3.04, 3.2),
+    (0, 1.2, 2.0),
+];
+
+struct Sources {
+    folder: Folder,
+    paths: Vec<PathBuf>,
+    bytes: Vec<Bytes>,
+    movies: Vec<Movie>,
+}
+
+impl Sources {
+    async fn build(options: [&str; 2]) -> Self {
+        let folder = Folder::new();
+        let build = |(index, options): (usize, &str)| {
+            folder.build(
+                &format!("{index}.mp4"),
+                &[pictures("25", 4), sound(4), words(options)],
+            )
+        };
+        let paths: Vec<_> = options.into_iter().enumerate().map(build).collect();
+        let bytes: Vec<_> = paths.iter().map(|path| load(path)).collect();
+        let movies = vec![read(&bytes[0]).await, read(&bytes[1]).await];
+        Self {
+            folder,
+            paths,
+            bytes,
+            movies,
+        }
+    }
+
+    async fn join(&self, cuts: &[(usize, f64, f64)]) -> Result<PathBuf, ClipError> {
+        let intervals: Vec<_> = cuts
+            .iter()
+            .map(|(source, start, end)| (&self.movies[*source], *start, *end))
+            .collect();
+        let join = Join::of(&intervals)?;
+        let sources = cuts
+            .iter()
+            .map(|(source, ..)| &self.bytes[*source])
+            .collect();
+        let whole = join
+            .stream(sources, 3)
+            .try_fold(Vec::new(), async |whole, part| {
+                Ok([whole, part.to_vec()].concat())
+            });
+        let whole = whole.await.expect("the sources' bytes");
+        assert_eq!(whole.len() as u64, join.bytes);
+        let path = self.folder.path("joined.mp4");
+        std::fs::write(&path, whole).expect("room for a clip");
+        Ok(path)
+    }
+
+    async fn refusal(options: [&str; 2]) -> String {
+        let error = Self::build(options)
+            .await
+            .join(&CUTS)
+            .await
+            .expect_err("the formats differ");
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
+        error.message
+    }
+}
+
+fn options(rest: &str) -> String {
+    format!("{H264} {AAC} {rest}")
+}
+
+/// What players show of `cuts`, at its times in the joined clip.
+fn expected(shown: &[Vec<Picture>]) -> Vec<Picture> {
+    let mut begin = 0;
+    let mut expected = Vec::new();
+    for (source, start, end) in CUTS {
+        #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
+        let microseconds = |seconds: f64| (seconds * 1e6).round() as i64;
+        let (start, end) = (microseconds(start), microseconds(end));
+        let within = shown[source]
+            .iter()
+            .filter(|picture| (start..end).contains(&picture.time));
+        expected.extend(within.map(|picture| Picture {
+            time: picture.time - start + begin,
+            ..picture.clone()
+        }));
+        begin += end - start;
+    }
+    expected
+}
+
+#[tokio::test]
+async fn joined_cuts_show_exactly_their_pictures_one_after_the_other() {
+    let sources = Sources::build([&options(""), &options("-vf negate -b:a 64k")]).await;
+    let joined = sources.join(&CUTS).await.expect("a clip");
+    let shown: Vec<_> = sources
+        .paths
+        .iter()
+        .map(|path| decode_pictures(path))
+        .collect();
+    let (found, expected) = (decode_pictures(&joined), expected(&shown));
+    let hashes = |pictures: &[Picture]| {
+        pictures
+            .iter()
+            .map(|picture| picture.hash.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hashes(&found), hashes(&expected));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(
+            (found.time - expected.time).abs() <= 50,
+            "shown at {} µs, not {}",
+            found.time,
+            expected.time
+        );
+    }
+    let pieces = Movie::read_pieces(&load(&joined))
+        .await
+        .expect("a clip of ours");
+    let facts: Vec<_> = pieces
+        .iter()
+        .map(|piece| piece.facts.video.frames)
+        .collect();
+    assert_eq!(facts, [37, 32, 4, 20]);
+    let seconds: f64 = pieces
+        .iter()
+        .map(|piece| piece.facts.duration_seconds)
+        .sum();
+    assert!((seconds - 3.72).abs() < 0.001, "{seconds}");
+    let error = Movie::read(&load(&joined))
+        .await
+        .expect_err("several pieces");
+    assert_eq!(ClipError::from(error).kind, ErrorKind::UnsupportedMedia);
+}
+
+#[tokio::test]
+async fn sound_of_joined_cuts_stays_with_their_pictures() {
+    let sources = Sources::build([&options(""), &options("-af volume=0")]).await;
+    let joined = sources.join(&CUTS).await.expect("a clip");
+    let sound = decode(&joined, true).sound;
+    // Loud, silent, silent, loud: the borders to within two packets.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small"
+    )]
+    let at = |seconds: f64| (seconds * SAMPLE_RATE as f64) as usize;
+    let level = |from: f64, to: f64| {
+        sound[at(from)..at(to)]
+            .iter()
+            .map(|sample| sample.abs())
+            .fold(0.0, f64::max)
+    };
+    assert!(level(0.1, 1.44) > 100.0);
+    assert!(level(1.53, 2.87) < 5.0, "{}", level(1.53, 2.87));
+    assert!(level(2.97, 3.7) > 100.0);
+    assert!(sound.len().abs_diff(at(3.72)) < 2048, "{}", sound.len());
+}
+
+#[tokio::test]
+async fn cuts_of_different_formats_are_not_joined_without_encoding() {
+    let sound = Sources::refusal([&options(""), &format!("{H264} -an")]).await;
+    assert!(sound.starts_with(
+        "cut: segments[1] cannot be joined to segments[0] without encoding, because it has no sound"
+    ));
+    let size = Sources::refusal([&options(""), &options("-vf scale=160:90")]).await;
+    assert!(
+        size.contains("because its pictures are coded differently; with \"exact\" they can be"),
+        "{size}"
+    );
+    let rate = Sources::refusal([&options(""), &options("-ar 44100")]).await;
+    assert!(rate.contains("its sound"), "{rate}");
+}

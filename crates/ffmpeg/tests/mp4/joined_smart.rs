@@ -1,0 +1,313 @@
+//! Smart cuts of several intervals that are joined, compared with what `FFmpeg` decodes of their sources.
+
+use super::{
+    conformance::{Way, assert_all_conform, assert_for_any, footage},
+    ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
+    footage::{AAC, H264, Source, clip_of},
+    smart::{MadeCut, Packet, assert_holds_only, packets, smart_cuts},
+};
+use model::clip_spec::ClipSpec;
+use proptest::prelude::*;
+use serde_json::json;
+use std::{ops::Range, path::PathBuf};
+
+/// An interval of a source, by its place in the list of sources.
+type Interval = (usize, Range<f64>);
+
+/// Sources, and what is shown of them.
+struct Sources {
+    list: Vec<Source>,
+    /// Where they are.
+    _folder: Folder,
+}
+
+impl Sources {
+    async fn of(folder: Folder, paths: &[PathBuf]) -> Self {
+        let mut list = Vec::new();
+        for path in paths {
+            list.push(Source::decode(path).await);
+        }
+        Self {
+            list,
+            _folder: folder,
+        }
+    }
+
+    /// Sources of four seconds, each made with these options.
+    async fn build(rate: &str, options: &[&str]) -> Self {
+        let folder = Folder::new();
+        let build = |(index, options): (usize, &&str)| {
+            let name = format!("{index}.mp4");
+            folder.build(
+                &name,
+                &[
+                    pictures(rate, 4),
+                    sound(4),
+                    words(H264),
+                    words(AAC),
+                    words(options),
+                ],
+            )
+        };
+        let paths: Vec<_> = options.iter().enumerate().map(build).collect();
+        Self::of(folder, &paths).await
+    }
+
+    fn cuts(&self, intervals: &[Interval]) -> Vec<(&Source, Range<f64>)> {
+        intervals
+            .iter()
+            .map(|(source, interval)| (&self.list[*source], interval.clone()))
+            .collect()
+    }
+
+    /// The clip of these intervals as all functions expect it.
+    fn spec(&self, intervals: &[Interval]) -> ClipSpec {
+        let sources: Vec<_> = self.list.iter().map(|source| &source.movie.facts).collect();
+        let window = |(source, interval): &Interval| {
+            (
+                *source,
+                self.list[*source]
+                    .movie
+                    .window(interval.start, interval.end)
+                    .expect("an interval")
+                    .facts,
+            )
+        };
+        clip_of(
+            &sources,
+            &intervals.iter().map(window).collect::<Vec<_>>(),
+            &json!({}),
+        )
+        .1
+    }
+
+    async fn join(&self, intervals: &[Interval]) -> Result<MadeCut, String> {
+        smart_cuts(&self.cuts(intervals), self.spec(intervals).sound).await
+    }
+
+    /// The smart cut of these intervals is exact, and it is what the rendition says.
+    async fn assert_joined_is_exact(&self, intervals: &[Interval]) -> MadeCut {
+        let spec = self.spec(intervals);
+        assert!(spec.preserves_timing, "{spec:?}");
+        let clip = self.join(intervals).await.expect("a smart cut");
+        let cuts = intervals
+            .iter()
+            .zip(&clip.windows)
+            .map(|((source, _), window)| (&self.list[*source], window));
+        assert_all_conform(
+            &cuts.collect::<Vec<_>>(),
+            Way::Smart(clip.facts),
+            &clip.path,
+        )
+        .await;
+        assert_eq!(
+            spec.frames(),
+            clip.windows
+                .iter()
+                .map(|window| window.facts.frames)
+                .sum::<u64>()
+        );
+        let seconds: f64 = clip
+            .windows
+            .iter()
+            .map(|window| window.facts.duration_seconds)
+            .sum();
+        assert!((spec.seconds() - seconds).abs() < 0.001, "{spec:?}");
+        let delivered = read(&load(&clip.path)).await.facts;
+        assert!(
+            delivered.duration_seconds < seconds + 0.001,
+            "sound goes on: {delivered:?}"
+        );
+        clip
+    }
+}
+
+/// Of a source of four seconds with a keyframe every second: across keyframes, without one, from one, to the end, out of
+/// order, within the last B-frames of a group.
+fn intervals() -> Vec<Interval> {
+    [
+        0.3..2.45,
+        1.1..1.6,
+        1.0..2.0,
+        3.3..4.0,
+        0.0..1.04,
+        2.51..3.49,
+    ]
+    .into_iter()
+    .map(|interval| (0, interval))
+    .collect()
+}
+
+#[tokio::test]
+async fn joined_smart_cuts_of_one_source_are_exact() {
+    for (rate, options) in [
+        ("30", ""),
+        ("25", "-bf 3 -g 25 -x264-params b-pyramid=normal"),
+        ("25", "-bf 0 -g 25 -profile:v baseline"),
+        ("30000/1001", "-g 24"),
+        ("30", "-video_track_timescale 1000"),
+        ("30", "-movflags +negative_cts_offsets -g 12"),
+        ("30", "-g 1 -ar 44100"),
+    ] {
+        let clip = Sources::build(rate, &[options])
+            .await
+            .assert_joined_is_exact(&intervals())
+            .await;
+        assert!(
+            clip.facts.copied_seconds > 2.0,
+            "{options}: {:?}",
+            clip.facts
+        );
+    }
+}
+
+#[tokio::test]
+async fn joined_smart_cuts_of_several_sources_are_exact() {
+    // Pictures of the second are shown two frames later after they are decoded.
+    let late = "-vf negate -bsf:v setts=pts=PTS+2:dts=DTS";
+    let sources = Sources::build("30", &["", late]).await;
+    for (first, second) in [(0, 1), (1, 0)] {
+        let intervals = [
+            (first, 0.5..2.5),
+            (second, 1.3..3.2),
+            (second, 0.1..0.4),
+            (first, 0.0..1.9),
+        ];
+        sources.assert_joined_is_exact(&intervals).await;
+    }
+}
+
+#[tokio::test]
+async fn cut_without_sound_is_silent() {
+    let folder = Folder::new();
+    let build = |name: &str, more: &[Vec<String>]| {
+        folder.build(name, &[&[pictures("30", 4)], more, &[words(H264)]].concat())
+    };
+    let loud = build("loud.mp4", &[sound(4), words(AAC)]);
+    let silent = build("silent.mp4", &[]);
+    let sources = Sources::of(folder, &[silent, loud]).await;
+    let clip = sources
+        .assert_joined_is_exact(&[(0, 0.4..2.4), (1, 0.5..2.0), (0, 1.0..2.0)])
+        .await;
+    let sound = decode(&clip.path, true).sound;
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small"
+    )]
+    let at = |seconds: f64| (seconds * SAMPLE_RATE as f64) as usize;
+    let level = |from: f64, to: f64| {
+        sound[at(from)..at(to)]
+            .iter()
+            .map(|sample| sample.abs())
+            .fold(0.0, f64::max)
+    };
+    assert!(
+        level(0.0, 1.96) < 5.0 && level(3.55, 4.5) < 5.0,
+        "{} {}",
+        level(0.0, 1.96),
+        level(3.55, 4.5)
+    );
+    assert!(level(2.01, 3.49) > 100.0);
+}
+
+#[tokio::test]
+async fn sound_does_not_drift_over_fifty_cuts() {
+    let sources = Sources::build("30000/1001", &["-g 15 -ar 44100"]).await;
+    let cut = |index: u32| {
+        (
+            0,
+            f64::from(index % 7) * 0.4..f64::from(index % 7) * 0.4 + 0.7,
+        )
+    };
+    sources
+        .assert_joined_is_exact(&(0..50).map(cut).collect::<Vec<_>>())
+        .await;
+}
+
+#[tokio::test]
+async fn cuts_that_cannot_be_joined_by_copies_say_why() {
+    let why = async |options: [&str; 2], intervals: [Range<f64>; 2]| {
+        let [first, second] = intervals;
+        Sources::build("30", &options)
+            .await
+            .join(&[(0, first), (1, second)])
+            .await
+            .err()
+            .unwrap_or_default()
+    };
+    let said = why(["", "-pix_fmt yuv422p"], [0.5..2.5, 0.5..2.5]).await;
+    assert_eq!(
+        said,
+        "segments[1] cannot be joined to segments[0] without encoding, because its pictures are coded differently"
+    );
+    let said = why(["", "-video_track_timescale 90000"], [0.5..2.5, 0.5..2.5]).await;
+    assert!(
+        said.ends_with("its pictures are timed in units of 1/90000 s, not 1/15360 s"),
+        "{said}"
+    );
+    let said = why(["", ""], [0.2..0.8, 2.1..2.9]).await;
+    assert_eq!(said, "the clip has no keyframe that a copy can begin with");
+}
+
+#[tokio::test]
+async fn cuts_whose_frames_lie_on_no_common_grid_are_timed_anew() {
+    let intervals = [(0, 0.5..1.5), (1, 0.5..1.5)];
+    let keeps = async |sources: Sources| sources.spec(&intervals).preserves_timing;
+    assert!(keeps(Sources::build("30", &["", ""]).await).await);
+    assert!(!keeps(Sources::build("30", &["", "-r 25"]).await).await);
+    assert!(!keeps(Sources::build("30", &["", "-vf scale=160:90"]).await).await);
+    let irregular = "-vf select=not(mod(n\\,7))+not(mod(n\\,3)) -fps_mode passthrough";
+    assert!(!keeps(Sources::build("30", &[irregular, irregular]).await).await);
+}
+
+/// How many sources are made.
+const SOURCES: u32 = 6;
+
+#[test]
+fn joined_smart_cuts_of_any_intervals_are_exact() {
+    let rates = prop::sample::select(vec![
+        "24000/1001",
+        "25",
+        "30000/1001",
+        "30",
+        "50",
+        "60000/1001",
+    ]);
+    let options = (1_u32..60, 0_u32..5, 1_u32..5).prop_map(|(group, b_frames, references)| {
+        format!("-g {group} -bf {b_frames} -refs {references}")
+    });
+    let interval = (0.0..0.9, 0.1..1.0)
+        .prop_map(|(start, length)| (0, start * 4.0..(start + (1.0 - start) * length) * 4.0));
+    let values = (rates, options, prop::collection::vec(interval, 2..6));
+    assert_for_any(
+        SOURCES,
+        &values,
+        async |(rate, options, intervals): (&str, String, Vec<Interval>)| {
+            let sources = Sources::build(rate, &[&options]).await;
+            match sources.join(&intervals).await {
+                Ok(_) => {
+                    let clip = sources.assert_joined_is_exact(&intervals).await;
+                    let is_shown = |packet: &Packet| {
+                        clip.windows.iter().any(|window| packet.is_shown_in(window))
+                    };
+                    assert_holds_only(&clip.path, &packets(&sources.list[0].path), is_shown);
+                }
+                Err(why) => assert!(why.contains("keyframe"), "{options}: {why}"),
+            }
+        },
+    );
+}
+
+#[tokio::test]
+async fn joined_smart_cuts_of_real_footage_are_exact() {
+    for path in footage() {
+        let sources = Sources::of(Folder::new(), &[path]).await;
+        let intervals: Vec<_> = sources.list[0]
+            .intervals()
+            .map(|interval| (0, interval))
+            .collect();
+        sources.assert_joined_is_exact(&intervals).await;
+    }
+}

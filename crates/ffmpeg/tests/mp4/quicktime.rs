@@ -1,0 +1,236 @@
+//! What `QuickTime` writes and hardly anybody else does: compressed indexes, and tracks of several sample descriptions.
+
+use super::{
+    conformance::assert_all_cuts_conform,
+    ffmpeg::{Folder, collect, load, pictures, read, sound, words},
+    footage::{AAC, H264},
+    synthetic::decode_index,
+};
+use bytes::Bytes;
+use miniz_oxide::deflate::compress_to_vec_zlib;
+use model::{ClipError, ErrorKind};
+use mp4_atom::{Edts, Elst, Encode, StszSamples, Trak};
+use mp4_cut::{MAX_INDEX_BYTES, Movie};
+use std::path::PathBuf;
+
+/// A source whose index lies behind its media, so that compressing it moves nothing.
+fn source(folder: &Folder) -> Bytes {
+    load(&folder.build(
+        "source.mov",
+        &[pictures("30", 3), sound(3), words(H264), words(AAC)],
+    ))
+}
+
+/// The file with another box for its index; `index` makes its body out of the index as it was.
+fn with_index(file: &Bytes, index: impl FnOnce(&[u8]) -> Vec<u8>) -> Bytes {
+    let start = file
+        .windows(4)
+        .rposition(|bytes| bytes == b"moov")
+        .expect("an index")
+        - 4;
+    let moov = boxed(*b"moov", &index(&file[start..]));
+    [&file[..start], &moov].concat().into()
+}
+
+fn compressed(method: [u8; 4], index_bytes: usize, stream: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(index_bytes)
+        .expect("a short index")
+        .to_be_bytes();
+    let body = [
+        boxed(*b"dcom", &method),
+        boxed(*b"cmvd", &[&length, stream].concat()),
+    ]
+    .concat();
+    boxed(*b"cmov", &body)
+}
+
+fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(8 + body.len())
+        .expect("a short box")
+        .to_be_bytes();
+    [&length, &kind, body].concat()
+}
+
+#[tokio::test]
+async fn cuts_of_a_compressed_index_are_those_of_the_index() {
+    let folder = Folder::new();
+    let plain = source(&folder);
+    let packed = with_index(&plain, |moov| {
+        compressed(*b"zlib", moov.len(), &compress_to_vec_zlib(moov, 6))
+    });
+    assert!(packed.len() < plain.len());
+    let (plain_movie, packed_movie) = (read(&plain).await, read(&packed).await);
+    assert_eq!(
+        packed_movie.facts.index_start,
+        plain_movie.facts.index_start
+    );
+    assert!(packed_movie.facts.index_bytes < plain_movie.facts.index_bytes);
+    assert_eq!(packed_movie.facts.video, plain_movie.facts.video);
+    for (start, end) in [(0.0, 3.0), (0.5, 1.7), (2.9, 3.0)] {
+        let cut = async |movie: &Movie, file: &Bytes| {
+            let window = movie.window(start, end).expect("an interval of the source");
+            collect(&window, file).await.expect("the source's bytes")
+        };
+        assert_eq!(
+            cut(&packed_movie, &packed).await,
+            cut(&plain_movie, &plain).await
+        );
+    }
+}
+
+#[tokio::test]
+async fn compressed_index_that_cannot_be_read_is_refused_by_name() {
+    let folder = Folder::new();
+    let file = source(&folder);
+    let refused = async |message: &str, method: &[u8; 4], stream: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let file = with_index(&file, |moov| compressed(*method, moov.len(), &stream(moov)));
+        let error = ClipError::from(Movie::read(&file).await.expect_err("no index"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::UnsupportedMedia, message)
+        );
+    };
+    let packed = |moov: &[u8]| compress_to_vec_zlib(moov, 6);
+    let damaged = "the source's MP4 index is damaged: box cmvd cannot be inflated";
+    refused(
+        "the source's index is compressed by rle, which is not supported",
+        b"rle ",
+        &packed,
+    )
+    .await;
+    refused(damaged, b"zlib", &|_| Vec::new()).await;
+    refused(damaged, b"zlib", &|moov| moov.to_vec()).await;
+    refused(damaged, b"zlib", &|moov| packed(moov)[..200].to_vec()).await;
+    let huge = vec![0; usize::try_from(MAX_INDEX_BYTES).expect("a length") + 1];
+    let too_long =
+        "the source's index is over 32 MiB; sources with more than 32 MiB are not supported";
+    refused(too_long, b"zlib", &|_| packed(&huge)).await;
+    let without = "the source's MP4 index is damaged: it has no box moov";
+    refused(without, b"zlib", &|moov| packed(&moov[8..])).await;
+}
+
+/// A file that shows one file and then another, whose tracks have the sample descriptions of both. The pictures of the
+/// other are shown as late after being decoded as those of the one.
+fn one_behind_the_other(folder: &Folder, one: &Bytes, other: &Bytes) -> PathBuf {
+    let media = [&one[..], other].concat();
+    let mut moov = decode_index(one);
+    let others = decode_index(other).trak;
+    assert_eq!(moov.trak.len(), others.len());
+    for (track, other) in moov.trak.iter_mut().zip(others) {
+        move_chunks(track, 8);
+        append(track, other, 8 + one.len());
+    }
+    let mut file = boxed(*b"mdat", &media);
+    moov.encode(&mut file).expect("an index");
+    let path = folder.path("source.mp4");
+    std::fs::write(&path, file).expect("room for a source");
+    path
+}
+
+fn move_chunks(track: &mut Trak, by: usize) {
+    let by = u32::try_from(by).expect("a short file");
+    for offset in &mut track.mdia.minf.stbl.stco.as_mut().expect("chunks").entries {
+        *offset += by;
+    }
+}
+
+/// Appends the samples of `other`, whose chunks are moved by `by`, with its sample description.
+fn append(track: &mut Trak, mut other: Trak, by: usize) {
+    move_chunks(&mut other, by);
+    let (stbl, more) = (&mut track.mdia.minf.stbl, other.mdia.minf.stbl);
+    let count =
+        |stts: &mp4_atom::Stts| stts.entries.iter().map(|run| run.sample_count).sum::<u32>();
+    let samples = count(&stbl.stts);
+    let chunks = stbl.stco.as_ref().expect("chunks").entries.len();
+    assert_eq!(stbl.ctts.is_some(), more.ctts.is_some());
+    stbl.stts.entries.extend(more.stts.entries);
+    stbl.ctts.iter_mut().for_each(|ctts| {
+        ctts.entries
+            .extend(more.ctts.iter().flat_map(|ctts| ctts.entries.clone()));
+    });
+    if let (Some(sync), Some(more)) = (&mut stbl.stss, more.stss) {
+        sync.entries
+            .extend(more.entries.iter().map(|number| number + samples));
+    }
+    stbl.stsd.codecs.extend(more.stsd.codecs);
+    stbl.stsc
+        .entries
+        .extend(more.stsc.entries.into_iter().map(|mut run| {
+            run.first_chunk += u32::try_from(chunks).expect("few chunks");
+            run.sample_description_index = 2;
+            run
+        }));
+    stbl.stco
+        .as_mut()
+        .expect("chunks")
+        .entries
+        .extend(more.stco.expect("chunks").entries);
+    let (StszSamples::Different { sizes }, StszSamples::Different { sizes: more }) =
+        (&mut stbl.stsz.samples, more.stsz.samples)
+    else {
+        panic!("samples of one size");
+    };
+    sizes.extend(more);
+    stbl.sbgp.clear();
+    stbl.sgpd.clear();
+    track.tkhd.duration += other.tkhd.duration;
+    track.mdia.mdhd.duration += other.mdia.mdhd.duration;
+    let edits = |edts: Option<Edts>| {
+        edts.and_then(|edts| edts.elst)
+            .expect("an edit list")
+            .entries
+    };
+    let mut own = edits(track.edts.take());
+    let others = edits(other.edts);
+    own.last_mut().expect("an edit").segment_duration +=
+        others.last().expect("an edit").segment_duration;
+    track.edts = Some(Edts {
+        elst: Some(Elst { entries: own }),
+    });
+}
+
+fn build(folder: &Folder, name: &str, options: &str) -> Bytes {
+    load(&folder.build(name, &[pictures("30", 2), words(H264), words(options)]))
+}
+
+#[tokio::test]
+async fn cuts_of_several_sample_descriptions_are_exact() {
+    let folder = Folder::new();
+    let one = build(&folder, "one.mp4", "");
+    let other = build(
+        &folder,
+        "other.mp4",
+        "-vf negate -profile:v main -refs 4 -g 12",
+    );
+    let path = one_behind_the_other(&folder, &one, &other);
+    assert_eq!(
+        decode_index(&load(&path)).trak[0]
+            .mdia
+            .minf
+            .stbl
+            .stsd
+            .codecs
+            .len(),
+        2
+    );
+    let why = Some("the source has several sample descriptions");
+    assert_all_cuts_conform("several descriptions", &path, why, false).await;
+}
+
+#[tokio::test]
+async fn pictures_that_change_their_size_are_refused() {
+    let folder = Folder::new();
+    let (one, other) = (
+        build(&folder, "one.mp4", ""),
+        build(&folder, "other.mp4", "-vf scale=160:90"),
+    );
+    let error = Movie::read(&load(&one_behind_the_other(&folder, &one, &other)))
+        .await
+        .expect_err("two sizes");
+    let error = ClipError::from(error);
+    let message = "the source's pictures change their codec or their size, which is not supported";
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::UnsupportedMedia, message)
+    );
+}

@@ -1,0 +1,211 @@
+//! The way from a Lambda invocation to a function's `handle` and back.
+
+pub mod environment;
+
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use model::{ClipError, parse};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::time::SystemTime;
+use tracing::{Instrument, info_span};
+
+/// A failed invocation, as Lambda reports it.
+#[derive(Debug)]
+struct Failure(ClipError);
+
+impl From<Failure> for Diagnostic {
+    fn from(Failure(error): Failure) -> Self {
+        Self {
+            error_type: error.kind.name().into(),
+            error_message: error.message,
+        }
+    }
+}
+
+/// Serves invocations with `handle` until Lambda ends the process.
+///
+/// The event is deserialized here, so that a malformed one is `InvalidRequest` with the field's path. Every invocation
+/// has one span with `clip_id`, `execution` and `state`; a failure is logged once, here.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn run<D, I, O>(
+    deps: D,
+    handle: impl AsyncFn(&D, I) -> Result<O, ClipError>,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    run_until(deps, async |deps: &D, input: I, _: SystemTime| {
+        handle(deps, input).await
+    })
+    .await
+}
+
+/// As [`run`], for a function that gets events of `EventBridge` out of a queue, one an invocation: a failed one stays
+/// on the queue and comes again.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn run_queued<D, I, O>(
+    deps: D,
+    handle: impl AsyncFn(&D, I) -> Result<O, ClipError>,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    serve(deps, queued, async |deps: &D, input: I, _: SystemTime| {
+        handle(deps, input).await
+    })
+    .await
+}
+
+/// As [`run`], for a function that must know when Lambda will end the invocation.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn run_until<D, I, O>(
+    deps: D,
+    handle: impl AsyncFn(&D, I, SystemTime) -> Result<O, ClipError>,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    serve(deps, Ok, handle).await
+}
+
+async fn serve<D, I, O>(
+    deps: D,
+    payload: fn(Value) -> Result<Value, ClipError>,
+    handle: impl AsyncFn(&D, I, SystemTime) -> Result<O, ClipError>,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    let (deps, handle) = (&deps, &handle);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+        let payload = payload(event.payload);
+        let span = span(payload.as_ref().unwrap_or(&Value::Null));
+        async {
+            let deadline = event.context.deadline();
+            let result = match payload.and_then(parse) {
+                // Boxed, because the layout of the MongoDB driver's futures is too deep for the compiler otherwise.
+                Ok(input) => Box::pin(handle(deps, input, deadline)).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = &result {
+                tracing::error!(error = error.kind.name(), "{}", error.message);
+            }
+            result.map_err(Failure)
+        }
+        .instrument(span)
+        .await
+    }))
+    .await
+}
+
+/// The event in the one message of an invocation by SQS.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that it can stand where the payload itself is taken"
+)]
+fn queued(payload: Value) -> Result<Value, ClipError> {
+    let Some([message]) = payload
+        .get("Records")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+    else {
+        return Err(ClipError::internal(
+            "the payload is not that of one message of a queue",
+        ));
+    };
+    let body = message
+        .get("body")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    serde_json::from_str(body)
+        .map_err(|error| ClipError::invalid_request(format!("the message's body: {error}")))
+}
+
+/// Steps are told their execution, events name it in places of their own.
+fn span(payload: &Value) -> tracing::Span {
+    let text = |pointer| payload.pointer(pointer).and_then(Value::as_str);
+    let state = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let execution = [
+        "/execution/arn",
+        "/detail/executionArn",
+        "/detail/userMetadata/execution",
+    ]
+    .into_iter()
+    .find_map(text);
+    let execution = execution
+        .and_then(|arn| arn.rsplit(':').next())
+        .unwrap_or_default();
+    info_span!(
+        "invocation",
+        clip_id = text("/request/clipId").unwrap_or_default(),
+        execution,
+        state
+    )
+}
+
+/// Sends `tracing` events to standard output as JSON lines, filtered by `CLIPFLOW_LOG` (default `info`).
+pub fn start_tracing() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CLIPFLOW_LOG");
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_name_is_the_variant_name() {
+        let diagnostic = Diagnostic::from(Failure(ClipError::too_long("9 s")));
+        assert_eq!(
+            (
+                diagnostic.error_type.as_str(),
+                diagnostic.error_message.as_str()
+            ),
+            ("TooLong", "9 s")
+        );
+    }
+    use serde_json::json;
+
+    #[test]
+    fn event_is_taken_out_of_its_message() {
+        let message = json!({"messageId": "m", "body": r#"{"detail": {"jobId": "1-a"}}"#});
+        assert_eq!(
+            queued(json!({"Records": [message]})),
+            Ok(json!({"detail": {"jobId": "1-a"}}))
+        );
+    }
+
+    #[test]
+    fn what_is_not_one_message_with_an_event_is_an_error() {
+        let message = json!({"body": "{}"});
+        for payload in [
+            json!({}),
+            json!({"Records": []}),
+            json!({"Records": [message, message]}),
+        ] {
+            assert_eq!(
+                queued(payload).expect_err("not one message").kind,
+                model::ErrorKind::Internal
+            );
+        }
+        for body in [json!("start: 1"), json!(null)] {
+            let error = queued(json!({"Records": [{"body": body}]})).expect_err("no event");
+            assert_eq!(error.kind, model::ErrorKind::InvalidRequest);
+        }
+    }
+}

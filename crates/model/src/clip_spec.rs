@@ -1,0 +1,732 @@
+//! What a clip will be: its size, frame rate, frames and sound, as both engines make it and `verify` expects it.
+//!
+//! One cut that is neither sped up nor slowed down keeps its source's frames and their times. Where cuts are joined, the
+//! first one sets the format: pictures of another size are scaled to fit and framed in black, all frames lie on the grid
+//! of the first one's rate (made constant as [`FrameGrid`] says), and a cut without sound is silent. Where the sources'
+//! frames are of that size and lie on that grid, it is the same clip whether they are encoded or copied.
+
+use crate::{
+    edits::{Crop, Fit, Position, Resize, Watermark},
+    error::ClipError,
+    frame_grid::FrameGrid,
+    plan::{Plan, PlannedSegment},
+    request::{ClipRequest, Format, invalid},
+};
+use mp4_cut::VideoFacts;
+
+/// Sample rates that AAC has and browsers play, in Hz; sound of another becomes 48 kHz.
+const SAMPLE_RATES: [u32; 9] = [
+    8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
+];
+const DEFAULT_SAMPLE_RATE: u32 = 48_000;
+
+/// A clip before it is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipSpec {
+    /// The size that the pictures of all parts have before edits.
+    pub canvas: Size,
+    /// How far they are turned then, in degrees clockwise.
+    pub rotate: u16,
+    /// What is kept of them then.
+    pub crop: Option<Crop>,
+    /// What they are scaled to then.
+    pub scaled: Size,
+    /// The clip's size: what was scaled, framed in black or cut off evenly on both sides.
+    pub size: Size,
+    /// Where the watermark lies in it.
+    pub overlay: Option<Overlay>,
+    /// The rate that frames are laid on; `None` where the source's frames keep their times.
+    pub frame_rate: Option<FrameRate>,
+    /// How many seconds of the sources are shown in one second.
+    pub speed: f64,
+    /// How long the clip fades in, in seconds.
+    pub fade_in_seconds: f64,
+    /// How long it fades out, in seconds.
+    pub fade_out_seconds: f64,
+    /// The clip's sound; `None` for a silent clip.
+    pub sound: Option<Sound>,
+    /// What each segment gives to the clip.
+    pub parts: Vec<Part>,
+    /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size.
+    pub plain: bool,
+    /// Whether its frames, before edits of what is in them, are those of its sources, each at its time and in its size.
+    pub preserves_timing: bool,
+}
+
+/// Where a picture lies over a clip, in pixels; all of its numbers are even.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overlay {
+    /// From the left edge.
+    pub x: u32,
+    /// From the top edge.
+    pub y: u32,
+    /// Its size.
+    pub size: Size,
+    /// How opaque it is, above 0 and up to 1.
+    pub opacity: f64,
+}
+
+/// Width and height in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
+/// Frames a second, as a fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameRate {
+    /// Frames in `denominator` seconds.
+    pub numerator: u32,
+    /// Seconds.
+    pub denominator: u32,
+}
+
+/// What a clip's sound is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sound {
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Number of channels.
+    pub channels: u32,
+}
+
+/// A segment's part of a clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// How many frames it has in the clip.
+    pub frames: u64,
+    /// How long it plays, in seconds.
+    pub seconds: f64,
+    /// Whether its source has sound for it.
+    pub has_sound: bool,
+    /// The size of the source's pictures as they are shown.
+    pub shown: Size,
+    /// The size in which they are decoded, turned as they are shown; another one where their pixels are not square.
+    pub decoded: Size,
+    /// How it was brought to the first one's format, for a person; empty where nothing differs.
+    pub conformed: Vec<String>,
+}
+
+impl ClipSpec {
+    /// What the clip of `request` and `plan` will be.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
+    pub fn of(request: &ClipRequest, plan: &Plan) -> Result<Self, ClipError> {
+        let first = plan
+            .segments
+            .first()
+            .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
+        let video = &plan.sources[first.source].facts.video;
+        let edits = &request.edits;
+        let canvas = Size::shown(video).even();
+        let turned = if edits.rotate.unwrap_or(0) % 180 == 90 {
+            canvas.turned()
+        } else {
+            canvas
+        };
+        let cropped = edits.crop.map_or(Ok(turned), |crop| turned.cropped(crop))?;
+        let (scaled, size) = edits
+            .resize
+            .map_or((cropped, cropped), |resize| cropped.resized(resize));
+        let retimed = plan.segments.len() > 1 || edits.speed.is_some();
+        let with_sound = plan
+            .segments
+            .iter()
+            .find(|segment| segment.window.has_audio && !edits.mute);
+        let audio =
+            with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref());
+        let picture = plan.watermark.as_ref().map(|picture| Size {
+            width: picture.width,
+            height: picture.height,
+        });
+        let overlay = edits.watermark.as_ref().zip(picture);
+        let fade =
+            |seconds: fn(&crate::edits::Fade) -> f64| edits.fade.as_ref().map_or(0.0, seconds);
+        let mut spec = Self {
+            canvas,
+            rotate: edits.rotate.unwrap_or(0),
+            crop: edits.crop,
+            scaled,
+            size,
+            overlay: overlay.map(|(watermark, picture)| Overlay::of(watermark, picture, size)),
+            frame_rate: retimed.then(|| FrameRate::nearest(FrameGrid::of(video).rate)),
+            speed: edits.speed(),
+            fade_in_seconds: fade(|fade| fade.in_seconds),
+            fade_out_seconds: fade(|fade| fade.out_seconds),
+            sound: audio.map(|audio| Sound {
+                sample_rate: Some(audio.sample_rate)
+                    .filter(|rate| SAMPLE_RATES.contains(rate) && request.format != Format::Webm)
+                    .unwrap_or(DEFAULT_SAMPLE_RATE),
+                channels: audio.channels.clamp(1, 8),
+            }),
+            parts: Vec::new(),
+            plain: plan.segments.len() == 1 && edits.is_none() && canvas == Size::shown(video),
+            preserves_timing: !retimed,
+        };
+        spec.parts = plan
+            .segments
+            .iter()
+            .map(|segment| spec.part(plan, segment))
+            .collect();
+        spec.preserves_timing |= spec
+            .frame_rate
+            .is_some_and(|rate| spec.is_on_grid(rate, plan));
+        let (fades, seconds) = (spec.fade_in_seconds + spec.fade_out_seconds, spec.seconds());
+        if fades > seconds {
+            return invalid(
+                "edits.fade",
+                format_args!("takes {fades:.3} s in all, the clip lasts {seconds:.3} s"),
+            );
+        }
+        Ok(spec)
+    }
+
+    /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
+    /// as long, to half a frame in all.
+    fn is_on_grid(&self, rate: FrameRate, plan: &Plan) -> bool {
+        let has_its_frames = |(part, segment): (&Part, &PlannedSegment)| {
+            let video = &plan.sources[segment.source].facts.video;
+            part.shown == self.canvas && rate.is_of(video) && part.frames == segment.window.frames
+        };
+        let shown: f64 = plan
+            .segments
+            .iter()
+            .map(|segment| segment.window.duration_seconds)
+            .sum();
+        self.parts.iter().zip(&plan.segments).all(has_its_frames)
+            && (self.seconds() - shown).abs() * rate.hertz() < 0.5
+    }
+
+    fn part(&self, plan: &Plan, segment: &PlannedSegment) -> Part {
+        let (window, facts) = (&segment.window, &plan.sources[segment.source].facts);
+        let shown = Size::shown(&facts.video);
+        let mut part = Part {
+            frames: window.frames,
+            seconds: window.duration_seconds,
+            has_sound: window.has_audio && self.sound.is_some(),
+            shown,
+            decoded: Size::decoded(&facts.video),
+            conformed: Vec::new(),
+        };
+        let Some(rate) = self.frame_rate else {
+            return part;
+        };
+        part.frames = rate.frames(window.duration_seconds / self.speed);
+        part.seconds = rate.seconds(part.frames);
+        let conformed = &mut part.conformed;
+        if shown.even() != self.canvas {
+            conformed.push(format!("size {shown} to {}", self.canvas));
+        }
+        if !rate.is_of(&facts.video) {
+            let varying = if facts.video.constant_frame_rate {
+                ""
+            } else {
+                "varying "
+            };
+            conformed.push(format!(
+                "frame rate {varying}{:.3} to {:.3}",
+                facts.video.frame_rate,
+                rate.hertz()
+            ));
+        }
+        match (&facts.audio, self.sound) {
+            (Some(audio), Some(sound)) if part.has_sound => {
+                if audio.sample_rate != sound.sample_rate {
+                    conformed.push(format!(
+                        "sample rate {} to {}",
+                        audio.sample_rate, sound.sample_rate
+                    ));
+                }
+                if audio.channels != sound.channels {
+                    conformed.push(format!("channels {} to {}", audio.channels, sound.channels));
+                }
+            }
+            (_, Some(_)) => conformed.push("silence added".to_owned()),
+            (_, None) => {}
+        }
+        part
+    }
+
+    /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it.
+    #[must_use]
+    pub fn unsupported_by_mediaconvert(&self, request: &ClipRequest) -> Option<&'static str> {
+        let differ = self
+            .parts
+            .iter()
+            .any(|part| part.shown.even() != self.canvas);
+        let asked = [
+            ("edits.speed", request.edits.speed.is_some()),
+            ("edits.fade", request.edits.fade.is_some()),
+            ("output.format", request.format == Format::Webm),
+            // It scales every input straight to the size of the output.
+            ("edits.crop", differ && request.edits.crop.is_some()),
+            ("edits.resize", differ && request.edits.resize.is_some()),
+        ];
+        asked
+            .into_iter()
+            .find_map(|(field, asked)| asked.then_some(field))
+    }
+
+    /// How many frames the clip has.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.parts.iter().map(|part| part.frames).sum()
+    }
+
+    /// How long the clip plays, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.parts.iter().map(|part| part.seconds).sum()
+    }
+
+    /// How segments were brought to the first one's format, for a person: one line for each that differed.
+    #[must_use]
+    pub fn conformed(&self) -> Vec<String> {
+        let differing = self
+            .parts
+            .iter()
+            .enumerate()
+            .filter(|(_, part)| !part.conformed.is_empty());
+        differing
+            .map(|(index, part)| format!("segments[{index}]: {}", part.conformed.join(", ")))
+            .collect()
+    }
+}
+
+impl Size {
+    /// The size in which a source is shown, after pixel aspect and rotation.
+    #[must_use]
+    pub fn shown(video: &VideoFacts) -> Self {
+        Self {
+            width: video.width,
+            height: video.height,
+        }
+    }
+
+    fn decoded(video: &VideoFacts) -> Self {
+        let coded = Self {
+            width: video.coded_width,
+            height: video.coded_height,
+        };
+        if video.rotation_degrees.is_multiple_of(180) {
+            coded
+        } else {
+            coded.turned()
+        }
+    }
+
+    /// The next smaller size that is even, which subsampled colour needs.
+    #[must_use]
+    pub fn even(self) -> Self {
+        Self {
+            width: (self.width & !1).max(2),
+            height: (self.height & !1).max(2),
+        }
+    }
+
+    /// The largest even size of these proportions within `frame`.
+    #[must_use]
+    pub fn within(self, frame: Self) -> Self {
+        let scale =
+            (frame.width_f64() / self.width_f64()).min(frame.height_f64() / self.height_f64());
+        self.scaled(scale, scale).at_most(frame)
+    }
+
+    /// Width and height changed round.
+    #[must_use]
+    pub fn turned(self) -> Self {
+        Self {
+            width: self.height,
+            height: self.width,
+        }
+    }
+
+    fn cropped(self, crop: Crop) -> Result<Self, ClipError> {
+        let Crop {
+            x,
+            y,
+            width,
+            height,
+        } = crop;
+        if x.saturating_add(width) > self.width || y.saturating_add(height) > self.height {
+            return invalid(
+                "edits.crop",
+                format_args!(
+                    "{width}x{height} at {x},{y} goes beyond the picture, which is {self}"
+                ),
+            );
+        }
+        Ok(Self { width, height })
+    }
+
+    /// What a picture of this size is scaled to, and the size of the clip that is made of it.
+    fn resized(self, resize: Resize) -> (Self, Self) {
+        let (own_width, own_height) = (self.width_f64(), self.height_f64());
+        let by_width = |width: u32| nearest_even(own_height * f64::from(width) / own_width);
+        let by_height = |height: u32| nearest_even(own_width * f64::from(height) / own_height);
+        let asked = match (resize.width, resize.height) {
+            (Some(width), Some(height)) => Self { width, height },
+            (Some(width), None) => Self {
+                width,
+                height: by_width(width),
+            },
+            (None, Some(height)) => Self {
+                width: by_height(height),
+                height,
+            },
+            (None, None) => self,
+        };
+        let (across, down) = (
+            asked.width_f64() / own_width,
+            asked.height_f64() / own_height,
+        );
+        let scale = match resize.fit {
+            Fit::Contain => across.min(down),
+            Fit::Cover => across.max(down),
+            Fit::Stretch => {
+                let size = if resize.upscale {
+                    asked
+                } else {
+                    asked.at_most(self)
+                };
+                return (size, size);
+            }
+        };
+        let too_much = if resize.upscale { 1.0 } else { scale.max(1.0) };
+        let size = asked.scaled(1.0 / too_much, 1.0 / too_much);
+        if resize.fit == Fit::Contain {
+            return (self.within(size), size);
+        }
+        let size = if resize.upscale {
+            size
+        } else {
+            size.at_most(self)
+        };
+        let scaled = self.scaled(scale / too_much, scale / too_much);
+        (
+            Self {
+                width: scaled.width.max(size.width),
+                height: scaled.height.max(size.height),
+            },
+            size,
+        )
+    }
+
+    /// This size scaled, to the nearest even one.
+    fn scaled(self, across: f64, down: f64) -> Self {
+        Self {
+            width: nearest_even(self.width_f64() * across),
+            height: nearest_even(self.height_f64() * down),
+        }
+    }
+
+    fn at_most(self, other: Self) -> Self {
+        Self {
+            width: self.width.min(other.width),
+            height: self.height.min(other.height),
+        }
+    }
+
+    fn width_f64(self) -> f64 {
+        self.width.into()
+    }
+
+    fn height_f64(self) -> f64 {
+        self.height.into()
+    }
+}
+
+impl Overlay {
+    fn of(watermark: &Watermark, picture: Size, clip: Size) -> Self {
+        let scale = watermark.scale * clip.width_f64() / picture.width_f64();
+        let size = picture.scaled(scale, scale);
+        let size = if size.height > clip.height {
+            picture.within(clip)
+        } else {
+            size.at_most(clip)
+        };
+        let margin = nearest_even(clip.width_f64().min(clip.height_f64()) / 50.0);
+        let (right, bottom) = (clip.width - size.width, clip.height - size.height);
+        let along = |place: u8, free: u32| match place {
+            0 => margin.min(free),
+            1 => free / 4 * 2,
+            _ => free.saturating_sub(margin),
+        };
+        let (column, row) = watermark.position.column_and_row();
+        Self {
+            x: along(column, right),
+            y: along(row, bottom),
+            size,
+            opacity: watermark.opacity,
+        }
+    }
+}
+
+impl Position {
+    fn column_and_row(self) -> (u8, u8) {
+        match self {
+            Self::TopLeft => (0, 0),
+            Self::Top => (1, 0),
+            Self::TopRight => (2, 0),
+            Self::Left => (0, 1),
+            Self::Center => (1, 1),
+            Self::Right => (2, 1),
+            Self::BottomLeft => (0, 2),
+            Self::Bottom => (1, 2),
+            Self::BottomRight => (2, 2),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
+fn nearest_even(pixels: f64) -> u32 {
+    ((pixels / 2.0).round() as u32).max(1) * 2
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl FrameRate {
+    /// The fraction that a measured rate stands for: a whole rate, one of NTSC's (a whole one over 1.001), or else the
+    /// rate to four decimals.
+    #[must_use]
+    pub fn nearest(hertz: f64) -> Self {
+        const TOLERANCE: f64 = 1e-4;
+        let whole = Self {
+            numerator: round(hertz),
+            denominator: 1,
+        };
+        let ntsc = Self {
+            numerator: round(hertz * 1.001).saturating_mul(1000),
+            denominator: 1001,
+        };
+        let near = |rate: &Self| (rate.hertz() / hertz - 1.0).abs() < TOLERANCE;
+        let decimal = Self {
+            numerator: round(hertz * 10_000.0).max(1),
+            denominator: 10_000,
+        };
+        [whole, ntsc].into_iter().find(near).unwrap_or(decimal)
+    }
+
+    /// Whether a source has this rate all the time.
+    fn is_of(self, video: &VideoFacts) -> bool {
+        video.constant_frame_rate && Self::nearest(video.frame_rate) == self
+    }
+
+    /// Frames a second.
+    #[must_use]
+    pub fn hertz(self) -> f64 {
+        f64::from(self.numerator) / f64::from(self.denominator)
+    }
+
+    /// How many frames are shown in `seconds`, at least one.
+    #[must_use]
+    pub fn frames(self, seconds: f64) -> u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "such a cast saturates"
+        )]
+        let frames = (seconds * self.hertz()).round() as u64;
+        frames.max(1)
+    }
+
+    /// How long `frames` are shown, in seconds.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds are for people and for FFmpeg, which takes microseconds"
+    )]
+    pub fn seconds(self, frames: u64) -> f64 {
+        frames as f64 / self.hertz()
+    }
+
+    /// A timescale in which every frame's time is a whole number, and that is not coarse for sound.
+    #[must_use]
+    pub fn timescale(self) -> u32 {
+        self.numerator * 10_000_u32.div_ceil(self.numerator)
+    }
+}
+
+impl std::fmt::Display for FrameRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.numerator, self.denominator)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
+fn round(value: f64) -> u32 {
+    value.round() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn measured_rates_are_the_fractions_they_stand_for() {
+        for (hertz, fraction) in [
+            (25.0, "25/1"),
+            (29.970_03, "30000/1001"),
+            (23.976, "24000/1001"),
+            (59.94, "60000/1001"),
+            (12.5, "125000/10000"),
+        ] {
+            assert_eq!(FrameRate::nearest(hertz).to_string(), fraction);
+        }
+    }
+
+    fn resized(picture: [u32; 2], size: [Option<u32>; 2], fit: Fit, upscale: bool) -> [String; 2] {
+        let resize = Resize {
+            width: size[0],
+            height: size[1],
+            fit,
+            upscale,
+        };
+        let (scaled, size) = Size {
+            width: picture[0],
+            height: picture[1],
+        }
+        .resized(resize);
+        [scaled.to_string(), size.to_string()]
+    }
+
+    #[test]
+    fn picture_is_fitted_into_the_size_asked_for() {
+        let portrait = [Some(540), Some(960)];
+        assert_eq!(
+            resized([1920, 1080], portrait, Fit::Contain, false),
+            ["540x304", "540x960"]
+        );
+        assert_eq!(
+            resized([1920, 1080], portrait, Fit::Cover, false),
+            ["1706x960", "540x960"]
+        );
+        assert_eq!(
+            resized([1920, 1080], portrait, Fit::Stretch, false),
+            ["540x960", "540x960"]
+        );
+        assert_eq!(
+            resized([1920, 1080], [Some(640), None], Fit::Contain, false),
+            ["640x360", "640x360"]
+        );
+        assert_eq!(
+            resized([1920, 1080], [None, Some(720)], Fit::Cover, false),
+            ["1280x720", "1280x720"]
+        );
+    }
+
+    #[test]
+    fn picture_is_made_larger_only_when_asked_to() {
+        let size = [Some(1920), Some(1080)];
+        assert_eq!(
+            resized([640, 360], size, Fit::Contain, false),
+            ["640x360", "640x360"]
+        );
+        assert_eq!(
+            resized([640, 360], size, Fit::Contain, true),
+            ["1920x1080", "1920x1080"]
+        );
+        assert_eq!(
+            resized([360, 640], size, Fit::Contain, false),
+            ["360x640", "1138x640"]
+        );
+        assert_eq!(
+            resized([360, 640], size, Fit::Cover, false),
+            ["360x640", "360x202"]
+        );
+        assert_eq!(
+            resized([640, 360], size, Fit::Stretch, false),
+            ["640x360", "640x360"]
+        );
+    }
+
+    #[test]
+    fn watermark_lies_in_its_corner_and_within_the_clip() {
+        let overlay = |position, scale| {
+            let watermark = Watermark {
+                bucket: None,
+                key: "k".into(),
+                position,
+                scale,
+                opacity: 1.0,
+            };
+            let Overlay { x, y, size, .. } = Overlay::of(
+                &watermark,
+                Size {
+                    width: 300,
+                    height: 100,
+                },
+                Size {
+                    width: 1280,
+                    height: 720,
+                },
+            );
+            (x, y, size.to_string())
+        };
+        assert_eq!(
+            overlay(Position::BottomRight, 0.25),
+            (946, 600, "320x106".to_owned())
+        );
+        assert_eq!(
+            overlay(Position::TopLeft, 0.25),
+            (14, 14, "320x106".to_owned())
+        );
+        assert_eq!(
+            overlay(Position::Center, 0.25),
+            (480, 306, "320x106".to_owned())
+        );
+        assert_eq!(
+            overlay(Position::Right, 1.0),
+            (0, 146, "1280x426".to_owned())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn resized_clip_is_within_the_size_asked_for_and_never_larger_than_its_picture(
+            own in (16_u32..2000, 16_u32..2000), asked in (16_u32..2000, 16_u32..2000), fit in 0..3_u8,
+        ) {
+            let (own, asked) = (Size { width: own.0 * 2, height: own.1 * 2 }, Size { width: asked.0 * 2, height: asked.1 * 2 });
+            let fit = [Fit::Contain, Fit::Cover, Fit::Stretch][usize::from(fit)];
+            let resize = Resize { width: Some(asked.width), height: Some(asked.height), fit, upscale: false };
+            let (scaled, size) = own.resized(resize);
+            prop_assert!(size.width <= asked.width && size.height <= asked.height, "{size} {asked}");
+            prop_assert!(scaled.width <= own.width && scaled.height <= own.height, "{scaled} {own}");
+            let covers = scaled.width >= size.width && scaled.height >= size.height;
+            let fits = scaled.width <= size.width && scaled.height <= size.height;
+            prop_assert!(if fit == Fit::Cover { covers } else { fits }, "{scaled} {size}");
+        }
+
+        #[test]
+        fn rate_is_never_far_from_what_was_measured(hertz in 0.5_f64..300.0) {
+            prop_assert!((FrameRate::nearest(hertz).hertz() / hertz - 1.0).abs() < 2e-4);
+        }
+
+        #[test]
+        fn picture_within_a_frame_touches_it_and_keeps_its_proportions(
+            width in 16_u32..5000, height in 16_u32..5000, across in 16_u32..2000, down in 16_u32..2000,
+        ) {
+            let frame = Size { width: across * 2, height: down * 2 };
+            let Size { width: w, height: h } = Size { width, height }.within(frame);
+            prop_assert!(w <= frame.width && h <= frame.height && w % 2 == 0 && h % 2 == 0);
+            prop_assert!(w == frame.width || h == frame.height);
+        }
+    }
+}

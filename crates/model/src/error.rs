@@ -1,0 +1,189 @@
+//! The error names that the state machine matches, and what a media error means to a user.
+
+use mp4_cut::{Error as MediaError, SmartCutError};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Why a step did not do its work.
+///
+/// The variant's name is the wire name: Lambda's `errorType`, what `ErrorEquals` matches in
+/// `statemachine/clip.asl.json`, and `reason` in an outcome. No name has a dot, so that a dotted name is always AWS's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ClipError {
+    /// Which of the named errors this is.
+    pub kind: ErrorKind,
+    /// What is wrong, for a person; names the field or the object at fault.
+    pub message: String,
+}
+
+macro_rules! error_kinds {
+    ($($(#[$doc:meta])* $variant:ident => $constructor:ident,)*) => {
+        /// The names of the errors that clipflow's functions raise.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorKind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the enum.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The wire name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)*
+                }
+            }
+        }
+
+        impl ClipError {
+            $(
+                $(#[$doc])*
+                pub fn $constructor(message: impl Into<String>) -> Self {
+                    Self { kind: ErrorKind::$variant, message: message.into() }
+                }
+            )*
+        }
+    };
+}
+
+error_kinds! {
+    /// Rejection: the request is malformed, or asks for what this deployment does not allow.
+    InvalidRequest => invalid_request,
+    /// Rejection: the source object does not exist, cannot be read, or changed while the clip was made.
+    SourceNotFound => source_not_found,
+    /// Rejection: the source is not something that clipflow can cut.
+    UnsupportedMedia => unsupported_media,
+    /// Rejection: the interval lies outside what the source holds.
+    OutOfRange => out_of_range,
+    /// Rejection: the clip is longer than this deployment makes.
+    TooLong => too_long,
+    /// Rejection: the estimate is above the request's or the deployment's ceiling.
+    TooExpensive => too_expensive,
+    /// Rejection: recordings are missing in the interval and the request wants all of it.
+    IncompleteCoverage => incomplete_coverage,
+    /// A live recording is not there yet; a retry may find it, and when none did, it is a rejection.
+    SourceNotReady => source_not_ready,
+    /// This clip is too much for `trim`'s time or disk; the other engine can make it.
+    TrimBudgetExceeded => trim_budget_exceeded,
+    /// An AWS service or `MongoDB` throttles or is down; a retry may help.
+    DependencyUnavailable => dependency_unavailable,
+    /// `MediaConvert` ended the job in `ERROR`.
+    TranscodeFailed => transcode_failed,
+    /// The object made is not what was asked for.
+    DeliveryMismatch => delivery_mismatch,
+    /// A bug, or a deployment that is set up wrongly.
+    Internal => internal,
+}
+
+impl ErrorKind {
+    /// Whether the request is at fault, so that a rerun of the same request cannot help.
+    #[must_use]
+    pub fn is_rejection(self) -> bool {
+        use ErrorKind::{
+            IncompleteCoverage, InvalidRequest, OutOfRange, SourceNotFound, TooExpensive, TooLong,
+            UnsupportedMedia,
+        };
+        matches!(
+            self,
+            InvalidRequest
+                | SourceNotFound
+                | UnsupportedMedia
+                | OutOfRange
+                | TooLong
+                | TooExpensive
+                | IncompleteCoverage
+        )
+    }
+}
+
+impl From<MediaError> for ClipError {
+    fn from(error: MediaError) -> Self {
+        let said = error.to_string();
+        match error {
+            MediaError::Unsupported(_) | MediaError::Damaged(_) => Self::unsupported_media(said),
+            MediaError::Interval { .. } => Self::invalid_request(said),
+            MediaError::OutOfRange { .. } => Self::out_of_range(said),
+            MediaError::Unlike { index, difference } => {
+                let why = unlike(index, &difference);
+                Self::invalid_request(format!("cut: {why}; with \"exact\" they can be"))
+            }
+            MediaError::Read(cause) => match cause.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(_) => Self::internal(said),
+            },
+            _ => Self::internal(said),
+        }
+    }
+}
+
+/// So that a source's own error passes through the reader of media and comes out as it was.
+impl From<ClipError> for MediaError {
+    fn from(error: ClipError) -> Self {
+        Self::read(error)
+    }
+}
+
+impl From<ClipError> for SmartCutError {
+    fn from(error: ClipError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Why all of a clip is encoded although a smart cut was tried.
+///
+/// # Errors
+/// What went wrong, where that is not the reason.
+pub fn why_encoded_whole(error: SmartCutError) -> Result<String, ClipError> {
+    match error {
+        SmartCutError::Unfit(why) => Ok(why),
+        SmartCutError::Failed(MediaError::Unlike { index, difference }) => {
+            Ok(unlike(index, &difference))
+        }
+        SmartCutError::Failed(error) => Err(error.into()),
+    }
+}
+
+/// Says in what a segment differs from the first.
+fn unlike(index: usize, difference: &str) -> String {
+    format!(
+        "segments[{index}] cannot be joined to segments[0] without encoding, because {difference}"
+    )
+}
+
+/// Parses JSON into `T`; the error names the field at fault.
+///
+/// # Errors
+/// `InvalidRequest`, with the path of the field.
+pub fn parse<T: DeserializeOwned>(value: Value) -> Result<T, ClipError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = error.into_inner();
+        ClipError::invalid_request(if path == "." {
+            reason.to_string()
+        } else {
+            format!("{path}: {reason}")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_a_source_comes_back_as_it_was() {
+        let error = ClipError::dependency_unavailable("S3 is down");
+        assert_eq!(ClipError::from(MediaError::from(error.clone())), error);
+    }
+
+    #[test]
+    fn names_have_no_dot_and_are_unique() {
+        let names: std::collections::HashSet<_> =
+            ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), ErrorKind::ALL.len());
+        assert!(names.iter().all(|name| !name.contains('.')));
+    }
+}

@@ -1,0 +1,21 @@
+//! What the steps say to each other: requests, plans, outcomes and errors. Nothing here reads or writes anything.
+
+pub mod clip_spec;
+pub mod console;
+pub mod edits;
+pub mod error;
+pub mod execution;
+pub mod frame_grid;
+pub mod identity;
+pub mod job_metadata;
+pub mod outcome;
+pub mod plan;
+pub mod prices;
+pub mod quality;
+pub mod recordings;
+pub mod request;
+pub mod text;
+pub mod time;
+pub mod timestamp;
+
+pub use error::{ClipError, ErrorKind, parse};

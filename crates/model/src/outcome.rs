@@ -1,0 +1,342 @@
+//! What became of a request: the document in `MongoDB`, the message on SNS and the execution's output.
+
+use crate::{
+    identity::Identity,
+    recordings::{Coverage, is_camera_id},
+    request::MAX_REQUEST_BYTES,
+    timestamp::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt::Display;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The clip's name.
+    pub clip_id: String,
+    /// The camera that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera_id: Option<String>,
+    /// The first moment that was asked for of a camera's recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timestamp_in_ms: Option<Timestamp>,
+    /// The end that was asked for of a camera's recordings, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_timestamp_in_ms: Option<Timestamp>,
+    /// Whether there is a clip.
+    pub status: Status,
+    /// The name of the error, when there is no clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is wrong, for a person, when there is no clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Where and how the execution failed, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The bucket of the clip, its thumbnails and its preview.
+    pub bucket: String,
+    /// The clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Object>,
+    /// The thumbnails as one, for front ends that choose a size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<ThumbnailSizes>,
+    /// The thumbnails, from small to large.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thumbnails: Vec<Thumbnail>,
+    /// The animated picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Object>,
+    /// The request as it was sent; absent when it is larger than a request may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<Value>,
+    /// What `verify` found in the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Delivered>,
+    /// What made the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// The execution that made it.
+    pub execution: Execution,
+    /// From the request.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// When this was written, RFC 3339 in UTC.
+    pub updated_at: String,
+}
+
+/// Whether there is a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// The clip was read back and is what was asked for.
+    Available,
+    /// The request is at fault; a rerun cannot help.
+    Rejected,
+    /// Something else is at fault; rerun it when that is mended.
+    Failed,
+}
+
+impl Status {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How an execution failed, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What kind of cause it had.
+    pub class: FailureClass,
+    /// The state that failed, which is where a redrive begins; absent when the execution ended between two states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The execution in the console of Step Functions.
+    pub console_url: String,
+    /// The command that makes the clip after all, once the cause is mended.
+    pub rerun_command: String,
+}
+
+/// What kind of cause a failure had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FailureClass {
+    /// An AWS service or `MongoDB` throttled or was down for longer than is waited for.
+    Dependency,
+    /// The clip could not be made, or is not what was asked for.
+    Media,
+    /// A state or the whole execution took too long.
+    Timeout,
+    /// Somebody stopped the execution.
+    Aborted,
+    /// A bug, or a deployment that is set up wrongly.
+    Bug,
+}
+
+impl FailureClass {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dependency => "dependency",
+            Self::Media => "media",
+            Self::Timeout => "timeout",
+            Self::Aborted => "aborted",
+            Self::Bug => "bug",
+        }
+    }
+}
+
+/// An object that was delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    /// Its key in the outcome's bucket.
+    pub key: String,
+    /// Where the public finds it, when the deployment has a public base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Its length.
+    pub bytes: u64,
+    /// Its `ETag`, without quotes.
+    pub etag: String,
+}
+
+/// A thumbnail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Thumbnail {
+    /// The width that was asked for, in pixels.
+    pub size: u32,
+    /// Its key in the outcome's bucket.
+    pub key: String,
+    /// Where the public finds it, when the deployment has a public base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// All thumbnails: `{size}` in key and URL stands for any of the sizes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThumbnailSizes {
+    /// Their key in the outcome's bucket, with `{size}`.
+    pub key: String,
+    /// Where the public finds them, with `{size}`, when the deployment has a public base URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Their widths in pixels, ascending.
+    pub sizes: Vec<u32>,
+}
+
+/// The name of the thumbnail of a size.
+pub fn thumbnail_name(size: impl Display) -> String {
+    format!("thumb-{size}.jpg")
+}
+
+/// What a delivered clip is.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivered {
+    /// The first moment of the clip in its source, in seconds, on the source's frame grid.
+    pub start: f64,
+    /// The end of the clip in its source, exclusive, in seconds, on the source's frame grid.
+    pub end: f64,
+    /// How long the clip plays.
+    pub duration_seconds: f64,
+    /// How many pictures it shows.
+    pub frames: u64,
+    /// Width in pixels as shown, after rotation.
+    pub width: u32,
+    /// Height in pixels as shown, after rotation.
+    pub height: u32,
+    /// For example `h264`.
+    pub video_codec: String,
+    /// For example `aac`; absent when the clip is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_codec: Option<String>,
+    /// What of a camera's window the clip shows, and what no recording does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// How segments that differed were brought to the first one's format, for a person: one line for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conformed: Vec<String>,
+    /// Tracks of the sources that the clip does not have, such as `time code` or `audio track 2`, for a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+}
+
+/// What made a clip.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Engine {
+    /// `trim` or `transcode`.
+    pub name: String,
+    /// Why this one.
+    pub why: String,
+    /// What it was estimated to cost, in US dollars.
+    pub estimate_usd: f64,
+}
+
+/// The execution that a step belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Execution {
+    /// Its ARN.
+    pub arn: String,
+    /// When it was started first (a redrive keeps it), RFC 3339 in UTC.
+    pub started_at: String,
+}
+
+impl Outcome {
+    /// An outcome of a request as it was sent, valid or not, with nothing delivered.
+    #[must_use]
+    pub fn new(status: Status, request: &Value, execution: Execution, bucket: &str) -> Self {
+        let identity = Identity::of(request);
+        let requested = (identity.canonical.len() <= MAX_REQUEST_BYTES).then(|| request.clone());
+        let metadata = requested
+            .as_ref()
+            .and_then(|request| request.get("metadata")?.as_object().cloned());
+        let camera_id = request
+            .get("cameraId")
+            .and_then(Value::as_str)
+            .filter(|id| is_camera_id(id));
+        let timestamp = |name: &str, moment_name: &str| {
+            let timestamp = request
+                .get(name)
+                .and_then(|value| Timestamp::deserialize(value).ok());
+            let moment = || Timestamp::from_rfc3339(request.get(moment_name)?.as_str()?).ok();
+            camera_id.and_then(|_| timestamp.or_else(moment))
+        };
+        Self {
+            clip_id: identity.clip_id,
+            camera_id: camera_id.map(str::to_owned),
+            start_timestamp_in_ms: timestamp("startTimestampInMs", "start"),
+            end_timestamp_in_ms: timestamp("endTimestampInMs", "end"),
+            status,
+            reason: None,
+            message: None,
+            failure: None,
+            bucket: bucket.to_owned(),
+            clip: None,
+            thumbnail: None,
+            thumbnails: Vec::new(),
+            preview: None,
+            requested,
+            delivered: None,
+            engine: None,
+            execution,
+            metadata: metadata.unwrap_or_default(),
+            updated_at: now(),
+        }
+    }
+}
+
+/// The present to the millisecond, which is what `MongoDB` keeps, so that document and message say the same.
+fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let to_the_millisecond = now
+        .replace_millisecond(now.millisecond())
+        .expect("a millisecond is below 1,000");
+    to_the_millisecond
+        .format(&Rfc3339)
+        .expect("the present has four digits of year")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn outcome(request: &Value) -> Value {
+        let execution = Execution {
+            arn: "arn:e".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+        };
+        serde_json::to_value(Outcome::new(Status::Rejected, request, execution, "clips"))
+            .expect("JSON")
+    }
+
+    #[test]
+    fn outcome_says_camera_and_clock_however_they_were_written() {
+        for request in [
+            json!({"cameraId": "a/b.c", "startTimestampInMs": 1_533_224_400_000_u64, "endTimestampInMs": "1533224422000"}),
+            json!({"cameraId": "a/b.c", "start": "2018-08-02T15:40:00Z", "end": "2018-08-02T17:40:22+02:00"}),
+        ] {
+            let outcome = outcome(&request);
+            assert_eq!(outcome["cameraId"], "a/b.c");
+            assert_eq!(outcome["startTimestampInMs"], 1_533_224_400_000_u64);
+            assert_eq!(outcome["endTimestampInMs"], 1_533_224_422_000_u64);
+        }
+    }
+
+    #[test]
+    fn outcome_of_an_invalid_request_repeats_no_invalid_camera_or_clock() {
+        for request in [
+            json!({"cameraId": "", "startTimestampInMs": 1_533_224_400_000_u64}),
+            json!({"cameraId": ["a"], "start": "2018-08-02T15:40:00Z"}),
+            json!({"start": "2018-08-02T15:40:00Z", "end": 2}),
+            json!(["cameraId"]),
+        ] {
+            let outcome = outcome(&request);
+            for field in ["cameraId", "startTimestampInMs", "endTimestampInMs"] {
+                assert_eq!(outcome.get(field), None, "{request}");
+            }
+        }
+        assert_eq!(
+            outcome(&json!({"cameraId": "a", "startTimestampInMs": "soon"}))
+                .get("startTimestampInMs"),
+            None
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! What `probe` finds out about a request's sources, and the later steps work from.
+
+use crate::recordings::Coverage;
+use mp4_cut::{Facts, SmartCutFacts, WindowFacts};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// An S3 object as it was when it was seen first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinnedObject {
+    /// The object's bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// Its `ETag`, as S3 writes it. Every later read is conditional on it.
+    pub etag: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A source, pinned and described.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbedSource {
+    /// The object as it was seen.
+    pub object: PinnedObject,
+    /// What it holds.
+    pub facts: Facts,
+}
+
+/// A cut, on its source's frames.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedSegment {
+    /// Its source's place in the list of sources.
+    pub source: usize,
+    /// What is cut.
+    pub window: WindowFacts,
+    /// How much of it is encoded and copied, in a clip that is made of both; `None` in others.
+    #[serde(default, rename = "splice", skip_serializing_if = "Option::is_none")]
+    pub smart_cut: Option<SmartCutFacts>,
+    /// How far before the cut its source is read from, in seconds, where no index tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_seconds: Option<f64>,
+}
+
+/// A picture that is laid over the clip, pinned and measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbedPicture {
+    /// The object as it was seen.
+    pub object: PinnedObject,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+}
+
+/// The plan of a cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The sources.
+    pub sources: Vec<ProbedSource>,
+    /// The cuts, joined in this order.
+    pub segments: Vec<PlannedSegment>,
+    /// What of a camera's window there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// The watermark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<ProbedPicture>,
+}
+
+/// The working space that an excerpt takes at the most, of which the interval is so long in the source, in bytes.
+#[must_use]
+pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
+    interval_bytes.saturating_add(interval_bytes / 2)
+}
+
+impl Plan {
+    /// The working space that excerpts of sources without an index take at the most, in bytes.
+    #[must_use]
+    pub fn remuxed_bytes(&self) -> u64 {
+        let remuxed = self
+            .segments
+            .iter()
+            .filter(|segment| self.sources[segment.source].facts.remuxed.is_some());
+        remuxed
+            .map(|segment| remuxed_range_bytes(segment.window.output_bytes))
+            .sum()
+    }
+
+    /// The tracks of the sources that a clip does not have, of which `audio_tracks` of each are kept, for a person.
+    #[must_use]
+    pub fn dropped(&self, audio_tracks: usize) -> Vec<String> {
+        let mut dropped = Vec::new();
+        for (index, ProbedSource { facts, .. }) in self.sources.iter().enumerate() {
+            let all = facts.audio.as_ref().map_or(0, |audio| audio.tracks);
+            let sound = (1..=all)
+                .skip(audio_tracks)
+                .map(|number| format!("audio track {number}"));
+            let segment = self
+                .segments
+                .iter()
+                .position(|segment| segment.source == index)
+                .unwrap_or(0);
+            let of = if self.sources.len() > 1 {
+                format!("segments[{segment}]: ")
+            } else {
+                String::new()
+            };
+            dropped.extend(
+                facts
+                    .dropped_tracks
+                    .iter()
+                    .cloned()
+                    .chain(sound)
+                    .map(|name| format!("{of}{name}")),
+            );
+        }
+        dropped
+    }
+
+    /// Tells whether two plans read the same versions of the same sources: 12 hexadecimal digits.
+    #[must_use]
+    pub fn sources_digest(&self) -> String {
+        let mut digest = Sha256::new();
+        let watermark = self.watermark.iter().map(|picture| &picture.object);
+        for object in self
+            .sources
+            .iter()
+            .map(|source| &source.object)
+            .chain(watermark)
+        {
+            digest.update(format!(
+                "{}/{} {}\n",
+                object.bucket, object.key, object.etag
+            ));
+        }
+        hex::encode(digest.finalize())[..12].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn source(audio_tracks: usize, dropped_tracks: &[&str]) -> Value {
+        let video = json!({"codec": "h264", "codedWidth": 2, "codedHeight": 2, "width": 2, "height": 2, "rotationDegrees": 0,
+            "frameRate": 25.0, "constantFrameRate": true, "timescale": 25, "frames": 25, "startSeconds": 0.0,
+            "durationSeconds": 1.0, "bitRate": 1});
+        let audio = json!({"codec": "aac", "channels": 1, "sampleRate": 48000, "bitRate": 1, "tracks": audio_tracks});
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1, "durationSeconds": 1.0,
+            "video": video, "audio": audio, "droppedTracks": dropped_tracks});
+        json!({"object": {"bucket": "b", "key": "k", "etag": "e", "bytes": 1}, "facts": facts})
+    }
+
+    fn plan(sources: &[Value], segments: &[usize]) -> Plan {
+        let window = json!({"startSeconds": 0.0, "endSeconds": 1.0, "durationSeconds": 1.0, "frames": 25, "prerollFrames": 0,
+            "keyframeSeconds": 0.0, "nextKeyframeSeconds": null, "hasAudio": true, "timescale": 25, "outputBytes": 1,
+            "sourceBytes": 1});
+        let segments: Vec<_> = segments
+            .iter()
+            .map(|source| json!({"source": source, "window": window}))
+            .collect();
+        serde_json::from_value(json!({"sources": sources, "segments": segments})).expect("a plan")
+    }
+
+    #[test]
+    fn tracks_that_a_clip_does_not_have_are_named() {
+        let one = plan(&[source(3, &["time code"])], &[0, 0]);
+        assert_eq!(one.dropped(3), ["time code"]);
+        assert_eq!(
+            one.dropped(1),
+            ["time code", "audio track 2", "audio track 3"]
+        );
+        let two = plan(&[source(1, &[]), source(2, &["text (deu)"])], &[0, 0, 1]);
+        assert_eq!(
+            two.dropped(1),
+            ["segments[2]: text (deu)", "segments[2]: audio track 2"]
+        );
+    }
+}

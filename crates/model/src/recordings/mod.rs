@@ -1,0 +1,11 @@
+//! A camera's recordings: how their keys tell when they began, and what of them an interval of the clock needs.
+
+mod coverage;
+mod footage;
+mod key_template;
+mod window;
+
+pub use coverage::{Coverage, Interval, Piece, pieces};
+pub use footage::{Recording, coverage, plan};
+pub use key_template::{KeyTemplate, TemplateError};
+pub use window::{CameraWindow, MAX_CAMERA_ID, RequiredCoverage, is_camera_id};

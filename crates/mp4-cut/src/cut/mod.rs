@@ -1,0 +1,5 @@
+//! Cutting: one interval, several joined, and smart cuts.
+
+pub(crate) mod concat;
+pub(crate) mod smart;
+pub(crate) mod window;

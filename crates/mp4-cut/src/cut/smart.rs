@@ -1,0 +1,864 @@
+//! An interval cut exactly with little encoding: only the frames in front of its first keyframe, and those at its end
+//! that cannot be decoded without later ones, are encoded; everything between is copied.
+//!
+//! The copy must begin with an IDR picture, behind which nothing refers to anything in front of it. Encoded and copied
+//! pictures share one track and one sample description; each part refers to its own parameter sets by id. Several
+//! intervals are joined to one clip in the same way: as every part begins with an IDR picture, they may follow each other
+//! in any order, and nothing is in the file that is not shown, so that one edit shows all of it.
+
+use crate::{
+    Error, Result,
+    boxes::{Run, damaged},
+    cut::concat as join,
+    cut::window::{Window, movie_timescale},
+    h264::{self as avc, Avc},
+    io::RangeRead,
+    io::fetch,
+    mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
+    read::movie::{Movie, read_track},
+    read::samples::{ChunkRun, Frame, SampleList, SampleTable},
+    read::track::Track,
+    time::{Time, rescale},
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use mp4_atom::Matrix;
+use std::{iter::repeat_n, ops::Range, sync::Arc};
+
+/// Bytes of a keyframe that are read to tell what it is: more than the parameters and messages in front of its picture.
+const KEYFRAME_HEAD_BYTES: u64 = 16 << 10;
+/// The most frames of a clip, which are looked at several times: more than two hours at 60 a second.
+const MAX_FRAMES: usize = 500_000;
+/// How many keyframes are looked at in search of one that a copy can begin with.
+const MAX_KEYFRAMES: usize = 8;
+/// How many cuts' keyframes are looked at at once.
+const KEYFRAMES_AT_ONCE: usize = 8;
+/// Pictures that precede another in decoding and follow it when shown (H.264 allows 16 in all).
+const MAX_REORDER_FRAMES: usize = 16;
+/// Encoded samples are stored in chunks of this many a second, so that sound lies beside its pictures.
+const CHUNKS_PER_SECOND: u32 = 2;
+
+/// Which frames of a clip are copied, and which are encoded. The clip is one interval, or several that are shown one after
+/// the other.
+#[derive(Debug, Clone)]
+pub struct SmartCut {
+    /// The intervals, in order; at least one.
+    pub cuts: Vec<SmartCutInterval>,
+    avc: Avc,
+}
+
+/// Which frames of an interval are copied, and which are encoded: where nothing can be copied, all of them are the head.
+#[derive(Debug, Clone)]
+pub struct SmartCutInterval {
+    /// How much is encoded.
+    pub facts: SmartCutFacts,
+    /// In media time, as all times below.
+    interval: Range<i64>,
+    /// When the frames in front of the copy are shown.
+    head: Vec<i64>,
+    /// The samples that are copied.
+    body: Range<u32>,
+    /// When those are shown.
+    copied: Range<i64>,
+    /// When the frames behind the copy are shown.
+    tail: Vec<i64>,
+    reorder_frames: u32,
+}
+
+/// How much of an interval, or of several, is encoded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
+pub struct SmartCutFacts {
+    /// How long the pictures that are encoded are shown, in seconds.
+    pub encoded_seconds: f64,
+    /// How long the pictures that are copied are shown, in seconds.
+    pub copied_seconds: f64,
+}
+
+/// Why an interval is not spliced.
+#[derive(Debug)]
+pub enum SmartCutError {
+    /// The source is not made for it: this is why. Encoding all of it works.
+    Unfit(String),
+    /// Something else went wrong.
+    Failed(Error),
+}
+
+impl From<Error> for SmartCutError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<String> for SmartCutError {
+    fn from(why: String) -> Self {
+        Self::Unfit(why)
+    }
+}
+
+/// The pictures of an interval that were encoded, as MP4 files of one track each.
+#[derive(Debug)]
+pub struct Encoded<R> {
+    /// What [`SmartCutInterval::head`] gave.
+    pub head: Option<R>,
+    /// What [`SmartCutInterval::tail`] gave.
+    pub tail: Option<R>,
+}
+
+/// A clip of copied and encoded parts.
+#[derive(Debug)]
+pub struct SmartClip<R> {
+    /// Length of the file that the clip is written as.
+    pub output_bytes: u64,
+    header: Bytes,
+    copies: Vec<FileSpan>,
+    files: Arc<[R]>,
+}
+
+impl SmartCut {
+    /// Chooses which frames are copied of intervals, each of a movie and the source that it was read from, from a second
+    /// up to, not including, another.
+    ///
+    /// # Errors
+    /// `Unfit` when none can be, saying why; otherwise as [`Movie::window`], and whatever a source raises.
+    pub async fn of<R: RangeRead>(cuts: &[(&Movie, &R, f64, f64)]) -> Result<Self, SmartCutError> {
+        let snapped = cuts
+            .iter()
+            .map(|(movie, source, start, end)| Ok((*movie, *source, movie.snap(*start, *end)?)));
+        Self::of_intervals(snapped.collect::<Result<_>>()?).await
+    }
+
+    /// As [`SmartCut::of`], of everything that is shown of files.
+    ///
+    /// # Errors
+    /// As [`SmartCut::of`].
+    pub async fn of_all<R: RangeRead>(files: &[(Movie, R)]) -> Result<Self, SmartCutError> {
+        let shown = files
+            .iter()
+            .map(|(movie, file)| (movie, file, movie.pictures.start..movie.pictures.end));
+        Self::of_intervals(shown.collect()).await
+    }
+
+    async fn of_intervals<R: RangeRead>(
+        intervals: Vec<(&Movie, &R, Range<i64>)>,
+    ) -> Result<Self, SmartCutError> {
+        let Some((first, ..)) = intervals.first() else {
+            return Err(Error::internal("there is nothing to cut").into());
+        };
+        if first.facts.video.codec != "h264" {
+            return Err(SmartCutError::Unfit(format!(
+                "the source is {}, not H.264",
+                first.facts.video.codec
+            )));
+        }
+        for (index, (movie, ..)) in intervals.iter().enumerate().skip(1) {
+            if let Some(difference) = join::difference(&first.video, &movie.video, false)? {
+                return Err(Error::Unlike { index, difference }.into());
+            }
+        }
+        let avc = Avc::read(&first.video.samples.descriptions)?;
+        let smart_clip = intervals
+            .into_iter()
+            .map(|(movie, source, interval)| movie.smart_cut(source, interval));
+        let smart_clip: Vec<_> = stream::iter(smart_clip)
+            .buffered(KEYFRAMES_AT_ONCE)
+            .try_collect()
+            .await?;
+        let (cuts, whys): (Vec<SmartCutInterval>, Vec<_>) = smart_clip.into_iter().unzip();
+        match whys.into_iter().flatten().next() {
+            Some(why) if cuts.iter().all(|cut| cut.body.is_empty()) => {
+                Err(SmartCutError::Unfit(why.to_owned()))
+            }
+            _ => Ok(Self { cuts, avc }),
+        }
+    }
+}
+
+impl Movie {
+    /// Chooses which frames of an interval are copied; where none can be, it says why.
+    async fn smart_cut(
+        &self,
+        source: &impl RangeRead,
+        interval: Range<i64>,
+    ) -> Result<(SmartCutInterval, Option<&'static str>), SmartCutError> {
+        let table = &self.video.samples;
+        let window = self.samples_of(&interval)?;
+        if window.len() > MAX_FRAMES {
+            return Err(SmartCutError::Unfit(format!(
+                "the clip has more than {MAX_FRAMES} frames"
+            )));
+        }
+        let frames: Vec<Frame> = table
+            .frames()?
+            .skip(window.start as usize)
+            .take(window.len())
+            .collect();
+        let keyframes = closed_gop_keyframes(&frames, &interval);
+        let mut why = "the clip has no keyframe that a copy can begin with";
+        for first in keyframes.into_iter().take(MAX_KEYFRAMES) {
+            if let Some(unfit) = cannot_begin_with(source, table, frames[first].index).await? {
+                why = unfit;
+                continue;
+            }
+            let Some((count, end)) = closed_run(&frames[first..], &interval) else {
+                continue;
+            };
+            let copied = frames[first].time..end;
+            return Ok((
+                self.spliced_at(&frames, first..first + count, copied, interval),
+                None,
+            ));
+        }
+        Ok((
+            self.spliced_at(&frames, 0..0, interval.end..interval.end, interval),
+            Some(why),
+        ))
+    }
+
+    fn spliced_at(
+        &self,
+        frames: &[Frame],
+        body: Range<usize>,
+        copied: Range<i64>,
+        interval: Range<i64>,
+    ) -> SmartCutInterval {
+        let shown_in = |range: Range<i64>| {
+            let mut times: Vec<i64> = frames
+                .iter()
+                .map(|frame| frame.time)
+                .filter(|time| range.contains(time))
+                .collect();
+            times.sort_unstable();
+            times
+        };
+        let seconds = |ticks: i64| {
+            Time {
+                ticks,
+                timescale: self.video.edit_segment.timescale,
+            }
+            .seconds()
+        };
+        let copied_ticks = copied.end - copied.start;
+        let first = frames.get(body.start).map_or(0, |frame| frame.index);
+        SmartCutInterval {
+            facts: SmartCutFacts {
+                encoded_seconds: seconds(interval.end - interval.start - copied_ticks),
+                copied_seconds: seconds(copied_ticks),
+            },
+            head: shown_in(interval.start..copied.start),
+            tail: shown_in(copied.end..interval.end),
+            body: first..first + u32::try_from(body.len()).unwrap_or(u32::MAX),
+            reorder_frames: reorder_frames(&frames[body]),
+            copied,
+            interval,
+        }
+    }
+}
+
+/// The keyframes of the interval that divide it: everything shown before is decoded before, and the reverse.
+fn closed_gop_keyframes(frames: &[Frame], interval: &Range<i64>) -> Vec<usize> {
+    let mut following = vec![i64::MAX; frames.len() + 1];
+    for (index, frame) in frames.iter().enumerate().rev() {
+        following[index] = following[index + 1].min(frame.time);
+    }
+    let mut shown_before = i64::MIN;
+    let mut clean = Vec::new();
+    for (index, frame) in frames.iter().enumerate() {
+        if frame.sync
+            && interval.contains(&frame.time)
+            && shown_before < frame.time
+            && frame.time < following[index + 1]
+        {
+            clean.push(index);
+        }
+        if interval.contains(&frame.time) {
+            shown_before = shown_before.max(frame.time);
+        }
+    }
+    clean
+}
+
+/// How many of `frames`, counted in decode order, are shown without a gap and within the interval, and when the last of
+/// them ends; `None` when not even the first.
+fn closed_run(frames: &[Frame], interval: &Range<i64>) -> Option<(usize, i64)> {
+    let mut following = vec![interval.end; frames.len() + 1];
+    for (index, frame) in frames.iter().enumerate().rev() {
+        let time = if interval.contains(&frame.time) {
+            frame.time
+        } else {
+            interval.end
+        };
+        following[index] = following[index + 1].min(time);
+    }
+    let mut last = i64::MIN;
+    let mut run = None;
+    for (index, frame) in frames
+        .iter()
+        .enumerate()
+        .take_while(|(_, frame)| frame.time < interval.end)
+    {
+        last = last.max(frame.time);
+        if last < following[index + 1] {
+            run = Some((index + 1, following[index + 1]));
+        }
+    }
+    run
+}
+
+/// How many frames precede any frame when decoding and follow it when shown.
+fn reorder_frames(frames: &[Frame]) -> u32 {
+    let deepest = frames.iter().enumerate().map(|(index, frame)| {
+        let before = &frames[index.saturating_sub(2 * MAX_REORDER_FRAMES)..index];
+        before
+            .iter()
+            .filter(|earlier| earlier.time > frame.time)
+            .count()
+    });
+    u32::try_from(deepest.max().unwrap_or(0).min(MAX_REORDER_FRAMES)).unwrap_or(0)
+}
+
+/// Why a copy cannot begin with a sample.
+async fn cannot_begin_with(
+    source: &impl RangeRead,
+    table: &SampleTable,
+    sample: u32,
+) -> Result<Option<&'static str>> {
+    let piece = table.pieces(sample..sample + 1).next();
+    let ChunkRun { offset, bytes, .. } =
+        piece.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
+    let head = fetch::read_exact(source, offset..offset + bytes.min(KEYFRAME_HEAD_BYTES)).await?;
+    Ok(avc::cannot_begin_with(&head))
+}
+
+impl SmartCutInterval {
+    /// What has to be encoded in front of the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
+    ///
+    /// # Errors
+    /// As [`Movie::window`].
+    pub fn head(&self, movie: &Movie) -> Result<Option<Window>> {
+        part(movie, self.interval.start..self.copied.start)
+    }
+
+    /// What has to be encoded behind the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
+    ///
+    /// # Errors
+    /// As [`Movie::window`].
+    pub fn tail(&self, movie: &Movie) -> Result<Option<Window>> {
+        part(movie, self.copied.end..self.interval.end)
+    }
+
+    fn duration(&self) -> i64 {
+        self.interval.end - self.interval.start
+    }
+
+    /// What is copied; `None` when nothing is.
+    fn copy(&self, table: &SampleTable) -> Option<Copied> {
+        let mut samples = table.select(self.body.clone());
+        let lift = samples.make_composition_offsets_nonnegative();
+        let delay = |shown: i64, index: u32| shown - table.decode_time(index) + lift;
+        let [delay, end_delay] = [
+            delay(self.copied.start, self.body.start),
+            delay(self.copied.end, self.body.end),
+        ];
+        (!self.body.is_empty()).then_some(Copied {
+            samples,
+            delay,
+            end_delay,
+        })
+    }
+}
+
+/// Samples that are copied.
+struct Copied {
+    samples: SampleList,
+    /// How long after it is decoded the first is shown.
+    delay: i64,
+    /// The same of a sample behind the last.
+    end_delay: i64,
+}
+
+impl Copied {
+    /// Shows all samples `delay` after they are decoded, which must not be less than it is.
+    fn delay_to(&mut self, delay: i64) {
+        let missing = delay - self.delay;
+        self.samples.delay(u32::try_from(missing).unwrap_or(0));
+        self.delay += missing;
+        self.end_delay += missing;
+    }
+}
+
+impl SmartCut {
+    /// How much of the whole clip is encoded.
+    #[must_use]
+    pub fn facts(&self) -> SmartCutFacts {
+        let sum = |seconds: fn(&SmartCutFacts) -> f64| {
+            self.cuts.iter().map(|cut| seconds(&cut.facts)).sum()
+        };
+        SmartCutFacts {
+            encoded_seconds: sum(|facts| facts.encoded_seconds),
+            copied_seconds: sum(|facts| facts.copied_seconds),
+        }
+    }
+
+    /// How many tracks of sound a clip of `files` has: all that a single one has, in `FFmpeg`'s order, and one of several.
+    #[must_use]
+    pub fn sound_tracks<R>(files: &[(Movie, R)]) -> usize {
+        sound_tracks(files).len()
+    }
+
+    /// The output options with which `FFmpeg` encodes the pictures of a part, besides those of its window.
+    #[must_use]
+    pub fn encode_arguments(&self) -> Vec<String> {
+        let pictures = ["-map", "0:v:0"].map(str::to_owned);
+        pictures
+            .into_iter()
+            .chain(self.avc.encode_arguments())
+            .collect()
+    }
+
+    /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the tracks of sound of the
+    /// whole clip, as many as [`SmartCut::sound_tracks`] counts.
+    ///
+    /// # Errors
+    /// `Unfit` when the encoder's pictures cannot stand beside the source's, saying why.
+    pub async fn join<R: RangeRead + Clone>(
+        &self,
+        files: &[(Movie, R)],
+        encoded: Vec<Encoded<R>>,
+        sound: Vec<R>,
+    ) -> Result<SmartClip<R>, SmartCutError> {
+        let mut read = Vec::new();
+        let mut parts = Vec::new();
+        for ((movie, file), Encoded { head, tail }) in files.iter().zip(encoded) {
+            read.push(file.clone());
+            let file = read.len() - 1;
+            let (head, tail) = (
+                Part::read(&mut read, head).await?,
+                Part::read(&mut read, tail).await?,
+            );
+            parts.push(CutParts {
+                movie,
+                file,
+                head,
+                tail,
+            });
+        }
+        let mut sounds = Vec::new();
+        for sound in sound {
+            sounds.extend(Part::read(&mut read, Some(sound)).await?);
+        }
+        let [CutParts { movie: first, .. }, ..] = parts.as_slice() else {
+            return Err(Error::internal("there is nothing to join").into());
+        };
+        let timescale = movie_timescale(
+            first.video.edit_segment.timescale,
+            sounds.first().map_or(1, Part::timescale),
+        );
+        let mut tracks = vec![self.pictures(&first.video, &parts, timescale)?];
+        let sources = sound_tracks(files).into_iter();
+        tracks.extend(
+            sources
+                .zip(&sounds)
+                .map(|(source, sound)| sound.sound(source, timescale)),
+        );
+        let Layout {
+            header,
+            copies,
+            bytes,
+        } = layout(first, timescale, &[tracks]).map_err(|error| match error {
+            Error::Unsupported(why) => SmartCutError::Unfit(why),
+            error => SmartCutError::Failed(error),
+        })?;
+        Ok(SmartClip {
+            output_bytes: bytes,
+            header,
+            copies: copies.into_iter().flatten().collect(),
+            files: read.into(),
+        })
+    }
+
+    /// The track of pictures, under the headers of `source`. Its media begins with the first frame, and every cut's media
+    /// lasts exactly as long as the cut is shown. All keyframes are shown equally long after they are decoded, so that
+    /// decode times go on evenly from part to part: players that look for keyframes by decode times (`FFmpeg`, and so
+    /// Chromium) take the delay of the first for that of all, and would begin too late with one that is delayed longer.
+    fn pictures<'a>(
+        &self,
+        source: &'a Track,
+        parts: &[CutParts],
+        movie_timescale: u32,
+    ) -> Result<OutputTrack<'a>, SmartCutError> {
+        let copied = self
+            .cuts
+            .iter()
+            .zip(parts)
+            .map(|(cut, parts)| cut.copy(&parts.movie.video.samples));
+        let copied: Vec<Option<Copied>> = copied.collect();
+        let delay = copied
+            .iter()
+            .flatten()
+            .map(|copied| copied.delay)
+            .max()
+            .unwrap_or(0);
+        let mut lists = Vec::new();
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for ((cut, parts), copied) in self.cuts.iter().zip(parts).zip(copied) {
+            let (mut samples, placed) = parts.lay_out(cut, copied, delay, start)?;
+            pieces.extend(placed);
+            start += cut.duration();
+            if lists.len() + 1 == self.cuts.len() {
+                samples.extend_to(cut.duration());
+            } else if !samples.fit_to(cut.duration()) {
+                return Err(SmartCutError::Unfit(
+                    "the source's frames last differently long".to_owned(),
+                ));
+            }
+            lists.push(samples);
+        }
+        let mut samples = SampleList::joined(lists.iter())?;
+        samples.groups.clear();
+        if samples.composition.iter().all(|run| run.value == 0) {
+            samples.composition.clear();
+        }
+
+        let encoded = parts
+            .iter()
+            .flat_map(|parts| [&parts.head, &parts.tail])
+            .flatten();
+        let encoded = encoded.map(|part| &part.track.samples.descriptions);
+        let reorder_frames = self
+            .cuts
+            .iter()
+            .map(|cut| cut.reorder_frames)
+            .max()
+            .unwrap_or(0);
+        let shown = rescale(start, source.edit_segment.timescale, movie_timescale);
+        Ok(OutputTrack {
+            source,
+            timescale: source.edit_segment.timescale,
+            descriptions: self
+                .avc
+                .join(&source.samples.descriptions, encoded, reorder_frames)?,
+            group_descriptions: &[],
+            samples,
+            pieces,
+            edit: Edit {
+                empty: 0,
+                media_time: delay.max(0).cast_unsigned(),
+                duration: shown.max(0).cast_unsigned(),
+            },
+        })
+    }
+}
+
+/// The tracks of sound that a clip of `files` gets the headers of.
+fn sound_tracks<R>(files: &[(Movie, R)]) -> Vec<&Track> {
+    match files {
+        [(movie, _)] => movie.audio.iter().chain(&movie.more_audio).collect(),
+        _ => files
+            .iter()
+            .find_map(|(movie, _)| movie.audio.as_ref())
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// What a cut is joined of.
+struct CutParts<'a> {
+    movie: &'a Movie,
+    /// The place in the list of files of the one that `movie` was read from.
+    file: usize,
+    head: Option<Part>,
+    tail: Option<Part>,
+}
+
+impl CutParts<'_> {
+    /// The samples of the cut, whose first is decoded at `start` from the start of the clip, and where they lie.
+    fn lay_out(
+        &self,
+        cut: &SmartCutInterval,
+        copied: Option<Copied>,
+        delay: i64,
+        start: i64,
+    ) -> Result<(SampleList, Vec<PlacedChunk>), SmartCutError> {
+        let Self {
+            movie: Movie { video, .. },
+            file,
+            head,
+            tail,
+        } = self;
+        let mut parts = Vec::new();
+        parts.extend(encoded_part(
+            head.as_ref(),
+            &cut.head,
+            cut.copied.start,
+            delay,
+            start,
+            video,
+        )?);
+        if let Some(mut copied) = copied {
+            copied.delay_to(delay);
+            let start = start + cut.copied.start - cut.interval.start;
+            let mut duration = i64::try_from(copied.samples.duration()).unwrap_or(i64::MAX);
+            if tail.is_some() {
+                duration += (copied.end_delay - delay).max(0);
+                copied.samples.extend_to(duration);
+            }
+            let pieces = video.samples.pieces(cut.body.clone());
+            parts.push(copied_part(copied.samples, pieces, *file, start, video));
+            let tail_delay = copied.end_delay.min(delay);
+            parts.extend(encoded_part(
+                tail.as_ref(),
+                &cut.tail,
+                cut.interval.end,
+                tail_delay,
+                start + duration,
+                video,
+            )?);
+        }
+        let samples = SampleList::joined(parts.iter().map(|(samples, _)| samples))?;
+        Ok((
+            samples,
+            parts.into_iter().flat_map(|(_, pieces)| pieces).collect(),
+        ))
+    }
+}
+
+fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>> {
+    if interval.is_empty() {
+        return Ok(None);
+    }
+    let mut pictures = movie.clone();
+    (pictures.audio, pictures.more_audio) = (None, Vec::new());
+    // The copied pictures are turned by the track's matrix, so the encoder must not turn these.
+    pictures.video.tkhd.matrix = Matrix::default();
+    pictures.window_of(&interval).map(Some)
+}
+
+/// A part that was encoded.
+struct Part {
+    track: Track,
+    /// Its file's place in the list of files.
+    file: usize,
+}
+
+impl Part {
+    async fn read<R: RangeRead>(files: &mut Vec<R>, file: Option<R>) -> Result<Option<Self>> {
+        let Some(file) = file else { return Ok(None) };
+        let track = read_track(&file)
+            .await?
+            .ok_or_else(|| Error::internal("the encoder wrote no track"))?;
+        files.push(file);
+        Ok(Some(Self {
+            track,
+            file: files.len() - 1,
+        }))
+    }
+
+    fn timescale(&self) -> u32 {
+        self.track.edit_segment.timescale
+    }
+
+    /// Its samples in chunks, the first of which is decoded at `start`, in `timescale`, from the start of the clip.
+    fn pieces(&self, start: i64, timescale: u32) -> impl Iterator<Item = PlacedChunk> {
+        let table = &self.track.samples;
+        let chunks = table.duration.max(1)
+            / i64::from(self.timescale().div_ceil(CHUNKS_PER_SECOND)).max(1)
+            + 1;
+        let samples = table
+            .count
+            .div_ceil(u32::try_from(chunks).unwrap_or(u32::MAX))
+            .max(1);
+        let starts = (0..table.count).step_by(samples as usize);
+        starts.flat_map(move |first| {
+            let range = first..table.count.min(first + samples);
+            let time = microseconds(start, timescale)
+                + microseconds(table.decode_time(first), self.timescale());
+            table.pieces(range).map(move |piece| PlacedChunk {
+                file: self.file,
+                order: time,
+                piece,
+            })
+        })
+    }
+
+    /// The track of sound: what was encoded, under the source's headers.
+    fn sound<'a>(&'a self, source: &'a Track, movie_timescale: u32) -> OutputTrack<'a> {
+        let Track {
+            samples: table,
+            edit_segment,
+            ..
+        } = &self.track;
+        let in_movie = |ticks: i64| {
+            rescale(ticks, edit_segment.timescale, movie_timescale)
+                .max(0)
+                .cast_unsigned()
+        };
+        let media_end = edit_segment.media_end.min(table.duration);
+        OutputTrack {
+            source,
+            timescale: edit_segment.timescale,
+            descriptions: table.descriptions.clone(),
+            group_descriptions: &table.group_descriptions,
+            samples: table.select(0..table.count),
+            pieces: self
+                .pieces(edit_segment.shown_at, edit_segment.timescale)
+                .collect(),
+            edit: Edit {
+                empty: in_movie(edit_segment.shown_at),
+                media_time: edit_segment.media_start.max(0).cast_unsigned(),
+                duration: in_movie(media_end - edit_segment.media_start),
+            },
+        }
+    }
+}
+
+/// The samples of an encoded part, whose frames are shown at `times` of the source and end at `end`, each `delay` after
+/// it is decoded; the first is decoded at `start` from the start of the clip.
+fn encoded_part(
+    part: Option<&Part>,
+    times: &[i64],
+    end: i64,
+    delay: i64,
+    start: i64,
+    source: &Track,
+) -> Result<Option<(SampleList, Vec<PlacedChunk>)>, SmartCutError> {
+    let part = match part {
+        None if times.is_empty() => return Ok(None),
+        Some(part) if part.track.samples.count as usize == times.len() => part,
+        part => {
+            let count = part.map_or(0, |part| part.track.samples.count);
+            return Err(SmartCutError::Unfit(format!(
+                "the encoder made {count} frames of {}",
+                times.len()
+            )));
+        }
+    };
+    let Ok(delay) = u32::try_from(delay) else {
+        return Err(SmartCutError::Unfit(
+            "the source shows frames before they are decoded".to_owned(),
+        ));
+    };
+    let table = &part.track.samples;
+    let ends = times.iter().skip(1).copied().chain([end]);
+    let durations = times
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| u32::try_from(end - start).unwrap_or(0));
+    let samples = SampleList {
+        durations: durations.map(|value| Run { count: 1, value }).collect(),
+        composition: vec![Run {
+            count: table.count,
+            value: delay,
+        }],
+        ..table.select(0..table.count)
+    };
+    Ok(Some((
+        samples,
+        part.pieces(start, source.edit_segment.timescale).collect(),
+    )))
+}
+
+/// Samples of a file, the first of which is decoded at `start` from the start of the clip.
+fn copied_part(
+    samples: SampleList,
+    pieces: impl Iterator<Item = ChunkRun>,
+    file: usize,
+    start: i64,
+    source: &Track,
+) -> (SampleList, Vec<PlacedChunk>) {
+    let mut durations = samples
+        .durations
+        .iter()
+        .flat_map(|run| repeat_n(run.value, run.count as usize));
+    let mut time = start;
+    let placed = pieces.map(|piece| {
+        let order = microseconds(time, source.edit_segment.timescale);
+        time += durations
+            .by_ref()
+            .take(piece.samples as usize)
+            .map(i64::from)
+            .sum::<i64>();
+        PlacedChunk { file, order, piece }
+    });
+    let placed = placed.collect();
+    (samples, placed)
+}
+
+fn microseconds(ticks: i64, timescale: u32) -> u64 {
+    rescale(ticks, timescale, 1_000_000).max(0).cast_unsigned()
+}
+
+impl<R: RangeRead + 'static> SmartClip<R> {
+    /// The clip's bytes in order, `output_bytes` of them.
+    ///
+    /// # Errors
+    /// The stream ends with whatever the files raise.
+    pub fn stream(self) -> impl Stream<Item = Result<Bytes>> + Send {
+        let Self {
+            header,
+            copies,
+            files,
+            ..
+        } = self;
+        let parts = copies.into_iter().flat_map(|copy| {
+            let parts = fetch::parts(std::slice::from_ref(&copy.range), 1);
+            parts.into_iter().map(move |part| (copy.file, part))
+        });
+        let parts = stream::iter(parts).then(move |(file, part)| {
+            let files = files.clone();
+            async move { fetch::read_exact(&files[file], part).await }
+        });
+        stream::iter([Ok(header)]).chain(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames that are shown at `times`, given in decode order; the first is a keyframe, and those that `sync` names.
+    fn frames(times: &[i64], sync: &[usize]) -> Vec<Frame> {
+        let frame = |(index, time): (usize, &i64)| Frame {
+            index: u32::try_from(index).expect("few frames"),
+            decode_time: i64::try_from(index).expect("few frames"),
+            time: *time,
+            duration: 1,
+            sync: index == 0 || sync.contains(&index),
+        };
+        times.iter().enumerate().map(frame).collect()
+    }
+
+    #[test]
+    fn keyframe_with_leading_pictures_is_not_clean() {
+        let closed = frames(&[0, 3, 1, 2, 4, 7, 5, 6], &[4]);
+        assert_eq!(closed_gop_keyframes(&closed, &(1..8)), [4]);
+        let open = frames(&[0, 3, 1, 2, 7, 4, 5, 6], &[4]);
+        assert_eq!(closed_gop_keyframes(&open, &(1..8)), [0; 0]);
+        assert_eq!(closed_gop_keyframes(&closed, &(0..8)), [0, 4]);
+    }
+
+    #[test]
+    fn copy_ends_where_nothing_later_is_needed() {
+        let group = frames(&[0, 3, 1, 2, 6, 4, 5], &[]);
+        for (end, run) in [
+            (1, (1, 1)),
+            (2, (1, 1)),
+            (3, (1, 1)),
+            (4, (4, 4)),
+            (5, (4, 4)),
+            (6, (4, 4)),
+            (7, (7, 7)),
+        ] {
+            assert_eq!(closed_run(&group, &(0..end)), Some(run), "{end}");
+        }
+    }
+
+    #[test]
+    fn reordering_is_counted_in_frames() {
+        assert_eq!(reorder_frames(&frames(&[0, 1, 2], &[])), 0);
+        assert_eq!(reorder_frames(&frames(&[0, 3, 1, 2], &[])), 1);
+        assert_eq!(reorder_frames(&frames(&[0, 4, 2, 1, 3], &[])), 2);
+    }
+}

@@ -1,0 +1,629 @@
+//! An interval of a source as a file of its own.
+
+use crate::{
+    Bound, Error, Result,
+    io::RangeRead,
+    io::fetch,
+    mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
+    read::movie::Movie,
+    read::samples::{Frame, SampleList},
+    read::track::Track,
+    time::{Time, rescale},
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use std::ops::{Deref, Range};
+
+const NANOSECONDS: u32 = 1_000_000_000;
+
+/// Bytes between samples that are fetched and thrown away rather than being skipped with a request of their own.
+const MAX_GAP_BYTES: u64 = 256 << 10;
+
+/// The samples that an interval of a source needs, laid out as a small MP4 whose edit lists show exactly the interval.
+///
+/// Besides the interval it holds the frames from the keyframe before it, hidden by the edit list, which decoding the
+/// first picture takes; and the frames behind its end that its last pictures refer to.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// What the window holds.
+    pub facts: WindowFacts,
+    header: Bytes,
+    copies: Vec<Range<u64>>,
+    spans: Vec<Range<u64>>,
+    /// When the last frame is shown, from the start, in the pictures' timescale.
+    last_frame: i64,
+    /// How long, in the pictures' timescale.
+    last_frame_duration: i64,
+    /// Whether frames last equally long, the last one too.
+    even: bool,
+}
+
+/// What a window holds. Times are seconds from the first picture or sound that a player shows of the source.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
+pub struct WindowFacts {
+    /// When the first frame is shown: the frame nearest to what was asked.
+    pub start_seconds: f64,
+    /// When the last frame ends: the frame boundary nearest to what was asked.
+    pub end_seconds: f64,
+    /// From the first frame to the end of the last, in seconds.
+    pub duration_seconds: f64,
+    /// Frames from start to end.
+    pub frames: u64,
+    /// Frames that come before the start and are hidden.
+    pub preroll_frames: u64,
+    /// When the keyframe that decoding starts with is shown.
+    pub keyframe_seconds: f64,
+    /// When the first keyframe behind the start is shown; `None` when the interval has none.
+    pub next_keyframe_seconds: Option<f64>,
+    /// Whether the window has sound.
+    pub has_audio: bool,
+    /// Units per second that the pictures are timed in.
+    pub timescale: u32,
+    /// Length of the file that the window is written as.
+    pub output_bytes: u64,
+    /// Bytes of the source that will be read for it.
+    pub source_bytes: u64,
+    /// Where they lie, when they lie together.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub source_span: Option<Range<u64>>,
+}
+
+impl Movie {
+    /// Chooses what the interval from `start_seconds` up to, not including, `end_seconds` needs.
+    ///
+    /// Both are snapped to the nearest frame boundary; the earlier of two that are equally near. An end that is beyond
+    /// the last frame by less than a frame, or not beyond the longest track, is taken as the end of the last frame.
+    ///
+    /// # Errors
+    /// `OutOfRange` for a time beyond the source; `InvalidRequest` for an interval that is not one or holds no frame;
+    /// `UnsupportedMedia` for a source that stores samples one over the other.
+    pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window> {
+        self.window_of(&self.snap(start_seconds, end_seconds)?)
+    }
+
+    /// The window of an interval between frame boundaries, in media time of the pictures.
+    pub(crate) fn window_of(&self, interval: &Range<i64>) -> Result<Window> {
+        let Chosen {
+            facts,
+            tracks,
+            timescale,
+            last_frame,
+            last_frame_duration,
+        } = self.choose(interval)?;
+        let Layout {
+            header,
+            copies,
+            bytes,
+        } = layout(self, timescale, std::slice::from_ref(&tracks))?;
+        let facts = WindowFacts {
+            output_bytes: bytes,
+            ..facts
+        };
+        let part = Window::part(facts, copies.into_iter().flatten().collect());
+        let last_seconds = Time {
+            ticks: last_frame_duration,
+            timescale: part.facts.timescale,
+        }
+        .seconds();
+        let even = self.facts.video.constant_frame_rate
+            && last_seconds * self.facts.video.frame_rate < 1.5;
+        Ok(Window {
+            header,
+            last_frame,
+            last_frame_duration,
+            even,
+            ..part
+        })
+    }
+
+    /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
+    pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>> {
+        let selection = Selection::of(&self.video, interval.clone())?;
+        let pictures = self.pictures(interval, &selection);
+        let sound = self
+            .audio
+            .as_ref()
+            .and_then(|audio| self.sound(audio, interval, &pictures));
+        let more_sound = self
+            .more_audio
+            .iter()
+            .filter_map(|audio| self.sound(audio, interval, &pictures));
+        let more_sound: Vec<Cut> = more_sound.collect();
+        let sound_timescale = sound
+            .as_ref()
+            .map_or(1, |sound| sound.source.edit_segment.timescale);
+        let timescale = movie_timescale(self.video.edit_segment.timescale, sound_timescale);
+        let seconds = |media_time: i64| {
+            self.video
+                .edit_segment
+                .presentation(media_time)
+                .seconds_since(self.origin)
+        };
+        let facts = WindowFacts {
+            start_seconds: seconds(interval.start),
+            end_seconds: seconds(interval.end),
+            duration_seconds: self.ticks(interval.end - interval.start).seconds(),
+            frames: selection.frames,
+            preroll_frames: selection.preroll_frames,
+            keyframe_seconds: seconds(selection.keyframe.time),
+            next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
+            has_audio: sound.is_some() || !more_sound.is_empty(),
+            timescale: self.video.edit_segment.timescale,
+            output_bytes: 0,
+            source_bytes: 0,
+            source_span: None,
+        };
+        Ok(Chosen {
+            facts,
+            tracks: [Some(pictures), sound]
+                .into_iter()
+                .flatten()
+                .chain(more_sound)
+                .map(|cut| cut.track(timescale))
+                .collect(),
+            timescale,
+            last_frame: selection.last_frame - interval.start,
+            last_frame_duration: interval.end - selection.last_frame,
+        })
+    }
+
+    /// The samples that showing an interval takes, in decode order.
+    pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<Range<u32>> {
+        Selection::of(&self.video, interval.clone()).map(|selection| selection.samples)
+    }
+
+    fn ticks(&self, ticks: i64) -> Time {
+        Time {
+            ticks,
+            timescale: self.video.edit_segment.timescale,
+        }
+    }
+
+    /// The media times of the frame boundaries that an interval is snapped to.
+    pub(crate) fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>> {
+        check_interval(start_seconds, end_seconds)?;
+        let (pictures, duration_seconds) = (self.pictures, self.facts.duration_seconds);
+        let precise = |media_time: i64| i128::from(media_time) * self.precision();
+        let wanted @ [start, end] =
+            [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
+        if start >= precise(pictures.end) {
+            let last = self
+                .video
+                .edit_segment
+                .presentation(pictures.end)
+                .seconds_since(self.origin);
+            return Err(Error::out_of_range(
+                Bound::Start,
+                format!(
+                    "{start_seconds} s is beyond the last frame of the source, which ends at {last:.3} s"
+                ),
+            ));
+        }
+        let is_near = end < precise(pictures.end.saturating_add(pictures.last_duration.into()));
+        // Half a millisecond is what is lost when a duration is printed with three decimals.
+        if !is_near && end_seconds > duration_seconds + 0.0005 {
+            return Err(Error::out_of_range(
+                Bound::End,
+                format!(
+                    "{end_seconds} s is beyond the source, which is {duration_seconds:.3} s long"
+                ),
+            ));
+        }
+        let mut nearest = [pictures.start, pictures.end];
+        for frame in self
+            .video
+            .samples
+            .frames()?
+            .filter(|frame| self.video.edit_segment.shows(frame.time))
+        {
+            for (nearest, wanted) in nearest.iter_mut().zip(wanted) {
+                let distance = |media_time: i64| (precise(media_time).abs_diff(wanted), media_time);
+                if distance(frame.time) < distance(*nearest) {
+                    *nearest = frame.time;
+                }
+            }
+        }
+        let [start, end] = nearest;
+        if start < end {
+            Ok(start..end)
+        } else {
+            Err(Error::interval(
+                Bound::End,
+                format!("no frame lies between {start_seconds} s and {end_seconds} s"),
+            ))
+        }
+    }
+
+    /// The media time of the pictures at `seconds` of what a player shows, in units of 1/[`precision`](Self::precision)
+    /// of the pictures' timescale: exact to the nanosecond, whatever the timescales.
+    fn precise_media_time(&self, seconds: f64) -> i128 {
+        // Three years are beyond any source, and keep the products in range.
+        let nanoseconds = Time::from_seconds(seconds.min(1e8), NANOSECONDS).ticks;
+        let edit_segment = &self.video.edit_segment;
+        let origin = i128::from(self.origin.ticks) * i128::from(NANOSECONDS);
+        let since_origin = i128::from(nanoseconds) * i128::from(self.origin.timescale);
+        let before_media =
+            i128::from(edit_segment.media_start - edit_segment.shown_at) * self.precision();
+        (origin + since_origin) * i128::from(edit_segment.timescale) + before_media
+    }
+
+    fn precision(&self) -> i128 {
+        i128::from(self.origin.timescale) * i128::from(NANOSECONDS)
+    }
+
+    fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
+        let mut samples = self.video.samples.select(selection.samples.clone());
+        // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
+        let shift = samples.make_composition_offsets_nonnegative();
+        let media_start = selection.keyframe.decode_time - shift;
+        // Where frames last differently long, the durations between decoding them may not reach to the end that is
+        // shown; a player that measures the media by them would stop early.
+        samples.extend_to(interval.end - selection.earliest);
+        Cut {
+            source: &self.video,
+            samples,
+            media_start,
+            gap: 0,
+            shown: interval.clone(),
+        }
+    }
+
+    /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
+    /// in sync, and at least as much earlier as the decoder needs to get going; or, where [`pre_roll`] says that nothing is
+    /// to be hidden, from the sample that is heard first.
+    fn sound<'a>(
+        &self,
+        audio: &'a Track,
+        interval: &Range<i64>,
+        pictures: &Cut,
+    ) -> Option<Cut<'a>> {
+        let at = |media_time: i64| {
+            audio
+                .edit_segment
+                .media_time(self.video.edit_segment.presentation(media_time))
+        };
+        let wanted = at(interval.start)..at(interval.end);
+        let shown = wanted.start.max(audio.edit_segment.media_start).max(0)
+            ..wanted
+                .end
+                .min(audio.edit_segment.media_end)
+                .min(audio.samples.duration);
+        if shown.is_empty() {
+            return None;
+        }
+        let samples = &audio.samples;
+        let heard = samples.sample_heard_at(shown.start);
+        let first = pre_roll(audio).map_or(heard, |pre_roll| {
+            let in_sync = samples.sample_nearest(at(pictures.media_start));
+            let primed = samples.sample_at(shown.start - pre_roll);
+            in_sync.min(primed).min(heard.saturating_sub(1))
+        });
+        let packet = samples.samples_per_packet();
+        let end = (samples.sample_at(shown.end - 1) + 1)
+            .checked_next_multiple_of(packet)
+            .unwrap_or(samples.count);
+        let range = first - first % packet..end.min(samples.count);
+        let shown = shown.start.max(samples.decode_time(heard))..shown.end;
+        let (samples, media_start) = samples.select_sound(range, heard);
+        (!shown.is_empty()).then(|| Cut {
+            source: audio,
+            samples,
+            media_start,
+            gap: shown.start - wanted.start,
+            shown,
+        })
+    }
+}
+
+/// How much earlier than what is shown sound is decoded, beyond the one sample that every codec gets. RFC 7845 asks for
+/// 80 ms of Opus. A packet of MP3 begins in up to 511 bytes of those before it (`main_data_begin` of ISO/IEC 11172-3),
+/// which ten packets have from 32 kbit/s on.
+///
+/// `None` for codecs of which nothing is to be hidden: `FFmpeg` decodes several of their packets at once, and then leaves
+/// out others than those that are hidden.
+fn pre_roll(audio: &Track) -> Option<i64> {
+    let milliseconds = match audio.codec.as_str() {
+        "flac" | "alac" => return None,
+        "opus" => 80,
+        "mp3" => 240,
+        _ => 0,
+    };
+    Some(rescale(milliseconds, 1000, audio.edit_segment.timescale))
+}
+
+/// Refuses what is no interval.
+///
+/// # Errors
+/// [`Error::Interval`] for an end that is not a time, and for ends that are not in order.
+pub fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<()> {
+    for (bound, seconds) in [(Bound::Start, start_seconds), (Bound::End, end_seconds)] {
+        if !seconds.is_finite() || seconds < 0.0 {
+            return Err(Error::interval(bound, format!("{seconds} is not a time")));
+        }
+    }
+    if end_seconds <= start_seconds {
+        return Err(Error::interval(
+            Bound::End,
+            format!("{end_seconds} s is not after start, {start_seconds} s"),
+        ));
+    }
+    Ok(())
+}
+
+/// What a window holds, before it is laid out.
+#[derive(Debug)]
+pub(crate) struct Chosen<'a> {
+    pub facts: WindowFacts,
+    /// The pictures, the sound where there is any, and further sound.
+    pub tracks: Vec<OutputTrack<'a>>,
+    /// The movie's timescale, in which all edits are exact.
+    pub timescale: u32,
+    pub last_frame: i64,
+    pub last_frame_duration: i64,
+}
+
+/// The samples of the pictures that an interval needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Selection {
+    /// In decode order, from the keyframe to the last that is shown.
+    samples: Range<u32>,
+    keyframe: Frame,
+    next_keyframe: Option<Frame>,
+    frames: u64,
+    preroll_frames: u64,
+    /// The media time of the earliest frame, if it were shown.
+    earliest: i64,
+    /// The media time of the last frame that is shown.
+    last_frame: i64,
+}
+
+impl Selection {
+    /// Chooses the keyframe that is the last before everything shown in the interval, both when decoding and when
+    /// showing: so that an interval which starts with the leading pictures of an open group of pictures gets the
+    /// keyframe of the group before, which they refer to.
+    fn of(video: &Track, interval: Range<i64>) -> Result<Self> {
+        let mut keyframe: Option<Frame> = None;
+        let mut next_keyframe = None;
+        let mut shown: Option<Range<u32>> = None;
+        let mut frames = 0;
+        let mut last_frame = interval.start;
+        for frame in video.samples.frames()? {
+            if interval.contains(&frame.time) && video.edit_segment.shows(frame.time) {
+                let first = shown.map_or(frame.index, |shown| shown.start);
+                shown = Some(first..frame.index + 1);
+                frames += 1;
+                last_frame = last_frame.max(frame.time);
+            }
+            let can_start = frame.sync
+                && shown
+                    .as_ref()
+                    .is_none_or(|shown| shown.start == frame.index);
+            if keyframe.is_none() || (can_start && frame.time <= interval.start) {
+                keyframe = Some(frame);
+            } else if next_keyframe.is_none() && frame.sync && frame.time > interval.start {
+                next_keyframe = Some(frame);
+            }
+        }
+        let (Some(keyframe), Some(shown)) = (keyframe, shown) else {
+            return Err(Error::internal(
+                "an interval between frame boundaries has no frame",
+            ));
+        };
+        let samples = keyframe.index..shown.end;
+        let within = video
+            .samples
+            .frames()?
+            .skip(samples.start as usize)
+            .take(samples.len());
+        let before = within
+            .map(|frame| frame.time)
+            .filter(|time| *time < interval.start);
+        let (preroll_frames, earliest) = before
+            .fold((0, interval.start), |(count, earliest), time| {
+                (count + 1, earliest.min(time))
+            });
+        Ok(Self {
+            preroll_frames,
+            earliest,
+            next_keyframe: next_keyframe.filter(|next| interval.contains(&next.time)),
+            samples,
+            keyframe,
+            frames,
+            last_frame,
+        })
+    }
+}
+
+/// A track's part of a window.
+#[derive(Debug)]
+struct Cut<'a> {
+    source: &'a Track,
+    samples: SampleList,
+    /// The media time of the source at which the media of the window begins.
+    media_start: i64,
+    /// How long nothing is shown first, in the track's timescale.
+    gap: i64,
+    /// What is shown then, in media time of the source.
+    shown: Range<i64>,
+}
+
+impl<'a> Cut<'a> {
+    fn track(self, movie_timescale: u32) -> OutputTrack<'a> {
+        let table = &self.source.samples;
+        let timescale = self.source.edit_segment.timescale;
+        let in_movie = |ticks: i64| {
+            rescale(ticks, timescale, movie_timescale)
+                .max(0)
+                .cast_unsigned()
+        };
+        let pieces = table.pieces(self.samples.range.clone());
+        OutputTrack {
+            source: self.source,
+            timescale,
+            descriptions: table.descriptions.clone(),
+            group_descriptions: &table.group_descriptions,
+            // Samples stay in the order that they have in the source.
+            pieces: pieces
+                .map(|piece| PlacedChunk {
+                    file: 0,
+                    order: piece.offset,
+                    piece,
+                })
+                .collect(),
+            samples: self.samples,
+            edit: Edit {
+                empty: in_movie(self.gap),
+                media_time: (self.shown.start - self.media_start).max(0).cast_unsigned(),
+                duration: in_movie(self.shown.end - self.shown.start),
+            },
+        }
+    }
+}
+
+/// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
+/// excessive, a multiple of the pictures' that is good to 0.1 ms.
+pub(crate) fn movie_timescale(video: u32, audio: u32) -> u32 {
+    const MAX_TIMESCALE: u64 = 50_000_000;
+    let (wide_video, audio) = (u64::from(video), u64::from(audio));
+    let common = wide_video / greatest_common_divisor(wide_video, audio) * audio;
+    let chosen = if common <= MAX_TIMESCALE {
+        common
+    } else {
+        wide_video * 10_000_u64.div_ceil(wide_video)
+    };
+    u32::try_from(chosen).unwrap_or(video)
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
+}
+
+/// The spans that are fetched for `copies`: small gaps are read and thrown away.
+fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut spans: Vec<Range<u64>> = Vec::new();
+    for copy in copies {
+        match spans.last_mut() {
+            Some(last) if copy.start - last.end <= MAX_GAP_BYTES => last.end = copy.end,
+            _ => spans.push(copy.clone()),
+        }
+    }
+    spans
+}
+
+impl Window {
+    /// The output options with which `FFmpeg`, given the window as its input (`-f mov`), encodes exactly its frames:
+    /// each at its time and none twice, the last one for as long as in the source, and the sound up to the end.
+    ///
+    /// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
+    /// edit list to milliseconds, and to let the sound end with its last packet. A frame that is shown for longer than
+    /// others is the last to be decoded, too: another one's duration would be written for the end of the track.
+    #[must_use]
+    pub fn encode_arguments(&self) -> Vec<String> {
+        let Self {
+            facts,
+            last_frame,
+            last_frame_duration,
+            even,
+            ..
+        } = self;
+        // The sound's edit is rounded to this, so it must not be coarse.
+        let timescale =
+            (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
+        // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
+        let end = last_frame + last_frame_duration;
+        let durations = format!(
+            "setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS))"
+        );
+        let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
+        let in_order: &[_] = if *even { &[] } else { &[["-bf", "0"]] };
+        let options = [
+            ["-fps_mode", "passthrough"],
+            ["-enc_time_base:v", "demux"],
+            ["-video_track_timescale", &timescale],
+            ["-movie_timescale", &timescale],
+            ["-bsf:v", &durations],
+            ["-t", &length],
+        ];
+        [&options, in_order]
+            .concat()
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
+    /// `connections` requests in flight. At most 2 MiB a connection are held at any time.
+    ///
+    /// # Errors
+    /// The stream ends with whatever the source raises.
+    pub fn stream<S>(
+        &self,
+        source: S,
+        connections: usize,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + use<S>
+    where
+        S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
+    {
+        stream::iter([Ok(self.header.clone())]).chain(self.samples(source, connections))
+    }
+
+    /// The window's samples in order, as [`stream`](Self::stream) yields them behind the header.
+    pub(crate) fn samples<S>(
+        &self,
+        source: S,
+        connections: usize,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + use<S>
+    where
+        S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
+    {
+        let copies = self.copies.clone();
+        let mut next = 0;
+        let parts = fetch::read_parts(source, fetch::parts(&self.spans, connections), connections);
+        let kept = parts.map_ok(move |(start, part)| {
+            let end = start + part.len() as u64;
+            let within =
+                |at: u64| usize::try_from(at.clamp(start, end) - start).unwrap_or(part.len());
+            let mut pieces = Vec::new();
+            while let Some(copy) = copies.get(next).filter(|copy| copy.start < end) {
+                pieces.push(Ok(part.slice(within(copy.start)..within(copy.end))));
+                if copy.end > end {
+                    break;
+                }
+                next += 1;
+            }
+            stream::iter(pieces)
+        });
+        kept.try_flatten()
+    }
+
+    /// A window whose header is another's: a part of a file.
+    pub(crate) fn part(mut facts: WindowFacts, copies: Vec<FileSpan>) -> Self {
+        let copies: Vec<Range<u64>> = copies.into_iter().map(|copy| copy.range).collect();
+        let spans = spans(&copies);
+        facts.source_bytes = spans.iter().map(|span| span.end - span.start).sum();
+        facts.source_span = if let [span] = spans.as_slice() {
+            Some(span.clone())
+        } else {
+            None
+        };
+        Self {
+            facts,
+            header: Bytes::new(),
+            copies,
+            spans,
+            last_frame: 0,
+            last_frame_duration: 0,
+            even: true,
+        }
+    }
+}

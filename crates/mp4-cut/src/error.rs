@@ -1,0 +1,101 @@
+//! What can go wrong, without a word about who asked.
+
+use std::fmt;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a source cannot be read, or an interval cannot be cut out of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The source is not something that this crate cuts: it says what the source is or has.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The index contradicts itself or the file.
+    #[error("the source's MP4 index is damaged: {0}")]
+    Damaged(String),
+    /// One end of an interval is not a time, or the two are not in order.
+    #[error("{bound}: {problem}")]
+    Interval {
+        /// The end at fault.
+        bound: Bound,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// One end of an interval lies beyond the source.
+    #[error("{bound}: {problem}")]
+    OutOfRange {
+        /// The end at fault.
+        bound: Bound,
+        /// Where it lies, and where the source ends.
+        problem: String,
+    },
+    /// An interval cannot follow the first without encoding.
+    #[error(
+        "interval {index} cannot be joined to the first without encoding, because {difference}"
+    )]
+    Unlike {
+        /// The interval's place, from 0.
+        index: usize,
+        /// In what it differs.
+        difference: String,
+    },
+    /// What should not happen: a fault of this crate, or of what it was given to read.
+    #[error("{0}")]
+    Internal(String),
+    /// Whatever a source raised when it was read.
+    #[error(transparent)]
+    Read(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An end of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Where it starts.
+    Start,
+    /// Where it ends, exclusive.
+    End,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::End => "end",
+        })
+    }
+}
+
+impl Error {
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported(what.into())
+    }
+
+    /// An end of an interval that is not a time, or not in order.
+    pub(crate) fn interval(bound: Bound, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::Interval { bound, problem }
+    }
+
+    /// An end of an interval beyond the source.
+    pub fn out_of_range(bound: Bound, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::OutOfRange { bound, problem }
+    }
+
+    pub(crate) fn internal(what: impl Into<String>) -> Self {
+        Self::Internal(what.into())
+    }
+
+    /// A source that could not be read.
+    pub fn read(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Read(Box::new(cause))
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::read(error)
+    }
+}

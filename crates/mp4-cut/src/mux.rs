@@ -1,0 +1,416 @@
+//! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from files.
+
+use crate::{
+    Error, Result,
+    boxes::{FourCC, Run},
+    read::movie::Movie,
+    read::samples::{ChunkRun, SampleList, SampleSizes},
+    read::track::Track,
+};
+use bytes::Bytes;
+use mp4_atom::{BufMut, Elst, ElstEntry, Encode, FixedPoint, Mvhd};
+use std::ops::Range;
+
+/// The `ftyp` of a file whose source has none, which only old `QuickTime` files do.
+const QUICKTIME_FTYP: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
+
+/// A track to be written, or one part of it.
+#[derive(Debug)]
+pub(crate) struct OutputTrack<'a> {
+    /// Whose headers and matrix it gets.
+    pub source: &'a Track,
+    pub timescale: u32,
+    /// The `stsd` box.
+    pub descriptions: Bytes,
+    /// The `sgpd` boxes.
+    pub group_descriptions: &'a [Bytes],
+    pub samples: SampleList,
+    pub pieces: Vec<PlacedChunk>,
+    pub edit: Edit,
+}
+
+/// Samples of a track that lie one behind the other in one of the files that samples are copied from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlacedChunk {
+    /// The file's place in the list of files.
+    pub file: usize,
+    /// What decides about the order in the file that is written.
+    pub order: u64,
+    pub piece: ChunkRun,
+}
+
+/// A span of one of the files that samples are copied from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileSpan {
+    /// The file's place in the list of files.
+    pub file: usize,
+    pub range: Range<u64>,
+}
+
+/// What a player shows of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edit {
+    /// How long nothing is shown first, in the movie's timescale.
+    pub empty: u64,
+    /// The media time that is shown then, in the track's timescale.
+    pub media_time: u64,
+    /// How long, in the movie's timescale.
+    pub duration: u64,
+}
+
+/// A file to be written: its first bytes, and the spans of other files that follow them.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub header: Bytes,
+    /// For each part, in the order of the file that is written.
+    pub copies: Vec<Vec<FileSpan>>,
+    pub bytes: u64,
+}
+
+/// Lays out a file of `parts`, one behind the other, each with the same tracks. What is said once for the whole file is
+/// said as `movie` does.
+///
+/// # Errors
+/// `UnsupportedMedia` when samples of a file overlap, or are not copied in the order that they have there.
+pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<OutputTrack>]) -> Result<Layout> {
+    let count = parts.first().map_or(0, Vec::len);
+    let mut tracks: Vec<JoinedTrack> = (0..count)
+        .map(|number| JoinedTrack::of(parts.iter().map(|part| &part[number]).collect()))
+        .collect::<Result<_, _>>()?;
+    let mut copies = Vec::with_capacity(parts.len());
+    let mut media_bytes = 0;
+    for part in parts {
+        let placement = place(part, media_bytes)?;
+        media_bytes += placement
+            .copies
+            .iter()
+            .map(|copy| copy.range.end - copy.range.start)
+            .sum::<u64>();
+        copies.push(placement.copies);
+        for (track, offsets) in tracks.iter_mut().zip(placement.chunk_offsets) {
+            track.chunk_offsets.extend(offsets);
+        }
+    }
+    let mut mvhd = movie.mvhd.clone();
+    mvhd.timescale = timescale;
+    mvhd.duration = tracks.iter().map(JoinedTrack::duration).max().unwrap_or(0);
+    let ftyp = movie
+        .index
+        .ftyp
+        .as_ref()
+        .map_or(QUICKTIME_FTYP, |ftyp| &ftyp.whole);
+    let mut header = Vec::new();
+    // The length of `moov` does not depend on the offsets in it, once the width of an offset is settled.
+    let long = media_bytes > u64::from(u32::MAX) - MAX_HEADER_BYTES;
+    let mut base = 0;
+    for _ in 0..2 {
+        header.clear();
+        header.extend_from_slice(ftyp);
+        encode_moov(&mut header, &mvhd, &tracks, base, long)
+            .map_err(|error| Error::internal(format!("writing the clip's index: {error}")))?;
+        encode_mdat_header(&mut header, media_bytes);
+        base = header.len() as u64;
+    }
+    Ok(Layout {
+        bytes: base + media_bytes,
+        header: header.into(),
+        copies,
+    })
+}
+
+/// No index of a clip is longer, as no source's is.
+const MAX_HEADER_BYTES: u64 = 2 * super::MAX_INDEX_BYTES;
+
+/// A track of the file, with all of its parts.
+struct JoinedTrack<'a> {
+    /// At least one.
+    parts: Vec<&'a OutputTrack<'a>>,
+    samples: SampleList,
+    /// Of the chunks of all parts, relative to the first sample of the file.
+    chunk_offsets: Vec<u64>,
+}
+
+impl<'a> JoinedTrack<'a> {
+    fn of(parts: Vec<&'a OutputTrack<'a>>) -> Result<Self> {
+        let samples = match parts.as_slice() {
+            [part] => part.samples.clone(),
+            _ => SampleList::joined(parts.iter().map(|part| &part.samples))?,
+        };
+        Ok(Self {
+            parts,
+            samples,
+            chunk_offsets: Vec::new(),
+        })
+    }
+
+    /// How long it is shown, in the movie's timescale.
+    fn duration(&self) -> u64 {
+        self.parts
+            .iter()
+            .map(|part| part.edit.empty + part.edit.duration)
+            .sum()
+    }
+
+    fn edits(&self) -> Elst {
+        let mut entries = Vec::new();
+        let mut media_start = 0;
+        for part in &self.parts {
+            entries.extend(part.edit.entries(media_start));
+            media_start += part.samples.duration();
+        }
+        Elst { entries }
+    }
+}
+
+struct Placement {
+    /// Of each track's chunks, relative to the first sample of the file.
+    chunk_offsets: Vec<Vec<u64>>,
+    copies: Vec<FileSpan>,
+}
+
+/// Places the samples of a part behind the `at` bytes of the parts before it.
+fn place(tracks: &[OutputTrack], mut at: u64) -> Result<Placement> {
+    let mut chunk_offsets: Vec<Vec<u64>> = tracks
+        .iter()
+        .map(|track| vec![0; track.pieces.len()])
+        .collect();
+    let mut order: Vec<(u64, usize, usize, u64)> = Vec::new();
+    for (number, track) in tracks.iter().enumerate() {
+        let chunks = track.pieces.iter().enumerate();
+        order.extend(
+            chunks.map(|(chunk, placed)| (placed.order, number, chunk, placed.piece.bytes)),
+        );
+    }
+    order.sort_unstable();
+    let mut copies: Vec<FileSpan> = Vec::new();
+    let mut ends: Vec<u64> = Vec::new();
+    for (_, track, chunk, bytes) in order {
+        let PlacedChunk {
+            file,
+            piece: ChunkRun { offset, .. },
+            ..
+        } = tracks[track].pieces[chunk];
+        chunk_offsets[track][chunk] = at;
+        if bytes == 0 {
+            continue;
+        }
+        ends.resize(ends.len().max(file + 1), 0);
+        if offset < ends[file] {
+            return Err(Error::unsupported(
+                "the source's samples overlap, which is not supported",
+            ));
+        }
+        ends[file] = offset + bytes;
+        match copies.last_mut() {
+            Some(last) if last.file == file && last.range.end == offset => last.range.end += bytes,
+            _ => copies.push(FileSpan {
+                file,
+                range: offset..offset + bytes,
+            }),
+        }
+        at += bytes;
+    }
+    Ok(Placement {
+        chunk_offsets,
+        copies,
+    })
+}
+
+fn encode_mdat_header(buffer: &mut Vec<u8>, media_bytes: u64) {
+    if let Ok(bytes) = u32::try_from(media_bytes + 8) {
+        buffer.extend_from_slice(&bytes.to_be_bytes());
+        buffer.extend_from_slice(b"mdat");
+    } else {
+        buffer.extend_from_slice(b"\0\0\0\x01mdat");
+        buffer.extend_from_slice(&(media_bytes + 16).to_be_bytes());
+    }
+}
+
+fn encode_moov(
+    buffer: &mut Vec<u8>,
+    mvhd: &Mvhd,
+    tracks: &[JoinedTrack],
+    base: u64,
+    long: bool,
+) -> mp4_atom::Result<()> {
+    buffer.encode_atom(b"moov", |buffer| {
+        mvhd.encode(buffer)?;
+        tracks.iter().try_for_each(|track| {
+            buffer.encode_atom(b"trak", |buffer| encode_trak(buffer, track, base, long))
+        })
+    })
+}
+
+fn encode_trak(
+    buffer: &mut Vec<u8>,
+    track: &JoinedTrack,
+    base: u64,
+    long: bool,
+) -> mp4_atom::Result<()> {
+    let (
+        OutputTrack {
+            source, timescale, ..
+        },
+        samples,
+    ) = (track.parts[0], &track.samples);
+    let mut tkhd = source.tkhd.clone();
+    tkhd.duration = track.duration();
+    tkhd.encode(buffer)?;
+    append(buffer, &source.trak_boxes);
+    buffer.encode_atom(b"edts", |buffer| track.edits().encode(buffer))?;
+    buffer.encode_atom(b"mdia", |buffer| {
+        let mut mdhd = source.mdhd.clone();
+        (mdhd.timescale, mdhd.duration) = (*timescale, samples.duration());
+        mdhd.encode(buffer)?;
+        append(buffer, &source.mdia_boxes);
+        buffer.encode_atom(b"minf", |buffer| {
+            append(buffer, &source.minf_boxes);
+            buffer.encode_atom(b"stbl", |buffer| {
+                buffer.extend_from_slice(&track.parts[0].descriptions);
+                encode_samples(buffer, track)?;
+                encode_offsets(buffer, &track.chunk_offsets, base, long)?;
+                append(buffer, track.parts[0].group_descriptions);
+                encode_groups(buffer, samples)
+            })
+        })
+    })
+}
+
+fn append(buffer: &mut Vec<u8>, boxes: &[Bytes]) {
+    for bytes in boxes {
+        buffer.extend_from_slice(bytes);
+    }
+}
+
+impl Edit {
+    /// The entries of the edit list, for media that begins at `media_start` in the track's.
+    fn entries(&self, media_start: u64) -> impl Iterator<Item = ElstEntry> {
+        let rate = FixedPoint::from(1);
+        let empty = ElstEntry {
+            segment_duration: self.empty,
+            media_time: None,
+            media_rate: rate,
+        };
+        let media_time = Some(media_start + self.media_time);
+        let shown = ElstEntry {
+            segment_duration: self.duration,
+            media_time,
+            media_rate: rate,
+        };
+        [empty, shown]
+            .into_iter()
+            .skip(usize::from(self.empty == 0))
+    }
+}
+
+fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result<()> {
+    let samples = &track.samples;
+    encode_table(
+        buffer,
+        *b"stts",
+        &[],
+        samples.durations.iter().copied().map(Run::entry),
+    )?;
+    if !samples.composition.is_empty() {
+        encode_table(
+            buffer,
+            *b"ctts",
+            &[],
+            samples.composition.iter().copied().map(Run::entry),
+        )?;
+    }
+    if let Some(sync) = &samples.sync {
+        encode_table(buffer, *b"stss", &[], sync.iter().map(|index| [index + 1]))?;
+    }
+    if let Some(dependencies) = &samples.dependencies {
+        buffer.encode_atom(b"sdtp", |buffer| {
+            buffer.extend_from_slice(&[0; 4]);
+            buffer.extend_from_slice(dependencies);
+            Ok(())
+        })?;
+    }
+    buffer.encode_atom(b"stsz", |buffer| {
+        let (size, sizes) = match &samples.sizes {
+            // Packets of several samples are old QuickTime sound, whose sample size is by convention one.
+            SampleSizes::Same(packet) => {
+                (if packet.samples == 1 { packet.bytes } else { 1 }, &[][..])
+            }
+            SampleSizes::Each(sizes) => (0, &sizes[..]),
+        };
+        [0, size, samples.count()]
+            .map(u32::to_be_bytes)
+            .as_flattened()
+            .encode(buffer)?;
+        buffer.extend_from_slice(sizes);
+        Ok(())
+    })?;
+    encode_table(
+        buffer,
+        *b"stsc",
+        &[],
+        chunk_runs(
+            track
+                .parts
+                .iter()
+                .flat_map(|part| part.pieces.iter().map(|placed| placed.piece)),
+        ),
+    )
+}
+
+/// The entries of an `stsc` box: first chunk, samples in a chunk, description.
+fn chunk_runs(pieces: impl Iterator<Item = ChunkRun>) -> impl Iterator<Item = [u32; 3]> {
+    let mut last = None;
+    pieces.zip(1..).filter_map(move |(piece, chunk)| {
+        let run = (piece.samples, piece.description);
+        (last.replace(run) != Some(run)).then_some([chunk, run.0, run.1])
+    })
+}
+
+fn encode_offsets(
+    buffer: &mut Vec<u8>,
+    offsets: &[u64],
+    base: u64,
+    long: bool,
+) -> mp4_atom::Result<()> {
+    let halves = offsets
+        .iter()
+        .map(|offset| (base + offset).to_be_bytes())
+        .map(|bytes| {
+            let (halves, _) = bytes.as_chunks();
+            [halves[0], halves[1]].map(u32::from_be_bytes)
+        });
+    if long {
+        encode_table(buffer, *b"co64", &[], halves)
+    } else {
+        encode_table(buffer, *b"stco", &[], halves.map(|[_, low]| [low]))
+    }
+}
+
+fn encode_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
+    samples.groups.iter().try_for_each(|(head, runs)| {
+        encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry))
+    })
+}
+
+/// Writes a box that is a table: version and flags (`head`; by default zero), the number of entries, the entries.
+///
+/// The library's own boxes take 16 bytes an entry, and the tables of a long clip have many.
+fn encode_table<const N: usize>(
+    buffer: &mut Vec<u8>,
+    kind: FourCC,
+    head: &[u8],
+    entries: impl Iterator<Item = [u32; N]>,
+) -> mp4_atom::Result<()> {
+    buffer.encode_atom(kind, |buffer| {
+        buffer.extend_from_slice(if head.is_empty() { &[0; 4] } else { head });
+        let count_at = buffer.len();
+        0_u32.encode(buffer)?;
+        let mut count = 0_u32;
+        for entry in entries {
+            entry.map(u32::to_be_bytes).as_flattened().encode(buffer)?;
+            count += 1;
+        }
+        buffer.set_slice(count_at, &count.to_be_bytes());
+        Ok(())
+    })
+}

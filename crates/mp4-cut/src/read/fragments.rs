@@ -1,0 +1,432 @@
+//! Containers that have no index as an MP4 has it, and what in them leads to an interval.
+
+use crate::{
+    Error, Result,
+    boxes::{Child, FourCC, Header, MAX_INDEX_BYTES, children, damaged, fourcc_name, require},
+    io::RangeRead,
+    io::fetch,
+    read::track::decode,
+};
+use bytes::{Bytes, BytesMut};
+use mp4_atom::{Mdhd, Mfra, Moof, Mvex, Sidx, Tkhd, TrunSamples};
+use std::{collections::BTreeMap, ops::Range};
+
+/// A container that `FFmpeg` reads. Each leads to any interval without being read from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
+pub enum Container {
+    /// An MP4 in fragments, with an index of them (`sidx` or `mfra`).
+    FragmentedMp4,
+    /// An MPEG transport stream, which is searched by its time stamps.
+    MpegTs,
+    /// Matroska or `WebM` with cues.
+    Matroska,
+}
+
+/// The identifiers of Matroska's elements (RFC 9559, section 5.1).
+const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
+const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
+/// The last box of a fragmented MP4 that has an index at its end, `mfro`, tells how long that index is.
+const MFRO_BYTES: u64 = 16;
+/// The most reads in search of fragments, and the least that is read: a source with an index for each fragment takes a
+/// read for each, and is opened if it is short.
+const MAX_READS: u32 = 64;
+const MIN_READ_BYTES: u64 = 4 << 10;
+
+impl Container {
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FragmentedMp4 => "fragmented MP4",
+            Self::MpegTs => "MPEG-TS",
+            Self::Matroska => "Matroska",
+        }
+    }
+
+    /// The container of a file that begins with `head` and is no MP4; `None` for one that is not read.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for a file that would have to be read from its start.
+    pub(crate) fn of(head: &[u8]) -> Result<Option<Self>> {
+        let at = |offset: usize, magic: &[u8]| {
+            head.get(offset..)
+                .is_some_and(|rest| rest.starts_with(magic))
+        };
+        let sync_bytes =
+            |first: usize, packet: usize| (0..3).all(|index| at(first + index * packet, b"\x47"));
+        if sync_bytes(0, 188) || sync_bytes(4, 192) {
+            return Ok(Some(Self::MpegTs));
+        }
+        if !at(0, b"\x1a\x45\xdf\xa3") {
+            return Ok(None);
+        }
+        // Cues are named by the head, or lie in it.
+        let in_front = head.windows(4).take_while(|bytes| *bytes != CLUSTER);
+        if in_front.into_iter().any(|bytes| bytes == CUES) {
+            Ok(Some(Self::Matroska))
+        } else {
+            Err(Error::unsupported(
+                "the source is a Matroska or WebM file without an index (Cues), as live recordings are: remux it first",
+            ))
+        }
+    }
+}
+
+/// Where the fragments of a fragmented MP4 lie.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fragments {
+    /// Where what all of them need ends in the file: the first thing that is left out of an excerpt.
+    pub head_end: u64,
+    /// When the last of them ends, in seconds of their media.
+    pub end_seconds: f64,
+    starts: Starts,
+}
+
+/// When a track's fragments begin, in seconds of its media, and where in the file, in order; by the track's number.
+type Starts = BTreeMap<u32, Vec<(f64, u64)>>;
+
+impl Fragments {
+    /// Finds the index of the fragments, behind the `moov` box, which ends at `head_end`, or at the end of the file.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` when there is none, or none of all fragments; and whatever the source raises.
+    pub(super) async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self> {
+        let mut boxes = Boxes {
+            source,
+            start: 0,
+            buffer: Bytes::new(),
+            reads: 0,
+        };
+        let mut fragments = Self {
+            head_end,
+            end_seconds: 0.0,
+            starts: Starts::new(),
+        };
+        let mut next = boxes.next(head_end, INDEX).await?;
+        if let Some((at, b"sidx")) = next {
+            next = fragments.add_segments(&mut boxes, at).await?;
+        }
+        // Where one index is not all, the other is.
+        if let (Some(_), Some(mfra)) = (next, random_access(&mut boxes).await?) {
+            fragments.starts = Starts::new();
+            fragments.end_seconds = fragments
+                .add_random_access(&mut boxes, &decode(&mfra)?, moov)
+                .await?;
+            next = None;
+        }
+        while let Some((at, b"sidx")) = next {
+            next = fragments.add_segments(&mut boxes, at).await?;
+        }
+        let wanting = match (fragments.starts.is_empty(), next) {
+            (true, _) => "without an index of its fragments (sidx or mfra)".to_owned(),
+            (false, Some(_)) => {
+                format!(
+                    "whose index (sidx) ends at {:.3} s, and the file goes on",
+                    fragments.end_seconds
+                )
+            }
+            (false, None) => return fragments.sorted(source.len()),
+        };
+        Err(Error::unsupported(format!(
+            "the source is a fragmented MP4 {wanting}: remux it first"
+        )))
+    }
+
+    /// Adds what a segment index names, and the indexes that it names. Returns what comes behind all that.
+    async fn add_segments(
+        &mut self,
+        boxes: &mut Boxes<'_, impl RangeRead>,
+        at: u64,
+    ) -> Result<Next> {
+        let (mut indexes, mut last) = (vec![at], at);
+        while let Some(at) = indexes.pop() {
+            let index = boxes.require(at, b"sidx").await?;
+            let sidx: Sidx = decode(&index)?;
+            let end = at.saturating_add(index.whole.len() as u64);
+            let (mut time, mut offset) = (
+                sidx.earliest_presentation_time,
+                end.saturating_add(sidx.first_offset),
+            );
+            for segment in &sidx.references {
+                if segment.reference_type {
+                    indexes.push(offset);
+                } else {
+                    let starts = self.starts.entry(sidx.reference_id).or_default();
+                    starts.push((seconds(time, sidx.timescale), offset));
+                }
+                time = time.saturating_add(segment.subsegment_duration.into());
+                offset = offset.saturating_add(segment.referenced_size.into());
+            }
+            self.end_seconds = self.end_seconds.max(seconds(time, sidx.timescale));
+            last = last.max(offset).max(end);
+        }
+        boxes.next(last, INDEX).await
+    }
+
+    /// Adds the fragments in which pictures and sound can be entered. Returns when the last fragment ends.
+    async fn add_random_access(
+        &mut self,
+        boxes: &mut Boxes<'_, impl RangeRead>,
+        mfra: &Mfra,
+        moov: &Bytes,
+    ) -> Result<f64> {
+        let mut video = None;
+        for trak in children(moov.clone()) {
+            let trak = trak?;
+            if &trak.kind != b"trak" {
+                continue;
+            }
+            let mdia = require(&trak.body, *b"mdia")?.body;
+            let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
+            let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
+            match require(&mdia, *b"hdlr")?.body.get(8..12) {
+                Some(b"vide") => _ = video.get_or_insert((tkhd.track_id, mdhd.timescale)),
+                Some(b"soun") => {}
+                _ => continue,
+            }
+            let entries = mfra
+                .tfra
+                .iter()
+                .filter(|tfra| tfra.track_id == tkhd.track_id)
+                .flat_map(|tfra| &tfra.entries);
+            let starts: Vec<_> = entries
+                .map(|entry| (seconds(entry.time, mdhd.timescale), entry.moof_offset))
+                .collect();
+            if !starts.is_empty() {
+                self.starts.insert(tkhd.track_id, starts);
+            }
+        }
+        let Some((id, timescale)) = video.filter(|(id, _)| self.starts.contains_key(id)) else {
+            self.starts.clear();
+            return Ok(0.0);
+        };
+        let last = self.starts[&id].iter().map(|(_, offset)| *offset).max();
+        let (mut end, mut next) = (0, last.map(|last| (last, b"moof")));
+        // Not every fragment can be entered: there may be more behind the last that can.
+        while let Some((at, _)) = next {
+            let fragment = boxes.require(at, b"moof").await?;
+            end = end.max(fragment_end(&decode(&fragment)?, moov, id)?);
+            next = boxes
+                .next(at.saturating_add(fragment.whole.len() as u64), &[b"moof"])
+                .await?;
+        }
+        Ok(seconds(end, timescale))
+    }
+
+    /// In the order of the file, which is `bytes` long.
+    fn sorted(mut self, bytes: u64) -> Result<Self> {
+        for starts in self.starts.values_mut() {
+            starts.sort_by_key(|(_, offset)| *offset);
+            if let Some((_, offset)) = starts
+                .iter()
+                .find(|(_, offset)| !(self.head_end..bytes).contains(offset))
+            {
+                return Err(damaged(format!(
+                    "it names a fragment at byte {offset} of {bytes}"
+                )));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Where to begin to read what is shown from `seconds` on: of every track the last fragment that begins no later.
+    fn before(&self, seconds: f64) -> u64 {
+        let first = |starts: &Vec<(f64, u64)>| {
+            let last = starts.iter().rfind(|(start, _)| *start <= seconds);
+            last.or(starts.first()).map(|(_, offset)| *offset)
+        };
+        self.starts
+            .values()
+            .filter_map(first)
+            .min()
+            .unwrap_or(self.head_end)
+    }
+}
+
+/// A box that was looked for, and where it begins.
+type Next = Option<(u64, &'static FourCC)>;
+
+/// What fragments begin with, or an index of them.
+const INDEX: &[&FourCC] = &[b"sidx", b"moof", b"mdat"];
+
+/// A walk over the boxes of a file, through what was read last. It ends after [`MAX_READS`].
+struct Boxes<'a, S> {
+    source: &'a S,
+    /// Where what was read last begins.
+    start: u64,
+    buffer: Bytes,
+    reads: u32,
+}
+
+impl<S: RangeRead> Boxes<'_, S> {
+    /// Bytes that lie within the file.
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let buffered = self.start..self.start + self.buffer.len() as u64;
+        if range.start < buffered.start || range.end > buffered.end {
+            self.reads += 1;
+            if self.reads > MAX_READS {
+                return Err(Error::unsupported(
+                    "the source is a fragmented MP4 whose index (sidx or mfra) is in too many parts: remux it first",
+                ));
+            }
+            let end = range.end.max(
+                self.source
+                    .len()
+                    .min(range.start.saturating_add(MIN_READ_BYTES)),
+            );
+            self.buffer = fetch::read_exact(self.source, range.start..end).await?;
+            self.start = range.start;
+        }
+        let within = |at: u64| usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        Ok(self.buffer.slice(within(range.start)..within(range.end)))
+    }
+
+    async fn header(&mut self, at: u64) -> Result<Option<Header>> {
+        match self.source.len().saturating_sub(at) {
+            0 => Ok(None),
+            rest => Header::read(&self.read(at..at + rest.min(16)).await?),
+        }
+    }
+
+    /// The first box from `at` on that is one of `kinds`, and where it begins.
+    async fn next(&mut self, mut at: u64, kinds: &[&'static FourCC]) -> Result<Next> {
+        while let Some(header) = self.header(at).await? {
+            if let Some(kind) = kinds.iter().find(|kind| ***kind == header.kind) {
+                return Ok(Some((at, kind)));
+            }
+            let Some(bytes) = header.bytes else { break };
+            at = at.saturating_add(bytes);
+        }
+        Ok(None)
+    }
+
+    /// The box at `at`, which must be a `kind` and no longer than an index may be.
+    async fn require(&mut self, at: u64, kind: &FourCC) -> Result<Child> {
+        let header = self.header(at).await?.filter(|header| header.kind == *kind);
+        let Some(bytes) = header.and_then(|header| header.bytes) else {
+            return Err(damaged(format!(
+                "it leads to byte {at}, where there is no box {}",
+                fourcc_name(*kind)
+            )));
+        };
+        if bytes > MAX_INDEX_BYTES.min(self.source.len() - at) {
+            return Err(damaged(format!("box {} is too long", fourcc_name(*kind))));
+        }
+        children(self.read(at..at + bytes).await?)
+            .next()
+            .ok_or_else(|| damaged(format!("box {} is too short", fourcc_name(*kind))))?
+    }
+}
+
+/// The box `mfra`, whose length is told by the last bytes of the file.
+async fn random_access(boxes: &mut Boxes<'_, impl RangeRead>) -> Result<Option<Child>> {
+    let bytes = boxes.source.len();
+    let Some(at) = bytes.checked_sub(MFRO_BYTES) else {
+        return Ok(None);
+    };
+    let last = boxes.read(at..bytes).await?;
+    let length = last
+        .strip_prefix(b"\0\0\0\x10mfro")
+        .and_then(|body| body.last_chunk());
+    let length = length.map(|length| u64::from(u32::from_be_bytes(*length)));
+    match length.and_then(|length| bytes.checked_sub(length)) {
+        Some(at) => boxes.require(at, b"mfra").await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// When a track's part of a fragment ends, in its timescale; 0 when it has none.
+fn fragment_end(fragment: &Moof, moov: &Bytes, track_id: u32) -> Result<u64> {
+    let mvex: Mvex = decode(&require(moov, *b"mvex")?)?;
+    let usual = mvex
+        .trex
+        .iter()
+        .find(|trex| trex.track_id == track_id)
+        .map_or(0, |trex| trex.default_sample_duration);
+    let mut end = 0;
+    for traf in fragment
+        .traf
+        .iter()
+        .filter(|traf| traf.tfhd.track_id == track_id)
+    {
+        let usual = traf.tfhd.default_sample_duration.unwrap_or(usual);
+        let untimed = "the source is a fragmented MP4 whose fragments do not tell when they begin (tfdt), as those of \
+                       Smooth Streaming do not: remux it first";
+        let start = traf
+            .tfdt
+            .as_ref()
+            .ok_or_else(|| Error::unsupported(untimed))?
+            .base_media_decode_time;
+        let runs = traf.trun.iter().map(|trun| match &trun.samples {
+            TrunSamples::Inherited { count, .. } => u64::from(*count) * u64::from(usual),
+            TrunSamples::Explicit(samples) => samples
+                .iter()
+                .map(|one| u64::from(one.duration.unwrap_or(usual)))
+                .sum(),
+        });
+        end = end.max(runs.fold(start, u64::saturating_add));
+    }
+    Ok(end)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "good to a microsecond for centuries"
+)]
+fn seconds(ticks: u64, timescale: u32) -> f64 {
+    ticks as f64 / f64::from(timescale.max(1))
+}
+
+/// A source with a hole that is passed over: the bytes from a place to another seem to be one `free` box.
+#[derive(Debug, Clone)]
+pub struct HoledSource<S> {
+    source: S,
+    at: u64,
+    header: Bytes,
+}
+
+impl<S> HoledSource<S> {
+    /// A source in which the first fragments that show `seconds` follow the head; without fragments, as it is.
+    pub fn to(seconds: f64, fragments: Option<&Fragments>, source: S) -> Self {
+        let hole = fragments.map_or(0..0, |fragments| {
+            fragments.head_end..fragments.before(seconds)
+        });
+        let bytes = hole.end.saturating_sub(hole.start);
+        let header = match u32::try_from(bytes) {
+            Ok(0) => Vec::new(),
+            Ok(bytes) => [&bytes.to_be_bytes()[..], b"free"].concat(),
+            Err(_) => [b"\0\0\0\x01free", &bytes.to_be_bytes()[..]].concat(),
+        };
+        Self {
+            source,
+            at: hole.start,
+            header: header.into(),
+        }
+    }
+}
+
+impl<S: RangeRead> RangeRead for HoledSource<S> {
+    fn len(&self) -> u64 {
+        self.source.len()
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let read = self.source.read(range.clone()).await?;
+        let header = self.at..self.at + self.header.len() as u64;
+        if header.end <= range.start || range.end <= header.start {
+            return Ok(read);
+        }
+        let mut read = BytesMut::from(read);
+        for (at, byte) in (header.start..).zip(&self.header) {
+            let within = at
+                .checked_sub(range.start)
+                .and_then(|at| usize::try_from(at).ok());
+            if let Some(place) = within.and_then(|at| read.get_mut(at)) {
+                *place = *byte;
+            }
+        }
+        Ok(read.freeze())
+    }
+}

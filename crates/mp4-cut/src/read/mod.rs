@@ -1,0 +1,9 @@
+//! Reading: what a source is, from its boxes.
+
+pub(crate) mod fragments;
+pub(crate) mod moov;
+pub(crate) mod movie;
+pub(crate) mod sample_entry;
+pub(crate) mod samples;
+mod sniff;
+pub(crate) mod track;

@@ -1,0 +1,791 @@
+//! A track's samples: when each is shown, how long it is and where it lies in the file.
+
+use crate::{
+    Error, Result,
+    boxes::{Child, FourCC, Run, Runs, Table, children, damaged, find, fourcc_name, require},
+};
+use bytes::{Buf, Bytes};
+use std::{
+    iter::{self, Peekable},
+    ops::Range,
+};
+
+/// The most samples of a video track that are looked at one by one; half a day at 60 frames a second is 2.6 million.
+const MAX_VIDEO_SAMPLES: u32 = 4_000_000;
+
+/// The tables of an `stbl` box, read where they stand in the index.
+#[derive(Debug, Clone)]
+pub(crate) struct SampleTable {
+    /// The number of samples.
+    pub count: u32,
+    /// The sum of all samples' durations, in the track's timescale.
+    pub duration: i64,
+    /// The `stsd` box, passed on byte for byte.
+    pub descriptions: Bytes,
+    /// The `sgpd` boxes, passed on byte for byte.
+    pub group_descriptions: Vec<Bytes>,
+    timing: Runs,
+    /// How long each sample of the longest run of equal ones lasts.
+    usual_duration: u32,
+    composition: Option<Runs>,
+    chunk_runs: Table<12>,
+    offsets: Offsets,
+    sizes: Sizes,
+    /// Indices of the samples that decoding can start at, ascending; `None` when it can start at any.
+    sync: Option<Vec<u32>>,
+    dependencies: Option<Bytes>,
+    groups: Vec<Group>,
+}
+
+#[derive(Debug, Clone)]
+enum Offsets {
+    Short(Table<4>),
+    Long(Table<8>),
+}
+
+/// How long samples are.
+#[derive(Debug, Clone)]
+pub(crate) enum Sizes {
+    /// Packets of the same length, each of one or more samples.
+    Fixed(Packet),
+    /// A length for each sample.
+    Each(Table<4>),
+    /// A length of 4, 8 or 16 bits for each sample.
+    Compact { bits: u8, entries: Bytes },
+}
+
+/// A run of samples that cannot be taken apart: `samples` is above one only in old `QuickTime` sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub samples: u32,
+    pub bytes: u32,
+}
+
+/// An `sbgp` box: which group description each sample has.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// Version, flags and grouping type, up to the number of entries, passed on byte for byte.
+    pub head: Bytes,
+    pub runs: Runs,
+}
+
+/// A sample's place in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Zero-based, in decode order.
+    pub index: u32,
+    /// When it is decoded, in the track's timescale.
+    pub decode_time: i64,
+    /// When it is shown, before edits, in the track's timescale.
+    pub time: i64,
+    /// How long it lasts, in the track's timescale.
+    pub duration: u32,
+    /// Whether decoding can start here.
+    pub sync: bool,
+}
+
+/// Samples that lie one behind the other in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkRun {
+    pub offset: u64,
+    pub bytes: u64,
+    pub samples: u32,
+    /// One-based index into the sample descriptions.
+    pub description: u32,
+}
+
+impl SampleTable {
+    /// Reads an `stbl` box. `packet` is what the sound description says about samples of a fixed length.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` when the tables contradict each other, or name bytes beyond `file_bytes`.
+    pub fn read(stbl: &Bytes, packet: Option<Packet>, file_bytes: u64) -> Result<Self> {
+        let timing = Runs::of_box(&require(stbl, *b"stts")?)?;
+        let composition = find(stbl, *b"ctts")?
+            .as_ref()
+            .map(Runs::of_box)
+            .transpose()?;
+        let (sizes, count) = read_sizes(stbl, packet)?;
+        let offsets = match find(stbl, *b"co64")? {
+            Some(co64) => Offsets::Long(Table::of_box(&co64)?),
+            None => Offsets::Short(Table::of_box(&require(stbl, *b"stco")?)?),
+        };
+        let mut group_descriptions = Vec::new();
+        let mut groups = Vec::new();
+        for child in children(stbl.clone()) {
+            let child = child?;
+            match &child.kind {
+                b"sgpd" => group_descriptions.push(child.whole),
+                b"sbgp" => groups.push(Group::read(&child)?),
+                _ => {}
+            }
+        }
+        let mut table = Self {
+            count,
+            duration: total_duration(&timing, count)?,
+            descriptions: require(stbl, *b"stsd")?.whole,
+            group_descriptions,
+            sync: None,
+            usual_duration: timing
+                .slice(0, count)
+                .max_by_key(|run| (run.count, run.value))
+                .map_or(0, |run| run.value),
+            timing,
+            composition,
+            chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
+            offsets,
+            sizes,
+            dependencies: find(stbl, *b"sdtp")?
+                .and_then(|child| child.body.get(4..).map(|rest| child.body.slice_ref(rest))),
+            groups,
+        };
+        table.check(file_bytes)?;
+        table.sync = read_sync(stbl, &table)?;
+        Ok(table)
+    }
+
+    fn check(&self, file_bytes: u64) -> Result<()> {
+        let mut next_first_chunk = 1;
+        for (entry, [first_chunk, samples, _]) in self
+            .chunk_runs
+            .entries()
+            .iter()
+            .map(split_entry)
+            .enumerate()
+        {
+            if (entry == 0 && first_chunk != 1) || first_chunk < next_first_chunk || samples == 0 {
+                return Err(damaged("box stsc is not in order"));
+            }
+            next_first_chunk = first_chunk.saturating_add(1);
+        }
+        let mut samples = 0;
+        for piece in self.pieces(0..self.count) {
+            samples += piece.samples;
+            if piece
+                .offset
+                .checked_add(piece.bytes)
+                .is_none_or(|end| end > file_bytes)
+            {
+                return Err(Error::unsupported(format!(
+                    "the source was cut short: its index names media at byte {}, and it has {file_bytes}",
+                    piece.offset.saturating_add(piece.bytes)
+                )));
+            }
+        }
+        if samples < self.count {
+            return Err(damaged(format!(
+                "it places {samples} samples of {}",
+                self.count
+            )));
+        }
+        Ok(())
+    }
+
+    /// Every sample's place in time, in decode order.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for a track with too many samples to look at one by one.
+    pub fn frames(&self) -> Result<impl Iterator<Item = Frame>> {
+        if self.count > MAX_VIDEO_SAMPLES {
+            return Err(Error::unsupported(format!(
+                "the source has {} video frames; more than {MAX_VIDEO_SAMPLES} are not supported",
+                self.count
+            )));
+        }
+        let mut composition = self.composition.iter().flat_map(Runs::values);
+        let mut sync = self
+            .sync
+            .as_ref()
+            .map(|sync| sync.iter().copied().peekable());
+        let mut decode_time = 0_i64;
+        Ok((0..self.count)
+            .zip(self.timing.values())
+            .map(move |(index, duration)| {
+                let frame = Frame {
+                    index,
+                    decode_time,
+                    time: decode_time + i64::from(composition.next().unwrap_or(0).cast_signed()),
+                    duration,
+                    sync: sync.as_mut().is_none_or(|sync| next_is(sync, index)),
+                };
+                decode_time += i64::from(duration);
+                frame
+            }))
+    }
+
+    /// When sample `index` is decoded.
+    pub fn decode_time(&self, index: u32) -> i64 {
+        self.timing
+            .slice(0, index)
+            .map(|run| i64::from(run.count) * i64::from(run.value))
+            .sum()
+    }
+
+    /// The sample that is being decoded at `time`: the first before the first, the last behind the last.
+    pub fn sample_at(&self, time: i64) -> u32 {
+        let time = time.max(0);
+        let (mut index, mut start) = (0_u32, 0_i64);
+        for run in self.timing.slice(0, self.count) {
+            let end = start + i64::from(run.count) * i64::from(run.value);
+            if time < end {
+                // A run that ends behind its start has a value above zero.
+                let within = (time - start) / i64::from(run.value);
+                return index + u32::try_from(within).unwrap_or(run.count);
+            }
+            (index, start) = (index + run.count, end);
+        }
+        self.count.saturating_sub(1)
+    }
+
+    /// The sample whose decode time is nearest to `time`.
+    pub fn sample_nearest(&self, time: i64) -> u32 {
+        let index = self.sample_at(time);
+        let start = self.decode_time(index);
+        let duration = self
+            .timing
+            .slice(index, index + 1)
+            .map(|run| i64::from(run.value))
+            .sum::<i64>();
+        if index + 1 < self.count && (time - start) * 2 > duration {
+            index + 1
+        } else {
+            index
+        }
+    }
+
+    /// The sample of sound that is heard at `time`; where none is, because of a gap, the one behind that.
+    pub fn sample_heard_at(&self, time: i64) -> u32 {
+        let index = self.sample_at(time);
+        if time - self.decode_time(index) > self.longest_sound() {
+            index + 1
+        } else {
+            index
+        }
+    }
+
+    /// No sample lasts longer than this but where a gap in the sound follows it: 5 % more than is usual, and what rounding
+    /// may add.
+    fn longest_sound(&self) -> i64 {
+        i64::from(self.usual_duration) * 21 / 20 + 1
+    }
+
+    /// How many samples cannot be taken apart; one but for old `QuickTime` sound.
+    pub fn samples_per_packet(&self) -> u32 {
+        match &self.sizes {
+            Sizes::Fixed(packet) => packet.samples,
+            _ => 1,
+        }
+    }
+
+    /// The total length of the samples in `range`.
+    pub fn bytes(&self, range: Range<u32>) -> u64 {
+        let indices = range.start as usize..range.end as usize;
+        match &self.sizes {
+            Sizes::Fixed(packet) => {
+                u64::from(range.end - range.start).div_ceil(u64::from(packet.samples))
+                    * u64::from(packet.bytes)
+            }
+            Sizes::Each(table) => table.numbers(indices).map(u64::from).sum(),
+            Sizes::Compact { bits, entries } => indices
+                .map(|index| u64::from(compact_size(*bits, entries, index)))
+                .sum(),
+        }
+    }
+
+    /// Where the samples in `range` lie, in decode order, one piece a chunk.
+    pub fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = ChunkRun> {
+        let mut runs = self.chunk_runs.entries().iter().map(split_entry).peekable();
+        let mut run = [1, 0, 1];
+        let mut next = 0_u32;
+        let count = self.count;
+        self.offsets
+            .iter()
+            .zip(1_u32..)
+            .map(move |(offset, chunk)| {
+                if let Some(new) = runs.next_if(|[first_chunk, ..]| *first_chunk <= chunk) {
+                    run = new;
+                }
+                let [_, samples, description] = run;
+                let first = next;
+                next = next.saturating_add(samples).min(count);
+                (offset, first..next, description)
+            })
+            .skip_while({
+                let start = range.start;
+                move |(_, samples, _)| samples.end <= start
+            })
+            .take_while({
+                let end = range.end;
+                move |(_, samples, _)| samples.start < end && !samples.is_empty()
+            })
+            .map(move |(offset, samples, description)| {
+                let kept = samples.start.max(range.start)..samples.end.min(range.end);
+                ChunkRun {
+                    offset: offset.saturating_add(self.bytes(samples.start..kept.start)),
+                    bytes: self.bytes(kept.clone()),
+                    samples: kept.end - kept.start,
+                    description,
+                }
+            })
+    }
+
+    /// As [`select`](Self::select), of sound of which nothing is heard before the sample `heard`; and the media time at
+    /// which it begins. `FFmpeg` leaves out as many samples of sound as what is hidden lasts: so where there is a gap in
+    /// that, all of it lasts as long as is usual.
+    pub fn select_sound(&self, range: Range<u32>, heard: u32) -> (SampleList, i64) {
+        let hidden = Run {
+            count: heard - range.start,
+            value: self.usual_duration,
+        };
+        let start = self.decode_time(range.start);
+        let closed_start =
+            self.decode_time(heard) - i64::from(hidden.count) * i64::from(hidden.value);
+        let has_gap = |run: Run| i64::from(run.value) > self.longest_sound();
+        if closed_start < start || !self.timing.slice(range.start, heard).any(has_gap) {
+            return (self.select(range), start);
+        }
+        let durations = iter::once(hidden)
+            .chain(self.timing.slice(heard, range.end))
+            .collect();
+        (
+            SampleList {
+                durations,
+                ..self.select(range)
+            },
+            closed_start,
+        )
+    }
+
+    /// The tables of the samples in `range`, as a track of their own.
+    pub fn select(&self, range: Range<u32>) -> SampleList {
+        let Range { start, end } = range;
+        let indices = start as usize..end as usize;
+        SampleList {
+            durations: self.timing.slice(start, end).collect(),
+            composition: self
+                .composition
+                .iter()
+                .flat_map(|runs| runs.slice(start, end))
+                .collect(),
+            sync: self.sync.as_ref().map(|sync| {
+                let at = |index: u32| sync.partition_point(|sync| *sync < index);
+                sync[at(start)..at(end)]
+                    .iter()
+                    .map(|index| index - start)
+                    .collect()
+            }),
+            sizes: match &self.sizes {
+                Sizes::Fixed(packet) => SampleSizes::Same(*packet),
+                Sizes::Each(table) => SampleSizes::Each(table.slice(indices.clone())),
+                Sizes::Compact { bits, entries } => SampleSizes::Each(
+                    indices
+                        .clone()
+                        .flat_map(|index| compact_size(*bits, entries, index).to_be_bytes())
+                        .collect(),
+                ),
+            },
+            dependencies: self
+                .dependencies
+                .as_ref()
+                .filter(|entries| indices.end <= entries.len())
+                .map(|entries| entries.slice(indices)),
+            groups: self
+                .groups
+                .iter()
+                .map(|group| (group.head.clone(), group.runs.slice(start, end).collect()))
+                .collect(),
+            range,
+        }
+    }
+}
+
+/// The tables of some samples, in decode order.
+#[derive(Debug, Clone)]
+pub(crate) struct SampleList {
+    /// Which samples of the source these are.
+    pub range: Range<u32>,
+    pub durations: Vec<Run>,
+    /// How long after being decoded samples are shown, as an i32; empty when nothing is reordered.
+    pub composition: Vec<Run>,
+    /// Zero-based; `None` when decoding can start at any sample.
+    pub sync: Option<Vec<u32>>,
+    pub sizes: SampleSizes,
+    /// One `sdtp` entry a sample.
+    pub dependencies: Option<Bytes>,
+    /// The fields of each `sbgp` box in front of its table, and the table.
+    pub groups: Vec<(Bytes, Vec<Run>)>,
+}
+
+/// Lengths of samples, as they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SampleSizes {
+    /// All packets have the same length.
+    Same(Packet),
+    /// One length a sample, as big-endian u32.
+    Each(Bytes),
+}
+
+impl SampleList {
+    /// The samples of `lists`, one list behind the other.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for sound of packets that cannot be listed one by one, which only old `QuickTime` files have.
+    pub fn joined<'a>(lists: impl Iterator<Item = &'a Self> + Clone) -> Result<Self> {
+        let mut whole = Self {
+            range: 0..0,
+            durations: Vec::new(),
+            composition: Vec::new(),
+            sync: None,
+            sizes: SampleSizes::joined(lists.clone())?,
+            dependencies: None,
+            groups: joined_groups(lists.clone()),
+        };
+        let reordered = lists.clone().any(|list| !list.composition.is_empty());
+        let some_sync = lists.clone().any(|list| list.sync.is_some());
+        let mut sync = Vec::new();
+        let mut dependencies = Vec::new();
+        for list in lists {
+            let (start, count) = (whole.range.end, list.count());
+            whole.range.end += count;
+            whole.durations.extend(&list.durations);
+            whole.composition.extend(&list.composition);
+            if reordered && list.composition.is_empty() {
+                whole.composition.push(Run { count, value: 0 });
+            }
+            match &list.sync {
+                Some(indices) => sync.extend(indices.iter().map(|index| start + index)),
+                None if some_sync => sync.extend(start..start + count),
+                None => {}
+            }
+            dependencies.extend_from_slice(list.dependencies.as_deref().unwrap_or_default());
+        }
+        whole.sync = some_sync.then_some(sync);
+        whole.dependencies =
+            (dependencies.len() == whole.count() as usize).then(|| dependencies.into());
+        Ok(whole)
+    }
+
+    pub fn count(&self) -> u32 {
+        self.range.end - self.range.start
+    }
+
+    /// Makes all composition offsets zero or more, and returns by how much.
+    pub fn make_composition_offsets_nonnegative(&mut self) -> i64 {
+        let lowest = self
+            .composition
+            .iter()
+            .map(|run| run.value.cast_signed())
+            .min()
+            .unwrap_or(0)
+            .min(0);
+        for run in &mut self.composition {
+            run.value = run.value.wrapping_add(lowest.unsigned_abs());
+        }
+        -i64::from(lowest)
+    }
+
+    /// When the first of the samples that are shown within `shown` is decoded; both in the list's own time.
+    pub fn first_decode_time(&self, shown: &Range<i64>) -> Option<i64> {
+        fn each(runs: &[Run]) -> impl Iterator<Item = u32> {
+            runs.iter()
+                .flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
+        }
+        let offsets = each(&self.composition).chain(std::iter::repeat(0));
+        let mut decode_time = 0_i64;
+        each(&self.durations)
+            .zip(offsets)
+            .find_map(|(duration, offset)| {
+                let at = decode_time;
+                decode_time += i64::from(duration);
+                shown
+                    .contains(&(at + i64::from(offset.cast_signed())))
+                    .then_some(at)
+            })
+    }
+
+    /// Shows all samples later.
+    pub fn delay(&mut self, by: u32) {
+        if self.composition.is_empty() {
+            self.composition.push(Run {
+                count: self.count(),
+                value: 0,
+            });
+        }
+        for run in &mut self.composition {
+            run.value = run.value.wrapping_add(by);
+        }
+    }
+
+    /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
+    pub fn extend_to(&mut self, duration: i64) {
+        if i64::try_from(self.duration()).is_ok_and(|own| own < duration) {
+            self.fit_to(duration);
+        }
+    }
+
+    /// Makes the last sample longer or shorter, so that the sum of the durations is `duration`. Returns whether that can
+    /// be: a sample lasts at least one unit, and one that does not fit in the table would last for hours.
+    pub fn fit_to(&mut self, duration: i64) -> bool {
+        let missing = i128::from(duration) - i128::from(self.duration());
+        let Some(last) = self.durations.last_mut().filter(|_| missing != 0) else {
+            return missing == 0;
+        };
+        // A duration that readers would take for a negative one is that of a frame that lasts for hours.
+        let value = i32::try_from(i128::from(last.value) + missing)
+            .ok()
+            .filter(|value| *value > 0);
+        let Some(value) = value.map(i32::cast_unsigned) else {
+            return false;
+        };
+        last.count -= 1;
+        self.durations.retain(|run| run.count > 0);
+        self.durations.push(Run { count: 1, value });
+        true
+    }
+
+    /// The sum of the durations, in the track's timescale.
+    pub fn duration(&self) -> u64 {
+        self.durations
+            .iter()
+            .map(|run| u64::from(run.count) * u64::from(run.value))
+            .sum()
+    }
+}
+
+impl SampleSizes {
+    fn joined<'a>(mut lists: impl Iterator<Item = &'a SampleList> + Clone) -> Result<Self> {
+        let first = lists.clone().next().map(|list| list.sizes.clone());
+        if let Some(Self::Same(packet)) = first
+            && lists.clone().all(|list| list.sizes == Self::Same(packet))
+        {
+            return Ok(Self::Same(packet));
+        }
+        let each = lists.try_fold(Vec::new(), |mut each, list| {
+            match &list.sizes {
+                Self::Each(sizes) => each.extend_from_slice(sizes),
+                Self::Same(Packet { samples: 1, bytes }) => {
+                    each.extend(bytes.to_be_bytes().repeat(list.count() as usize));
+                }
+                Self::Same(_) => {
+                    return Err(Error::unsupported(
+                        "sound of this kind cannot be joined without encoding",
+                    ));
+                }
+            }
+            Ok(each)
+        })?;
+        Ok(Self::Each(each.into()))
+    }
+}
+
+/// The groups that all lists have; what only some have is lost, which no decoder needs.
+fn joined_groups<'a>(mut lists: impl Iterator<Item = &'a SampleList>) -> Vec<(Bytes, Vec<Run>)> {
+    let runs = |list: &SampleList, runs: &[Run]| {
+        let covered = runs.iter().map(|run| run.count).sum::<u32>();
+        let rest = Run {
+            count: list.count().saturating_sub(covered),
+            value: 0,
+        };
+        runs.iter()
+            .copied()
+            .chain(Some(rest).filter(|rest| rest.count > 0))
+            .collect::<Vec<_>>()
+    };
+    let Some(first) = lists.next() else {
+        return Vec::new();
+    };
+    let mut groups: Vec<_> = first
+        .groups
+        .iter()
+        .map(|(head, own)| (head.clone(), runs(first, own)))
+        .collect();
+    for list in lists {
+        groups.retain_mut(|(head, joined)| {
+            let same = list.groups.iter().find(|(other, _)| other == head);
+            same.map(|(_, own)| joined.extend(runs(list, own)))
+                .is_some()
+        });
+    }
+    groups
+}
+
+impl Offsets {
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        let (short, long) = match self {
+            Self::Short(table) => (Some(table), None),
+            Self::Long(table) => (None, Some(table)),
+        };
+        short
+            .into_iter()
+            .flat_map(|table| table.all().map(u64::from))
+            .chain(long.into_iter().flat_map(|table| {
+                table
+                    .entries()
+                    .iter()
+                    .map(|entry| u64::from_be_bytes(*entry))
+            }))
+    }
+}
+
+impl Group {
+    fn read(child: &Child) -> Result<Self> {
+        let head_bytes = if child.body.first() == Some(&1) {
+            12
+        } else {
+            8
+        };
+        let mut body = child.body.clone();
+        if body.len() < head_bytes + 4 {
+            return Err(damaged("box sbgp is too short"));
+        }
+        let head = body.split_to(head_bytes);
+        let count = body.get_u32();
+        let runs =
+            Table::new(body, count).ok_or_else(|| damaged("box sbgp is shorter than its table"))?;
+        Ok(Self { head, runs })
+    }
+
+    fn is(&self, grouping: FourCC) -> bool {
+        self.head.get(4..8) == Some(&grouping)
+    }
+}
+
+fn split_entry(entry: &[u8; 12]) -> [u32; 3] {
+    let (fields, _) = entry.as_chunks();
+    [fields[0], fields[1], fields[2]].map(u32::from_be_bytes)
+}
+
+fn next_is(indices: &mut Peekable<impl Iterator<Item = u32>>, index: u32) -> bool {
+    indices.next_if_eq(&index).is_some()
+}
+
+fn total_duration(timing: &Runs, count: u32) -> Result<i64> {
+    let (mut samples, mut duration) = (0_u64, 0_i64);
+    for run in timing.slice(0, count) {
+        // Sums of products of two u32 stay in range: there are no more than u32::MAX samples, and no duration is
+        // above i32::MAX.
+        if i32::try_from(run.value).is_err() {
+            return Err(damaged("a sample has a negative duration"));
+        }
+        samples += u64::from(run.count);
+        duration += i64::from(run.count) * i64::from(run.value);
+    }
+    if samples < u64::from(count) {
+        return Err(damaged(format!("it times {samples} samples of {count}")));
+    }
+    Ok(duration)
+}
+
+fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32)> {
+    if let Some(stsz) = find(stbl, *b"stsz")? {
+        let mut body = stsz.body;
+        if body.len() < 12 {
+            return Err(damaged("box stsz is too short"));
+        }
+        body.advance(4);
+        let (bytes, count) = (body.get_u32(), body.get_u32());
+        if bytes > 0 {
+            let packet = packet.filter(|packet| packet.bytes > bytes && packet.samples > 0);
+            return Ok((
+                Sizes::Fixed(packet.unwrap_or(Packet { samples: 1, bytes })),
+                count,
+            ));
+        }
+        let table =
+            Table::new(body, count).ok_or_else(|| damaged("box stsz is shorter than its table"))?;
+        return Ok((Sizes::Each(table), count));
+    }
+    let mut body = require(stbl, *b"stz2")?.body;
+    if body.len() < 12 {
+        return Err(damaged("box stz2 is too short"));
+    }
+    body.advance(7);
+    let (bits, count) = (body.get_u8(), body.get_u32());
+    if !matches!(bits, 4 | 8 | 16)
+        || (u64::from(count) * u64::from(bits)).div_ceil(8) > body.len() as u64
+    {
+        return Err(damaged("box stz2 is shorter than its table"));
+    }
+    Ok((
+        Sizes::Compact {
+            bits,
+            entries: body,
+        },
+        count,
+    ))
+}
+
+fn compact_size(bits: u8, entries: &[u8], index: usize) -> u32 {
+    let byte = |at: usize| u32::from(entries.get(at).copied().unwrap_or(0));
+    match bits {
+        4 if index.is_multiple_of(2) => byte(index / 2) >> 4,
+        4 => byte(index / 2) & 15,
+        8 => byte(index),
+        _ => byte(index * 2) << 8 | byte(index * 2 + 1),
+    }
+}
+
+/// The samples that decoding can start at: `stss`, `QuickTime`'s partial sync samples (`stps`) and the random access
+/// points of open groups of pictures (`sbgp` of type `rap `).
+fn read_sync(stbl: &Bytes, table: &SampleTable) -> Result<Option<Vec<u32>>> {
+    let Some(stss) = find(stbl, *b"stss")? else {
+        return Ok(None);
+    };
+    let mut sync: Vec<u32> = Table::<4>::of_box(&stss)?.all().collect();
+    if let Some(stps) = find(stbl, *b"stps")? {
+        sync.extend(Table::<4>::of_box(&stps)?.all());
+    }
+    if sync.contains(&0) {
+        return Err(damaged(format!(
+            "box {} counts samples from zero",
+            fourcc_name(stss.kind)
+        )));
+    }
+    for number in &mut sync {
+        *number -= 1;
+    }
+    // There is one such group at most, and none in sound of packets, whose samples are numbers without a table.
+    let random_access = table
+        .groups
+        .iter()
+        .find(|group| group.is(*b"rap ") && table.samples_per_packet() == 1);
+    if let Some(group) = random_access {
+        let mut at = 0_u32;
+        for run in group.runs.runs() {
+            let end = at.saturating_add(run.count).min(table.count);
+            if run.value > 0 {
+                sync.extend(at..end);
+            }
+            at = end;
+        }
+    }
+    sync.sort_unstable();
+    sync.dedup();
+    Ok(Some(sync))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sample_becomes_no_longer_than_readers_take() {
+        let mut one = SampleList {
+            range: 0..1,
+            durations: vec![Run {
+                count: 1,
+                value: 512,
+            }],
+            composition: Vec::new(),
+            sync: None,
+            sizes: SampleSizes::Each(Bytes::from_static(&[0, 0, 0, 1])),
+            dependencies: None,
+            groups: Vec::new(),
+        };
+        let most = i64::from(i32::MAX);
+        for (wanted, duration) in [(600, 600), (most + 1, 600), (most, most), (most + 1, most)] {
+            one.extend_to(wanted);
+            assert_eq!(one.duration(), duration.cast_unsigned());
+        }
+    }
+}

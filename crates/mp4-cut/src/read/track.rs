@@ -1,0 +1,290 @@
+//! A track: what it says of itself, its samples and where its edit list puts them.
+
+use crate::{
+    Error, Result,
+    boxes::{Child, FourCC, children, damaged, find, require},
+    read::sample_entry::{self as codec, AudioEntry, VideoEntry},
+    read::samples::SampleTable,
+    time::{Time, rescale},
+};
+use bytes::Bytes;
+use mp4_atom::{Atom, Elst, Mdhd, Tkhd};
+
+/// A track before its tables are read.
+#[derive(Debug, Clone)]
+pub(crate) struct TrackHeader {
+    pub handler: FourCC,
+    pub enabled: bool,
+    pub has_samples: bool,
+    trak: Bytes,
+    tkhd: Tkhd,
+    mdia: Bytes,
+    stbl: Bytes,
+}
+
+/// A track that clips are made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Track {
+    pub tkhd: Tkhd,
+    pub mdhd: Mdhd,
+    pub codec: String,
+    pub samples: SampleTable,
+    /// The piece of the edit list that is looked at.
+    pub edit_segment: EditSegment,
+    /// All pieces of the edit list, in the order in which they are shown; at least one.
+    pub pieces: Vec<EditSegment>,
+    has_edit: bool,
+    /// Boxes that are passed on byte for byte, by the box that holds them.
+    pub trak_boxes: Vec<Bytes>,
+    pub mdia_boxes: Vec<Bytes>,
+    pub minf_boxes: Vec<Bytes>,
+}
+
+/// What a track's edit list does: where its media is shown on the movie's timeline.
+///
+/// One edit of the media, behind empty ones, is what cameras, phones and `FFmpeg` write. Clips that were joined without
+/// encoding have one for each of their parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EditSegment {
+    /// The units of everything below: 1/`timescale` second.
+    pub timescale: u32,
+    /// When the edit is shown, on the movie's timeline.
+    pub shown_at: i64,
+    /// The media time that is shown then.
+    pub media_start: i64,
+    /// The media time at which the edit ends.
+    pub media_end: i64,
+}
+
+impl EditSegment {
+    /// When `media_time` is shown, on the movie's timeline.
+    pub fn presentation(&self, media_time: i64) -> Time {
+        Time {
+            ticks: media_time - self.media_start + self.shown_at,
+            timescale: self.timescale,
+        }
+    }
+
+    /// The media time that is shown at `time` of the movie's timeline, to the nearest unit.
+    pub fn media_time(&self, time: Time) -> i64 {
+        let shown_for =
+            rescale(time.ticks, time.timescale, self.timescale).saturating_sub(self.shown_at);
+        shown_for.saturating_add(self.media_start)
+    }
+
+    pub fn shows(&self, media_time: i64) -> bool {
+        (self.media_start..self.media_end).contains(&media_time)
+    }
+}
+
+impl TrackHeader {
+    /// Reads the parts of a `trak` box that say what the track is.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` when the box is damaged.
+    pub fn read(trak: &Child) -> Result<Self> {
+        let trak = &trak.body;
+        let tkhd: Tkhd = decode(&require(trak, *b"tkhd")?)?;
+        let mdia = require(trak, *b"mdia")?.body;
+        let hdlr = require(&mdia, *b"hdlr")?.body;
+        let handler = hdlr
+            .get(8..12)
+            .and_then(|kind| kind.try_into().ok())
+            .ok_or_else(|| damaged("box hdlr is too short"))?;
+        let stbl = require(&require(&mdia, *b"minf")?.body, *b"stbl")?.body;
+        let has_samples = match find(&stbl, *b"stsz")? {
+            Some(stsz) => stsz.body.get(8..12) != Some(&[0; 4]),
+            None => find(&stbl, *b"stz2")?.is_some(),
+        };
+        Ok(Self {
+            handler,
+            enabled: tkhd.enabled,
+            has_samples,
+            trak: trak.clone(),
+            tkhd,
+            mdia,
+            stbl,
+        })
+    }
+
+    /// The ISO 639-2 code of the track's language; `None` when it names none.
+    pub fn language(&self) -> Option<String> {
+        let mdhd: Mdhd = decode(&find(&self.mdia, *b"mdhd").ok()??).ok()?;
+        let code = mdhd.language;
+        (code != "und" && code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase()))
+            .then_some(code)
+    }
+
+    pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry)> {
+        let entry = VideoEntry::of(&require(&self.stbl, *b"stsd")?.body)?;
+        let samples = SampleTable::read(&self.stbl, None, file_bytes)?;
+        Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
+    }
+
+    pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry)> {
+        let entry = AudioEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
+        let samples = SampleTable::read(&self.stbl, entry.packet, file_bytes)?;
+        Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
+    }
+
+    fn track(self, samples: SampleTable, codec: &str, movie_timescale: u32) -> Result<Track> {
+        let mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
+        if mdhd.timescale == 0 {
+            return Err(damaged("a track's timescale is zero"));
+        }
+        if samples.duration >= max_ticks(mdhd.timescale) {
+            return Err(damaged("a track is impossibly long"));
+        }
+        let minf = require(&self.mdia, *b"minf")?.body;
+        check_self_contained(&minf)?;
+        let edits = edit_list(&self.trak)?;
+        let has_edit = edits.is_some();
+        let pieces = read_timelines(edits, movie_timescale, mdhd.timescale)?;
+        Ok(Track {
+            edit_segment: pieces[0],
+            pieces,
+            has_edit,
+            trak_boxes: copies(&self.trak, |kind| kind == b"tapt")?,
+            mdia_boxes: copies(&self.mdia, |kind| matches!(kind, b"hdlr" | b"elng"))?,
+            minf_boxes: copies(&minf, |kind| kind != b"stbl")?,
+            tkhd: self.tkhd,
+            mdhd,
+            codec: codec.to_owned(),
+            samples,
+        })
+    }
+}
+
+impl Track {
+    /// The same track with another piece of its edit list to be looked at.
+    #[must_use]
+    pub fn piece(&self, index: usize) -> Self {
+        Self {
+            edit_segment: self.pieces[index],
+            ..self.clone()
+        }
+    }
+
+    /// Starts a video's edit with the first picture whose time lies in it, as players and `FFmpeg` do.
+    ///
+    /// # Errors
+    /// `UnsupportedMedia` for a track with too many samples to look at one by one.
+    pub fn start_with_a_picture(&mut self) -> Result<()> {
+        if self.has_edit {
+            let edit_segment = self.edit_segment;
+            let shown = self
+                .samples
+                .frames()?
+                .map(|frame| frame.time)
+                .filter(|time| edit_segment.shows(*time));
+            self.edit_segment.media_start = shown.min().unwrap_or(edit_segment.media_start);
+        }
+        Ok(())
+    }
+}
+
+/// Half a year in a track's timescale: far beyond any film, and short enough that sums and conversions to any other
+/// timescale stay within an i64.
+fn max_ticks(timescale: u32) -> i64 {
+    i64::from(timescale) << 24
+}
+
+/// Decodes a box with the library, which is strict about what it knows.
+pub(crate) fn decode<T: Atom>(child: &Child) -> Result<T> {
+    T::decode_body(&mut &child.body[..])
+        .map_err(|error| damaged(format!("box {}: {error}", T::KIND)))
+}
+
+fn copies(body: &Bytes, keep: impl Fn(&FourCC) -> bool) -> Result<Vec<Bytes>> {
+    children(body.clone())
+        .filter(|child| child.as_ref().map_or(true, |child| keep(&child.kind)))
+        .map(|child| child.map(|child| child.whole))
+        .collect()
+}
+
+/// A track's media may lie in another file, as `QuickTime` reference movies have it.
+fn check_self_contained(minf: &Bytes) -> Result<()> {
+    let Some(dinf) = find(minf, *b"dinf")? else {
+        return Ok(());
+    };
+    let Some(dref) = find(&dinf.body, *b"dref")? else {
+        return Ok(());
+    };
+    let entries = dref
+        .body
+        .get(8..)
+        .map(|entries| dref.body.slice_ref(entries))
+        .unwrap_or_default();
+    for entry in children(entries) {
+        if entry?.body.get(3).is_some_and(|flags| flags & 1 == 0) {
+            return Err(Error::unsupported(
+                "the source's media lies in another file, which is not supported",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The pieces of media that an edit list shows, in the order in which it shows them; at least one.
+fn read_timelines(
+    edits: Option<Elst>,
+    movie_timescale: u32,
+    timescale: u32,
+) -> Result<Vec<EditSegment>> {
+    let limit = max_ticks(timescale);
+    let ticks = |movie_ticks: u64| {
+        i64::try_from(movie_ticks)
+            .ok()
+            .map(|ticks| rescale(ticks, movie_timescale, timescale))
+            .filter(|ticks| *ticks < limit)
+            .ok_or_else(|| damaged("an edit is impossibly long"))
+    };
+    let mut pieces = Vec::new();
+    let mut shown_at = 0_i64;
+    for edit in edits.into_iter().flat_map(|edits| edits.entries) {
+        let duration = ticks(edit.segment_duration)?;
+        if let Some(media_time) = edit.media_time {
+            if (edit.media_rate.integer(), edit.media_rate.decimal()) != (1, 0) {
+                return Err(Error::unsupported(
+                    "the source's edit list changes its speed, which is not supported",
+                ));
+            }
+            let media_start = i64::try_from(media_time)
+                .ok()
+                .filter(|time| *time < limit)
+                .ok_or_else(|| damaged("an edit starts impossibly late"))?;
+            // No duration means that the edit goes on to the end of the media.
+            let media_end = if duration > 0 {
+                media_start + duration
+            } else {
+                i64::MAX
+            };
+            pieces.push(EditSegment {
+                timescale,
+                shown_at,
+                media_start,
+                media_end,
+            });
+        }
+        shown_at = shown_at.saturating_add(duration).min(limit);
+    }
+    if pieces.is_empty() {
+        pieces.push(EditSegment {
+            timescale,
+            shown_at,
+            media_start: 0,
+            media_end: i64::MAX,
+        });
+    }
+    Ok(pieces)
+}
+
+fn edit_list(trak: &Bytes) -> Result<Option<Elst>> {
+    let Some(edts) = find(trak, *b"edts")? else {
+        return Ok(None);
+    };
+    let Some(elst) = find(&edts.body, *b"elst")? else {
+        return Ok(None);
+    };
+    decode(&elst).map(Some)
+}
