@@ -108,6 +108,16 @@ pub struct Vui {
     timing: Option<Range<usize>>,
 }
 
+/// What stands up to the id, which is looked for also in parameters that are not understood.
+struct Head {
+    sub_layers: u8,
+    temporal_id_nesting: bool,
+    general: General,
+    id: u8,
+    /// Bits in front of the id.
+    id_start: usize,
+}
+
 /// What an encoded sequence takes over from its source.
 pub struct Replacement<'a> {
     pub vps_id: u8,
@@ -121,17 +131,8 @@ impl Sps {
     pub fn read(nal: &[u8]) -> Option<Self> {
         let rbsp = unescape(nal);
         let mut bits = BitReader::new(&rbsp);
-        bits.skip(20)?;
-        let sub_layers = bits.byte(3)? + 1;
-        if sub_layers > 7 {
-            return None;
-        }
-        let temporal_id_nesting = bits.flag()?;
-        let general = read_profile_tier_level(&mut bits, sub_layers)?;
-
-        let id_at = bits.position();
-        let id = bits.ue_to(MAX_SPS_ID)?;
-        let id_at = id_at..bits.position();
+        let head = Head::read(&mut bits)?;
+        let (sub_layers, id_end) = (head.sub_layers, bits.position());
         let chroma_format_idc = bits.ue_to(3)?;
         if chroma_format_idc == 3 {
             bits.flag()?;
@@ -154,17 +155,17 @@ impl Sps {
             (vui, vui_end) = (Some(read), end);
         }
         let places = Places {
-            id: id_at,
+            id: head.id_start..id_end,
             window: window_at,
             bounds: bounds_at,
             vui: vui_end.map(|end| vui_at..end),
             end: bits.end(),
         };
         Some(Self {
-            id,
-            general,
+            id: head.id,
+            general: head.general,
             sub_layers,
-            temporal_id_nesting,
+            temporal_id_nesting: head.temporal_id_nesting,
             format: Format {
                 chroma_format_idc,
                 luma_depth,
@@ -240,6 +241,32 @@ impl Sps {
         // bitstream_restriction_flag.
         bits.flag(false);
     }
+}
+
+impl Head {
+    fn read(bits: &mut BitReader) -> Option<Self> {
+        bits.skip(20)?;
+        let sub_layers = bits.byte(3)? + 1;
+        if sub_layers > 7 {
+            return None;
+        }
+        let temporal_id_nesting = bits.flag()?;
+        let general = read_profile_tier_level(bits, sub_layers)?;
+        let id_start = bits.position();
+        Some(Self {
+            sub_layers,
+            temporal_id_nesting,
+            general,
+            id: bits.ue_to(MAX_SPS_ID)?,
+            id_start,
+        })
+    }
+}
+
+/// The id of a NAL unit of the base layer; `None` where it is damaged.
+pub fn sps_id(nal: &[u8]) -> Option<u8> {
+    let rbsp = unescape(nal);
+    Head::read(&mut BitReader::new(&rbsp)).map(|head| head.id)
 }
 
 impl Vui {
@@ -833,6 +860,7 @@ pub mod tests {
     proptest! {
         #[test]
         fn written_parameters_are_read(written in written(), id in 0..=MAX_SPS_ID) {
+            prop_assert_eq!(sps_id(&written.nal(id)), Some(id));
             let read = sps(&written.nal(id));
             prop_assert_eq!(
                 (read.id, read.general, read.sub_layers, read.temporal_id_nesting),
