@@ -202,6 +202,21 @@ pub mod tests {
     }
 
     #[test]
+    fn pictures_divided_differently_have_no_division_in_common() {
+        let record = record(&[(SPS_TYPE, &[X265]), (VPS_TYPE, &[VPS])]);
+        let mut other = PPS.to_vec();
+        other[2] = 0x5c;
+        let both = sets(&[VPS, X265, PPS, &other]).expect("sets");
+        let written = record
+            .with(&both)
+            .and_then(|body| Configuration::read(&body));
+        assert_eq!(
+            written.map(|written| written.record.min_spatial_segmentation_idc),
+            Some(0)
+        );
+    }
+
+    #[test]
     fn record_with_impossible_lengths_is_refused() {
         let mut body = Vec::new();
         Hvcc::new().encode_body(&mut body).expect("a record");

@@ -242,17 +242,22 @@ mod tests {
 
     /// Sets of an encoder that made pictures like those of `nal`, but in order.
     fn encoded(nal: &[u8]) -> ParameterSets {
+        encoded_with(nal, |_| {})
+    }
+
+    /// The same, with the limits and the window of `nal` changed.
+    fn encoded_with(nal: &[u8], change: impl FnOnce(&mut Sps)) -> ParameterSets {
         let sps = Sps::read(nal).expect("parameters");
-        let in_order = Replacement {
+        let mut changed = sps.clone();
+        changed.bounds.reordering = 0;
+        change(&mut changed);
+        let with = Replacement {
             vps_id: 0,
             id: 0,
-            source: &sps,
-            bounds: Bounds {
-                reordering: 0,
-                ..sps.bounds
-            },
+            source: &changed,
+            bounds: changed.bounds,
         };
-        sets(&[VPS, &sps.replaced(&in_order).expect("parameters"), PPS]).expect("sets")
+        sets(&[VPS, &sps.replaced(&with).expect("parameters"), PPS]).expect("sets")
     }
 
     fn joined(source: &JoinableSource, parts: &[&ParameterSets]) -> Result<ParameterSets, String> {
@@ -377,6 +382,9 @@ mod tests {
         );
         let reordered = "the encoder reordered pictures";
         assert_eq!(why(&[VPS, X265_MAIN_10, PPS]), reordered);
+        let other_profile = encoded_with(X265_MAIN_10, |sps| sps.general[0] = 4);
+        let profile = "the encoder used another profile than the source".to_owned();
+        assert_eq!(joined(&source, &[&other_profile]), Err(profile));
         let start = encoded(X265_MAIN_10);
         let mut end = start.clone();
         end.pps[0].nal[3] ^= 2;
@@ -397,7 +405,54 @@ mod tests {
         written
     }
 
+    #[test]
+    fn encoded_parameters_allow_what_either_needs() {
+        let source = source(&[VPS, X265, PPS]).expect("a source");
+        let buffered = |buffering| {
+            let part = encoded_with(X265, |sps| sps.bounds.buffering = buffering);
+            let both = joined(&source, &[&part]).expect("a record");
+            Sps::read(&both.sps[1].nal).expect("parameters").bounds
+        };
+        let own = source.bounds;
+        assert_eq!(buffered(1), own);
+        assert_eq!(
+            buffered(9),
+            Bounds {
+                buffering: 9,
+                ..own
+            }
+        );
+    }
+
     proptest! {
+        #[test]
+        fn encoded_pictures_are_cropped_as_the_source_or_not_at_all(
+            source_written in written().prop_map(usual),
+            window in prop::option::of(any::<[u8; 4]>()),
+        ) {
+            let source = source(&[VPS, &source_written.nal(0), PPS]).expect("a source");
+            let mut part = source_written;
+            part.bounds.reordering = 0;
+            let own = part.window;
+            for (window, is_joined) in [
+                (None, true),
+                (own, true),
+                (
+                    window.map(|sides| sides.map(u32::from)),
+                    matches!(window, None | Some([0, 0, 0, 0])),
+                ),
+            ] {
+                part.window = window;
+                let part = sets(&[VPS, &part.nal(0), PPS]).expect("sets");
+                let both = joined(&source, &[&part]);
+                prop_assert_eq!(both.is_ok(), is_joined);
+                if let Ok(both) = both {
+                    let sps = Sps::read(&both.sps[1].nal).expect("parameters");
+                    prop_assert_eq!(sps.window, own.unwrap_or_default());
+                }
+            }
+        }
+
         #[test]
         fn parameters_decide_whether_a_source_is_eligible(
             written in written().prop_map(usual),

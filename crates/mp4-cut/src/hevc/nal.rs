@@ -172,14 +172,9 @@ pub(super) fn units(mut sample: &[u8], size: LengthSize) -> impl Iterator<Item =
 #[must_use]
 pub fn picture(head: &[u8], size: LengthSize) -> Option<Picture> {
     for unit in units(head, size) {
-        match unit? {
-            Unit {
-                kind: Kind::Slice(picture),
-                layer: 0,
-                ..
-            } => return Some(picture),
-            Unit { is_whole: true, .. } => {}
-            _ => return None,
+        let unit = unit?;
+        if let (Kind::Slice(picture), 0) = (unit.kind, unit.layer) {
+            return Some(picture);
         }
     }
     None
@@ -222,6 +217,8 @@ mod tests {
             (&[20, 1], Some(Picture::Idr)),
             (&[39, 21], Some(Picture::Cra)),
             (&[16], Some(Picture::Bla)),
+            (&[18], Some(Picture::Bla)),
+            (&[22, 23, 24], None),
             (&[6], Some(Picture::Radl)),
             (&[9], Some(Picture::Rasl)),
             (&[62, 5], Some(Picture::Trailing)),
