@@ -1,0 +1,51 @@
+//! H.265 (HEVC): encoded pictures in one stream with a source's.
+//!
+//! A smart cut copies from a random access point on and encodes the pictures in front of it. Both
+//! parts share one track and one sample description. [`JoinableSource`] says whether a source
+//! allows that, gives encoded samples and parameter sets ids that the source does not use, and
+//! writes the sample description of both. [`begin_copy`] makes a copied random access point one
+//! that a stream can go on with. Nothing here decodes pictures, and slice headers are not parsed
+//! beyond the id that they begin with.
+//!
+//! Names and layouts are those of ITU-T H.265 and of ISO/IEC 14496-15, clause 8.
+
+mod bits;
+mod configuration;
+mod joinable;
+mod nal;
+mod parameter_sets;
+mod slices;
+mod sps;
+
+pub use configuration::Configuration;
+pub use joinable::JoinableSource;
+pub use nal::{LengthSize, Picture, parameter_set_ranges, picture};
+pub use parameter_sets::ParameterSets;
+pub use slices::begin_copy;
+pub use sps::Format;
+
+use std::borrow::Cow;
+
+/// Why pictures cannot be joined, in words that complete a sentence such as "encoded whole: …".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ineligible(Cow<'static, str>);
+
+impl std::fmt::Display for Ineligible {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Ineligible {}
+
+impl From<&'static str> for Ineligible {
+    fn from(why: &'static str) -> Self {
+        Self(why.into())
+    }
+}
+
+impl From<String> for Ineligible {
+    fn from(why: String) -> Self {
+        Self(why.into())
+    }
+}

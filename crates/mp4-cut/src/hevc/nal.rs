@@ -1,0 +1,311 @@
+//! NAL units of samples (H.265, 7.4.2.2; ISO/IEC 14496-15, 8.3.2).
+
+use std::ops::Range;
+
+/// Bytes of the header that each NAL unit begins with.
+pub const HEADER_BYTES: usize = 2;
+
+/// How many bytes in front of each NAL unit of a sample say how long the unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LengthSize {
+    /// Units of at most 255 bytes.
+    One,
+    /// Units of less than 64 KiB.
+    Two,
+    /// What nearly all files have.
+    Four,
+}
+
+impl LengthSize {
+    /// `None` for a number that the file format does not have.
+    #[must_use]
+    pub fn of_bytes(bytes: u8) -> Option<Self> {
+        match bytes {
+            1 => Some(Self::One),
+            2 => Some(Self::Two),
+            4 => Some(Self::Four),
+            _ => None,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    fn split_length(self, data: &[u8]) -> Option<(usize, &[u8])> {
+        let (length, rest) = data.split_at_checked(self.bytes())?;
+        let length = length
+            .iter()
+            .fold(0, |length, byte| length << 8 | u32::from(*byte));
+        Some((usize::try_from(length).ok()?, rest))
+    }
+
+    /// Appends a NAL unit to a sample; `None` when it is too long for its length.
+    pub(super) fn append(self, sample: &mut Vec<u8>, nal: &[u8]) -> Option<()> {
+        match self {
+            Self::One => sample.push(u8::try_from(nal.len()).ok()?),
+            Self::Two => sample.extend(u16::try_from(nal.len()).ok()?.to_be_bytes()),
+            Self::Four => sample.extend(u32::try_from(nal.len()).ok()?.to_be_bytes()),
+        }
+        sample.extend_from_slice(nal);
+        Some(())
+    }
+}
+
+/// What a picture is to those around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Picture {
+    /// Nothing behind it refers to anything in front of it.
+    Idr,
+    /// As [`Picture::Cra`], where pictures in front of it are known to be missing.
+    Bla,
+    /// Pictures that are shown after it refer to nothing in front of it.
+    Cra,
+    /// Decoded after such a picture and shown before it, and decodable without what is in front.
+    Radl,
+    /// Decoded after such a picture and shown before it, and possibly not decodable from there on.
+    Rasl,
+    /// Any other.
+    Trailing,
+}
+
+impl Picture {
+    /// Whether decoding can start here: an intra random access point.
+    #[must_use]
+    pub fn is_random_access(self) -> bool {
+        matches!(self, Self::Idr | Self::Bla | Self::Cra)
+    }
+
+    /// Whether it is shown before the random access point that it follows in decoding order. A
+    /// copy that begins there leaves these pictures out.
+    #[must_use]
+    pub fn is_leading(self) -> bool {
+        matches!(self, Self::Radl | Self::Rasl)
+    }
+}
+
+/// What a NAL unit holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Slice(Picture),
+    Vps,
+    Sps,
+    Pps,
+    /// Supplemental enhancement information.
+    Sei,
+    Other,
+}
+
+/// A NAL unit, or what is known of its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unit<'a> {
+    /// The unit from its header on.
+    pub bytes: &'a [u8],
+    /// Whether `bytes` is all of it.
+    pub is_whole: bool,
+    pub kind: Kind,
+    /// Zero is the base layer.
+    pub layer: u8,
+}
+
+impl<'a> Unit<'a> {
+    /// `None` when it is too short for its header.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let ([first, second], _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let kind = match unit_type(*first) {
+            0..=5 => Kind::Slice(Picture::Trailing),
+            6 | 7 => Kind::Slice(Picture::Radl),
+            8 | 9 => Kind::Slice(Picture::Rasl),
+            16..=18 => Kind::Slice(Picture::Bla),
+            19 | 20 => Kind::Slice(Picture::Idr),
+            21 => Kind::Slice(Picture::Cra),
+            32 => Kind::Vps,
+            33 => Kind::Sps,
+            34 => Kind::Pps,
+            39 | 40 => Kind::Sei,
+            _ => Kind::Other,
+        };
+        Some(Self {
+            bytes,
+            is_whole: true,
+            kind,
+            layer: (first & 1) << 5 | second >> 3,
+        })
+    }
+}
+
+/// `nal_unit_type` out of the first byte of a NAL unit.
+fn unit_type(first: u8) -> u8 {
+    first >> 1 & 63
+}
+
+/// The NAL units of a sample, or of the beginning of one. Ends with `None` where lengths lead
+/// beyond a unit's header.
+pub(super) fn units(mut sample: &[u8], size: LengthSize) -> impl Iterator<Item = Option<Unit<'_>>> {
+    std::iter::from_fn(move || {
+        if sample.is_empty() {
+            return None;
+        }
+        let Some((length, rest)) = size.split_length(sample) else {
+            sample = &[];
+            return Some(None);
+        };
+        let (bytes, behind) = rest.split_at(length.min(rest.len()));
+        sample = behind;
+        let unit = Unit::read(bytes);
+        if unit.is_none() {
+            sample = &[];
+        }
+        Some(unit.map(|unit| Unit {
+            is_whole: bytes.len() == length,
+            ..unit
+        }))
+    })
+}
+
+/// The picture that a sample holds, of which `head` is the beginning. `None` where that holds no
+/// slice of the base layer.
+#[must_use]
+pub fn picture(head: &[u8], size: LengthSize) -> Option<Picture> {
+    for unit in units(head, size) {
+        let unit = unit?;
+        if let (Kind::Slice(picture), 0) = (unit.kind, unit.layer) {
+            return Some(picture);
+        }
+    }
+    None
+}
+
+/// Where parameter sets lie in a sample, or in the beginning of one, with their lengths: what an
+/// `hvc1` sample leaves out. The ranges are in order, and apart from each other.
+#[must_use]
+pub fn parameter_set_ranges(head: &[u8], size: LengthSize) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    for unit in units(head, size).map_while(|unit| unit) {
+        let end = start + size.bytes() + unit.bytes.len();
+        let is_set = matches!(unit.kind, Kind::Vps | Kind::Sps | Kind::Pps);
+        match ranges.last_mut() {
+            Some(last) if is_set && unit.is_whole && last.end == start => last.end = end,
+            _ if is_set && unit.is_whole => ranges.push(start..end),
+            _ => {}
+        }
+        start = end;
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn first_slice_tells_what_picture_a_sample_holds() {
+        let sample = |types: &[u8]| {
+            let units = types
+                .iter()
+                .flat_map(|kind| [0, 0, 0, 3, kind << 1, 1, 0xff]);
+            units.collect::<Vec<u8>>()
+        };
+        for (types, wanted) in [
+            (&[35, 32, 33, 34, 39, 19][..], Some(Picture::Idr)),
+            (&[20, 1], Some(Picture::Idr)),
+            (&[39, 21], Some(Picture::Cra)),
+            (&[16], Some(Picture::Bla)),
+            (&[18], Some(Picture::Bla)),
+            (&[22, 23, 24], None),
+            (&[6], Some(Picture::Radl)),
+            (&[9], Some(Picture::Rasl)),
+            (&[62, 5], Some(Picture::Trailing)),
+            (&[39, 40], None),
+            (&[], None),
+        ] {
+            assert_eq!(
+                picture(&sample(types), LengthSize::Four),
+                wanted,
+                "{types:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn beginning_of_a_sample_is_enough() {
+        let slice = [0, 1, 0, 0, 21 << 1, 1, 0xac];
+        assert_eq!(picture(&slice, LengthSize::Four), Some(Picture::Cra));
+        assert_eq!(picture(&slice[..5], LengthSize::Four), None);
+        assert_eq!(
+            picture(&[0, 1, 0, 0, 39 << 1, 1, 5], LengthSize::Four),
+            None
+        );
+    }
+
+    #[test]
+    fn slices_of_other_layers_are_not_the_picture() {
+        let second_layer = [3, 21 << 1, 1 << 3 | 1, 0xff];
+        assert_eq!(picture(&second_layer, LengthSize::One), None);
+        let both = [&second_layer[..], &[3, 19 << 1, 1, 0xff]].concat();
+        assert_eq!(picture(&both, LengthSize::One), Some(Picture::Idr));
+    }
+
+    #[test]
+    fn parameter_sets_are_found_in_a_sample() {
+        let sample = |types: &[u8]| {
+            let units = types.iter().flat_map(|kind| [0, 3, kind << 1, 1, 0xff]);
+            units.collect::<Vec<u8>>()
+        };
+        let found = |types| parameter_set_ranges(&sample(types), LengthSize::Two);
+        assert_eq!(found(&[35, 32, 33, 34, 39, 34, 19]), [5..20, 25..30]);
+        assert_eq!(found(&[39, 19]), [0..0; 0]);
+        let cut_off = &sample(&[32, 33])[..9];
+        assert_eq!(
+            parameter_set_ranges(cut_off, LengthSize::Two).first(),
+            Some(&(0..5))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn appended_units_are_read_again(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 2..200), 0..8),
+            bytes in prop::sample::select(&[1, 2, 4][..]),
+        ) {
+            let size = LengthSize::of_bytes(bytes).expect("a size");
+            let mut sample = Vec::new();
+            for body in &bodies {
+                size.append(&mut sample, body).expect("a short unit");
+            }
+            let read: Option<Vec<_>> = units(&sample, size).collect();
+            let read = read.expect("whole units");
+            prop_assert!(read.iter().all(|unit| unit.is_whole));
+            let read: Vec<_> = read.iter().map(|unit| unit.bytes.to_vec()).collect();
+            prop_assert_eq!(read, bodies);
+        }
+
+        #[test]
+        fn any_bytes_end(sample in prop::collection::vec(0_u8..4, 0..80)) {
+            for size in [LengthSize::One, LengthSize::Two, LengthSize::Four] {
+                let read: Vec<_> = units(&sample, size).collect();
+                prop_assert!(read.len() <= sample.len());
+                let _ = picture(&sample, size);
+                let ranges = parameter_set_ranges(&sample, size);
+                prop_assert!(ranges.iter().all(|range| sample.get(range.clone()).is_some()));
+            }
+        }
+    }
+
+    #[test]
+    fn unit_too_long_for_its_length_is_refused() {
+        let mut sample = Vec::new();
+        assert_eq!(LengthSize::One.append(&mut sample, &[0; 256]), None);
+        assert_eq!(
+            LengthSize::Two.append(&mut sample, &vec![0; 0x1_0000]),
+            None
+        );
+        assert_eq!(LengthSize::of_bytes(3), None);
+    }
+}
