@@ -40,6 +40,7 @@ lint: ## Formatting, clippy, Terraform and the state machine's definition
 
 unit: ## Tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet
+	$(LOCAL) run --programs -- target/local/venv/bin/python -m unittest discover --quiet --start-directory local/tests --top-level-directory .
 
 e2e: ## Tests on the local stack
 	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun

@@ -95,7 +95,7 @@ def started(numbers: dict[str, int]) -> Iterator[None]:
         supervisor = _supervise(reader, numbers)
         try:
             _wait(lambda: _mongod_is_ready(numbers["mongodb"]), supervisor, "mongod")
-            _wait(lambda: _aws_is_ready(numbers["aws"]), supervisor, "ministack")
+            _wait(lambda: aws_is_ready(numbers["aws"]), supervisor, "ministack")
             _wait(lambda: _mediaconvert_is_ready(numbers["mediaconvert"]), supervisor, "mediaconvert")
             yield
         except BaseException:
@@ -187,8 +187,8 @@ def _specifications(numbers: dict[str, int]) -> list[dict[str, Any]]:
         },
         {
             "name": "ministack",
-            "arguments": [str(packages.python()), "-m", "ministack"],
-            "environment": {**_environment(), **_ministack(numbers)},
+            "arguments": [str(packages.python()), "-m", "local.ministack_ext"],
+            "environment": {**_environment(), **_of_this_folder(), **_ministack(numbers)},
             "log": _log("ministack"),
         },
         {
@@ -196,7 +196,7 @@ def _specifications(numbers: dict[str, int]) -> list[dict[str, Any]]:
             "arguments": [
                 str(packages.python()), "-m", "local.mediaconvert", str(numbers["mediaconvert"]), endpoint(numbers["aws"])
             ],
-            "environment": {**_environment(), "PYTHONPATH": str(paths.ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            "environment": {**_environment(), **_of_this_folder()},
             "log": _log("mediaconvert"),
         },
     ]
@@ -217,6 +217,11 @@ def _environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         processes.MARKER: str(paths.STATE),
     }
+
+
+def _of_this_folder() -> dict[str, str]:
+    """What a service needs that is a module of this folder."""
+    return {"PYTHONPATH": str(paths.ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _mongod(port: int) -> list[str]:
@@ -244,14 +249,13 @@ def _mongod(port: int) -> list[str]:
     ]
 
 
-def _ministack(numbers: dict[str, int]) -> dict[str, str]:
-    port = numbers["aws"]
+def ministack_environment(port: int) -> dict[str, str]:
+    """The settings of a MiniStack that serves a port of this machine's own and keeps nothing."""
     return {
         "BIND_HOST": HOST,
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(port),
         "AWS_ENDPOINT_URL": endpoint(port),
-        "AWS_ENDPOINT_URL_MEDIACONVERT": endpoint(numbers["mediaconvert"]),
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
@@ -259,12 +263,25 @@ def _ministack(numbers: dict[str, int]) -> dict[str, str]:
         "SERVICES": _AWS_APIS,
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _ministack(numbers: dict[str, int]) -> dict[str, str]:
+    return {
+        **ministack_environment(numbers["aws"]),
+        "AWS_ENDPOINT_URL_MEDIACONVERT": endpoint(numbers["mediaconvert"]),
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(_concurrency()),
         "PERSIST_STATE": "1",
         "STATE_DIR": str(paths.DATA / "aws"),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(paths.DATA / "s3"),
-        "PYTHONUNBUFFERED": "1",
     }
+
+
+def _concurrency() -> int:
+    """How many functions run at once: two a processor, because they also wait for S3 and MongoDB."""
+    return max(4, 2 * (os.cpu_count() or 1))
 
 
 def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", name: str) -> None:
@@ -297,7 +314,8 @@ def _mongod_is_ready(port: int) -> bool:
     return False
 
 
-def _aws_is_ready(port: int) -> bool:
+def aws_is_ready(port: int) -> bool:
+    """Whether MiniStack answers at a port."""
     import botocore.exceptions
 
     try:
