@@ -32,11 +32,12 @@ logs: ## Print logs [NAME=a function, ministack, mongod, mediaconvert or supervi
 test: lint unit e2e ## Check everything: lint, unit, then e2e
 	@echo 'passed: lint, unit, e2e'
 
-lint: ## Formatting, clippy, Terraform and the state machine's definition
+lint: ## Formatting, clippy, Terraform, the state machine's definition and Python
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(LOCAL) check-terraform
 	$(LOCAL) check-definition
+	$(LOCAL) check-python
 
 unit: ## Tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet
@@ -58,8 +59,9 @@ bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy â
 	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --bins
 	@$(LOCAL) run --programs -- target/release/bench $(ONLY)
 
-fmt: ## Format Rust and Terraform
+fmt: ## Format Rust, Python and Terraform
 	cargo fmt --all
+	$(LOCAL) format-python
 	env -u TF_CLI_CONFIG_FILE terraform fmt -recursive .
 
 package: ## Compile the functions and pack them for Lambda, in target/lambda/

@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         run=_check_definition
     )
 
+    commands.add_parser("check-python", help="check the Python of the local stack").set_defaults(run=_check_python)
+    commands.add_parser("format-python", help="format the Python of the local stack").set_defaults(run=_format_python)
+
     run = commands.add_parser("run", help="run a command with the stack up, such as tests")
     run.add_argument("--programs", action="store_true", help="without the stack, with just its programs on the PATH")
     run.add_argument("command", nargs="+", metavar="COMMAND", help="put -- before it")
@@ -112,6 +115,18 @@ def _check_terraform(_: argparse.Namespace) -> int:
 def _check_definition(_: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
         checks.definition(progress)
+    return 0
+
+
+def _check_python(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.python(progress)
+    return 0
+
+
+def _format_python(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.format_python(progress)
     return 0
 
 

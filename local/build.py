@@ -9,8 +9,8 @@ import struct
 import subprocess
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from . import paths, processes
 from .console import Failure, Progress
@@ -90,10 +90,10 @@ def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
     table, entry_size, count = struct.unpack_from("<Q", data, 40)[0], *struct.unpack_from("<HH", data, 58)
     sections = [struct.unpack_from("<IIQQQQIIQQ", data, table + index * entry_size) for index in range(count)]
     versions = set()
-    for _, kind, _, _, offset, _, link, libraries, _, _ in sections:
+    for _, kind, _, _, begin, _, link, libraries, _, _ in sections:
         if kind != 0x6FFFFFFE:
             continue
-        strings = sections[link][4]
+        strings, offset = sections[link][4], begin
         for _ in range(libraries):
             _, symbols, _, first, next_library = struct.unpack_from("<HHIII", data, offset)
             at = offset + first

@@ -54,6 +54,43 @@ def definition(progress: Progress) -> None:
         )
 
 
+def python(progress: Progress) -> None:
+    """Checks the Python of this folder: its rules, its format and its types.
+
+    # Errors
+    Failure with what is wrong with it.
+    """
+    folder, interpreter = str(paths.LOCAL), str(packages.python())
+    settings = ["--config-file", str(paths.LOCAL / "pyproject.toml"), "--cache-dir", str(paths.STATE / "mypy")]
+    mypy = [interpreter, "-m", "mypy", "--python-executable", interpreter, *settings]
+    _ruff(progress, "check", folder)
+    _ruff(progress, "format", "--check", "--diff", folder)
+    _lint(progress, "mypy --strict", [*mypy, "-p", "local"])
+
+
+def format_python(progress: Progress) -> None:
+    """Formats the Python of this folder.
+
+    # Errors
+    Failure with what cannot be parsed.
+    """
+    _ruff(progress, "format", str(paths.LOCAL))
+
+
+def _ruff(progress: Progress, verb: str, *options: str) -> None:
+    ruff = str(paths.LINT / "bin" / "ruff")
+    _lint(progress, f"ruff {verb}", [ruff, verb, "--no-cache", *options])
+
+
+def _lint(progress: Progress, title: str, command: list[str]) -> None:
+    packages.install(progress)
+    packages.install_lint(progress)
+    environment = processes.environment({"PYTHONPATH": str(paths.LINT)})
+    log = paths.LOGS / f"{title.replace(' --', '-').replace(' ', '-')}.log"
+    with progress.step(title):
+        processes.run(command, log=log, environment=environment)
+
+
 def _filled_in() -> Path:
     """The definition as it is deployed, with numbers where Terraform fills in numbers."""
     file = paths.TEMPORARY / _DEFINITION.name

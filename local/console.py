@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from typing import Iterator, Optional
+from collections.abc import Iterator
 
 
 class Failure(Exception):
@@ -64,7 +64,7 @@ class Progress:
         self._drawn = False
         self._began = time.monotonic()
         self._stop = threading.Event()
-        self._thread: Optional[threading.Thread] = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Progress":
         if _is_terminal():

@@ -10,8 +10,9 @@ import datetime
 import json
 import shutil
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence, TypeVar
+from typing import Any, TypeVar
 
 from . import build, logs, packages, paths, processes, services
 from .console import Failure, Progress, coloured, seconds
@@ -29,9 +30,9 @@ T = TypeVar("T")
 class Choice:
     """What the person who runs the demonstration chose to cut; None where nothing was chosen."""
 
-    video: Optional[Path]
-    start: Optional[str]
-    end: Optional[str]
+    video: Path | None
+    start: str | None
+    end: str | None
 
     def resolved(self) -> tuple[Path, str, str]:
         """The video, and the start and end as a request has them."""
@@ -51,7 +52,7 @@ class Stage:
         self.progress = progress
         self._clients: dict[str, Any] = {}
         self._notifications: list[dict[str, Any]] = []
-        self._run = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
+        self._run = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
 
     def client(self, service: str) -> Any:
         """A client of one of the AWS APIs."""
@@ -61,12 +62,12 @@ class Stage:
         """A clip's name that no other run has."""
         return f"demo-{scene}-{self._run}"
 
-    def upload(self, video: Path, key: Optional[str] = None) -> str:
+    def upload(self, video: Path, key: str | None = None) -> str:
         """Uploads a video as a source, under its own name unless another is given, and returns its key."""
         key = key or f"demo/{self._run}/{video.name}"
-        with self.progress.step(f"upload {video.name} ({video.stat().st_size / 1e6:.1f} MB)"):
-            with open(video, "rb") as body:
-                self.client("s3").put_object(Bucket=self.stack["source_bucket"], Key=key, Body=body)
+        title = f"upload {video.name} ({video.stat().st_size / 1e6:.1f} MB)"
+        with self.progress.step(title), open(video, "rb") as body:
+            self.client("s3").put_object(Bucket=self.stack["source_bucket"], Key=key, Body=body)
         return key
 
     def enqueue(self, request: dict[str, Any]) -> None:
@@ -147,7 +148,7 @@ class Stage:
             raise Failure(f"MongoDB has no document {clip_id}")
         return document
 
-    def find(self, clip_id: str) -> Optional[dict[str, Any]]:
+    def find(self, clip_id: str) -> dict[str, Any] | None:
         """A clip's document, as MongoDB has it."""
         import pymongo
 
@@ -159,14 +160,14 @@ class Stage:
     def notification(self, clip_id: str, status: str) -> dict[str, Any]:
         """The notification that a clip has a status: the envelope that the subscriber got, with the message parsed."""
 
-        def received() -> Optional[dict[str, Any]]:
+        def received() -> dict[str, Any] | None:
             self._receive()
             about = (each for each in self._notifications if each["Message"].get("clipId") == clip_id)
             return next((each for each in about if each["Message"].get("status") == status), None)
 
         return self.wait(received, f"a notification that {clip_id} is {status}")
 
-    def wait(self, look: Callable[[], Optional[T]], what: str) -> T:
+    def wait(self, look: Callable[[], T | None], what: str) -> T:
         """Looks until there is something.
 
         # Errors
@@ -194,7 +195,7 @@ class Stage:
         folder.mkdir(parents=True)
         return folder
 
-    def download(self, key: str, folder: Path, size: Optional[int] = None) -> Path:
+    def download(self, key: str, folder: Path, size: int | None = None) -> Path:
         """Fetches a delivered object under its own name.
 
         # Errors
@@ -340,7 +341,7 @@ def camera_scenes(stage: Stage) -> None:
 
 
 def _camera_scene(
-    stage: Stage, name: str, window: dict[str, Any], missing: list[dict[str, int]], arrives: Optional[int] = None
+    stage: Stage, name: str, window: dict[str, Any], missing: list[dict[str, int]], arrives: int | None = None
 ) -> None:
     """One clip out of a camera's recordings, of which so much is missing; or one that begins then, in milliseconds, is
     recorded and uploaded once it was looked for in vain."""
@@ -390,7 +391,7 @@ def _now() -> int:
 
 def _recording_key(camera: str, start: int) -> str:
     """The key of a recording that began then, in milliseconds since 1970, as the deployment's template has it."""
-    at = datetime.datetime.fromtimestamp(start // 1000, datetime.timezone.utc)
+    at = datetime.datetime.fromtimestamp(start // 1000, datetime.UTC)
     return f"recordings/{camera}/{at:%Y/%m/%d}/{camera}.{at:%Y%m%dT%H%M%S}{start % 1000:03}.mp4"
 
 

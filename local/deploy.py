@@ -5,8 +5,9 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any
 
 from . import paths, prerequisites, processes
 from .console import Step
@@ -29,7 +30,7 @@ def initialise(folder: Path = paths.TERRAFORM) -> None:
     registry."""
     mirror = plugin_mirror()
     stamp = _data(folder) / "initialised"
-    sources = sorted(paths.TERRAFORM.glob("*.tf")) + [paths.ROOT / "terraform" / "versions.tf"]
+    sources = [*sorted(paths.TERRAFORM.glob("*.tf")), paths.ROOT / "terraform" / "versions.tf"]
     wanted = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + str(mirror).encode()).hexdigest()
     made = [_data(folder) / "providers", folder / ".terraform.lock.hcl"]
     if stamp.exists() and stamp.read_text() == wanted and all(each.exists() for each in made):
@@ -64,7 +65,7 @@ def outputs(state: Path) -> dict[str, Any]:
     return deployment
 
 
-def plugin_mirror() -> Optional[str]:
+def plugin_mirror() -> str | None:
     """A folder on this machine that holds the AWS provider, laid out as Terraform's file-system mirrors are."""
     home = os.path.expanduser("~")
     data = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
@@ -85,8 +86,8 @@ def run(
     folder: Path,
     arguments: Sequence[str],
     log: str,
-    extra: Optional[Mapping[str, str]] = None,
-    on_line: Optional[Callable[[str], None]] = None,
+    extra: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> None:
     """Runs Terraform in a folder, with its working data out of the checkout's way and without the user's AWS settings:
     with them the provider would sign for another account, or assume a role.

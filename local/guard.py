@@ -15,6 +15,7 @@ outlive their owner, `stop NAME` and `start NAME` are for one service. It writes
 This file is a program of its own and imports nothing but the standard library, so that it starts in milliseconds.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -23,7 +24,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Optional
+from typing import Any
 
 STOP_SECONDS = 20
 """How long services have to end by themselves, and to write their data, before they are killed."""
@@ -55,7 +56,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def start_ticks(pid: int) -> Optional[int]:
+def start_ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since the machine did; None when there is none, or it has ended.
 
     With the process id it names a process for good: ids are used again.
@@ -69,10 +70,8 @@ def start_ticks(pid: int) -> Optional[int]:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _reap() -> dict[int, int]:
@@ -133,10 +132,8 @@ class _Events:
         """Waits, and returns (name, what was read) for each event; an empty read is the end of that pipe."""
         events = []
         for key, _ in self._selector.select():
-            try:
+            with contextlib.suppress(BlockingIOError):
                 events.append((key.data, os.read(key.fd, 4096)))
-            except BlockingIOError:
-                pass
         return events
 
 
@@ -156,7 +153,7 @@ def _spawn(arguments: list[str], **options: Any) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     # The only threads that could make preexec_fn unsafe are other people's: this program has none.
-    _spawned.append(subprocess.Popen(arguments, preexec_fn=prepare, **options))
+    _spawned.append(subprocess.Popen(arguments, preexec_fn=prepare, **options))  # noqa: PLW1509
     return _spawned[-1].pid
 
 
@@ -230,7 +227,7 @@ class Services:
         else:
             print(f"not an order that can be carried out: {order}", flush=True)
 
-    def ended(self) -> Optional[tuple[str, int]]:
+    def ended(self) -> tuple[str, int] | None:
         """Name and exit code of a service that ended unasked, or None."""
         self._ended.update(_reap())
         for name, pid in self._pids.items():
@@ -259,7 +256,7 @@ def run_services(lifeline: int, control: str, status: str, specifications: list[
     events.add(orders, "control")
     services = Services(specifications, status)
     services.start_all()
-    code: Optional[int] = None
+    code: int | None = None
     while code is None:
         for name, data in events.wait():
             if name == "control":

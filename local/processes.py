@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any
 
 from . import guard, paths
 from .console import Failure
@@ -22,7 +23,7 @@ _running: "set[subprocess.Popen[str]]" = set()
 _cancelled = threading.Event()
 
 
-def environment(extra: Optional[Mapping[str, str]] = None) -> dict[str, str]:
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, marked as ours, with `extra`."""
     return {**os.environ, **(extra or {}), MARKER: str(paths.STATE)}
 
@@ -46,7 +47,7 @@ def run(
     environment: Mapping[str, str],
     folder: Path = paths.ROOT,
     accept: Sequence[int] = (0,),
-    on_line: Optional[Callable[[str], None]] = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> int:
     """Runs a program to its end, with its output in a log file, and returns its exit code.
 

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Iterator, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from . import packages, paths, processes
 from .console import Failure
@@ -65,7 +66,7 @@ def client(service: str, aws_endpoint: str, **settings: Any) -> Any:
     )
 
 
-def status() -> Optional[dict[str, Any]]:
+def status() -> dict[str, Any] | None:
     """What the supervisor says about itself and the services, while it runs; None when no stack does."""
     try:
         found = json.loads(paths.SERVICES.read_text())

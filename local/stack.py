@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from typing import Any, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from . import build, deploy, packages, paths, prerequisites, processes, services
 from .console import Failure, Progress
@@ -37,7 +38,7 @@ def lock() -> Iterator[None]:
         yield
 
 
-def load() -> Optional[dict[str, Any]]:
+def load() -> dict[str, Any] | None:
     """The running stack as stack.json describes it, or None."""
     if not services.status():
         return None
