@@ -47,20 +47,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    commands.add_parser("up", help="bring the stack up, or up to date, and leave it running").set_defaults(run=_up)
+    commands.add_parser(
+        "up", help="bring the stack up, or up to date, and leave it running"
+    ).set_defaults(run=_up)
     commands.add_parser("down", help="end the stack").set_defaults(run=_down)
     commands.add_parser("status", help="say what runs, and where").set_defaults(run=_status)
-    commands.add_parser("package", help="compile the functions and pack them for Lambda").set_defaults(run=_package)
-    commands.add_parser("check-terraform", help="check the Terraform code").set_defaults(run=_check_terraform)
-    commands.add_parser("check-definition", help="check the state machine's definition").set_defaults(
-        run=_check_definition
+    commands.add_parser(
+        "package", help="compile the functions and pack them for Lambda"
+    ).set_defaults(run=_package)
+    commands.add_parser("check-terraform", help="check the Terraform code").set_defaults(
+        run=_check_terraform
+    )
+    commands.add_parser(
+        "check-definition", help="check the state machine's definition"
+    ).set_defaults(run=_check_definition)
+
+    commands.add_parser("check-python", help="check the Python of the local stack").set_defaults(
+        run=_check_python
+    )
+    commands.add_parser("format-python", help="format the Python of the local stack").set_defaults(
+        run=_format_python
     )
 
-    commands.add_parser("check-python", help="check the Python of the local stack").set_defaults(run=_check_python)
-    commands.add_parser("format-python", help="format the Python of the local stack").set_defaults(run=_format_python)
-
     run = commands.add_parser("run", help="run a command with the stack up, such as tests")
-    run.add_argument("--programs", action="store_true", help="without the stack, with just its programs on the PATH")
+    run.add_argument(
+        "--programs",
+        action="store_true",
+        help="without the stack, with just its programs on the PATH",
+    )
     run.add_argument("command", nargs="+", metavar="COMMAND", help="put -- before it")
     run.set_defaults(run=_run)
 
@@ -68,14 +82,24 @@ def _parser() -> argparse.ArgumentParser:
     fuzzing.add_argument("--seconds", type=int, default=60, help="for how long; default: 60")
     fuzzing.set_defaults(run=_fuzz)
 
-    demo = commands.add_parser("demo", help="cut a clip out of a video, from the request to the notification")
-    demo.add_argument("--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny")
-    demo.add_argument("--start", help="where the clip starts: seconds, HH:MM:SS.fff or a percentage")
+    demo = commands.add_parser(
+        "demo", help="cut a clip out of a video, from the request to the notification"
+    )
+    demo.add_argument(
+        "--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny"
+    )
+    demo.add_argument(
+        "--start", help="where the clip starts: seconds, HH:MM:SS.fff or a percentage"
+    )
     demo.add_argument("--end", help="where it ends")
     demo.set_defaults(run=_demo)
 
     logs = commands.add_parser("logs", help="print the logs of a function or a service")
-    logs.add_argument("name", nargs="?", help="a function, ministack, mongod, mediaconvert or supervisor; default: all functions")
+    logs.add_argument(
+        "name",
+        nargs="?",
+        help="a function, ministack, mongod, mediaconvert or supervisor; default: all functions",
+    )
     logs.set_defaults(run=_logs)
     return parser
 

@@ -14,13 +14,16 @@ _DEFINITION = paths.ROOT / "statemachine" / "clip.asl.json"
 
 
 def terraform(progress: Progress) -> None:
-    """Checks the format of all Terraform files, validates both root modules and runs the module's tests.
+    """Checks the format of all Terraform files, validates both root modules and runs the module's
+    tests.
 
     # Errors
     Failure with what Terraform said.
     """
     with progress.step("terraform fmt"):
-        deploy.run(paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log")
+        deploy.run(
+            paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log"
+        )
     for folder in (paths.TERRAFORM, _MODULE):
         with progress.step(f"terraform validate in {folder.relative_to(paths.ROOT)}"):
             deploy.initialise(folder)
@@ -61,7 +64,12 @@ def python(progress: Progress) -> None:
     Failure with what is wrong with it.
     """
     folder, interpreter = str(paths.LOCAL), str(packages.python())
-    settings = ["--config-file", str(paths.LOCAL / "pyproject.toml"), "--cache-dir", str(paths.STATE / "mypy")]
+    settings = [
+        "--config-file",
+        str(paths.LOCAL / "pyproject.toml"),
+        "--cache-dir",
+        str(paths.STATE / "mypy"),
+    ]
     mypy = [interpreter, "-m", "mypy", "--python-executable", interpreter, *settings]
     _ruff(progress, "check", folder)
     _ruff(progress, "format", "--check", "--diff", folder)

@@ -1,4 +1,5 @@
-"""What a person sees: steps with the time they take, colours on a terminal only, errors in plain words."""
+"""What a person sees: steps with the time they take, colours on a terminal only, errors in plain
+words."""
 
 import contextlib
 import itertools
@@ -55,8 +56,8 @@ class Step:
 
 
 class Progress:
-    """Shows steps, also several at the same time: a line for each that is done, and on a terminal a last line that
-    says what is under way."""
+    """Shows steps, also several at the same time: a line for each that is done, and on a terminal a
+    last line that says what is under way."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -84,7 +85,8 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Shows a piece of work: that it began, what it is at, how long it took, whether it failed."""
+        """Shows a piece of work: that it began, what it is at, how long it took, whether it
+        failed."""
         step = Step(title)
         with self._lock:
             self._running.append(step)
@@ -125,7 +127,10 @@ class Progress:
     def _draw(self, frame: str) -> None:
         if not self._running:
             return
-        parts = [f"{step.title} {step.detail} {seconds(step.duration())}".replace("  ", " ") for step in self._running]
+        parts = [
+            f"{step.title} {step.detail} {seconds(step.duration())}".replace("  ", " ")
+            for step in self._running
+        ]
         width = os.get_terminal_size(sys.stdout.fileno()).columns
         sys.stdout.write("\r\x1b[2K" + f"  {frame} {', '.join(parts)}"[: width - 1])
         sys.stdout.flush()

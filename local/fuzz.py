@@ -17,8 +17,8 @@ _CORPUS = _WORK / "corpus"
 _SEEDS = _WORK / "seeds"
 _ARTIFACTS = _WORK / "artifacts"
 
-# No sanitizer: the reader has no unsafe code, so that any toolchain will do. The fuzz target bounds memory itself; what
-# libFuzzer bounds is what is left if that should fail.
+# No sanitizer: the reader has no unsafe code, so that any toolchain will do. The fuzz target bounds
+# memory itself; what libFuzzer bounds is what is left if that should fail.
 _BUILD = ["--fuzz-dir", str(_CRATE), "--sanitizer", "none", "--target-dir", str(_WORK), _TARGET]
 _LIMITS = ["-max_len=16384", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]
 
@@ -74,7 +74,11 @@ def prepare(progress: Progress, seconds: int) -> list[str]:
         _make_seeds()
     for folder in (_CORPUS, _ARTIFACTS):
         folder.mkdir(parents=True, exist_ok=True)
-    options = [f"-dict={_CRATE / 'mp4.dict'}", f"-artifact_prefix={_ARTIFACTS}/", f"-max_total_time={seconds}"]
+    options = [
+        f"-dict={_CRATE / 'mp4.dict'}",
+        f"-artifact_prefix={_ARTIFACTS}/",
+        f"-max_total_time={seconds}",
+    ]
     return [*_cargo_fuzz(), "run", *_BUILD, str(_CORPUS), str(_SEEDS), "--", *_LIMITS, *options]
 
 
@@ -87,7 +91,16 @@ def _install(progress: Progress) -> None:
         return
     with progress.step("install cargo-fuzz"):
         processes.run(
-            ["cargo", "install", "cargo-fuzz", "--version", _VERSION, "--locked", "--root", str(_INSTALLED)],
+            [
+                "cargo",
+                "install",
+                "cargo-fuzz",
+                "--version",
+                _VERSION,
+                "--locked",
+                "--root",
+                str(_INSTALLED),
+            ],
             log=paths.LOGS / "cargo-fuzz.log",
             environment=processes.environment(),
         )
@@ -98,7 +111,15 @@ def _make_seeds() -> None:
     _SEEDS.mkdir(parents=True)
     for name, arguments in _SEED_FILES.items():
         processes.run(
-            ["ffmpeg", "-nostdin", "-v", "error", *arguments.split(), "-bitexact", str(_SEEDS / name)],
+            [
+                "ffmpeg",
+                "-nostdin",
+                "-v",
+                "error",
+                *arguments.split(),
+                "-bitexact",
+                str(_SEEDS / name),
+            ],
             log=paths.LOGS / "seeds.log",
             environment=stack.environment(),
         )
@@ -106,11 +127,14 @@ def _make_seeds() -> None:
 
 
 def _with_compressed_index(file: Path) -> bytes:
-    """A QuickTime file with its index compressed, which FFmpeg cannot write; it lies behind the media."""
+    """A QuickTime file with its index compressed, which FFmpeg cannot write; it lies behind the
+    media."""
     data = file.read_bytes()
     start = data.rindex(b"moov") - 4
     moov = data[start:]
-    compressed = _box(b"dcom", b"zlib") + _box(b"cmvd", len(moov).to_bytes(4, "big") + zlib.compress(moov))
+    compressed = _box(b"dcom", b"zlib") + _box(
+        b"cmvd", len(moov).to_bytes(4, "big") + zlib.compress(moov)
+    )
     return data[:start] + _box(b"moov", _box(b"cmov", compressed))
 
 

