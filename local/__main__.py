@@ -9,10 +9,13 @@ from pathlib import Path
 from . import checks, demo, fuzz, logs, paths, processes, stack, status
 from .console import Failure, Progress, coloured, seconds
 
-_DESCRIPTION = "The whole of clipflow on this machine: MiniStack and mongod, the functions, deployed by Terraform."
+_DESCRIPTION = """\
+The whole of clipflow on this machine: MiniStack and mongod, and the functions as Terraform deploys
+them."""
 _EPILOG = """\
-exit codes: 0 done; 1 something failed, with the reason on standard error; 2 wrong usage; 3 (status) the stack is
-not up; 130 interrupted. Everything lies in target/local/; local/README.md says what is what.
+exit codes: 0 done; 1 something failed, with the reason on standard error; 2 wrong usage;
+3 (status) the stack is not up; 130 interrupted. Everything lies in target/local/; local/README.md
+says what is what.
 """
 
 

@@ -126,7 +126,8 @@ def _check_glibc(binary: Path) -> None:
     if needed > NEWEST_GLIBC:
         raise Failure(
             f"{binary.name} needs glibc {'.'.join(map(str, needed))}, and Lambda has"
-            f" {'.'.join(map(str, NEWEST_GLIBC))}. Build on a system with an older C library, or with `cargo lambda build` (see local/README.md)."
+            f" {'.'.join(map(str, NEWEST_GLIBC))}. Build on a system with an older C library, or"
+            " with `cargo lambda build` (see local/README.md)."
         )
 
 

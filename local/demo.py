@@ -262,7 +262,8 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
     finally:
         logs.collect(stack)
     progress.line(
-        f"\n{coloured('The demonstration succeeded', 'green')} after {seconds(progress.duration())}. It left:"
+        f"\n{coloured('The demonstration succeeded', 'green')}"
+        f" after {seconds(progress.duration())}. It left:"
     )
     for file in sorted(file for file in paths.DEMO.glob("*/*") if file.is_file()):
         progress.line(f"  {paths.relative(file):44} {file.stat().st_size:>10,} bytes")
@@ -431,7 +432,8 @@ _FRAMES_A_SECOND = 25
 
 def _film(file: Path, start: float, end: float) -> Path:
     """Test pictures and a tone, from a second of their own clock up to another."""
-    picture = f"testsrc2=size=640x360:rate={_FRAMES_A_SECOND}:duration={end},trim=start={start},setpts=PTS-STARTPTS"
+    test = f"testsrc2=size=640x360:rate={_FRAMES_A_SECOND}:duration={end}"
+    picture = f"{test},trim=start={start},setpts=PTS-STARTPTS"
     sound = f"sine=frequency=440:duration={end - start}:sample_rate=48000"
     options = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
     processes.run(

@@ -27,21 +27,23 @@ _PICTURES = "-f lavfi -i testsrc2=size=32x18:rate=25:duration=0.6"
 _LARGER_PICTURES = "-f lavfi -i testsrc2=size=64x64:rate=25:duration=0.6"
 _SOUND = "-f lavfi -i anoisesrc=r=8000:d=0.6:a=0.01"
 _H264 = "-c:v libx264 -preset ultrafast -crf 51 -pix_fmt yuv420p -g 5 -bf 2"
+_AAC = "-c:a aac -b:a 8k"
 _SEED_FILES = {
-    "b-frames.mp4": f"{_PICTURES} {_SOUND} {_H264} -c:a aac -b:a 8k -movflags +faststart",
+    "b-frames.mp4": f"{_PICTURES} {_SOUND} {_H264} {_AAC} -movflags +faststart",
     "intra.mp4": f"{_PICTURES} {_H264} -g 1",
-    "one-group.mp4": f"{_PICTURES} {_H264} -g 99 -b_strategy 0 -bf 3 -color_primaries bt709 -aspect 4:3",
+    "one-group.mp4": f"{_PICTURES} {_H264} -g 99 -b_strategy 0 -bf 3 -color_primaries bt709"
+    " -aspect 4:3",
     "open-groups.mov": f"{_PICTURES} {_H264} -x264-params open-gop=1 -output_ts_offset 1",
     "pcm.mov": f"{_PICTURES} {_SOUND} {_H264} -c:a pcm_u8 -ar 8000 -t 0.3",
     "adpcm.mov": f"{_PICTURES} {_SOUND} -c:v mjpeg -q:v 31 -c:a adpcm_ima_qt -t 0.2",
-    "hevc.mp4": f"{_LARGER_PICTURES} {_SOUND} -c:v libx265 -preset ultrafast -crf 51 -x265-params log-level=error:info=0"
-    " -c:a libopus -b:a 6k -timecode 01:00:00:00",
+    "hevc.mp4": f"{_LARGER_PICTURES} {_SOUND} -c:v libx265 -preset ultrafast -crf 51"
+    " -x265-params log-level=error:info=0 -c:a libopus -b:a 6k -timecode 01:00:00:00",
     "signed.mp4": f"{_PICTURES} {_H264} -movflags +negative_cts_offsets",
-    "tracks.mp4": f"{_SOUND} {_PICTURES} -itsoffset 0.2 {_SOUND} -map 0 -map 1 -map 2 {_H264} -c:a aac -b:a 8k"
-    " -metadata:s:a:0 language=deu",
+    "tracks.mp4": f"{_SOUND} {_PICTURES} -itsoffset 0.2 {_SOUND} -map 0 -map 1 -map 2 {_H264}"
+    f" {_AAC} -metadata:s:a:0 language=deu",
     "fragments.mp4": f"{_PICTURES} {_H264} -movflags +frag_keyframe+empty_moov+global_sidx",
-    "dash.mp4": f"{_PICTURES} {_SOUND} {_H264} -c:a aac -b:a 8k -movflags +dash+delay_moov+skip_trailer",
-    "random-access.mp4": f"{_PICTURES} {_SOUND} {_H264} -c:a aac -b:a 8k -movflags +frag_keyframe+delay_moov",
+    "dash.mp4": f"{_PICTURES} {_SOUND} {_H264} {_AAC} -movflags +dash+delay_moov+skip_trailer",
+    "random-access.mp4": f"{_PICTURES} {_SOUND} {_H264} {_AAC} -movflags +frag_keyframe+delay_moov",
     "stream.ts": f"{_PICTURES} {_H264} -frames:v 2",
     "stream.mkv": f"{_PICTURES} {_H264} -frames:v 2",
 }

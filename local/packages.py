@@ -169,5 +169,6 @@ def _check_runs(program: Path) -> None:
     if answer.returncode:
         raise Failure(
             f"{program.name} does not run on this machine: {answer.stderr.strip()}\n"
-            "mongod needs libcurl 4 and OpenSSL 3 (Debian and Ubuntu: apt-get install libcurl4 libssl3)."
+            "mongod needs libcurl 4 and OpenSSL 3"
+            " (Debian and Ubuntu: apt-get install libcurl4 libssl3)."
         )

@@ -88,7 +88,7 @@ def _cpp() -> list[str]:
     if shutil.which(compiler):
         return []
     return [
-        f"{compiler}, a C++ compiler, which libFuzzer is built with (Debian and Ubuntu: apt-get install g++)"
+        f"{compiler}, a C++ compiler, which libFuzzer is built with (Debian: apt-get install g++)"
     ]
 
 

@@ -77,7 +77,8 @@ def run(
         code = process.wait()
     if code not in accept:
         raise Failure(
-            f"{Path(arguments[0]).name} failed with exit code {code}; its last lines:\n\n{tail(log)}"
+            f"{Path(arguments[0]).name} failed with exit code {code};"
+            f" its last lines:\n\n{tail(log)}"
         )
     return code
 

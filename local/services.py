@@ -305,9 +305,8 @@ def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", nam
     limit = time.monotonic() + READY_SECONDS
     while not is_ready():
         if supervisor.poll() is not None or time.monotonic() > limit:
-            raise Failure(
-                f"{name} did not start; its last lines:\n\n{processes.tail(paths.LOGS / f'{name}.log')}"
-            )
+            last = processes.tail(paths.LOGS / f"{name}.log")
+            raise Failure(f"{name} did not start; its last lines:\n\n{last}")
         time.sleep(0.05)
 
 
