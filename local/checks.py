@@ -50,8 +50,11 @@ def definition(progress: Progress) -> None:
                 environment=environment,
                 folder=_ASL,
             )
+        file = paths.TEMPORARY / _DEFINITION.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(filled_in(_DEFINITION.read_text()))
         processes.run(
-            [str(node), str(validator), "--json-path", str(_filled_in())],
+            [str(node), str(validator), "--json-path", str(file)],
             log=paths.LOGS / "asl-validator.log",
             environment=environment,
         )
@@ -99,12 +102,9 @@ def _lint(progress: Progress, title: str, command: list[str]) -> None:
         processes.run(command, log=log, environment=environment)
 
 
-def _filled_in() -> Path:
-    """The definition as it is deployed, with numbers where Terraform fills in numbers."""
-    file = paths.TEMPORARY / _DEFINITION.name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(re.sub(r'"{% \$number\(\'\${\w+}\'\) %}"', "1", _DEFINITION.read_text()))
-    return file
+def filled_in(definition: str) -> str:
+    """A definition with numbers where Terraform fills in numbers."""
+    return re.sub(r'"{% \$number\(\'\${\w+}\'\) %}"', "1", definition)
 
 
 def _node(progress: Progress) -> tuple[Path, list[str]]:

@@ -2,20 +2,20 @@
 
     python -m local.mediaconvert PORT AWS_ENDPOINT
 
-CreateJob refuses what the service refuses: settings that do not exist or are missing, values out of
-range, wrong time codes, a role or queue that is not there. Of the service's settings it knows those
-that clips use, and refuses the others, so that a job that passes here asks for nothing that has not
-been looked at. A job reads its inputs from S3, cuts and joins their clippings frame by frame,
-writes the output to S3 and sends the service's events to EventBridge. Their source is
-`local.mediaconvert`, because only AWS may send events from `aws.*`.
+CreateJob refuses what the service refuses: settings that its model does not have, values out of
+range, wrong time codes, a role or queue that is not there. It also refuses what clips do not use
+(job_settings.py), so that a job that passes here asks for nothing that has not been looked at. A
+job reads its inputs from S3, cuts and joins their clippings frame by frame, writes the output to S3
+and sends the service's events to EventBridge. Their source is `local.mediaconvert`, because only
+AWS may send events from `aws.*`.
 
 Jobs can be made to misbehave: `PUT /_behaviour` with a JSON object, for jobs whose destination
 contains `destination`:
 
     {"destination": "clips/a/", "fail": {"code": 1040, "message": "…"}}   end in ERROR
-    {"destination": "clips/a/", "stall": true}                            never end, unless cancelled
-    {"destination": "clips/a/", "events": "lost"}                         send no events; also "duplicated", "reordered"
-    {"destination": "clips/a/"}                                           behave again
+    {"destination": "clips/a/", "stall": true}     never end, unless cancelled
+    {"destination": "clips/a/", "events": "lost"}  send no events; also "duplicated", "reordered"
+    {"destination": "clips/a/"}                    behave again
 """
 
 import base64
@@ -23,7 +23,6 @@ import dataclasses
 import http.server
 import json
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -32,283 +31,19 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from . import services
+from . import job_settings, services
+from .job_settings import ACCOUNT, TIMECODE, Refusal, bad
 
 _API = "/2017-08-29/"
-_ACCOUNT = "000000000000"
 _SOURCE = "local.mediaconvert"
 _JOBS_AT_ONCE = 2
 _PAGE = 20
 _CONSTANT_RATES = (1, 5, 10, 15, 24, 30, 50, 60)
 _TOKEN_SECONDS = 60
-_TIMECODE = re.compile(r"^([01][0-9]|2[0-4]):([0-5][0-9]):([0-5][0-9])([:;])([0-9]{2})$")
-
-
-class Refusal(Exception):
-    """A request that is answered with an error of the service."""
-
-    def __init__(self, status: int, kind: str, message: str):
-        super().__init__(message)
-        self.status, self.kind = status, kind
-
-
-def _bad(path: str, message: str) -> Refusal:
-    return Refusal(400, "BadRequestException", f"{path}: {message}")
-
-
-# What a job may be made of. A check takes a value and its path, and raises a refusal.
-
-Check = Callable[[Any, str], None]
-
-
-def _text(pattern: str = "", most: int = 1_000_000) -> Check:
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, str) or len(value) > most or not re.search(pattern, value):
-            raise _bad(
-                path, f"is not a string of at most {most} characters that matches /{pattern}/"
-            )
-
-    return check
-
-
-def _one_of(*names: str) -> Check:
-    def check(value: Any, path: str) -> None:
-        if value not in names:
-            raise _bad(path, f"{value!r} is not one of {', '.join(names)}")
-
-    return check
-
-
-def _number(least: float, most: float) -> Check:
-    def check(value: Any, path: str) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise _bad(path, f"{value!r} is not a whole number from {least} to {most}")
-
-    return check
-
-
-def _list(item: Check, least: int, most: int) -> Check:
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            raise _bad(path, f"is not a list of {least} to {most}")
-        for index, each in enumerate(value):
-            item(each, f"{path}/{index}")
-
-    return check
-
-
-def _map(key: Check, item: Check, most: int) -> Check:
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, dict) or len(value) > most:
-            raise _bad(path, f"is not an object of at most {most} entries")
-        for name, each in value.items():
-            key(name, path)
-            item(each, f"{path}/{name}")
-
-    return check
-
-
-def _object(**fields: Check) -> Check:
-    """An object of these fields; those whose names end in an underscore must be there."""
-    known = {name.rstrip("_"): check for name, check in fields.items()}
-    required = {name.rstrip("_") for name in fields if name.endswith("_")}
-
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, dict):
-            raise _bad(path, "is not an object")
-        for name in value:
-            if name not in known:
-                raise _bad(f"{path}/{name}", "is not a property that is supported")
-        for name in sorted(required - value.keys()):
-            raise _bad(f"{path}/{name}", "is a required property")
-        for name, each in value.items():
-            known[name](each, f"{path}/{name}")
-
-    return check
-
-
-def _timecode(value: Any, path: str) -> None:
-    _text(_TIMECODE.pattern)(value, path)
-
-
-def _codec(**more: Check) -> Check:
-    """The settings that H.264 and H.265 have in common, and `more`."""
-    common = _object(
-        rateControlMode_=_one_of("QVBR"),
-        qualityTuningLevel=_one_of("SINGLE_PASS", "SINGLE_PASS_HQ", "MULTI_PASS_HQ"),
-        qvbrSettings=_object(qvbrQualityLevel=_number(1, 10)),
-        maxBitrate=_number(1_000, 1_152_000_000),
-        framerateControl=_one_of("INITIALIZE_FROM_SOURCE", "SPECIFIED"),
-        framerateConversionAlgorithm=_one_of("DUPLICATE_DROP", "INTERPOLATE"),
-        framerateNumerator=_number(1, 2_147_483_647),
-        framerateDenominator=_number(1, 2_147_483_647),
-        **more,
-    )
-
-    def check(value: Any, path: str) -> None:
-        common(value, path)
-        if "maxBitrate" not in value:
-            raise _bad(f"{path}/maxBitrate", "is a required property when rateControlMode is QVBR")
-        rates = {"framerateNumerator", "framerateDenominator"}
-        if value.get("framerateControl") == "SPECIFIED" and not rates <= value.keys():
-            raise _bad(
-                path,
-                "framerateNumerator and framerateDenominator are required when framerateControl is SPECIFIED",
-            )
-
-    return check
-
-
-def _even(value: Any, path: str) -> None:
-    _number(0, 2_147_483_647)(value, path)
-    if value % 2:
-        raise _bad(path, f"{value} is not an even number")
-
-
-_PICTURES = _object(
-    width=_number(32, 8192),
-    height=_number(32, 8192),
-    scalingBehavior=_one_of("DEFAULT", "FILL", "STRETCH_TO_OUTPUT"),
-    crop=_object(x_=_even, y_=_even, width_=_even, height_=_even),
-    videoPreprocessors=_object(
-        imageInserter=_object(
-            insertableImages=_list(
-                _object(
-                    imageInserterInput_=_text(
-                        r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+\.(png|PNG|tga|TGA)$"
-                    ),
-                    imageX_=_number(0, 2_147_483_647),
-                    imageY_=_number(0, 2_147_483_647),
-                    width=_number(0, 2_147_483_647),
-                    height=_number(0, 2_147_483_647),
-                    layer_=_number(0, 99),
-                    opacity=_number(0, 100),
-                ),
-                0,
-                1,
-            )
-        )
-    ),
-    codecSettings_=_object(
-        codec_=_one_of("H_264", "H_265"),
-        h264Settings=_codec(),
-        h265Settings=_codec(writeMp4PackagingType=_one_of("HVC1", "HEV1")),
-    ),
-)
-_INPUT = _object(
-    fileInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+"),
-    timecodeSource=_one_of("ZEROBASED"),
-    inputClippings=_list(_object(startTimecode=_timecode, endTimecode=_timecode), 0, 150),
-    videoSelector=_object(
-        rotate=_one_of("AUTO", "DEGREE_0", "DEGREES_90", "DEGREES_180", "DEGREES_270")
-    ),
-    audioSelectors=_map(
-        _text(most=256),
-        _object(
-            defaultSelection=_one_of("DEFAULT", "NOT_DEFAULT"),
-            selectorType=_one_of("TRACK"),
-            tracks=_list(_number(1, 2_147_483_647), 0, 100),
-        ),
-        20,
-    ),
-)
-_OUTPUT = _object(
-    containerSettings_=_object(
-        container_=_one_of("MP4"),
-        mp4Settings=_object(
-            moovPlacement=_one_of("PROGRESSIVE_DOWNLOAD", "NORMAL"),
-            audioDuration=_one_of("MATCH_VIDEO_DURATION", "DEFAULT_CODEC_DURATION"),
-        ),
-    ),
-    videoDescription_=_PICTURES,
-    audioDescriptions=_list(
-        _object(
-            audioSourceName=_text(most=2048),
-            codecSettings_=_object(
-                codec_=_one_of("AAC"),
-                aacSettings_=_object(
-                    bitrate_=_number(6_000, 1_024_000),
-                    codingMode_=_one_of("CODING_MODE_1_0", "CODING_MODE_2_0", "CODING_MODE_5_1"),
-                    sampleRate_=_number(8_000, 96_000),
-                ),
-            ),
-        ),
-        0,
-        100,
-    ),
-)
-_CREATE_JOB = _object(
-    role_=_text(rf"^arn:aws:iam::{_ACCOUNT}:role/.+"),
-    queue=_text(),
-    clientRequestToken=_text(r"^[!-~]*$", 64),
-    statusUpdateInterval=_one_of(
-        "SECONDS_10", "SECONDS_15", "SECONDS_30", "SECONDS_60", "SECONDS_120"
-    ),
-    accelerationSettings=_object(mode_=_one_of("DISABLED", "ENABLED", "PREFERRED")),
-    tags=_map(_text(most=128), _text(most=256), 50),
-    userMetadata=_map(_text(most=256), _text(most=256), 10),
-    settings_=_object(
-        timecodeConfig=_object(source=_one_of("ZEROBASED")),
-        inputs_=_list(_INPUT, 1, 150),
-        outputGroups_=_list(
-            _object(
-                outputGroupSettings_=_object(
-                    type_=_one_of("FILE_GROUP_SETTINGS"),
-                    fileGroupSettings_=_object(
-                        destination_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+")
-                    ),
-                ),
-                outputs_=_list(_OUTPUT, 1, 1),
-            ),
-            1,
-            1,
-        ),
-    ),
-)
-
-
-def _check_references(job: dict[str, Any]) -> None:
-    """What goes beyond single settings."""
-    for index, each in enumerate(job["settings"]["inputs"]):
-        for clipping in each.get("inputClippings", []):
-            if not clipping:
-                raise _bad(
-                    f"/settings/inputs/{index}/inputClippings", "has neither a start nor an end"
-                )
-            start, end = clipping.get("startTimecode"), clipping.get("endTimecode")
-            if start and end and end < start:
-                raise _bad(
-                    f"/settings/inputs/{index}/inputClippings",
-                    f"the end {end} is before the start {start}",
-                )
-    output = job["settings"]["outputGroups"][0]["outputs"][0]
-    codec = output["videoDescription"]["codecSettings"]
-    if {"H_264": "h264Settings", "H_265": "h265Settings"}[codec["codec"]] not in codec or len(
-        codec
-    ) != 2:
-        raise _bad(
-            "/settings/outputGroups/0/outputs/0/videoDescription/codecSettings",
-            f"has not the settings of {codec['codec']}",
-        )
-    if ("width" in output["videoDescription"]) != ("height" in output["videoDescription"]):
-        raise _bad(
-            "/settings/outputGroups/0/outputs/0/videoDescription",
-            "has only one of width and height",
-        )
-    selectors = {
-        name for each in job["settings"]["inputs"] for name in each.get("audioSelectors", {})
-    }
-    for each in output.get("audioDescriptions", []):
-        if each.get("audioSourceName") not in selectors:
-            raise _bad(
-                "/settings/outputGroups/0/outputs/0/audioDescriptions",
-                "refers to no audio selector of the inputs",
-            )
 
 
 # Running a job.
@@ -354,7 +89,7 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     # Errors
     JobError when there is no such frame at that rate.
     """
-    found = _TIMECODE.match(timecode)
+    found = TIMECODE.match(timecode)
     assert found
     hours, minutes, seconds, frame = (int(found[group]) for group in (1, 2, 3, 5))
     nominal = round(rate)
@@ -470,7 +205,7 @@ def arguments(
         f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[joined]"
         + ("[a]" if sound else "")
     )
-    line = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", "-threads", "2"]
+    line: list[str] = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", "-threads", "2"]
     for source in sources:
         line += (["-noautorotate"] if source.turn else []) + ["-i", str(source.path)]
     over = "null"
@@ -523,8 +258,8 @@ def arguments(
     ]
     if sound:
         line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
-    end = ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart"]
-    return [*line, *end, "-f", "mp4", str(output)]
+    container = ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart"]
+    return [*line, *container, "-f", "mp4", str(output)]
 
 
 def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
@@ -534,7 +269,8 @@ def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
     if behaviour == "STRETCH_TO_OUTPUT":
         return f"{crop}scale={width}:{height}"
     if behaviour == "FILL":
-        return f"{crop}scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
+        filled = f"scale={width}:{height}:force_original_aspect_ratio=increase"
+        return f"{crop}{filled},crop={width}:{height}"
     fitted = f"scale={width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2"
     return f"{crop}{fitted},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
 
@@ -545,7 +281,8 @@ def _overlay(image: dict[str, Any], index: int) -> str:
         if "width" in image and "height" in image
         else ""
     )
-    return f"[{index}:v:0]{size}format=rgba,colorchannelmixer=aa={image.get('opacity', 50) / 100}[image]"
+    opacity = image.get("opacity", 50) / 100
+    return f"[{index}:v:0]{size}format=rgba,colorchannelmixer=aa={opacity}[image]"
 
 
 def _part_pictures(
@@ -579,7 +316,8 @@ def _part_sound(
     begin = source.start + float(start / source.rate)
     finish = f":end={source.start + float(end / source.rate)}" if end else ""
     if selected and source.has_sound:
-        return f"[{index}:a:0]atrim=start={begin}{finish},asetpts=PTS-STARTPTS,{shape}[a{index}_{clip}]"
+        cut = f"atrim=start={begin}{finish},asetpts=PTS-STARTPTS"
+        return f"[{index}:a:0]{cut},{shape}[a{index}_{clip}]"
     seconds = float(((end or source.frames) - start) / source.rate)
     return f"anullsrc=r={sound['sampleRate']}:cl={layout},atrim=duration={seconds}[a{index}_{clip}]"
 
@@ -645,14 +383,13 @@ class Service:
         """Sets how jobs for a destination behave."""
         unknown = behaviour.keys() - {"destination", "fail", "stall", "events"}
         if "destination" not in behaviour or unknown:
-            raise _bad("/", "a behaviour is destination and fail, stall or events")
+            raise bad("/", "a behaviour is destination and fail, stall or events")
         with self._lock:
             self._behaviours[behaviour["destination"]] = behaviour
 
     def create(self, request: Any) -> dict[str, Any]:
         """CreateJob."""
-        _CREATE_JOB(request, "")
-        _check_references(request)
+        job_settings.check(request)
         queue = self._queue(request.get("queue", "Default"))
         self._check_role(request["role"])
         token = request.get("clientRequestToken")
@@ -662,7 +399,7 @@ class Service:
                 return self._jobs[job_id]
             job_id = f"{int(time.time() * 1000)}-{secrets.token_hex(3)}"
             job = {
-                "arn": f"arn:aws:mediaconvert:{services.REGION}:{_ACCOUNT}:jobs/{job_id}",
+                "arn": f"arn:aws:mediaconvert:{services.REGION}:{ACCOUNT}:jobs/{job_id}",
                 "id": job_id,
                 "createdAt": int(time.time()),
                 "queue": queue,
@@ -700,9 +437,9 @@ class Service:
         """ListJobs and SearchJobs."""
         most = int(query.get("maxResults", _PAGE))
         if not 1 <= most <= _PAGE:
-            raise _bad("/maxResults", f"{most} is not from 1 to {_PAGE}")
+            raise bad("/maxResults", f"{most} is not from 1 to {_PAGE}")
         if len(query.get("inputFile", "")) > 300:
-            raise _bad("/inputFile", "has more than 300 characters")
+            raise bad("/inputFile", "has more than 300 characters")
         queue = self._queue(query["queue"]) if "queue" in query else None
         with self._lock:
             jobs = list(self._jobs.values())
@@ -725,7 +462,7 @@ class Service:
         return page
 
     def _queue(self, name: str) -> str:
-        arn = f"arn:aws:mediaconvert:{services.REGION}:{_ACCOUNT}:queues/Default"
+        arn = f"arn:aws:mediaconvert:{services.REGION}:{ACCOUNT}:queues/Default"
         if name not in ("Default", arn):
             raise Refusal(404, "NotFoundException", f"The specified queue {name} was not found.")
         return arn
@@ -735,9 +472,9 @@ class Service:
         try:
             role = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
         except iam.exceptions.NoSuchEntityException:
-            raise _bad("/role", f"the role {arn} does not exist") from None
+            raise bad("/role", f"the role {arn} does not exist") from None
         if "mediaconvert.amazonaws.com" not in json.dumps(role["AssumeRolePolicyDocument"]):
-            raise _bad("/role", f"MediaConvert may not assume {arn}")
+            raise bad("/role", f"MediaConvert may not assume {arn}")
 
     def _behaviour(self, job: dict[str, Any]) -> dict[str, Any]:
         destination = _destination(job)
@@ -875,7 +612,7 @@ class _Events:
             "Detail": json.dumps(
                 {
                     "timestamp": int(time.time() * 1000),
-                    "accountId": _ACCOUNT,
+                    "accountId": ACCOUNT,
                     "queue": self._job["queue"],
                     "jobId": self._job["id"],
                     "status": status,
@@ -965,7 +702,7 @@ def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:
-        raise _bad("/", "the body is not JSON") from None
+        raise bad("/", "the body is not JSON") from None
 
 
 def main() -> None:
