@@ -57,7 +57,7 @@ bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy â
 	@$(LOCAL) package
 	@# Along with the functions, so that all share their dependencies.
 	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --bins
-	@$(LOCAL) run --programs -- target/release/bench $(ONLY)
+	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/release/bench $(ONLY)
 
 fmt: ## Format Rust, Python and Terraform
 	cargo fmt --all
