@@ -32,14 +32,16 @@ logs: ## Print logs [NAME=a function, ministack, mongod, mediaconvert or supervi
 test: lint unit e2e ## Check everything: lint, unit, then e2e
 	@echo 'passed: lint, unit, e2e'
 
-lint: ## Formatting, clippy, Terraform, and the state machine's definition with each of its paths
+lint: ## Formatting, clippy, Terraform, Python, and the state machine's definition with each of its paths
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(LOCAL) check-terraform
 	$(LOCAL) check-definition
+	$(LOCAL) check-python
 
 unit: ## Tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet
+	$(LOCAL) run --programs -- target/local/venv/bin/python -m unittest discover --quiet --start-directory local/tests --top-level-directory .
 
 e2e: ## Tests on the local stack
 	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun
@@ -55,10 +57,11 @@ bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy â
 	@$(LOCAL) package
 	@# Along with the functions, so that all share their dependencies.
 	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --bins
-	@$(LOCAL) run --programs -- target/release/bench $(ONLY)
+	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/release/bench $(ONLY)
 
-fmt: ## Format Rust and Terraform
+fmt: ## Format Rust, Python and Terraform
 	cargo fmt --all
+	$(LOCAL) format-python
 	env -u TF_CLI_CONFIG_FILE terraform fmt -recursive .
 
 package: ## Compile the functions and pack them for Lambda, in target/lambda/ [ARCHITECTURE=x86_64 or arm64]

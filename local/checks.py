@@ -16,40 +16,47 @@ _DEFINITION = paths.ROOT / "statemachine" / "clip.asl.json"
 
 
 def terraform(progress: Progress) -> None:
-    """Checks the format of all Terraform files, validates the root modules, runs the tests of the module and its
-    examples, and has checkov look for what is insecure.
+    """Checks the format of all Terraform files, validates the root modules, runs the tests of the
+    module and its examples, and has checkov look for what is insecure.
 
     # Errors
     Failure with what Terraform or checkov said.
     """
     with progress.step("terraform fmt"):
-        deploy.run(paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log")
+        deploy.run(
+            paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log"
+        )
     for folder in (paths.TERRAFORM, _MODULE, *_EXAMPLES):
         with progress.step(f"terraform validate in {folder.relative_to(paths.ROOT)}"):
             deploy.initialise(folder)
-            deploy.run(folder, ["validate", "-no-color"], "terraform-validate.log", on_line=_refuse_warnings)
+            deploy.run(
+                folder,
+                ["validate", "-no-color"],
+                "terraform-validate.log",
+                on_line=_refuse_warnings,
+            )
     for folder in (_MODULE, *_EXAMPLES):
         with progress.step(f"terraform test in {folder.relative_to(paths.ROOT)}") as step:
             deploy.run(folder, ["test", "-no-color"], "terraform-test.log", on_line=step.say)
-    packages.install_checkov(progress)
-    with progress.step("checkov"):
-        _checkov()
+    _checkov(progress)
 
 
 def _refuse_warnings(line: str) -> None:
     """What a provider deprecates is a warning before it is an error."""
     if line.startswith("Warning:"):
-        raise Failure(f"Terraform warns; {paths.relative(paths.LOGS)}/terraform-validate.log says where: {line}")
+        log = paths.relative(paths.LOGS / "terraform-validate.log")
+        raise Failure(f"Terraform warns, and {log} says where: {line}")
 
 
-def _checkov() -> None:
+def _checkov(progress: Progress) -> None:
     """Each skip stands with its reason at its resource."""
+    packages.install(progress)
+    packages.install_checkov(progress)
+    command = [str(packages.python()), "-m", "checkov.main", "--directory", str(_MODULE)]
     options = ["--framework", "terraform", "--skip-download", "--quiet", "--compact"]
-    processes.run(
-        [str(packages.checkov()), "--directory", str(_MODULE), *options],
-        log=paths.LOGS / "checkov.log",
-        environment=processes.environment(),
-    )
+    environment = processes.environment({"PYTHONPATH": str(paths.CHECKOV)})
+    with progress.step("checkov"):
+        processes.run([*command, *options], log=paths.LOGS / "checkov.log", environment=environment)
 
 
 def definition(progress: Progress) -> None:
@@ -81,19 +88,61 @@ def _validate(progress: Progress) -> None:
                 environment=environment,
                 folder=_ASL,
             )
+        file = paths.TEMPORARY / _DEFINITION.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(filled_in(_DEFINITION.read_text()))
         processes.run(
-            [str(node), str(validator), "--json-path", str(_filled_in())],
+            [str(node), str(validator), "--json-path", str(file)],
             log=paths.LOGS / "asl-validator.log",
             environment=environment,
         )
 
 
-def _filled_in() -> Path:
-    """The definition as it is deployed, with numbers where Terraform fills in numbers."""
-    file = paths.TEMPORARY / _DEFINITION.name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(re.sub(r'"{% \$number\(\'\${\w+}\'\) %}"', "1", _DEFINITION.read_text()))
-    return file
+def python(progress: Progress) -> None:
+    """Checks the Python of this folder: its rules, its format and its types.
+
+    # Errors
+    Failure with what is wrong with it.
+    """
+    folder, interpreter = str(paths.LOCAL), str(packages.python())
+    settings = [
+        "--config-file",
+        str(paths.LOCAL / "pyproject.toml"),
+        "--cache-dir",
+        str(paths.STATE / "mypy"),
+    ]
+    mypy = [interpreter, "-m", "mypy", "--python-executable", interpreter, *settings]
+    _ruff(progress, "check", folder)
+    _ruff(progress, "format", "--check", "--diff", folder)
+    _lint(progress, "mypy --strict", [*mypy, "-p", "local"])
+
+
+def format_python(progress: Progress) -> None:
+    """Formats the Python of this folder.
+
+    # Errors
+    Failure with what cannot be parsed.
+    """
+    _ruff(progress, "format", str(paths.LOCAL))
+
+
+def _ruff(progress: Progress, verb: str, *options: str) -> None:
+    ruff = str(paths.LINT / "bin" / "ruff")
+    _lint(progress, f"ruff {verb}", [ruff, verb, "--no-cache", *options])
+
+
+def _lint(progress: Progress, title: str, command: list[str]) -> None:
+    packages.install(progress)
+    packages.install_lint(progress)
+    environment = processes.environment({"PYTHONPATH": str(paths.LINT)})
+    log = paths.LOGS / f"{title.replace(' --', '-').replace(' ', '-')}.log"
+    with progress.step(title):
+        processes.run(command, log=log, environment=environment)
+
+
+def filled_in(definition: str) -> str:
+    """A definition with numbers where Terraform fills in numbers."""
+    return re.sub(r'"{% \$number\(\'\${\w+}\'\) %}"', "1", definition)
 
 
 def _node(progress: Progress) -> tuple[Path, list[str]]:

@@ -1,4 +1,5 @@
-"""What a person sees: steps with the time they take, colours on a terminal only, errors in plain words."""
+"""What a person sees: steps with the time they take, colours on a terminal only, errors in plain
+words."""
 
 import contextlib
 import itertools
@@ -6,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from typing import Iterator, Optional
+from collections.abc import Iterator
 
 
 class Failure(Exception):
@@ -55,8 +56,8 @@ class Step:
 
 
 class Progress:
-    """Shows steps, also several at the same time: a line for each that is done, and on a terminal a last line that
-    says what is under way."""
+    """Shows steps, also several at the same time: a line for each that is done, and on a terminal a
+    last line that says what is under way."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -64,7 +65,7 @@ class Progress:
         self._drawn = False
         self._began = time.monotonic()
         self._stop = threading.Event()
-        self._thread: Optional[threading.Thread] = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Progress":
         if _is_terminal():
@@ -84,7 +85,8 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Shows a piece of work: that it began, what it is at, how long it took, whether it failed."""
+        """Shows a piece of work: that it began, what it is at, how long it took, whether it
+        failed."""
         step = Step(title)
         with self._lock:
             self._running.append(step)
@@ -125,7 +127,10 @@ class Progress:
     def _draw(self, frame: str) -> None:
         if not self._running:
             return
-        parts = [f"{step.title} {step.detail} {seconds(step.duration())}".replace("  ", " ") for step in self._running]
+        parts = [
+            f"{step.title} {step.detail} {seconds(step.duration())}".replace("  ", " ")
+            for step in self._running
+        ]
         width = os.get_terminal_size(sys.stdout.fileno()).columns
         sys.stdout.write("\r\x1b[2K" + f"  {frame} {', '.join(parts)}"[: width - 1])
         sys.stdout.flush()

@@ -5,8 +5,9 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any
 
 from . import paths, prerequisites, processes
 from .console import Step
@@ -15,9 +16,15 @@ _PROVIDER = "registry.terraform.io/hashicorp/aws"
 
 
 def inputs(variables: Mapping[str, Any]) -> str:
-    """A digest of everything that the deployment is made from: it is up to date exactly when this has not changed."""
+    """A digest of everything that the deployment is made from: it is up to date exactly when this
+    has not changed."""
     digest = hashlib.sha256(json.dumps(variables, sort_keys=True).encode())
-    patterns = ("terraform/*.tf", "local/terraform/*.tf", "statemachine/*.json", "target/local/lambda/*.zip")
+    patterns = (
+        "terraform/*.tf",
+        "local/terraform/*.tf",
+        "statemachine/*.json",
+        "target/local/lambda/*.zip",
+    )
     for file in sorted(file for pattern in patterns for file in paths.ROOT.glob(pattern)):
         digest.update(f"{file.relative_to(paths.ROOT)}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -25,21 +32,29 @@ def inputs(variables: Mapping[str, Any]) -> str:
 
 
 def initialise(folder: Path = paths.TERRAFORM) -> None:
-    """Fetches the provider for a root module: from a folder on this machine where there is one, else from Terraform's
-    registry."""
+    """Fetches the provider for a root module: from a folder on this machine where there is one,
+    else from Terraform's registry."""
     mirror = plugin_mirror()
     stamp = _data(folder) / "initialised"
-    sources = sorted(paths.TERRAFORM.glob("*.tf")) + [paths.ROOT / "terraform" / "versions.tf"]
-    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + str(mirror).encode()).hexdigest()
+    sources = [*sorted(paths.TERRAFORM.glob("*.tf")), paths.ROOT / "terraform" / "versions.tf"]
+    wanted = hashlib.sha256(
+        b"".join(file.read_bytes() for file in sources) + str(mirror).encode()
+    ).hexdigest()
     made = [_data(folder) / "providers", folder / ".terraform.lock.hcl"]
     if stamp.exists() and stamp.read_text() == wanted and all(each.exists() for each in made):
         return
     arguments = [f"-plugin-dir={mirror}"] if mirror else []
-    run(folder, ["init", "-no-color", "-input=false", "-reconfigure", *arguments], "terraform-init.log")
+    run(
+        folder,
+        ["init", "-no-color", "-input=false", "-reconfigure", *arguments],
+        "terraform-init.log",
+    )
     stamp.write_text(wanted)
 
 
-def apply(variables: Mapping[str, Any], secrets: Mapping[str, str], state: Path, step: Step) -> None:
+def apply(
+    variables: Mapping[str, Any], secrets: Mapping[str, str], state: Path, step: Step
+) -> None:
     """Applies the deployment, with its state in a file."""
     file = _data(paths.TERRAFORM) / "variables.tfvars.json"
     file.write_text(json.dumps(variables))
@@ -52,7 +67,14 @@ def apply(variables: Mapping[str, Any], secrets: Mapping[str, str], state: Path,
             done += 1
             step.say(f"{done} resources")
 
-    options = ["-no-color", "-input=false", "-auto-approve", "-lock=false", "-parallelism=30", "-backup=-"]
+    options = [
+        "-no-color",
+        "-input=false",
+        "-auto-approve",
+        "-lock=false",
+        "-parallelism=30",
+        "-backup=-",
+    ]
     files = [f"-var-file={file}", f"-state={state}"]
     extra = {f"TF_VAR_{name}": value for name, value in secrets.items()}
     run(paths.TERRAFORM, ["apply", *options, *files], "terraform-apply.log", extra, on_line)
@@ -64,8 +86,9 @@ def outputs(state: Path) -> dict[str, Any]:
     return deployment
 
 
-def plugin_mirror() -> Optional[str]:
-    """A folder on this machine that holds the AWS provider, laid out as Terraform's file-system mirrors are."""
+def plugin_mirror() -> str | None:
+    """A folder on this machine that holds the AWS provider, laid out as Terraform's file-system
+    mirrors are."""
     home = os.path.expanduser("~")
     data = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
     candidates = [
@@ -85,11 +108,11 @@ def run(
     folder: Path,
     arguments: Sequence[str],
     log: str,
-    extra: Optional[Mapping[str, str]] = None,
-    on_line: Optional[Callable[[str], None]] = None,
+    extra: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> None:
-    """Runs Terraform in a folder, with its working data out of the checkout's way and without the user's AWS settings:
-    with them the provider would sign for another account, or assume a role.
+    """Runs Terraform in a folder, with its working data out of the checkout's way and without the
+    user's AWS settings: with them the provider would sign for another account, or assume a role.
 
     # Errors
     Failure when Terraform fails, with what it said last.
@@ -110,7 +133,10 @@ def run(
         **(extra or {}),
     }
     processes.run(
-        ["terraform", f"-chdir={folder}", *arguments], log=paths.LOGS / log, environment=environment, on_line=on_line
+        ["terraform", f"-chdir={folder}", *arguments],
+        log=paths.LOGS / log,
+        environment=environment,
+        on_line=on_line,
     )
 
 

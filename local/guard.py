@@ -3,18 +3,22 @@
     guard.py command LIFELINE PROGRAM ARGUMENT…
     guard.py services LIFELINE CONTROL STATUS < services.json
 
-LIFELINE is the number of an inherited file descriptor: the read end of a pipe whose write end only the owner holds.
-The kernel closes that end when the owner ends, also when it is killed, and the guard then ends every process below it.
-Orphans come to the guard (it is their subreaper), so a program that starts programs of its own cannot lose them. If the
-guard itself is killed, the kernel kills the programs that it started.
+LIFELINE is the number of an inherited file descriptor: the read end of a pipe whose write end only
+the owner holds. The kernel closes that end when the owner ends, also when it is killed, and the
+guard then ends every process below it. Orphans come to the guard (it is their subreaper), so a
+program that starts programs of its own cannot lose them. If the guard itself is killed, the kernel
+kills the programs that it started.
 
-`command` runs one program and exits with its code. `services` runs several until one of them ends unasked, the owner
-goes away or SIGTERM arrives; it reads orders, one a line, from the named pipe CONTROL: `keep` lets the services
-outlive their owner, `stop NAME` and `start NAME` are for one service. It writes what runs to the file STATUS.
+`command` runs one program and exits with its code. `services` runs several until one of them ends
+unasked, the owner goes away or SIGTERM arrives; it reads orders, one a line, from the named pipe
+CONTROL: `keep` lets the services outlive their owner, `stop NAME` and `start NAME` are for one
+service. It writes what runs to the file STATUS.
 
-This file is a program of its own and imports nothing but the standard library, so that it starts in milliseconds.
+This file is a program of its own and imports nothing but the standard library, so that it starts in
+milliseconds.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -23,7 +27,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Optional
+from typing import Any
 
 STOP_SECONDS = 20
 """How long services have to end by themselves, and to write their data, before they are killed."""
@@ -55,8 +59,9 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def start_ticks(pid: int) -> Optional[int]:
-    """When a process started, in clock ticks since the machine did; None when there is none, or it has ended.
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the machine did; None when there is none, or it
+    has ended.
 
     With the process id it names a process for good: ids are used again.
     """
@@ -69,10 +74,8 @@ def start_ticks(pid: int) -> Optional[int]:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _reap() -> dict[int, int]:
@@ -130,13 +133,12 @@ class _Events:
         self._selector.unregister(descriptor)
 
     def wait(self) -> list[tuple[str, bytes]]:
-        """Waits, and returns (name, what was read) for each event; an empty read is the end of that pipe."""
+        """Waits, and returns (name, what was read) for each event; an empty read is the end of that
+        pipe."""
         events = []
         for key, _ in self._selector.select():
-            try:
+            with contextlib.suppress(BlockingIOError):
                 events.append((key.data, os.read(key.fd, 4096)))
-            except BlockingIOError:
-                pass
         return events
 
 
@@ -147,7 +149,8 @@ def _asked_to_end(name: str, data: bytes) -> bool:
 
 
 _spawned: "list[subprocess.Popen[bytes]]" = []
-"""Kept, because a Popen that is thrown away collects its process when that has ended, and nobody else hears of it."""
+"""Kept, because a Popen that is thrown away collects its process when that has ended, and nobody
+else hears of it."""
 
 
 def _spawn(arguments: list[str], **options: Any) -> int:
@@ -156,7 +159,7 @@ def _spawn(arguments: list[str], **options: Any) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     # The only threads that could make preexec_fn unsafe are other people's: this program has none.
-    _spawned.append(subprocess.Popen(arguments, preexec_fn=prepare, **options))
+    _spawned.append(subprocess.Popen(arguments, preexec_fn=prepare, **options))  # noqa: PLW1509
     return _spawned[-1].pid
 
 
@@ -179,7 +182,8 @@ def run_command(lifeline: int, arguments: list[str]) -> int:
 class Services:
     """The programs that a stack is made of.
 
-    A service is described by `name`, `arguments`, `environment` and `log`, the file that its output is appended to.
+    A service is described by `name`, `arguments`, `environment` and `log`, the file that its output
+    is appended to.
     """
 
     def __init__(self, specifications: list[dict[str, Any]], status: str):
@@ -193,7 +197,11 @@ class Services:
         service = self._specifications[name]
         with open(service["log"], "ab") as log:
             self._pids[name] = _spawn(
-                service["arguments"], env=service["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                service["arguments"],
+                env=service["environment"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         self.write_status()
 
@@ -230,7 +238,7 @@ class Services:
         else:
             print(f"not an order that can be carried out: {order}", flush=True)
 
-    def ended(self) -> Optional[tuple[str, int]]:
+    def ended(self) -> tuple[str, int] | None:
         """Name and exit code of a service that ended unasked, or None."""
         self._ended.update(_reap())
         for name, pid in self._pids.items():
@@ -244,22 +252,28 @@ class Services:
         status = {
             "supervisor": {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())},
             "kept": self.kept,
-            "services": {name: {"pid": pid, "start_ticks": start_ticks(pid)} for name, pid in self._pids.items()},
+            "services": {
+                name: {"pid": pid, "start_ticks": start_ticks(pid)}
+                for name, pid in self._pids.items()
+            },
         }
         with open(self._status + ".new", "w") as file:
             json.dump(status, file)
         os.replace(self._status + ".new", self._status)
 
 
-def run_services(lifeline: int, control: str, status: str, specifications: list[dict[str, Any]]) -> int:
-    """Runs the services until one ends unasked, the owner does, or the guard is asked to; returns the exit code."""
+def run_services(
+    lifeline: int, control: str, status: str, specifications: list[dict[str, Any]]
+) -> int:
+    """Runs the services until one ends unasked, the owner does, or the guard is asked to; returns
+    the exit code."""
     events = _Events(lifeline)
     # Open for reading and writing: a pipe without a writer would be at its end.
     orders = os.open(control, os.O_RDWR | os.O_NONBLOCK)
     events.add(orders, "control")
     services = Services(specifications, status)
     services.start_all()
-    code: Optional[int] = None
+    code: int | None = None
     while code is None:
         for name, data in events.wait():
             if name == "control":

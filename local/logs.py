@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from . import packages, paths, services, stack
 from .console import Failure
@@ -11,12 +11,15 @@ _SERVICES = ("ministack", "mongod", "supervisor")
 
 
 def collect(found: dict[str, Any]) -> None:
-    """Writes what each function has logged to a file of its own, so that it can be read when the stack is gone."""
+    """Writes what each function has logged to a file of its own, so that it can be read when the
+    stack is gone."""
     import botocore.exceptions
 
     client = services.client("logs", found["endpoint"])
     for name, group in found["log_group_names"].items():
-        with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+        with contextlib.suppress(
+            botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
+        ):
             pages = client.get_paginator("filter_log_events").paginate(logGroupName=group)
             lines = [event["message"].rstrip() for page in pages for event in page["events"]]
             if lines:
@@ -24,7 +27,7 @@ def collect(found: dict[str, Any]) -> None:
                 _file(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def show(name: Optional[str]) -> int:
+def show(name: str | None) -> int:
     """Prints the log of one function or service, or of all functions; returns the exit code.
 
     # Errors

@@ -2,18 +2,20 @@
 
     python -m local.mediaconvert PORT AWS_ENDPOINT
 
-CreateJob refuses what the service refuses: settings that do not exist or are missing, values out of range, wrong time
-codes, a role or queue that is not there. Of the service's settings it knows those that clips use, and refuses the
-others, so that a job that passes here asks for nothing that has not been looked at. A job reads its inputs from S3, cuts
-and joins their clippings frame by frame, writes the output to S3 and sends the service's events to EventBridge. Their
-source is `local.mediaconvert`, because only AWS may send events from `aws.*`.
+CreateJob refuses what the service refuses: settings that its model does not have, values out of
+range, wrong time codes, a role or queue that is not there. It also refuses what clips do not use
+(job_settings.py), so that a job that passes here asks for nothing that has not been looked at. A
+job reads its inputs from S3, cuts and joins their clippings frame by frame, writes the output to S3
+and sends the service's events to EventBridge. Their source is `local.mediaconvert`, because only
+AWS may send events from `aws.*`.
 
-Jobs can be made to misbehave: `PUT /_behaviour` with a JSON object, for jobs whose destination contains `destination`:
+Jobs can be made to misbehave: `PUT /_behaviour` with a JSON object, for jobs whose destination
+contains `destination`:
 
     {"destination": "clips/a/", "fail": {"code": 1040, "message": "…"}}   end in ERROR
-    {"destination": "clips/a/", "stall": true}                            never end, unless cancelled
-    {"destination": "clips/a/", "events": "lost"}                         send no events; also "duplicated", "reordered"
-    {"destination": "clips/a/"}                                           behave again
+    {"destination": "clips/a/", "stall": true}     never end, unless cancelled
+    {"destination": "clips/a/", "events": "lost"}  send no events; also "duplicated", "reordered"
+    {"destination": "clips/a/"}                    behave again
 """
 
 import base64
@@ -21,7 +23,6 @@ import dataclasses
 import http.server
 import json
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -32,249 +33,17 @@ import urllib.parse
 import zlib
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
-from . import services
+from . import job_settings, services
+from .job_settings import ACCOUNT, TIMECODE, Refusal, bad
 
 _API = "/2017-08-29/"
-_ACCOUNT = "000000000000"
 _SOURCE = "local.mediaconvert"
 _JOBS_AT_ONCE = 2
 _PAGE = 20
 _CONSTANT_RATES = (1, 5, 10, 15, 24, 30, 50, 60)
 _TOKEN_SECONDS = 60
-_TIMECODE = re.compile(r"^([01][0-9]|2[0-4]):([0-5][0-9]):([0-5][0-9])([:;])([0-9]{2})$")
-
-
-class Refusal(Exception):
-    """A request that is answered with an error of the service."""
-
-    def __init__(self, status: int, kind: str, message: str):
-        super().__init__(message)
-        self.status, self.kind = status, kind
-
-
-def _bad(path: str, message: str) -> Refusal:
-    return Refusal(400, "BadRequestException", f"{path}: {message}")
-
-
-# What a job may be made of. A check takes a value and its path, and raises a refusal.
-
-Check = Callable[[Any, str], None]
-
-
-def _text(pattern: str = "", most: int = 1_000_000) -> Check:
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, str) or len(value) > most or not re.search(pattern, value):
-            raise _bad(path, f"is not a string of at most {most} characters that matches /{pattern}/")
-
-    return check
-
-
-def _one_of(*names: str) -> Check:
-    def check(value: Any, path: str) -> None:
-        if value not in names:
-            raise _bad(path, f"{value!r} is not one of {', '.join(names)}")
-
-    return check
-
-
-def _number(least: float, most: float) -> Check:
-    def check(value: Any, path: str) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise _bad(path, f"{value!r} is not a whole number from {least} to {most}")
-
-    return check
-
-
-def _list(item: Check, least: int, most: int) -> Check:
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            raise _bad(path, f"is not a list of {least} to {most}")
-        for index, each in enumerate(value):
-            item(each, f"{path}/{index}")
-
-    return check
-
-
-def _map(key: Check, item: Check, most: int) -> Check:
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, dict) or len(value) > most:
-            raise _bad(path, f"is not an object of at most {most} entries")
-        for name, each in value.items():
-            key(name, path)
-            item(each, f"{path}/{name}")
-
-    return check
-
-
-def _object(**fields: Check) -> Check:
-    """An object of these fields; those whose names end in an underscore must be there."""
-    known = {name.rstrip("_"): check for name, check in fields.items()}
-    required = {name.rstrip("_") for name in fields if name.endswith("_")}
-
-    def check(value: Any, path: str) -> None:
-        if not isinstance(value, dict):
-            raise _bad(path, "is not an object")
-        for name in value:
-            if name not in known:
-                raise _bad(f"{path}/{name}", "is not a property that is supported")
-        for name in sorted(required - value.keys()):
-            raise _bad(f"{path}/{name}", "is a required property")
-        for name, each in value.items():
-            known[name](each, f"{path}/{name}")
-
-    return check
-
-
-def _timecode(value: Any, path: str) -> None:
-    _text(_TIMECODE.pattern)(value, path)
-
-
-def _codec(**more: Check) -> Check:
-    """The settings that H.264 and H.265 have in common, and `more`."""
-    common = _object(
-        rateControlMode_=_one_of("QVBR"),
-        qualityTuningLevel=_one_of("SINGLE_PASS", "SINGLE_PASS_HQ", "MULTI_PASS_HQ"),
-        qvbrSettings=_object(qvbrQualityLevel=_number(1, 10)),
-        maxBitrate=_number(1_000, 1_152_000_000),
-        framerateControl=_one_of("INITIALIZE_FROM_SOURCE", "SPECIFIED"),
-        framerateConversionAlgorithm=_one_of("DUPLICATE_DROP", "INTERPOLATE"),
-        framerateNumerator=_number(1, 2_147_483_647),
-        framerateDenominator=_number(1, 2_147_483_647),
-        **more,
-    )
-
-    def check(value: Any, path: str) -> None:
-        common(value, path)
-        if "maxBitrate" not in value:
-            raise _bad(f"{path}/maxBitrate", "is a required property when rateControlMode is QVBR")
-        rates = {"framerateNumerator", "framerateDenominator"}
-        if value.get("framerateControl") == "SPECIFIED" and not rates <= value.keys():
-            raise _bad(path, "framerateNumerator and framerateDenominator are required when framerateControl is SPECIFIED")
-
-    return check
-
-
-def _even(value: Any, path: str) -> None:
-    _number(0, 2_147_483_647)(value, path)
-    if value % 2:
-        raise _bad(path, f"{value} is not an even number")
-
-
-_PICTURES = _object(
-    width=_number(32, 8192),
-    height=_number(32, 8192),
-    scalingBehavior=_one_of("DEFAULT", "FILL", "STRETCH_TO_OUTPUT"),
-    crop=_object(x_=_even, y_=_even, width_=_even, height_=_even),
-    videoPreprocessors=_object(
-        imageInserter=_object(
-            insertableImages=_list(
-                _object(
-                    imageInserterInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+\.(png|PNG|tga|TGA)$"),
-                    imageX_=_number(0, 2_147_483_647),
-                    imageY_=_number(0, 2_147_483_647),
-                    width=_number(0, 2_147_483_647),
-                    height=_number(0, 2_147_483_647),
-                    layer_=_number(0, 99),
-                    opacity=_number(0, 100),
-                ),
-                0,
-                1,
-            )
-        )
-    ),
-    codecSettings_=_object(
-        codec_=_one_of("H_264", "H_265"),
-        h264Settings=_codec(),
-        h265Settings=_codec(writeMp4PackagingType=_one_of("HVC1", "HEV1")),
-    ),
-)
-_INPUT = _object(
-    fileInput_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+"),
-    timecodeSource=_one_of("ZEROBASED"),
-    inputClippings=_list(_object(startTimecode=_timecode, endTimecode=_timecode), 0, 150),
-    videoSelector=_object(rotate=_one_of("AUTO", "DEGREE_0", "DEGREES_90", "DEGREES_180", "DEGREES_270")),
-    audioSelectors=_map(
-        _text(most=256),
-        _object(
-            defaultSelection=_one_of("DEFAULT", "NOT_DEFAULT"),
-            selectorType=_one_of("TRACK"),
-            tracks=_list(_number(1, 2_147_483_647), 0, 100),
-        ),
-        20,
-    ),
-)
-_OUTPUT = _object(
-    containerSettings_=_object(
-        container_=_one_of("MP4"),
-        mp4Settings=_object(
-            moovPlacement=_one_of("PROGRESSIVE_DOWNLOAD", "NORMAL"),
-            audioDuration=_one_of("MATCH_VIDEO_DURATION", "DEFAULT_CODEC_DURATION"),
-        ),
-    ),
-    videoDescription_=_PICTURES,
-    audioDescriptions=_list(
-        _object(
-            audioSourceName=_text(most=2048),
-            codecSettings_=_object(
-                codec_=_one_of("AAC"),
-                aacSettings_=_object(
-                    bitrate_=_number(6_000, 1_024_000),
-                    codingMode_=_one_of("CODING_MODE_1_0", "CODING_MODE_2_0", "CODING_MODE_5_1"),
-                    sampleRate_=_number(8_000, 96_000),
-                ),
-            ),
-        ),
-        0,
-        100,
-    ),
-)
-_CREATE_JOB = _object(
-    role_=_text(rf"^arn:aws:iam::{_ACCOUNT}:role/.+"),
-    queue=_text(),
-    clientRequestToken=_text(r"^[!-~]*$", 64),
-    statusUpdateInterval=_one_of("SECONDS_10", "SECONDS_15", "SECONDS_30", "SECONDS_60", "SECONDS_120"),
-    accelerationSettings=_object(mode_=_one_of("DISABLED", "ENABLED", "PREFERRED")),
-    tags=_map(_text(most=128), _text(most=256), 50),
-    userMetadata=_map(_text(most=256), _text(most=256), 10),
-    settings_=_object(
-        timecodeConfig=_object(source=_one_of("ZEROBASED")),
-        inputs_=_list(_INPUT, 1, 150),
-        outputGroups_=_list(
-            _object(
-                outputGroupSettings_=_object(
-                    type_=_one_of("FILE_GROUP_SETTINGS"),
-                    fileGroupSettings_=_object(destination_=_text(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+")),
-                ),
-                outputs_=_list(_OUTPUT, 1, 1),
-            ),
-            1,
-            1,
-        ),
-    ),
-)
-
-
-def _check_references(job: dict[str, Any]) -> None:
-    """What goes beyond single settings."""
-    for index, each in enumerate(job["settings"]["inputs"]):
-        for clipping in each.get("inputClippings", []):
-            if not clipping:
-                raise _bad(f"/settings/inputs/{index}/inputClippings", "has neither a start nor an end")
-            start, end = clipping.get("startTimecode"), clipping.get("endTimecode")
-            if start and end and end < start:
-                raise _bad(f"/settings/inputs/{index}/inputClippings", f"the end {end} is before the start {start}")
-    output = job["settings"]["outputGroups"][0]["outputs"][0]
-    codec = output["videoDescription"]["codecSettings"]
-    if {"H_264": "h264Settings", "H_265": "h265Settings"}[codec["codec"]] not in codec or len(codec) != 2:
-        raise _bad("/settings/outputGroups/0/outputs/0/videoDescription/codecSettings", f"has not the settings of {codec['codec']}")
-    if ("width" in output["videoDescription"]) != ("height" in output["videoDescription"]):
-        raise _bad("/settings/outputGroups/0/outputs/0/videoDescription", "has only one of width and height")
-    selectors = {name for each in job["settings"]["inputs"] for name in each.get("audioSelectors", {})}
-    for each in output.get("audioDescriptions", []):
-        if each.get("audioSourceName") not in selectors:
-            raise _bad("/settings/outputGroups/0/outputs/0/audioDescriptions", "refers to no audio selector of the inputs")
 
 
 # Running a job.
@@ -290,8 +59,8 @@ class JobError(Exception):
 
 @dataclasses.dataclass
 class _Source:
-    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where it varies. It is turned
-    by `turn` filters, or as its metadata says where there are none."""
+    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where
+    it varies. It is turned by `turn` filters, or as its metadata says where there are none."""
 
     path: Path
     rate: Fraction
@@ -301,10 +70,15 @@ class _Source:
     width: int
     height: int
     has_sound: bool
-    turn: Optional[str] = None
+    turn: str | None = None
 
 
-_TURNS = {"DEGREE_0": "null", "DEGREES_90": "transpose=clock", "DEGREES_180": "hflip,vflip", "DEGREES_270": "transpose=cclock"}
+_TURNS = {
+    "DEGREE_0": "null",
+    "DEGREES_90": "transpose=clock",
+    "DEGREES_180": "hflip,vflip",
+    "DEGREES_270": "transpose=cclock",
+}
 
 
 def frame_number(timecode: str, rate: Fraction) -> int:
@@ -315,26 +89,33 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     # Errors
     JobError when there is no such frame at that rate.
     """
-    found = _TIMECODE.match(timecode)
+    found = TIMECODE.match(timecode)
     assert found
     hours, minutes, seconds, frame = (int(found[group]) for group in (1, 2, 3, 5))
     nominal = round(rate)
     if frame >= max(nominal, 1):
-        raise JobError(1010, f"time code {timecode} has a frame number of {frame} at {nominal} frames per second")
+        raise JobError(
+            1010,
+            f"time code {timecode} has a frame number of {frame} at {nominal} frames per second",
+        )
     number = ((hours * 60 + minutes) * 60 + seconds) * nominal + frame
     if found[4] == ":":
         return number
     if rate not in (Fraction(30000, 1001), Fraction(60000, 1001)):
-        raise JobError(1010, f"time code {timecode} drops frames, which {rate} frames per second do not")
+        raise JobError(
+            1010, f"time code {timecode} drops frames, which {rate} frames per second do not"
+        )
     skipped, whole = nominal // 15, hours * 60 + minutes
     if minutes % 10 and seconds == 0 and frame < skipped:
         raise JobError(1010, f"time code {timecode} is one of those that are dropped")
     return number - skipped * (whole - whole // 10)
 
 
-def _probe(path: Path, specified: Optional[Fraction], rotate: str = "AUTO") -> _Source:
+def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Source:
     options = ["-v", "error", "-of", "json", "-show_streams", "-show_format", "-count_packets"]
-    answer = subprocess.run(["ffprobe", *options, str(path)], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["ffprobe", *options, str(path)], capture_output=True, text=True, check=False
+    )
     if answer.returncode:
         raise JobError(1010, f"Unable to open input file: {answer.stderr.strip()[:200]}")
     found = json.loads(answer.stdout)
@@ -345,7 +126,9 @@ def _probe(path: Path, specified: Optional[Fraction], rotate: str = "AUTO") -> _
     varies = abs(average - nominal) > nominal / 1000
     rate = (specified or _next_constant(average)) if varies else nominal
     turn = _TURNS.get(rotate)
-    sideways = any(abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", []))
+    sideways = any(
+        abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", [])
+    )
     sideways = "transpose" in turn if turn else sideways
     size = (video["width"], video["height"])
     return _Source(
@@ -353,7 +136,9 @@ def _probe(path: Path, specified: Optional[Fraction], rotate: str = "AUTO") -> _
         rate=rate,
         converted=varies,
         frames=int(video["nb_read_packets"]),
-        start=max(0.0, float(video.get("start_time", 0)) - float(found["format"].get("start_time", 0))),
+        start=max(
+            0.0, float(video.get("start_time", 0)) - float(found["format"].get("start_time", 0))
+        ),
         width=size[1] if sideways else size[0],
         height=size[0] if sideways else size[1],
         has_sound=any(each["codec_type"] == "audio" for each in found["streams"]),
@@ -362,11 +147,16 @@ def _probe(path: Path, specified: Optional[Fraction], rotate: str = "AUTO") -> _
 
 
 def _next_constant(average: Fraction) -> Fraction:
-    return Fraction(next((rate for rate in _CONSTANT_RATES if rate >= average), _CONSTANT_RATES[-1]))
+    return Fraction(
+        next((rate for rate in _CONSTANT_RATES if rate >= average), _CONSTANT_RATES[-1])
+    )
 
 
-def arguments(settings: dict[str, Any], files: list[Path], image: Optional[tuple[Path, int, int]], output: Path) -> list[str]:
-    """The command line that makes a job's output out of its inputs' files and the pixels of its image."""
+def arguments(
+    settings: dict[str, Any], files: list[Path], image: tuple[Path, int, int] | None, output: Path
+) -> list[str]:
+    """The command line that makes a job's output out of its inputs' files and the pixels of its
+    image."""
     wanted = settings["outputGroups"][0]["outputs"][0]
     pictures = wanted["videoDescription"]
     codec = pictures["codecSettings"]
@@ -374,34 +164,68 @@ def arguments(settings: dict[str, Any], files: list[Path], image: Optional[tuple
     specified = None
     if encoder.get("framerateControl") == "SPECIFIED":
         specified = Fraction(encoder["framerateNumerator"], encoder["framerateDenominator"])
-    sound = next((each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None)
+    sound = next(
+        (each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None
+    )
     turns = [each.get("videoSelector", {}).get("rotate", "DEGREE_0") for each in settings["inputs"]]
-    sources = [_probe(file, specified, turn) for file, turn in zip(files, turns)]
+    sources = [_probe(file, specified, turn) for file, turn in zip(files, turns, strict=True)]
     rate = specified or sources[0].rate
     size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
     graph, parts = [], []
-    for index, (source, each) in enumerate(zip(sources, settings["inputs"])):
+    for index, (source, each) in enumerate(zip(sources, settings["inputs"], strict=True)):
         clippings = each.get("inputClippings") or [{}]
         for clip, clipping in enumerate(clippings):
-            start = frame_number(clipping["startTimecode"], source.rate) if "startTimecode" in clipping else 0
+            start = (
+                frame_number(clipping["startTimecode"], source.rate)
+                if "startTimecode" in clipping
+                else 0
+            )
             # The frame that the end names is part of the clip.
-            end = frame_number(clipping["endTimecode"], source.rate) + 1 if "endTimecode" in clipping else None
+            end = (
+                frame_number(clipping["endTimecode"], source.rate) + 1
+                if "endTimecode" in clipping
+                else None
+            )
             if start >= source.frames and not source.converted:
-                raise JobError(1404, f"the clip starts at frame {start}, and the input has {source.frames}")
+                raise JobError(
+                    1404, f"the clip starts at frame {start}, and the input has {source.frames}"
+                )
             parts.append((index, clip))
-            graph.append(_part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size)))
+            graph.append(
+                _part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size))
+            )
             if sound:
-                graph.append(_part_sound(index, clip, source, start, end, bool(each.get("audioSelectors")), sound))
+                graph.append(
+                    _part_sound(
+                        index, clip, source, start, end, bool(each.get("audioSelectors")), sound
+                    )
+                )
     labels = "".join(f"[v{i}_{c}]" + (f"[a{i}_{c}]" if sound else "") for i, c in parts)
-    graph.append(f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[joined]" + ("[a]" if sound else ""))
-    line = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", "-threads", "2"]
+    graph.append(
+        f"{labels}concat=n={len(parts)}:v=1:a={1 if sound else 0}[joined]"
+        + ("[a]" if sound else "")
+    )
+    line: list[str] = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", "-threads", "2"]
     for source in sources:
         line += (["-noautorotate"] if source.turn else []) + ["-i", str(source.path)]
     over = "null"
     if image:
         file, width, height = image
-        line += ["-f", "rawvideo", "-pixel_format", "rgba", "-video_size", f"{width}x{height}", "-i", str(file)]
-        graph.append(_overlay(pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)))
+        line += [
+            "-f",
+            "rawvideo",
+            "-pixel_format",
+            "rgba",
+            "-video_size",
+            f"{width}x{height}",
+            "-i",
+            str(file),
+        ]
+        graph.append(
+            _overlay(
+                pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)
+            )
+        )
         over = "[image]overlay={imageX}:{imageY}:format=auto,format=yuv420p".format(
             **pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0]
         )
@@ -412,11 +236,30 @@ def arguments(settings: dict[str, Any], files: list[Path], image: Optional[tuple
         line += ["-c:v", "libx264", "-preset", "veryfast", "-crf", str(44 - 3 * level)]
     else:
         tag = encoder.get("writeMp4PackagingType", "HEV1").lower()
-        line += ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error", "-crf", str(49 - 3 * level), "-tag:v", tag]
-    line += ["-maxrate", str(encoder["maxBitrate"]), "-bufsize", str(2 * encoder["maxBitrate"]), "-pix_fmt", "yuv420p"]
+        line += [
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-x265-params",
+            "log-level=error",
+            "-crf",
+            str(49 - 3 * level),
+            "-tag:v",
+            tag,
+        ]
+    line += [
+        "-maxrate",
+        str(encoder["maxBitrate"]),
+        "-bufsize",
+        str(2 * encoder["maxBitrate"]),
+        "-pix_fmt",
+        "yuv420p",
+    ]
     if sound:
         line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
-    return line + ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart", "-f", "mp4", str(output)]
+    container = ["-map_metadata", "-1", "-movie_timescale", "90000", "-movflags", "+faststart"]
+    return [*line, *container, "-f", "mp4", str(output)]
 
 
 def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
@@ -426,18 +269,24 @@ def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
     if behaviour == "STRETCH_TO_OUTPUT":
         return f"{crop}scale={width}:{height}"
     if behaviour == "FILL":
-        return f"{crop}scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
+        filled = f"scale={width}:{height}:force_original_aspect_ratio=increase"
+        return f"{crop}{filled},crop={width}:{height}"
     fitted = f"scale={width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2"
     return f"{crop}{fitted},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
 
 
 def _overlay(image: dict[str, Any], index: int) -> str:
-    size = f"scale={image['width']}:{image['height']}," if "width" in image and "height" in image else ""
-    return f"[{index}:v:0]{size}format=rgba,colorchannelmixer=aa={image.get('opacity', 50) / 100}[image]"
+    size = (
+        f"scale={image['width']}:{image['height']},"
+        if "width" in image and "height" in image
+        else ""
+    )
+    opacity = image.get("opacity", 50) / 100
+    return f"[{index}:v:0]{size}format=rgba,colorchannelmixer=aa={opacity}[image]"
 
 
 def _part_pictures(
-    index: int, clip: int, source: _Source, start: int, end: Optional[int], rate: Fraction, placed: str
+    index: int, clip: int, source: _Source, start: int, end: int | None, rate: Fraction, placed: str
 ) -> str:
     """The filters that cut the pictures of one clipping: `v{index}_{clip}`."""
     turn = f"{source.turn}," if source.turn else ""
@@ -445,30 +294,43 @@ def _part_pictures(
     last = f":end_frame={end}" if end else ""
     again = f",fps={rate}" if rate != source.rate else ""
     cut = f"{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS{again}"
-    return f"[{index}:v:0]{turn}{cut},{placed},setsar=1,format=yuv420p,settb=1/90000[v{index}_{clip}]"
+    return (
+        f"[{index}:v:0]{turn}{cut},{placed},setsar=1,format=yuv420p,settb=1/90000[v{index}_{clip}]"
+    )
 
 
 def _part_sound(
-    index: int, clip: int, source: _Source, start: int, end: Optional[int], selected: bool, sound: dict[str, Any]
+    index: int,
+    clip: int,
+    source: _Source,
+    start: int,
+    end: int | None,
+    selected: bool,
+    sound: dict[str, Any],
 ) -> str:
     """The filters that cut the sound of one clipping: `a{index}_{clip}`."""
-    layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[sound["codingMode"]]
+    layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[
+        sound["codingMode"]
+    ]
     shape = f"aresample={sound['sampleRate']},aformat=channel_layouts={layout}"
     begin = source.start + float(start / source.rate)
     finish = f":end={source.start + float(end / source.rate)}" if end else ""
     if selected and source.has_sound:
-        return f"[{index}:a:0]atrim=start={begin}{finish},asetpts=PTS-STARTPTS,{shape}[a{index}_{clip}]"
+        cut = f"atrim=start={begin}{finish},asetpts=PTS-STARTPTS"
+        return f"[{index}:a:0]{cut},{shape}[a{index}_{clip}]"
     seconds = float(((end or source.frames) - start) / source.rate)
     return f"anullsrc=r={sound['sampleRate']}:cl={layout},atrim=duration={seconds}[a{index}_{clip}]"
 
 
 def pixels(png: bytes) -> tuple[bytes, int, int]:
-    """The pixels of a PNG as red, green, blue and alpha, its width and its height. FFmpeg here has no decoder for it.
+    """The pixels of a PNG as red, green, blue and alpha, its width and its height. FFmpeg here has
+    no decoder for it.
 
     # Errors
     JobError for what is not a PNG of 8 bits a sample, in colour and not interlaced.
     """
-    chunks, at = {}, 8
+    chunks: dict[bytes, bytes] = {}
+    at = 8
     while png[:8] == b"\x89PNG\r\n\x1a\n" and at < len(png):
         length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
         chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
@@ -488,7 +350,9 @@ def pixels(png: bytes) -> tuple[bytes, int, int]:
             line[i] = (line[i] + _predicted(raw[start], left, before[i], corner)) % 256
         before = line
         for pixel in range(width):
-            rows += line[pixel * step : pixel * step + 3] + (line[pixel * step + 3 : pixel * step + 4] if step == 4 else b"\xff")
+            rows += line[pixel * step : pixel * step + 3] + (
+                line[pixel * step + 3 : pixel * step + 4] if step == 4 else b"\xff"
+            )
     return bytes(rows), width, height
 
 
@@ -519,14 +383,13 @@ class Service:
         """Sets how jobs for a destination behave."""
         unknown = behaviour.keys() - {"destination", "fail", "stall", "events"}
         if "destination" not in behaviour or unknown:
-            raise _bad("/", "a behaviour is destination and fail, stall or events")
+            raise bad("/", "a behaviour is destination and fail, stall or events")
         with self._lock:
             self._behaviours[behaviour["destination"]] = behaviour
 
     def create(self, request: Any) -> dict[str, Any]:
         """CreateJob."""
-        _CREATE_JOB(request, "")
-        _check_references(request)
+        job_settings.check(request)
         queue = self._queue(request.get("queue", "Default"))
         self._check_role(request["role"])
         token = request.get("clientRequestToken")
@@ -536,7 +399,7 @@ class Service:
                 return self._jobs[job_id]
             job_id = f"{int(time.time() * 1000)}-{secrets.token_hex(3)}"
             job = {
-                "arn": f"arn:aws:mediaconvert:{services.REGION}:{_ACCOUNT}:jobs/{job_id}",
+                "arn": f"arn:aws:mediaconvert:{services.REGION}:{ACCOUNT}:jobs/{job_id}",
                 "id": job_id,
                 "createdAt": int(time.time()),
                 "queue": queue,
@@ -556,32 +419,41 @@ class Service:
         """GetJob."""
         with self._lock:
             if job_id not in self._jobs:
-                raise Refusal(404, "NotFoundException", f"The specified job {job_id} was not found.")
+                raise Refusal(
+                    404, "NotFoundException", f"The specified job {job_id} was not found."
+                )
             return self._jobs[job_id]
 
     def cancel(self, job_id: str) -> None:
         """CancelJob."""
         job = self.get(job_id)
         if job["status"] not in ("SUBMITTED", "PROGRESSING"):
-            raise Refusal(409, "ConflictException", f"Job {job_id} is {job['status']} and cannot be canceled.")
+            raise Refusal(
+                409, "ConflictException", f"Job {job_id} is {job['status']} and cannot be canceled."
+            )
         self._cancelled[job_id].set()
 
     def list(self, query: dict[str, str]) -> dict[str, Any]:
         """ListJobs and SearchJobs."""
         most = int(query.get("maxResults", _PAGE))
         if not 1 <= most <= _PAGE:
-            raise _bad("/maxResults", f"{most} is not from 1 to {_PAGE}")
+            raise bad("/maxResults", f"{most} is not from 1 to {_PAGE}")
         if len(query.get("inputFile", "")) > 300:
-            raise _bad("/inputFile", "has more than 300 characters")
+            raise bad("/inputFile", "has more than 300 characters")
         queue = self._queue(query["queue"]) if "queue" in query else None
         with self._lock:
             jobs = list(self._jobs.values())
         if query.get("order", "DESCENDING") == "DESCENDING":
             jobs.reverse()
         jobs = [
-            job for job in jobs
-            if query.get("status") in (None, job["status"]) and queue in (None, job["queue"])
-            and any(query.get("inputFile", "") in each["fileInput"] for each in job["settings"]["inputs"])
+            job
+            for job in jobs
+            if query.get("status") in (None, job["status"])
+            and queue in (None, job["queue"])
+            and any(
+                query.get("inputFile", "") in each["fileInput"]
+                for each in job["settings"]["inputs"]
+            )
         ]
         start = int(base64.b64decode(query["nextToken"])) if query.get("nextToken") else 0
         page: dict[str, Any] = {"jobs": jobs[start : start + most]}
@@ -590,7 +462,7 @@ class Service:
         return page
 
     def _queue(self, name: str) -> str:
-        arn = f"arn:aws:mediaconvert:{services.REGION}:{_ACCOUNT}:queues/Default"
+        arn = f"arn:aws:mediaconvert:{services.REGION}:{ACCOUNT}:queues/Default"
         if name not in ("Default", arn):
             raise Refusal(404, "NotFoundException", f"The specified queue {name} was not found.")
         return arn
@@ -600,14 +472,16 @@ class Service:
         try:
             role = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
         except iam.exceptions.NoSuchEntityException:
-            raise _bad("/role", f"the role {arn} does not exist") from None
+            raise bad("/role", f"the role {arn} does not exist") from None
         if "mediaconvert.amazonaws.com" not in json.dumps(role["AssumeRolePolicyDocument"]):
-            raise _bad("/role", f"MediaConvert may not assume {arn}")
+            raise bad("/role", f"MediaConvert may not assume {arn}")
 
     def _behaviour(self, job: dict[str, Any]) -> dict[str, Any]:
         destination = _destination(job)
         with self._lock:
-            return next((each for part, each in self._behaviours.items() if part in destination), {})
+            return next(
+                (each for part, each in self._behaviours.items() if part in destination), {}
+            )
 
     def _run(self, job: dict[str, Any]) -> None:
         behaviour = self._behaviour(job)
@@ -619,8 +493,12 @@ class Service:
                     raise InterruptedError
                 job["status"] = "PROGRESSING"
                 events.send("PROGRESSING")
-                progress = {"phaseProgress": {"PROBING": {"status": "COMPLETE", "percentComplete": 100}},
-                            "jobPercentComplete": 50, "currentPhase": "TRANSCODING", "retryCount": 0}
+                progress = {
+                    "phaseProgress": {"PROBING": {"status": "COMPLETE", "percentComplete": 100}},
+                    "jobPercentComplete": 50,
+                    "currentPhase": "TRANSCODING",
+                    "retryCount": 0,
+                }
                 events.send("STATUS_UPDATE", framesDecoded=1, jobProgress=progress)
                 if behaviour.get("fail"):
                     raise JobError(behaviour["fail"]["code"], behaviour["fail"]["message"])
@@ -628,12 +506,16 @@ class Service:
                     cancelled.wait()
                     raise InterruptedError
                 details = self._transcode(job, cancelled)
-            job.update(status="COMPLETE", jobPercentComplete=100, outputGroupDetails=[details["api"]])
-            events.send("COMPLETE", outputGroupDetails=[details["event"]], warnings=[], paddingInserted=0)
+            job.update(
+                status="COMPLETE", jobPercentComplete=100, outputGroupDetails=[details["api"]]
+            )
+            events.send(
+                "COMPLETE", outputGroupDetails=[details["event"]], warnings=[], paddingInserted=0
+            )
         except InterruptedError:
             job["status"] = "CANCELED"
             events.send("CANCELED")
-        except Exception as error:  # Whatever goes wrong, a job ends.
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, a job ends
             code = error.code if isinstance(error, JobError) else 1999
             job.update(status="ERROR", errorCode=code, errorMessage=str(error))
             events.send("ERROR", errorCode=code, errorMessage=str(error))
@@ -650,10 +532,11 @@ class Service:
                 try:
                     body = s3.get_object(Bucket=bucket, Key=key)["Body"]
                 except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
-                    raise JobError(1404, f"Unable to open input file [{each['fileInput']}]: not found") from None
+                    raise JobError(
+                        1404, f"Unable to open input file [{each['fileInput']}]: not found"
+                    ) from None
                 with open(files[-1], "wb") as file:
-                    for chunk in body.iter_chunks(1 << 20):
-                        file.write(chunk)
+                    file.writelines(body.iter_chunks(1 << 20))
             image = None
             for each in _images(job):
                 bucket, _, key = each["imageInserterInput"][5:].partition("/")
@@ -671,7 +554,9 @@ class Service:
 
 def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
     with tempfile.TemporaryFile("w+") as said:
-        with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said) as process:
+        with subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+        ) as process:
             while process.poll() is None:
                 if cancelled.wait(0.02):
                     process.kill()
@@ -684,20 +569,27 @@ def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
 
 def _images(job: dict[str, Any]) -> list[dict[str, Any]]:
     pictures = job["settings"]["outputGroups"][0]["outputs"][0]["videoDescription"]
-    return pictures.get("videoPreprocessors", {}).get("imageInserter", {}).get("insertableImages", [])
+    inserter = pictures.get("videoPreprocessors", {}).get("imageInserter", {})
+    images: list[dict[str, Any]] = inserter.get("insertableImages", [])
+    return images
 
 
 def _destination(job: dict[str, Any]) -> str:
-    return job["settings"]["outputGroups"][0]["outputGroupSettings"]["fileGroupSettings"]["destination"]
+    group = job["settings"]["outputGroups"][0]["outputGroupSettings"]
+    return str(group["fileGroupSettings"]["destination"])
 
 
 def _details(output: Path, uri: str) -> dict[str, Any]:
     """What the API and what the event say about an output."""
     source = _probe(output, None)
     options = ["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration"]
-    duration = subprocess.run(["ffprobe", *options, str(output)], capture_output=True, text=True, check=True).stdout
-    facts = {"durationInMs": round(float(duration) * 1000),
-             "videoDetails": {"widthInPx": source.width, "heightInPx": source.height}}
+    duration = subprocess.run(
+        ["ffprobe", *options, str(output)], capture_output=True, text=True, check=True
+    ).stdout
+    facts = {
+        "durationInMs": round(float(duration) * 1000),
+        "videoDetails": {"widthInPx": source.width, "heightInPx": source.height},
+    }
     return {
         "api": {"outputDetails": [facts]},
         "event": {"outputDetails": [{"outputFilePaths": [uri], **facts}], "type": "FILE_GROUP"},
@@ -707,7 +599,7 @@ def _details(output: Path, uri: str) -> dict[str, Any]:
 class _Events:
     """Sends a job's events, or does with them what its behaviour says."""
 
-    def __init__(self, service: Service, job: dict[str, Any], way: Optional[str]):
+    def __init__(self, service: Service, job: dict[str, Any], way: str | None):
         self._service, self._job, self._way = service, job, way
         self._held: list[dict[str, Any]] = []
 
@@ -717,15 +609,17 @@ class _Events:
             "Source": _SOURCE,
             "DetailType": "MediaConvert Job State Change",
             "Resources": [self._job["arn"]],
-            "Detail": json.dumps({
-                "timestamp": int(time.time() * 1000),
-                "accountId": _ACCOUNT,
-                "queue": self._job["queue"],
-                "jobId": self._job["id"],
-                "status": status,
-                "userMetadata": self._job["userMetadata"],
-                **detail,
-            }),
+            "Detail": json.dumps(
+                {
+                    "timestamp": int(time.time() * 1000),
+                    "accountId": ACCOUNT,
+                    "queue": self._job["queue"],
+                    "jobId": self._job["id"],
+                    "status": status,
+                    "userMetadata": self._job["userMetadata"],
+                    **detail,
+                }
+            ),
         }
         if self._way == "reordered":
             self._held.insert(0, event)
@@ -762,7 +656,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer()
 
-    def log_message(self, format: str, *values: Any) -> None:
+    def log_message(self, format: str, *values: Any) -> None:  # noqa: A002 - its name in the base
         print(format % values, flush=True)
 
     def _answer(self) -> None:
@@ -797,14 +691,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "DELETE" and path.startswith("jobs/"):
             self.service.cancel(job_id)
             return 202, {}
-        raise Refusal(404, "NotFoundException", f"{self.command} {url.path} is not an operation that is supported.")
+        raise Refusal(
+            404,
+            "NotFoundException",
+            f"{self.command} {url.path} is not an operation that is supported.",
+        )
 
 
 def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:
-        raise _bad("/", "the body is not JSON") from None
+        raise bad("/", "the body is not JSON") from None
 
 
 def main() -> None:

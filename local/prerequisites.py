@@ -38,7 +38,8 @@ def architecture() -> str:
 
 
 def terraform_environment() -> dict[str, str]:
-    """The environment for Terraform: without a CLI configuration that is named and not there, which it refuses."""
+    """The environment for Terraform: without a CLI configuration that is named and not there, which
+    it refuses."""
     environment = dict(os.environ)
     if not os.path.exists(environment.get("TF_CLI_CONFIG_FILE", "/")):
         del environment["TF_CLI_CONFIG_FILE"]
@@ -47,13 +48,18 @@ def terraform_environment() -> dict[str, str]:
 
 def _require(what: str, missing: list[str]) -> None:
     if missing:
-        raise Failure(f"this machine lacks what {what} needs:\n" + "\n".join(f"  - {each}" for each in missing))
+        raise Failure(
+            f"this machine lacks what {what} needs:\n"
+            + "\n".join(f"  - {each}" for each in missing)
+        )
 
 
 def _machine() -> list[str]:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         found = f"{sys.platform} on {platform.machine()}"
-        return [f"Linux on x86_64, which the pinned FFmpeg and mongod are built for (this is {found})"]
+        return [
+            f"Linux on x86_64, which the pinned FFmpeg and mongod are built for (this is {found})"
+        ]
     return []
 
 
@@ -70,7 +76,9 @@ def _rust() -> list[str]:
     if not shutil.which("cargo"):
         missing.append("cargo, Rust's build tool (https://rustup.rs)")
     if not shutil.which("cc"):
-        missing.append("cc, a C compiler and linker (Debian and Ubuntu: apt-get install gcc libc6-dev)")
+        missing.append(
+            "cc, a C compiler and linker (Debian and Ubuntu: apt-get install gcc libc6-dev)"
+        )
     return missing
 
 
@@ -79,7 +87,9 @@ def _cpp() -> list[str]:
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler):
         return []
-    return [f"{compiler}, a C++ compiler, which libFuzzer is built with (Debian and Ubuntu: apt-get install g++)"]
+    return [
+        f"{compiler}, a C++ compiler, which libFuzzer is built with (Debian: apt-get install g++)"
+    ]
 
 
 def _terraform() -> list[str]:

@@ -1,4 +1,5 @@
-"""Runs programs under a guard (see guard.py), so that none of them outlives this process, however it ends."""
+"""Runs programs under a guard (see guard.py), so that none of them outlives this process, however
+it ends."""
 
 import contextlib
 import os
@@ -7,14 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any
 
 from . import guard, paths
 from .console import Failure
 
 MARKER = "CLIPFLOW_LOCAL_STATE"
-"""Variable in the environment of everything that is started here: names the checkout's state folder."""
+"""Variable in the environment of everything that is started here: names the checkout's state
+folder."""
 
 _GUARD = [sys.executable, "-I", "-S", str(paths.LOCAL / "guard.py")]
 _TAIL_LINES = 30
@@ -22,7 +25,7 @@ _running: "set[subprocess.Popen[str]]" = set()
 _cancelled = threading.Event()
 
 
-def environment(extra: Optional[Mapping[str, str]] = None) -> dict[str, str]:
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, marked as ours, with `extra`."""
     return {**os.environ, **(extra or {}), MARKER: str(paths.STATE)}
 
@@ -46,7 +49,7 @@ def run(
     environment: Mapping[str, str],
     folder: Path = paths.ROOT,
     accept: Sequence[int] = (0,),
-    on_line: Optional[Callable[[str], None]] = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> int:
     """Runs a program to its end, with its output in a log file, and returns its exit code.
 
@@ -57,7 +60,12 @@ def run(
     with (
         open(log, "w", encoding="utf-8") as output,
         _guarded(
-            arguments, environment, folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            arguments,
+            environment,
+            folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         ) as process,
     ):
         assert process.stdout
@@ -68,12 +76,16 @@ def run(
                 on_line(line.rstrip())
         code = process.wait()
     if code not in accept:
-        raise Failure(f"{Path(arguments[0]).name} failed with exit code {code}; its last lines:\n\n{tail(log)}")
+        raise Failure(
+            f"{Path(arguments[0]).name} failed with exit code {code};"
+            f" its last lines:\n\n{tail(log)}"
+        )
     return code
 
 
 def run_in_view(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Runs a program to its end with this process's own input and output, and returns its exit code."""
+    """Runs a program to its end with this process's own input and output, and returns its exit
+    code."""
     with _guarded(arguments, environment, paths.ROOT) as process:
         return process.wait()
 
@@ -113,11 +125,15 @@ def cancel() -> None:
 def tail(log: Path) -> str:
     """The last lines of a log file, indented, and where the rest is."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return "".join(f"    {line}\n" for line in lines[-_TAIL_LINES:]) + f"\nAll of it: {paths.relative(log)}"
+    return (
+        "".join(f"    {line}\n" for line in lines[-_TAIL_LINES:])
+        + f"\nAll of it: {paths.relative(log)}"
+    )
 
 
 def is_running(process: Mapping[str, int]) -> bool:
-    """Whether the process described by `pid` and `start_ticks` still runs: another one with its id does not count."""
+    """Whether the process described by `pid` and `start_ticks` still runs: another one with its id
+    does not count."""
     return guard.start_ticks(process["pid"]) == process["start_ticks"]
 
 
@@ -143,7 +159,8 @@ def end(process: Mapping[str, int]) -> None:
 
 
 def leftovers() -> list[int]:
-    """Processes of this checkout, and what they started, but for this process and those above it."""
+    """Processes of this checkout, and what they started, but for this process and those above
+    it."""
     above = set()
     pid = os.getpid()
     while pid > 1:

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Iterator, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from . import packages, paths, processes
 from .console import Failure
@@ -26,11 +27,14 @@ _AWS_APIS = "events,iam,lambda,logs,monitoring,s3,secretsmanager,sns,sqs,states,
 
 
 def ports(fresh: bool) -> dict[str, int]:
-    """The ports of this checkout's stack: those of the stack that runs, and for a fresh one those that it had before
-    while they are free, because they are part of what was deployed, and else free ones."""
+    """The ports of this checkout's stack: those of the stack that runs, and for a fresh one those
+    that it had before while they are free, because they are part of what was deployed, and else
+    free ones."""
     with contextlib.suppress(OSError, ValueError):
         known: dict[str, int] = json.loads(paths.PORTS.read_text())
-        if known.keys() == set(_PORTS) and (not fresh or all(_is_free(port) for port in known.values())):
+        if known.keys() == set(_PORTS) and (
+            not fresh or all(_is_free(port) for port in known.values())
+        ):
             return known
     chosen = _free_ports(*_PORTS)
     paths.PORTS.write_text(json.dumps(chosen))
@@ -43,7 +47,8 @@ def endpoint(port: int) -> str:
 
 
 def mongodb_uri(port: int) -> str:
-    """URI of the database server. It is looked for only for a moment: on this machine it answers at once, or is down."""
+    """URI of the database server. It is looked for only for a moment: on this machine it answers at
+    once, or is down."""
     return f"mongodb://{HOST}:{port}/?replicaSet={REPLICA_SET}&serverSelectionTimeoutMS=2000"
 
 
@@ -65,8 +70,9 @@ def client(service: str, aws_endpoint: str, **settings: Any) -> Any:
     )
 
 
-def status() -> Optional[dict[str, Any]]:
-    """What the supervisor says about itself and the services, while it runs; None when no stack does."""
+def status() -> dict[str, Any] | None:
+    """What the supervisor says about itself and the services, while it runs; None when no stack
+    does."""
     try:
         found = json.loads(paths.SERVICES.read_text())
     except (OSError, ValueError):
@@ -84,8 +90,8 @@ def stop() -> None:
 
 @contextlib.contextmanager
 def started(numbers: dict[str, int]) -> Iterator[None]:
-    """Starts the services on the data in DATA and waits until they are ready. They end with this process, or when the
-    block is left by an error, or with `stop`; `keep` lets them go on.
+    """Starts the services on the data in DATA and waits until they are ready. They end with this
+    process, or when the block is left by an error, or with `stop`; `keep` lets them go on.
 
     # Errors
     Failure when a service ends, or is not ready in time.
@@ -95,8 +101,10 @@ def started(numbers: dict[str, int]) -> Iterator[None]:
         supervisor = _supervise(reader, numbers)
         try:
             _wait(lambda: _mongod_is_ready(numbers["mongodb"]), supervisor, "mongod")
-            _wait(lambda: _aws_is_ready(numbers["aws"]), supervisor, "ministack")
-            _wait(lambda: _mediaconvert_is_ready(numbers["mediaconvert"]), supervisor, "mediaconvert")
+            _wait(lambda: aws_is_ready(numbers["aws"]), supervisor, "ministack")
+            _wait(
+                lambda: _mediaconvert_is_ready(numbers["mediaconvert"]), supervisor, "mediaconvert"
+            )
             yield
         except BaseException:
             supervisor.terminate()
@@ -125,7 +133,10 @@ def without_mongod() -> Iterator[None]:
     """
     order("stop mongod")
     try:
-        _await(lambda: "mongod" not in (status() or {"services": {}})["services"], "mongod does not stop")
+        _await(
+            lambda: "mongod" not in (status() or {"services": {}})["services"],
+            "mongod does not stop",
+        )
         yield
     finally:
         order("start mongod")
@@ -187,16 +198,20 @@ def _specifications(numbers: dict[str, int]) -> list[dict[str, Any]]:
         },
         {
             "name": "ministack",
-            "arguments": [str(packages.python()), "-m", "ministack"],
-            "environment": {**_environment(), **_ministack(numbers)},
+            "arguments": [str(packages.python()), "-m", "local.ministack_ext"],
+            "environment": {**_environment(), **_of_this_folder(), **_ministack(numbers)},
             "log": _log("ministack"),
         },
         {
             "name": "mediaconvert",
             "arguments": [
-                str(packages.python()), "-m", "local.mediaconvert", str(numbers["mediaconvert"]), endpoint(numbers["aws"])
+                str(packages.python()),
+                "-m",
+                "local.mediaconvert",
+                str(numbers["mediaconvert"]),
+                endpoint(numbers["aws"]),
             ],
-            "environment": {**_environment(), "PYTHONPATH": str(paths.ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            "environment": {**_environment(), **_of_this_folder()},
             "log": _log("mediaconvert"),
         },
     ]
@@ -209,7 +224,8 @@ def _log(name: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of the services, which MiniStack hands on to the functions: nothing of the user's settings."""
+    """The environment of the services, which MiniStack hands on to the functions: nothing of the
+    user's settings."""
     return {
         "PATH": f"{paths.BIN}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(paths.TEMPORARY),
@@ -217,6 +233,11 @@ def _environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         processes.MARKER: str(paths.STATE),
     }
+
+
+def _of_this_folder() -> dict[str, str]:
+    """What a service needs that is a module of this folder."""
+    return {"PYTHONPATH": str(paths.ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _mongod(port: int) -> list[str]:
@@ -244,14 +265,13 @@ def _mongod(port: int) -> list[str]:
     ]
 
 
-def _ministack(numbers: dict[str, int]) -> dict[str, str]:
-    port = numbers["aws"]
+def ministack_environment(port: int) -> dict[str, str]:
+    """The settings of a MiniStack that serves a port of this machine's own and keeps nothing."""
     return {
         "BIND_HOST": HOST,
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(port),
         "AWS_ENDPOINT_URL": endpoint(port),
-        "AWS_ENDPOINT_URL_MEDIACONVERT": endpoint(numbers["mediaconvert"]),
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
@@ -259,19 +279,34 @@ def _ministack(numbers: dict[str, int]) -> dict[str, str]:
         "SERVICES": _AWS_APIS,
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _ministack(numbers: dict[str, int]) -> dict[str, str]:
+    return {
+        **ministack_environment(numbers["aws"]),
+        "AWS_ENDPOINT_URL_MEDIACONVERT": endpoint(numbers["mediaconvert"]),
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(_concurrency()),
         "PERSIST_STATE": "1",
         "STATE_DIR": str(paths.DATA / "aws"),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(paths.DATA / "s3"),
-        "PYTHONUNBUFFERED": "1",
     }
+
+
+def _concurrency() -> int:
+    """How many functions run at once: two a processor, because they also wait for S3 and
+    MongoDB."""
+    return max(4, 2 * (os.cpu_count() or 1))
 
 
 def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", name: str) -> None:
     limit = time.monotonic() + READY_SECONDS
     while not is_ready():
         if supervisor.poll() is not None or time.monotonic() > limit:
-            raise Failure(f"{name} did not start; its last lines:\n\n{processes.tail(paths.LOGS / f'{name}.log')}")
+            last = processes.tail(paths.LOGS / f"{name}.log")
+            raise Failure(f"{name} did not start; its last lines:\n\n{last}")
         time.sleep(0.05)
 
 
@@ -297,12 +332,17 @@ def _mongod_is_ready(port: int) -> bool:
     return False
 
 
-def _aws_is_ready(port: int) -> bool:
+def aws_is_ready(port: int) -> bool:
+    """Whether MiniStack answers at a port."""
     import botocore.exceptions
 
     try:
         client(
-            "sqs", endpoint(port), connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}
+            "sqs",
+            endpoint(port),
+            connect_timeout=1,
+            read_timeout=5,
+            retries={"total_max_attempts": 1},
         ).list_queues()
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
         return False

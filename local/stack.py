@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from typing import Any, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from . import arm64, build, deploy, packages, paths, prerequisites, processes, services
 from .console import Failure, Progress
@@ -29,7 +30,9 @@ def lock() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise Failure(f"this checkout's stack is already being worked on, by process {file.read()}") from None
+            raise Failure(
+                f"this checkout's stack is already being worked on, by process {file.read()}"
+            ) from None
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
@@ -37,7 +40,7 @@ def lock() -> Iterator[None]:
         yield
 
 
-def load() -> Optional[dict[str, Any]]:
+def load() -> dict[str, Any] | None:
     """The running stack as stack.json describes it, or None."""
     if not services.status():
         return None
@@ -92,7 +95,8 @@ def setup(progress: Progress) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment for tests: the programs on the PATH, and where mongod, stack.json and real footage are."""
+    """The environment for tests: the programs on the PATH, and where mongod, stack.json and real
+    footage are."""
     return processes.environment(
         {
             "PATH": f"{paths.BIN}:{os.environ['PATH']}",
@@ -113,7 +117,8 @@ def package(progress: Progress, architecture: str) -> None:
 
 
 def _prepare(progress: Progress) -> None:
-    """Programs and functions, at the same time: the one waits for the network, the other for the processors."""
+    """Programs and functions, at the same time: the one waits for the network, the other for the
+    processors."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         work: list[concurrent.futures.Future[Any]] = [
             pool.submit(build.build, build.FOR_STACK, progress),
@@ -153,7 +158,8 @@ def _start(progress: Progress, until: contextlib.ExitStack, ports: dict[str, int
 
 
 def _restore(ports: dict[str, int]) -> None:
-    """Puts the data in place that the services start from: those of the last deployment, or none."""
+    """Puts the data in place that the services start from: those of the last deployment, or
+    none."""
     shutil.rmtree(paths.DATA, ignore_errors=True)
     snapshot = paths.SNAPSHOT
     if snapshot.exists() and (snapshot / "identity").read_text() == _identity(ports):
@@ -163,7 +169,8 @@ def _restore(ports: dict[str, int]) -> None:
 
 
 def _identity(ports: dict[str, int]) -> str:
-    """What a snapshot belongs to. The ports are part of it, in URLs of queues and members of the replica set."""
+    """What a snapshot belongs to. The ports are part of it, in URLs of queues and members of the
+    replica set."""
     return json.dumps([ports, packages.REQUIREMENTS.read_text()])
 
 
@@ -176,7 +183,9 @@ def _take_snapshot(ports: dict[str, int]) -> None:
     unfinished.rename(paths.SNAPSHOT)
 
 
-def _deploy(progress: Progress, until: contextlib.ExitStack, ports: dict[str, int], fresh: bool) -> dict[str, Any]:
+def _deploy(
+    progress: Progress, until: contextlib.ExitStack, ports: dict[str, int], fresh: bool
+) -> dict[str, Any]:
     variables = {
         "endpoint": services.endpoint(ports["aws"]),
         "region": services.REGION,
@@ -193,8 +202,9 @@ def _deploy(progress: Progress, until: contextlib.ExitStack, ports: dict[str, in
         except Failure as failure:
             if not fresh:
                 raise
-            # MiniStack carries out a call and loses its answer, rarely; the provider then repeats the call and is told
-            # that the resource exists already. Nothing is lost by beginning anew, once.
+            # MiniStack carries out a call and loses its answer, rarely; the provider then repeats
+            # the call and is told that the resource exists already. Nothing is lost by beginning
+            # anew, once.
             progress.line(f"{failure}\nThe deployment is begun anew, once.")
             services.stop()
             shutil.rmtree(paths.SNAPSHOT, ignore_errors=True)
@@ -209,7 +219,9 @@ def _deploy(progress: Progress, until: contextlib.ExitStack, ports: dict[str, in
     return _describe(deployment, ports)
 
 
-def _apply(progress: Progress, variables: dict[str, Any], wanted: str, ports: dict[str, int]) -> dict[str, Any]:
+def _apply(
+    progress: Progress, variables: dict[str, Any], wanted: str, ports: dict[str, int]
+) -> dict[str, Any]:
     _DEPLOYED.unlink(missing_ok=True)
     secrets = {"mongodb_uri": services.mongodb_uri(ports["mongodb"])}
     with progress.step("deploy with Terraform") as step:

@@ -8,7 +8,7 @@ from . import services, stack
 def describe(found: dict[str, Any]) -> str:
     """The addresses of a stack, for people."""
     rows = {
-        "AWS APIs": f"{found['endpoint']} (region {found['region']}, access key test, secret key test)",
+        "AWS APIs": f"{found['endpoint']} (region {found['region']}, access and secret key: test)",
         "MediaConvert": f"{found['mediaconvert_endpoint']} (a stand-in)",
         "MongoDB": f"{found['mongodb_uri']} (database {found['mongodb_database']})",
         "request queue": found["queue_url"],

@@ -89,8 +89,6 @@ module "clipflow" {
     wait_seconds  = 30
     retry_seconds = 2
   }
-  # MiniStack does not fail a task whose function fails before it waits for its token; this ends it.
-  transcode_timeout_seconds = 300
   # It exists from the start, also in the stand-in.
   mediaconvert_queue = "Default"
   # Nothing here lives for a day, and the provider waits almost a minute on the rule.

@@ -1,0 +1,1 @@
+"""Tests of what in this folder needs no stack: `make unit` runs them."""
