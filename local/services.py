@@ -296,9 +296,8 @@ def _ministack(numbers: dict[str, int]) -> dict[str, str]:
 
 
 def _concurrency() -> int:
-    """How many functions run at once: two a processor, because they also wait for S3 and
-    MongoDB."""
-    return max(4, 2 * (os.cpu_count() or 1))
+    """How many functions run at once: one more than processors, as each waits at times."""
+    return 1 + (os.cpu_count() or 1)
 
 
 def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", name: str) -> None:

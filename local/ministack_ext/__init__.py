@@ -6,8 +6,8 @@ Step Functions: redrive, heartbeats, a state machine's time-out, `MaxDelaySecond
 AWS gives them, and reserved concurrency of an alias. S3: a range of an object's version. Each
 module says what AWS documents, and which functions of MiniStack's it replaces.
 
-It imports nothing but the standard library and MiniStack, so that each module could become a change
-of MiniStack's own.
+It imports nothing but the standard library, MiniStack and google-crc32c, so that each module could
+become a change of MiniStack's own.
 """
 
 from . import api, functions, objects, tasks, walker

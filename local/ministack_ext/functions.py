@@ -4,8 +4,8 @@
 - A function whose program ends before it is ready fails with `Runtime.ExitError`.
 - Reserved concurrency is the function's, by whatever version or alias it is called.
 - A batch of messages whose function is throttled is tried again until the messages become visible
-  again (Lambda developer guide, "Handling errors for an SQS event source"); after other errors it is
-  given up at once, as before.
+  again (Lambda developer guide, "Handling errors for an SQS event source"); after other errors it
+  is given up at once, as before.
 
 Wraps `_call_lambda` of MiniStack's stepfunctions; `_reserved_concurrency`, `_execute_function` and
 `_run_sqs_batch` of its lambda_svc; `_await_init` of its ProvidedWorker.

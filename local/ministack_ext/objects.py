@@ -1,11 +1,15 @@
-"""S3: a read that names both an object's version and a range of bytes.
+"""S3: a read that names both an object's version and a range of bytes; and uploads at full speed.
 
-Wraps `_get_object` of MiniStack's s3.
+MiniStack takes 0.07 s for the CRC32C of a megabyte, and answers nobody meanwhile, because its code
+for it is Python.
+
+Wraps `_get_object` of MiniStack's s3, and replaces `_crc32c`.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import google_crc32c
 from ministack.services import s3
 
 Response = tuple[int, dict[str, str], Any]
@@ -14,6 +18,7 @@ Response = tuple[int, dict[str, str], Any]
 def install() -> None:
     """Replaces MiniStack's function."""
     s3._get_object = _with_ranges_of_versions(s3._get_object)
+    s3._crc32c = google_crc32c.value
 
 
 def _with_ranges_of_versions(get: Callable[..., Response]) -> Callable[..., Response]:

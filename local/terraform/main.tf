@@ -81,6 +81,8 @@ module "clipflow" {
   mongodb_uri_version = var.mongodb_port
   # Low, so that a clip of half a minute is a long one.
   max_trim_seconds = 20
+  # One processor's worth: several clips are cut side by side.
+  trim_memory_mb = 1769
   # The clips' bucket, which the emulated S3 lets everyone read.
   public_base_url = "${var.endpoint}/clipflow-clips-000000000000-${var.region}"
   # What is not there yet comes within seconds, or not at all.

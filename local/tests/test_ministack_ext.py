@@ -470,6 +470,14 @@ class FunctionTest(MiniStackTest):
 
 
 class ObjectTest(MiniStackTest):
+    def test_the_checksum_of_an_upload_is_checked(self) -> None:
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket="uploads")
+        upload = {"Bucket": "uploads", "Key": "key", "Body": b"123456789"}
+        # The check value of the algorithm, 0xe3069283.
+        s3.put_object(**upload, ChecksumCRC32C="4waSgw==")
+        self.refuses("BadDigest", s3.put_object, **upload, ChecksumCRC32C="4waSgg==")
+
     def test_a_range_of_a_version_is_that_part_of_it(self) -> None:
         s3 = self.client("s3")
         bucket = {"Bucket": "ranges"}

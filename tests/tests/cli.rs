@@ -292,7 +292,7 @@ async fn failed_execution_is_found_by_its_error_and_rerun() {
     let name = failed["execution"]["name"].as_str().expect("a name");
     let made = done(&stack, &["rerun", "cli-fail", "--wait"]);
     assert_eq!(made["status"], "available");
-    assert_eq!(made["execution"]["name"], format!("{name}-r1"));
+    assert_eq!(made["execution"]["name"], name, "it goes on");
     let (again, code) = stack.clipflow(&["rerun", name]);
     assert_eq!(code, 4, "{again}");
     assert!(
@@ -302,10 +302,7 @@ async fn failed_execution_is_found_by_its_error_and_rerun() {
         "{again}"
     );
     let plan = done(&stack, &[&which[..], &["--dry-run"]].concat());
-    assert!(
-        !plan.to_string().contains(name),
-        "a newer execution made the clip: {plan}"
-    );
+    assert!(!plan.to_string().contains(name), "it made the clip: {plan}");
 }
 
 #[tokio::test]

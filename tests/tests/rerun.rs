@@ -290,7 +290,12 @@ async fn fails_by_release(
 
 #[tokio::test]
 async fn release_that_does_not_start() {
-    let case = Case::of("Validate", "bug", "Runtime.ExitError", "CLIPFLOW_SOURCE_BUCKETS is not set");
+    let case = Case::of(
+        "Validate",
+        "bug",
+        "Runtime.ExitError",
+        "CLIPFLOW_SOURCE_BUCKETS is not set",
+    );
     fails_by_release(&case, "validate", ("CLIPFLOW_SOURCE_BUCKETS", ""), None).await;
 }
 
