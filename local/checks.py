@@ -60,7 +60,8 @@ def _checkov(progress: Progress) -> None:
 
 
 def definition(progress: Progress) -> None:
-    """Checks the state machine's definition with npm's asl-validator, and runs each path of it with moto's interpreter.
+    """Checks the state machine's definition with asl-validator, and runs each of its paths with
+    moto's interpreter.
 
     # Errors
     Failure with what is wrong with it.
@@ -68,8 +69,10 @@ def definition(progress: Progress) -> None:
     _validate(progress)
     packages.install_interpreter(progress)
     with progress.step("each path of the definition"):
+        interpreter = str(packages.interpreter_python())
+        discover = ["-m", "unittest", "discover", "--start-directory", str(_PATHS)]
         processes.run(
-            [str(packages.interpreter_python()), "-m", "unittest", "discover", "--start-directory", str(_PATHS)],
+            [interpreter, *discover],
             log=paths.LOGS / "paths.log",
             environment=processes.environment(),
         )
