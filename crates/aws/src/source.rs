@@ -110,7 +110,7 @@ impl S3Source {
     /// Reads `ranges`, which are apart, each into one piece of memory. Every part is received in its place there.
     async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
         let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
-        let places = io::parts(ranges, CONNECTIONS_AHEAD)
+        let places = io::split_ranges(ranges, CONNECTIONS_AHEAD)
             .into_iter()
             .map(|part| {
                 let rest = room.split_off(length(&part));
@@ -147,8 +147,8 @@ impl S3Source {
 
     /// All bytes of the object, in order.
     pub fn stream(&self) -> impl Stream<Item = mp4_cut::Result<Bytes>> {
-        let parts = io::parts(std::slice::from_ref(&(0..self.object.bytes)), CONNECTIONS);
-        io::read_parts(self, parts, CONNECTIONS).map_ok(|(_, part)| part)
+        let whole = 0..self.object.bytes;
+        io::read_ranges(self, std::slice::from_ref(&whole), CONNECTIONS).map_ok(|(_, part)| part)
     }
 
     /// What was pinned.

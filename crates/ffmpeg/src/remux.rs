@@ -10,12 +10,14 @@ use crate::{
     scratch::Scratch,
 };
 use bytes::Bytes;
-use model::ClipError;
+use model::{
+    ClipError,
+    plan::{Remuxed, SourceFacts},
+};
 use mp4_cut::{
-    AudioFacts, Container, Error, Facts, Fragments, HoledSource, Movie, Opened, Remuxed,
-    VideoFacts, WindowFacts, check_interval,
+    AudioFacts, Container, Error, Facts, Fragments, HoledSource, Movie, Opened, VideoFacts,
+    WindowFacts,
     io::{CachedSource, LocalFile, RangeRead},
-    no_video,
 };
 use serde::Deserialize;
 use std::{ffi::OsString, ops::Range};
@@ -61,7 +63,7 @@ pub struct Remuxer<'a> {
 #[derive(Debug)]
 pub struct Media<S> {
     /// What there is to know about it.
-    pub facts: Facts,
+    pub facts: SourceFacts,
     form: Form<S>,
 }
 
@@ -124,17 +126,20 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
         match Movie::open(&source).await? {
             Opened::Indexed(movie) => Ok(Self {
-                facts: movie.facts.clone(),
+                facts: movie.facts.clone().into(),
                 form: Form::Indexed(movie, source),
             }),
             Opened::Other(container, fragments) => {
                 let source = CachedSource::new(source);
-                let (facts, kind) =
+                let (facts, how) =
                     describe(container, fragments.as_ref(), &source, remuxer).await?;
                 Ok(Self {
-                    facts,
+                    facts: SourceFacts {
+                        facts,
+                        remuxed: Some(how.clone()),
+                    },
                     form: Form::Other(Box::new(Other {
-                        remuxed: kind,
+                        remuxed: how,
                         fragments,
                         source,
                     })),
@@ -147,7 +152,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn reopen(source: S, facts: Facts) -> Result<Self, ClipError> {
+    pub async fn reopen(source: S, facts: SourceFacts) -> Result<Self, ClipError> {
         let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
             (Opened::Other(_, fragments), Some(remuxed)) => Form::Other(Box::new(Other {
@@ -225,7 +230,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
 
     /// Refuses what is no interval, and one that is beyond the source by more than is to be seen in an excerpt.
     fn check(&self, start_seconds: f64, end_seconds: f64) -> Result<(), ClipError> {
-        check_interval(start_seconds, end_seconds)?;
+        Movie::check_interval(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
         for (name, seconds, most) in [
             ("start", start_seconds, duration),
@@ -267,12 +272,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         self.check(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
         let to = end_seconds.min(duration) + TAIL_SECONDS;
+        let start = other.remuxed.remuxed_start_microseconds();
         let mut lead = lead_seconds.unwrap_or(container_lead_seconds(other.remuxed.container));
         loop {
             let from = (start_seconds - lead).max(0.0);
             self.remux(other, from..to, name, remuxer).await?;
             let file = LocalFile::open(remuxer.scratch.file(name))?;
-            match Movie::read_remuxed(&file, &other.remuxed, duration).await {
+            match Movie::read_remuxed(&file, start, duration).await {
                 Ok(movie) if self.begins_by(start_seconds, from, &movie)? => {
                     return Ok(RemuxedRange {
                         movie,
@@ -567,8 +573,9 @@ impl Description {
         let is_video =
             |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let video = self.streams.iter().position(is_video);
-        let video =
-            video.ok_or_else(|| no_video(self.streams.iter().any(|stream| is(stream, "audio"))))?;
+        let video = video.ok_or_else(|| {
+            Error::no_video(self.streams.iter().any(|stream| is(stream, "audio")))
+        })?;
         let (sound, others): (Vec<_>, Vec<_>) = self
             .streams
             .iter()
@@ -614,7 +621,6 @@ impl Description {
             bytes,
             index_start: 0,
             index_bytes: 0,
-            remuxed: Some(remuxed.clone()),
             duration_seconds,
             video,
             audio,

@@ -31,7 +31,7 @@ const BETTER_CRF: u8 = 2;
 /// single one keeps all of its tracks.
 ///
 /// # Errors
-/// `Unfit` when all of it has to be encoded, saying why; otherwise what [`Ffmpeg::run`] raises when it runs out of
+/// `Ineligible` when all of it has to be encoded, saying why; otherwise what [`Ffmpeg::run`] raises when it runs out of
 /// something.
 pub async fn cut(
     ffmpeg: &Ffmpeg,
@@ -67,7 +67,7 @@ pub async fn cut(
         tokio::try_join!(pictures, work.encode_sound(joined_sound)).map_err(|error| match error
             .kind
         {
-            ErrorKind::UnsupportedMedia => SmartCutError::Unfit(error.message),
+            ErrorKind::UnsupportedMedia => SmartCutError::Ineligible(error.message),
             _ => error.into(),
         })?;
     let smart_clip = smart_cut.join(&files, encoded, sound).await?;
@@ -131,10 +131,10 @@ impl Work<'_> {
     async fn encode_sound(&self, joined: Option<Sound>) -> Result<Vec<LocalFile>, ClipError> {
         match (self.files, joined) {
             ([(movie, _)], _) => {
-                let tracks = 0..SmartCut::sound_tracks(self.files);
+                let tracks = 0..SmartCut::audio_tracks(self.files);
                 try_join_all(tracks.map(|number| self.encode_track(movie, number))).await
             }
-            (_, Some(sound)) if SmartCut::sound_tracks(self.files) > 0 => {
+            (_, Some(sound)) if SmartCut::audio_tracks(self.files) > 0 => {
                 Ok(vec![self.encode_joined(sound).await?])
             }
             _ => Ok(Vec::new()),

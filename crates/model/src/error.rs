@@ -138,7 +138,7 @@ impl From<ClipError> for SmartCutError {
 /// What went wrong, where that is not the reason.
 pub fn why_encoded_whole(error: SmartCutError) -> Result<String, ClipError> {
     match error {
-        SmartCutError::Unfit(why) => Ok(why),
+        SmartCutError::Ineligible(why) => Ok(why),
         SmartCutError::Failed(MediaError::Unlike { index, difference }) => {
             Ok(unlike(index, &difference))
         }

@@ -1,9 +1,10 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
 use crate::recordings::Coverage;
-use mp4_cut::{Facts, SmartCutFacts, WindowFacts};
+use mp4_cut::{Container, Facts, SmartCutFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::ops::Deref;
 
 /// An S3 object as it was when it was seen first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -26,7 +27,58 @@ pub struct ProbedSource {
     /// The object as it was seen.
     pub object: PinnedObject,
     /// What it holds.
+    pub facts: SourceFacts,
+}
+
+/// What a source is, and how it is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceFacts {
+    /// What it holds. Where it is remuxed, the index has no place and frames are estimated by their rate.
+    #[serde(flatten)]
     pub facts: Facts,
+    /// How `FFmpeg` remuxes it; `None` for an MP4 or MOV with an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remuxed: Option<Remuxed>,
+}
+
+impl From<Facts> for SourceFacts {
+    fn from(facts: Facts) -> Self {
+        Self {
+            facts,
+            remuxed: None,
+        }
+    }
+}
+
+impl Deref for SourceFacts {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// A source that `FFmpeg` remuxes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remuxed {
+    /// What it is.
+    pub container: Container,
+    /// How much of it `FFmpeg` analyzes to tell its streams, in microseconds.
+    pub look_microseconds: u32,
+    /// The timestamp of its second 0, in microseconds.
+    pub start_microseconds: i64,
+    /// The numbers of the streams that are kept: the video, and the audio.
+    pub streams: Vec<usize>,
+}
+
+impl Remuxed {
+    /// The timestamp of its second 0 in a remuxed range, in microseconds. A transport stream that starts shortly before
+    /// its clock wraps starts below zero, and an MP4 cannot hold such timestamps.
+    #[must_use]
+    pub fn remuxed_start_microseconds(&self) -> i64 {
+        self.start_microseconds.max(0)
+    }
 }
 
 /// A cut, on its source's frames.
@@ -167,6 +219,18 @@ mod tests {
             .map(|source| json!({"source": source, "window": window}))
             .collect();
         serde_json::from_value(json!({"sources": sources, "segments": segments})).expect("a plan")
+    }
+
+    #[test]
+    fn how_a_source_is_remuxed_stands_among_its_facts() {
+        let mut source = source(1, &[]);
+        source["facts"]["remuxed"] = json!({"container": "mpegTs", "lookMicroseconds": 1_000_000,
+            "startMicroseconds": -40_000, "streams": [0, 1]});
+        let read: ProbedSource = serde_json::from_value(source.clone()).expect("a source");
+        let remuxed = read.facts.remuxed.as_ref().expect("a remuxed source");
+        assert_eq!(remuxed.container, Container::MpegTs);
+        assert_eq!(remuxed.remuxed_start_microseconds(), 0);
+        assert_eq!(serde_json::to_value(read).expect("JSON"), source);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Camera {
         (
             Recording {
                 object,
-                facts: movie.facts.clone(),
+                facts: movie.facts.clone().into(),
                 start_ms,
             },
             movie,

@@ -1,4 +1,4 @@
-//! What can go wrong, without a word about who asked.
+//! What can go wrong.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The source is not something that this crate cuts: it says what the source is or has.
+    /// The source is not something that this crate cuts. The text says what it is or has.
     #[error("{0}")]
     Unsupported(String),
-    /// The index contradicts itself or the file.
+    /// The index contradicts itself or the file. The text says in what.
     #[error("the source's MP4 index is damaged: {0}")]
     Damaged(String),
-    /// One end of an interval is not a time, or the two are not in order.
+    /// One end of an interval is not a time, or no frame lies between the two.
     #[error("{bound}: {problem}")]
     Interval {
         /// The end at fault.
@@ -31,20 +31,20 @@ pub enum Error {
         /// Where it lies, and where the source ends.
         problem: String,
     },
-    /// An interval cannot follow the first without encoding.
+    /// An interval cannot be joined to the first without encoding: their formats differ.
     #[error(
         "interval {index} cannot be joined to the first without encoding, because {difference}"
     )]
     Unlike {
-        /// The interval's place, from 0.
+        /// The interval's place in the list, from 0.
         index: usize,
-        /// In what it differs.
+        /// In what its format differs.
         difference: String,
     },
-    /// What should not happen: a fault of this crate, or of what it was given to read.
+    /// A bug in this crate, or in a [`RangeRead`](crate::io::RangeRead).
     #[error("{0}")]
     Internal(String),
-    /// Whatever a source raised when it was read.
+    /// What a source raised when it was read.
     #[error(transparent)]
     Read(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -72,13 +72,23 @@ impl Error {
         Self::Unsupported(what.into())
     }
 
-    /// An end of an interval that is not a time, or not in order.
+    /// The error for a source without a video track that can be cut; `has_audio` if it has an audio track.
+    #[must_use]
+    pub fn no_video(has_audio: bool) -> Self {
+        Self::unsupported(if has_audio {
+            "the source has no video: it is audio only"
+        } else {
+            "the source has no video track with frames"
+        })
+    }
+
+    /// The error for an end of an interval that is not a time, or not in order.
     pub(crate) fn interval(bound: Bound, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self::Interval { bound, problem }
     }
 
-    /// An end of an interval beyond the source.
+    /// The error for an end of an interval beyond the source.
     pub fn out_of_range(bound: Bound, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self::OutOfRange { bound, problem }
@@ -88,7 +98,7 @@ impl Error {
         Self::Internal(what.into())
     }
 
-    /// A source that could not be read.
+    /// Wraps what a source raised.
     pub fn read(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Read(Box::new(cause))
     }

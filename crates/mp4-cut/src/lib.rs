@@ -17,14 +17,14 @@ mod mux;
 mod read;
 mod time;
 
-pub use boxes::MAX_INDEX_BYTES;
+pub use boxes::parse::MAX_INDEX_BYTES;
 pub use cut::{
     concat::Join,
     smart::{Encoded, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval},
-    window::{Window, WindowFacts, check_interval},
+    window::{Window, WindowFacts},
 };
 pub use error::{Bound, Error, Result};
 pub use read::{
     fragments::{Container, Fragments, HoledSource},
-    movie::{AudioFacts, Facts, Movie, Opened, Remuxed, VideoFacts, no_video},
+    movie::{AudioFacts, Facts, Movie, Opened, VideoFacts},
 };

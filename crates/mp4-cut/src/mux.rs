@@ -1,8 +1,9 @@
 //! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from files.
 
 use crate::{
-    Error, Result,
-    boxes::{FourCC, Run},
+    boxes::parse::{FourCC, MAX_INDEX_BYTES, damaged},
+    boxes::table::Run,
+    error::{Error, Result},
     read::movie::Movie,
     read::samples::{ChunkRun, SampleList, SampleSizes},
     read::track::Track,
@@ -25,18 +26,18 @@ pub(crate) struct OutputTrack<'a> {
     /// The `sgpd` boxes.
     pub group_descriptions: &'a [Bytes],
     pub samples: SampleList,
-    pub pieces: Vec<PlacedChunk>,
+    pub chunks: Vec<PlacedChunk>,
     pub edit: Edit,
 }
 
-/// Samples of a track that lie one behind the other in one of the files that samples are copied from.
+/// Consecutive samples of a track in one of the files that samples are copied from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlacedChunk {
     /// The file's place in the list of files.
     pub file: usize,
     /// What decides about the order in the file that is written.
     pub order: u64,
-    pub piece: ChunkRun,
+    pub run: ChunkRun,
 }
 
 /// A span of one of the files that samples are copied from.
@@ -71,12 +72,15 @@ pub(crate) struct Layout {
 /// said as `movie` does.
 ///
 /// # Errors
-/// `UnsupportedMedia` when samples of a file overlap, or are not copied in the order that they have there.
+/// [`Error::Unsupported`] when samples of a file overlap, or are not copied in the order that they have there.
 pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<OutputTrack>]) -> Result<Layout> {
     let count = parts.first().map_or(0, Vec::len);
     let mut tracks: Vec<JoinedTrack> = (0..count)
         .map(|number| JoinedTrack::of(parts.iter().map(|part| &part[number]).collect()))
         .collect::<Result<_, _>>()?;
+    for track in &tracks {
+        check_composition_offsets(&track.samples)?;
+    }
     let mut copies = Vec::with_capacity(parts.len());
     let mut media_bytes = 0;
     for part in parts {
@@ -118,8 +122,18 @@ pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<OutputTrack>]) 
     })
 }
 
+/// `ctts` of version 0 has unsigned offsets of 32 bits (ISO/IEC 14496-12, 8.6.1.3).
+fn check_composition_offsets(samples: &SampleList) -> Result<()> {
+    for run in &samples.composition {
+        if u32::try_from(run.value).is_err() {
+            return Err(damaged("a composition offset is impossibly long"));
+        }
+    }
+    Ok(())
+}
+
 /// No index of a clip is longer, as no source's is.
-const MAX_HEADER_BYTES: u64 = 2 * super::MAX_INDEX_BYTES;
+const MAX_HEADER_BYTES: u64 = 2 * MAX_INDEX_BYTES;
 
 /// A track of the file, with all of its parts.
 struct JoinedTrack<'a> {
@@ -172,14 +186,12 @@ struct Placement {
 fn place(tracks: &[OutputTrack], mut at: u64) -> Result<Placement> {
     let mut chunk_offsets: Vec<Vec<u64>> = tracks
         .iter()
-        .map(|track| vec![0; track.pieces.len()])
+        .map(|track| vec![0; track.chunks.len()])
         .collect();
     let mut order: Vec<(u64, usize, usize, u64)> = Vec::new();
     for (number, track) in tracks.iter().enumerate() {
-        let chunks = track.pieces.iter().enumerate();
-        order.extend(
-            chunks.map(|(chunk, placed)| (placed.order, number, chunk, placed.piece.bytes)),
-        );
+        let chunks = track.chunks.iter().enumerate();
+        order.extend(chunks.map(|(chunk, placed)| (placed.order, number, chunk, placed.run.bytes)));
     }
     order.sort_unstable();
     let mut copies: Vec<FileSpan> = Vec::new();
@@ -187,9 +199,9 @@ fn place(tracks: &[OutputTrack], mut at: u64) -> Result<Placement> {
     for (_, track, chunk, bytes) in order {
         let PlacedChunk {
             file,
-            piece: ChunkRun { offset, .. },
+            run: ChunkRun { offset, .. },
             ..
-        } = tracks[track].pieces[chunk];
+        } = tracks[track].chunks[chunk];
         chunk_offsets[track][chunk] = at;
         if bytes == 0 {
             continue;
@@ -316,7 +328,11 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
             buffer,
             *b"ctts",
             &[],
-            samples.composition.iter().copied().map(Run::entry),
+            samples.composition.iter().map(|run| {
+                // `layout` has checked them.
+                let offset = u32::try_from(run.value).unwrap_or(u32::MAX);
+                [run.count, offset]
+            }),
         )?;
     }
     if let Some(sync) = &samples.sync {
@@ -348,22 +364,25 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
         buffer,
         *b"stsc",
         &[],
-        chunk_runs(
+        sample_to_chunk(
             track
                 .parts
                 .iter()
-                .flat_map(|part| part.pieces.iter().map(|placed| placed.piece)),
+                .flat_map(|part| part.chunks.iter().map(|placed| placed.run)),
         ),
     )
 }
 
-/// The entries of an `stsc` box: first chunk, samples in a chunk, description.
-fn chunk_runs(pieces: impl Iterator<Item = ChunkRun>) -> impl Iterator<Item = [u32; 3]> {
-    let mut last = None;
-    pieces.zip(1..).filter_map(move |(piece, chunk)| {
-        let run = (piece.samples, piece.description);
-        (last.replace(run) != Some(run)).then_some([chunk, run.0, run.1])
-    })
+/// The entries of an `stsc` box (8.7.4): first chunk, samples in a chunk, sample entry.
+fn sample_to_chunk(runs: impl Iterator<Item = ChunkRun>) -> impl Iterator<Item = [u32; 3]> {
+    let mut entries: Vec<[u32; 3]> = Vec::new();
+    for (run, chunk) in runs.zip(1..) {
+        match entries.last() {
+            Some([_, samples, entry]) if (*samples, *entry) == (run.samples, run.description) => {}
+            _ => entries.push([chunk, run.samples, run.description]),
+        }
+    }
+    entries.into_iter()
 }
 
 fn encode_offsets(

@@ -4,7 +4,8 @@
 mod synthetic;
 
 use bytes::Bytes;
-use futures::{TryStreamExt, executor::block_on};
+use futures_executor::block_on;
+use futures_util::TryStreamExt;
 use mp4_atom::{ElstEntry, StszSamples, Trak};
 use mp4_cut::{Movie, Result, Window, io::RangeRead};
 use proptest::{prelude::*, sample::Index};
@@ -196,7 +197,7 @@ prop_compose! {
     fn video()(
         count in 1_usize..50,
         group in 1_usize..12,
-        mini_group in 1_usize..5,
+        mini_gop in 1_usize..5,
         irregular in any::<bool>(),
         lifted in any::<bool>(),
         timescale in prop::sample::select(vec![25_u32, 600, 15_360, 30_000, 90_000]),
@@ -207,10 +208,10 @@ prop_compose! {
         empty in prop::sample::select(vec![0_u64, 40, 1500]),
     ) -> Track {
         let duration = |index: usize| if irregular { durations[index] * timescale / 25 } else { timescale / 25 };
-        // Pictures in the order in which they are shown; in a mini group the last is decoded first.
+        // Pictures in the order in which they are shown; in a mini-GOP the last is decoded first.
         let mut decode_order = vec![0];
-        for first in (1..count).step_by(mini_group) {
-            let last = (first + mini_group).min(count) - 1;
+        for first in (1..count).step_by(mini_gop) {
+            let last = (first + mini_gop).min(count) - 1;
             decode_order.push(last);
             decode_order.extend(first..last);
         }
@@ -365,7 +366,7 @@ proptest! {
         prop_assert!((source_start + seconds(stored.shown.start) - heard.start).abs() <= tick);
         prop_assert!((source_start + seconds(stored.shown.end) - heard.end).abs() <= 2.0 * tick);
         prop_assert!(stored.shown.end <= i64::try_from(kept.len()).expect("few samples") * 1024 + 1);
-        prop_assert!(kept.start == 0 || stored.shown.start >= 1024, "a sample to prime the decoder");
+        prop_assert!(kept.start == 0 || stored.shown.start >= 1024, "a sample of pre-roll");
         // Without edit lists pictures begin with the keyframe's delay, and sound at once.
         let media_start = video.seconds(video.times[kept_keyframe(&pictures, &video, start)]) ;
         let keyframe_delay = pictures.samples[0].time;

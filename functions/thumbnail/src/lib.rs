@@ -203,7 +203,7 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
 
 /// The pictures from `start_seconds` on for `seconds`, at least one of them, as far as they are of one piece.
 async fn window(clip: &S3Source, start_seconds: f64, seconds: f64) -> Result<Window, ClipError> {
-    let pieces = Movie::read_pieces(clip).await?;
+    let pieces = Movie::read_edits(clip).await?;
     let (movie, start) = piece_at(&pieces, start_seconds)
         .ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
     let video = &movie.facts.video;

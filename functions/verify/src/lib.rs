@@ -76,7 +76,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         let object = S3Source::pin(deps.s3.clone(), &at).await?;
         let found = match input.request.format {
             Format::Webm => webm::read(&object, deps.scratch_bytes).await?,
-            Format::Mp4 | Format::Hevc => Found::of(&Movie::read_pieces(&object).await?)?,
+            Format::Mp4 | Format::Hevc => Found::of(&Movie::read_edits(&object).await?)?,
         };
         Ok((object.object().clone(), found))
     };

@@ -63,7 +63,7 @@ pub fn clip_of(
     };
     let probed = |facts: &&Facts| ProbedSource {
         object: object.clone(),
-        facts: Facts::clone(facts),
+        facts: Facts::clone(facts).into(),
     };
     let segment = |(source, window): &(usize, WindowFacts)| PlannedSegment {
         source: *source,

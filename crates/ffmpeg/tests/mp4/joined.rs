@@ -128,7 +128,7 @@ async fn joined_cuts_show_exactly_their_pictures_one_after_the_other() {
             expected.time
         );
     }
-    let pieces = Movie::read_pieces(&load(&joined))
+    let pieces = Movie::read_edits(&load(&joined))
         .await
         .expect("a clip of ours");
     let facts: Vec<_> = pieces

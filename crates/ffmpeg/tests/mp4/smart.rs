@@ -220,7 +220,7 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
         .await
         .expect_err("no smart cut");
     assert!(
-        matches!(said, SmartCutError::Unfit(why) if why == "the clip's keyframes are no IDR pictures")
+        matches!(said, SmartCutError::Ineligible(why) if why == "the clip's keyframes are no IDR pictures")
     );
 }
 

@@ -3,10 +3,9 @@
 use super::{Coverage, Interval, Piece, pieces};
 use crate::{
     ClipError, ErrorKind,
-    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource, SourceFacts},
     timestamp::clock,
 };
-use mp4_cut::Facts;
 
 /// A recording that was opened.
 #[derive(Debug, Clone)]
@@ -14,7 +13,7 @@ pub struct Recording {
     /// The recording.
     pub object: PinnedObject,
     /// What it holds.
-    pub facts: Facts,
+    pub facts: SourceFacts,
     /// When its second 0 was, in milliseconds since 1970.
     pub start_ms: i64,
 }

@@ -8,8 +8,8 @@ mod boxes;
 mod ways;
 
 use bytes::Bytes;
-use mp4_cut::MAX_INDEX_BYTES;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use mp4_cut::MAX_INDEX_BYTES;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

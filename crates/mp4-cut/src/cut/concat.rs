@@ -1,34 +1,33 @@
-//! Several intervals, of one source or of several, one behind the other in one file, without encoding.
+//! Several intervals, of one source or of several, joined in one file without encoding.
 
 use crate::{
-    Error, Result,
-    boxes::{Child, children},
     cut::window::{Chosen, Window},
+    error::{Error, Result},
     io::RangeRead,
     mux::{Edit, Layout, OutputTrack, layout},
     read::movie::Movie,
-    read::sample_entry::decoding,
+    read::sample_entry::decoding_parameters,
     read::track::Track,
     time::rescale,
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use std::ops::Deref;
 
-/// Windows of sources of the same format, laid out as one MP4 whose edit lists show their intervals, one after the other.
+/// Intervals of sources of the same format, laid out as one MP4 whose edit lists show them one after the other.
 #[derive(Debug, Clone)]
 pub struct Join {
-    /// Length of the file.
+    /// Length of the file that [`Join::stream`] yields, in bytes.
     pub bytes: u64,
     header: Bytes,
     windows: Vec<Window>,
 }
 
 impl Join {
-    /// Joins intervals, each of a movie, from a second up to, not including, another.
+    /// Joins intervals, each of a movie, from a second up to, not including, another. Each gets at most one audio track.
     ///
     /// # Errors
-    /// As [`Movie::window`], and `InvalidRequest` when formats differ, saying in what.
+    /// As [`Movie::window`], and [`Error::Unlike`] when the formats differ, saying in what.
     pub fn of(cuts: &[(&Movie, f64, f64)]) -> Result<Self> {
         let chosen: Result<Vec<_>, _> = cuts
             .iter()
@@ -100,11 +99,11 @@ fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>> {
         };
         return Ok(Some(which.to_owned()));
     }
-    for (is_sound, (one, other)) in [false, true]
+    for (is_audio, (one, other)) in [false, true]
         .into_iter()
         .zip(one.tracks.iter().zip(&other.tracks))
     {
-        if let Some(difference) = difference(one.source, other.source, is_sound)? {
+        if let Some(difference) = difference(one.source, other.source, is_audio)? {
             return Ok(Some(difference));
         }
     }
@@ -112,8 +111,8 @@ fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>> {
 }
 
 /// In what the formats of two tracks differ.
-pub(crate) fn difference(one: &Track, other: &Track, is_sound: bool) -> Result<Option<String>> {
-    let what = if is_sound { "sound" } else { "pictures" };
+pub(crate) fn difference(one: &Track, other: &Track, is_audio: bool) -> Result<Option<String>> {
+    let what = if is_audio { "sound" } else { "pictures" };
     let shape = |track: &Track| {
         (
             track.tkhd.width,
@@ -121,7 +120,8 @@ pub(crate) fn difference(one: &Track, other: &Track, is_sound: bool) -> Result<O
             track.tkhd.matrix.clone(),
         )
     };
-    if descriptions(one, is_sound)? != descriptions(other, is_sound)? {
+    let parameters = |track: &Track| decoding_parameters(&track.samples.descriptions, is_audio);
+    if parameters(one)? != parameters(other)? {
         return Ok(Some(format!("its {what} are coded differently")));
     }
     if shape(one) != shape(other) {
@@ -139,25 +139,11 @@ pub(crate) fn difference(one: &Track, other: &Track, is_sound: bool) -> Result<O
     Ok(None)
 }
 
-fn descriptions(track: &Track, is_sound: bool) -> Result<Vec<Vec<u8>>> {
-    let stsd = &track.samples.descriptions;
-    // The box's header, version, flags and number of entries.
-    let entries = stsd
-        .get(16..)
-        .map(|entries| stsd.slice_ref(entries))
-        .unwrap_or_default();
-    children(entries)
-        .map(|entry: Result<Child>| decoding(&entry?, is_sound))
-        .collect()
-}
-
-/// Makes all tracks of a part as long as its pictures, so that every part begins at the same time on every track: as the
+/// Makes all tracks of a part as long as its video, so that every part begins at the same time on every track: as the
 /// edit lists show them, and in the media itself, for players that ignore edit lists.
 fn align(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
     for number in 0..parts.len() {
-        let shown = parts[number]
-            .first()
-            .map_or(0, |pictures| pictures.edit.duration);
+        let shown = parts[number].first().map_or(0, |video| video.edit.duration);
         for track in 1..parts[number].len() {
             // FFmpeg understands empty edits only in front of all others: what is before goes on for longer instead.
             let gap = if number == 0 {
@@ -193,39 +179,38 @@ fn align(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
     }
 }
 
-/// Gives the pictures of all parts the same time between decoding the first that is shown and the start of the edit.
-/// `FFmpeg` times an edit by that picture and corrects it by what it found in the first edit, whatever this one has.
+/// Gives the video of all parts the same time between decoding the first frame that is shown and the start of the edit.
+/// `FFmpeg` times an edit by that frame and corrects it by what it found in the first edit, whatever this one has.
 fn align_composition_offsets(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
-    let delay = |part: &Vec<OutputTrack>| {
-        let pictures = part.first()?;
-        let Edit {
-            media_time,
-            duration,
-            ..
-        } = pictures.edit;
-        let start = media_time.cast_signed();
-        let length = ticks(
-            duration,
-            movie_timescale,
-            pictures.source.edit_segment.timescale,
-        )
-        .cast_signed();
-        Some(
-            start
-                - pictures
-                    .samples
-                    .first_decode_time(&(start..start + length))?,
-        )
-    };
-    let delays: Vec<_> = parts.iter().map(|part| delay(part).unwrap_or(0)).collect();
-    let most = delays.iter().copied().max().unwrap_or(0);
+    let mut delays = Vec::new();
+    for part in parts.iter() {
+        let video = part.first();
+        delays.push(video.and_then(|video| first_delay(video, movie_timescale)));
+    }
+    let longest = delays.iter().copied().flatten().max().unwrap_or(0).max(0);
     for (part, delay) in parts.iter_mut().zip(delays) {
-        let missing = u32::try_from(most - delay).unwrap_or(0);
-        if let Some(pictures) = part.first_mut().filter(|_| missing > 0) {
-            pictures.samples.delay(missing);
-            pictures.edit.media_time += u64::from(missing);
+        let missing = longest - delay.unwrap_or(0);
+        if missing > 0
+            && let Some(video) = part.first_mut()
+        {
+            video.samples.delay(missing);
+            video.edit.media_time += missing.cast_unsigned();
         }
     }
+}
+
+/// The time between decoding the first frame that is shown and the start of the edit, in the track's timescale.
+fn first_delay(video: &OutputTrack, movie_timescale: u32) -> Option<i64> {
+    let Edit {
+        media_time,
+        duration,
+        ..
+    } = video.edit;
+    let timescale = video.source.edit_segment.timescale;
+    let start = media_time.cast_signed();
+    let length = ticks(duration, movie_timescale, timescale).cast_signed();
+    let decoded = video.samples.first_decode_time(&(start..start + length))?;
+    Some(start - decoded)
 }
 
 fn ticks(value: u64, from: u32, to: u32) -> u64 {

@@ -2,16 +2,17 @@
 //! that cannot be decoded without later ones, are encoded; everything between is copied.
 //!
 //! The copy must begin with an IDR picture, behind which nothing refers to anything in front of it. Encoded and copied
-//! pictures share one track and one sample description; each part refers to its own parameter sets by id. Several
+//! frames share one track and one sample entry; each part refers to its own parameter sets by id. Several
 //! intervals are joined to one clip in the same way: as every part begins with an IDR picture, they may follow each other
 //! in any order, and nothing is in the file that is not shown, so that one edit shows all of it.
 
 use crate::{
-    Error, Result,
-    boxes::{Run, damaged},
-    cut::concat as join,
+    boxes::parse::damaged,
+    boxes::table::Run,
+    cut::concat,
     cut::window::{Window, movie_timescale},
-    h264::{self as avc, Avc},
+    error::{Error, Result},
+    h264::{self, Avc},
     io::RangeRead,
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
@@ -21,9 +22,9 @@ use crate::{
     time::{Time, rescale},
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use mp4_atom::Matrix;
-use std::{iter::repeat_n, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 /// Bytes of a keyframe that are read to tell what it is: more than the parameters and messages in front of its picture.
 const KEYFRAME_HEAD_BYTES: u64 = 16 << 10;
@@ -33,9 +34,10 @@ const MAX_FRAMES: usize = 500_000;
 const MAX_KEYFRAMES: usize = 8;
 /// How many cuts' keyframes are looked at at once.
 const KEYFRAMES_AT_ONCE: usize = 8;
-/// Pictures that precede another in decoding and follow it when shown (H.264 allows 16 in all).
+/// The most frames that precede another in decoding order and follow it in output order (`max_num_reorder_frames` of
+/// ITU-T H.264, E.2.1, is at most `MaxDpbFrames`, which is at most 16).
 const MAX_REORDER_FRAMES: usize = 16;
-/// Encoded samples are stored in chunks of this many a second, so that sound lies beside its pictures.
+/// Encoded samples are stored in chunks of this many a second, so that audio lies beside its video.
 const CHUNKS_PER_SECOND: u32 = 2;
 
 /// Which frames of a clip are copied, and which are encoded. The clip is one interval, or several that are shown one after
@@ -70,18 +72,20 @@ pub struct SmartCutInterval {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
 pub struct SmartCutFacts {
-    /// How long the pictures that are encoded are shown, in seconds.
+    /// How long the encoded frames are shown, in seconds.
     pub encoded_seconds: f64,
-    /// How long the pictures that are copied are shown, in seconds.
+    /// How long the copied frames are shown, in seconds.
     pub copied_seconds: f64,
 }
 
-/// Why an interval is not spliced.
-#[derive(Debug)]
+/// Why an interval is not cut in this way.
+#[derive(Debug, thiserror::Error)]
 pub enum SmartCutError {
-    /// The source is not made for it: this is why. Encoding all of it works.
-    Unfit(String),
+    /// The source is not made for it, for this reason. Encoding the whole interval works.
+    #[error("{0}")]
+    Ineligible(String),
     /// Something else went wrong.
+    #[error(transparent)]
     Failed(Error),
 }
 
@@ -93,11 +97,11 @@ impl From<Error> for SmartCutError {
 
 impl From<String> for SmartCutError {
     fn from(why: String) -> Self {
-        Self::Unfit(why)
+        Self::Ineligible(why)
     }
 }
 
-/// The pictures of an interval that were encoded, as MP4 files of one track each.
+/// The encoded frames of an interval, as MP4 files of one track each.
 #[derive(Debug)]
 pub struct Encoded<R> {
     /// What [`SmartCutInterval::head`] gave.
@@ -109,7 +113,7 @@ pub struct Encoded<R> {
 /// A clip of copied and encoded parts.
 #[derive(Debug)]
 pub struct SmartClip<R> {
-    /// Length of the file that the clip is written as.
+    /// Length of the file that [`SmartClip::stream`] yields, in bytes.
     pub output_bytes: u64,
     header: Bytes,
     copies: Vec<FileSpan>,
@@ -121,7 +125,7 @@ impl SmartCut {
     /// up to, not including, another.
     ///
     /// # Errors
-    /// `Unfit` when none can be, saying why; otherwise as [`Movie::window`], and whatever a source raises.
+    /// [`SmartCutError::Ineligible`] if none can be, saying why; otherwise as [`Movie::window`], and whatever a source raises.
     pub async fn of<R: RangeRead>(cuts: &[(&Movie, &R, f64, f64)]) -> Result<Self, SmartCutError> {
         let snapped = cuts
             .iter()
@@ -134,9 +138,13 @@ impl SmartCut {
     /// # Errors
     /// As [`SmartCut::of`].
     pub async fn of_all<R: RangeRead>(files: &[(Movie, R)]) -> Result<Self, SmartCutError> {
-        let shown = files
-            .iter()
-            .map(|(movie, file)| (movie, file, movie.pictures.start..movie.pictures.end));
+        let shown = files.iter().map(|(movie, file)| {
+            (
+                movie,
+                file,
+                movie.video_extent.start..movie.video_extent.end,
+            )
+        });
         Self::of_intervals(shown.collect()).await
     }
 
@@ -147,28 +155,28 @@ impl SmartCut {
             return Err(Error::internal("there is nothing to cut").into());
         };
         if first.facts.video.codec != "h264" {
-            return Err(SmartCutError::Unfit(format!(
+            return Err(SmartCutError::Ineligible(format!(
                 "the source is {}, not H.264",
                 first.facts.video.codec
             )));
         }
         for (index, (movie, ..)) in intervals.iter().enumerate().skip(1) {
-            if let Some(difference) = join::difference(&first.video, &movie.video, false)? {
+            if let Some(difference) = concat::difference(&first.video, &movie.video, false)? {
                 return Err(Error::Unlike { index, difference }.into());
             }
         }
         let avc = Avc::read(&first.video.samples.descriptions)?;
-        let smart_clip = intervals
+        let chosen = intervals
             .into_iter()
             .map(|(movie, source, interval)| movie.smart_cut(source, interval));
-        let smart_clip: Vec<_> = stream::iter(smart_clip)
+        let chosen: Vec<_> = stream::iter(chosen)
             .buffered(KEYFRAMES_AT_ONCE)
             .try_collect()
             .await?;
-        let (cuts, whys): (Vec<SmartCutInterval>, Vec<_>) = smart_clip.into_iter().unzip();
+        let (cuts, whys): (Vec<SmartCutInterval>, Vec<_>) = chosen.into_iter().unzip();
         match whys.into_iter().flatten().next() {
             Some(why) if cuts.iter().all(|cut| cut.body.is_empty()) => {
-                Err(SmartCutError::Unfit(why.to_owned()))
+                Err(SmartCutError::Ineligible(why.to_owned()))
             }
             _ => Ok(Self { cuts, avc }),
         }
@@ -185,7 +193,7 @@ impl Movie {
         let table = &self.video.samples;
         let window = self.samples_of(&interval)?;
         if window.len() > MAX_FRAMES {
-            return Err(SmartCutError::Unfit(format!(
+            return Err(SmartCutError::Ineligible(format!(
                 "the clip has more than {MAX_FRAMES} frames"
             )));
         }
@@ -206,17 +214,17 @@ impl Movie {
             };
             let copied = frames[first].time..end;
             return Ok((
-                self.spliced_at(&frames, first..first + count, copied, interval),
+                self.cut_at(&frames, first..first + count, copied, interval),
                 None,
             ));
         }
         Ok((
-            self.spliced_at(&frames, 0..0, interval.end..interval.end, interval),
+            self.cut_at(&frames, 0..0, interval.end..interval.end, interval),
             Some(why),
         ))
     }
 
-    fn spliced_at(
+    fn cut_at(
         &self,
         frames: &[Frame],
         body: Range<usize>,
@@ -263,20 +271,20 @@ fn closed_gop_keyframes(frames: &[Frame], interval: &Range<i64>) -> Vec<usize> {
         following[index] = following[index + 1].min(frame.time);
     }
     let mut shown_before = i64::MIN;
-    let mut clean = Vec::new();
+    let mut closed = Vec::new();
     for (index, frame) in frames.iter().enumerate() {
         if frame.sync
             && interval.contains(&frame.time)
             && shown_before < frame.time
             && frame.time < following[index + 1]
         {
-            clean.push(index);
+            closed.push(index);
         }
         if interval.contains(&frame.time) {
             shown_before = shown_before.max(frame.time);
         }
     }
-    clean
+    closed
 }
 
 /// How many of `frames`, counted in decode order, are shown without a gap and within the interval, and when the last of
@@ -324,11 +332,11 @@ async fn cannot_begin_with(
     table: &SampleTable,
     sample: u32,
 ) -> Result<Option<&'static str>> {
-    let piece = table.pieces(sample..sample + 1).next();
+    let run = table.chunk_runs(sample..sample + 1).next();
     let ChunkRun { offset, bytes, .. } =
-        piece.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
+        run.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
     let head = fetch::read_exact(source, offset..offset + bytes.min(KEYFRAME_HEAD_BYTES)).await?;
-    Ok(avc::cannot_begin_with(&head))
+    Ok(h264::cannot_begin_with(&head))
 }
 
 impl SmartCutInterval {
@@ -354,17 +362,16 @@ impl SmartCutInterval {
 
     /// What is copied; `None` when nothing is.
     fn copy(&self, table: &SampleTable) -> Option<Copied> {
+        if self.body.is_empty() {
+            return None;
+        }
         let mut samples = table.select(self.body.clone());
-        let lift = samples.make_composition_offsets_nonnegative();
-        let delay = |shown: i64, index: u32| shown - table.decode_time(index) + lift;
-        let [delay, end_delay] = [
-            delay(self.copied.start, self.body.start),
-            delay(self.copied.end, self.body.end),
-        ];
-        (!self.body.is_empty()).then_some(Copied {
+        let shift = samples.make_composition_offsets_nonnegative();
+        let delay = |shown: i64, index: u32| shown - table.decode_time(index) + shift;
+        Some(Copied {
             samples,
-            delay,
-            end_delay,
+            delay: delay(self.copied.start, self.body.start),
+            end_delay: delay(self.copied.end, self.body.end),
         })
     }
 }
@@ -382,7 +389,7 @@ impl Copied {
     /// Shows all samples `delay` after they are decoded, which must not be less than it is.
     fn delay_to(&mut self, delay: i64) {
         let missing = delay - self.delay;
-        self.samples.delay(u32::try_from(missing).unwrap_or(0));
+        self.samples.delay(missing.max(0));
         self.delay += missing;
         self.end_delay += missing;
     }
@@ -401,32 +408,32 @@ impl SmartCut {
         }
     }
 
-    /// How many tracks of sound a clip of `files` has: all that a single one has, in `FFmpeg`'s order, and one of several.
+    /// The number of audio tracks of a clip of `files`: all of a single one, in `FFmpeg`'s order, and one of several.
     #[must_use]
-    pub fn sound_tracks<R>(files: &[(Movie, R)]) -> usize {
-        sound_tracks(files).len()
+    pub fn audio_tracks<R>(files: &[(Movie, R)]) -> usize {
+        audio_headers(files).len()
     }
 
-    /// The output options with which `FFmpeg` encodes the pictures of a part, besides those of its window.
+    /// The output options with which `FFmpeg` encodes the video of a part, besides those of its window.
     #[must_use]
     pub fn encode_arguments(&self) -> Vec<String> {
-        let pictures = ["-map", "0:v:0"].map(str::to_owned);
-        pictures
+        ["-map", "0:v:0"]
+            .map(str::to_owned)
             .into_iter()
             .chain(self.avc.encode_arguments())
             .collect()
     }
 
-    /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the tracks of sound of the
-    /// whole clip, as many as [`SmartCut::sound_tracks`] counts.
+    /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the audio tracks of the
+    /// whole clip, as many as [`SmartCut::audio_tracks`] counts.
     ///
     /// # Errors
-    /// `Unfit` when the encoder's pictures cannot stand beside the source's, saying why.
+    /// [`SmartCutError::Ineligible`] if the encoded frames cannot stand beside the source's, saying why.
     pub async fn join<R: RangeRead + Clone>(
         &self,
         files: &[(Movie, R)],
         encoded: Vec<Encoded<R>>,
-        sound: Vec<R>,
+        audio: Vec<R>,
     ) -> Result<SmartClip<R>, SmartCutError> {
         let mut read = Vec::new();
         let mut parts = Vec::new();
@@ -444,30 +451,27 @@ impl SmartCut {
                 tail,
             });
         }
-        let mut sounds = Vec::new();
-        for sound in sound {
-            sounds.extend(Part::read(&mut read, Some(sound)).await?);
+        let mut audio_parts = Vec::new();
+        for file in audio {
+            audio_parts.extend(Part::read(&mut read, Some(file)).await?);
         }
         let [CutParts { movie: first, .. }, ..] = parts.as_slice() else {
             return Err(Error::internal("there is nothing to join").into());
         };
         let timescale = movie_timescale(
             first.video.edit_segment.timescale,
-            sounds.first().map_or(1, Part::timescale),
+            audio_parts.first().map_or(1, Part::timescale),
         );
-        let mut tracks = vec![self.pictures(&first.video, &parts, timescale)?];
-        let sources = sound_tracks(files).into_iter();
-        tracks.extend(
-            sources
-                .zip(&sounds)
-                .map(|(source, sound)| sound.sound(source, timescale)),
-        );
+        let mut tracks = vec![self.video_track(&first.video, &parts, timescale)?];
+        for (source, part) in audio_headers(files).into_iter().zip(&audio_parts) {
+            tracks.push(part.audio_track(source, timescale));
+        }
         let Layout {
             header,
             copies,
             bytes,
         } = layout(first, timescale, &[tracks]).map_err(|error| match error {
-            Error::Unsupported(why) => SmartCutError::Unfit(why),
+            Error::Unsupported(why) => SmartCutError::Ineligible(why),
             error => SmartCutError::Failed(error),
         })?;
         Ok(SmartClip {
@@ -478,11 +482,11 @@ impl SmartCut {
         })
     }
 
-    /// The track of pictures, under the headers of `source`. Its media begins with the first frame, and every cut's media
+    /// The video track, under the headers of `source`. Its media begins with the first frame, and every cut's media
     /// lasts exactly as long as the cut is shown. All keyframes are shown equally long after they are decoded, so that
     /// decode times go on evenly from part to part: players that look for keyframes by decode times (`FFmpeg`, and so
     /// Chromium) take the delay of the first for that of all, and would begin too late with one that is delayed longer.
-    fn pictures<'a>(
+    fn video_track<'a>(
         &self,
         source: &'a Track,
         parts: &[CutParts],
@@ -501,16 +505,16 @@ impl SmartCut {
             .max()
             .unwrap_or(0);
         let mut lists = Vec::new();
-        let mut pieces = Vec::new();
+        let mut chunks = Vec::new();
         let mut start = 0;
         for ((cut, parts), copied) in self.cuts.iter().zip(parts).zip(copied) {
             let (mut samples, placed) = parts.lay_out(cut, copied, delay, start)?;
-            pieces.extend(placed);
+            chunks.extend(placed);
             start += cut.duration();
             if lists.len() + 1 == self.cuts.len() {
                 samples.extend_to(cut.duration());
             } else if !samples.fit_to(cut.duration()) {
-                return Err(SmartCutError::Unfit(
+                return Err(SmartCutError::Ineligible(
                     "the source's frames last differently long".to_owned(),
                 ));
             }
@@ -542,7 +546,7 @@ impl SmartCut {
                 .join(&source.samples.descriptions, encoded, reorder_frames)?,
             group_descriptions: &[],
             samples,
-            pieces,
+            chunks,
             edit: Edit {
                 empty: 0,
                 media_time: delay.max(0).cast_unsigned(),
@@ -552,8 +556,8 @@ impl SmartCut {
     }
 }
 
-/// The tracks of sound that a clip of `files` gets the headers of.
-fn sound_tracks<R>(files: &[(Movie, R)]) -> Vec<&Track> {
+/// The audio tracks that a clip of `files` gets the headers of.
+fn audio_headers<R>(files: &[(Movie, R)]) -> Vec<&Track> {
     match files {
         [(movie, _)] => movie.audio.iter().chain(&movie.more_audio).collect(),
         _ => files
@@ -605,8 +609,9 @@ impl CutParts<'_> {
                 duration += (copied.end_delay - delay).max(0);
                 copied.samples.extend_to(duration);
             }
-            let pieces = video.samples.pieces(cut.body.clone());
-            parts.push(copied_part(copied.samples, pieces, *file, start, video));
+            let runs = video.samples.chunk_runs(cut.body.clone());
+            let chunks = copied_chunks(&copied.samples, runs, *file, start, video);
+            parts.push((copied.samples, chunks));
             let tail_delay = copied.end_delay.min(delay);
             parts.extend(encoded_part(
                 tail.as_ref(),
@@ -620,7 +625,7 @@ impl CutParts<'_> {
         let samples = SampleList::joined(parts.iter().map(|(samples, _)| samples))?;
         Ok((
             samples,
-            parts.into_iter().flat_map(|(_, pieces)| pieces).collect(),
+            parts.into_iter().flat_map(|(_, chunks)| chunks).collect(),
         ))
     }
 }
@@ -629,11 +634,11 @@ fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>> {
     if interval.is_empty() {
         return Ok(None);
     }
-    let mut pictures = movie.clone();
-    (pictures.audio, pictures.more_audio) = (None, Vec::new());
-    // The copied pictures are turned by the track's matrix, so the encoder must not turn these.
-    pictures.video.tkhd.matrix = Matrix::default();
-    pictures.window_of(&interval).map(Some)
+    let mut video_only = movie.clone();
+    (video_only.audio, video_only.more_audio) = (None, Vec::new());
+    // The track's matrix turns the copied frames, so the encoder must not turn these.
+    video_only.video.tkhd.matrix = Matrix::default();
+    video_only.window_of(&interval).map(Some)
 }
 
 /// A part that was encoded.
@@ -661,7 +666,7 @@ impl Part {
     }
 
     /// Its samples in chunks, the first of which is decoded at `start`, in `timescale`, from the start of the clip.
-    fn pieces(&self, start: i64, timescale: u32) -> impl Iterator<Item = PlacedChunk> {
+    fn chunks(&self, start: i64, timescale: u32) -> impl Iterator<Item = PlacedChunk> {
         let table = &self.track.samples;
         let chunks = table.duration.max(1)
             / i64::from(self.timescale().div_ceil(CHUNKS_PER_SECOND)).max(1)
@@ -675,16 +680,16 @@ impl Part {
             let range = first..table.count.min(first + samples);
             let time = microseconds(start, timescale)
                 + microseconds(table.decode_time(first), self.timescale());
-            table.pieces(range).map(move |piece| PlacedChunk {
+            table.chunk_runs(range).map(move |run| PlacedChunk {
                 file: self.file,
                 order: time,
-                piece,
+                run,
             })
         })
     }
 
-    /// The track of sound: what was encoded, under the source's headers.
-    fn sound<'a>(&'a self, source: &'a Track, movie_timescale: u32) -> OutputTrack<'a> {
+    /// The audio track: what was encoded, under the source's headers.
+    fn audio_track<'a>(&'a self, source: &'a Track, movie_timescale: u32) -> OutputTrack<'a> {
         let Track {
             samples: table,
             edit_segment,
@@ -702,8 +707,8 @@ impl Part {
             descriptions: table.descriptions.clone(),
             group_descriptions: &table.group_descriptions,
             samples: table.select(0..table.count),
-            pieces: self
-                .pieces(edit_segment.shown_at, edit_segment.timescale)
+            chunks: self
+                .chunks(edit_segment.shown_at, edit_segment.timescale)
                 .collect(),
             edit: Edit {
                 empty: in_movie(edit_segment.shown_at),
@@ -729,17 +734,17 @@ fn encoded_part(
         Some(part) if part.track.samples.count as usize == times.len() => part,
         part => {
             let count = part.map_or(0, |part| part.track.samples.count);
-            return Err(SmartCutError::Unfit(format!(
+            return Err(SmartCutError::Ineligible(format!(
                 "the encoder made {count} frames of {}",
                 times.len()
             )));
         }
     };
-    let Ok(delay) = u32::try_from(delay) else {
-        return Err(SmartCutError::Unfit(
+    if u32::try_from(delay).is_err() {
+        return Err(SmartCutError::Ineligible(
             "the source shows frames before they are decoded".to_owned(),
         ));
-    };
+    }
     let table = &part.track.samples;
     let ends = times.iter().skip(1).copied().chain([end]);
     let durations = times
@@ -756,34 +761,29 @@ fn encoded_part(
     };
     Ok(Some((
         samples,
-        part.pieces(start, source.edit_segment.timescale).collect(),
+        part.chunks(start, source.edit_segment.timescale).collect(),
     )))
 }
 
-/// Samples of a file, the first of which is decoded at `start` from the start of the clip.
-fn copied_part(
-    samples: SampleList,
-    pieces: impl Iterator<Item = ChunkRun>,
+/// Where the copied samples of a file lie, the first of which is decoded at `start` from the start of the clip.
+fn copied_chunks(
+    samples: &SampleList,
+    runs: impl Iterator<Item = ChunkRun>,
     file: usize,
     start: i64,
     source: &Track,
-) -> (SampleList, Vec<PlacedChunk>) {
-    let mut durations = samples
-        .durations
-        .iter()
-        .flat_map(|run| repeat_n(run.value, run.count as usize));
+) -> Vec<PlacedChunk> {
+    let mut durations = Run::values(&samples.durations);
     let mut time = start;
-    let placed = pieces.map(|piece| {
+    let mut chunks = Vec::new();
+    for run in runs {
         let order = microseconds(time, source.edit_segment.timescale);
-        time += durations
-            .by_ref()
-            .take(piece.samples as usize)
-            .map(i64::from)
-            .sum::<i64>();
-        PlacedChunk { file, order, piece }
-    });
-    let placed = placed.collect();
-    (samples, placed)
+        chunks.push(PlacedChunk { file, order, run });
+        for duration in durations.by_ref().take(run.samples as usize) {
+            time += i64::from(duration);
+        }
+    }
+    chunks
 }
 
 fn microseconds(ticks: i64, timescale: u32) -> u64 {
@@ -803,7 +803,7 @@ impl<R: RangeRead + 'static> SmartClip<R> {
             ..
         } = self;
         let parts = copies.into_iter().flat_map(|copy| {
-            let parts = fetch::parts(std::slice::from_ref(&copy.range), 1);
+            let parts = fetch::split_ranges(std::slice::from_ref(&copy.range), 1);
             parts.into_iter().map(move |part| (copy.file, part))
         });
         let parts = stream::iter(parts).then(move |(file, part)| {
@@ -831,7 +831,7 @@ mod tests {
     }
 
     #[test]
-    fn keyframe_with_leading_pictures_is_not_clean() {
+    fn keyframe_with_leading_pictures_is_not_closed() {
         let closed = frames(&[0, 3, 1, 2, 4, 7, 5, 6], &[4]);
         assert_eq!(closed_gop_keyframes(&closed, &(1..8)), [4]);
         let open = frames(&[0, 3, 1, 2, 7, 4, 5, 6], &[4]);

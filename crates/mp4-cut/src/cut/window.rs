@@ -1,7 +1,7 @@
 //! An interval of a source as a file of its own.
 
 use crate::{
-    Bound, Error, Result,
+    error::{Bound, Error, Result},
     io::RangeRead,
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
@@ -11,8 +11,11 @@ use crate::{
     time::{Time, rescale},
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use std::ops::{Deref, Range};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use std::{
+    iter,
+    ops::{Deref, Range},
+};
 
 const NANOSECONDS: u32 = 1_000_000_000;
 
@@ -21,8 +24,8 @@ const MAX_GAP_BYTES: u64 = 256 << 10;
 
 /// The samples that an interval of a source needs, laid out as a small MP4 whose edit lists show exactly the interval.
 ///
-/// Besides the interval it holds the frames from the keyframe before it, hidden by the edit list, which decoding the
-/// first picture takes; and the frames behind its end that its last pictures refer to.
+/// Before the interval it has the frames from the last keyframe on, hidden by the edit list, which decoding the first
+/// frame takes; behind its end, the frames that its last frames refer to.
 #[derive(Debug, Clone)]
 pub struct Window {
     /// What the window holds.
@@ -30,15 +33,15 @@ pub struct Window {
     header: Bytes,
     copies: Vec<Range<u64>>,
     spans: Vec<Range<u64>>,
-    /// When the last frame is shown, from the start, in the pictures' timescale.
+    /// When the last frame is shown, from the start, in the video's timescale.
     last_frame: i64,
-    /// How long, in the pictures' timescale.
+    /// How long, in the video's timescale.
     last_frame_duration: i64,
     /// Whether frames last equally long, the last one too.
     even: bool,
 }
 
-/// What a window holds. Times are seconds from the first picture or sound that a player shows of the source.
+/// What a window holds. Times are seconds from the first video or audio that a player presents of the source.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
@@ -57,15 +60,15 @@ pub struct WindowFacts {
     pub keyframe_seconds: f64,
     /// When the first keyframe behind the start is shown; `None` when the interval has none.
     pub next_keyframe_seconds: Option<f64>,
-    /// Whether the window has sound.
+    /// Whether the window has audio.
     pub has_audio: bool,
-    /// Units per second that the pictures are timed in.
+    /// Units per second of the video's times.
     pub timescale: u32,
-    /// Length of the file that the window is written as.
+    /// Length of the file that [`Window::stream`] yields, in bytes.
     pub output_bytes: u64,
     /// Bytes of the source that will be read for it.
     pub source_bytes: u64,
-    /// Where they lie, when they lie together.
+    /// Where they are in the source, in bytes, if they are one range.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -74,19 +77,38 @@ pub struct WindowFacts {
 }
 
 impl Movie {
-    /// Chooses what the interval from `start_seconds` up to, not including, `end_seconds` needs.
+    /// Chooses the samples that the interval from `start_seconds` up to, not including, `end_seconds` needs.
     ///
     /// Both are snapped to the nearest frame boundary; the earlier of two that are equally near. An end that is beyond
     /// the last frame by less than a frame, or not beyond the longest track, is taken as the end of the last frame.
     ///
     /// # Errors
-    /// `OutOfRange` for a time beyond the source; `InvalidRequest` for an interval that is not one or holds no frame;
-    /// `UnsupportedMedia` for a source that stores samples one over the other.
+    /// [`Error::OutOfRange`] for a time beyond the source; [`Error::Interval`] for an interval that is not one or holds no
+    /// frame; [`Error::Unsupported`] for a source whose samples overlap in the file.
     pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window> {
         self.window_of(&self.snap(start_seconds, end_seconds)?)
     }
 
-    /// The window of an interval between frame boundaries, in media time of the pictures.
+    /// Checks that two times, in seconds, are an interval.
+    ///
+    /// # Errors
+    /// [`Error::Interval`] for an end that is negative or not finite, and for ends that are not in order.
+    pub fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<()> {
+        for (bound, seconds) in [(Bound::Start, start_seconds), (Bound::End, end_seconds)] {
+            if !seconds.is_finite() || seconds < 0.0 {
+                return Err(Error::interval(bound, format!("{seconds} is not a time")));
+            }
+        }
+        if end_seconds <= start_seconds {
+            return Err(Error::interval(
+                Bound::End,
+                format!("{end_seconds} s is not after start, {start_seconds} s"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The window of an interval between frame boundaries, in media time of the video.
     pub(crate) fn window_of(&self, interval: &Range<i64>) -> Result<Window> {
         let Chosen {
             facts,
@@ -124,20 +146,15 @@ impl Movie {
     /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
     pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>> {
         let selection = Selection::of(&self.video, interval.clone())?;
-        let pictures = self.pictures(interval, &selection);
-        let sound = self
-            .audio
-            .as_ref()
-            .and_then(|audio| self.sound(audio, interval, &pictures));
-        let more_sound = self
-            .more_audio
-            .iter()
-            .filter_map(|audio| self.sound(audio, interval, &pictures));
-        let more_sound: Vec<Cut> = more_sound.collect();
-        let sound_timescale = sound
-            .as_ref()
-            .map_or(1, |sound| sound.source.edit_segment.timescale);
-        let timescale = movie_timescale(self.video.edit_segment.timescale, sound_timescale);
+        let video = self.video_cut(interval, &selection);
+        let audio_cut = |audio| self.audio_cut(audio, interval, &video);
+        let audio = self.audio.as_ref().and_then(audio_cut);
+        let more_audio: Vec<Cut> = self.more_audio.iter().filter_map(audio_cut).collect();
+        let audio_timescale = match &audio {
+            Some(audio) => audio.source.edit_segment.timescale,
+            None => 1,
+        };
+        let timescale = movie_timescale(self.video.edit_segment.timescale, audio_timescale);
         let seconds = |media_time: i64| {
             self.video
                 .edit_segment
@@ -152,7 +169,7 @@ impl Movie {
             preroll_frames: selection.preroll_frames,
             keyframe_seconds: seconds(selection.keyframe.time),
             next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
-            has_audio: sound.is_some() || !more_sound.is_empty(),
+            has_audio: audio.is_some() || !more_audio.is_empty(),
             timescale: self.video.edit_segment.timescale,
             output_bytes: 0,
             source_bytes: 0,
@@ -160,10 +177,9 @@ impl Movie {
         };
         Ok(Chosen {
             facts,
-            tracks: [Some(pictures), sound]
-                .into_iter()
-                .flatten()
-                .chain(more_sound)
+            tracks: iter::once(video)
+                .chain(audio)
+                .chain(more_audio)
                 .map(|cut| cut.track(timescale))
                 .collect(),
             timescale,
@@ -186,16 +202,16 @@ impl Movie {
 
     /// The media times of the frame boundaries that an interval is snapped to.
     pub(crate) fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>> {
-        check_interval(start_seconds, end_seconds)?;
-        let (pictures, duration_seconds) = (self.pictures, self.facts.duration_seconds);
+        Self::check_interval(start_seconds, end_seconds)?;
+        let (extent, duration_seconds) = (self.video_extent, self.facts.duration_seconds);
         let precise = |media_time: i64| i128::from(media_time) * self.precision();
         let wanted @ [start, end] =
             [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
-        if start >= precise(pictures.end) {
+        if start >= precise(extent.end) {
             let last = self
                 .video
                 .edit_segment
-                .presentation(pictures.end)
+                .presentation(extent.end)
                 .seconds_since(self.origin);
             return Err(Error::out_of_range(
                 Bound::Start,
@@ -204,7 +220,7 @@ impl Movie {
                 ),
             ));
         }
-        let is_near = end < precise(pictures.end.saturating_add(pictures.last_duration.into()));
+        let is_near = end < precise(extent.end.saturating_add(extent.last_duration.into()));
         // Half a millisecond is what is lost when a duration is printed with three decimals.
         if !is_near && end_seconds > duration_seconds + 0.0005 {
             return Err(Error::out_of_range(
@@ -214,7 +230,7 @@ impl Movie {
                 ),
             ));
         }
-        let mut nearest = [pictures.start, pictures.end];
+        let mut nearest = [extent.start, extent.end];
         for frame in self
             .video
             .samples
@@ -239,8 +255,8 @@ impl Movie {
         }
     }
 
-    /// The media time of the pictures at `seconds` of what a player shows, in units of 1/[`precision`](Self::precision)
-    /// of the pictures' timescale: exact to the nanosecond, whatever the timescales.
+    /// The media time of the video at `seconds` of what a player presents, in units of 1/[`precision`](Self::precision)
+    /// of the video's timescale: exact to the nanosecond, whatever the timescales.
     fn precise_media_time(&self, seconds: f64) -> i128 {
         // Three years are beyond any source, and keep the products in range.
         let nanoseconds = Time::from_seconds(seconds.min(1e8), NANOSECONDS).ticks;
@@ -256,7 +272,7 @@ impl Movie {
         i128::from(self.origin.timescale) * i128::from(NANOSECONDS)
     }
 
-    fn pictures(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
+    fn video_cut(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
         let mut samples = self.video.samples.select(selection.samples.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
         let shift = samples.make_composition_offsets_nonnegative();
@@ -273,14 +289,14 @@ impl Movie {
         }
     }
 
-    /// The sound of an interval: from the decode time of the first picture, so that players that ignore edit lists stay
-    /// in sync, and at least as much earlier as the decoder needs to get going; or, where [`pre_roll`] says that nothing is
-    /// to be hidden, from the sample that is heard first.
-    fn sound<'a>(
+    /// The audio of an interval: from the decode time of the first frame, so that players that ignore edit lists stay in
+    /// sync, and by at least the decoder's pre-roll earlier; or, where [`pre_roll`] says that nothing is to be hidden,
+    /// from the sample that is heard first.
+    fn audio_cut<'a>(
         &self,
         audio: &'a Track,
         interval: &Range<i64>,
-        pictures: &Cut,
+        video: &Cut,
     ) -> Option<Cut<'a>> {
         let at = |media_time: i64| {
             audio
@@ -299,9 +315,9 @@ impl Movie {
         let samples = &audio.samples;
         let heard = samples.sample_heard_at(shown.start);
         let first = pre_roll(audio).map_or(heard, |pre_roll| {
-            let in_sync = samples.sample_nearest(at(pictures.media_start));
-            let primed = samples.sample_at(shown.start - pre_roll);
-            in_sync.min(primed).min(heard.saturating_sub(1))
+            let in_sync = samples.sample_nearest(at(video.media_start));
+            let pre_rolled = samples.sample_at(shown.start - pre_roll);
+            in_sync.min(pre_rolled).min(heard.saturating_sub(1))
         });
         let packet = samples.samples_per_packet();
         let end = (samples.sample_at(shown.end - 1) + 1)
@@ -309,8 +325,11 @@ impl Movie {
             .unwrap_or(samples.count);
         let range = first - first % packet..end.min(samples.count);
         let shown = shown.start.max(samples.decode_time(heard))..shown.end;
-        let (samples, media_start) = samples.select_sound(range, heard);
-        (!shown.is_empty()).then(|| Cut {
+        let (samples, media_start) = samples.select_audio(range, heard);
+        if shown.is_empty() {
+            return None;
+        }
+        Some(Cut {
             source: audio,
             samples,
             media_start,
@@ -320,12 +339,12 @@ impl Movie {
     }
 }
 
-/// How much earlier than what is shown sound is decoded, beyond the one sample that every codec gets. RFC 7845 asks for
-/// 80 ms of Opus. A packet of MP3 begins in up to 511 bytes of those before it (`main_data_begin` of ISO/IEC 11172-3),
-/// which ten packets have from 32 kbit/s on.
+/// How much audio is decoded before what is heard, in the track's timescale, beyond the one sample that every codec
+/// gets. Opus needs 80 ms (RFC 7845, 4.6). A packet of MP3 begins in up to 511 bytes of those before it
+/// (`main_data_begin` of ISO/IEC 11172-3, 2.4.2.7), which ten packets have from 32 kbit/s on.
 ///
-/// `None` for codecs of which nothing is to be hidden: `FFmpeg` decodes several of their packets at once, and then leaves
-/// out others than those that are hidden.
+/// `None` for codecs of which nothing is to be hidden: `FFmpeg` decodes several of their packets at once, and then drops
+/// others than those that are hidden.
 fn pre_roll(audio: &Track) -> Option<i64> {
     let milliseconds = match audio.codec.as_str() {
         "flac" | "alac" => return None,
@@ -336,30 +355,11 @@ fn pre_roll(audio: &Track) -> Option<i64> {
     Some(rescale(milliseconds, 1000, audio.edit_segment.timescale))
 }
 
-/// Refuses what is no interval.
-///
-/// # Errors
-/// [`Error::Interval`] for an end that is not a time, and for ends that are not in order.
-pub fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<()> {
-    for (bound, seconds) in [(Bound::Start, start_seconds), (Bound::End, end_seconds)] {
-        if !seconds.is_finite() || seconds < 0.0 {
-            return Err(Error::interval(bound, format!("{seconds} is not a time")));
-        }
-    }
-    if end_seconds <= start_seconds {
-        return Err(Error::interval(
-            Bound::End,
-            format!("{end_seconds} s is not after start, {start_seconds} s"),
-        ));
-    }
-    Ok(())
-}
-
 /// What a window holds, before it is laid out.
 #[derive(Debug)]
 pub(crate) struct Chosen<'a> {
     pub facts: WindowFacts,
-    /// The pictures, the sound where there is any, and further sound.
+    /// The video, the audio if there is any, and further audio.
     pub tracks: Vec<OutputTrack<'a>>,
     /// The movie's timescale, in which all edits are exact.
     pub timescale: u32,
@@ -367,7 +367,7 @@ pub(crate) struct Chosen<'a> {
     pub last_frame_duration: i64,
 }
 
-/// The samples of the pictures that an interval needs.
+/// The video samples that an interval needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Selection {
     /// In decode order, from the keyframe to the last that is shown.
@@ -384,7 +384,7 @@ struct Selection {
 
 impl Selection {
     /// Chooses the keyframe that is the last before everything shown in the interval, both when decoding and when
-    /// showing: so that an interval which starts with the leading pictures of an open group of pictures gets the
+    /// showing: so that an interval which starts with the leading pictures of an open GOP gets the
     /// keyframe of the group before, which they refer to.
     fn of(video: &Track, interval: Range<i64>) -> Result<Self> {
         let mut keyframe: Option<Frame> = None;
@@ -420,20 +420,24 @@ impl Selection {
             .frames()?
             .skip(samples.start as usize)
             .take(samples.len());
-        let before = within
-            .map(|frame| frame.time)
-            .filter(|time| *time < interval.start);
-        let (preroll_frames, earliest) = before
-            .fold((0, interval.start), |(count, earliest), time| {
-                (count + 1, earliest.min(time))
-            });
+        let (mut preroll_frames, mut earliest) = (0, interval.start);
+        for frame in within {
+            if frame.time < interval.start {
+                preroll_frames += 1;
+                earliest = earliest.min(frame.time);
+            }
+        }
+        let next_keyframe = match next_keyframe {
+            Some(next) if interval.contains(&next.time) => Some(next),
+            _ => None,
+        };
         Ok(Self {
-            preroll_frames,
-            earliest,
-            next_keyframe: next_keyframe.filter(|next| interval.contains(&next.time)),
             samples,
             keyframe,
+            next_keyframe,
             frames,
+            preroll_frames,
+            earliest,
             last_frame,
         })
     }
@@ -461,18 +465,18 @@ impl<'a> Cut<'a> {
                 .max(0)
                 .cast_unsigned()
         };
-        let pieces = table.pieces(self.samples.range.clone());
+        let runs = table.chunk_runs(self.samples.range.clone());
         OutputTrack {
             source: self.source,
             timescale,
             descriptions: table.descriptions.clone(),
             group_descriptions: &table.group_descriptions,
             // Samples stay in the order that they have in the source.
-            pieces: pieces
-                .map(|piece| PlacedChunk {
+            chunks: runs
+                .map(|run| PlacedChunk {
                     file: 0,
-                    order: piece.offset,
-                    piece,
+                    order: run.offset,
+                    run,
                 })
                 .collect(),
             samples: self.samples,
@@ -486,7 +490,7 @@ impl<'a> Cut<'a> {
 }
 
 /// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
-/// excessive, a multiple of the pictures' that is good to 0.1 ms.
+/// excessive, a multiple of the video's that is good to 0.1 ms.
 pub(crate) fn movie_timescale(video: u32, audio: u32) -> u32 {
     const MAX_TIMESCALE: u64 = 50_000_000;
     let (wide_video, audio) = (u64::from(video), u64::from(audio));
@@ -521,10 +525,10 @@ fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
 
 impl Window {
     /// The output options with which `FFmpeg`, given the window as its input (`-f mov`), encodes exactly its frames:
-    /// each at its time and none twice, the last one for as long as in the source, and the sound up to the end.
+    /// each at its time and none twice, the last one for as long as in the source, and the audio up to the end.
     ///
     /// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
-    /// edit list to milliseconds, and to let the sound end with its last packet. A frame that is shown for longer than
+    /// edit list to milliseconds, and to let the audio end with its last packet. A frame that is shown for longer than
     /// others is the last to be decoded, too: another one's duration would be written for the end of the track.
     #[must_use]
     pub fn encode_arguments(&self) -> Vec<String> {
@@ -535,7 +539,7 @@ impl Window {
             even,
             ..
         } = self;
-        // The sound's edit is rounded to this, so it must not be coarse.
+        // The audio's edit is rounded to this, so it must not be coarse.
         let timescale =
             (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
         // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
@@ -588,20 +592,22 @@ impl Window {
     {
         let copies = self.copies.clone();
         let mut next = 0;
-        let parts = fetch::read_parts(source, fetch::parts(&self.spans, connections), connections);
+        let parts = fetch::read_ranges(source, &self.spans, connections);
         let kept = parts.map_ok(move |(start, part)| {
             let end = start + part.len() as u64;
             let within =
                 |at: u64| usize::try_from(at.clamp(start, end) - start).unwrap_or(part.len());
-            let mut pieces = Vec::new();
-            while let Some(copy) = copies.get(next).filter(|copy| copy.start < end) {
-                pieces.push(Ok(part.slice(within(copy.start)..within(copy.end))));
+            let mut kept = Vec::new();
+            while let Some(copy) = copies.get(next)
+                && copy.start < end
+            {
+                kept.push(Ok(part.slice(within(copy.start)..within(copy.end))));
                 if copy.end > end {
                     break;
                 }
                 next += 1;
             }
-            stream::iter(pieces)
+            stream::iter(kept)
         });
         kept.try_flatten()
     }

@@ -1,55 +1,57 @@
-//! A source of which what was read lately is kept: programs look at the same places again.
+//! A cache of the ranges that were read last: programs that seek read the same places again.
 
 use crate::{
-    Result,
-    io::{RangeRead, fetch},
+    error::Result,
+    io::{fetch, range::RangeRead},
 };
-use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
+use bytes::Bytes;
 use std::{
     collections::VecDeque,
     ops::Range,
-    pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How much is kept, in bytes.
-const KEPT_BYTES: usize = 8 << 20;
-/// A long read is made over this many connections.
+const MAX_CACHED_BYTES: usize = 8 << 20;
+/// Concurrent requests of a long read.
 const CONNECTIONS: usize = 4;
 
-/// A source, and what was read of it lately.
+/// A source with a cache of the 8 MiB that were read last. Clones share the cache.
 #[derive(Debug, Clone)]
 pub struct CachedSource<S> {
     source: S,
-    kept: Arc<Mutex<VecDeque<(u64, Bytes)>>>,
+    cached: Arc<Mutex<VecDeque<(u64, Bytes)>>>,
 }
 
 impl<S> CachedSource<S> {
-    /// Wraps a source of which nothing is kept yet.
+    /// Wraps `source` with an empty cache.
     pub fn new(source: S) -> Self {
         Self {
             source,
-            kept: Arc::default(),
+            cached: Arc::default(),
         }
     }
 
     fn find(&self, range: &Range<u64>) -> Option<Bytes> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find_map(|(start, bytes)| {
-            let first = usize::try_from(range.start.checked_sub(*start)?).ok()?;
-            let end = usize::try_from(range.end - start).ok()?;
-            (end <= bytes.len()).then(|| bytes.slice(first..end))
-        })
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        for (start, bytes) in cached.iter() {
+            let within = |at: u64| usize::try_from(at.checked_sub(*start)?).ok();
+            if let (Some(first), Some(end)) = (within(range.start), within(range.end))
+                && end <= bytes.len()
+            {
+                return Some(bytes.slice(first..end));
+            }
+        }
+        None
     }
 
-    fn keep(&self, start: u64, bytes: &Bytes) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back((start, bytes.clone()));
-        let mut total: usize = kept.iter().map(|(_, bytes)| bytes.len()).sum();
-        while let Some((_, oldest)) = kept.front().filter(|_| total > KEPT_BYTES) {
+    fn insert(&self, start: u64, bytes: Bytes) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.push_back((start, bytes));
+        let mut total: usize = cached.iter().map(|(_, bytes)| bytes.len()).sum();
+        while total > MAX_CACHED_BYTES
+            && let Some((_, oldest)) = cached.pop_front()
+        {
             total -= oldest.len();
-            kept.pop_front();
         }
     }
 }
@@ -60,25 +62,19 @@ impl<S: RangeRead> RangeRead for CachedSource<S> {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        if let Some(kept) = self.find(&range) {
-            return Ok(kept);
+        if let Some(cached) = self.find(&range) {
+            return Ok(cached);
         }
-        let parts = fetch::parts(std::slice::from_ref(&range), CONNECTIONS);
-        let mut read = BytesMut::new();
-        let mut parts = pin!(fetch::read_parts(&self.source, parts, CONNECTIONS));
-        while let Some((_, part)) = parts.try_next().await? {
-            read.extend_from_slice(&part);
-        }
-        let read = read.freeze();
-        self.keep(range.start, &read);
-        Ok(read)
+        let bytes = fetch::read_whole(&self.source, &[], range.clone(), CONNECTIONS).await?;
+        self.insert(range.start, bytes.clone());
+        Ok(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::executor::block_on;
+    use futures_executor::block_on;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     /// Zeros, and how many of them were read.
@@ -97,19 +93,19 @@ mod tests {
 
     #[test]
     fn what_was_read_lately_is_not_read_again() {
-        let kept = CachedSource::new(Zeros(AtomicU64::new(0)));
+        let cached = CachedSource::new(Zeros(AtomicU64::new(0)));
         for range in [0..300_000, 0..300_000, 1000..2000] {
-            block_on(kept.read(range)).expect("zeros");
+            block_on(cached.read(range)).expect("zeros");
         }
-        assert_eq!(kept.source.0.load(Relaxed), 300_000);
+        assert_eq!(cached.source.0.load(Relaxed), 300_000);
     }
 
     #[test]
     fn what_was_read_long_ago_is_read_again() {
-        let kept = CachedSource::new(Zeros(AtomicU64::new(0)));
+        let cached = CachedSource::new(Zeros(AtomicU64::new(0)));
         for start in (0..16).chain([0]) {
-            block_on(kept.read(start << 20..(start + 1) << 20)).expect("zeros");
+            block_on(cached.read(start << 20..(start + 1) << 20)).expect("zeros");
         }
-        assert_eq!(kept.source.0.load(Relaxed), 17 << 20);
+        assert_eq!(cached.source.0.load(Relaxed), 17 << 20);
     }
 }

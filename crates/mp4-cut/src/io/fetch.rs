@@ -1,46 +1,59 @@
-//! Reading byte spans of a source in parallel parts, in order.
+//! Fetches byte ranges of a source in parallel parts, in order.
 
-use crate::{Error, Result, io::RangeRead};
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use std::ops::{Deref, Range};
+use crate::{
+    error::{Error, Result},
+    io::range::RangeRead,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use std::{
+    ops::{Deref, Range},
+    pin::pin,
+};
 
-/// The largest part that one request asks for. With a few connections it keeps memory flat, and it is long enough that
-/// the wait for a first byte (about 30 ms from S3) is no more than the transfer.
+/// The largest part that one request asks for. A few connections then hold little memory, and the wait for the first
+/// byte (about 30 ms from S3) is no longer than the transfer.
 const MAX_PART_BYTES: u64 = 2 << 20;
 /// The smallest part that is worth a request of its own.
 const MIN_PART_BYTES: u64 = 128 << 10;
 
-/// Cuts `spans` into parts of nearly equal length, so that `connections` of them finish at the same time.
+/// Splits `ranges` into parts of nearly equal length, at most 2 MiB each, so that `connections` concurrent requests
+/// finish at the same time.
 #[must_use]
-pub fn parts(spans: &[Range<u64>], connections: usize) -> Vec<Range<u64>> {
-    let total: u64 = spans.iter().map(|span| span.end - span.start).sum();
+pub fn split_ranges(ranges: &[Range<u64>], connections: usize) -> Vec<Range<u64>> {
+    let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
     let connections = connections.max(1) as u64;
     let rounds = total.div_ceil(connections * MAX_PART_BYTES).max(1);
-    let part = total
+    let part_bytes = total
         .div_ceil(rounds * connections)
         .clamp(MIN_PART_BYTES, MAX_PART_BYTES);
-    spans
-        .iter()
-        .flat_map(|span| {
-            let span = span.clone();
-            (span.start..span.end)
-                .step_by(usize::try_from(part).unwrap_or(usize::MAX))
-                .map(move |start| start..span.end.min(start + part))
-        })
-        .collect()
+    let mut parts = Vec::new();
+    for range in ranges {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + part_bytes);
+            parts.push(start..end);
+            start = end;
+        }
+    }
+    parts
 }
 
-/// Reads `parts` of `source`, `connections` at a time, and yields them in order, each with where it begins.
-pub fn read_parts<S>(
+/// Reads `ranges` of `source` with `connections` requests in flight, and yields their bytes in order, in parts of at most
+/// 2 MiB. Each part comes with the offset at which it begins in the source.
+///
+/// # Errors
+/// The stream ends with whatever the source raises, and with [`Error::Internal`] if a read returns another number of
+/// bytes than it was asked for.
+pub fn read_ranges<S>(
     source: S,
-    parts: Vec<Range<u64>>,
+    ranges: &[Range<u64>],
     connections: usize,
-) -> impl Stream<Item = Result<(u64, Bytes)>> + Send
+) -> impl Stream<Item = Result<(u64, Bytes)>> + Send + use<S>
 where
     S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
 {
-    futures::stream::iter(parts)
+    stream::iter(split_ranges(ranges, connections))
         .map(move |part| {
             let source = source.clone();
             async move { Ok((part.start, read_exact(&*source, part).await?)) }
@@ -48,10 +61,25 @@ where
         .buffered(connections.max(1))
 }
 
+/// Reads `range` with `connections` requests in flight, behind the bytes `front`.
+pub(crate) async fn read_whole(
+    source: &impl RangeRead,
+    front: &[u8],
+    range: Range<u64>,
+    connections: usize,
+) -> Result<Bytes> {
+    let mut whole = BytesMut::from(front);
+    let mut parts = pin!(read_ranges(source, &[range], connections));
+    while let Some((_, part)) = parts.try_next().await? {
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.freeze())
+}
+
 /// Reads exactly `range`.
 ///
 /// # Errors
-/// Whatever the source raises, and `Internal` when it returns another number of bytes.
+/// Whatever the source raises, and [`Error::Internal`] if it returns another number of bytes.
 pub(crate) async fn read_exact(source: &impl RangeRead, range: Range<u64>) -> Result<Bytes> {
     let expected = range.end.saturating_sub(range.start);
     let bytes = source.read(range.clone()).await?;
@@ -70,9 +98,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_cover_their_spans_once() {
-        let spans = [10..11, 20..5_000_000, 6_000_000..30_000_000];
-        let parts = parts(&spans, 4);
+    fn parts_cover_their_ranges_once() {
+        let ranges = [10..11, 20..5_000_000, 6_000_000..30_000_000];
+        let parts = split_ranges(&ranges, 4);
         assert!(
             parts
                 .iter()
@@ -85,12 +113,12 @@ mod tests {
                 _ => joined.push(part),
             }
         }
-        assert_eq!(joined, spans);
+        assert_eq!(joined, ranges);
     }
 
     #[test]
-    fn span_of_a_short_clip_is_one_round() {
-        let span = 0..7_500_000;
-        assert_eq!(parts(std::slice::from_ref(&span), 4).len(), 4);
+    fn range_of_a_short_clip_is_one_round() {
+        let range = 0..7_500_000;
+        assert_eq!(split_ranges(std::slice::from_ref(&range), 4).len(), 4);
     }
 }

@@ -1,26 +1,26 @@
 //! Containers that have no index as an MP4 has it, and what in them leads to an interval.
 
 use crate::{
-    Error, Result,
-    boxes::{Child, FourCC, Header, MAX_INDEX_BYTES, children, damaged, fourcc_name, require},
+    boxes::parse::{Child, FourCC, children, damaged, decode, require},
+    boxes::reader::{BoxReader, ReadAhead},
+    error::{Error, Result},
     io::RangeRead,
-    io::fetch,
-    read::track::decode,
 };
 use bytes::{Bytes, BytesMut};
 use mp4_atom::{Mdhd, Mfra, Moof, Mvex, Sidx, Tkhd, TrunSamples};
 use std::{collections::BTreeMap, ops::Range};
 
-/// A container that `FFmpeg` reads. Each leads to any interval without being read from its start.
+/// A container that is not cut but that another program can remux from any interval on, without reading it from its
+/// start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
 pub enum Container {
-    /// An MP4 in fragments, with an index of them (`sidx` or `mfra`).
+    /// A fragmented MP4 with an index of its fragments (`sidx` or `mfra`, ISO/IEC 14496-12, 8.16.3 and 8.8.9).
     FragmentedMp4,
-    /// An MPEG transport stream, which is searched by its time stamps.
+    /// An MPEG transport stream (ISO/IEC 13818-1), which is searched by its timestamps.
     MpegTs,
-    /// Matroska or `WebM` with cues.
+    /// Matroska or `WebM` with cues (RFC 9559, 5.1.5).
     Matroska,
 }
 
@@ -29,10 +29,17 @@ const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
 /// The last box of a fragmented MP4 that has an index at its end, `mfro`, tells how long that index is.
 const MFRO_BYTES: u64 = 16;
-/// The most reads in search of fragments, and the least that is read: a source with an index for each fragment takes a
-/// read for each, and is opened if it is short.
-const MAX_READS: u32 = 64;
-const MIN_READ_BYTES: u64 = 4 << 10;
+/// A source with an index for each fragment takes a read for each, and is opened if it is short.
+const READ_AHEAD: ReadAhead = ReadAhead {
+    first_bytes: &[],
+    then_bytes: 4 << 10,
+    max_reads: 64,
+    too_many: || {
+        Error::unsupported(
+            "the source is a fragmented MP4 whose index (sidx or mfra) is in too many parts: remux it first",
+        )
+    },
+};
 
 impl Container {
     /// What people call it.
@@ -48,7 +55,7 @@ impl Container {
     /// The container of a file that begins with `head` and is no MP4; `None` for one that is not read.
     ///
     /// # Errors
-    /// `UnsupportedMedia` for a file that would have to be read from its start.
+    /// [`Error::Unsupported`] for a file that would have to be read from its start.
     pub(crate) fn of(head: &[u8]) -> Result<Option<Self>> {
         let at = |offset: usize, magic: &[u8]| {
             head.get(offset..)
@@ -77,7 +84,7 @@ impl Container {
 /// Where the fragments of a fragmented MP4 lie.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fragments {
-    /// Where what all of them need ends in the file: the first thing that is left out of an excerpt.
+    /// Where the `moov` box ends, in bytes: all fragments need what is before.
     pub head_end: u64,
     /// When the last of them ends, in seconds of their media.
     pub end_seconds: f64,
@@ -91,33 +98,28 @@ impl Fragments {
     /// Finds the index of the fragments, behind the `moov` box, which ends at `head_end`, or at the end of the file.
     ///
     /// # Errors
-    /// `UnsupportedMedia` when there is none, or none of all fragments; and whatever the source raises.
+    /// [`Error::Unsupported`] when there is none, or none of all fragments; and whatever the source raises.
     pub(super) async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self> {
-        let mut boxes = Boxes {
-            source,
-            start: 0,
-            buffer: Bytes::new(),
-            reads: 0,
-        };
+        let mut reader = BoxReader::new(source, &READ_AHEAD);
         let mut fragments = Self {
             head_end,
             end_seconds: 0.0,
             starts: Starts::new(),
         };
-        let mut next = boxes.next(head_end, INDEX).await?;
+        let mut next = reader.find(head_end, INDEX).await?;
         if let Some((at, b"sidx")) = next {
-            next = fragments.add_segments(&mut boxes, at).await?;
+            next = fragments.add_segments(&mut reader, at).await?;
         }
         // Where one index is not all, the other is.
-        if let (Some(_), Some(mfra)) = (next, random_access(&mut boxes).await?) {
+        if let (Some(_), Some(mfra)) = (next, random_access(&mut reader).await?) {
             fragments.starts = Starts::new();
             fragments.end_seconds = fragments
-                .add_random_access(&mut boxes, &decode(&mfra)?, moov)
+                .add_random_access(&mut reader, &decode(&mfra)?, moov)
                 .await?;
             next = None;
         }
         while let Some((at, b"sidx")) = next {
-            next = fragments.add_segments(&mut boxes, at).await?;
+            next = fragments.add_segments(&mut reader, at).await?;
         }
         let wanting = match (fragments.starts.is_empty(), next) {
             (true, _) => "without an index of its fragments (sidx or mfra)".to_owned(),
@@ -137,12 +139,12 @@ impl Fragments {
     /// Adds what a segment index names, and the indexes that it names. Returns what comes behind all that.
     async fn add_segments(
         &mut self,
-        boxes: &mut Boxes<'_, impl RangeRead>,
+        reader: &mut BoxReader<'_, impl RangeRead>,
         at: u64,
     ) -> Result<Next> {
         let (mut indexes, mut last) = (vec![at], at);
         while let Some(at) = indexes.pop() {
-            let index = boxes.require(at, b"sidx").await?;
+            let index = reader.require(at, *b"sidx").await?;
             let sidx: Sidx = decode(&index)?;
             let end = at.saturating_add(index.whole.len() as u64);
             let (mut time, mut offset) = (
@@ -162,13 +164,13 @@ impl Fragments {
             self.end_seconds = self.end_seconds.max(seconds(time, sidx.timescale));
             last = last.max(offset).max(end);
         }
-        boxes.next(last, INDEX).await
+        reader.find(last, INDEX).await
     }
 
-    /// Adds the fragments in which pictures and sound can be entered. Returns when the last fragment ends.
+    /// Adds the random access points of video and audio. Returns when the last fragment ends, in seconds.
     async fn add_random_access(
         &mut self,
-        boxes: &mut Boxes<'_, impl RangeRead>,
+        reader: &mut BoxReader<'_, impl RangeRead>,
         mfra: &Mfra,
         moov: &Bytes,
     ) -> Result<f64> {
@@ -206,10 +208,10 @@ impl Fragments {
         let (mut end, mut next) = (0, last.map(|last| (last, b"moof")));
         // Not every fragment can be entered: there may be more behind the last that can.
         while let Some((at, _)) = next {
-            let fragment = boxes.require(at, b"moof").await?;
+            let fragment = reader.require(at, *b"moof").await?;
             end = end.max(fragment_end(&decode(&fragment)?, moov, id)?);
-            next = boxes
-                .next(at.saturating_add(fragment.whole.len() as u64), &[b"moof"])
+            next = reader
+                .find(at.saturating_add(fragment.whole.len() as u64), &[b"moof"])
                 .await?;
         }
         Ok(seconds(end, timescale))
@@ -251,88 +253,19 @@ type Next = Option<(u64, &'static FourCC)>;
 /// What fragments begin with, or an index of them.
 const INDEX: &[&FourCC] = &[b"sidx", b"moof", b"mdat"];
 
-/// A walk over the boxes of a file, through what was read last. It ends after [`MAX_READS`].
-struct Boxes<'a, S> {
-    source: &'a S,
-    /// Where what was read last begins.
-    start: u64,
-    buffer: Bytes,
-    reads: u32,
-}
-
-impl<S: RangeRead> Boxes<'_, S> {
-    /// Bytes that lie within the file.
-    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
-        let buffered = self.start..self.start + self.buffer.len() as u64;
-        if range.start < buffered.start || range.end > buffered.end {
-            self.reads += 1;
-            if self.reads > MAX_READS {
-                return Err(Error::unsupported(
-                    "the source is a fragmented MP4 whose index (sidx or mfra) is in too many parts: remux it first",
-                ));
-            }
-            let end = range.end.max(
-                self.source
-                    .len()
-                    .min(range.start.saturating_add(MIN_READ_BYTES)),
-            );
-            self.buffer = fetch::read_exact(self.source, range.start..end).await?;
-            self.start = range.start;
-        }
-        let within = |at: u64| usize::try_from(at - self.start).unwrap_or(usize::MAX);
-        Ok(self.buffer.slice(within(range.start)..within(range.end)))
-    }
-
-    async fn header(&mut self, at: u64) -> Result<Option<Header>> {
-        match self.source.len().saturating_sub(at) {
-            0 => Ok(None),
-            rest => Header::read(&self.read(at..at + rest.min(16)).await?),
-        }
-    }
-
-    /// The first box from `at` on that is one of `kinds`, and where it begins.
-    async fn next(&mut self, mut at: u64, kinds: &[&'static FourCC]) -> Result<Next> {
-        while let Some(header) = self.header(at).await? {
-            if let Some(kind) = kinds.iter().find(|kind| ***kind == header.kind) {
-                return Ok(Some((at, kind)));
-            }
-            let Some(bytes) = header.bytes else { break };
-            at = at.saturating_add(bytes);
-        }
-        Ok(None)
-    }
-
-    /// The box at `at`, which must be a `kind` and no longer than an index may be.
-    async fn require(&mut self, at: u64, kind: &FourCC) -> Result<Child> {
-        let header = self.header(at).await?.filter(|header| header.kind == *kind);
-        let Some(bytes) = header.and_then(|header| header.bytes) else {
-            return Err(damaged(format!(
-                "it leads to byte {at}, where there is no box {}",
-                fourcc_name(*kind)
-            )));
-        };
-        if bytes > MAX_INDEX_BYTES.min(self.source.len() - at) {
-            return Err(damaged(format!("box {} is too long", fourcc_name(*kind))));
-        }
-        children(self.read(at..at + bytes).await?)
-            .next()
-            .ok_or_else(|| damaged(format!("box {} is too short", fourcc_name(*kind))))?
-    }
-}
-
 /// The box `mfra`, whose length is told by the last bytes of the file.
-async fn random_access(boxes: &mut Boxes<'_, impl RangeRead>) -> Result<Option<Child>> {
-    let bytes = boxes.source.len();
+async fn random_access(reader: &mut BoxReader<'_, impl RangeRead>) -> Result<Option<Child>> {
+    let bytes = reader.source_bytes();
     let Some(at) = bytes.checked_sub(MFRO_BYTES) else {
         return Ok(None);
     };
-    let last = boxes.read(at..bytes).await?;
+    let last = reader.bytes(at..bytes).await?;
     let length = last
         .strip_prefix(b"\0\0\0\x10mfro")
         .and_then(|body| body.last_chunk());
     let length = length.map(|length| u64::from(u32::from_be_bytes(*length)));
     match length.and_then(|length| bytes.checked_sub(length)) {
-        Some(at) => boxes.require(at, b"mfra").await.map(Some),
+        Some(at) => reader.require(at, *b"mfra").await.map(Some),
         None => Ok(None),
     }
 }
@@ -379,7 +312,8 @@ fn seconds(ticks: u64, timescale: u32) -> f64 {
     ticks as f64 / f64::from(timescale.max(1))
 }
 
-/// A source with a hole that is passed over: the bytes from a place to another seem to be one `free` box.
+/// A fragmented MP4 in which readers skip the fragments before an interval: they appear as one `free` box (ISO/IEC
+/// 14496-12, 8.1.2). Offsets and length are those of the source.
 #[derive(Debug, Clone)]
 pub struct HoledSource<S> {
     source: S,
@@ -388,7 +322,8 @@ pub struct HoledSource<S> {
 }
 
 impl<S> HoledSource<S> {
-    /// A source in which the first fragments that show `seconds` follow the head; without fragments, as it is.
+    /// A source in which the first fragments that present `seconds` (in seconds of their media) follow the head; without
+    /// `fragments`, the source as it is.
     pub fn to(seconds: f64, fragments: Option<&Fragments>, source: S) -> Self {
         let hole = fragments.map_or(0..0, |fragments| {
             fragments.head_end..fragments.before(seconds)

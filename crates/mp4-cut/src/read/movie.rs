@@ -1,37 +1,37 @@
 //! A source as its index describes it.
 
 use crate::{
-    Error, Result,
-    boxes::{FourCC, children, damaged, fourcc_name, require},
+    boxes::parse::{FourCC, children, damaged, decode, require},
+    error::{Error, Result},
     io::RangeRead,
     read::fragments::{Container, Fragments},
     read::moov::{self, Found, Moov},
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
-    read::track::{Track, TrackHeader, decode},
+    read::track::{Track, TrackHeader},
     time::Time,
 };
 use mp4_atom::{Matrix, Mvhd};
 use std::ops::Range;
 
-/// The most pieces of an edit list that [`Movie::read_pieces`] takes apart.
-const MAX_PIECES: usize = 50;
+/// The most edits that [`Movie::read_edits`] takes apart.
+const MAX_EDITS: usize = 50;
 /// Apple's spatial audio, which `FFmpeg` does not decode. Telephones record it beside an ordinary track.
 const UNDECODABLE: &str = "apac";
 
 /// A source whose index has been read, and checked against the length of the file.
 #[derive(Debug, Clone)]
 pub struct Movie {
-    /// What there is to know about the source.
+    /// What the source is.
     pub facts: Facts,
     pub(crate) index: Moov,
     pub(crate) mvhd: Mvhd,
     pub(crate) video: Track,
     pub(crate) audio: Option<Track>,
-    /// Sound besides, such as another language's.
+    /// Other audio tracks, such as another language's.
     pub(crate) more_audio: Vec<Track>,
-    pub(crate) pictures: Pictures,
-    /// The first picture or sound that a player shows, on the movie's timeline: what a user calls second 0.
+    pub(crate) video_extent: VideoExtent,
+    /// The first video or audio that a player presents, on the movie's timeline: second 0 of the source.
     pub(crate) origin: Time,
 }
 
@@ -44,13 +44,13 @@ pub enum Opened {
     Other(Container, Option<Fragments>),
 }
 
-/// The extent of the pictures that a player shows, in media time.
+/// The extent of the video that a player shows, in media time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pictures {
+pub(crate) struct VideoExtent {
     pub start: i64,
-    /// Where the last picture ends.
+    /// Where the last frame ends.
     pub end: i64,
-    /// The last picture's duration.
+    /// The last frame's duration.
     pub last_duration: u32,
 }
 
@@ -59,72 +59,50 @@ pub(crate) struct Pictures {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
 pub struct Facts {
-    /// The container's major brand, such as `isom` or `qt`.
+    /// The major brand (`ftyp`, ISO/IEC 14496-12, 4.3), such as `isom`; `qt` without one.
     pub container: String,
-    /// Length of the file.
+    /// Length of the file, in bytes.
     pub bytes: u64,
-    /// Where the index begins in the file.
+    /// Where the `moov` box begins in the file, in bytes.
     pub index_start: u64,
-    /// Length of the index (`ftyp` and `moov`).
+    /// Length of `ftyp` and `moov` together, in bytes.
     pub index_bytes: u64,
-    /// How the source is read if not by such an index: the index then has no place, and frames are estimated by their
-    /// rate.
-    #[cfg_attr(
-        feature = "serde",
-        serde(default, skip_serializing_if = "Option::is_none")
-    )]
-    pub remuxed: Option<Remuxed>,
-    /// From the first picture or sound that a player shows to the last, in seconds.
+    /// From the first video or audio that a player presents to the last, in seconds.
     pub duration_seconds: f64,
-    /// The track of pictures that clips are made of.
+    /// The video track that clips are made of: the first that is enabled, or else the first.
     pub video: VideoFacts,
-    /// The track of sound that clips are made of; `None` for a silent source.
+    /// The audio track that clips are made of, chosen in the same way; `None` for a source without audio.
     pub audio: Option<AudioFacts>,
-    /// Tracks that clips do not get, such as `audio (deu)` or `time code`.
+    /// Tracks that clips do not get, such as `text (deu)` or `time code`.
     pub dropped_tracks: Vec<String>,
 }
 
-/// A source that `FFmpeg` remuxes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
-pub struct Remuxed {
-    /// What it is.
-    pub container: Container,
-    /// How long a part of it tells what is in it.
-    pub look_microseconds: u32,
-    /// The time stamp of its second 0, in microseconds.
-    pub start_microseconds: i64,
-    /// The numbers of the streams that excerpts get: the pictures, and sound.
-    pub streams: Vec<usize>,
-}
-
-/// What a source's pictures are.
+/// What a source's video is.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
 pub struct VideoFacts {
-    /// `FFmpeg`'s name of the codec, such as `h264` or `hevc`; for an unknown one its four-character code.
+    /// `FFmpeg`'s name of the codec, such as `h264` or `hevc`; for an unknown one the type of its sample entry.
     pub codec: String,
-    /// Width of the coded picture, in pixels.
+    /// Width in the sample entry (ISO/IEC 14496-12, 12.1.3), in pixels.
     pub coded_width: u32,
-    /// Height of the coded picture, in pixels.
+    /// Height in the sample entry, in pixels.
     pub coded_height: u32,
-    /// Width of the picture as it is shown, after pixel aspect and rotation, in pixels.
+    /// Width after pixel aspect (`pasp`, 12.1.4) and rotation, in pixels.
     pub width: u32,
-    /// Height of the picture as it is shown, after pixel aspect and rotation, in pixels.
+    /// Height after pixel aspect and rotation, in pixels.
     pub height: u32,
-    /// How far players turn the picture clockwise: 0, 90, 180 or 270 degrees.
+    /// How far the matrix of `tkhd` (8.3.2) turns frames clockwise: 0, 90, 180 or 270 degrees.
     pub rotation_degrees: u16,
     /// Average frames per second.
     pub frame_rate: f64,
-    /// Whether all frames last equally long, to the unit of the timescale.
+    /// Whether all frames last equally long, to one unit of the timescale.
     pub constant_frame_rate: bool,
-    /// Units per second that the track counts in.
+    /// Units per second of the track's times (`mdhd`, 8.4.2).
     pub timescale: u32,
-    /// Number of frames that a player shows.
+    /// Number of frames that a player presents.
     pub frames: u64,
-    /// When the first frame is shown, in seconds; above zero when sound starts first.
+    /// When the first frame is presented, in seconds; above zero if audio starts first.
     pub start_seconds: f64,
     /// From the first frame to the end of the last, in seconds.
     pub duration_seconds: f64,
@@ -132,7 +110,7 @@ pub struct VideoFacts {
     pub bit_rate: u64,
 }
 
-/// What a source's sound is.
+/// What a source's audio is.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
@@ -145,12 +123,13 @@ pub struct AudioFacts {
     pub sample_rate: u32,
     /// Average bits per second.
     pub bit_rate: u64,
-    /// Number of sound tracks that clips can have. Edited and joined clips get the first, others get all.
+    /// Number of audio tracks that clips can have. A [`Window`](crate::Window) has all of them, a [`Join`](crate::Join)
+    /// and a [`SmartClip`](crate::SmartClip) of several intervals the first.
     pub tracks: usize,
 }
 
 impl Facts {
-    /// The parts of the file that [`Movie::read`] will read, when the file is still the same.
+    /// The ranges of the file that [`Movie::read`] reads, in bytes, if the file is still the same.
     #[must_use]
     pub fn index_reads(&self) -> [Range<u64>; 2] {
         moov::reads(
@@ -160,42 +139,35 @@ impl Facts {
     }
 }
 
-impl Remuxed {
-    /// The time stamp of its second 0 in an excerpt, in microseconds: a transport stream that starts shortly before its
-    /// clock begins anew starts below zero, where nothing is shown in an MP4.
-    #[must_use]
-    pub fn remuxed_start_microseconds(&self) -> i64 {
-        self.start_microseconds.max(0)
-    }
-}
-
 impl Movie {
-    /// Reads the index of `source`, as [`read`](Self::read) does, or tells what container it is that is to be remuxed.
+    /// Reads the index of `source`, as [`read`](Self::read) does, or tells which other container it is.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn open(source: &impl RangeRead) -> Result<Opened> {
         Ok(match Moov::find(source).await? {
             Found::Moov(index) => {
-                Opened::Indexed(Box::new(Self::of_one_piece(&index, source.len())?))
+                Opened::Indexed(Box::new(Self::of_one_edit(&index, source.len())?))
             }
             Found::Other(container, fragments) => Opened::Other(container, fragments),
         })
     }
 
-    /// Reads the index of an excerpt of a source: a file that shows a part of it, with the source's own time stamps, or
-    /// those that count from its start.
+    /// Reads a file that another program remuxed from a part of a longer source and that keeps the source's timestamps.
+    ///
+    /// Times of this movie count from the source's second 0, whose timestamp is `start_microseconds`. The source lasts
+    /// `source_seconds`.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn read_remuxed(
         file: &impl RangeRead,
-        source: &Remuxed,
+        start_microseconds: i64,
         source_seconds: f64,
     ) -> Result<Self> {
         let mut movie = Self::read(file).await?;
         movie.origin = Time {
-            ticks: source.remuxed_start_microseconds(),
+            ticks: start_microseconds,
             timescale: 1_000_000,
         };
         movie.facts.duration_seconds = source_seconds;
@@ -205,7 +177,7 @@ impl Movie {
     /// When the first keyframe is shown, in seconds.
     ///
     /// # Errors
-    /// `UnsupportedMedia` for a track with too many samples to look at one by one, or without a keyframe.
+    /// [`Error::Unsupported`] for a track with too many samples to look at one by one, or without a keyframe.
     pub fn first_keyframe_seconds(&self) -> Result<f64> {
         let first = self.video.samples.frames()?.find(|frame| frame.sync);
         let first = first.ok_or_else(|| Error::unsupported("the source has no keyframe"))?;
@@ -216,98 +188,79 @@ impl Movie {
             .seconds_since(self.origin))
     }
 
-    /// Reads the index of `source`: in two or three requests, and little more than the index.
+    /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`.
     ///
     /// # Errors
-    /// `UnsupportedMedia` for what is not an MP4 or MOV that can be cut, saying what it is; and whatever the source
-    /// raises.
+    /// [`Error::Unsupported`] for what is not an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
+    /// an index that contradicts itself; and whatever the source raises, as [`Error::Read`].
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
-        Self::of_one_piece(&Moov::read(source).await?, source.len())
+        Self::of_one_edit(&Moov::read(source).await?, source.len())
     }
 
-    fn of_one_piece(index: &Moov, file_bytes: u64) -> Result<Self> {
-        let unsupported = || {
-            Error::unsupported(
+    fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
+        match Self::from_index(index, file_bytes, 1)?.pop() {
+            Some(movie) => Ok(movie),
+            None => Err(Error::unsupported(
                 "the source has an edit list of several pieces, which is not supported",
-            )
-        };
-        Self::from_index(index, file_bytes, 1)?
-            .pop()
-            .ok_or_else(unsupported)
+            )),
+        }
     }
 
-    /// Reads the index of a clip that may have been joined without encoding: one movie for each piece of its edit
-    /// lists, as if each were a file of its own.
+    /// Reads the index of a clip whose edit lists may have several edits of media, as those of a [`Join`](crate::Join):
+    /// one movie for each, as if it were a file of its own. More than 50 edits make none.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn read_pieces(source: &impl RangeRead) -> Result<Vec<Self>> {
-        Self::from_index(&Moov::read(source).await?, source.len(), MAX_PIECES)
+    pub async fn read_edits(source: &impl RangeRead) -> Result<Vec<Self>> {
+        Self::from_index(&Moov::read(source).await?, source.len(), MAX_EDITS)
     }
 
-    /// The pieces of a movie; none when there are more than `most`, or when its tracks have not the same number.
-    fn from_index(index: &Moov, file_bytes: u64, most: usize) -> Result<Vec<Self>> {
-        let (mvhd, mut outlines) = outlines(index)?;
-        let has_sound = outlines.iter().any(|outline| outline.is(*b"soun"));
-        let video = take_track(&mut outlines, *b"vide").ok_or_else(|| no_video(has_sound))?;
-        let audio = take_track(&mut outlines, *b"soun");
+    /// A movie for each edit; none when there are more than `max_edits`, or when the tracks differ in their number.
+    fn from_index(index: &Moov, file_bytes: u64, max_edits: usize) -> Result<Vec<Self>> {
+        let (mvhd, mut headers) = headers(index)?;
+        let has_audio = headers.iter().any(|header| header.is(*b"soun"));
+        let video = take_track(&mut headers, *b"vide").ok_or_else(|| Error::no_video(has_audio))?;
+        let audio = take_track(&mut headers, *b"soun");
 
         let (mut video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
         let mut audio = audio
             .map(|audio| audio.audio(mvhd.timescale, file_bytes))
             .transpose()?;
-        let count = video.pieces.len();
-        if count > most
-            || audio
-                .as_ref()
-                .is_some_and(|(track, _)| track.pieces.len() != count)
-        {
+        let count = video.edits.len();
+        if count > max_edits {
             return Ok(Vec::new());
         }
         // Players would not play a disabled track, and these have been chosen.
         video.tkhd.enabled = true;
         if let Some((audio, _)) = &mut audio {
+            if audio.edits.len() != count {
+                return Ok(Vec::new());
+            }
             audio.tkhd.enabled = true;
         }
-        let (mut more_audio, mut dropped_tracks) = (Vec::new(), Vec::new());
-        for outline in outlines {
-            let name = outline.name();
-            // What cannot be read of the rest, such as an encrypted track, does not spoil the clip.
-            let read = outline
-                .is(*b"soun")
-                .then(|| outline.audio(mvhd.timescale, file_bytes).ok())
-                .flatten();
-            match read {
-                Some((track, entry))
-                    if track.pieces.len() == count && entry.codec != UNDECODABLE =>
-                {
-                    more_audio.push(track);
-                }
-                _ => dropped_tracks.push(name),
-            }
-        }
+        let (more_audio, dropped_tracks) = other_tracks(headers, &mvhd, file_bytes, count);
         let described = Described {
-            container: index.ftyp.as_ref().and_then(moov::brand).map_or_else(
-                || "qt".to_owned(),
-                |brand| fourcc_name(brand).trim_end().to_owned(),
-            ),
+            container: index.container(),
             file_bytes,
             video: video_entry,
             audio: audio.as_ref().map(|(_, entry)| entry.clone()),
             audio_tracks: 1 + more_audio.len(),
             dropped_tracks,
         };
-        let piece = |number: usize| {
-            let mut video = video.piece(number);
-            video.start_with_a_picture()?;
-            let audio = audio.as_ref().map(|(track, _)| track.piece(number));
-            let more_audio = more_audio.iter().map(|track| track.piece(number)).collect();
+        let segment = |number: usize| {
+            let mut video = video.with_edit(number);
+            video.start_with_a_frame()?;
+            let audio = audio.as_ref().map(|(track, _)| track.with_edit(number));
+            let more_audio = more_audio
+                .iter()
+                .map(|track| track.with_edit(number))
+                .collect();
             Ok(Self {
                 more_audio,
                 ..Self::of_tracks(index, &mvhd, video, audio, &described)?
             })
         };
-        (0..count).map(piece).collect()
+        (0..count).map(segment).collect()
     }
 
     fn of_tracks(
@@ -318,27 +271,25 @@ impl Movie {
         described: &Described,
     ) -> Result<Self> {
         let survey = Survey::of(&video)?;
-        let pictures = survey.pictures()?;
-        let first_picture = video.edit_segment.presentation(pictures.start);
-        let last_picture = video.edit_segment.presentation(pictures.end);
-        let sound = audio.as_ref().map(sound_extent);
-        let origin = sound
-            .map(|sound| sound.0)
-            .filter(|sound| sound.is_before(first_picture))
-            .unwrap_or(first_picture);
-        let end = sound
-            .map(|sound| sound.1)
-            .filter(|sound| last_picture.is_before(*sound))
-            .unwrap_or(last_picture);
-
+        let video_extent = survey.video_extent()?;
+        let mut origin = video.edit_segment.presentation(video_extent.start);
+        let mut end = video.edit_segment.presentation(video_extent.end);
+        if let Some(audio) = &audio {
+            let (audio_start, audio_end) = audio_extent(audio);
+            if audio_start.is_before(origin) {
+                origin = audio_start;
+            }
+            if end.is_before(audio_end) {
+                end = audio_end;
+            }
+        }
         let facts = Facts {
             container: described.container.clone(),
             bytes: described.file_bytes,
             index_start: index.start,
             index_bytes: index.bytes,
-            remuxed: None,
             duration_seconds: end.seconds_since(origin),
-            video: video_facts(&video, &described.video, &survey, pictures, origin),
+            video: video_facts(&video, &described.video, &survey, video_extent, origin),
             audio: audio
                 .as_ref()
                 .zip(described.audio.as_ref())
@@ -353,13 +304,39 @@ impl Movie {
             video,
             audio,
             more_audio: Vec::new(),
-            pictures,
+            video_extent,
             origin,
         })
     }
 }
 
-/// What is the same for all pieces of a movie.
+/// The other audio tracks that clips can have, with as many edits as the chosen ones; and the names of the rest.
+///
+/// What cannot be read of them, such as an encrypted track, does not spoil the clip.
+fn other_tracks(
+    headers: Vec<TrackHeader>,
+    mvhd: &Mvhd,
+    file_bytes: u64,
+    edits: usize,
+) -> (Vec<Track>, Vec<String>) {
+    let (mut audio, mut dropped) = (Vec::new(), Vec::new());
+    for header in headers {
+        let name = header.name();
+        if !header.is(*b"soun") {
+            dropped.push(name);
+            continue;
+        }
+        match header.audio(mvhd.timescale, file_bytes) {
+            Ok((track, entry)) if track.edits.len() == edits && entry.codec != UNDECODABLE => {
+                audio.push(track);
+            }
+            _ => dropped.push(name),
+        }
+    }
+    (audio, dropped)
+}
+
+/// What is the same for all edits of a movie.
 struct Described {
     container: String,
     file_bytes: u64,
@@ -369,33 +346,33 @@ struct Described {
     dropped_tracks: Vec<String>,
 }
 
-/// The one track of a file that has only pictures or only sound.
+/// The one track of a file that has only video or only audio.
 pub(crate) async fn read_track(file: &impl RangeRead) -> Result<Option<Track>> {
     let index = Moov::read(file).await?;
-    let (mvhd, mut outlines) = outlines(&index)?;
-    if let Some(video) = take_track(&mut outlines, *b"vide") {
+    let (mvhd, mut headers) = headers(&index)?;
+    if let Some(video) = take_track(&mut headers, *b"vide") {
         return Ok(Some(video.video(mvhd.timescale, file.len())?.0));
     }
-    let audio = take_track(&mut outlines, *b"soun");
+    let audio = take_track(&mut headers, *b"soun");
     audio
         .map(|audio| audio.audio(mvhd.timescale, file.len()))
         .transpose()
         .map(|audio| audio.map(|(track, _)| track))
 }
 
-fn outlines(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
+fn headers(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
     let mvhd: Mvhd = decode(&require(&index.body, *b"mvhd")?)?;
     if mvhd.timescale == 0 {
         return Err(damaged("the movie's timescale is zero"));
     }
-    let mut outlines = Vec::new();
+    let mut headers = Vec::new();
     for child in children(index.body.clone()) {
         let child = child?;
         if &child.kind == b"trak" {
-            outlines.push(TrackHeader::read(&child)?);
+            headers.push(TrackHeader::read(&child)?);
         }
     }
-    Ok((mvhd, outlines))
+    Ok((mvhd, headers))
 }
 
 impl TrackHeader {
@@ -411,22 +388,12 @@ impl TrackHeader {
 }
 
 /// Takes the track of `handler` that players choose: the first that is enabled, or else the first.
-fn take_track(outlines: &mut Vec<TrackHeader>, handler: FourCC) -> Option<TrackHeader> {
-    let enabled = outlines
+fn take_track(headers: &mut Vec<TrackHeader>, handler: FourCC) -> Option<TrackHeader> {
+    let enabled = headers
         .iter()
-        .position(|outline| outline.is(handler) && outline.enabled);
-    let chosen = enabled.or_else(|| outlines.iter().position(|outline| outline.is(handler)))?;
-    Some(outlines.remove(chosen))
-}
-
-/// The error for a source without a video track that can be cut.
-#[must_use]
-pub fn no_video(has_sound: bool) -> Error {
-    Error::unsupported(if has_sound {
-        "the source has no video: it is audio only"
-    } else {
-        "the source has no video track with frames"
-    })
+        .position(|header| header.is(handler) && header.enabled);
+    let chosen = enabled.or_else(|| headers.iter().position(|header| header.is(handler)))?;
+    Some(headers.remove(chosen))
 }
 
 /// What a pass over all frames finds.
@@ -489,9 +456,9 @@ impl Survey {
         }
     }
 
-    fn pictures(&self) -> Result<Pictures> {
+    fn video_extent(&self) -> Result<VideoExtent> {
         match (self.first, self.last) {
-            (Some(start), Some(last)) if self.end > start => Ok(Pictures {
+            (Some(start), Some(last)) if self.end > start => Ok(VideoExtent {
                 start,
                 end: self.end,
                 last_duration: last.duration,
@@ -509,7 +476,7 @@ fn video_facts(
     video: &Track,
     entry: &VideoEntry,
     survey: &Survey,
-    pictures: Pictures,
+    extent: VideoExtent,
     origin: Time,
 ) -> VideoFacts {
     let (coded_width, coded_height) = (u32::from(entry.width), u32::from(entry.height));
@@ -521,7 +488,7 @@ fn video_facts(
         [shown[1], shown[0]]
     };
     let duration = Time {
-        ticks: pictures.end - pictures.start,
+        ticks: extent.end - extent.start,
         timescale: video.edit_segment.timescale,
     };
     VideoFacts {
@@ -537,7 +504,7 @@ fn video_facts(
         frames: survey.shown,
         start_seconds: video
             .edit_segment
-            .presentation(pictures.start)
+            .presentation(extent.start)
             .seconds_since(origin),
         duration_seconds: duration.seconds(),
         bit_rate: bit_rate(video),
@@ -551,10 +518,8 @@ fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
     let header = [video.tkhd.width.integer(), video.tkhd.height.integer()].map(u32::from);
     let no_size =
         video.tkhd.size_is_aspect_ratio || header.contains(&0) || header == [width, height];
-    match entry
-        .pixel_aspect
-        .or(entry.stream_aspect.filter(|_| no_size))
-    {
+    let stream_aspect = if no_size { entry.stream_aspect } else { None };
+    match entry.pixel_aspect.or(stream_aspect) {
         Some((pixel_width, pixel_height)) => {
             let wide = u64::from(width) * u64::from(pixel_width) / u64::from(pixel_height);
             [u32::try_from(wide).unwrap_or(width), height]
@@ -578,8 +543,8 @@ fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
     }
 }
 
-/// When a sound track starts and ends, on the movie's timeline.
-fn sound_extent(audio: &Track) -> (Time, Time) {
+/// When an audio track starts and ends, on the movie's timeline.
+fn audio_extent(audio: &Track) -> (Time, Time) {
     let start = audio.edit_segment.media_start.max(0);
     let end = audio
         .samples

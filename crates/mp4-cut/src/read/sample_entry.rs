@@ -1,9 +1,12 @@
 //! What a sample description says about the stream: its codec's name, picture size, channels and sample rate.
 
 use crate::{
-    Error, Result,
-    boxes::{Child, FourCC, VISUAL_ENTRY_BYTES, children, damaged, find, fourcc_name},
-    h264 as avc,
+    boxes::parse::{Child, FourCC, children, damaged, find, fourcc_name},
+    boxes::stsd::{
+        AUDIO_ENTRY_BYTES, VISUAL_ENTRY_BYTES, audio_entry_bytes, entries, entry_boxes, first_entry,
+    },
+    error::{Error, Result},
+    h264,
     read::samples::Packet,
 };
 use bytes::{Buf, Bytes};
@@ -21,7 +24,7 @@ pub(crate) struct VideoEntry {
     pub stream_aspect: Option<(u32, u32)>,
 }
 
-/// A sound sample description.
+/// An audio sample description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AudioEntry {
     pub codec: String,
@@ -32,33 +35,14 @@ pub(crate) struct AudioEntry {
     pub packet: Option<Packet>,
 }
 
-/// The bytes of a sound sample entry in front of its boxes, as MP4 has it.
-const SOUND_ENTRY_BYTES: usize = 28;
-
-/// The descriptions of an `stsd` body.
-fn entries(stsd: &Bytes) -> impl Iterator<Item = Result<Child>> {
-    children(
-        stsd.get(8..)
-            .map(|entries| stsd.slice_ref(entries))
-            .unwrap_or_default(),
-    )
-}
-
-/// The first description of an `stsd` body.
-pub(crate) fn first_entry(stsd: &Bytes) -> Result<Child> {
-    entries(stsd)
-        .next()
-        .unwrap_or_else(|| Err(damaged("a track has no sample description (stsd)")))
-}
-
 impl VideoEntry {
-    /// Reads an `stsd` body, whose descriptions may differ in everything but what a clip has once.
+    /// Reads a whole `stsd` box, whose entries may differ in everything but what a clip has once.
     ///
     /// # Errors
-    /// `UnsupportedMedia` for encrypted or damaged descriptions, and for pictures of several codecs or sizes.
+    /// [`Error::Unsupported`] for encrypted entries, and for several codecs or sizes; [`Error::Damaged`].
     pub fn of(stsd: &Bytes) -> Result<Self> {
         let first = Self::read(&first_entry(stsd)?)?;
-        for entry in entries(stsd).skip(1) {
+        for entry in entries(stsd)?.skip(1) {
             if Self::read(&entry?)? != first {
                 return Err(Error::unsupported(
                     "the source's pictures change their codec or their size, which is not supported",
@@ -73,24 +57,25 @@ impl VideoEntry {
             return Err(damaged("a video sample description is too short"));
         }
         let mut size = entry.body.slice(24..28);
-        let boxes = entry.body.slice(VISUAL_ENTRY_BYTES..);
-        let usable =
-            |aspect: Option<(u32, u32)>| aspect.filter(|(width, height)| *width > 0 && *height > 0);
+        let boxes = entry_boxes(entry, VISUAL_ENTRY_BYTES)?;
         Ok(Self {
             codec: codec_name(entry, VISUAL_ENTRY_BYTES)?,
             width: size.get_u16(),
             height: size.get_u16(),
-            pixel_aspect: usable(pixel_aspect(&boxes)),
-            stream_aspect: usable(avc::pixel_aspect(&boxes)),
+            pixel_aspect: pixel_aspect(&boxes),
+            stream_aspect: h264::pixel_aspect(&boxes),
         })
     }
 }
 
 impl AudioEntry {
+    /// Reads the first entry of a whole `stsd` box.
+    ///
     /// # Errors
-    /// `UnsupportedMedia` for an encrypted or damaged description.
-    pub fn read(entry: &Child) -> Result<Self> {
-        if entry.body.len() < SOUND_ENTRY_BYTES {
+    /// [`Error::Unsupported`] for an encrypted entry; [`Error::Damaged`].
+    pub fn of(stsd: &Bytes) -> Result<Self> {
+        let entry = first_entry(stsd)?;
+        if entry.body.len() < AUDIO_ENTRY_BYTES {
             return Err(damaged("a sound sample description is too short"));
         }
         let mut fields = entry.body.slice(8..);
@@ -98,65 +83,69 @@ impl AudioEntry {
         fields.advance(6);
         let (channels, bits) = (fields.get_u16(), fields.get_u16());
         fields.advance(4);
-        let rate = fields.get_u32() >> 16;
-        let raw = Packet {
-            samples: 1,
-            bytes: u32::from(channels) * u32::from(bits / 8),
-        };
         let mut read = Self {
-            codec: codec_name(entry, SOUND_ENTRY_BYTES + extension_bytes(version))?,
+            codec: codec_name(&entry, audio_entry_bytes(&entry))?,
             channels: channels.into(),
-            sample_rate: rate,
+            sample_rate: fields.get_u32() >> 16,
             packet: None,
         };
         // QuickTime's versions 1 and 2 put more fields behind those of MP4.
         match version {
-            1 if fields.len() >= 16 => {
-                let samples = fields.get_u32();
-                fields.advance(4);
+            1 if fields.len() >= 16 => read.read_version_1(fields),
+            2 if fields.len() >= 36 => read.read_version_2(fields),
+            _ if read.codec == "pcm" => {
                 read.packet = Some(Packet {
-                    samples,
-                    bytes: fields.get_u32(),
+                    samples: 1,
+                    bytes: u32::from(channels) * u32::from(bits / 8),
                 });
             }
-            2 if fields.len() >= 36 => {
-                fields.advance(4);
-                read.sample_rate = rate_of(fields.get_f64());
-                read.channels = fields.get_u32();
-                fields.advance(12);
-                let bytes = fields.get_u32();
-                read.packet = Some(Packet {
-                    samples: fields.get_u32(),
-                    bytes,
-                });
-            }
-            _ if read.codec == "pcm" => read.packet = Some(raw),
             _ => {}
         }
-        if let Some(config) = esds(&entry.body, SOUND_ENTRY_BYTES + extension_bytes(version))
-            && read.codec == "aac"
-            && let Some(specific) = config.es_desc.dec_config.dec_specific
-            && let channels @ 1.. = u32::from(specific.chan_conf)
+        if read.codec == "aac"
+            && let Some(channels) = aac_channels(&entry)
         {
-            read.channels = if channels == 7 { 8 } else { channels };
+            read.channels = channels;
         }
         Ok(read)
     }
+
+    fn read_version_1(&mut self, mut fields: Bytes) {
+        let samples = fields.get_u32();
+        fields.advance(4);
+        let bytes = fields.get_u32();
+        self.packet = Some(Packet { samples, bytes });
+    }
+
+    fn read_version_2(&mut self, mut fields: Bytes) {
+        fields.advance(4);
+        self.sample_rate = whole_hertz(fields.get_f64());
+        self.channels = fields.get_u32();
+        fields.advance(12);
+        let bytes = fields.get_u32();
+        let samples = fields.get_u32();
+        self.packet = Some(Packet { samples, bytes });
+    }
 }
 
+/// The channels of AAC by its channel configuration (ISO/IEC 14496-3, 1.6.3.5), if it has one.
+fn aac_channels(entry: &Child) -> Option<u32> {
+    let config = esds(&entry.body, audio_entry_bytes(entry))?;
+    match config.es_desc.dec_config.dec_specific?.chan_conf {
+        0 => None,
+        7 => Some(8),
+        channels => Some(channels.into()),
+    }
+}
+
+/// What `pasp` says (ISO/IEC 14496-12, 12.1.4).
 fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
     let mut pasp = find(boxes, *b"pasp").ok()??.body;
     if pasp.len() < 8 {
         return None;
     }
-    Some((pasp.get_u32(), pasp.get_u32()))
-}
-
-fn extension_bytes(version: u16) -> usize {
-    match version {
-        1 => 16,
-        2 => 36,
-        _ => 0,
+    match (pasp.get_u32(), pasp.get_u32()) {
+        (0, _) | (_, 0) => None,
+        aspect => Some(aspect),
     }
 }
 
@@ -165,7 +154,7 @@ fn extension_bytes(version: u16) -> usize {
     clippy::cast_sign_loss,
     reason = "such a cast saturates"
 )]
-fn rate_of(rate: f64) -> u32 {
+fn whole_hertz(rate: f64) -> u32 {
     rate.round() as u32
 }
 
@@ -233,38 +222,40 @@ fn esds(body: &Bytes, boxes_at: usize) -> Option<Esds> {
     Esds::decode_body(&mut &esds.body[..]).ok()
 }
 
-/// What of a sample description decoding depends on: all of it but the bit rates, which differ from file to file of the
-/// same encoder.
-pub(crate) fn decoding(entry: &Child, is_sound: bool) -> Result<Vec<u8>> {
-    let boxes_at = if is_sound {
-        let version = entry
-            .body
-            .get(8..10)
-            .map_or(0, |mut version| version.get_u16());
-        SOUND_ENTRY_BYTES + extension_bytes(version)
+/// What of the entries of a whole `stsd` box decoding depends on.
+///
+/// # Errors
+/// [`Error::Damaged`] for entries that are none.
+pub(crate) fn decoding_parameters(stsd: &Bytes, is_audio: bool) -> Result<Vec<Vec<u8>>> {
+    entries(stsd)?
+        .map(|entry| entry_parameters(&entry?, is_audio))
+        .collect()
+}
+
+/// All of an entry but its bit rates, which differ from file to file of the same encoder.
+fn entry_parameters(entry: &Child, is_audio: bool) -> Result<Vec<u8>> {
+    let boxes_at = if is_audio {
+        audio_entry_bytes(entry)
     } else {
         VISUAL_ENTRY_BYTES
     };
-    let head = entry
-        .body
-        .get(..boxes_at)
-        .ok_or_else(|| damaged("a sample description is too short"))?;
-    let mut kept = [&entry.kind[..], head].concat();
-    for child in children(entry.body.slice(boxes_at..)) {
+    let boxes = entry_boxes(entry, boxes_at)?;
+    let mut parameters = [&entry.kind[..], &entry.body[..boxes_at]].concat();
+    for child in children(boxes) {
         let child = child?;
         match (&child.kind, Esds::decode_body(&mut &child.body[..])) {
             (b"btrt", _) => {}
             (b"esds", Ok(Esds { es_desc })) => {
-                kept.push(es_desc.dec_config.object_type_indication);
-                kept.extend(format!("{:?}", es_desc.dec_config.dec_specific).bytes());
+                parameters.push(es_desc.dec_config.object_type_indication);
+                parameters.extend(format!("{:?}", es_desc.dec_config.dec_specific).bytes());
             }
-            _ => kept.extend_from_slice(&child.whole),
+            _ => parameters.extend_from_slice(&child.whole),
         }
     }
-    Ok(kept)
+    Ok(parameters)
 }
 
-/// Whether `kind` is a handler of tracks that this crate cuts, and what people call it.
+/// What people call the tracks of a handler (ISO/IEC 14496-12, 8.4.3).
 pub(crate) fn handler_name(kind: FourCC) -> String {
     match &kind {
         b"vide" => "video".to_owned(),

@@ -1,14 +1,12 @@
 //! A track's samples: when each is shown, how long it is and where it lies in the file.
 
 use crate::{
-    Error, Result,
-    boxes::{Child, FourCC, Run, Runs, Table, children, damaged, find, fourcc_name, require},
+    boxes::parse::{Child, FourCC, children, damaged, find, fourcc_name, require},
+    boxes::table::{Run, Runs, Table},
+    error::{Error, Result},
 };
 use bytes::{Buf, Bytes};
-use std::{
-    iter::{self, Peekable},
-    ops::Range,
-};
+use std::{iter, ops::Range};
 
 /// The most samples of a video track that are looked at one by one; half a day at 60 frames a second is 2.6 million.
 const MAX_VIDEO_SAMPLES: u32 = 4_000_000;
@@ -28,7 +26,7 @@ pub(crate) struct SampleTable {
     /// How long each sample of the longest run of equal ones lasts.
     usual_duration: u32,
     composition: Option<Runs>,
-    chunk_runs: Table<12>,
+    sample_to_chunk: Table<12>,
     offsets: Offsets,
     sizes: Sizes,
     /// Indices of the samples that decoding can start at, ascending; `None` when it can start at any.
@@ -54,7 +52,7 @@ pub(crate) enum Sizes {
     Compact { bits: u8, entries: Bytes },
 }
 
-/// A run of samples that cannot be taken apart: `samples` is above one only in old `QuickTime` sound.
+/// A run of samples that cannot be taken apart: `samples` is above one only in old `QuickTime` audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packet {
     pub samples: u32,
@@ -84,9 +82,10 @@ pub(crate) struct Frame {
     pub sync: bool,
 }
 
-/// Samples that lie one behind the other in the file.
+/// Consecutive samples of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChunkRun {
+    /// Where they begin in the file.
     pub offset: u64,
     pub bytes: u64,
     pub samples: u32,
@@ -95,10 +94,11 @@ pub(crate) struct ChunkRun {
 }
 
 impl SampleTable {
-    /// Reads an `stbl` box. `packet` is what the sound description says about samples of a fixed length.
+    /// Reads the body of an `stbl` box. `packet` is what the audio sample entry says about samples of a fixed length.
     ///
     /// # Errors
-    /// `UnsupportedMedia` when the tables contradict each other, or name bytes beyond `file_bytes`.
+    /// [`Error::Damaged`] when the tables contradict each other; [`Error::Unsupported`] when they name bytes beyond
+    /// `file_bytes`.
     pub fn read(stbl: &Bytes, packet: Option<Packet>, file_bytes: u64) -> Result<Self> {
         let timing = Runs::of_box(&require(stbl, *b"stts")?)?;
         let composition = find(stbl, *b"ctts")?
@@ -132,7 +132,7 @@ impl SampleTable {
                 .map_or(0, |run| run.value),
             timing,
             composition,
-            chunk_runs: Table::of_box(&require(stbl, *b"stsc")?)?,
+            sample_to_chunk: Table::of_box(&require(stbl, *b"stsc")?)?,
             offsets,
             sizes,
             dependencies: find(stbl, *b"sdtp")?
@@ -147,7 +147,7 @@ impl SampleTable {
     fn check(&self, file_bytes: u64) -> Result<()> {
         let mut next_first_chunk = 1;
         for (entry, [first_chunk, samples, _]) in self
-            .chunk_runs
+            .sample_to_chunk
             .entries()
             .iter()
             .map(split_entry)
@@ -159,16 +159,12 @@ impl SampleTable {
             next_first_chunk = first_chunk.saturating_add(1);
         }
         let mut samples = 0;
-        for piece in self.pieces(0..self.count) {
-            samples += piece.samples;
-            if piece
-                .offset
-                .checked_add(piece.bytes)
-                .is_none_or(|end| end > file_bytes)
-            {
+        for run in self.chunk_runs(0..self.count) {
+            samples += run.samples;
+            let end = run.offset.saturating_add(run.bytes);
+            if end > file_bytes {
                 return Err(Error::unsupported(format!(
-                    "the source was cut short: its index names media at byte {}, and it has {file_bytes}",
-                    piece.offset.saturating_add(piece.bytes)
+                    "the source was cut short: its index names media at byte {end}, and it has {file_bytes}"
                 )));
             }
         }
@@ -184,7 +180,7 @@ impl SampleTable {
     /// Every sample's place in time, in decode order.
     ///
     /// # Errors
-    /// `UnsupportedMedia` for a track with too many samples to look at one by one.
+    /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
     pub fn frames(&self) -> Result<impl Iterator<Item = Frame>> {
         if self.count > MAX_VIDEO_SAMPLES {
             return Err(Error::unsupported(format!(
@@ -192,25 +188,30 @@ impl SampleTable {
                 self.count
             )));
         }
-        let mut composition = self.composition.iter().flat_map(Runs::values);
-        let mut sync = self
-            .sync
-            .as_ref()
-            .map(|sync| sync.iter().copied().peekable());
-        let mut decode_time = 0_i64;
-        Ok((0..self.count)
-            .zip(self.timing.values())
-            .map(move |(index, duration)| {
-                let frame = Frame {
-                    index,
-                    decode_time,
-                    time: decode_time + i64::from(composition.next().unwrap_or(0).cast_signed()),
-                    duration,
-                    sync: sync.as_mut().is_none_or(|sync| next_is(sync, index)),
-                };
-                decode_time += i64::from(duration);
-                frame
-            }))
+        let mut durations = self.timing.values();
+        let mut offsets = self.composition.iter().flat_map(Runs::values);
+        let mut sync = self.sync.as_ref().map(|sync| sync.iter().peekable());
+        let (mut next_index, mut decode_time) = (0, 0_i64);
+        Ok(iter::from_fn(move || {
+            if next_index == self.count {
+                return None;
+            }
+            let duration = durations.next()?;
+            let offset = offsets.next().unwrap_or(0).cast_signed();
+            let frame = Frame {
+                index: next_index,
+                decode_time,
+                time: decode_time + i64::from(offset),
+                duration,
+                sync: match &mut sync {
+                    Some(sync) => sync.next_if_eq(&&next_index).is_some(),
+                    None => true,
+                },
+            };
+            next_index += 1;
+            decode_time += i64::from(duration);
+            Some(frame)
+        }))
     }
 
     /// When sample `index` is decoded.
@@ -253,23 +254,22 @@ impl SampleTable {
         }
     }
 
-    /// The sample of sound that is heard at `time`; where none is, because of a gap, the one behind that.
+    /// The audio sample that is heard at `time`; where none is, because of a gap, the one after the gap.
     pub fn sample_heard_at(&self, time: i64) -> u32 {
         let index = self.sample_at(time);
-        if time - self.decode_time(index) > self.longest_sound() {
+        if time - self.decode_time(index) > self.longest_audio_sample() {
             index + 1
         } else {
             index
         }
     }
 
-    /// No sample lasts longer than this but where a gap in the sound follows it: 5 % more than is usual, and what rounding
-    /// may add.
-    fn longest_sound(&self) -> i64 {
+    /// The longest that an audio sample lasts without a gap after it: 5 % more than is usual, and what rounding may add.
+    fn longest_audio_sample(&self) -> i64 {
         i64::from(self.usual_duration) * 21 / 20 + 1
     }
 
-    /// How many samples cannot be taken apart; one but for old `QuickTime` sound.
+    /// How many samples cannot be taken apart; one except in old `QuickTime` audio.
     pub fn samples_per_packet(&self) -> u32 {
         match &self.sizes {
             Sizes::Fixed(packet) => packet.samples,
@@ -292,47 +292,42 @@ impl SampleTable {
         }
     }
 
-    /// Where the samples in `range` lie, in decode order, one piece a chunk.
-    pub fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = ChunkRun> {
-        let mut runs = self.chunk_runs.entries().iter().map(split_entry).peekable();
-        let mut run = [1, 0, 1];
-        let mut next = 0_u32;
-        let count = self.count;
-        self.offsets
-            .iter()
-            .zip(1_u32..)
-            .map(move |(offset, chunk)| {
-                if let Some(new) = runs.next_if(|[first_chunk, ..]| *first_chunk <= chunk) {
-                    run = new;
+    /// Where the samples in `range` lie, in decode order, one run per chunk (`stsc` and `stco`, 8.7.4 and 8.7.5).
+    pub fn chunk_runs(&self, range: Range<u32>) -> impl Iterator<Item = ChunkRun> {
+        let mut entries = self.sample_to_chunk.entries().iter().map(split_entry);
+        let mut next_entry = entries.next();
+        let (mut samples_per_chunk, mut description) = (0, 1);
+        let mut chunks = self.offsets.iter().zip(1_u32..);
+        let mut end = 0_u32;
+        iter::from_fn(move || {
+            while end < range.end.min(self.count) {
+                let (offset, chunk) = chunks.next()?;
+                if let Some([first_chunk, samples, entry]) = next_entry
+                    && first_chunk <= chunk
+                {
+                    (samples_per_chunk, description) = (samples, entry);
+                    next_entry = entries.next();
                 }
-                let [_, samples, description] = run;
-                let first = next;
-                next = next.saturating_add(samples).min(count);
-                (offset, first..next, description)
-            })
-            .skip_while({
-                let start = range.start;
-                move |(_, samples, _)| samples.end <= start
-            })
-            .take_while({
-                let end = range.end;
-                move |(_, samples, _)| samples.start < end && !samples.is_empty()
-            })
-            .map(move |(offset, samples, description)| {
-                let kept = samples.start.max(range.start)..samples.end.min(range.end);
-                ChunkRun {
-                    offset: offset.saturating_add(self.bytes(samples.start..kept.start)),
-                    bytes: self.bytes(kept.clone()),
-                    samples: kept.end - kept.start,
-                    description,
+                let start = end;
+                end = start.saturating_add(samples_per_chunk).min(self.count);
+                let kept = start.max(range.start)..end.min(range.end);
+                if !kept.is_empty() {
+                    return Some(ChunkRun {
+                        offset: offset.saturating_add(self.bytes(start..kept.start)),
+                        bytes: self.bytes(kept.clone()),
+                        samples: kept.end - kept.start,
+                        description,
+                    });
                 }
-            })
+            }
+            None
+        })
     }
 
-    /// As [`select`](Self::select), of sound of which nothing is heard before the sample `heard`; and the media time at
-    /// which it begins. `FFmpeg` leaves out as many samples of sound as what is hidden lasts: so where there is a gap in
-    /// that, all of it lasts as long as is usual.
-    pub fn select_sound(&self, range: Range<u32>, heard: u32) -> (SampleList, i64) {
+    /// As [`select`](Self::select), of audio of which nothing is heard before the sample `heard`; and the media time at
+    /// which it begins. `FFmpeg` drops as much audio as the hidden samples last, so those get the usual duration where
+    /// there is a gap between them.
+    pub fn select_audio(&self, range: Range<u32>, heard: u32) -> (SampleList, i64) {
         let hidden = Run {
             count: heard - range.start,
             value: self.usual_duration,
@@ -340,7 +335,7 @@ impl SampleTable {
         let start = self.decode_time(range.start);
         let closed_start =
             self.decode_time(heard) - i64::from(hidden.count) * i64::from(hidden.value);
-        let has_gap = |run: Run| i64::from(run.value) > self.longest_sound();
+        let has_gap = |run: Run| i64::from(run.value) > self.longest_audio_sample();
         if closed_start < start || !self.timing.slice(range.start, heard).any(has_gap) {
             return (self.select(range), start);
         }
@@ -366,6 +361,7 @@ impl SampleTable {
                 .composition
                 .iter()
                 .flat_map(|runs| runs.slice(start, end))
+                .map(Run::signed)
                 .collect(),
             sync: self.sync.as_ref().map(|sync| {
                 let at = |index: u32| sync.partition_point(|sync| *sync < index);
@@ -405,8 +401,8 @@ pub(crate) struct SampleList {
     /// Which samples of the source these are.
     pub range: Range<u32>,
     pub durations: Vec<Run>,
-    /// How long after being decoded samples are shown, as an i32; empty when nothing is reordered.
-    pub composition: Vec<Run>,
+    /// Composition offsets: how long after being decoded samples are shown; empty when nothing is reordered.
+    pub composition: Vec<Run<i64>>,
     /// Zero-based; `None` when decoding can start at any sample.
     pub sync: Option<Vec<u32>>,
     pub sizes: SampleSizes,
@@ -429,7 +425,7 @@ impl SampleList {
     /// The samples of `lists`, one list behind the other.
     ///
     /// # Errors
-    /// `UnsupportedMedia` for sound of packets that cannot be listed one by one, which only old `QuickTime` files have.
+    /// [`Error::Unsupported`] for audio packets that cannot be listed one by one, which only old `QuickTime` files have.
     pub fn joined<'a>(lists: impl Iterator<Item = &'a Self> + Clone) -> Result<Self> {
         let mut whole = Self {
             range: 0..0,
@@ -454,14 +450,16 @@ impl SampleList {
             }
             match &list.sync {
                 Some(indices) => sync.extend(indices.iter().map(|index| start + index)),
-                None if some_sync => sync.extend(start..start + count),
-                None => {}
+                None => sync.extend(start..start + count),
             }
             dependencies.extend_from_slice(list.dependencies.as_deref().unwrap_or_default());
         }
-        whole.sync = some_sync.then_some(sync);
-        whole.dependencies =
-            (dependencies.len() == whole.count() as usize).then(|| dependencies.into());
+        if some_sync {
+            whole.sync = Some(sync);
+        }
+        if dependencies.len() == whole.count() as usize {
+            whole.dependencies = Some(dependencies.into());
+        }
         Ok(whole)
     }
 
@@ -471,48 +469,38 @@ impl SampleList {
 
     /// Makes all composition offsets zero or more, and returns by how much.
     pub fn make_composition_offsets_nonnegative(&mut self) -> i64 {
-        let lowest = self
-            .composition
-            .iter()
-            .map(|run| run.value.cast_signed())
-            .min()
-            .unwrap_or(0)
-            .min(0);
-        for run in &mut self.composition {
-            run.value = run.value.wrapping_add(lowest.unsigned_abs());
+        let mut lowest = 0;
+        for run in &self.composition {
+            lowest = lowest.min(run.value);
         }
-        -i64::from(lowest)
+        for run in &mut self.composition {
+            run.value -= lowest;
+        }
+        -lowest
     }
 
     /// When the first of the samples that are shown within `shown` is decoded; both in the list's own time.
     pub fn first_decode_time(&self, shown: &Range<i64>) -> Option<i64> {
-        fn each(runs: &[Run]) -> impl Iterator<Item = u32> {
-            runs.iter()
-                .flat_map(|run| std::iter::repeat_n(run.value, run.count as usize))
-        }
-        let offsets = each(&self.composition).chain(std::iter::repeat(0));
+        let mut offsets = Run::values(&self.composition);
         let mut decode_time = 0_i64;
-        each(&self.durations)
-            .zip(offsets)
-            .find_map(|(duration, offset)| {
-                let at = decode_time;
-                decode_time += i64::from(duration);
-                shown
-                    .contains(&(at + i64::from(offset.cast_signed())))
-                    .then_some(at)
-            })
+        for duration in Run::values(&self.durations) {
+            let offset = offsets.next().unwrap_or(0);
+            if shown.contains(&(decode_time + offset)) {
+                return Some(decode_time);
+            }
+            decode_time += i64::from(duration);
+        }
+        None
     }
 
-    /// Shows all samples later.
-    pub fn delay(&mut self, by: u32) {
+    /// Shows all samples later, by so many units of the track's timescale.
+    pub fn delay(&mut self, by: i64) {
         if self.composition.is_empty() {
-            self.composition.push(Run {
-                count: self.count(),
-                value: 0,
-            });
+            let count = self.count();
+            self.composition.push(Run { count, value: 0 });
         }
         for run in &mut self.composition {
-            run.value = run.value.wrapping_add(by);
+            run.value += by;
         }
     }
 
@@ -524,21 +512,23 @@ impl SampleList {
     }
 
     /// Makes the last sample longer or shorter, so that the sum of the durations is `duration`. Returns whether that can
-    /// be: a sample lasts at least one unit, and one that does not fit in the table would last for hours.
+    /// be: a sample lasts at least one unit, and readers take a duration above `i32::MAX` for a negative one.
     pub fn fit_to(&mut self, duration: i64) -> bool {
         let missing = i128::from(duration) - i128::from(self.duration());
-        let Some(last) = self.durations.last_mut().filter(|_| missing != 0) else {
-            return missing == 0;
-        };
-        // A duration that readers would take for a negative one is that of a frame that lasts for hours.
-        let value = i32::try_from(i128::from(last.value) + missing)
-            .ok()
-            .filter(|value| *value > 0);
-        let Some(value) = value.map(i32::cast_unsigned) else {
+        if missing == 0 {
+            return true;
+        }
+        let Some(last) = self.durations.last_mut() else {
             return false;
         };
+        let value = match i32::try_from(i128::from(last.value) + missing) {
+            Ok(value) if value > 0 => value.cast_unsigned(),
+            _ => return false,
+        };
         last.count -= 1;
-        self.durations.retain(|run| run.count > 0);
+        if last.count == 0 {
+            self.durations.pop();
+        }
         self.durations.push(Run { count: 1, value });
         true
     }
@@ -553,14 +543,15 @@ impl SampleList {
 }
 
 impl SampleSizes {
-    fn joined<'a>(mut lists: impl Iterator<Item = &'a SampleList> + Clone) -> Result<Self> {
+    fn joined<'a>(lists: impl Iterator<Item = &'a SampleList> + Clone) -> Result<Self> {
         let first = lists.clone().next().map(|list| list.sizes.clone());
         if let Some(Self::Same(packet)) = first
             && lists.clone().all(|list| list.sizes == Self::Same(packet))
         {
             return Ok(Self::Same(packet));
         }
-        let each = lists.try_fold(Vec::new(), |mut each, list| {
+        let mut each = Vec::new();
+        for list in lists {
             match &list.sizes {
                 Self::Each(sizes) => each.extend_from_slice(sizes),
                 Self::Same(Packet { samples: 1, bytes }) => {
@@ -572,41 +563,43 @@ impl SampleSizes {
                     ));
                 }
             }
-            Ok(each)
-        })?;
+        }
         Ok(Self::Each(each.into()))
     }
 }
 
 /// The groups that all lists have; what only some have is lost, which no decoder needs.
 fn joined_groups<'a>(mut lists: impl Iterator<Item = &'a SampleList>) -> Vec<(Bytes, Vec<Run>)> {
-    let runs = |list: &SampleList, runs: &[Run]| {
-        let covered = runs.iter().map(|run| run.count).sum::<u32>();
-        let rest = Run {
-            count: list.count().saturating_sub(covered),
-            value: 0,
-        };
-        runs.iter()
-            .copied()
-            .chain(Some(rest).filter(|rest| rest.count > 0))
-            .collect::<Vec<_>>()
-    };
     let Some(first) = lists.next() else {
         return Vec::new();
     };
-    let mut groups: Vec<_> = first
-        .groups
-        .iter()
-        .map(|(head, own)| (head.clone(), runs(first, own)))
-        .collect();
+    let mut groups = Vec::new();
+    for (head, runs) in &first.groups {
+        groups.push((head.clone(), covering_runs(first, runs)));
+    }
     for list in lists {
         groups.retain_mut(|(head, joined)| {
-            let same = list.groups.iter().find(|(other, _)| other == head);
-            same.map(|(_, own)| joined.extend(runs(list, own)))
-                .is_some()
+            for (other, runs) in &list.groups {
+                if other == head {
+                    joined.extend(covering_runs(list, runs));
+                    return true;
+                }
+            }
+            false
         });
     }
     groups
+}
+
+/// `runs`, and one of no group for the samples of `list` that they leave out.
+fn covering_runs(list: &SampleList, runs: &[Run]) -> Vec<Run> {
+    let mut covering = runs.to_vec();
+    let covered: u32 = runs.iter().map(|run| run.count).sum();
+    if covered < list.count() {
+        let count = list.count() - covered;
+        covering.push(Run { count, value: 0 });
+    }
+    covering
 }
 
 impl Offsets {
@@ -655,10 +648,6 @@ fn split_entry(entry: &[u8; 12]) -> [u32; 3] {
     [fields[0], fields[1], fields[2]].map(u32::from_be_bytes)
 }
 
-fn next_is(indices: &mut Peekable<impl Iterator<Item = u32>>, index: u32) -> bool {
-    indices.next_if_eq(&index).is_some()
-}
-
 fn total_duration(timing: &Runs, count: u32) -> Result<i64> {
     let (mut samples, mut duration) = (0_u64, 0_i64);
     for run in timing.slice(0, count) {
@@ -685,11 +674,11 @@ fn read_sizes(stbl: &Bytes, packet: Option<Packet>) -> Result<(Sizes, u32)> {
         body.advance(4);
         let (bytes, count) = (body.get_u32(), body.get_u32());
         if bytes > 0 {
-            let packet = packet.filter(|packet| packet.bytes > bytes && packet.samples > 0);
-            return Ok((
-                Sizes::Fixed(packet.unwrap_or(Packet { samples: 1, bytes })),
-                count,
-            ));
+            let packet = match packet {
+                Some(packet) if packet.bytes > bytes && packet.samples > 0 => packet,
+                _ => Packet { samples: 1, bytes },
+            };
+            return Ok((Sizes::Fixed(packet), count));
         }
         let table =
             Table::new(body, count).ok_or_else(|| damaged("box stsz is shorter than its table"))?;

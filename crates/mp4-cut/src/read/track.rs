@@ -1,14 +1,14 @@
 //! A track: what it says of itself, its samples and where its edit list puts them.
 
 use crate::{
-    Error, Result,
-    boxes::{Child, FourCC, children, damaged, find, require},
-    read::sample_entry::{self as codec, AudioEntry, VideoEntry},
+    boxes::parse::{Child, FourCC, children, damaged, decode, find, require},
+    error::{Error, Result},
+    read::sample_entry::{AudioEntry, VideoEntry},
     read::samples::SampleTable,
     time::{Time, rescale},
 };
 use bytes::Bytes;
-use mp4_atom::{Atom, Elst, Mdhd, Tkhd};
+use mp4_atom::{Elst, Mdhd, Tkhd};
 
 /// A track before its tables are read.
 #[derive(Debug, Clone)]
@@ -29,10 +29,10 @@ pub(crate) struct Track {
     pub mdhd: Mdhd,
     pub codec: String,
     pub samples: SampleTable,
-    /// The piece of the edit list that is looked at.
+    /// The edit that is looked at.
     pub edit_segment: EditSegment,
-    /// All pieces of the edit list, in the order in which they are shown; at least one.
-    pub pieces: Vec<EditSegment>,
+    /// All edits of media, in the order in which they are shown; at least one.
+    pub edits: Vec<EditSegment>,
     has_edit: bool,
     /// Boxes that are passed on byte for byte, by the box that holds them.
     pub trak_boxes: Vec<Bytes>,
@@ -81,7 +81,7 @@ impl TrackHeader {
     /// Reads the parts of a `trak` box that say what the track is.
     ///
     /// # Errors
-    /// `UnsupportedMedia` when the box is damaged.
+    /// [`Error::Damaged`] when the box is.
     pub fn read(trak: &Child) -> Result<Self> {
         let trak = &trak.body;
         let tkhd: Tkhd = decode(&require(trak, *b"tkhd")?)?;
@@ -111,18 +111,22 @@ impl TrackHeader {
     pub fn language(&self) -> Option<String> {
         let mdhd: Mdhd = decode(&find(&self.mdia, *b"mdhd").ok()??).ok()?;
         let code = mdhd.language;
-        (code != "und" && code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase()))
-            .then_some(code)
+        let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase());
+        if is_code && code != "und" {
+            Some(code)
+        } else {
+            None
+        }
     }
 
     pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry)> {
-        let entry = VideoEntry::of(&require(&self.stbl, *b"stsd")?.body)?;
+        let entry = VideoEntry::of(&require(&self.stbl, *b"stsd")?.whole)?;
         let samples = SampleTable::read(&self.stbl, None, file_bytes)?;
         Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
 
     pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry)> {
-        let entry = AudioEntry::read(&codec::first_entry(&require(&self.stbl, *b"stsd")?.body)?)?;
+        let entry = AudioEntry::of(&require(&self.stbl, *b"stsd")?.whole)?;
         let samples = SampleTable::read(&self.stbl, entry.packet, file_bytes)?;
         Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
@@ -139,14 +143,14 @@ impl TrackHeader {
         check_self_contained(&minf)?;
         let edits = edit_list(&self.trak)?;
         let has_edit = edits.is_some();
-        let pieces = read_timelines(edits, movie_timescale, mdhd.timescale)?;
+        let edits = read_edits(edits, movie_timescale, mdhd.timescale)?;
         Ok(Track {
-            edit_segment: pieces[0],
-            pieces,
+            edit_segment: edits[0],
+            edits,
             has_edit,
-            trak_boxes: copies(&self.trak, |kind| kind == b"tapt")?,
-            mdia_boxes: copies(&self.mdia, |kind| matches!(kind, b"hdlr" | b"elng"))?,
-            minf_boxes: copies(&minf, |kind| kind != b"stbl")?,
+            trak_boxes: kept_boxes(&self.trak, |kind| kind == b"tapt")?,
+            mdia_boxes: kept_boxes(&self.mdia, |kind| matches!(kind, b"hdlr" | b"elng"))?,
+            minf_boxes: kept_boxes(&minf, |kind| kind != b"stbl")?,
             tkhd: self.tkhd,
             mdhd,
             codec: codec.to_owned(),
@@ -156,20 +160,20 @@ impl TrackHeader {
 }
 
 impl Track {
-    /// The same track with another piece of its edit list to be looked at.
+    /// The same track with another edit to be looked at.
     #[must_use]
-    pub fn piece(&self, index: usize) -> Self {
+    pub fn with_edit(&self, index: usize) -> Self {
         Self {
-            edit_segment: self.pieces[index],
+            edit_segment: self.edits[index],
             ..self.clone()
         }
     }
 
-    /// Starts a video's edit with the first picture whose time lies in it, as players and `FFmpeg` do.
+    /// Starts a video's edit with the first frame whose time lies in it, as players and `FFmpeg` do.
     ///
     /// # Errors
-    /// `UnsupportedMedia` for a track with too many samples to look at one by one.
-    pub fn start_with_a_picture(&mut self) -> Result<()> {
+    /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
+    pub fn start_with_a_frame(&mut self) -> Result<()> {
         if self.has_edit {
             let edit_segment = self.edit_segment;
             let shown = self
@@ -189,17 +193,16 @@ fn max_ticks(timescale: u32) -> i64 {
     i64::from(timescale) << 24
 }
 
-/// Decodes a box with the library, which is strict about what it knows.
-pub(crate) fn decode<T: Atom>(child: &Child) -> Result<T> {
-    T::decode_body(&mut &child.body[..])
-        .map_err(|error| damaged(format!("box {}: {error}", T::KIND)))
-}
-
-fn copies(body: &Bytes, keep: impl Fn(&FourCC) -> bool) -> Result<Vec<Bytes>> {
-    children(body.clone())
-        .filter(|child| child.as_ref().map_or(true, |child| keep(&child.kind)))
-        .map(|child| child.map(|child| child.whole))
-        .collect()
+/// The boxes in `body` whose type is to be kept, whole.
+fn kept_boxes(body: &Bytes, keep: impl Fn(&FourCC) -> bool) -> Result<Vec<Bytes>> {
+    let mut kept = Vec::new();
+    for child in children(body.clone()) {
+        let child = child?;
+        if keep(&child.kind) {
+            kept.push(child.whole);
+        }
+    }
+    Ok(kept)
 }
 
 /// A track's media may lie in another file, as `QuickTime` reference movies have it.
@@ -225,21 +228,21 @@ fn check_self_contained(minf: &Bytes) -> Result<()> {
     Ok(())
 }
 
-/// The pieces of media that an edit list shows, in the order in which it shows them; at least one.
-fn read_timelines(
+/// The edits of media in an edit list (ISO/IEC 14496-12, 8.6.6), in the order in which they are shown; at least one.
+fn read_edits(
     edits: Option<Elst>,
     movie_timescale: u32,
     timescale: u32,
 ) -> Result<Vec<EditSegment>> {
     let limit = max_ticks(timescale);
     let ticks = |movie_ticks: u64| {
-        i64::try_from(movie_ticks)
-            .ok()
-            .map(|ticks| rescale(ticks, movie_timescale, timescale))
-            .filter(|ticks| *ticks < limit)
-            .ok_or_else(|| damaged("an edit is impossibly long"))
+        let ticks = i64::try_from(movie_ticks).unwrap_or(i64::MAX);
+        match rescale(ticks, movie_timescale, timescale) {
+            ticks if ticks < limit => Ok(ticks),
+            _ => Err(damaged("an edit is impossibly long")),
+        }
     };
-    let mut pieces = Vec::new();
+    let mut segments = Vec::new();
     let mut shown_at = 0_i64;
     for edit in edits.into_iter().flat_map(|edits| edits.entries) {
         let duration = ticks(edit.segment_duration)?;
@@ -249,17 +252,17 @@ fn read_timelines(
                     "the source's edit list changes its speed, which is not supported",
                 ));
             }
-            let media_start = i64::try_from(media_time)
-                .ok()
-                .filter(|time| *time < limit)
-                .ok_or_else(|| damaged("an edit starts impossibly late"))?;
+            let media_start = match i64::try_from(media_time) {
+                Ok(time) if time < limit => time,
+                _ => return Err(damaged("an edit starts impossibly late")),
+            };
             // No duration means that the edit goes on to the end of the media.
             let media_end = if duration > 0 {
                 media_start + duration
             } else {
                 i64::MAX
             };
-            pieces.push(EditSegment {
+            segments.push(EditSegment {
                 timescale,
                 shown_at,
                 media_start,
@@ -268,15 +271,15 @@ fn read_timelines(
         }
         shown_at = shown_at.saturating_add(duration).min(limit);
     }
-    if pieces.is_empty() {
-        pieces.push(EditSegment {
+    if segments.is_empty() {
+        segments.push(EditSegment {
             timescale,
             shown_at,
             media_start: 0,
             media_end: i64::MAX,
         });
     }
-    Ok(pieces)
+    Ok(segments)
 }
 
 fn edit_list(trak: &Bytes) -> Result<Option<Elst>> {

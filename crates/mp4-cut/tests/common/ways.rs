@@ -1,7 +1,8 @@
 //! Everything that is done with a file that anybody may have made, once: for property tests, and for fuzzing.
 
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt, executor::block_on};
+use futures_executor::block_on;
+use futures_util::{Stream, TryStreamExt};
 use mp4_cut::{
     Encoded, Error, Fragments, HoledSource, Join, Movie, Opened, Result, SmartCut, SmartCutError,
     Window, io::RangeRead,
@@ -37,7 +38,7 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<Error> {
                 raised.extend(smart_cut(file, &movie, 1, all).await.err());
             }
         }
-        raised.extend(Movie::read_pieces(file).await.err());
+        raised.extend(Movie::read_edits(file).await.err());
         for error in &raised {
             assert!(
                 !matches!(error, Error::Internal(_) | Error::Read(_)),
@@ -78,7 +79,7 @@ async fn join(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<()> {
         (movie, 0.0, interval.end),
     ])?;
     let clip = collect(join.stream(vec![file, file], 4), join.bytes).await?;
-    Movie::read_pieces(&clip).await.map(drop)
+    Movie::read_edits(&clip).await.map(drop)
 }
 
 /// Makes the clip of a splice of `count` cuts. The parts that an encoder would make are the source's own frames: they
@@ -104,7 +105,7 @@ async fn smart_cut(
                 .join(
                     &files,
                     encoded,
-                    vec![file.clone(); SmartCut::sound_tracks(&files)],
+                    vec![file.clone(); SmartCut::audio_tracks(&files)],
                 )
                 .await
         }
@@ -115,7 +116,7 @@ async fn smart_cut(
             let bytes = smart_clip.output_bytes;
             collect(smart_clip.stream(), bytes).await.map(drop)
         }
-        Err(SmartCutError::Unfit(_)) => Ok(()),
+        Err(SmartCutError::Ineligible(_)) => Ok(()),
         Err(SmartCutError::Failed(error)) => Err(error),
     }
 }

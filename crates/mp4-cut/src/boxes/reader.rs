@@ -1,0 +1,153 @@
+//! Boxes of a source that is read by ranges.
+
+use crate::{
+    boxes::parse::{Child, FourCC, Header, MAX_INDEX_BYTES, damaged, fourcc_name},
+    error::{Error, Result},
+    io::{fetch, range::RangeRead},
+};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// Concurrent requests for a long box.
+const CONNECTIONS: usize = 4;
+/// Bytes of the longest header: size, type and 64-bit size.
+const MAX_HEADER_BYTES: u64 = 16;
+
+/// How far a [`BoxReader`] reads ahead, and how often it reads.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    /// How much the first reads take, in bytes.
+    pub first_bytes: &'static [u64],
+    /// How much every later read takes, in bytes.
+    pub then_bytes: u64,
+    pub max_reads: usize,
+    /// What one more read than that raises.
+    pub too_many: fn() -> Error,
+}
+
+/// A walk over the boxes of a source, through a buffer of what it read last.
+pub(crate) struct BoxReader<'a, S> {
+    source: &'a S,
+    read_ahead: &'static ReadAhead,
+    buffer: Bytes,
+    buffer_start: u64,
+    reads: usize,
+}
+
+impl<'a, S: RangeRead> BoxReader<'a, S> {
+    pub fn new(source: &'a S, read_ahead: &'static ReadAhead) -> Self {
+        Self {
+            source,
+            read_ahead,
+            buffer: Bytes::new(),
+            buffer_start: 0,
+            reads: 0,
+        }
+    }
+
+    /// The length of the source, in bytes.
+    pub fn source_bytes(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// The header of the box at `at`; `None` at the end of the source.
+    pub async fn header(&mut self, at: u64) -> Result<Option<Header>> {
+        let rest = self.source.len().saturating_sub(at);
+        let needed = usize_of(rest.min(MAX_HEADER_BYTES));
+        if self.buffered(at).len() < needed {
+            let first = self.read_ahead.first_bytes.get(self.reads).copied();
+            self.fill(at, first.unwrap_or(self.read_ahead.then_bytes))
+                .await?;
+        }
+        Header::read(&self.buffered(at))
+    }
+
+    /// The first box from `at` on that is one of `kinds`, and where it begins.
+    pub async fn find(
+        &mut self,
+        mut at: u64,
+        kinds: &[&'static FourCC],
+    ) -> Result<Option<(u64, &'static FourCC)>> {
+        while let Some(header) = self.header(at).await? {
+            for kind in kinds {
+                if header.kind == **kind {
+                    return Ok(Some((at, kind)));
+                }
+            }
+            let Some(bytes) = header.bytes else { break };
+            at = at.saturating_add(bytes);
+        }
+        Ok(None)
+    }
+
+    /// The box at `at`, which must be a `kind` and no longer than an index may be.
+    pub async fn require(&mut self, at: u64, kind: FourCC) -> Result<Child> {
+        match self.header(at).await? {
+            Some(header) if header.kind == kind && header.bytes.is_some() => {
+                self.child(at, header, MAX_INDEX_BYTES).await
+            }
+            _ => Err(damaged(format!(
+                "it leads to byte {at}, where there is no box {}",
+                fourcc_name(kind)
+            ))),
+        }
+    }
+
+    /// The box at `at` with `header`, of at most `max_bytes`.
+    pub async fn child(&mut self, at: u64, header: Header, max_bytes: u64) -> Result<Child> {
+        let rest = self.source.len() - at;
+        let bytes = header.bytes.unwrap_or(rest);
+        if bytes > max_bytes.min(rest) {
+            let name = fourcc_name(header.kind);
+            return Err(damaged(format!("box {name} is too long")));
+        }
+        Ok(Child::new(header, self.bytes(at..at + bytes).await?))
+    }
+
+    /// Bytes of the source: what the buffer has of them, and the rest of a long range in parallel.
+    pub async fn bytes(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let length = usize_of(range.end - range.start);
+        if self.buffered(range.start).len() < length && length as u64 <= self.read_ahead.then_bytes
+        {
+            self.fill(range.start, self.read_ahead.then_bytes).await?;
+        }
+        let mut front = self.buffered(range.start);
+        if front.len() >= length {
+            front.truncate(length);
+            return Ok(front);
+        }
+        self.count_read()?;
+        let rest = range.start + front.len() as u64..range.end;
+        fetch::read_whole(self.source, &front, rest, CONNECTIONS).await
+    }
+
+    /// What the buffer holds from `at` on.
+    pub fn buffered(&self, at: u64) -> Bytes {
+        match at.checked_sub(self.buffer_start).map(usize_of) {
+            Some(skip) if skip < self.buffer.len() => self.buffer.slice(skip..),
+            _ => Bytes::new(),
+        }
+    }
+
+    /// Fills the buffer with `bytes` from `at` on, or with all that there are.
+    async fn fill(&mut self, at: u64, bytes: u64) -> Result<()> {
+        self.count_read()?;
+        let end = self.source.len().min(at.saturating_add(bytes));
+        self.buffer = fetch::read_exact(self.source, at..end).await?;
+        self.buffer_start = at;
+        Ok(())
+    }
+
+    fn count_read(&mut self) -> Result<()> {
+        if self.reads == self.read_ahead.max_reads {
+            return Err((self.read_ahead.too_many)());
+        }
+        self.reads += 1;
+        Ok(())
+    }
+}
+
+/// Lengths in memory fit: what is read is bounded by [`MAX_INDEX_BYTES`].
+fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

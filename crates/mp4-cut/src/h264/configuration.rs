@@ -1,0 +1,253 @@
+//! The decoder configuration record (`avcC`, ISO/IEC 14496-15, 5.3.3.1) of copied and encoded frames in one track.
+
+use crate::{
+    boxes::parse::{Child, children, find},
+    boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},
+    error::{Error, Result},
+    h264::bits::{escape, pack, write_ue},
+    h264::sps::{Sps, pps_id},
+};
+use bytes::Bytes;
+use mp4_atom::{Atom, Avcc, Encode};
+
+/// Bytes in front of each NAL unit of a sample, which say how long it is.
+const LENGTH_BYTES: u8 = 4;
+/// The highest id of a sequence parameter set.
+const MAX_SPS_ID: u32 = 31;
+
+/// The sample entry of a source whose frames may be joined with encoded ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Avc {
+    config: Avcc,
+    /// The first, which the others are like.
+    sps: Sps,
+    /// An id that neither a sequence nor a picture parameter set of the source has.
+    free_id: u32,
+}
+
+impl Avc {
+    /// Reads an `stsd` box.
+    ///
+    /// # Errors
+    /// Why frames of this source cannot be joined with encoded ones.
+    pub fn read(stsd: &Bytes) -> Result<Self, String> {
+        let entry = only_video_entry(stsd).ok_or("the source has several sample descriptions")?;
+        match &entry.kind {
+            b"avc1" => {}
+            b"avc3" => return Err("the source's parameter sets lie among its pictures".to_owned()),
+            _ => return Err("the source is not H.264".to_owned()),
+        }
+        let config =
+            config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
+        if config.length_size != LENGTH_BYTES {
+            return Err(format!(
+                "the source's NAL units have lengths of {} bytes",
+                config.length_size
+            ));
+        }
+        let all: Option<Vec<Sps>> = config
+            .sequence_parameter_sets
+            .iter()
+            .map(|nal| Sps::read(nal))
+            .collect();
+        let all = all.ok_or("the source's H.264 parameters (SPS) cannot be read")?;
+        let Some(sps) = all.first().cloned() else {
+            return Err("the source's parameter sets lie among its pictures".to_owned());
+        };
+        if all
+            .iter()
+            .any(|other| other.shape != sps.shape || other.profile() != sps.profile())
+        {
+            return Err("the source has H.264 parameters (SPS) of several kinds".to_owned());
+        }
+        if !sps.shape.frame_mbs_only {
+            return Err("the source may be interlaced".to_owned());
+        }
+        // The encoder takes them as luma and chroma.
+        if sps.vui.is_rgb {
+            return Err("the source's pictures are RGB".to_owned());
+        }
+        let pps_ids = config.picture_parameter_sets.iter().map(|nal| pps_id(nal));
+        let taken: Option<Vec<u32>> = all.iter().map(|sps| Some(sps.id)).chain(pps_ids).collect();
+        let taken = taken.ok_or("the source's H.264 parameters (PPS) cannot be read")?;
+        let free_id = (0..=MAX_SPS_ID).rev().find(|id| !taken.contains(id));
+        let avc = Self {
+            free_id: free_id.ok_or("the source uses every id of parameter sets")?,
+            config,
+            sps,
+        };
+        avc.profile_name().map(|_| ()).ok_or_else(|| {
+            format!(
+                "the source's H.264 profile is {}, which is not encoded",
+                avc.sps.profile()
+            )
+        })?;
+        Ok(avc)
+    }
+
+    /// The options with which libx264 encodes pictures that can stand in front of the source's: the source's profile
+    /// and level, an id that the source does not use, and no picture that is shown in another order than it is decoded.
+    /// Every picture begins with a delimiter: where one encoded part follows another, nothing else may tell their IDR
+    /// pictures apart (7.4.1.2.4).
+    pub fn encode_arguments(&self) -> [String; 6] {
+        let profile = self.profile_name().unwrap_or("high");
+        // Constraint set 3 makes level 11 what x264 calls 1b in these profiles (annex A.3.1 and A.3.2).
+        let is_1b = self.sps.level() == 11
+            && self.sps.constraints() & 0x10 != 0
+            && self.sps.profile() < 100;
+        let level = if is_1b {
+            "1b".to_owned()
+        } else {
+            self.sps.level().to_string()
+        };
+        let parameters = format!(
+            "sps-id={}:level={level}:bframes=0:ref=1:aud=1",
+            self.free_id
+        );
+        [
+            "-profile:v".into(),
+            profile.into(),
+            "-x264-params".into(),
+            parameters,
+            "-c:v".into(),
+            "libx264".into(),
+        ]
+    }
+
+    fn profile_name(&self) -> Option<&'static str> {
+        Some(match self.sps.profile() {
+            66 => "baseline",
+            77 => "main",
+            100 => "high",
+            110 => "high10",
+            122 => "high422",
+            244 => "high444",
+            _ => return None,
+        })
+    }
+
+    /// The `stsd` box of a track that holds frames of the source and of `encoded`, the `stsd` boxes of encoded
+    /// parts. The source reorders frames by up to `reorder_frames`, if its own parameters do not say.
+    ///
+    /// # Errors
+    /// Why the parts cannot be joined.
+    pub fn join<'a>(
+        &self,
+        stsd: &Bytes,
+        encoded: impl Iterator<Item = &'a Bytes>,
+        reorder_frames: u32,
+    ) -> Result<Bytes, String> {
+        let mut joined = self.config.clone();
+        for part in encoded {
+            let part = only_video_entry(part)
+                .as_ref()
+                .and_then(config)
+                .ok_or("the encoder wrote no avcC")?;
+            // What all parameter sets promise (ISO/IEC 14496-15, 5.3.3.1.2).
+            joined.profile_compatibility &= part.profile_compatibility;
+            let ([sps], [pps]) = (
+                &part.sequence_parameter_sets[..],
+                &part.picture_parameter_sets[..],
+            ) else {
+                return Err("the encoder used several parameter sets".to_owned());
+            };
+            let sps = self.like_source(sps, reorder_frames)?;
+            if pps_id(pps) != Some(self.free_id) {
+                return Err("the encoder did not use the id that it was given".to_owned());
+            }
+            for (sets, set) in [
+                (&mut joined.sequence_parameter_sets, &sps),
+                (&mut joined.picture_parameter_sets, pps),
+            ] {
+                if sets.last() != Some(set) {
+                    sets.push(set.clone());
+                }
+            }
+        }
+        // Both parts of a clip have the same encoder and options, so that their sets are the same.
+        if joined.sequence_parameter_sets.len() > self.config.sequence_parameter_sets.len() + 1 {
+            return Err("the encoder used different parameters for start and end".to_owned());
+        }
+        let entry = only_video_entry(stsd).ok_or("the source has several sample descriptions")?;
+        with_config(stsd, &entry, &joined).map_err(|error| error.to_string())
+    }
+
+    /// The encoder's sequence parameters with the source's video usability information (colours, pixel aspect,
+    /// timing), and with the source's bounds on reordering and buffering, so that decoders need not empty their buffers
+    /// between the parts (C.4.4) and know from the first picture on how many to hold back.
+    fn like_source(&self, encoded: &[u8], reorder_frames: u32) -> Result<Vec<u8>, String> {
+        let encoded =
+            Sps::read(encoded).ok_or("the encoder's H.264 parameters (SPS) cannot be read")?;
+        if encoded.id != self.free_id {
+            return Err("the encoder did not use the id that it was given".to_owned());
+        }
+        if encoded.shape != self.sps.shape {
+            return Err(
+                "the encoder's pictures differ in size, chroma, bit depth or losslessness"
+                    .to_owned(),
+            );
+        }
+        if encoded.profile() > self.sps.profile() {
+            return Err("the encoder used a higher profile than the source".to_owned());
+        }
+        let (reorder_frames, buffered_frames) = self.sps.vui.bounds.unwrap_or((
+            reorder_frames,
+            self.sps.max_dpb_frames().max(reorder_frames),
+        ));
+        let mut bits = encoded.bits[..encoded.vui_at].to_vec();
+        bits.push(true);
+        match self.sps.vui.common.clone() {
+            Some(common) => bits.extend_from_slice(&self.sps.bits[common]),
+            None => bits.extend_from_slice(&[false; 5]),
+        }
+        // No HRD parameters for NAL units or VCL NAL units, no pic_struct; then the bitstream restriction: vectors may
+        // point over the edges, no bound on bytes or bits, vectors as long as the level allows.
+        bits.extend_from_slice(&[false, false, false, true, true]);
+        for value in [
+            0,
+            0,
+            15,
+            15,
+            reorder_frames,
+            buffered_frames.max(encoded.max_num_ref_frames),
+        ] {
+            write_ue(&mut bits, value);
+        }
+        let mut nal = pack(bits);
+        nal[3] = self.sps.level();
+        Ok(escape(&nal))
+    }
+}
+
+/// What H.264's own parameters, in the boxes of a sample entry, say of a pixel's width and height.
+pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
+    let config = find(boxes, *b"avcC").ok()??;
+    let config = Avcc::decode_body(&mut &config.body[..]).ok()?;
+    let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
+    match sps.vui.pixel_aspect? {
+        (0, _) | (_, 0) => None,
+        aspect => Some(aspect),
+    }
+}
+
+fn config(entry: &Child) -> Option<Avcc> {
+    let boxes = entry_boxes(entry, VISUAL_ENTRY_BYTES).ok()?;
+    let config = find(&boxes, *b"avcC").ok()??;
+    Avcc::decode_body(&mut &config.body[..]).ok()
+}
+
+/// An `stsd` box with another `avcC` in its `entry`, and everything else as it was.
+fn with_config(stsd: &Bytes, entry: &Child, config: &Avcc) -> Result<Bytes> {
+    let mut body = entry.body[..VISUAL_ENTRY_BYTES].to_vec();
+    for child in children(entry_boxes(entry, VISUAL_ENTRY_BYTES)?) {
+        let child = child?;
+        if child.kind == *b"avcC" {
+            config
+                .encode(&mut body)
+                .map_err(|error| Error::internal(format!("writing avcC: {error}")))?;
+        } else {
+            body.extend_from_slice(&child.whole);
+        }
+    }
+    with_entry(stsd, entry.kind, &body)
+}

@@ -1,0 +1,284 @@
+//! Parameter sets (ITU-T H.264, 7.3.2.1.1 and 7.3.2.2) with video usability information (annex E).
+
+use crate::h264::bits::{Bits, number, unpack};
+use std::ops::Range;
+
+/// A sequence parameter set (7.3.2.1.1).
+#[derive(Debug, Clone)]
+pub(crate) struct Sps {
+    /// The NAL unit without emulation prevention.
+    pub bits: Vec<bool>,
+    pub id: u32,
+    pub shape: Shape,
+    pub max_num_ref_frames: u32,
+    /// Where `vui_parameters_present_flag` stands.
+    pub vui_at: usize,
+    pub vui: Vui,
+}
+
+/// What all pictures of a stream must agree in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub chroma_format: u32,
+    pub separate_planes: bool,
+    pub luma_depth: u32,
+    pub chroma_depth: u32,
+    /// `qpprime_y_zero_transform_bypass_flag`: `FFmpeg` decodes garbage where it begins amid a stream.
+    pub may_be_lossless: bool,
+    pub width_mbs: u32,
+    pub height_map_units: u32,
+    pub frame_mbs_only: bool,
+    /// Left, right, top, bottom.
+    pub crop: [u32; 4],
+}
+
+/// A pixel's width and height in relation to each other, by their `aspect_ratio_idc` from 1 on (table E-1).
+const PIXEL_ASPECTS: [(u32, u32); 16] = [
+    (1, 1),
+    (12, 11),
+    (10, 11),
+    (16, 11),
+    (40, 33),
+    (24, 11),
+    (20, 11),
+    (32, 11),
+    (80, 33),
+    (18, 11),
+    (15, 11),
+    (64, 33),
+    (160, 99),
+    (4, 3),
+    (3, 2),
+    (2, 1),
+];
+
+/// Video usability information (annex E).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vui {
+    /// A pixel's width and height in relation to each other.
+    pub pixel_aspect: Option<(u32, u32)>,
+    /// Where aspect ratio, overscan, video signal type, chroma location and timing stand.
+    pub common: Option<Range<usize>>,
+    /// `max_num_reorder_frames` and `max_dec_frame_buffering`.
+    pub bounds: Option<(u32, u32)>,
+    /// Whether the planes are green, blue and red (table E-5).
+    pub is_rgb: bool,
+}
+
+impl Sps {
+    pub fn read(nal: &[u8]) -> Option<Self> {
+        const WITH_CHROMA_FORMAT: [u32; 13] =
+            [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+        let mut bits = Bits {
+            all: unpack(nal),
+            at: 8,
+        };
+        let profile = bits.number(8)?;
+        bits.number(16)?;
+        let id = bits.ue()?;
+        let (mut chroma_format, mut separate_planes, mut may_be_lossless) = (1, false, false);
+        let (mut luma_depth, mut chroma_depth) = (0, 0);
+        if WITH_CHROMA_FORMAT.contains(&profile) {
+            chroma_format = bits.ue()?;
+            separate_planes = chroma_format == 3 && bits.flag()?;
+            (luma_depth, chroma_depth, may_be_lossless) = (bits.ue()?, bits.ue()?, bits.flag()?);
+            if bits.flag()? {
+                for list in 0..if chroma_format == 3 { 12 } else { 8 } {
+                    bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
+                }
+            }
+        }
+        bits.ue()?;
+        match bits.ue()? {
+            0 => _ = bits.ue()?,
+            1 => {
+                bits.flag()?;
+                bits.ue()?;
+                bits.ue()?;
+                for _ in 0..bits.ue()?.min(255) {
+                    bits.ue()?;
+                }
+            }
+            _ => {}
+        }
+        let max_num_ref_frames = bits.ue()?;
+        bits.flag()?;
+        let (width_mbs, height_map_units, frame_mbs_only) = (bits.ue()?, bits.ue()?, bits.flag()?);
+        if !frame_mbs_only {
+            bits.flag()?;
+        }
+        bits.flag()?;
+        let crop = if bits.flag()? {
+            [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
+        } else {
+            [0; 4]
+        };
+        let shape = Shape {
+            chroma_format,
+            separate_planes,
+            luma_depth,
+            chroma_depth,
+            may_be_lossless,
+            width_mbs,
+            height_map_units,
+            frame_mbs_only,
+            crop,
+        };
+        let vui_at = bits.at;
+        let vui = if bits.flag()? {
+            Vui::read(&mut bits)?
+        } else {
+            Vui::default()
+        };
+        Some(Self {
+            bits: bits.all,
+            id,
+            shape,
+            max_num_ref_frames,
+            vui_at,
+            vui,
+        })
+    }
+
+    pub fn profile(&self) -> u32 {
+        number(&self.bits[8..16])
+    }
+
+    pub fn constraints(&self) -> u32 {
+        number(&self.bits[16..24])
+    }
+
+    pub fn level(&self) -> u8 {
+        u8::try_from(number(&self.bits[24..32])).unwrap_or(u8::MAX)
+    }
+
+    /// `MaxDpbFrames` (A.3.1, table A-1): how many frames a decoder of the level buffers when the stream does not say.
+    pub fn max_dpb_frames(&self) -> u32 {
+        let macroblocks = match self.level() {
+            ..=10 => 396,
+            11 => 900,
+            12..=20 => 2376,
+            21 => 4752,
+            22..=30 => 8100,
+            31 => 18_000,
+            32 => 20_480,
+            40 | 41 => 32_768,
+            42 => 34_816,
+            50 => 110_400,
+            51 | 52 => 184_320,
+            _ => 696_320,
+        };
+        let frame =
+            u64::from(self.shape.width_mbs + 1) * u64::from(self.shape.height_map_units + 1);
+        u32::try_from(macroblocks / frame).unwrap_or(16).min(16)
+    }
+}
+
+impl Vui {
+    fn read(bits: &mut Bits) -> Option<Self> {
+        const EXTENDED_SAR: u32 = 255;
+        let start = bits.at;
+        let pixel_aspect = match bits.flag()?.then(|| bits.number(8)) {
+            None => None,
+            Some(index) => match index? {
+                EXTENDED_SAR => Some((bits.number(16)?, bits.number(16)?)),
+                index => PIXEL_ASPECTS.get((index as usize).wrapping_sub(1)).copied(),
+            },
+        };
+        if bits.flag()? {
+            bits.flag()?;
+        }
+        let mut is_rgb = false;
+        if bits.flag()? {
+            bits.number(4)?;
+            if bits.flag()? {
+                bits.number(16)?;
+                is_rgb = bits.number(8)? == 0;
+            }
+        }
+        if bits.flag()? {
+            bits.ue()?;
+            bits.ue()?;
+        }
+        if bits.flag()? {
+            bits.number(32)?;
+            bits.number(32)?;
+            bits.flag()?;
+        }
+        let common = Some(start..bits.at);
+        let hrd = [bits.skip_hrd()?, bits.skip_hrd()?];
+        if hrd.contains(&true) {
+            bits.flag()?;
+        }
+        bits.flag()?;
+        let mut bounds = None;
+        if bits.flag()? {
+            bits.flag()?;
+            for _ in 0..4 {
+                bits.ue()?;
+            }
+            bounds = Some((bits.ue()?, bits.ue()?));
+        }
+        Some(Self {
+            pixel_aspect,
+            common,
+            bounds,
+            is_rgb,
+        })
+    }
+}
+
+/// The id of a picture parameter set (7.3.2.2).
+pub(crate) fn pps_id(nal: &[u8]) -> Option<u32> {
+    Bits {
+        all: unpack(nal),
+        at: 8,
+    }
+    .ue()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// x264's parameters of 640x360, High, level 3.0, with colours, pixel aspect 1:1 and timing.
+    const X264: &[u8] = &[
+        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03,
+        0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
+    ];
+
+    #[test]
+    fn parameters_are_those_that_the_encoder_wrote() {
+        let sps = Sps::read(X264).expect("parameters");
+        assert_eq!(
+            (sps.id, sps.profile(), sps.level(), sps.max_num_ref_frames),
+            (0, 100, 30, 4)
+        );
+        assert_eq!(
+            (
+                sps.shape.width_mbs,
+                sps.shape.height_map_units,
+                sps.shape.crop
+            ),
+            (39, 22, [0, 0, 0, 4])
+        );
+        assert_eq!(
+            (sps.vui.bounds, sps.vui.pixel_aspect),
+            (Some((2, 4)), Some((1, 1)))
+        );
+        assert_eq!(sps.max_dpb_frames(), 8);
+    }
+
+    #[test]
+    fn parameters_cut_short_are_refused() {
+        assert!((0..X264.len() - 1).all(|length| Sps::read(&X264[..length]).is_none()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parameters_or_not(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = (Sps::read(&bytes), pps_id(&bytes));
+        }
+    }
+}
