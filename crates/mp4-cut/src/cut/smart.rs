@@ -525,25 +525,11 @@ impl SmartCut {
         if samples.composition.iter().all(|run| run.value == 0) {
             samples.composition.clear();
         }
-
-        let encoded = parts
-            .iter()
-            .flat_map(|parts| [&parts.head, &parts.tail])
-            .flatten();
-        let encoded = encoded.map(|part| &part.track.samples.descriptions);
-        let reorder_frames = self
-            .cuts
-            .iter()
-            .map(|cut| cut.reorder_frames)
-            .max()
-            .unwrap_or(0);
         let shown = rescale(start, source.edit_segment.timescale, movie_timescale);
         Ok(OutputTrack {
             source,
             timescale: source.edit_segment.timescale,
-            descriptions: self
-                .avc
-                .join(&source.samples.descriptions, encoded, reorder_frames)?,
+            descriptions: self.descriptions(source, parts)?,
             group_descriptions: &[],
             samples,
             chunks,
@@ -553,6 +539,22 @@ impl SmartCut {
                 duration: shown.max(0).cast_unsigned(),
             },
         })
+    }
+
+    /// The `stsd` box for the copied frames of `source` and the encoded ones of `parts`.
+    fn descriptions(&self, source: &Track, parts: &[CutParts]) -> Result<Bytes, String> {
+        let mut encoded = Vec::new();
+        for CutParts { head, tail, .. } in parts {
+            for part in [head, tail].into_iter().flatten() {
+                encoded.push(&part.track.samples.descriptions);
+            }
+        }
+        let reorder_frames = self.cuts.iter().map(|cut| cut.reorder_frames).max();
+        self.avc.join(
+            &source.samples.descriptions,
+            encoded.into_iter(),
+            reorder_frames.unwrap_or(0),
+        )
     }
 }
 

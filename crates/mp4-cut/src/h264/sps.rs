@@ -17,7 +17,7 @@ pub(crate) struct Sps {
 }
 
 /// What all pictures of a stream must agree in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub chroma_format: u32,
     pub separate_planes: bool,
@@ -67,8 +67,6 @@ pub(crate) struct Vui {
 
 impl Sps {
     pub fn read(nal: &[u8]) -> Option<Self> {
-        const WITH_CHROMA_FORMAT: [u32; 13] =
-            [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
         let mut bits = Bits {
             all: unpack(nal),
             at: 8,
@@ -76,54 +74,13 @@ impl Sps {
         let profile = bits.number(8)?;
         bits.number(16)?;
         let id = bits.ue()?;
-        let (mut chroma_format, mut separate_planes, mut may_be_lossless) = (1, false, false);
-        let (mut luma_depth, mut chroma_depth) = (0, 0);
-        if WITH_CHROMA_FORMAT.contains(&profile) {
-            chroma_format = bits.ue()?;
-            separate_planes = chroma_format == 3 && bits.flag()?;
-            (luma_depth, chroma_depth, may_be_lossless) = (bits.ue()?, bits.ue()?, bits.flag()?);
-            if bits.flag()? {
-                for list in 0..if chroma_format == 3 { 12 } else { 8 } {
-                    bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
-                }
-            }
-        }
+        let mut shape = Shape::default();
+        shape.read_chroma(&mut bits, profile)?;
         bits.ue()?;
-        match bits.ue()? {
-            0 => _ = bits.ue()?,
-            1 => {
-                bits.flag()?;
-                bits.ue()?;
-                bits.ue()?;
-                for _ in 0..bits.ue()?.min(255) {
-                    bits.ue()?;
-                }
-            }
-            _ => {}
-        }
+        skip_picture_order(&mut bits)?;
         let max_num_ref_frames = bits.ue()?;
         bits.flag()?;
-        let (width_mbs, height_map_units, frame_mbs_only) = (bits.ue()?, bits.ue()?, bits.flag()?);
-        if !frame_mbs_only {
-            bits.flag()?;
-        }
-        bits.flag()?;
-        let crop = if bits.flag()? {
-            [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
-        } else {
-            [0; 4]
-        };
-        let shape = Shape {
-            chroma_format,
-            separate_planes,
-            luma_depth,
-            chroma_depth,
-            may_be_lossless,
-            width_mbs,
-            height_map_units,
-            frame_mbs_only,
-            crop,
-        };
+        shape.read_size(&mut bits)?;
         let vui_at = bits.at;
         let vui = if bits.flag()? {
             Vui::read(&mut bits)?
@@ -172,6 +129,62 @@ impl Sps {
             u64::from(self.shape.width_mbs + 1) * u64::from(self.shape.height_map_units + 1);
         u32::try_from(macroblocks / frame).unwrap_or(16).min(16)
     }
+}
+
+impl Shape {
+    /// Reads what only some profiles have; for the others, 4:2:0 of 8 bits is the default.
+    fn read_chroma(&mut self, bits: &mut Bits, profile: u32) -> Option<()> {
+        const WITH_CHROMA_FORMAT: [u32; 13] =
+            [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+        self.chroma_format = 1;
+        if !WITH_CHROMA_FORMAT.contains(&profile) {
+            return Some(());
+        }
+        self.chroma_format = bits.ue()?;
+        self.separate_planes = self.chroma_format == 3 && bits.flag()?;
+        self.luma_depth = bits.ue()?;
+        self.chroma_depth = bits.ue()?;
+        self.may_be_lossless = bits.flag()?;
+        if bits.flag()? {
+            for list in 0..if self.chroma_format == 3 { 12 } else { 8 } {
+                bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
+            }
+        }
+        Some(())
+    }
+
+    fn read_size(&mut self, bits: &mut Bits) -> Option<()> {
+        self.width_mbs = bits.ue()?;
+        self.height_map_units = bits.ue()?;
+        self.frame_mbs_only = bits.flag()?;
+        if !self.frame_mbs_only {
+            bits.flag()?;
+        }
+        bits.flag()?;
+        if bits.flag()? {
+            for edge in &mut self.crop {
+                *edge = bits.ue()?;
+            }
+        }
+        Some(())
+    }
+}
+
+/// Skips `pic_order_cnt_type` and what belongs to it.
+fn skip_picture_order(bits: &mut Bits) -> Option<()> {
+    match bits.ue()? {
+        0 => _ = bits.ue()?,
+        1 => {
+            bits.flag()?;
+            bits.ue()?;
+            bits.ue()?;
+            for _ in 0..bits.ue()?.min(255) {
+                bits.ue()?;
+            }
+        }
+        _ => {}
+    }
+    Some(())
 }
 
 impl Vui {

@@ -27,13 +27,10 @@ impl RangeRead for Bytes {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let within = |at: u64| {
-            usize::try_from(at)
-                .ok()
-                .filter(|at| *at <= Bytes::len(self))
-        };
-        match (within(range.start), within(range.end)) {
-            (Some(start), Some(end)) if start <= end => Ok(self.slice(start..end)),
+        match (usize::try_from(range.start), usize::try_from(range.end)) {
+            (Ok(start), Ok(end)) if start <= end && end <= Bytes::len(self) => {
+                Ok(self.slice(start..end))
+            }
             _ => Err(Error::internal(format!(
                 "read of bytes {range:?} beyond the end"
             ))),

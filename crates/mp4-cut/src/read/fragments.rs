@@ -177,32 +177,19 @@ impl Fragments {
         let mut video = None;
         for trak in children(moov.clone()) {
             let trak = trak?;
-            if &trak.kind != b"trak" {
-                continue;
-            }
-            let mdia = require(&trak.body, *b"mdia")?.body;
-            let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
-            let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
-            match require(&mdia, *b"hdlr")?.body.get(8..12) {
-                Some(b"vide") => _ = video.get_or_insert((tkhd.track_id, mdhd.timescale)),
-                Some(b"soun") => {}
-                _ => continue,
-            }
-            let entries = mfra
-                .tfra
-                .iter()
-                .filter(|tfra| tfra.track_id == tkhd.track_id)
-                .flat_map(|tfra| &tfra.entries);
-            let starts: Vec<_> = entries
-                .map(|entry| (seconds(entry.time, mdhd.timescale), entry.moof_offset))
-                .collect();
-            if !starts.is_empty() {
-                self.starts.insert(tkhd.track_id, starts);
+            if &trak.kind == b"trak" {
+                let (id, timescale) = self.add_entry_points(&trak, mfra)?;
+                if handler(&trak)? == *b"vide" && video.is_none() {
+                    video = Some((id, timescale));
+                }
             }
         }
-        let Some((id, timescale)) = video.filter(|(id, _)| self.starts.contains_key(id)) else {
-            self.starts.clear();
-            return Ok(0.0);
+        let (id, timescale) = match video {
+            Some((id, timescale)) if self.starts.contains_key(&id) => (id, timescale),
+            _ => {
+                self.starts.clear();
+                return Ok(0.0);
+            }
         };
         let last = self.starts[&id].iter().map(|(_, offset)| *offset).max();
         let (mut end, mut next) = (0, last.map(|last| (last, b"moof")));
@@ -215,6 +202,26 @@ impl Fragments {
                 .await?;
         }
         Ok(seconds(end, timescale))
+    }
+
+    /// Adds the random access points (`tfra`, 8.8.10) of an audio or video track. Returns its id and its timescale.
+    fn add_entry_points(&mut self, trak: &Child, mfra: &Mfra) -> Result<(u32, u32)> {
+        let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
+        let mdia = require(&trak.body, *b"mdia")?.body;
+        let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
+        let mut starts = Vec::new();
+        for tfra in &mfra.tfra {
+            if tfra.track_id == tkhd.track_id {
+                for entry in &tfra.entries {
+                    starts.push((seconds(entry.time, mdhd.timescale), entry.moof_offset));
+                }
+            }
+        }
+        let handler = handler(trak)?;
+        if !starts.is_empty() && matches!(&handler, b"vide" | b"soun") {
+            self.starts.insert(tkhd.track_id, starts);
+        }
+        Ok((tkhd.track_id, mdhd.timescale))
     }
 
     /// In the order of the file, which is `bytes` long.
@@ -268,6 +275,14 @@ async fn random_access(reader: &mut BoxReader<'_, impl RangeRead>) -> Result<Opt
         Some(at) => reader.require(at, *b"mfra").await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The handler of a track (`hdlr`, 8.4.3); zeros if it has none.
+fn handler(trak: &Child) -> Result<FourCC> {
+    let mdia = require(&trak.body, *b"mdia")?.body;
+    let hdlr = require(&mdia, *b"hdlr")?.body;
+    let kind = hdlr.get(8..12).and_then(|kind| kind.try_into().ok());
+    Ok(kind.unwrap_or_default())
 }
 
 /// When a track's part of a fragment ends, in its timescale; 0 when it has none.

@@ -380,11 +380,10 @@ impl SampleTable {
                         .collect(),
                 ),
             },
-            dependencies: self
-                .dependencies
-                .as_ref()
-                .filter(|entries| indices.end <= entries.len())
-                .map(|entries| entries.slice(indices)),
+            dependencies: match &self.dependencies {
+                Some(entries) if indices.end <= entries.len() => Some(entries.slice(indices)),
+                _ => None,
+            },
             groups: self
                 .groups
                 .iter()
