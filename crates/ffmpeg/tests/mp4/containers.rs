@@ -265,7 +265,7 @@ async fn facts_of_other_containers_are_those_of_the_source() {
         (facts.duration_seconds - f64::from(SECONDS)).abs() < 0.05,
         "{facts:?}"
     );
-    let audio = facts.audio.expect("sound");
+    let audio = facts.audio.as_ref().expect("sound");
     assert_eq!(
         (
             audio.codec.as_str(),
