@@ -151,3 +151,77 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_executor::block_on;
+    use std::sync::Mutex;
+
+    const READ_AHEAD: ReadAhead = ReadAhead {
+        first_bytes: &[64],
+        then_bytes: 32,
+        max_reads: 3,
+        too_many: || damaged("too many reads"),
+    };
+
+    /// A file, and the ranges that were read of it.
+    struct Recorded(Bytes, Mutex<Vec<Range<u64>>>);
+
+    impl Recorded {
+        fn new(boxes: &[(&FourCC, u32)]) -> Self {
+            let mut file = Vec::new();
+            for (kind, body) in boxes {
+                file.extend((body + 8).to_be_bytes());
+                file.extend(*kind);
+                file.resize(file.len() + *body as usize, 0);
+            }
+            Self(file.into(), Mutex::default())
+        }
+
+        fn reads(&self) -> Vec<Range<u64>> {
+            self.1.lock().expect("a list").clone()
+        }
+    }
+
+    impl RangeRead for Recorded {
+        fn len(&self) -> u64 {
+            RangeRead::len(&self.0)
+        }
+
+        async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+            self.1.lock().expect("a list").push(range.clone());
+            self.0.read(range).await
+        }
+    }
+
+    #[test]
+    fn box_behind_others_is_read_without_what_the_buffer_has_of_it() {
+        let file = Recorded::new(&[(b"free", 12), (b"moov", 100), (b"mdat", 500)]);
+        let mut reader = BoxReader::new(&file, &READ_AHEAD);
+        let (at, kind) = block_on(reader.find(0, &[b"moov"]))
+            .expect("boxes")
+            .expect("moov");
+        let moov = block_on(reader.require(at, *kind)).expect("a box");
+        assert_eq!((at, moov.whole.len(), moov.body.len()), (20, 108, 100));
+        assert_eq!(file.reads(), [0..64, 64..128]);
+    }
+
+    #[test]
+    fn walk_over_too_many_boxes_is_refused() {
+        let file = Recorded::new(&[(b"free", 80); 5]);
+        let mut reader = BoxReader::new(&file, &READ_AHEAD);
+        let error = block_on(reader.find(0, &[b"moov"])).expect_err("too many boxes");
+        assert!(error.to_string().ends_with("too many reads"), "{error}");
+        assert_eq!(file.reads(), [0..64, 88..120, 176..208]);
+    }
+
+    #[test]
+    fn box_that_is_longer_than_it_may_be_is_refused() {
+        let file = Recorded::new(&[(b"ftyp", 40)]);
+        let mut reader = BoxReader::new(&file, &READ_AHEAD);
+        let header = block_on(reader.header(0)).expect("a file").expect("a box");
+        assert!(block_on(reader.child(0, header, 47)).is_err());
+        assert!(block_on(reader.child(0, header, 48)).is_ok());
+    }
+}

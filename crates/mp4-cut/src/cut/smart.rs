@@ -1,10 +1,9 @@
-//! An interval cut exactly with little encoding: only the frames in front of its first keyframe, and those at its end
-//! that cannot be decoded without later ones, are encoded; everything between is copied.
+//! Smart cuts: only the frames before the first keyframe of an interval, and those at its end that cannot be decoded
+//! without later ones, are encoded. Everything between is copied.
 //!
-//! The copy must begin with an IDR picture, behind which nothing refers to anything in front of it. Encoded and copied
-//! frames share one track and one sample entry; each part refers to its own parameter sets by id. Several
-//! intervals are joined to one clip in the same way: as every part begins with an IDR picture, they may follow each other
-//! in any order, and nothing is in the file that is not shown, so that one edit shows all of it.
+//! The copy begins with an IDR picture, so nothing behind it refers to anything before it. Encoded and copied frames share
+//! one track and one sample entry; each part refers to its own parameter sets by id. Every part begins with an IDR
+//! picture, so several intervals can follow each other in any order. The file has only what is shown, in one edit.
 
 use crate::{
     boxes::parse::damaged,
@@ -26,9 +25,9 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use mp4_atom::Matrix;
 use std::{ops::Range, sync::Arc};
 
-/// Bytes of a keyframe that are read to tell what it is: more than the parameters and messages in front of its picture.
+/// Bytes of a keyframe that are read to tell what it is: more than its parameter sets and messages take.
 const KEYFRAME_HEAD_BYTES: u64 = 16 << 10;
-/// The most frames of a clip, which are looked at several times: more than two hours at 60 a second.
+/// The most frames of a clip: more than two hours at 60 frames per second.
 const MAX_FRAMES: usize = 500_000;
 /// How many keyframes are looked at in search of one that a copy can begin with.
 const MAX_KEYFRAMES: usize = 8;
@@ -40,8 +39,7 @@ const MAX_REORDER_FRAMES: usize = 16;
 /// Encoded samples are stored in chunks of this many a second, so that audio lies beside its video.
 const CHUNKS_PER_SECOND: u32 = 2;
 
-/// Which frames of a clip are copied, and which are encoded. The clip is one interval, or several that are shown one after
-/// the other.
+/// Which frames of a clip are copied, and which are encoded. The clip is one interval, or several, one after the other.
 #[derive(Debug, Clone)]
 pub struct SmartCut {
     /// The intervals, in order; at least one.
@@ -49,7 +47,7 @@ pub struct SmartCut {
     avc: Avc,
 }
 
-/// Which frames of an interval are copied, and which are encoded: where nothing can be copied, all of them are the head.
+/// Which frames of an interval are copied, and which are encoded. If none can be copied, all of them are the head.
 #[derive(Debug, Clone)]
 pub struct SmartCutInterval {
     /// How much is encoded.

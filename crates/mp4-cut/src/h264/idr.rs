@@ -1,7 +1,7 @@
 //! IDR pictures, which start a coded video sequence (ITU-T H.264, 7.4.1.2.4), and messages beside them.
 
-/// Why a copy cannot begin with a sample, of which `head` is the beginning; `None` where it can: it is an IDR picture, one
-/// that starts a coded video sequence, so that nothing behind it refers to anything in front of it.
+/// Why a copy cannot begin with the sample that begins with `head`. `None` if it can: the sample is an IDR picture, so
+/// nothing behind it refers to anything before it.
 pub(crate) fn cannot_begin_with(mut head: &[u8]) -> Option<&'static str> {
     while let Some((length, rest)) = head.split_first_chunk() {
         match rest.first().map(|header| header & 31) {

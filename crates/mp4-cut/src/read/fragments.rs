@@ -1,4 +1,4 @@
-//! Containers that have no index as an MP4 has it, and what in them leads to an interval.
+//! Containers without a `moov` index of all samples, and the index of a fragmented MP4's fragments.
 
 use crate::{
     boxes::parse::{Child, FourCC, children, damaged, decode, require},
