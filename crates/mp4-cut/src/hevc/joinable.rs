@@ -1,8 +1,8 @@
 //! Sources whose pictures may stand in one stream with encoded ones.
 
 use super::{
-    Ineligible,
     configuration::Configuration,
+    ineligible::Ineligible,
     nal::{Kind, LengthSize, units},
     parameter_sets::{ParameterSets, SEVERAL_LAYERS, Set, moved_pps, new_vps, pps_ids, vps_layers},
     slices::{PPS_IDS, move_to_pps},

@@ -11,6 +11,7 @@
 
 mod bits;
 mod configuration;
+mod ineligible;
 mod joinable;
 mod nal;
 mod parameter_sets;
@@ -18,34 +19,9 @@ mod slices;
 mod sps;
 
 pub use configuration::Configuration;
+pub use ineligible::Ineligible;
 pub use joinable::JoinableSource;
 pub use nal::{LengthSize, Picture, parameter_set_ranges, picture};
 pub use parameter_sets::ParameterSets;
 pub use slices::begin_copy;
 pub use sps::Format;
-
-use std::borrow::Cow;
-
-/// Why pictures cannot be joined, in words that complete a sentence such as "encoded whole: …".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ineligible(Cow<'static, str>);
-
-impl std::fmt::Display for Ineligible {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Ineligible {}
-
-impl From<&'static str> for Ineligible {
-    fn from(why: &'static str) -> Self {
-        Self(why.into())
-    }
-}
-
-impl From<String> for Ineligible {
-    fn from(why: String) -> Self {
-        Self(why.into())
-    }
-}

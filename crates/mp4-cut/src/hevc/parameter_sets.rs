@@ -1,8 +1,8 @@
 //! The parameter sets of a stream, from its configuration record and from its samples.
 
 use super::{
-    Ineligible,
     bits::{BitReader, BitWriter, unescape},
+    ineligible::Ineligible,
     nal::{Kind, LengthSize, Unit, units},
     sps::{Bounds, General, MAX_SPS_ID, MAX_VPS_ID, sps_id},
 };
