@@ -181,6 +181,7 @@ impl Ffmpeg {
         &self,
         input: &Input,
         entries: &str,
+        packets: u32,
         time: Duration,
     ) -> Result<Vec<u8>, ClipError> {
         let mut command = Command::new(self.program.with_file_name("ffprobe"));
@@ -192,6 +193,8 @@ impl Ffmpeg {
             "json",
             "-show_entries",
             entries,
+            "-read_intervals",
+            &format!("%+#{packets}"),
         ]);
         read(&mut command, input);
         let answer = async |mut stdout: ChildStdout| {

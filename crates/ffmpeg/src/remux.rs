@@ -15,8 +15,7 @@ use model::{
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
-    AudioFacts, Container, Error, Facts, Fragments, HoledSource, Movie, Opened, VideoFacts,
-    WindowFacts,
+    AudioFacts, Container, Error, Facts, FragmentedMovie, Movie, Opened, VideoFacts, WindowFacts,
     io::{CachedSource, LocalFile, RangeRead},
 };
 use serde::Deserialize;
@@ -31,8 +30,10 @@ const PROBE_BYTES: &str = "2000000";
 const TAIL_SECONDS: f64 = 0.5;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MAX_LEAD_SECONDS: f64 = 40.0;
-/// How long a source may go on without a keyframe at its start, as a recording that was begun between two, in seconds.
-const LATE_KEYFRAME_SECONDS: f64 = 5.0;
+/// The packets at a source's start among which its first keyframe is looked for.
+const FIRST_PACKETS: u32 = 64;
+/// The same for a source that goes on without one, as a recording that was begun between two keyframes.
+const LATE_KEYFRAME_PACKETS: u32 = 1000;
 /// What describing a source may read, in bytes. It takes 1 to 3 MB; of a transport stream that ends without time stamps
 /// up to 16 MB more.
 const DESCRIPTION_BYTES: u64 = 24 << 20;
@@ -70,6 +71,7 @@ pub struct Media<S> {
 #[derive(Debug)]
 enum Form<S> {
     Indexed(Box<Movie>, S),
+    Fragmented(Box<FragmentedMovie>, S),
     Other(Box<Other<S>>),
 }
 
@@ -77,8 +79,6 @@ enum Form<S> {
 #[derive(Debug)]
 struct Other<S> {
     remuxed: Remuxed,
-    /// Where its fragments lie, if it is made of them.
-    fragments: Option<Fragments>,
     source: CachedSource<S>,
 }
 
@@ -124,28 +124,29 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// # Errors
     /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
-        match Movie::open(&source).await? {
-            Opened::Indexed(movie) => Ok(Self {
+        Ok(match Movie::open(&source).await? {
+            Opened::Indexed(movie) => Self {
                 facts: movie.facts.clone().into(),
                 form: Form::Indexed(movie, source),
-            }),
-            Opened::Other(container, fragments) => {
+            },
+            Opened::Fragmented(movie) => Self {
+                facts: movie.facts.clone().into(),
+                form: Form::Fragmented(movie, source),
+            },
+            Opened::Other(container) => {
                 let source = CachedSource::new(source);
-                let (facts, how) =
-                    describe(container, fragments.as_ref(), &source, remuxer).await?;
-                Ok(Self {
-                    facts: SourceFacts {
-                        facts,
-                        remuxed: Some(how.clone()),
-                    },
-                    form: Form::Other(Box::new(Other {
-                        remuxed: how,
-                        fragments,
-                        source,
-                    })),
-                })
+                let (facts, how) = describe(container, &source, remuxer).await?;
+                let facts = SourceFacts {
+                    facts,
+                    remuxed: Some(how.clone()),
+                };
+                let form = Form::Other(Box::new(Other {
+                    remuxed: how,
+                    source,
+                }));
+                Self { facts, form }
             }
-        }
+        })
     }
 
     /// Opens a source that was opened before, with these facts: it is not described anew.
@@ -155,12 +156,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     pub async fn reopen(source: S, facts: SourceFacts) -> Result<Self, ClipError> {
         let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
-            (Opened::Other(_, fragments), Some(remuxed)) => Form::Other(Box::new(Other {
+            (Opened::Fragmented(movie), _) => Form::Fragmented(movie, source),
+            (Opened::Other(_), Some(remuxed)) => Form::Other(Box::new(Other {
                 remuxed,
-                fragments,
                 source: CachedSource::new(source),
             })),
-            (Opened::Other(..), None) => {
+            (Opened::Other(_), None) => {
                 return Err(ClipError::internal("the source was described as an MP4"));
             }
         };
@@ -267,19 +268,29 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                     lead_seconds: None,
                 });
             }
+            Form::Fragmented(movie, source) => {
+                Movie::check_interval(start_seconds, end_seconds)?;
+                return Ok(RemuxedRange {
+                    movie: movie.part(source, start_seconds, end_seconds).await?,
+                    samples: Samples::Source(source.clone()),
+                    lead_seconds: None,
+                });
+            }
             Form::Other(other) => other,
         };
         self.check(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
         let to = end_seconds.min(duration) + TAIL_SECONDS;
         let start = other.remuxed.remuxed_start_microseconds();
+        // The first keyframe may be shown a little later than the first sound.
+        let first = self.facts.video.start_seconds + 0.001;
         let mut lead = lead_seconds.unwrap_or(container_lead_seconds(other.remuxed.container));
         loop {
             let from = (start_seconds - lead).max(0.0);
             self.remux(other, from..to, name, remuxer).await?;
             let file = LocalFile::open(remuxer.scratch.file(name))?;
             match Movie::read_remuxed(&file, start, duration).await {
-                Ok(movie) if self.begins_by(start_seconds, from, &movie)? => {
+                Ok(movie) if movie.first_keyframe_seconds()? <= start_seconds.max(first) => {
                     return Ok(RemuxedRange {
                         movie,
                         samples: Samples::File(file),
@@ -302,30 +313,10 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         }
     }
 
-    /// Whether an excerpt that was read from the second `from` on has a keyframe by `start_seconds`, or all that the
-    /// source has.
-    fn begins_by(
-        &self,
-        start_seconds: f64,
-        from: f64,
-        remuxed_range: &Movie,
-    ) -> Result<bool, ClipError> {
-        let first = if from > 0.0 {
-            0.0
-        } else {
-            self.facts.video.start_seconds + LATE_KEYFRAME_SECONDS
-        };
-        Ok(remuxed_range.first_keyframe_seconds()? <= start_seconds.max(first))
-    }
-
     /// Writes what lies between two seconds of the source as the file `name`.
     async fn remux(
         &self,
-        Other {
-            remuxed,
-            fragments,
-            source,
-        }: &Other<S>,
+        Other { remuxed, source }: &Other<S>,
         seconds: Range<f64>,
         name: &str,
         remuxer: Remuxer<'_>,
@@ -333,16 +324,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         let interval_bytes = MAX_UNEVEN.saturating_mul(self.bytes_of(seconds.end - seconds.start));
         let most_bytes =
             (SEARCH_BYTES + self.bytes_of(MAX_LEAD_SECONDS)).saturating_add(interval_bytes);
-        let source = HoledSource::to(
-            seconds.start + start_seconds(remuxed),
-            fragments.as_ref(),
-            source.clone(),
-        );
-        let loopback = RangeServer::serve(source, most_bytes)?;
-        let options = if fragments.is_some() {
-            read_on(remuxed)
-        } else {
+        let loopback = RangeServer::serve(source.clone(), most_bytes)?;
+        // FFmpeg seeks to a keyframe by its decode time: to the second where the first has none.
+        let options = if seconds.start > 0.0 {
             read_from(remuxed, seconds.start)
+        } else {
+            read_on(remuxed)
         };
         let input = Input::loopback(demuxer(remuxed.container), options, &loopback);
         let to = stamp(seconds.end, remuxed.remuxed_start_microseconds());
@@ -393,37 +380,21 @@ fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Ve
 /// `FFmpeg`'s name of its reader.
 fn demuxer(container: Container) -> &'static str {
     match container {
-        Container::FragmentedMp4 => "mov",
         Container::MpegTs => "mpegts",
         Container::Matroska => "matroska",
     }
 }
 
-/// The options with which `FFmpeg` looks at so many microseconds of a source. Of fragments it would make an index,
-/// by reading the head of every one.
-fn look(container: Container, microseconds: u32) -> Vec<String> {
-    let fragments: &[_] = if container == Container::FragmentedMp4 {
-        &["-fflags", "+ignidx"]
-    } else {
-        &[]
-    };
-    let look = [
-        "-probesize",
-        PROBE_BYTES,
-        "-analyzeduration",
-        &microseconds.to_string(),
-    ];
-    look.iter()
-        .chain(fragments)
-        .map(|option| (*option).to_owned())
-        .collect()
+/// The options with which `FFmpeg` looks at so many microseconds of a source.
+fn look(microseconds: u32) -> Vec<String> {
+    let microseconds = microseconds.to_string();
+    let options = ["-probesize", PROBE_BYTES, "-analyzeduration", &microseconds];
+    options.map(str::to_owned).to_vec()
 }
 
-/// How far before an interval reading begins. Matroska's cues and the index of fragments lead to a keyframe; the
-/// latter without regard to the edit list, which shifts times by a few frames.
+/// How far before an interval reading begins. Matroska's cues lead to a keyframe.
 fn container_lead_seconds(container: Container) -> f64 {
     match container {
-        Container::FragmentedMp4 => 0.2,
         Container::MpegTs => 2.5,
         Container::Matroska => 0.0,
     }
@@ -442,7 +413,7 @@ fn read_on(remuxed: &Remuxed) -> Vec<String> {
         &later,
     ]
     .map(str::to_owned);
-    look(remuxed.container, remuxed.look_microseconds)
+    look(remuxed.look_microseconds)
         .into_iter()
         .chain(rest)
         .collect()
@@ -458,14 +429,6 @@ fn read_from(remuxed: &Remuxed, seconds: f64) -> Vec<String> {
         .collect()
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "good to a microsecond for centuries"
-)]
-fn start_seconds(remuxed: &Remuxed) -> f64 {
-    remuxed.start_microseconds as f64 / 1e6
-}
-
 /// The time stamp of a second of a source that starts at `start_microseconds`, as `FFmpeg` takes it.
 fn stamp(seconds: f64, start_microseconds: i64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
@@ -478,7 +441,16 @@ fn stamp(seconds: f64, start_microseconds: i64) -> String {
 struct Description {
     #[serde(default)]
     streams: Vec<Stream>,
+    #[serde(default)]
+    packets: Vec<Packet>,
     format: Format,
+}
+
+#[derive(Debug, Deserialize)]
+struct Packet {
+    stream_index: usize,
+    pts_time: Option<String>,
+    flags: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -525,48 +497,67 @@ struct SideData {
 
 const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
      avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,bit_rate:stream_disposition=attached_pic:\
-     stream_tags=language:stream_side_data=rotation";
+     stream_tags=language:stream_side_data=rotation:packet=stream_index,pts_time,flags";
 
 async fn describe<S: RangeRead + Clone + 'static>(
     container: Container,
-    fragments: Option<&Fragments>,
     source: &CachedSource<S>,
     remuxer: Remuxer<'_>,
 ) -> Result<(Facts, Remuxed), ClipError> {
-    let look = async |microseconds| {
-        // FFmpeg gives up on an index of indexes.
-        let from_first = HoledSource::to(f64::NEG_INFINITY, fragments, source.clone());
-        let loopback = RangeServer::serve(from_first, DESCRIPTION_BYTES)?;
-        let input = Input::loopback(demuxer(container), look(container, microseconds), &loopback);
-        let told = loopback.classify_exit(
-            remuxer
-                .ffmpeg
-                .describe(&input, ENTRIES, remuxer.limits.time)
-                .await,
-        )?;
-        serde_json::from_slice::<Description>(&told).map_err(|error| {
+    let look = async |microseconds, read| {
+        let server = RangeServer::serve(source.clone(), DESCRIPTION_BYTES)?;
+        let input = Input::loopback(demuxer(container), look(microseconds), &server);
+        let time = remuxer.limits.time;
+        let described = remuxer.ffmpeg.describe(&input, ENTRIES, read, time).await;
+        let described = server.classify_exit(described)?;
+        serde_json::from_slice::<Description>(&described).map_err(|error| {
             ClipError::internal(format!("ffprobe's description of the source: {error}"))
         })
     };
     let [mut looked, long] = ANALYZE_DURATIONS;
-    let mut told = look(looked).await?;
-    if !told.streams.iter().all(Stream::has_codec_parameters) {
-        (looked, told) = (long, look(long).await?);
+    let mut described = look(looked, FIRST_PACKETS).await?;
+    if !described.streams.iter().all(Stream::has_codec_parameters) {
+        (looked, described) = (long, look(long, FIRST_PACKETS).await?);
     }
-    told.facts(
-        container,
-        looked,
-        fragments.map(|fragments| fragments.end_seconds),
-        source.len(),
-    )
+    if described.first_keyframe_seconds().is_none() {
+        described.packets = look(looked, LATE_KEYFRAME_PACKETS).await?.packets;
+    }
+    described.facts(container, looked, source.len())
 }
 
 impl Description {
+    /// The packets of the video, in decode order.
+    fn video_packets(&self) -> impl Iterator<Item = &Packet> {
+        let is_video = |stream: &Stream| {
+            stream.codec_type.as_deref() == Some("video") && stream.disposition.attached_pic == 0
+        };
+        let video = self.streams.iter().position(is_video);
+        self.packets
+            .iter()
+            .filter(move |packet| Some(packet.stream_index) == video)
+    }
+
+    fn first_keyframe_seconds(&self) -> Option<f64> {
+        let keyframe = self
+            .video_packets()
+            .find(|packet| packet.flags.starts_with('K'))?;
+        seconds(keyframe.pts_time.as_deref())
+    }
+
+    /// When the first picture that can be decoded is shown, where others precede it: a recording that begins between
+    /// keyframes, as one that was cut out of a broadcast does.
+    fn late_start_seconds(&self) -> Option<f64> {
+        let first = self.video_packets().next()?;
+        if first.flags.starts_with('K') {
+            return None;
+        }
+        self.first_keyframe_seconds()
+    }
+
     fn facts(
         self,
         container: Container,
         look_microseconds: u32,
-        end_seconds: Option<f64>,
         bytes: u64,
     ) -> Result<(Facts, Remuxed), ClipError> {
         let is = |stream: &Stream, kind: &str| stream.codec_type.as_deref() == Some(kind);
@@ -588,16 +579,16 @@ impl Description {
         ]
         .into_iter()
         .flatten();
-        let start = starts
+        let all_start = starts
             .filter_map(Stream::start_seconds)
             .min_by(f64::total_cmp)
             .unwrap_or(0.0);
-        let told = seconds(self.format.duration.as_deref());
+        let start = self.late_start_seconds().unwrap_or(all_start);
+        let told = seconds(self.format.duration.as_deref()).map(|told| told - (start - all_start));
         let duration = match container {
             Container::MpegTs => told,
             // Matroska counts from zero, whenever the first picture is shown.
-            Container::Matroska => told.map(|end| end - start.max(0.0)),
-            Container::FragmentedMp4 => end_seconds.map(|end| end - start.max(0.0)),
+            Container::Matroska => told.map(|end| end - all_start.max(0.0)),
         };
         let duration_seconds = duration.filter(|duration| *duration > 0.0).ok_or_else(|| {
             ClipError::unsupported_media("the source does not tell how long it is")

@@ -111,6 +111,7 @@ pub use cut::{
 };
 pub use error::{Bound, Error, Result};
 pub use read::{
-    fragments::{Container, Fragments, HoledSource},
+    fragmented::FragmentedMovie,
+    fragments::Container,
     movie::{AudioFacts, Facts, Movie, Opened, VideoFacts},
 };

@@ -12,7 +12,7 @@ use super::{
 use bytes::Bytes;
 use ffmpeg::{
     process::{Ffmpeg, Limits},
-    remux::{Media, RemuxedRange, Remuxer},
+    remux::{Media, RemuxedRange, Remuxer, Samples},
     scratch::Scratch,
 };
 use model::{ClipError, ErrorKind};
@@ -90,10 +90,17 @@ impl Work {
             .remuxed_range(media, interval)
             .await
             .expect("an excerpt");
+        let (path, bytes) = match remuxed_range.samples {
+            Samples::Source(bytes) => (shown.path.clone(), bytes),
+            Samples::File(_) => {
+                let path = self.scratch.file("excerpt.mp4");
+                (path.clone(), load(&path))
+            }
+        };
         Source {
             folder: Folder::new(),
-            path: self.scratch.file("excerpt.mp4"),
-            bytes: load(&self.scratch.file("excerpt.mp4")),
+            path,
+            bytes,
             movie: remuxed_range.movie,
             pictures: shown.pictures.clone(),
             sound: shown.sound.clone(),
@@ -104,6 +111,7 @@ impl Work {
 
 /// What a player shows of a source.
 struct Shown {
+    path: PathBuf,
     pictures: Vec<Picture>,
     sound: Vec<f64>,
     pixels: Vec<Vec<u8>>,
@@ -122,6 +130,7 @@ impl Shown {
             picture.time += late;
         }
         Self {
+            path: file.to_owned(),
             pictures,
             sound,
             pixels: decode_pixels(file, SIZE.into()),
@@ -387,10 +396,6 @@ async fn container_that_does_not_lead_to_an_interval_is_unsupported_media() {
             "the source is a Matroska or WebM file without an index (Cues)",
         ),
         (
-            muxed("a.mp4", "-movflags +frag_keyframe+empty_moov+skip_trailer"),
-            "the source is a fragmented MP4 without",
-        ),
-        (
             muxed(
                 "vp8.webm",
                 "-c:v libvpx -deadline realtime -cpu-used 8 -c:a libopus",
@@ -464,13 +469,15 @@ async fn index_of_indexes_is_followed() {
     let path = build(&folder, "a.mp4", &[words(H264), words(AAC), options]);
     let (whole, work) = (load(&path), Work::new());
     let media = work.open(&path).await.expect("a source");
-    work.remuxed_range(&media, INTERVALS[2])
-        .await
-        .expect("an excerpt");
-    let expected = (
-        media.facts.duration_seconds,
-        load(&work.scratch.file("excerpt.mp4")),
-    );
+    let window = async |media: &Media<Bytes>| {
+        let (start, end) = INTERVALS[2];
+        let range = work
+            .remuxed_range(media, (start, end))
+            .await
+            .expect("a part");
+        range.movie.window(start, end).expect("a window").facts
+    };
+    let expected = (media.facts.duration_seconds, window(&media).await.frames);
     let at = whole
         .windows(4)
         .position(|kind| kind == b"sidx")
@@ -495,19 +502,12 @@ async fn index_of_indexes_is_followed() {
     let index = numbers.map(u32::to_be_bytes).concat();
     std::fs::write(&path, [&whole[..at], &index, &whole[at..]].concat()).expect("room");
     let media = work.open(&path).await.expect("a source");
-    work.remuxed_range(&media, INTERVALS[2])
-        .await
-        .expect("an excerpt");
-    assert!(
-        (
-            media.facts.duration_seconds,
-            load(&work.scratch.file("excerpt.mp4"))
-        ) == expected
-    );
+    let found = (media.facts.duration_seconds, window(&media).await.frames);
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]
-async fn index_that_is_not_all_is_unsupported_media() {
+async fn fragments_that_no_index_names_are_found() {
     let folder = Folder::new();
     let (mut unnamed, _) = chained(&folder, SECONDS, "");
     let last = unnamed
@@ -518,33 +518,31 @@ async fn index_that_is_not_all_is_unsupported_media() {
     for index in [last - 104, last - 52] {
         unnamed[index..index + 4].copy_from_slice(b"free");
     }
-    let (many, _) = chained(&folder, 90, "-vf scale=16:16 -preset ultrafast");
-    let smooth = build(
-        &folder,
-        "a.ismv",
-        &[words(H264), words("-g 30"), words(AAC)],
-    );
-    let path = folder.path("a.mp4");
-    for (bytes, message) in [
-        (
-            unnamed,
-            "whose index (sidx) ends at 7.000 s, and the file goes on",
-        ),
-        (many, "whose index (sidx or mfra) is in too many parts"),
-        (
-            load(&smooth).to_vec(),
-            "whose fragments do not tell when they begin (tfdt)",
-        ),
-    ] {
-        std::fs::write(&path, bytes).expect("room");
-        let error = Work::new()
-            .open(&path)
-            .await
-            .map(|media| media.facts)
-            .expect_err("not a source");
-        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
-        assert!(error.message.contains(message), "{error}");
+    let path = folder.path("unnamed.mp4");
+    std::fs::write(&path, unnamed).expect("room");
+    assert_cuts_are_exact(&path, &INTERVALS).await;
+    for options in ["-g 48", "-g 20 -bf 3"] {
+        let options = words(&format!(
+            "{options} -movflags +frag_keyframe+empty_moov+skip_trailer"
+        ));
+        let path = build(&folder, "none.mp4", &[words(H264), words(AAC), options]);
+        assert_cuts_are_exact(&path, &INTERVALS).await;
     }
+    let (many, _) = chained(&folder, 90, "-vf scale=16:16 -preset ultrafast");
+    std::fs::write(&path, many).expect("room");
+    let facts = Work::new().open(&path).await.expect("a source").facts;
+    assert!((facts.duration_seconds - 90.0).abs() < 0.05, "{facts:?}");
+}
+
+#[tokio::test]
+async fn fragments_that_do_not_tell_when_they_begin_are_unsupported_media() {
+    let folder = Folder::new();
+    let options = [words(H264), words("-g 24"), words(AAC)];
+    let path = build(&folder, "a.ismv", &options);
+    let error = Work::new().open(&path).await.expect_err("not a source");
+    assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    let message = "whose fragments do not tell when they begin (tfdt)";
+    assert!(error.message.contains(message), "{error}");
 }
 
 #[tokio::test]
@@ -589,27 +587,23 @@ async fn segment_of_a_fragmented_mp4_without_its_head_is_unsupported_media() {
 }
 
 #[tokio::test]
-async fn fragments_beyond_the_end_of_the_file_are_unsupported_media() {
+async fn fragments_of_a_file_that_was_cut_short_are_read_as_far_as_they_go() {
     let folder = Folder::new();
     for (name, options) in &CONTAINERS[2..4] {
-        let path = build(
-            &folder,
-            name,
-            &[words(H264), words(AAC), words("-g 30"), words(options)],
-        );
+        let options = [words(H264), words(AAC), words("-g 30"), words(options)];
+        let path = build(&folder, name, &options);
         let whole = load(&path);
-        let index_at_end = whole
-            .windows(4)
-            .rposition(|kind| kind == b"mfra")
-            .map_or(whole.len(), |kind| kind - 4);
-        std::fs::write(
-            &path,
-            [&whole[..whole.len() / 2], &whole[index_at_end..]].concat(),
-        )
-        .expect("room");
-        let error = Work::new().open(&path).await.expect_err("not a source");
-        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
-        assert!(error.message.contains("is damaged: it"), "{name}: {error}");
+        for kept in [whole.len() / 2, whole.len() * 2 / 3] {
+            std::fs::write(&path, &whole[..kept]).expect("room");
+            let facts = Work::new().open(&path).await.expect("a source").facts;
+            let said = facts.dropped_tracks.last().expect("what is missing");
+            assert!(said.ends_with("the source was cut short"), "{name}: {said}");
+            assert!(
+                (2.5..6.5).contains(&facts.duration_seconds),
+                "{name}: {facts:?}"
+            );
+            assert_cuts_are_exact(&path, &[(0.0, 2.0), (1.123, 2.4)]).await;
+        }
     }
 }
 

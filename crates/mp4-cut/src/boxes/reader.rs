@@ -6,12 +6,16 @@ use crate::{
     io::{fetch, range::RangeRead},
 };
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use std::ops::Range;
 
 /// Concurrent requests for a long box.
 const CONNECTIONS: usize = 4;
 /// Bytes of the longest header: size, type and 64-bit size.
 const MAX_HEADER_BYTES: u64 = 16;
+const NEAR_READ_BYTES: u64 = 256 << 10;
+/// Concurrent requests for the heads of boxes.
+const HEADS_AT_ONCE: usize = 8;
 
 /// How far a [`BoxReader`] reads ahead, and how often it reads.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct ReadAhead {
     pub max_reads: usize,
     /// What one more read than that raises.
     pub too_many: fn() -> Error,
+    /// A read that begins so near behind the one before takes [`NEAR_READ_BYTES`]: there is more of the kind.
+    pub near_bytes: u64,
 }
 
 /// A walk over the boxes of a source, through a buffer of what it read last.
@@ -32,6 +38,8 @@ pub(crate) struct BoxReader<'a, S> {
     buffer: Bytes,
     buffer_start: u64,
     reads: usize,
+    /// What boxes begin with that were read ahead, in order, and where they begin.
+    heads: Vec<(u64, Bytes)>,
 }
 
 impl<'a, S: RangeRead> BoxReader<'a, S> {
@@ -42,7 +50,21 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
             buffer: Bytes::new(),
             buffer_start: 0,
             reads: 0,
+            heads: Vec::new(),
         }
+    }
+
+    /// Reads what the boxes at these places begin with, several at once.
+    pub async fn read_heads(&mut self, boxes: Vec<u64>) -> Result<()> {
+        let length = self.read_ahead.then_bytes;
+        let end = self.source.len();
+        let heads = boxes
+            .into_iter()
+            .map(|at| at..end.min(at.saturating_add(length)));
+        let heads: Vec<_> = heads.collect();
+        let heads = fetch::read_ranges(self.source, &heads, HEADS_AT_ONCE);
+        self.heads = heads.try_collect().await?;
+        Ok(())
     }
 
     /// The length of the source, in bytes.
@@ -123,6 +145,12 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
 
     /// What the buffer holds from `at` on.
     pub fn buffered(&self, at: u64) -> Bytes {
+        let behind = self.heads.partition_point(|(start, _)| *start <= at);
+        if let Some((start, head)) = behind.checked_sub(1).and_then(|last| self.heads.get(last))
+            && at - start < head.len() as u64
+        {
+            return head.slice(usize_of(at - start)..);
+        }
         match at.checked_sub(self.buffer_start).map(usize_of) {
             Some(skip) if skip < self.buffer.len() => self.buffer.slice(skip..),
             _ => Bytes::new(),
@@ -132,6 +160,9 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
     /// Fills the buffer with `bytes` from `at` on, or with all that there are.
     async fn fill(&mut self, at: u64, bytes: u64) -> Result<()> {
         self.count_read()?;
+        let read_end = self.buffer_start + self.buffer.len() as u64;
+        let is_near = self.reads > 1 && at.saturating_sub(read_end) < self.read_ahead.near_bytes;
+        let bytes = if is_near { NEAR_READ_BYTES } else { bytes };
         let end = self.source.len().min(at.saturating_add(bytes));
         self.buffer = fetch::read_exact(self.source, at..end).await?;
         self.buffer_start = at;
@@ -163,6 +194,7 @@ mod tests {
         then_bytes: 32,
         max_reads: 3,
         too_many: || damaged("too many reads"),
+        near_bytes: 0,
     };
 
     /// A file, and the ranges that were read of it.

@@ -162,7 +162,8 @@ impl Movie {
                 .seconds_since(self.origin)
         };
         let facts = WindowFacts {
-            start_seconds: seconds(interval.start),
+            // A source whose start is known to the microsecond may begin a fraction of one in front of it.
+            start_seconds: seconds(interval.start).max(0.0),
             end_seconds: seconds(interval.end),
             duration_seconds: self.ticks(interval.end - interval.start).seconds(),
             frames: selection.frames,

@@ -1,26 +1,24 @@
-//! Containers without a `moov` index of all samples, and the index of a fragmented MP4's fragments.
+//! Containers that have no index as an MP4 has it, and what in them leads to an interval.
 
 use crate::{
     boxes::parse::{Child, FourCC, children, damaged, decode, require},
     boxes::reader::{BoxReader, ReadAhead},
     error::{Error, Result},
     io::RangeRead,
+    read::defragment::Defragmenter,
 };
-use bytes::{Bytes, BytesMut};
-use mp4_atom::{Mdhd, Mfra, Moof, Mvex, Sidx, Tkhd, TrunSamples};
+use bytes::Bytes;
+use mp4_atom::{Mdhd, Mfra, Sidx, Tkhd};
 use std::{collections::BTreeMap, ops::Range};
 
-/// A container that is not cut but that another program can remux from any interval on, without reading it from its
-/// start.
+/// A container that `FFmpeg` reads. Each leads to any interval without being read from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
 pub enum Container {
-    /// A fragmented MP4 with an index of its fragments (`sidx` or `mfra`, ISO/IEC 14496-12, 8.16.3 and 8.8.9).
-    FragmentedMp4,
-    /// An MPEG transport stream (ISO/IEC 13818-1), which is searched by its timestamps.
+    /// An MPEG transport stream, which is searched by its time stamps.
     MpegTs,
-    /// Matroska or `WebM` with cues (RFC 9559, 5.1.5).
+    /// Matroska or `WebM` with cues.
     Matroska,
 }
 
@@ -29,24 +27,36 @@ const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
 /// The last box of a fragmented MP4 that has an index at its end, `mfro`, tells how long that index is.
 const MFRO_BYTES: u64 = 16;
-/// A source with an index for each fragment takes a read for each, and is opened if it is short.
-const READ_AHEAD: ReadAhead = ReadAhead {
+/// Of sources without an index of all fragments only short ones are opened: every fragment may take a read.
+const ALL: ReadAhead = ReadAhead {
     first_bytes: &[],
     then_bytes: 4 << 10,
-    max_reads: 64,
+    max_reads: 256,
     too_many: || {
         Error::unsupported(
-            "the source is a fragmented MP4 whose index (sidx or mfra) is in too many parts: remux it first",
+            "the source is a fragmented MP4 of many fragments without an index (sidx or mfra), or with one in too many \
+             parts: remux it first",
         )
     },
+    near_bytes: 64 << 10,
 };
+/// Most of the fragments of an interval are named by the index, and their heads read at once.
+const INTERVAL: ReadAhead = ReadAhead {
+    max_reads: 1024,
+    ..ALL
+};
+/// So many fragments are read at once, whatever of them is asked for.
+const FEW_FRAGMENTS: usize = 8;
+/// How many samples tell what a track is.
+const MIN_FIRST_SAMPLES: u32 = 2;
+/// How many more fragments are read for the tracks that are not there yet when the first has been read.
+const MAX_FRAGMENTS_BEYOND: u32 = 8;
 
 impl Container {
     /// What people call it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::FragmentedMp4 => "fragmented MP4",
             Self::MpegTs => "MPEG-TS",
             Self::Matroska => "Matroska",
         }
@@ -83,68 +93,86 @@ impl Container {
 
 /// Where the fragments of a fragmented MP4 lie.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fragments {
-    /// Where the `moov` box ends, in bytes: all fragments need what is before.
-    pub head_end: u64,
-    /// When the last of them ends, in seconds of their media.
-    pub end_seconds: f64,
+pub(crate) struct Fragments {
+    /// Where the first can begin in the file: behind the `moov` box.
+    head_end: u64,
     starts: Starts,
+    /// Whether the index names fragments beyond the end of the file.
+    pub is_cut_short: bool,
 }
 
 /// When a track's fragments begin, in seconds of its media, and where in the file, in order; by the track's number.
 type Starts = BTreeMap<u32, Vec<(f64, u64)>>;
 
+/// What lies behind the `moov` box of a file that announces fragments (`mvex`).
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// No fragment: the `mvex` box is a remnant, as some cameras leave it.
+    None,
+    /// So few fragments that all were read.
+    All(Defragmenter),
+    /// An index of them.
+    Indexed(Fragments),
+}
+
 impl Fragments {
-    /// Finds the index of the fragments, behind the `moov` box, which ends at `head_end`, or at the end of the file.
+    /// Finds the index of the fragments, behind the `moov` box, which ends at `head_end`, or at the end of the file. Where
+    /// there is none, or none of all fragments, it reads all of them, if they are few.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when there is none, or none of all fragments; and whatever the source raises.
-    pub(super) async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Self> {
-        let mut reader = BoxReader::new(source, &READ_AHEAD);
+    /// [`Error::Unsupported`] for many fragments without an index; and whatever the source raises.
+    pub async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Found> {
+        let mut boxes = BoxReader::new(source, &ALL);
+        let Some(first) = boxes.find(head_end, INDEX).await? else {
+            return Ok(Found::None);
+        };
+        if let Some(fragments) = Self::indexed(&mut boxes, first, moov, head_end).await? {
+            return fragments.sorted(source.len()).map(Found::Indexed);
+        }
+        let mut all = Defragmenter::new(moov, source.len())?;
+        let mut boxes = BoxReader::new(source, &ALL);
+        add_all(&mut boxes, &mut all, head_end, true, &[]).await?;
+        Ok(Found::All(all))
+    }
+
+    /// The fragments by their indexes; `None` where those do not name all of many fragments.
+    async fn indexed(
+        boxes: &mut BoxReader<'_, impl RangeRead>,
+        first: (u64, &'static FourCC),
+        moov: &Bytes,
+        head_end: u64,
+    ) -> Result<Option<Self>> {
+        let starts = Starts::new();
         let mut fragments = Self {
             head_end,
-            end_seconds: 0.0,
-            starts: Starts::new(),
+            starts,
+            is_cut_short: false,
         };
-        let mut next = reader.find(head_end, INDEX).await?;
-        if let Some((at, b"sidx")) = next {
-            next = fragments.add_segments(&mut reader, at).await?;
+        let mut next = Some(first);
+        if let (at, b"sidx") = first {
+            next = fragments.add_segments(boxes, at).await?;
         }
         // Where one index is not all, the other is.
-        if let (Some(_), Some(mfra)) = (next, random_access(&mut reader).await?) {
+        if next.is_some()
+            && let Some(mfra) = random_access(boxes).await?
+        {
             fragments.starts = Starts::new();
-            fragments.end_seconds = fragments
-                .add_random_access(&mut reader, &decode(&mfra)?, moov)
-                .await?;
+            fragments.add_random_access(&decode(&mfra)?, moov)?;
             next = None;
         }
-        while let Some((at, b"sidx")) = next {
-            next = fragments.add_segments(&mut reader, at).await?;
-        }
-        let wanting = match (fragments.starts.is_empty(), next) {
-            (true, _) => "without an index of its fragments (sidx or mfra)".to_owned(),
-            (false, Some(_)) => {
-                format!(
-                    "whose index (sidx) ends at {:.3} s, and the file goes on",
-                    fragments.end_seconds
-                )
-            }
-            (false, None) => return fragments.sorted(source.len()),
-        };
-        Err(Error::unsupported(format!(
-            "the source is a fragmented MP4 {wanting}: remux it first"
-        )))
+        let count = fragments.starts.values().map(Vec::len).max().unwrap_or(0);
+        Ok((next.is_none() && count > FEW_FRAGMENTS).then_some(fragments))
     }
 
     /// Adds what a segment index names, and the indexes that it names. Returns what comes behind all that.
     async fn add_segments(
         &mut self,
-        reader: &mut BoxReader<'_, impl RangeRead>,
+        boxes: &mut BoxReader<'_, impl RangeRead>,
         at: u64,
     ) -> Result<Next> {
         let (mut indexes, mut last) = (vec![at], at);
         while let Some(at) = indexes.pop() {
-            let index = reader.require(at, *b"sidx").await?;
+            let index = boxes.require(at, *b"sidx").await?;
             let sidx: Sidx = decode(&index)?;
             let end = at.saturating_add(index.whole.len() as u64);
             let (mut time, mut offset) = (
@@ -161,81 +189,43 @@ impl Fragments {
                 time = time.saturating_add(segment.subsegment_duration.into());
                 offset = offset.saturating_add(segment.referenced_size.into());
             }
-            self.end_seconds = self.end_seconds.max(seconds(time, sidx.timescale));
             last = last.max(offset).max(end);
         }
-        reader.find(last, INDEX).await
+        boxes.find(last, INDEX).await
     }
 
-    /// Adds the random access points of video and audio. Returns when the last fragment ends, in seconds.
-    async fn add_random_access(
-        &mut self,
-        reader: &mut BoxReader<'_, impl RangeRead>,
-        mfra: &Mfra,
-        moov: &Bytes,
-    ) -> Result<f64> {
-        let mut video = None;
-        for trak in children(moov.clone()) {
-            let trak = trak?;
-            if &trak.kind == b"trak" {
-                let (id, timescale) = self.add_entry_points(&trak, mfra)?;
-                if handler(&trak)? == *b"vide" && video.is_none() {
-                    video = Some((id, timescale));
-                }
+    /// Adds the fragments in which video and audio can be entered.
+    fn add_random_access(&mut self, mfra: &Mfra, moov: &Bytes) -> Result<()> {
+        let mut has_video = false;
+        for track in media_tracks(moov)? {
+            let entries = mfra.tfra.iter().filter(|tfra| tfra.track_id == track.id);
+            let starts: Vec<_> = entries
+                .flat_map(|tfra| &tfra.entries)
+                .map(|entry| (seconds(entry.time, track.timescale), entry.moof_offset))
+                .collect();
+            if !starts.is_empty() {
+                has_video |= track.is_video;
+                self.starts.insert(track.id, starts);
             }
         }
-        let (id, timescale) = match video {
-            Some((id, timescale)) if self.starts.contains_key(&id) => (id, timescale),
-            _ => {
-                self.starts.clear();
-                return Ok(0.0);
-            }
-        };
-        let last = self.starts[&id].iter().map(|(_, offset)| *offset).max();
-        let (mut end, mut next) = (0, last.map(|last| (last, b"moof")));
-        // Not every fragment can be entered: there may be more behind the last that can.
-        while let Some((at, _)) = next {
-            let fragment = reader.require(at, *b"moof").await?;
-            end = end.max(fragment_end(&decode(&fragment)?, moov, id)?);
-            next = reader
-                .find(at.saturating_add(fragment.whole.len() as u64), &[b"moof"])
-                .await?;
+        if !has_video {
+            self.starts.clear();
         }
-        Ok(seconds(end, timescale))
-    }
-
-    /// Adds the random access points (`tfra`, 8.8.10) of an audio or video track. Returns its id and its timescale.
-    fn add_entry_points(&mut self, trak: &Child, mfra: &Mfra) -> Result<(u32, u32)> {
-        let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
-        let mdia = require(&trak.body, *b"mdia")?.body;
-        let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
-        let mut starts = Vec::new();
-        for tfra in &mfra.tfra {
-            if tfra.track_id == tkhd.track_id {
-                for entry in &tfra.entries {
-                    starts.push((seconds(entry.time, mdhd.timescale), entry.moof_offset));
-                }
-            }
-        }
-        let handler = handler(trak)?;
-        if !starts.is_empty() && matches!(&handler, b"vide" | b"soun") {
-            self.starts.insert(tkhd.track_id, starts);
-        }
-        Ok((tkhd.track_id, mdhd.timescale))
+        Ok(())
     }
 
     /// In the order of the file, which is `bytes` long.
     fn sorted(mut self, bytes: u64) -> Result<Self> {
         for starts in self.starts.values_mut() {
             starts.sort_by_key(|(_, offset)| *offset);
-            if let Some((_, offset)) = starts
-                .iter()
-                .find(|(_, offset)| !(self.head_end..bytes).contains(offset))
-            {
+            if let Some((_, offset)) = starts.iter().find(|(_, offset)| *offset < self.head_end) {
                 return Err(damaged(format!(
-                    "it names a fragment at byte {offset} of {bytes}"
+                    "it names a fragment at byte {offset}, in front of all fragments"
                 )));
             }
+            let within = starts.partition_point(|(_, offset)| *offset < bytes);
+            self.is_cut_short |= within < starts.len();
+            starts.truncate(within);
         }
         Ok(self)
     }
@@ -246,12 +236,137 @@ impl Fragments {
             let last = starts.iter().rfind(|(start, _)| *start <= seconds);
             last.or(starts.first()).map(|(_, offset)| *offset)
         };
-        self.starts
-            .values()
-            .filter_map(first)
-            .min()
-            .unwrap_or(self.head_end)
+        let first = self.starts.values().filter_map(first).min();
+        first.unwrap_or(self.head_end)
     }
+
+    /// The places of the fragments that the index names from `offset` up to what begins at `seconds`.
+    fn named(&self, offset: u64, seconds: f64) -> Vec<u64> {
+        let starts = self.starts.values().flatten();
+        let mut named: Vec<u64> = starts
+            .filter(|(start, at)| *at >= offset && *start < seconds)
+            .map(|(_, at)| *at)
+            .collect();
+        named.sort_unstable();
+        named.dedup();
+        named
+    }
+
+    /// The samples of the first fragments: enough of them to tell what the tracks are.
+    ///
+    /// # Errors
+    /// As [`Defragmenter::add`]; and whatever the source raises.
+    pub async fn first(&self, source: &impl RangeRead, moov: &Bytes) -> Result<Defragmenter> {
+        let mut samples = Defragmenter::new(moov, source.len())?;
+        let enough: Vec<_> = media_tracks(moov)?
+            .into_iter()
+            .map(|track| (track, Until::Samples(MIN_FIRST_SAMPLES)))
+            .collect();
+        add_all(
+            &mut BoxReader::new(source, &INTERVAL),
+            &mut samples,
+            self.head_end,
+            true,
+            &enough,
+        )
+        .await?;
+        Ok(samples)
+    }
+
+    /// The samples of the last fragments of every track.
+    ///
+    /// # Errors
+    /// As [`Defragmenter::add`]; and whatever the source raises.
+    pub async fn last(&self, source: &impl RangeRead, moov: &Bytes) -> Result<Defragmenter> {
+        let mut samples = Defragmenter::new(moov, source.len())?;
+        samples.forget_complete();
+        let from = self.before(f64::INFINITY);
+        add_all(
+            &mut BoxReader::new(source, &INTERVAL),
+            &mut samples,
+            from,
+            false,
+            &[],
+        )
+        .await?;
+        Ok(samples)
+    }
+
+    /// The samples of the fragments that hold `seconds` of the media, and a little more of both ends.
+    ///
+    /// # Errors
+    /// As [`Defragmenter::add`]; and whatever the source raises.
+    pub async fn between(
+        &self,
+        source: &impl RangeRead,
+        moov: &Bytes,
+        seconds: Range<f64>,
+    ) -> Result<Defragmenter> {
+        let mut samples = Defragmenter::new(moov, source.len())?;
+        let from = self.before(seconds.start);
+        let is_first = from <= self.before(f64::NEG_INFINITY);
+        if !is_first {
+            samples.forget_complete();
+        }
+        let mut boxes = BoxReader::new(source, &INTERVAL);
+        boxes.read_heads(self.named(from, seconds.end)).await?;
+        let enough: Vec<_> = media_tracks(moov)?
+            .into_iter()
+            .map(|track| (track, Until::Seconds(seconds.end)))
+            .collect();
+        add_all(&mut boxes, &mut samples, from, is_first, &enough).await?;
+        Ok(samples)
+    }
+}
+
+/// A track of video or audio.
+#[derive(Debug, Clone, Copy)]
+struct MediaTrack {
+    id: u32,
+    timescale: u32,
+    is_video: bool,
+}
+
+/// How far a track is read.
+#[derive(Debug, Clone, Copy)]
+enum Until {
+    Samples(u32),
+    Seconds(f64),
+}
+
+impl MediaTrack {
+    fn has(self, samples: &Defragmenter, until: Until) -> bool {
+        match until {
+            Until::Samples(count) => samples.count(self.id) >= count,
+            Until::Seconds(end) => samples.end_decode_time(self.id).is_some_and(|time| {
+                seconds(u64::try_from(time).unwrap_or(0), self.timescale) >= end
+            }),
+        }
+    }
+}
+
+fn media_tracks(moov: &Bytes) -> Result<Vec<MediaTrack>> {
+    let mut tracks = Vec::new();
+    for trak in children(moov.clone()) {
+        let trak = trak?;
+        if &trak.kind != b"trak" {
+            continue;
+        }
+        let mdia = require(&trak.body, *b"mdia")?.body;
+        let tkhd: Tkhd = decode(&require(&trak.body, *b"tkhd")?)?;
+        let mdhd: Mdhd = decode(&require(&mdia, *b"mdhd")?)?;
+        let is_video = match require(&mdia, *b"hdlr")?.body.get(8..12) {
+            Some(b"vide") => true,
+            Some(b"soun") => false,
+            _ => continue,
+        };
+        tracks.push(MediaTrack {
+            id: tkhd.track_id,
+            timescale: mdhd.timescale,
+            is_video,
+        });
+    }
+    Ok(tracks)
 }
 
 /// A box that was looked for, and where it begins.
@@ -260,63 +375,52 @@ type Next = Option<(u64, &'static FourCC)>;
 /// What fragments begin with, or an index of them.
 const INDEX: &[&FourCC] = &[b"sidx", b"moof", b"mdat"];
 
+/// Adds all fragments from byte `at` on, until every track that is named has been read as far as it says, or one of them
+/// much further than the others: those have ended.
+async fn add_all(
+    reader: &mut BoxReader<'_, impl RangeRead>,
+    samples: &mut Defragmenter,
+    at: u64,
+    is_first: bool,
+    enough: &[(MediaTrack, Until)],
+) -> Result<()> {
+    let mut next = reader.find(at, &[b"moof"]).await?;
+    let mut beyond = 0;
+    while let Some((at, _)) = next {
+        let bytes = reader.header(at).await?.and_then(|header| header.bytes);
+        if bytes.is_some_and(|bytes| bytes > reader.source_bytes() - at) {
+            samples.is_cut_short = true;
+            break;
+        }
+        let fragment = reader.require(at, *b"moof").await?;
+        samples.add(at, &fragment, is_first)?;
+        let is_done = |(track, until): &&(MediaTrack, Until)| track.has(samples, *until);
+        let done = enough.iter().filter(is_done).count();
+        beyond += u32::from(done > 0);
+        if !enough.is_empty() && (done == enough.len() || beyond > MAX_FRAGMENTS_BEYOND) {
+            break;
+        }
+        let behind = at.saturating_add(fragment.whole.len() as u64);
+        next = reader.find(behind, &[b"moof"]).await?;
+    }
+    Ok(())
+}
+
 /// The box `mfra`, whose length is told by the last bytes of the file.
-async fn random_access(reader: &mut BoxReader<'_, impl RangeRead>) -> Result<Option<Child>> {
-    let bytes = reader.source_bytes();
+async fn random_access(boxes: &mut BoxReader<'_, impl RangeRead>) -> Result<Option<Child>> {
+    let bytes = boxes.source_bytes();
     let Some(at) = bytes.checked_sub(MFRO_BYTES) else {
         return Ok(None);
     };
-    let last = reader.bytes(at..bytes).await?;
+    let last = boxes.bytes(at..bytes).await?;
     let length = last
         .strip_prefix(b"\0\0\0\x10mfro")
         .and_then(|body| body.last_chunk());
     let length = length.map(|length| u64::from(u32::from_be_bytes(*length)));
     match length.and_then(|length| bytes.checked_sub(length)) {
-        Some(at) => reader.require(at, *b"mfra").await.map(Some),
+        Some(at) => boxes.require(at, *b"mfra").await.map(Some),
         None => Ok(None),
     }
-}
-
-/// The handler of a track (`hdlr`, 8.4.3); zeros if it has none.
-fn handler(trak: &Child) -> Result<FourCC> {
-    let mdia = require(&trak.body, *b"mdia")?.body;
-    let hdlr = require(&mdia, *b"hdlr")?.body;
-    let kind = hdlr.get(8..12).and_then(|kind| kind.try_into().ok());
-    Ok(kind.unwrap_or_default())
-}
-
-/// When a track's part of a fragment ends, in its timescale; 0 when it has none.
-fn fragment_end(fragment: &Moof, moov: &Bytes, track_id: u32) -> Result<u64> {
-    let mvex: Mvex = decode(&require(moov, *b"mvex")?)?;
-    let usual = mvex
-        .trex
-        .iter()
-        .find(|trex| trex.track_id == track_id)
-        .map_or(0, |trex| trex.default_sample_duration);
-    let mut end = 0;
-    for traf in fragment
-        .traf
-        .iter()
-        .filter(|traf| traf.tfhd.track_id == track_id)
-    {
-        let usual = traf.tfhd.default_sample_duration.unwrap_or(usual);
-        let untimed = "the source is a fragmented MP4 whose fragments do not tell when they begin (tfdt), as those of \
-                       Smooth Streaming do not: remux it first";
-        let start = traf
-            .tfdt
-            .as_ref()
-            .ok_or_else(|| Error::unsupported(untimed))?
-            .base_media_decode_time;
-        let runs = traf.trun.iter().map(|trun| match &trun.samples {
-            TrunSamples::Inherited { count, .. } => u64::from(*count) * u64::from(usual),
-            TrunSamples::Explicit(samples) => samples
-                .iter()
-                .map(|one| u64::from(one.duration.unwrap_or(usual)))
-                .sum(),
-        });
-        end = end.max(runs.fold(start, u64::saturating_add));
-    }
-    Ok(end)
 }
 
 #[expect(
@@ -325,58 +429,4 @@ fn fragment_end(fragment: &Moof, moov: &Bytes, track_id: u32) -> Result<u64> {
 )]
 fn seconds(ticks: u64, timescale: u32) -> f64 {
     ticks as f64 / f64::from(timescale.max(1))
-}
-
-/// A fragmented MP4 in which readers skip the fragments before an interval: they appear as one `free` box (ISO/IEC
-/// 14496-12, 8.1.2). Offsets and length are those of the source.
-#[derive(Debug, Clone)]
-pub struct HoledSource<S> {
-    source: S,
-    at: u64,
-    header: Bytes,
-}
-
-impl<S> HoledSource<S> {
-    /// A source in which the first fragments that present `seconds` (in seconds of their media) follow the head; without
-    /// `fragments`, the source as it is.
-    pub fn to(seconds: f64, fragments: Option<&Fragments>, source: S) -> Self {
-        let hole = fragments.map_or(0..0, |fragments| {
-            fragments.head_end..fragments.before(seconds)
-        });
-        let bytes = hole.end.saturating_sub(hole.start);
-        let header = match u32::try_from(bytes) {
-            Ok(0) => Vec::new(),
-            Ok(bytes) => [&bytes.to_be_bytes()[..], b"free"].concat(),
-            Err(_) => [b"\0\0\0\x01free", &bytes.to_be_bytes()[..]].concat(),
-        };
-        Self {
-            source,
-            at: hole.start,
-            header: header.into(),
-        }
-    }
-}
-
-impl<S: RangeRead> RangeRead for HoledSource<S> {
-    fn len(&self) -> u64 {
-        self.source.len()
-    }
-
-    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let read = self.source.read(range.clone()).await?;
-        let header = self.at..self.at + self.header.len() as u64;
-        if header.end <= range.start || range.end <= header.start {
-            return Ok(read);
-        }
-        let mut read = BytesMut::from(read);
-        for (at, byte) in (header.start..).zip(&self.header) {
-            let within = at
-                .checked_sub(range.start)
-                .and_then(|at| usize::try_from(at).ok());
-            if let Some(place) = within.and_then(|at| read.get_mut(at)) {
-                *place = *byte;
-            }
-        }
-        Ok(read.freeze())
-    }
 }

@@ -1,5 +1,7 @@
 //! Reading: what a source is, from its boxes.
 
+mod defragment;
+pub(crate) mod fragmented;
 pub(crate) mod fragments;
 pub(crate) mod moov;
 pub(crate) mod movie;

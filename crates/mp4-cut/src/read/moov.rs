@@ -5,12 +5,13 @@ use crate::{
     boxes::reader::{BoxReader, ReadAhead},
     error::{Error, Result},
     io::RangeRead,
-    read::fragments::{Container, Fragments},
+    read::defragment::Defragmenter,
+    read::fragments::{self, Container, Fragments},
     read::sniff,
 };
 use bytes::Bytes;
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The first read: enough for the boxes in front of an index, and for all of a short source's index.
 const FIRST_READ_BYTES: u64 = 64 << 10;
@@ -22,6 +23,7 @@ const READ_AHEAD: ReadAhead = ReadAhead {
     then_bytes: 4 << 10,
     max_reads: 16,
     too_many: || damaged("its boxes are too many to find the index (moov)"),
+    near_bytes: 0,
 };
 /// How many boxes there may be in front of the index.
 const MAX_BOXES: u32 = 10_000;
@@ -45,13 +47,18 @@ pub(crate) struct Moov {
     pub start: u64,
     /// Bytes of both with their headers.
     pub bytes: u64,
+    /// When each track's first sample is decoded, by the track's number, in an index made of fragments.
+    pub first_decode_times: BTreeMap<u32, i64>,
+    /// Whether the file ends before the samples of its fragments do.
+    pub is_cut_short: bool,
 }
 
 /// What [`Moov::find`] finds.
 #[derive(Debug)]
 pub(crate) enum Found {
     Moov(Moov),
-    Other(Container, Option<Fragments>),
+    Fragmented(Moov, Fragments),
+    Other(Container),
 }
 
 impl Moov {
@@ -62,7 +69,10 @@ impl Moov {
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
         match Self::find(source).await? {
             Found::Moov(index) => Ok(index),
-            Found::Other(container, _) => Err(Error::unsupported(format!(
+            Found::Fragmented(..) => Err(Error::unsupported(
+                "the file is a fragmented MP4 of many fragments",
+            )),
+            Found::Other(container) => Err(Error::unsupported(format!(
                 "the file is no MP4 with an index: it is {}",
                 container.name()
             ))),
@@ -135,24 +145,41 @@ impl Moov {
         moov: &Child,
     ) -> Result<Found> {
         let moov_bytes = moov.whole.len() as u64;
-        if find(&moov.body, *b"mvex")?.is_some() {
-            let fragments = Fragments::find(source, &moov.body, at + moov_bytes).await?;
-            return Ok(Found::Other(Container::FragmentedMp4, Some(fragments)));
-        }
         let ftyp_bytes = ftyp.as_ref().map_or(0, |ftyp| ftyp.whole.len() as u64);
-        Ok(Found::Moov(Self {
+        let index = Self {
             ftyp,
             body: decompress(moov.body.clone())?,
             start: at,
             bytes: ftyp_bytes + moov_bytes,
-        }))
+            first_decode_times: BTreeMap::new(),
+            is_cut_short: false,
+        };
+        if find(&index.body, *b"mvex")?.is_none() {
+            return Ok(Found::Moov(index));
+        }
+        let found = Fragments::find(source, &index.body, at + moov_bytes).await?;
+        Ok(match found {
+            fragments::Found::None => Found::Moov(index),
+            fragments::Found::All(samples) => Found::Moov(index.of_samples(&samples)?),
+            fragments::Found::Indexed(fragments) => Found::Fragmented(index, fragments),
+        })
+    }
+
+    /// The index of these samples of fragments.
+    pub fn of_samples(&self, samples: &Defragmenter) -> Result<Self> {
+        Ok(Self {
+            body: samples.complete(&self.body)?,
+            first_decode_times: samples.first_decode_times(),
+            is_cut_short: samples.is_cut_short,
+            ..self.clone()
+        })
     }
 }
 
 /// What a file is that begins with `head` and not with a box.
 fn other_container(head: &[u8]) -> Result<Found> {
     match Container::of(head)? {
-        Some(container) => Ok(Found::Other(container, None)),
+        Some(container) => Ok(Found::Other(container)),
         None => Err(unsupported(
             sniff::describe(head).unwrap_or("of no known format"),
         )),

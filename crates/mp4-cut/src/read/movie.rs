@@ -4,7 +4,8 @@ use crate::{
     boxes::parse::{FourCC, children, damaged, decode, require},
     error::{Error, Result},
     io::RangeRead,
-    read::fragments::{Container, Fragments},
+    read::fragmented::FragmentedMovie,
+    read::fragments::Container,
     read::moov::{self, Found, Moov},
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
@@ -40,8 +41,10 @@ pub struct Movie {
 pub enum Opened {
     /// A source with an index.
     Indexed(Box<Movie>),
-    /// A source of another container, and where its fragments lie if it is made of them.
-    Other(Container, Option<Fragments>),
+    /// A fragmented source with an index of its fragments.
+    Fragmented(Box<FragmentedMovie>),
+    /// A source of another container.
+    Other(Container),
 }
 
 /// The extent of the video that a player shows, in media time.
@@ -129,6 +132,13 @@ pub struct AudioFacts {
 }
 
 impl Facts {
+    /// Says among what clips do not get that the source ends before its index does.
+    pub(super) fn say_cut_short(&mut self) {
+        let seconds = self.duration_seconds;
+        let missing = format!("all after {seconds:.3} s: the source was cut short");
+        self.dropped_tracks.push(missing);
+    }
+
     /// The ranges of the file that [`Movie::read`] reads, in bytes, if the file is still the same.
     #[must_use]
     pub fn index_reads(&self) -> [Range<u64>; 2] {
@@ -149,7 +159,11 @@ impl Movie {
             Found::Moov(index) => {
                 Opened::Indexed(Box::new(Self::of_one_edit(&index, source.len())?))
             }
-            Found::Other(container, fragments) => Opened::Other(container, fragments),
+            Found::Fragmented(index, fragments) => {
+                let movie = FragmentedMovie::open(index, fragments, source).await?;
+                Opened::Fragmented(Box::new(movie))
+            }
+            Found::Other(container) => Opened::Other(container),
         })
     }
 
@@ -197,7 +211,7 @@ impl Movie {
         Self::of_one_edit(&Moov::read(source).await?, source.len())
     }
 
-    fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
+    pub(super) fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
         match Self::from_index(index, file_bytes, 1)?.pop() {
             Some(movie) => Ok(movie),
             None => Err(Error::unsupported(
@@ -283,7 +297,7 @@ impl Movie {
                 end = audio_end;
             }
         }
-        let facts = Facts {
+        let mut facts = Facts {
             container: described.container.clone(),
             bytes: described.file_bytes,
             index_start: index.start,
@@ -296,6 +310,9 @@ impl Movie {
                 .map(|(track, entry)| audio_facts(track, entry, described.audio_tracks)),
             dropped_tracks: described.dropped_tracks.clone(),
         };
+        if index.is_cut_short {
+            facts.say_cut_short();
+        }
         let (index, mvhd) = (index.clone(), mvhd.clone());
         Ok(Self {
             facts,
@@ -369,7 +386,10 @@ fn headers(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
     for child in children(index.body.clone()) {
         let child = child?;
         if &child.kind == b"trak" {
-            headers.push(TrackHeader::read(&child)?);
+            let mut header = TrackHeader::read(&child)?;
+            let time = index.first_decode_times.get(&header.id());
+            header.first_decode_time = time.copied().unwrap_or(0);
+            headers.push(header);
         }
     }
     Ok((mvhd, headers))
@@ -544,7 +564,7 @@ fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
 }
 
 /// When an audio track starts and ends, on the movie's timeline.
-fn audio_extent(audio: &Track) -> (Time, Time) {
+pub(super) fn audio_extent(audio: &Track) -> (Time, Time) {
     let start = audio.edit_segment.media_start.max(0);
     let end = audio
         .samples

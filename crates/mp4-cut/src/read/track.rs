@@ -16,6 +16,8 @@ pub(crate) struct TrackHeader {
     pub handler: FourCC,
     pub enabled: bool,
     pub has_samples: bool,
+    /// When the first sample is decoded, in the track's timescale.
+    pub first_decode_time: i64,
     trak: Bytes,
     tkhd: Tkhd,
     mdia: Bytes,
@@ -34,6 +36,8 @@ pub(crate) struct Track {
     /// All edits of media, in the order in which they are shown; at least one.
     pub edits: Vec<EditSegment>,
     has_edit: bool,
+    /// When the first sample is decoded, in the track's timescale; the table counts from there.
+    pub first_decode_time: i64,
     /// Boxes that are passed on byte for byte, by the box that holds them.
     pub trak_boxes: Vec<Bytes>,
     pub mdia_boxes: Vec<Bytes>,
@@ -100,11 +104,17 @@ impl TrackHeader {
             handler,
             enabled: tkhd.enabled,
             has_samples,
+            first_decode_time: 0,
             trak: trak.clone(),
             tkhd,
             mdia,
             stbl,
         })
+    }
+
+    /// The track's number.
+    pub fn id(&self) -> u32 {
+        self.tkhd.track_id
     }
 
     /// The ISO 639-2 code of the track's language; `None` when it names none.
@@ -143,11 +153,17 @@ impl TrackHeader {
         check_self_contained(&minf)?;
         let edits = edit_list(&self.trak)?;
         let has_edit = edits.is_some();
-        let edits = read_edits(edits, movie_timescale, mdhd.timescale)?;
+        let mut edits = read_edits(edits, movie_timescale, mdhd.timescale)?;
+        for edit in &mut edits {
+            // The table counts from its first sample.
+            edit.media_start = edit.media_start.saturating_sub(self.first_decode_time);
+            edit.media_end = edit.media_end.saturating_sub(self.first_decode_time);
+        }
         Ok(Track {
             edit_segment: edits[0],
             edits,
             has_edit,
+            first_decode_time: self.first_decode_time,
             trak_boxes: kept_boxes(&self.trak, |kind| kind == b"tapt")?,
             mdia_boxes: kept_boxes(&self.mdia, |kind| matches!(kind, b"hdlr" | b"elng"))?,
             minf_boxes: kept_boxes(&minf, |kind| kind != b"stbl")?,
