@@ -263,6 +263,9 @@ impl Movie {
         };
         let segment = |number: usize| {
             let mut video = video.with_edit(number);
+            if !index.first_decode_times.is_empty() {
+                video.show_from_first_frame()?;
+            }
             video.start_with_a_frame()?;
             let audio = audio.as_ref().map(|(track, _)| track.with_edit(number));
             let more_audio = more_audio

@@ -185,6 +185,24 @@ impl Track {
         }
     }
 
+    /// Shows the frames of a fragmented source that precede media time 0, where its edit begins there: writers that use
+    /// negative composition offsets mean all frames.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
+    pub fn show_from_first_frame(&mut self) -> Result<()> {
+        let edit = self.edit_segment;
+        let earliest = self.samples.frames()?.map(|frame| frame.time).min();
+        if edit.media_start + self.first_decode_time == 0
+            && let Some(earliest) = earliest
+            && earliest < edit.media_start
+        {
+            self.edit_segment.shown_at -= edit.media_start - earliest;
+            self.edit_segment.media_start = earliest;
+        }
+        Ok(())
+    }
+
     /// Starts a video's edit with the first frame whose time lies in it, as players and `FFmpeg` do.
     ///
     /// # Errors
