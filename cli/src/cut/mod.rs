@@ -59,7 +59,7 @@ nearest frame. By default the clip is exact in every player: of H.264 only the f
 encoded, and its sound; other sources are encoded whole. With --copy nothing is encoded; players that ignore edit lists \
 then show up to a group of pictures from before the start.
 
-Encoding takes FFmpeg 5.1 or newer, on the PATH or named by CLIPFLOW_FFMPEG; so does reading MPEG-TS, Matroska, WebM and \
+Encoding takes FFmpeg 6.1 or newer, on the PATH or named by CLIPFLOW_FFMPEG; so does reading MPEG-TS, Matroska, WebM and \
 fragmented MP4. An S3 object is read with the credentials and the region that AWS's own tools use, or with --profile and \
 --region.")]
 pub struct Args {
@@ -383,7 +383,7 @@ fn text(report: &Report) -> String {
         ),
         how,
         format!(
-            "read {} of {} in {:.1} s",
+            "read {}, of a source that has {}, in {:.1} s",
             render::bytes(report.read_bytes),
             render::bytes(report.source_bytes),
             report.elapsed_seconds
@@ -426,7 +426,7 @@ mod tests {
             text(&report()),
             "clip.mp4: 75 frames, 3.000 s from 1.200 s on, 907.94 kB\n\
              0.240 s encoded, 2.760 s copied\n\
-             read 1.23 MB of 734.00 MB in 0.9 s"
+             read 1.23 MB, of a source that has 734.00 MB, in 0.9 s"
         );
     }
 
