@@ -434,8 +434,8 @@ async fn program_that_is_named_is_used_and_judged() {
     let folder = Folder::new();
     for (version, says) in [
         (
-            "ffmpeg version 4.4.2",
-            "FFmpeg 4.4 is too old; 5.1 or newer is needed",
+            "ffmpeg version 5.1.9-0+deb12u1",
+            "FFmpeg 5.1 is too old; 7.0 or newer is needed",
         ),
         ("hello", "is no FFmpeg"),
     ] {

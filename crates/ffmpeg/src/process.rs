@@ -35,8 +35,8 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").
 const MB_PER_VCPU: u32 = 1769;
 
-/// The oldest version that understands what it is told: `-enc_time_base demux`.
-const OLDEST: (u32, u32) = (6, 1);
+/// The oldest version that was seen to do what it is told; 5.1 has no `-enc_time_base demux`.
+const OLDEST: (u32, u32) = (7, 0);
 /// The version that began to crop pictures to the container's aperture, and can be told not to.
 const CROPS_CONTAINERS: (u32, u32) = (7, 1);
 /// How long a program may take to say its version.
@@ -147,7 +147,7 @@ impl Ffmpeg {
     /// Takes the program at a path, whose `ffprobe` lies beside it.
     ///
     /// # Errors
-    /// `Internal` when it cannot be run, is no `FFmpeg`, or is older than 6.1.
+    /// `Internal` when it cannot be run, is no `FFmpeg`, or is older than 7.0.
     pub async fn at(program: PathBuf, threads: u32) -> Result<Self, ClipError> {
         let mut command = Command::new(&program);
         command.arg("-version");
