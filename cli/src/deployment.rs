@@ -1,7 +1,7 @@
 //! Which deployment a command works on, and its clients.
 
 use crate::failure::Failure;
-use aws_config::Region;
+use aws_config::{ConfigLoader, Region, SdkConfig};
 use lambda::environment;
 use model::execution::state_machine_arn;
 use serde::Deserialize;
@@ -69,30 +69,68 @@ struct Stack {
     secret_access_key: String,
 }
 
+impl Stack {
+    fn configure(self, loader: ConfigLoader) -> ConfigLoader {
+        let credentials = aws_sdk_sfn::config::Credentials::new(
+            self.access_key_id,
+            self.secret_access_key,
+            None,
+            None,
+            "stack.json",
+        );
+        loader
+            .endpoint_url(self.endpoint)
+            .credentials_provider(credentials)
+    }
+}
+
+impl Outputs {
+    /// The region of the state machine.
+    fn region(&self) -> Result<Region, Failure> {
+        let region = self.state_machine_arn.split(':').nth(3);
+        region
+            .map(|region| Region::new(region.to_owned()))
+            .ok_or_else(|| Failure::usage(format!("{:?} is no ARN", self.state_machine_arn)))
+    }
+}
+
+impl Target {
+    /// The configuration of a client that works on no deployment: that of AWS's own tools, or of the local stack.
+    ///
+    /// # Errors
+    /// When the local stack is asked for and not up.
+    pub async fn sdk_config(&self) -> Result<SdkConfig, Failure> {
+        let mut loader = self.loader();
+        if self.local {
+            let (stack, outputs) = local_stack()?;
+            loader = stack.configure(loader).region(outputs.region()?);
+        }
+        Ok(loader.load().await)
+    }
+
+    /// The configuration, with the profile and the region that the command line names.
+    fn loader(&self) -> ConfigLoader {
+        let mut loader = aws::sdk::sdk_config_loader();
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        loader
+    }
+}
+
 impl Deployment {
     /// Finds the deployment and builds its clients. Where nothing names it, an execution's ARN does.
     ///
     /// # Errors
     /// Wrong usage, when it is named nowhere; else what is wrong with what names it.
     pub async fn find(target: &Target, execution_arn: Option<&str>) -> Result<Self, Failure> {
-        let mut loader = aws::sdk::sdk_config_loader();
+        let mut loader = target.loader();
         let outputs = if target.local {
             let (stack, outputs) = local_stack()?;
-            let Stack {
-                endpoint,
-                access_key_id,
-                secret_access_key,
-            } = stack;
-            let credentials = aws_sdk_sfn::config::Credentials::new(
-                access_key_id,
-                secret_access_key,
-                None,
-                None,
-                "stack.json",
-            );
-            loader = loader
-                .endpoint_url(endpoint)
-                .credentials_provider(credentials);
+            loader = stack.configure(loader);
             outputs
         } else if let Some(folder) = &target.terraform {
             terraform_outputs(folder)?
@@ -100,15 +138,8 @@ impl Deployment {
             from_environment(execution_arn)?
         };
         // The configuration's own region would send commands elsewhere than where the state machine is.
-        let region = target
-            .region
-            .as_deref()
-            .or_else(|| outputs.state_machine_arn.split(':').nth(3));
-        let region = region
-            .ok_or_else(|| Failure::usage(format!("{:?} is no ARN", outputs.state_machine_arn)))?;
-        loader = loader.region(Region::new(region.to_owned()));
-        if let Some(profile) = &target.profile {
-            loader = loader.profile_name(profile);
+        if target.region.is_none() {
+            loader = loader.region(outputs.region()?);
         }
         let sdk_config = loader.load().await;
         Ok(Self {

@@ -5,7 +5,7 @@ use aws_sdk_sfn::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use model::ClipError;
+use model::{ClipError, ErrorKind};
 use std::fmt::Display;
 
 /// Why a command did not do what it was asked.
@@ -42,6 +42,14 @@ impl Failure {
         }
     }
 
+    /// A signal ended it, as shells report that.
+    pub fn interrupted(signal: u8) -> Self {
+        Self {
+            code: 128 + signal,
+            message: "interrupted".to_owned(),
+        }
+    }
+
     /// Something was done, and it did not come out well.
     pub fn unsuccessful(message: impl Into<String>) -> Self {
         Self {
@@ -61,6 +69,10 @@ impl Failure {
 
 impl From<ClipError> for Failure {
     fn from(error: ClipError) -> Self {
-        Self::new(error.message)
+        match error.kind {
+            ErrorKind::InvalidRequest | ErrorKind::OutOfRange => Self::usage(error.message),
+            ErrorKind::SourceNotFound => Self::not_found(error.message),
+            _ => Self::new(error.message),
+        }
     }
 }

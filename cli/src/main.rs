@@ -1,9 +1,10 @@
-//! `clipflow`: enqueues requests, inspects executions, reruns what failed.
+//! `clipflow`: enqueues requests, inspects executions, reruns what failed; cuts clips on this machine.
 //!
-//! Everything is read from Step Functions and SQS: an operator's machine seldom reaches `MongoDB`, whose documents are
+//! Everything about executions is read from Step Functions and SQS: an operator's machine seldom reaches `MongoDB`, whose documents are
 //! the executions' outputs anyway.
 
 mod cost;
+mod cut;
 mod deployment;
 mod dlq;
 mod enqueue;
@@ -27,9 +28,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  something failed; standard error says what
-  2  wrong usage, or a request that is not valid: nothing was sent
-  3  there is no such clip, execution or message
-  4  done, but a clip that was waited for is not available, or a part of many did not work";
+  2  wrong usage, or a request that is not valid: nothing was done
+  3  there is no such clip, execution, message or source
+  4  done, but a clip that was waited for is not available, or a part of many did not work
+  130  interrupted by Ctrl-C; 128 and its number for other signals";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,11 +39,12 @@ Examples:
   clipflow list --status failed --since 2d
   clipflow show dawn-patrol-0042 --watch
   clipflow rerun --failed --error DependencyUnavailable --since 2d
+  clipflow cut surf.mp4 --start 1:12.5 --end 1:30 -o clip.mp4
 
 The deployment is found by --terraform DIR (the outputs of Terraform), by --local (the local stack of this checkout), \
 or by CLIPFLOW_STATE_MACHINE_ARN, CLIPFLOW_QUEUE_URL and CLIPFLOW_DEAD_LETTER_QUEUE_URL in the environment.";
 
-/// Cut video clips on AWS: enqueue requests, inspect executions, rerun what failed.
+/// Cut video clips, here or on AWS: enqueue requests, inspect executions, rerun what failed.
 #[derive(Debug, Parser)]
 #[command(name = "clipflow", version, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"), after_help = EXAMPLES)]
 #[command(max_term_width = 120, arg_required_else_help = true)]
@@ -65,6 +68,7 @@ enum Command {
     Stop(stop::StopArgs),
     Dlq(dlq::Args),
     Cost(cost::Args),
+    Cut(cut::Args),
     /// Print the completions of a shell
     #[command(after_help = "Example: clipflow completions bash > /etc/bash_completion.d/clipflow")]
     Completions {
@@ -108,6 +112,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         render::say(String::from_utf8_lossy(&script));
         return Ok(());
     }
+    if let Command::Cut(args) = cli.command {
+        return Box::pin(cut::run(&cli.target, args, cli.json)).await;
+    }
     let deployment = Deployment::find(&cli.target, cli.command.clip()).await?;
     match cli.command {
         Command::Enqueue(args) => enqueue::run(&deployment, args, cli.json).await,
@@ -118,7 +125,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stop(args) => stop::run(&deployment, args, cli.json).await,
         Command::Dlq(args) => dlq::run(&deployment, args, cli.json).await,
         Command::Cost(args) => cost::run(&deployment, args, cli.json).await,
-        Command::Completions { .. } => unreachable!("it needs no deployment"),
+        Command::Cut(_) | Command::Completions { .. } => unreachable!("they need no deployment"),
     }
 }
 

@@ -344,6 +344,32 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
 }
 
 #[tokio::test]
+async fn object_of_the_stack_is_cut_without_an_execution() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = source(&stack, folder.path(), "cut.mp4").await;
+    let clip = folder.path().join("clip.mp4");
+    let cut = [
+        "cut",
+        &source,
+        "--copy",
+        "-o",
+        clip.to_str().expect("UTF-8"),
+    ];
+    let report = done(&stack, &[&cut[..], &INTERVAL].concat());
+    assert_eq!(
+        (&report["method"], &report["frames"]),
+        (&json!("copy"), &json!(10))
+    );
+    assert_eq!(report["bytes"], clip.metadata().expect("the clip").len());
+    assert_eq!(
+        stack.clipflow(&[&cut[..], &INTERVAL].concat()).1,
+        2,
+        "it exists"
+    );
+}
+
+#[tokio::test]
 async fn dead_letters_are_seen_replayed_and_dropped() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,6 +1,7 @@
 //! Everything that runs `FFmpeg`: the process and its limits, what it reads, and what it is told to do.
 
 pub mod audio;
+pub mod clip;
 pub mod encode;
 pub mod process;
 pub mod range_server;

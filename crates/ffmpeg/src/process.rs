@@ -3,11 +3,15 @@
 
 use crate::range_server::RangeServer;
 use model::{error::ClipError, text::shorten};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use rustix::process::{Pid, Resource, Signal, kill_process_group};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -31,11 +35,21 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").
 const MB_PER_VCPU: u32 = 1769;
 
-/// The `ffmpeg` that is on the `PATH`; in a Lambda that of the layer, `/opt/bin/ffmpeg`.
+/// The oldest version that was seen to do what it is told; 5.1 has no `-enc_time_base demux`.
+const OLDEST: (u32, u32) = (7, 0);
+/// The version that began to crop pictures to the container's aperture, and can be told not to.
+const CROPS_CONTAINERS: (u32, u32) = (7, 1);
+/// How long a program may take to say its version.
+const VERSION_TIME: Duration = Duration::from_secs(30);
+
+/// An `ffmpeg`, and the `ffprobe` beside it.
 #[derive(Debug, Clone)]
 pub struct Ffmpeg {
-    program: PathBuf,
+    /// Where it is, or what to say when it is needed and not there.
+    program: Result<PathBuf, ClipError>,
     threads: u32,
+    version: (u32, u32),
+    encoded_microseconds: Option<Arc<AtomicU64>>,
 }
 
 /// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
@@ -106,30 +120,76 @@ impl Input {
 pub struct Limits {
     /// How long it may run.
     pub time: Duration,
-    /// How long each file that it writes may get, in bytes.
+    /// How long each file that it writes may get, in bytes; `u64::MAX` for as long as the system lets it.
     pub file_bytes: u64,
 }
 
 impl Ffmpeg {
-    /// Finds the program, and how many threads the function's memory is good for.
+    /// Finds the program of a Lambda's layer, `/opt/bin/ffmpeg`, and how many threads the function's memory is good for.
     ///
     /// # Errors
     /// `Internal` when there is no `ffmpeg` on the `PATH`.
     pub fn find() -> Result<Self, ClipError> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path)
-            .map(|folder| folder.join("ffmpeg"))
-            .find(|file| file.is_file());
-        let program = found.ok_or_else(|| {
+        let program = on_path().ok_or_else(|| {
             ClipError::internal("there is no ffmpeg on the PATH; is the layer missing?")
         })?;
         let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
             .ok()
             .and_then(|mb| mb.parse::<u32>().ok());
         Ok(Self {
-            program,
+            program: Ok(program),
             threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
+            version: (u32::MAX, 0),
+            encoded_microseconds: None,
         })
+    }
+
+    /// Takes the program at a path, whose `ffprobe` lies beside it.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be run, is no `FFmpeg`, or is older than 7.0.
+    pub async fn at(program: PathBuf, threads: u32) -> Result<Self, ClipError> {
+        let mut command = Command::new(&program);
+        command.arg("-version");
+        let limits = Limits {
+            time: VERSION_TIME,
+            file_bytes: 0,
+        };
+        let said = run(command, limits, answer).await?;
+        let named = |what| ClipError::internal(format!("{}: {what}", program.display()));
+        let version = parse_version(&said).ok_or_else(|| named("is no FFmpeg".to_owned()))?;
+        if version < OLDEST {
+            let ((major, minor), (least, least_minor)) = (version, OLDEST);
+            return Err(named(format!(
+                "FFmpeg {major}.{minor} is too old; {least}.{least_minor} or newer is needed"
+            )));
+        }
+        Ok(Self {
+            program: Ok(program),
+            threads,
+            version,
+            encoded_microseconds: None,
+        })
+    }
+
+    /// Stands for a program that is not there: whatever needs it raises `why`.
+    #[must_use]
+    pub fn missing(why: ClipError) -> Self {
+        Self {
+            program: Err(why),
+            threads: 1,
+            version: OLDEST,
+            encoded_microseconds: None,
+        }
+    }
+
+    /// Has its runs write to `encoded_microseconds`, several times a second, how far the furthest of them is.
+    #[must_use]
+    pub fn watched(self, encoded_microseconds: Arc<AtomicU64>) -> Self {
+        Self {
+            encoded_microseconds: Some(encoded_microseconds),
+            ..self
+        }
     }
 
     /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
@@ -144,22 +204,20 @@ impl Ffmpeg {
         output: &[OsString],
         limits: Limits,
     ) -> Result<(), ClipError> {
+        let program = self.program.as_ref().map_err(Clone::clone)?;
         let threads = self.threads.to_string();
         // Every further decoder thread holds pictures, and all inputs are open at the same time.
         let decoder_threads = if inputs.len() > 1 { "1" } else { &threads };
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program);
         command.args(COMMON).current_dir(folder);
         for input in inputs {
-            command.args([
-                "-max_pixels",
-                MAX_PIXELS,
-                "-threads",
-                decoder_threads,
-                "-apply_cropping",
-                CROPPING,
-            ]);
+            command.args(["-max_pixels", MAX_PIXELS, "-threads", decoder_threads]);
+            if self.version >= CROPS_CONTAINERS {
+                command.args(["-apply_cropping", CROPPING]);
+            }
             read(&mut command, input);
         }
+        let watched = self.encoded_microseconds.as_deref();
         command
             .args([
                 "-threads",
@@ -167,10 +225,13 @@ impl Ffmpeg {
                 "-progress",
                 "pipe:1",
                 "-stats_period",
-                "5",
+                if watched.is_some() { "0.2" } else { "5" },
             ])
             .args(output);
-        run(command, limits, log_progress).await
+        run(command, limits, |stdout| {
+            listen_to_progress(stdout, watched)
+        })
+        .await
     }
 
     /// What `ffprobe` tells of an input, as JSON: the `entries` that are asked for, in its own notation.
@@ -184,7 +245,8 @@ impl Ffmpeg {
         packets: u32,
         time: Duration,
     ) -> Result<Vec<u8>, ClipError> {
-        let mut command = Command::new(self.program.with_file_name("ffprobe"));
+        let program = self.program.as_ref().map_err(Clone::clone)?;
+        let mut command = Command::new(program.with_file_name("ffprobe"));
         command.args([
             "-hide_banner",
             "-v",
@@ -197,15 +259,6 @@ impl Ffmpeg {
             &format!("%+#{packets}"),
         ]);
         read(&mut command, input);
-        let answer = async |mut stdout: ChildStdout| {
-            let mut answer = Vec::new();
-            // What was cut short is no JSON.
-            _ = (&mut stdout)
-                .take(MAX_ANSWER_BYTES)
-                .read_to_end(&mut answer)
-                .await;
-            answer
-        };
         run(
             command,
             Limits {
@@ -216,6 +269,42 @@ impl Ffmpeg {
         )
         .await
     }
+}
+
+/// The `ffmpeg` that is on the `PATH`.
+#[must_use]
+pub fn on_path() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("ffmpeg"))
+        .find(|file| file.is_file())
+}
+
+/// The version that a program tells with `-version`, such as `ffmpeg version n8.1.2 …`. One that has no number was built
+/// from the newest sources.
+fn parse_version(said: &[u8]) -> Option<(u32, u32)> {
+    let said = String::from_utf8_lossy(said);
+    let version = said.strip_prefix("ffmpeg version ")?.split(' ').next()?;
+    let mut numbers = version
+        .trim_start_matches('n')
+        .split(|character: char| !character.is_ascii_digit())
+        .map(str::parse);
+    Some(match (numbers.next(), numbers.next()) {
+        // A snapshot is named by its date.
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (u32::MAX, 0),
+    })
+}
+
+/// All that a program says, up to a limit.
+async fn answer(mut stdout: ChildStdout) -> Vec<u8> {
+    let mut answer = Vec::new();
+    // What was cut short is no JSON.
+    _ = (&mut stdout)
+        .take(MAX_ANSWER_BYTES)
+        .read_to_end(&mut answer)
+        .await;
+    answer
 }
 
 /// Adds the options of an input.
@@ -254,7 +343,9 @@ async fn run<T>(
             .id()
             .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
     );
-    group.limit(Resource::Fsize, limits.file_bytes)?;
+    if limits.file_bytes != u64::MAX {
+        group.limit(Resource::Fsize, limits.file_bytes)?;
+    }
     group.limit(Resource::Core, 0)?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(ClipError::internal("a program has no output"));
@@ -276,7 +367,9 @@ async fn run<T>(
 struct Group(Option<Pid>);
 
 impl Group {
+    #[cfg(target_os = "linux")]
     fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
+        use rustix::process::{Rlimit, prlimit};
         let limit = Rlimit {
             current: Some(most),
             maximum: Some(most),
@@ -286,6 +379,13 @@ impl Group {
             Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(ClipError::internal(format!("limiting ffmpeg: {error}"))),
         }
+    }
+
+    /// Other systems limit no process but one's own. Lambda is Linux.
+    #[cfg(not(target_os = "linux"))]
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
+    fn limit(&self, _: Resource, _: u64) -> Result<(), ClipError> {
+        Ok(())
     }
 }
 
@@ -315,18 +415,25 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
         (_, Some(signal)) => Err(ClipError::internal(format!(
             "ffmpeg was ended by signal {signal}: {said}"
         ))),
+        _ if said.contains("Unknown encoder") => Err(ClipError::internal(format!(
+            "this ffmpeg was built without an encoder: {said}"
+        ))),
         _ => Err(ClipError::unsupported_media(format!(
             "ffmpeg cannot read the source: {said}"
         ))),
     }
 }
 
-/// Logs the position every few seconds, from the key=value lines of `-progress`.
-async fn log_progress(stdout: ChildStdout) {
+/// Logs the position, or writes it to where it is watched, from the key=value lines of `-progress`.
+async fn listen_to_progress(stdout: ChildStdout, watched: Option<&AtomicU64>) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if let Some(position) = line.strip_prefix("out_time=") {
-            tracing::info!(position, "encoding");
+        match (watched, line.split_once('=')) {
+            (Some(watched), Some(("out_time_us", position))) => {
+                watched.fetch_max(position.parse().unwrap_or(0), Relaxed);
+            }
+            (None, Some(("out_time", position))) => tracing::info!(position, "encoding"),
+            _ => {}
         }
     }
 }
@@ -342,4 +449,24 @@ async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
         }
     }
     Vec::from(last).join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_is_understood_however_it_was_built() {
+        for (said, version) in [
+            ("ffmpeg version n8.1.2 Copyright (c) 2000", (8, 1)),
+            ("ffmpeg version 5.1.9-0+deb12u1 Copyright", (5, 1)),
+            ("ffmpeg version 7.0 Copyright", (7, 0)),
+            ("ffmpeg version 6.1.1-3ubuntu5 Copyright", (6, 1)),
+            ("ffmpeg version N-118000-g0123abc Copyright", (u32::MAX, 0)),
+            ("ffmpeg version 2025-01-02-git-0123abc-full", (2025, 1)),
+        ] {
+            assert_eq!(parse_version(said.as_bytes()), Some(version), "{said}");
+        }
+        assert_eq!(parse_version(b"GNU coreutils"), None);
+    }
 }

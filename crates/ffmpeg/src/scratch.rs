@@ -1,4 +1,4 @@
-//! Working space in `/tmp`, within a budget, and cleaned however the step ends.
+//! Working space, within a budget, and cleaned however the work ends.
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, pin_mut};
@@ -6,7 +6,7 @@ use model::error::ClipError;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt;
 
-/// A folder of a step's own, removed when this is dropped.
+/// A folder of one's own, removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     folder: tempfile::TempDir,
@@ -24,10 +24,21 @@ impl Scratch {
             );
             return Err(ClipError::trim_budget_exceeded(message));
         }
-        let folder = tempfile::Builder::new().prefix("clipflow-").tempdir();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// Makes the folder within another, without a budget.
+    ///
+    /// # Errors
+    /// `Internal` when the folder cannot be made.
+    pub fn within(parent: &Path) -> Result<Self, ClipError> {
+        let folder = tempfile::Builder::new()
+            .prefix(".clipflow-")
+            .tempdir_in(parent);
         Ok(Self {
             folder: folder.map_err(|error| {
-                ClipError::internal(format!("making a folder in /tmp: {error}"))
+                let parent = parent.display();
+                ClipError::internal(format!("making a folder in {parent}: {error}"))
             })?,
         })
     }
@@ -54,7 +65,7 @@ impl Scratch {
         content: impl Stream<Item = Result<Bytes, impl Into<ClipError>>>,
     ) -> Result<(), ClipError> {
         let failed =
-            |error: std::io::Error| ClipError::internal(format!("writing {name} to /tmp: {error}"));
+            |error: std::io::Error| ClipError::internal(format!("writing {name}: {error}"));
         let mut file = tokio::fs::File::create(self.file(name))
             .await
             .map_err(failed)?;

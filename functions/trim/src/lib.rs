@@ -12,36 +12,30 @@ mod watermark;
 use aws::{
     sdk,
     source::S3Source,
-    upload::{self, Destination, Uploaded},
+    upload::{self, Destination},
 };
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use ffmpeg::{
-    encode,
-    process::{Ffmpeg, Input as File, Limits},
-    remux::{Media, Remuxer, Samples},
+    clip::{self, Content},
+    process::{Ffmpeg, Limits},
+    remux::{Media, RemuxedRange, Remuxer},
     scratch::Scratch,
-    smart,
 };
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use lambda::environment;
 use model::{
     ClipError,
-    clip_spec::ClipSpec,
-    error::why_encoded_whole,
     outcome::{Engine, Execution, Object},
     plan::Plan,
     request::{ClipRequest, Cut},
 };
-use mp4_cut::{Join, Movie, WindowFacts};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     time::{Duration, SystemTime},
 };
 
-/// Ranged reads of a source that are under way at once.
-const CONNECTIONS: usize = 4;
-/// Sources that are opened, or windows that are fetched, at once.
+/// Sources that are opened, or remuxed, at once.
 const FILES_AT_ONCE: usize = 4;
 /// What is kept back of the function's time to clean up and answer.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -49,8 +43,6 @@ const RESERVE: Duration = Duration::from_secs(5);
 const MADE_BY: &str = "made-by";
 /// The metadata of a clip that says why it was made as it was.
 const WHY: &str = "why";
-/// Why a copy was made as it was.
-const COPIED: &str = "copied";
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -144,57 +136,25 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         scratch: &scratch,
         limits,
     };
-    let excerpts = input
+    let ranges = remuxed_ranges(&sources, &input.probe, remuxer).await?;
+    let watermark = input
         .probe
-        .segments
-        .iter()
-        .enumerate()
-        .map(async |(index, segment)| {
-            let (window, name) = (&segment.window, format!("excerpt-{index}.mp4"));
-            let interval = (window.start_seconds, window.end_seconds);
-            let remuxed_range = sources[segment.source]
-                .remuxed_range(interval, segment.lead_seconds, &name, remuxer)
-                .await?;
-            Ok::<_, ClipError>(((remuxed_range.samples, remuxed_range.movie), window))
-        });
-    let excerpts: Vec<_> = stream::iter(excerpts)
-        .buffered(FILES_AT_ONCE)
-        .try_collect()
-        .await?;
-    let cuts: Vec<_> = excerpts
-        .iter()
-        .map(|(remuxed_range, window)| (remuxed_range, *window))
-        .collect();
-    let to = |why: &str| Destination {
+        .watermark
+        .as_ref()
+        .zip(input.request.edits.watermark.as_ref());
+    let watermark = watermark
+        .map(|(picture, edit)| watermark::fetch(&deps.s3, picture, edit.opacity, &scratch).boxed());
+    let made = clip::make(&input.request, &input.probe, &ranges, watermark, remuxer).await?;
+    let why = printable(&made.method.to_string());
+    let to = Destination {
         bucket: &deps.bucket,
         key: &key,
         content_type: format.content_type(),
-        metadata: HashMap::from([
-            (MADE_BY.to_owned(), made_by.clone()),
-            (WHY.to_owned(), why.to_owned()),
-        ]),
+        metadata: HashMap::from([(MADE_BY.to_owned(), made_by), (WHY.to_owned(), why.clone())]),
     };
-    let (put, why) = match (input.request.cut, cuts.as_slice()) {
-        (Cut::Copy, [((source, movie), facts)]) => {
-            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            (
-                upload::put(&deps.s3, &to(COPIED), window.stream(source, CONNECTIONS)).await?,
-                COPIED.to_owned(),
-            )
-        }
-        (Cut::Copy, _) => {
-            let intervals: Vec<_> = cuts
-                .iter()
-                .map(|((_, movie), facts)| (movie, facts.start_seconds, facts.end_seconds))
-                .collect();
-            let read_from = cuts.iter().map(|((source, _), _)| source).collect();
-            let joined = Join::of(&intervals)?.stream(read_from, CONNECTIONS);
-            (
-                upload::put(&deps.s3, &to(COPIED), joined).await?,
-                COPIED.to_owned(),
-            )
-        }
-        (Cut::Exact, _) => encode(deps, &input.request, &input.probe, &cuts, to, remuxer).await?,
+    let put = match made.content {
+        Content::Stream(stream) => upload::put(&deps.s3, &to, stream).await?,
+        Content::File(file) => upload::put_file(&deps.s3, &to, &file).await?,
     };
     output(
         Object {
@@ -293,82 +253,35 @@ fn inputs_bytes(request: &ClipRequest, plan: &Plan) -> u64 {
     windows + plan.remuxed_bytes() + 4 * pixels
 }
 
-/// Encodes as little of the windows of a clip as what is asked for and the sources allow. Returns in addition how much
-/// that was, and why.
-async fn encode<'a>(
-    deps: &Deps,
-    request: &ClipRequest,
+/// What the plan's segments are cut out of.
+async fn remuxed_ranges(
+    sources: &[Media<S3Source>],
     plan: &Plan,
-    cuts: &[(&(Samples<S3Source>, Movie), &WindowFacts)],
-    to: impl Fn(&str) -> Destination<'a>,
-    Remuxer {
-        scratch, limits, ..
-    }: Remuxer<'_>,
-) -> Result<(Uploaded, String), ClipError> {
-    let spec = ClipSpec::of(request, plan)?;
-    let save = cuts
+    remuxer: Remuxer<'_>,
+) -> Result<Vec<RemuxedRange<S3Source>>, ClipError> {
+    let ranges = plan
+        .segments
         .iter()
         .enumerate()
-        .map(async |(index, ((source, movie), facts))| {
-            let window = movie.window(facts.start_seconds, facts.end_seconds)?;
-            let name = format!("window-{index}.mp4");
-            scratch
-                .save(&name, window.stream(source, CONNECTIONS))
-                .await?;
-            Ok::<_, ClipError>((window, name))
+        .map(async |(index, segment)| {
+            let interval = (segment.window.start_seconds, segment.window.end_seconds);
+            let name = format!("excerpt-{index}.mp4");
+            sources[segment.source]
+                .remuxed_range(interval, segment.lead_seconds, &name, remuxer)
+                .await
         });
-    let saved: Vec<_> = stream::iter(save)
+    stream::iter(ranges)
         .buffered(FILES_AT_ONCE)
         .try_collect()
-        .await?;
-    let (windows, names): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
-    let why = if !request.may_keep_pictures() {
-        encoded_whole("what is asked for changes every picture")
-    } else if !spec.preserves_timing {
-        encoded_whole("the frames of its cuts lie on no common grid")
-    } else {
-        match smart::cut(
-            &deps.ffmpeg,
-            scratch,
-            &names,
-            spec.sound,
-            request.quality,
-            limits,
-        )
         .await
-        {
-            Ok((facts, clip)) => {
-                let (encoded, all) = (
-                    facts.encoded_seconds,
-                    facts.encoded_seconds + facts.copied_seconds,
-                );
-                let why = format!("smart cut: {encoded:.2} s of {all:.2} s are encoded");
-                return Ok((upload::put(&deps.s3, &to(&why), clip.stream()).await?, why));
-            }
-            Err(error) => encoded_whole(&why_encoded_whole(error)?),
-        }
-    };
-    tracing::info!(why, "encoding");
-    let mut files: Vec<_> = names.into_iter().map(File::mp4).collect();
-    if let (Some(picture), Some(overlay)) = (&plan.watermark, &spec.overlay) {
-        files.push(watermark::fetch(&deps.s3, picture, overlay.opacity, scratch).await?);
-    }
-    let arguments = encode::arguments(request, &spec, &windows[0]);
-    deps.ffmpeg
-        .run(scratch.path(), &files, &arguments, limits)
-        .await?;
-    let clip = scratch.file(request.format.file_name());
-    Ok((upload::put_file(&deps.s3, &to(&why), &clip).await?, why))
 }
 
-fn encoded_whole(why: &str) -> String {
-    // S3 takes no other characters in an object's metadata.
-    let why: String = why
-        .chars()
+/// As much of a text as fits into an object's metadata, and what characters S3 takes there.
+fn printable(text: &str) -> String {
+    text.chars()
         .filter(|character| matches!(character, ' '..='~'))
         .take(500)
-        .collect();
-    format!("encoded whole: {why}")
+        .collect()
 }
 
 fn limits(deps: &Deps, inputs_bytes: u64, deadline: SystemTime) -> Limits {

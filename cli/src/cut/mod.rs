@@ -1,0 +1,458 @@
+//! `clipflow cut`: the workflow's cuts on this machine, without AWS.
+//!
+//! All that is written until the clip is complete lies in a folder beside it, which is removed however the command ends;
+//! then the clip is renamed to its place.
+
+mod http;
+mod progress;
+mod source;
+
+use crate::{deployment::Target, failure::Failure, render};
+use ffmpeg::{
+    clip::{self, Content, Method},
+    process::{self, Ffmpeg, Limits},
+    remux::{Media, Remuxer},
+    scratch::Scratch,
+};
+use lambda::environment;
+use model::{
+    ClipError,
+    edits::Edits,
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
+    quality::Quality,
+    request::{ClipRequest, Cut, Format},
+    time::Time,
+};
+use progress::Progress;
+use serde::Serialize;
+use serde_json::Map;
+use source::Source;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempPath;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The variable that names the program.
+const FFMPEG: &str = "CLIPFLOW_FFMPEG";
+/// Endings of names that promise a container that a clip is not in.
+const OTHER_CONTAINERS: [&str; 6] = ["avi", "gif", "mkv", "mpg", "ts", "webm"];
+/// On a machine of one's own, `FFmpeg` may take what it takes.
+const LIMITS: Limits = Limits {
+    time: Duration::MAX,
+    file_bytes: u64::MAX,
+};
+
+/// Cut a clip on this machine, without AWS
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  clipflow cut surf.mp4 --start 1:12.5 --end 1:30 -o clip.mp4
+  clipflow cut https://example.com/surf.mp4 --start 25% --end 50% -o clip.mp4
+  clipflow cut s3://surf-archive/2018-08-02.mp4 --start 72.5 --end 90 --copy -o clip.mp4
+
+A clip is an MP4. Of a source on a server only the index and the clip's own bytes are read. Both ends are snapped to the \
+nearest frame. By default the clip is exact in every player: of H.264 only the frames before its first keyframe are \
+encoded, and its sound; other sources are encoded whole. With --copy nothing is encoded; players that ignore edit lists \
+then show up to a group of pictures from before the start.
+
+Encoding takes FFmpeg 7.0 or newer, on the PATH or named by CLIPFLOW_FFMPEG; so does reading MPEG-TS, Matroska, WebM and \
+fragmented MP4. An S3 object is read with the credentials and the region that AWS's own tools use, or with --profile and \
+--region.")]
+pub struct Args {
+    #[arg(help = "A file, an http(s) URL, or s3://BUCKET/KEY")]
+    source: String,
+    /// Where the clip starts: 72.5, 1:12.5, 00:01:12.500, 25%
+    #[arg(long, value_name = "TIME")]
+    start: Time,
+    /// Where it ends: the first moment that is no longer part of it
+    #[arg(long, value_name = "TIME")]
+    end: Time,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Encode nothing
+    #[arg(long)]
+    copy: bool,
+    /// Overwrite FILE
+    #[arg(long, short)]
+    force: bool,
+}
+
+/// How a clip was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum How {
+    Copy,
+    SmartCut,
+    EncodedWhole,
+}
+
+/// What was made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    source: String,
+    source_bytes: u64,
+    read_bytes: u64,
+    file: PathBuf,
+    bytes: u64,
+    method: How,
+    /// Why it was encoded whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    start_seconds: f64,
+    end_seconds: f64,
+    duration_seconds: f64,
+    frames: u64,
+    /// Frames before the start that a copy has, and players that honour edit lists do not show.
+    hidden_frames: u64,
+    copied_seconds: f64,
+    encoded_seconds: f64,
+    dropped_tracks: Vec<String>,
+    elapsed_seconds: f64,
+}
+
+/// Cuts the clip, unless a signal comes first.
+pub async fn run(target: &Target, args: Args, json: bool) -> Result<(), Failure> {
+    let progress = Progress::new();
+    let report = tokio::select! {
+        report = cut(target, args, &progress) => report?,
+        signal = first_signal() => return Err(signal?),
+        never = progress.show() => match never {},
+    };
+    progress.clear();
+    if json {
+        render::json(&report);
+    } else {
+        render::say(text(&report));
+    }
+    Ok(())
+}
+
+/// Waits for a signal that ends commands.
+async fn first_signal() -> Result<Failure, Failure> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::new(format!("listening to signals: {error}")));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let kind = tokio::select! {
+        _ = interrupt.recv() => SignalKind::interrupt(),
+        _ = terminate.recv() => SignalKind::terminate(),
+        _ = hang_up.recv() => SignalKind::hangup(),
+    };
+    Ok(Failure::interrupted(
+        u8::try_from(kind.as_raw_value()).unwrap_or(0),
+    ))
+}
+
+async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report, Failure> {
+    let begun = Instant::now();
+    check_output(&args)?;
+    let ffmpeg = match find_ffmpeg().await {
+        Err(why) if args.copy => Ffmpeg::missing(why),
+        found => found?,
+    };
+    let folder = args
+        .output
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let scratch = Scratch::within(folder.unwrap_or(Path::new(".")))?;
+    let remuxer = Remuxer {
+        ffmpeg: &ffmpeg,
+        scratch: &scratch,
+        limits: LIMITS,
+    };
+    let source = Source::open(&args.source, target, progress.read_bytes.clone()).await?;
+    let name = source.name.clone();
+    let media = Media::open(source, remuxer).await?;
+    let duration = media.facts.duration_seconds;
+    let interval = (args.start.resolve(duration), args.end.resolve(duration));
+    if media.is_remuxed() {
+        progress.plan(media.bytes_of(interval.1 - interval.0), 0.0);
+    }
+    let range = media
+        .remuxed_range(interval, None, "excerpt.mp4", remuxer)
+        .await?;
+    let window = range
+        .movie
+        .window(interval.0, interval.1)
+        .map_err(ClipError::from)?
+        .facts;
+    let to_read = if media.is_remuxed() {
+        0
+    } else {
+        window.source_bytes
+    };
+    progress.plan(to_read, window.duration_seconds);
+
+    let request = request(args.copy);
+    let plan = Plan {
+        sources: vec![ProbedSource {
+            object: PinnedObject {
+                bucket: String::new(),
+                key: name,
+                etag: String::new(),
+                bytes: media.facts.bytes,
+            },
+            facts: media.facts,
+        }],
+        segments: vec![PlannedSegment {
+            source: 0,
+            window,
+            smart_cut: None,
+            lead_seconds: range.lead_seconds,
+        }],
+        coverage: None,
+        watermark: None,
+    };
+    let watched = ffmpeg
+        .clone()
+        .watched(progress.encoded_microseconds.clone());
+    let encoder = Remuxer {
+        ffmpeg: &watched,
+        ..remuxer
+    };
+    let ranges = [range];
+    let made = clip::make(&request, &plan, &ranges, None, encoder).await?;
+    let bytes = put(made.content, &scratch, &args).await?;
+    let report = Report::of(&plan, made.method, args.output, bytes);
+    Ok(Report {
+        read_bytes: progress.read_bytes(),
+        elapsed_seconds: begun.elapsed().as_secs_f64(),
+        ..report
+    })
+}
+
+/// Refuses what would overwrite a file, or be in another container than its name says.
+fn check_output(args: &Args) -> Result<(), Failure> {
+    let file = &args.output;
+    let ending = file
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    if OTHER_CONTAINERS.contains(&ending.to_ascii_lowercase().as_str()) {
+        return Err(Failure::usage(format!(
+            "{}: a clip is an MP4; give it a name that ends in .mp4",
+            file.display()
+        )));
+    }
+    if file.is_dir() {
+        return Err(Failure::usage(format!("{} is a folder", file.display())));
+    }
+    if file.exists() && !args.force {
+        return Err(exists(file));
+    }
+    Ok(())
+}
+
+fn exists(file: &Path) -> Failure {
+    Failure::usage(format!("{} exists; --force overwrites it", file.display()))
+}
+
+async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
+    let named = environment::optional(FFMPEG).map(PathBuf::from);
+    let program = named.or_else(process::on_path).ok_or_else(|| {
+        ClipError::internal(format!(
+            "this takes FFmpeg, and there is none on the PATH. Install it (Debian and Ubuntu: apt install ffmpeg; macOS: \
+             brew install ffmpeg; others: https://ffmpeg.org/download.html), or name the program in {FFMPEG}. Copying \
+             out of an MP4 or MOV with --copy takes none"
+        ))
+    })?;
+    // It is run in other folders than this.
+    let program = std::path::absolute(&program).unwrap_or(program);
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ffmpeg::at(program, u32::try_from(threads).unwrap_or(1)).await
+}
+
+/// What the workflow would be asked for.
+fn request(copy: bool) -> ClipRequest {
+    ClipRequest {
+        clip_id: String::new(),
+        prefix: String::new(),
+        segments: Vec::new(),
+        camera: None,
+        cut: if copy { Cut::Copy } else { Cut::Exact },
+        edits: Edits::default(),
+        format: Format::Mp4,
+        quality: Quality::default(),
+        preview: None,
+        thumbnails: Vec::new(),
+        metadata: Map::new(),
+        max_cost_usd: None,
+    }
+}
+
+/// Completes the clip in the working folder and renames it to its place. Returns its length.
+async fn put(content: Content<'_>, scratch: &Scratch, args: &Args) -> Result<u64, Failure> {
+    let made = match content {
+        Content::File(file) => file,
+        Content::Stream(stream) => {
+            scratch.save("finished.mp4", stream).await?;
+            scratch.file("finished.mp4")
+        }
+    };
+    let file = &args.output;
+    let failed = |error: io::Error| Failure::new(format!("writing {}: {error}", file.display()));
+    let bytes = made.metadata().map_err(failed)?.len();
+    let made = TempPath::try_from_path(made).map_err(failed)?;
+    if args.force {
+        made.persist(file).map_err(|error| failed(error.error))?;
+    } else {
+        made.persist_noclobber(file)
+            .map_err(|error| match error.error.kind() {
+                io::ErrorKind::AlreadyExists => exists(file),
+                _ => failed(error.error),
+            })?;
+    }
+    Ok(bytes)
+}
+
+impl Report {
+    fn of(plan: &Plan, method: Method, file: PathBuf, bytes: u64) -> Self {
+        let dropped_tracks = plan.dropped(usize::MAX);
+        let (Some(source), Some(segment)) = (plan.sources.first(), plan.segments.first()) else {
+            unreachable!("the plan has one source and one segment")
+        };
+        let window = &segment.window;
+        let all = window.duration_seconds;
+        let (how, why, copied_seconds, encoded_seconds) = match method {
+            Method::Copy => (How::Copy, None, all, 0.0),
+            Method::SmartCut(facts) => (
+                How::SmartCut,
+                None,
+                facts.copied_seconds,
+                facts.encoded_seconds,
+            ),
+            Method::EncodedWhole { why } => (How::EncodedWhole, Some(why), 0.0, all),
+        };
+        Self {
+            source: source.object.key.clone(),
+            source_bytes: source.object.bytes,
+            read_bytes: 0,
+            file,
+            bytes,
+            method: how,
+            why,
+            start_seconds: window.start_seconds,
+            end_seconds: window.end_seconds,
+            duration_seconds: all,
+            frames: window.frames,
+            hidden_frames: if how == How::Copy {
+                window.preroll_frames
+            } else {
+                0
+            },
+            copied_seconds,
+            encoded_seconds,
+            dropped_tracks,
+            elapsed_seconds: 0.0,
+        }
+    }
+}
+
+/// A report for a person.
+fn text(report: &Report) -> String {
+    let how = match report.method {
+        How::Copy if report.hidden_frames > 0 => format!(
+            "copied; edit lists hide {} frames from before the start",
+            report.hidden_frames
+        ),
+        How::Copy => "copied".to_owned(),
+        How::SmartCut => format!(
+            "{:.3} s encoded, {:.3} s copied",
+            report.encoded_seconds, report.copied_seconds
+        ),
+        How::EncodedWhole => {
+            let why = report.why.as_deref().unwrap_or_default();
+            format!("encoded whole, because {why}")
+        }
+    };
+    let mut lines = vec![
+        format!(
+            "{}: {} frames, {:.3} s from {:.3} s on, {}",
+            report.file.display(),
+            report.frames,
+            report.duration_seconds,
+            report.start_seconds,
+            render::bytes(report.bytes)
+        ),
+        how,
+        format!(
+            "read {}, of a source that has {}, in {:.1} s",
+            render::bytes(report.read_bytes),
+            render::bytes(report.source_bytes),
+            report.elapsed_seconds
+        ),
+    ];
+    if !report.dropped_tracks.is_empty() {
+        lines.push(format!("left out: {}", report.dropped_tracks.join(", ")));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            source: "surf.mp4".into(),
+            source_bytes: 734_003_200,
+            read_bytes: 1_234_567,
+            file: "clip.mp4".into(),
+            bytes: 907_936,
+            method: How::SmartCut,
+            why: None,
+            start_seconds: 1.2,
+            end_seconds: 4.2,
+            duration_seconds: 3.0,
+            frames: 75,
+            hidden_frames: 0,
+            copied_seconds: 2.76,
+            encoded_seconds: 0.24,
+            dropped_tracks: Vec::new(),
+            elapsed_seconds: 0.92,
+        }
+    }
+
+    #[test]
+    fn report_says_what_was_read_copied_and_encoded() {
+        assert_eq!(
+            text(&report()),
+            "clip.mp4: 75 frames, 3.000 s from 1.200 s on, 907.94 kB\n\
+             0.240 s encoded, 2.760 s copied\n\
+             read 1.23 MB, of a source that has 734.00 MB, in 0.9 s"
+        );
+    }
+
+    #[test]
+    fn report_says_what_is_hidden_left_out_and_why_all_was_encoded() {
+        let copy = Report {
+            method: How::Copy,
+            hidden_frames: 30,
+            dropped_tracks: vec!["time code".into()],
+            ..report()
+        };
+        let said = text(&copy);
+        assert!(
+            said.contains("copied; edit lists hide 30 frames from before the start"),
+            "{said}"
+        );
+        assert!(said.ends_with("left out: time code"), "{said}");
+        let whole = Report {
+            method: How::EncodedWhole,
+            why: Some("the source is mpeg4".into()),
+            ..report()
+        };
+        let said = text(&whole);
+        assert!(
+            said.contains("encoded whole, because the source is mpeg4"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! What a clip is cut out of: a file of this machine, one on a web server, or an object in S3.
+
+use super::http::HttpSource;
+use crate::{deployment::Target, failure::Failure, requests};
+use aws::source::S3Source;
+use bytes::Bytes;
+use model::parse;
+use mp4_cut::io::{LocalFile, RangeRead};
+use std::{
+    fs, io,
+    ops::Range,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// A source that counts what is read of it.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// What to call it, without what may be secret.
+    pub name: String,
+    at: At,
+    read_bytes: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Clone)]
+enum At {
+    File(LocalFile),
+    Http(Box<HttpSource>),
+    S3(Box<S3Source>),
+}
+
+impl Source {
+    /// Opens what `name` names. Adds what is read of it to `read_bytes`.
+    ///
+    /// # Errors
+    /// Not found, where there is nothing of that name; wrong usage, where it names nothing; else why it cannot be read.
+    pub async fn open(
+        name: &str,
+        target: &Target,
+        read_bytes: Arc<AtomicU64>,
+    ) -> Result<Self, Failure> {
+        let at = match name.split_once("://") {
+            Some(("http" | "https", _)) => At::Http(Box::new(HttpSource::pin(name).await?)),
+            Some(("s3", _)) => At::S3(Box::new(object(name, target).await?)),
+            _ => At::File(file(Path::new(name))?),
+        };
+        let name = match &at {
+            At::Http(source) => source.name(),
+            At::File(_) | At::S3(_) => name,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            at,
+            read_bytes,
+        })
+    }
+}
+
+impl RangeRead for Source {
+    fn len(&self) -> u64 {
+        match &self.at {
+            At::File(file) => file.len(),
+            At::Http(source) => source.len(),
+            At::S3(source) => source.len(),
+        }
+    }
+
+    async fn read(&self, range: Range<u64>) -> mp4_cut::Result<Bytes> {
+        let read = match &self.at {
+            At::File(file) => file.read(range).await?,
+            At::Http(source) => source.read(range).await?,
+            At::S3(source) => source.read(range).await?,
+        };
+        self.read_bytes.fetch_add(read.len() as u64, Relaxed);
+        Ok(read)
+    }
+}
+
+async fn object(uri: &str, target: &Target) -> Result<S3Source, Failure> {
+    let source = requests::source(uri).map_err(Failure::usage)?;
+    let client = aws_sdk_s3::Client::new(&target.sdk_config().await?);
+    Ok(S3Source::pin(client, &parse(source)?).await?)
+}
+
+fn file(path: &Path) -> Result<LocalFile, Failure> {
+    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(Failure::usage(named(
+            &"is no file that can be read at any place",
+        ))),
+        Ok(_) => LocalFile::open(path).map_err(|error| Failure::new(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::not_found(named(&"there is no such file")))
+        }
+        Err(error) => Err(Failure::new(named(&error))),
+    }
+}

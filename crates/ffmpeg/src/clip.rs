@@ -1,0 +1,198 @@
+//! Makes a clip out of the cuts of its sources. A copy encodes nothing. An exact clip is a smart cut where the sources
+//! are made for one, and otherwise encoded whole.
+
+use crate::{
+    encode,
+    process::Input,
+    remux::{RemuxedRange, Remuxer},
+    scratch::Scratch,
+    smart,
+};
+use bytes::Bytes;
+use futures::{
+    StreamExt, TryStreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use model::{
+    ClipError,
+    clip_spec::ClipSpec,
+    error::why_encoded_whole,
+    plan::Plan,
+    request::{ClipRequest, Cut},
+};
+use mp4_cut::{Join, SmartCutFacts, Window, io::RangeRead};
+use std::{fmt, path::PathBuf};
+
+/// Ranged reads of a source that are under way at once.
+const CONNECTIONS: usize = 4;
+/// Windows that are fetched at once.
+const WINDOWS_AT_ONCE: usize = 4;
+
+/// A clip that was made, and is not yet where it belongs.
+pub struct Clip<'a> {
+    /// The file.
+    pub content: Content<'a>,
+    /// How it was made.
+    pub method: Method,
+}
+
+/// A clip's file.
+pub enum Content<'a> {
+    /// Its bytes, in order.
+    Stream(BoxStream<'a, mp4_cut::Result<Bytes>>),
+    /// A file of the working folder.
+    File(PathBuf),
+}
+
+/// How a clip was made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Method {
+    /// Nothing was encoded.
+    Copy,
+    /// Most pictures were copied; how many seconds of them were not.
+    SmartCut(SmartCutFacts),
+    /// All pictures were encoded.
+    EncodedWhole {
+        /// Why none could be copied.
+        why: String,
+    },
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Copy => f.write_str("copied"),
+            Self::SmartCut(SmartCutFacts {
+                encoded_seconds,
+                copied_seconds,
+            }) => {
+                let all = encoded_seconds + copied_seconds;
+                write!(
+                    f,
+                    "smart cut: {encoded_seconds:.2} s of {all:.2} s are encoded"
+                )
+            }
+            Self::EncodedWhole { why } => write!(f, "encoded whole: {why}"),
+        }
+    }
+}
+
+/// Makes the clip of `request` and `plan`. `ranges` are what the plan's segments are cut out of, in order; `watermark`
+/// puts the request's watermark into the working folder, and is awaited only if it is needed.
+///
+/// # Errors
+/// `InvalidRequest` when copies cannot be joined, whatever a source raises, and what
+/// [`Ffmpeg::run`](crate::process::Ffmpeg::run) raises.
+pub async fn make<'a, S: RangeRead + 'static>(
+    request: &ClipRequest,
+    plan: &Plan,
+    ranges: &'a [RemuxedRange<S>],
+    watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
+    remuxer: Remuxer<'_>,
+) -> Result<Clip<'a>, ClipError> {
+    match request.cut {
+        Cut::Copy => Ok(Clip {
+            content: Content::Stream(copy(plan, ranges)?),
+            method: Method::Copy,
+        }),
+        Cut::Exact => encode(request, plan, ranges, watermark, remuxer).await,
+    }
+}
+
+fn copy<'a, S: RangeRead>(
+    plan: &Plan,
+    ranges: &'a [RemuxedRange<S>],
+) -> Result<BoxStream<'a, mp4_cut::Result<Bytes>>, ClipError> {
+    if let [range] = ranges {
+        let window = windows(plan, ranges)?.remove(0);
+        return Ok(window.stream(&range.samples, CONNECTIONS).boxed());
+    }
+    let intervals: Vec<_> = ranges
+        .iter()
+        .zip(&plan.segments)
+        .map(|(range, segment)| {
+            let facts = &segment.window;
+            (&range.movie, facts.start_seconds, facts.end_seconds)
+        })
+        .collect();
+    let read_from = ranges.iter().map(|range| &range.samples).collect();
+    Ok(Join::of(&intervals)?.stream(read_from, CONNECTIONS).boxed())
+}
+
+fn windows<S>(plan: &Plan, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, ClipError> {
+    let windows = ranges.iter().zip(&plan.segments).map(|(range, segment)| {
+        let facts = &segment.window;
+        let window = range.movie.window(facts.start_seconds, facts.end_seconds);
+        Ok(window?)
+    });
+    windows.collect()
+}
+
+/// Encodes as little of the windows of a clip as what is asked for and the sources allow.
+async fn encode<'a, S: RangeRead>(
+    request: &ClipRequest,
+    plan: &Plan,
+    ranges: &[RemuxedRange<S>],
+    watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
+    Remuxer {
+        ffmpeg,
+        scratch,
+        limits,
+    }: Remuxer<'_>,
+) -> Result<Clip<'a>, ClipError> {
+    let spec = ClipSpec::of(request, plan)?;
+    let windows = windows(plan, ranges)?;
+    let names = save(&windows, ranges, scratch).await?;
+    let why = if !request.may_keep_pictures() {
+        "what is asked for changes every picture".to_owned()
+    } else if !spec.preserves_timing {
+        "the frames of its cuts lie on no common grid".to_owned()
+    } else {
+        match smart::cut(ffmpeg, scratch, &names, spec.sound, request.quality, limits).await {
+            Ok((facts, clip)) => {
+                return Ok(Clip {
+                    content: Content::Stream(clip.stream().boxed()),
+                    method: Method::SmartCut(facts),
+                });
+            }
+            Err(error) => why_encoded_whole(error)?,
+        }
+    };
+    tracing::info!(why, "encoding all of it");
+    let mut files: Vec<_> = names.into_iter().map(Input::mp4).collect();
+    if let Some(watermark) = watermark {
+        files.push(watermark.await?);
+    }
+    let arguments = encode::arguments(request, &spec, &windows[0]);
+    ffmpeg
+        .run(scratch.path(), &files, &arguments, limits)
+        .await?;
+    Ok(Clip {
+        content: Content::File(scratch.file(request.format.file_name())),
+        method: Method::EncodedWhole { why },
+    })
+}
+
+/// Writes windows as files of the working folder; returns their names.
+async fn save<S: RangeRead>(
+    windows: &[Window],
+    ranges: &[RemuxedRange<S>],
+    scratch: &Scratch,
+) -> Result<Vec<String>, ClipError> {
+    let save = windows
+        .iter()
+        .zip(ranges)
+        .enumerate()
+        .map(async |(index, (window, range))| {
+            let name = format!("window-{index}.mp4");
+            scratch
+                .save(&name, window.stream(&range.samples, CONNECTIONS))
+                .await?;
+            Ok::<_, ClipError>(name)
+        });
+    stream::iter(save)
+        .buffered(WINDOWS_AT_ONCE)
+        .try_collect()
+        .await
+}
