@@ -3,8 +3,7 @@
 use model::{
     ClipError,
     identity::Identity,
-    parse,
-    request::{MAX_REQUEST_BYTES, Request},
+    request::{Limits, Request},
 };
 use serde_json::{Map, Value};
 
@@ -110,22 +109,9 @@ pub fn source(uri: &str) -> Result<Value, String> {
 /// # Errors
 /// As `validate`'s: naming the field.
 pub fn check(request: &Value, source_buckets: Option<&[String]>) -> Result<Identity, ClipError> {
-    let identity = Identity::of(request);
-    let bytes = identity.canonical.len();
-    if bytes > MAX_REQUEST_BYTES {
-        return Err(ClipError::invalid_request(format!(
-            "the request has {bytes} bytes, at most {MAX_REQUEST_BYTES}"
-        )));
-    }
-    if !request.is_object() {
-        return Err(ClipError::invalid_request(
-            "the request is not a JSON object",
-        ));
-    }
-    let any = || buckets_in(request);
-    let buckets = source_buckets.map_or_else(any, <[String]>::to_vec);
-    parse::<Request>(request.clone())?.check(&buckets)?;
-    Ok(identity)
+    let source_buckets = source_buckets.map_or_else(|| buckets_in(request), <[String]>::to_vec);
+    Request::validate(request.clone(), &Limits { source_buckets })?;
+    Ok(Identity::of(request))
 }
 
 fn buckets_in(value: &Value) -> Vec<String> {

@@ -7,10 +7,10 @@
 
 use crate::{
     edits::{Crop, Fit, Position, Resize, Watermark},
-    error::ClipError,
+    error::{ClipError, invalid},
     frame_grid::FrameGrid,
     plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Format, invalid},
+    request::{ClipRequest, Format},
 };
 use mp4_cut::VideoFacts;
 

@@ -4,8 +4,8 @@
 //! fades in and out.
 
 use crate::{
-    error::ClipError,
-    request::{Source, invalid},
+    error::{ClipError, invalid},
+    source::Source,
     text::shorten,
 };
 use schemars::JsonSchema;
@@ -198,14 +198,14 @@ impl Edits {
     /// # Errors
     /// `InvalidRequest`, naming the field at fault.
     pub fn check(&self, source_buckets: &[String]) -> Result<(), ClipError> {
-        if let Some(degrees) = self
-            .rotate
-            .filter(|degrees| ![90, 180, 270].contains(degrees))
-        {
-            return invalid(
-                "edits.rotate",
-                format_args!("{degrees} is not 90, 180 or 270"),
-            );
+        match self.rotate {
+            None | Some(90 | 180 | 270) => {}
+            Some(degrees) => {
+                return invalid(
+                    "edits.rotate",
+                    format_args!("{degrees} is not 90, 180 or 270"),
+                );
+            }
         }
         if let Some(Crop {
             x,
@@ -223,32 +223,40 @@ impl Edits {
             if (width, height) == (None, None) {
                 return invalid("edits.resize", format_args!("has neither width nor height"));
             }
-            width.map_or(Ok(()), |width| check_side("edits.resize.width", width))?;
-            height.map_or(Ok(()), |height| check_side("edits.resize.height", height))?;
+            if let Some(width) = width {
+                check_side("edits.resize.width", width)?;
+            }
+            if let Some(height) = height {
+                check_side("edits.resize.height", height)?;
+            }
         }
         if let Some(watermark) = &self.watermark {
             watermark.check(source_buckets)?;
         }
-        if let Some(speed) = self.speed.filter(|speed| !SPEED.contains(speed)) {
+        if let Some(speed) = self.speed
+            && !SPEED.contains(&speed)
+        {
             return invalid(
                 "edits.speed",
                 format_args!("{speed} is not between 0.25 and 4"),
             );
         }
-        for (field, seconds) in self
-            .fade
-            .iter()
-            .flat_map(|fade| [("in", fade.in_seconds), ("out", fade.out_seconds)])
-        {
-            if !(0.0..=MAX_FADE_SECONDS).contains(&seconds) {
-                return invalid(
-                    &format!("edits.fade.{field}"),
-                    format_args!("{seconds} is not between 0 and 60 seconds"),
-                );
-            }
+        if let Some(fade) = &self.fade {
+            check_fade("edits.fade.in", fade.in_seconds)?;
+            check_fade("edits.fade.out", fade.out_seconds)?;
         }
         Ok(())
     }
+}
+
+fn check_fade(field: &str, seconds: f64) -> Result<(), ClipError> {
+    if !(0.0..=MAX_FADE_SECONDS).contains(&seconds) {
+        return invalid(
+            field,
+            format_args!("{seconds} is not between 0 and 60 seconds"),
+        );
+    }
+    Ok(())
 }
 
 impl Watermark {

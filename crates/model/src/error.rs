@@ -3,6 +3,7 @@
 use mp4_cut::{Error as MediaError, SmartCutError};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt::Arguments;
 
 /// Why a step did not do its work.
 ///
@@ -151,6 +152,10 @@ fn unlike(index: usize, difference: &str) -> String {
     format!(
         "segments[{index}] cannot be joined to segments[0] without encoding, because {difference}"
     )
+}
+
+pub(crate) fn invalid<T>(field: &str, reason: Arguments) -> Result<T, ClipError> {
+    Err(ClipError::invalid_request(format!("{field}: {reason}")))
 }
 
 /// Parses JSON into `T`; the error names the field at fault.

@@ -14,6 +14,7 @@ pub mod prices;
 pub mod quality;
 pub mod recordings;
 pub mod request;
+pub mod source;
 pub mod text;
 pub mod time;
 pub mod timestamp;

@@ -3,9 +3,11 @@
 use crate::{
     ClipError,
     edits::Edits,
-    identity::is_clip_id,
+    error::{invalid, parse},
+    identity::{Identity, is_clip_id},
     quality::Quality,
     recordings::{CameraWindow, Interval, RequiredCoverage, is_camera_id},
+    source::Source,
     text::shorten,
     time::{Moment, Time},
     timestamp::Timestamp,
@@ -85,18 +87,6 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub max_cost_usd: Option<f64>,
-}
-
-/// An S3 object to cut from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Source {
-    /// A bucket that the deployment allows as a source.
-    #[schemars(length(min = 3, max = 63))]
-    pub bucket: String,
-    /// The object's key; 1 to 1,024 bytes.
-    #[schemars(length(min = 1, max = 1024))]
-    pub key: String,
 }
 
 /// How a clip is cut.
@@ -223,75 +213,114 @@ pub struct ClipRequest {
     pub max_cost_usd: Option<f64>,
 }
 
+/// What a deployment lets requests ask for.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The buckets that sources and watermarks may lie in.
+    pub source_buckets: Vec<String>,
+}
+
 impl Request {
-    /// Checks what the types cannot say.
+    /// Parses a request as it was sent, checks it and fills in its defaults.
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field at fault.
-    pub fn check(&self, source_buckets: &[String]) -> Result<(), ClipError> {
-        if let Some(clip_id) = &self.clip_id
-            && !is_clip_id(clip_id)
-        {
-            return invalid(
+    pub fn validate(sent: Value, limits: &Limits) -> Result<ClipRequest, ClipError> {
+        let identity = Identity::of(&sent);
+        let bytes = identity.canonical.len();
+        if bytes > MAX_REQUEST_BYTES {
+            return Err(ClipError::invalid_request(format!(
+                "the request has {bytes} bytes, at most {MAX_REQUEST_BYTES}"
+            )));
+        }
+        if !sent.is_object() {
+            return Err(ClipError::invalid_request(
+                "the request is not a JSON object",
+            ));
+        }
+        parse::<Self>(sent)?.resolve(identity, limits)
+    }
+
+    /// Checks what the types cannot say and fills in the defaults.
+    fn resolve(self, identity: Identity, limits: &Limits) -> Result<ClipRequest, ClipError> {
+        self.check_clip_id()?;
+        let camera = self.camera()?;
+        let segments = match camera {
+            Some(_) => Vec::new(),
+            None => self.cuts()?,
+        };
+        for (index, segment) in segments.iter().enumerate() {
+            let prefix = match self.segments {
+                Some(_) => format!("segments[{index}]."),
+                None => String::new(),
+            };
+            segment.check(&prefix, &limits.source_buckets)?;
+        }
+        self.check_max_cost()?;
+        self.edits.check(&limits.source_buckets)?;
+        self.output.check()?;
+        self.check_copy()?;
+        check_metadata(&self.metadata)?;
+        Ok(ClipRequest {
+            prefix: identity.prefix(),
+            clip_id: identity.clip_id,
+            segments,
+            camera,
+            cut: self.cut,
+            edits: self.edits,
+            format: self.output.format.unwrap_or_default(),
+            quality: self.output.quality.unwrap_or_default(),
+            preview: self.output.preview,
+            thumbnails: self.output.thumbnail_widths(),
+            metadata: self.metadata,
+            max_cost_usd: self.max_cost_usd,
+        })
+    }
+
+    fn check_clip_id(&self) -> Result<(), ClipError> {
+        match &self.clip_id {
+            Some(clip_id) if !is_clip_id(clip_id) => invalid(
                 "clipId",
                 format_args!(
                     "{:?} is not 1 to 60 of A-Z a-z 0-9 _ -",
                     shorten(clip_id, 80)
                 ),
-            );
+            ),
+            _ => Ok(()),
         }
-        for (index, segment) in self.cuts()?.iter().enumerate() {
-            let prefix = if self.segments.is_some() {
-                format!("segments[{index}].")
-            } else {
-                String::new()
-            };
-            segment.check(&prefix, source_buckets)?;
+    }
+
+    fn check_max_cost(&self) -> Result<(), ClipError> {
+        match self.max_cost_usd {
+            Some(usd) if !usd.is_finite() || usd <= 0.0 => {
+                invalid("maxCostUsd", format_args!("{usd} is not above 0"))
+            }
+            _ => Ok(()),
         }
-        self.camera()?;
-        if let Some(usd) = self.max_cost_usd
-            && (!usd.is_finite() || usd <= 0.0)
-        {
-            return invalid("maxCostUsd", format_args!("{usd} is not above 0"));
-        }
-        self.edits.check(source_buckets)?;
-        self.output.check()?;
-        self.check_copy()?;
-        check_metadata(&self.metadata)
     }
 
     /// A copy encodes nothing, so there is much that it cannot change.
     fn check_copy(&self) -> Result<(), ClipError> {
-        let Output {
-            format, quality, ..
-        } = self.output;
-        let changed = self
-            .edits
-            .first_field()
-            .map(|field| format!("edits.{field}"))
-            .or_else(|| {
-                format
-                    .filter(|format| *format != Format::Mp4)
-                    .map(|_| "output.format".to_owned())
-            })
-            .or_else(|| quality.map(|_| "output.quality".to_owned()));
-        match changed.filter(|_| self.cut == Cut::Copy) {
-            Some(field) => invalid(
-                &field,
-                format_args!("cannot be had with the cut \"copy\", which encodes nothing"),
-            ),
-            None => Ok(()),
+        if self.cut != Cut::Copy {
+            return Ok(());
         }
+        let changed = if let Some(field) = self.edits.first_field() {
+            format!("edits.{field}")
+        } else if self.output.format.unwrap_or_default() != Format::Mp4 {
+            "output.format".to_owned()
+        } else if self.output.quality.is_some() {
+            "output.quality".to_owned()
+        } else {
+            return Ok(());
+        };
+        invalid(
+            &changed,
+            format_args!("cannot be had with the cut \"copy\", which encodes nothing"),
+        )
     }
 
-    /// The cuts, in order, whichever way they are written; none for a camera's recordings.
-    ///
-    /// # Errors
-    /// `InvalidRequest`, naming the field that is missing or one too many.
-    pub fn cuts(&self) -> Result<Vec<Segment>, ClipError> {
-        if self.camera_id.is_some() {
-            return Ok(Vec::new());
-        }
+    /// The cuts, in order, whichever of the two ways they are written in.
+    fn cuts(&self) -> Result<Vec<Segment>, ClipError> {
         let of_camera = [
             ("startTimestampInMs", self.start_timestamp_in_ms.is_some()),
             ("endTimestampInMs", self.end_timestamp_in_ms.is_some()),
@@ -339,10 +368,7 @@ impl Request {
     }
 
     /// What is cut out of a camera's recordings; `None` when something else is cut.
-    ///
-    /// # Errors
-    /// `InvalidRequest`, naming the field that is missing, wrong or one too many.
-    pub fn camera(&self) -> Result<Option<CameraWindow>, ClipError> {
+    fn camera(&self) -> Result<Option<CameraWindow>, ClipError> {
         let Some(camera_id) = &self.camera_id else {
             return Ok(None);
         };
@@ -421,26 +447,6 @@ impl Segment {
             );
         }
         Ok(())
-    }
-}
-
-impl Source {
-    /// Checks that an object may be read; `field` is where the request names it.
-    pub(crate) fn check(&self, field: &str, source_buckets: &[String]) -> Result<(), ClipError> {
-        if !source_buckets.contains(&self.bucket) {
-            let (field, bucket) = (format!("{field}.bucket"), shorten(&self.bucket, 80));
-            return invalid(
-                &field,
-                format_args!("{bucket:?} is not a source bucket of this deployment"),
-            );
-        }
-        match self.key.len() {
-            1..=1024 => Ok(()),
-            bytes => invalid(
-                &format!("{field}.key"),
-                format_args!("has {bytes} bytes, not 1 to 1,024"),
-            ),
-        }
     }
 }
 
@@ -542,11 +548,7 @@ fn check_metadata(metadata: &Map<String, Value>) -> Result<(), ClipError> {
     }
 }
 
-pub(crate) fn invalid<T>(field: &str, reason: std::fmt::Arguments) -> Result<T, ClipError> {
-    Err(ClipError::invalid_request(format!("{field}: {reason}")))
-}
-
-/// The JSON Schema of [`Request`], as it is kept in `functions/core/request.schema.json`.
+/// The JSON Schema of [`Request`], as it is kept in `request.schema.json`.
 #[must_use]
 pub fn schema() -> String {
     let schema = schemars::schema_for!(Request);
@@ -556,16 +558,22 @@ pub fn schema() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, parse};
+    use crate::ErrorKind;
     use serde_json::json;
+
+    /// What a deployment with this source bucket makes of a request.
+    fn validated(request: Value, source_bucket: &str) -> Result<ClipRequest, ClipError> {
+        let limits = Limits {
+            source_buckets: vec![source_bucket.to_owned()],
+        };
+        Request::validate(request, &limits)
+    }
 
     /// The message with which a request is refused after `change`.
     fn refusal(change: impl Fn(&mut Value)) -> String {
         let mut request = json!({"clipId": "a", "source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2});
         change(&mut request);
-        let error = parse::<Request>(request)
-            .and_then(|request| request.check(&["archive".into()]))
-            .expect_err("the request is invalid");
+        let error = validated(request, "archive").expect_err("the request is invalid");
         assert_eq!(error.kind, ErrorKind::InvalidRequest);
         error.message
     }
@@ -651,9 +659,9 @@ mod tests {
     /// The message with which these segments are refused.
     fn refused_segments(segments: &Value) -> String {
         let request = json!({"clipId": "a", "segments": segments});
-        let checked =
-            parse::<Request>(request).and_then(|request| request.check(&["archive".into()]));
-        checked.expect_err("the segments are invalid").message
+        validated(request, "archive")
+            .expect_err("the segments are invalid")
+            .message
     }
 
     #[test]
@@ -679,13 +687,9 @@ mod tests {
         let mut request = json!({"cameraId": "hi-pipeline", "startTimestampInMs": 1_533_224_400_000_u64,
             "endTimestampInMs": "1533224422000"});
         change(&mut request);
-        let request = parse::<Request>(request).map_err(|error| error.message)?;
-        request.check(&[]).map_err(|error| error.message)?;
-        assert_eq!(request.cuts(), Ok(Vec::new()));
-        Ok(request
-            .camera()
-            .expect("it was checked")
-            .expect("it is one"))
+        let valid = validated(request, "none").map_err(|error| error.message)?;
+        assert_eq!(valid.segments, []);
+        Ok(valid.camera.expect("it is one"))
     }
 
     #[test]

@@ -5,10 +5,8 @@
 use lambda::environment;
 use model::{
     ClipError,
-    identity::Identity,
     outcome::Execution,
-    parse,
-    request::{ClipRequest, MAX_REQUEST_BYTES, Request},
+    request::{ClipRequest, Limits, Request},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,8 +24,7 @@ pub struct Input {
 /// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// The buckets that a source may lie in.
-    pub source_buckets: Vec<String>,
+    pub limits: Limits,
 }
 
 impl Deps {
@@ -37,8 +34,9 @@ impl Deps {
     /// `Internal`, naming the variable that is missing.
     pub fn from_env() -> Result<Self, ClipError> {
         let buckets = environment::required("CLIPFLOW_SOURCE_BUCKETS")?;
+        let source_buckets = buckets.split(',').map(str::to_owned).collect();
         Ok(Self {
-            source_buckets: buckets.split(',').map(str::to_owned).collect(),
+            limits: Limits { source_buckets },
         })
     }
 }
@@ -49,33 +47,7 @@ impl Deps {
 /// `InvalidRequest`, naming the field at fault.
 #[expect(clippy::unused_async, reason = "every function's handle is async")]
 pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError> {
-    let identity = Identity::of(&input.request);
-    let bytes = identity.canonical.len();
-    if bytes > MAX_REQUEST_BYTES {
-        let message = format!("the request has {bytes} bytes, at most {MAX_REQUEST_BYTES}");
-        return Err(ClipError::invalid_request(message));
-    }
-    if !input.request.is_object() {
-        return Err(ClipError::invalid_request(
-            "the request is not a JSON object",
-        ));
-    }
-    let request: Request = parse(input.request)?;
-    request.check(&deps.source_buckets)?;
-    Ok(ClipRequest {
-        prefix: identity.prefix(),
-        clip_id: identity.clip_id,
-        thumbnails: request.output.thumbnail_widths(),
-        segments: request.cuts()?,
-        camera: request.camera()?,
-        cut: request.cut,
-        edits: request.edits,
-        format: request.output.format.unwrap_or_default(),
-        quality: request.output.quality.unwrap_or_default(),
-        preview: request.output.preview,
-        metadata: request.metadata,
-        max_cost_usd: request.max_cost_usd,
-    })
+    Request::validate(input.request, &deps.limits)
 }
 
 #[cfg(test)]
@@ -89,13 +61,10 @@ mod tests {
             arn: "arn:e".into(),
             started_at: "2026-01-01T00:00:00Z".into(),
         };
-        handle(
-            &Deps {
-                source_buckets: vec!["archive".into()],
-            },
-            Input { execution, request },
-        )
-        .await
+        let limits = Limits {
+            source_buckets: vec!["archive".into()],
+        };
+        handle(&Deps { limits }, Input { execution, request }).await
     }
 
     #[tokio::test]
