@@ -67,9 +67,11 @@ locals {
         permissions     = ["read_sources"]
         environment = merge(
           {
-            CLIPFLOW_MAX_CLIP_SECONDS = var.max_clip_seconds
-            CLIPFLOW_MAX_COST_USD     = var.max_cost_usd
-            CLIPFLOW_TRIM_MEMORY_MB   = var.trim_memory_mb
+            CLIPFLOW_MAX_CLIP_SECONDS     = var.max_clip_seconds
+            CLIPFLOW_MAX_COST_USD         = var.max_cost_usd
+            CLIPFLOW_MAX_TRIM_SECONDS     = var.max_trim_seconds
+            CLIPFLOW_TRIM_MEMORY_MB       = var.trim_memory_mb
+            CLIPFLOW_TRIM_TIMEOUT_SECONDS = var.trim_timeout_seconds
           },
           var.recordings == null ? {} : {
             CLIPFLOW_RECORDINGS_BUCKET            = var.recordings.bucket

@@ -20,9 +20,6 @@ resource "aws_sfn_state_machine" "clip" {
       merge(
         { for name, function in local.functions : "${name}_arn" => aws_lambda_alias.live[name].arn if function.state },
         {
-          max_trim_seconds          = var.max_trim_seconds
-          trim_timeout_seconds      = var.trim_timeout_seconds
-          trim_scratch_bytes        = local.function_environment.trim.CLIPFLOW_SCRATCH_BYTES
           transcode_timeout_seconds = var.transcode_timeout_seconds
           # Step Functions wants it to be less than the time-out.
           transcode_heartbeat_seconds = min(var.transcode_heartbeat_seconds, var.transcode_timeout_seconds - 1)

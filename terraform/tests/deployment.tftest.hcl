@@ -89,11 +89,13 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_SOURCE_BUCKETS = "another-archive,surf-archive"
       }
       probe = {
-        CLIPFLOW_LOG              = "info"
-        CLIPFLOW_MAX_CLIP_SECONDS = "10800"
-        CLIPFLOW_MAX_COST_USD     = "5"
-        CLIPFLOW_SCRATCH_BYTES    = "2147483648"
-        CLIPFLOW_TRIM_MEMORY_MB   = "3008"
+        CLIPFLOW_LOG                  = "info"
+        CLIPFLOW_MAX_CLIP_SECONDS     = "10800"
+        CLIPFLOW_MAX_COST_USD         = "5"
+        CLIPFLOW_MAX_TRIM_SECONDS     = "600"
+        CLIPFLOW_SCRATCH_BYTES        = "2147483648"
+        CLIPFLOW_TRIM_MEMORY_MB       = "3008"
+        CLIPFLOW_TRIM_TIMEOUT_SECONDS = "900"
       }
       trim = {
         CLIPFLOW_LOG           = "info"
@@ -264,9 +266,9 @@ run "definition_names_aliases_and_limits" {
   assert {
     condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
       functions = [for _ in range(8) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
-      numbers   = [600, 900, 2147483648, 21600, 7200, 30, 0]
+      numbers   = [21600, 7200, 30, 0]
     }
-    error_message = "The definition's placeholders are not the aliases and trim's limits."
+    error_message = "The definition's placeholders are not the aliases and limits."
   }
 
   assert {
@@ -290,8 +292,10 @@ run "limits_of_the_engines_reach_everything_that_reads_them" {
       aws_lambda_function.this["trim"].ephemeral_storage[0].size == 512 &&
       aws_lambda_function.this["trim"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_MEMORY_MB == "1769" &&
+      aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_TIMEOUT_SECONDS == "300" &&
+      aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_MAX_TRIM_SECONDS == "90.5" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
-      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90.5, 300, 536870912, 90, 89, 30, 0]
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90, 89, 30, 0]
     )
     error_message = "trim, probe's estimates and the definition disagree about the engines' limits."
   }
@@ -315,7 +319,7 @@ run "recordings_reach_what_looks_for_them" {
   }
 
   assert {
-    condition     = slice(jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers, 5, 7) == [40, 23]
+    condition     = slice(jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers, 2, 4) == [40, 23]
     error_message = "A recording is not waited for a quarter of an hour."
   }
 }

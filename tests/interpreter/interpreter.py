@@ -42,9 +42,6 @@ Function = Callable[[Json], Json]
 EXECUTION_ARN = "arn:aws:states:us-east-1:000000000000:execution:clipflow-clip:a-0123456789ab"
 STARTED_AT = "2026-01-01T00:00:00Z"
 NUMBERS = {
-    "max_trim_seconds": 600,
-    "trim_timeout_seconds": 900,
-    "trim_scratch_bytes": 2_000_000_000,
     "transcode_timeout_seconds": 21600,
     "transcode_heartbeat_seconds": 1800,
     "recordings_retry_seconds": 30,

@@ -1,6 +1,6 @@
 //! What holds the parts together, without a network: the definition, the functions, the error names and Terraform.
 
-use model::ErrorKind;
+use model::{ErrorKind, outcome::EngineName};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -262,25 +262,40 @@ fn task_that_waits_for_an_event_notices_when_none_comes() {
 }
 
 #[test]
-fn every_choice_of_the_second_engine_says_why() {
-    let choices = states()["ChooseEngine"]["Choices"]
-        .as_array()
-        .expect("choices")
-        .clone();
+fn engine_is_the_one_that_probe_chose() {
+    let states = states();
+    assert_eq!(
+        states["Probe"]["Assign"]["engine"],
+        "{% $states.result.Payload.engine %}"
+    );
+    let choice = &states["ChooseEngine"];
+    let transcode = json!(EngineName::Transcode);
+    let condition = format!(
+        "{{% $engine.name = '{}' %}}",
+        transcode.as_str().expect("a name")
+    );
+    assert_eq!(
+        choice["Choices"],
+        json!([{"Condition": condition, "Next": "Transcode"}])
+    );
+    assert_eq!(choice["Default"], "Trim");
+}
+
+#[test]
+fn every_switch_of_the_engine_says_why() {
     let catchers = states()["Trim"]["Catch"]
         .as_array()
         .expect("catchers")
         .clone();
-    for way in choices
+    for catcher in catchers
         .iter()
-        .chain(&catchers)
-        .filter(|way| way["Next"] == "Transcode")
+        .filter(|catcher| catcher["Next"] == "Transcode")
     {
-        let engine = &way["Assign"]["engine"];
+        let engine = &catcher["Assign"]["engine"];
         assert_eq!(
             (&engine["name"], engine["why"].is_string()),
-            (&json!("transcode"), true),
-            "{way}"
+            (&json!(EngineName::Transcode), true),
+            "{catcher}"
         );
     }
 }
@@ -442,7 +457,8 @@ fn samples() -> Map<String, Value> {
                 "endTimestampInMs": 1_533_224_422_000_u64, "coverage": "complete"},
             "cut": "exact", "thumbnails": [300], "metadata": {}},
         "probe": {"sources": [{"object": object, "facts": facts}], "segments": [{"source": 0, "window": window}],
-            "coverage": {"covered": [interval], "missing": []}, "clipSeconds": 1.0, "encodedSeconds": 0.5, "estimates": estimates},
+            "coverage": {"covered": [interval], "missing": []}, "clipSeconds": 1.0, "encodedSeconds": 0.5, "estimates": estimates,
+            "engine": {"name": "trim", "why": "short", "estimateUsd": 0.1}},
         "trim": {"clip": clip, "engine": {"name": "trim", "why": "short; copied", "estimateUsd": 0.1}},
         "transcode": {"jobId": "1-a"},
         "verify": delivered,
@@ -502,10 +518,7 @@ fn each_function_understands_what_the_states_before_it_hand_on() {
         let execution =
             json!({"Id": "arn:e", "StartTime": "2026-01-01T00:00:00Z", "Input": {"clipId": "a"}});
         let context = json!({"Execution": execution, "Task": {"Token": "t"}});
-        let mut variables = Map::from_iter([(
-            "engine".to_owned(),
-            json!({"name": "trim", "why": "short", "estimateUsd": 0.1}),
-        )]);
+        let mut variables = Map::new();
         let mut input = json!({});
         for name in path(engine) {
             let state = &states[&name];

@@ -130,8 +130,11 @@ async fn run_again(stack: &Stack, machine: &str, request: &Value, suffix: &str) 
 
 /// Makes `MediaConvert` the engine of clips of any length.
 fn always_transcode(definition: &mut Value) {
-    let condition = &mut definition["States"]["ChooseEngine"]["Choices"][0]["Condition"];
-    *condition = json!("{% true %}");
+    definition["States"]["Probe"]["Assign"]["engine"] = json!({
+        "name": "transcode",
+        "why": "always",
+        "estimateUsd": "{% $states.result.Payload.estimates.transcodeUsd %}",
+    });
 }
 
 fn frames(probed: &Value) -> u64 {

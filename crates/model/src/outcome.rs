@@ -220,12 +220,21 @@ pub struct Delivered {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Engine {
-    /// `trim` or `transcode`.
-    pub name: String,
+    pub name: EngineName,
     /// Why this one.
     pub why: String,
     /// What it was estimated to cost, in US dollars.
     pub estimate_usd: f64,
+}
+
+/// The function that makes a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EngineName {
+    /// `FFmpeg` in a Lambda.
+    Trim,
+    /// A `MediaConvert` job.
+    Transcode,
 }
 
 /// The execution that a step belongs to.

@@ -1,5 +1,6 @@
 //! The request, as a user sends it and as the steps pass it on.
 
+pub use crate::source::Source;
 use crate::{
     ClipError,
     edits::Edits,
@@ -7,7 +8,6 @@ use crate::{
     identity::{Identity, is_clip_id},
     quality::Quality,
     recordings::{CameraWindow, Interval, RequiredCoverage, is_camera_id},
-    source::Source,
     text::shorten,
     time::{Moment, Time},
     timestamp::Timestamp,

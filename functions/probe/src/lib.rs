@@ -5,12 +5,14 @@
 //! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
 //! reads that version or notices that it changed.
 
+pub mod engine;
 pub mod estimate;
 mod opener;
 pub mod recordings;
 
 use aws::{sdk, source::S3Source};
 use bytes::Buf;
+use engine::{TrimLimits, Work};
 use estimate::Estimates;
 use ffmpeg::{process::Ffmpeg, remux::Media};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,7 +21,7 @@ use model::{
     ClipError,
     clip_spec::ClipSpec,
     edits::Watermark,
-    outcome::Execution,
+    outcome::{Engine, Execution},
     plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
     request::{ClipRequest, Source},
@@ -67,6 +69,8 @@ pub struct Output {
     pub trim_only_field: Option<&'static str>,
     /// What making it takes.
     pub estimates: Estimates,
+    /// What makes it.
+    pub engine: Engine,
 }
 
 /// What the function works with.
@@ -80,6 +84,10 @@ pub struct Deps {
     pub max_cost_usd: f64,
     /// The memory of `trim`, in MB.
     pub trim_memory_mb: u32,
+    /// How much of a clip `trim` encodes at the most, in seconds of the clip.
+    pub max_trim_seconds: f64,
+    /// How long `trim` may run.
+    pub trim_timeout_seconds: f64,
     /// Cameras' recordings; `None` when this deployment has none.
     pub recordings: Option<Recordings>,
     /// What remuxes sources.
@@ -98,6 +106,8 @@ impl Deps {
             max_clip_seconds: environment::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
             max_cost_usd: environment::parsed("CLIPFLOW_MAX_COST_USD")?,
             trim_memory_mb: environment::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
+            max_trim_seconds: environment::parsed("CLIPFLOW_MAX_TRIM_SECONDS")?,
+            trim_timeout_seconds: environment::parsed("CLIPFLOW_TRIM_TIMEOUT_SECONDS")?,
             recordings: Recordings::from_env()?,
             ffmpeg: Ffmpeg::find()?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
@@ -139,12 +149,25 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
     let trim_only_field = spec.unsupported_by_mediaconvert(request);
+    let work = Work {
+        cut: request.cut,
+        clip_seconds,
+        encoded_seconds,
+        is_trim_only: trim_only_field.is_some(),
+        estimates,
+    };
+    let engine = work.engine(TrimLimits {
+        encoded_seconds: deps.max_trim_seconds,
+        timeout_seconds: deps.trim_timeout_seconds,
+        scratch_bytes: deps.scratch_bytes,
+    });
     Ok(Output {
         plan,
         clip_seconds,
         encoded_seconds,
         trim_only_field,
         estimates,
+        engine,
     })
 }
 
@@ -312,16 +335,16 @@ mod tests {
         let input = parse(json!({"execution": execution, "request": request, "waited": false}))
             .expect("an input");
         let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, []);
-        let (max_clip_seconds, max_cost_usd, trim_memory_mb) = (60.0, 5.0, 3538);
-        let (ffmpeg, scratch_bytes) = (Ffmpeg::find().expect("ffmpeg"), 1 << 20);
         let deps = Deps {
             s3,
-            max_clip_seconds,
-            max_cost_usd,
-            trim_memory_mb,
+            max_clip_seconds: 60.0,
+            max_cost_usd: 5.0,
+            trim_memory_mb: 3538,
+            max_trim_seconds: 600.0,
+            trim_timeout_seconds: 900.0,
             recordings,
-            ffmpeg,
-            scratch_bytes,
+            ffmpeg: Ffmpeg::find().expect("ffmpeg"),
+            scratch_bytes: 1 << 20,
         };
         handle(&deps, input).await.expect_err("it is refused")
     }

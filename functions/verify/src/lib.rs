@@ -10,7 +10,7 @@ use model::{
     ClipError,
     clip_spec::{ClipSpec, FrameRate, Size},
     frame_grid::FrameGrid,
-    outcome::{Delivered, Engine, Execution, Object},
+    outcome::{Delivered, Engine, EngineName, Execution, Object},
     plan::{Plan, PlannedSegment},
     request::{ClipRequest, Cut, Format, Source},
 };
@@ -141,7 +141,7 @@ impl Wanted {
     fn of(input: &Input, spec: &ClipSpec) -> Self {
         let plan = &input.probe;
         let first = &plan.sources[plan.segments[0].source].facts.video;
-        let copied = input.request.cut == Cut::Copy && input.engine.name != "transcode";
+        let copied = input.request.cut == Cut::Copy && input.engine.name != EngineName::Transcode;
         let windows = || plan.segments.iter().map(|segment| &segment.window);
         let mut wanted = Self {
             size: if spec.plain || copied {
@@ -161,7 +161,7 @@ impl Wanted {
             },
             has_sound: spec.sound.is_some(),
         };
-        if input.engine.name == "transcode" {
+        if input.engine.name == EngineName::Transcode {
             (wanted.frames, wanted.frames_tolerance) = transcoded_frames(plan);
         } else if copied {
             wanted.frames = windows().map(|window| window.frames).sum();

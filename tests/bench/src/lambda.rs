@@ -47,7 +47,7 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    fn variables(&self) -> [(&str, &str); 22] {
+    fn variables(&self) -> [(&str, &str); 24] {
         [
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB),
@@ -62,7 +62,9 @@ impl Environment<'_> {
             ("CLIPFLOW_SOURCE_BUCKETS", crate::ARCHIVE),
             ("CLIPFLOW_MAX_CLIP_SECONDS", "10800"),
             ("CLIPFLOW_MAX_COST_USD", "5"),
+            ("CLIPFLOW_MAX_TRIM_SECONDS", "600"),
             ("CLIPFLOW_TRIM_MEMORY_MB", MEMORY_MB),
+            ("CLIPFLOW_TRIM_TIMEOUT_SECONDS", "900"),
             ("CLIPFLOW_SCRATCH_BYTES", "10737418240"),
             (
                 "CLIPFLOW_STATE_MACHINE_ARN",
