@@ -127,7 +127,6 @@ pub struct Watermark {
 /// Where a watermark lies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Position {
     TopLeft,
     Top,
