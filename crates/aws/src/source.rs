@@ -33,19 +33,32 @@ pub struct S3Source {
 }
 
 impl S3Source {
-    /// Pins the object that is there now.
+    /// Pins the object that is there now; errors name it as a request's `source`.
+    ///
+    /// # Errors
+    /// As [`pin_field`](Self::pin_field).
+    pub async fn pin(client: Client, source: &Source) -> Result<Self, ClipError> {
+        Self::pin_field(client, source, "source").await
+    }
+
+    /// Pins the object that is there now; `field` is where the request names it.
     ///
     /// # Errors
     /// `SourceNotFound` when the bucket or the object does not exist, `UnsupportedMedia` when it is empty,
     /// `DependencyUnavailable` when S3 does not answer.
-    pub async fn pin(client: Client, source: &Source) -> Result<Self, ClipError> {
+    pub async fn pin_field(
+        client: Client,
+        source: &Source,
+        field: &str,
+    ) -> Result<Self, ClipError> {
         let mut object = PinnedObject {
             bucket: source.bucket.clone(),
             key: source.key.clone(),
             etag: String::new(),
             bytes: 0,
         };
-        let got = get(&client, &object, 0..HEAD_BYTES).await?;
+        let got = get(&client, &object, 0..HEAD_BYTES).await;
+        let got = got.map_err(|error| pin_failure(field, &object, &error))?;
         object.bytes = total_length(&got)
             .ok_or_else(|| ClipError::internal("S3 answered without Content-Range"))?;
         object.etag = got.e_tag.clone().unwrap_or_default();
@@ -133,7 +146,8 @@ impl S3Source {
     /// Reads `range` into `place`, which has room for just that.
     async fn receive(&self, range: Range<u64>, place: BytesMut) -> Result<BytesMut, ClipError> {
         let wanted = length(&range);
-        let got = get(&self.client, &self.object, range).await?;
+        let got = get(&self.client, &self.object, range).await;
+        let got = got.map_err(|error| read_failure(&self.object, &error))?;
         let bytes = receive(&self.object, got.body, place).await?;
         if bytes.len() == wanted {
             Ok(bytes)
@@ -181,7 +195,7 @@ async fn get(
     client: &Client,
     object: &PinnedObject,
     range: Range<u64>,
-) -> Result<GetObjectOutput, ClipError> {
+) -> Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>> {
     client
         .get_object()
         .bucket(&object.bucket)
@@ -190,7 +204,6 @@ async fn get(
         .range(format!("bytes={}-{}", range.start, range.end - 1))
         .send()
         .await
-        .map_err(|error| read_failure(object, &error))
 }
 
 /// Appends a body to `place`, which does not grow for it.
@@ -223,31 +236,45 @@ fn total_length(got: &GetObjectOutput) -> Option<u64> {
     got.content_range.as_ref()?.rsplit('/').next()?.parse().ok()
 }
 
+fn status(error: &SdkError<GetObjectError, HttpResponse>) -> Option<u16> {
+    error
+        .raw_response()
+        .map(|response| response.status().as_u16())
+}
+
+/// Why an object that `field` names cannot be pinned.
+fn pin_failure(
+    field: &str,
+    object: &PinnedObject,
+    error: &SdkError<GetObjectError, HttpResponse>,
+) -> ClipError {
+    let PinnedObject { bucket, key, .. } = object;
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    match (code, status(error)) {
+        (Some("NoSuchBucket"), _) => {
+            ClipError::source_not_found(format!("{field}.bucket: {bucket} does not exist"))
+        }
+        (_, Some(404)) => {
+            ClipError::source_not_found(format!("{field}.key: s3://{bucket}/{key} does not exist"))
+        }
+        _ => read_failure(object, error),
+    }
+}
+
+/// Why an object that was there cannot be read any more.
 fn read_failure(
     object: &PinnedObject,
     error: &SdkError<GetObjectError, HttpResponse>,
 ) -> ClipError {
     let name = format!("s3://{}/{}", object.bucket, object.key);
-    let code = error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code);
-    match (
-        code,
-        error
-            .raw_response()
-            .map(|response| response.status().as_u16()),
-    ) {
-        (Some("NoSuchBucket"), _) => {
-            ClipError::source_not_found(format!("source.bucket: {} does not exist", object.bucket))
-        }
-        (_, Some(412)) => {
-            ClipError::source_not_found(format!("{name} changed while its clip was made"))
-        }
-        (_, Some(404)) if !object.etag.is_empty() => {
+    match status(error) {
+        Some(412) => ClipError::source_not_found(format!("{name} changed while its clip was made")),
+        Some(404) => {
             ClipError::source_not_found(format!("{name} was deleted while its clip was made"))
         }
-        (_, Some(404)) => ClipError::source_not_found(format!("source.key: {name} does not exist")),
-        (_, Some(416)) => ClipError::unsupported_media(format!("{name} is empty: it has 0 bytes")),
+        Some(416) => ClipError::unsupported_media(format!("{name} is empty: it has 0 bytes")),
         _ => sdk::failure(&format!("reading {name}"), error),
     }
 }
@@ -366,12 +393,38 @@ mod tests {
             bucket: "archive".into(),
             key: "k.mp4".into(),
         };
-        let error = S3Source::pin(client, &source)
+        let error = S3Source::pin(client.clone(), &source)
             .await
             .expect_err("nothing to pin");
         assert_eq!(
             error,
             ClipError::source_not_found("source.key: s3://archive/k.mp4 does not exist")
+        );
+        let error = S3Source::pin_field(client, &source, "edits.watermark")
+            .await
+            .expect_err("nothing to pin");
+        assert_eq!(
+            error,
+            ClipError::source_not_found("edits.watermark.key: s3://archive/k.mp4 does not exist")
+        );
+    }
+
+    #[tokio::test]
+    async fn bucket_that_is_not_there_names_the_field() {
+        let client = mock_client!(
+            aws_sdk_s3,
+            [&answer(404, "<Error><Code>NoSuchBucket</Code></Error>")]
+        );
+        let source = Source {
+            bucket: "archive".into(),
+            key: "k.png".into(),
+        };
+        let error = S3Source::pin_field(client, &source, "edits.watermark")
+            .await
+            .expect_err("nothing to pin");
+        assert_eq!(
+            error,
+            ClipError::source_not_found("edits.watermark.bucket: archive does not exist")
         );
     }
 

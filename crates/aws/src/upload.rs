@@ -99,20 +99,31 @@ pub async fn put_file(
     .await
 }
 
+/// An object that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub object: Object,
+    /// Its own metadata (`x-amz-meta-`).
+    pub metadata: HashMap<String, String>,
+}
+
 /// The object of that key, if there is one.
 ///
 /// # Errors
 /// `DependencyUnavailable` when S3 does not answer.
-pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Object>, ClipError> {
+pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Found>, ClipError> {
     match client.head_object().bucket(bucket).key(key).send().await {
-        Ok(head) => Ok(Some(Object {
-            key: key.to_owned(),
-            url: None,
-            bytes: head
-                .content_length()
-                .and_then(|bytes| bytes.try_into().ok())
-                .unwrap_or(0),
-            etag: unquoted(head.e_tag),
+        Ok(head) => Ok(Some(Found {
+            object: Object {
+                key: key.to_owned(),
+                url: None,
+                bytes: head
+                    .content_length()
+                    .and_then(|bytes| bytes.try_into().ok())
+                    .unwrap_or(0),
+                etag: unquoted(head.e_tag),
+            },
+            metadata: head.metadata.unwrap_or_default(),
         })),
         Err(error)
             if error

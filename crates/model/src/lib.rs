@@ -5,6 +5,7 @@ pub mod console;
 pub mod edits;
 pub mod error;
 pub mod execution;
+pub mod expected;
 pub mod frame_grid;
 pub mod identity;
 pub mod job_metadata;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use model::{
     ClipError, ErrorKind,
-    plan::{PinnedObject, Plan, PlannedSegment},
-    recordings::{Interval, Recording, coverage, pieces, plan},
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
+    recordings::{Interval, Recording, coverage, cuts, no_frame, pieces, unless_empty},
 };
 use mp4_cut::Movie;
 use proptest::prelude::*;
@@ -57,30 +57,17 @@ impl Camera {
         #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
         let start_ms = BASE_MS + (f64::from(first) * self.frame_ms()) as i64;
         let movie = block_on(Movie::read(&file)).expect("a source");
-        let object = PinnedObject {
-            bucket: "archive".into(),
-            key: first.to_string(),
-            etag: "e".into(),
-            bytes: 1,
+        let recording = Recording {
+            video: movie.facts.video.clone(),
+            start_ms,
         };
-        (
-            Recording {
-                object,
-                facts: movie.facts.clone().into(),
-                start_ms,
-            },
-            movie,
-        )
+        (recording, movie)
     }
 
-    /// The camera's frames that a plan shows, in order.
-    fn shown(self, plan: &Plan) -> Vec<u64> {
+    /// The camera's frames that a plan shows, in order. `firsts` are the first frames of its recordings.
+    fn shown(self, plan: &Plan, firsts: &[u32]) -> Vec<u64> {
         let frames = |segment: &PlannedSegment| {
-            let first: u64 = plan.sources[segment.source]
-                .object
-                .key
-                .parse()
-                .expect("a number");
+            let first = u64::from(firsts[recording_of(plan, segment)]);
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -99,21 +86,44 @@ fn planned(
     recordings: &[Recording],
     movies: &[Movie],
 ) -> Result<Plan, ClipError> {
-    let cut = async |number: usize, (start, end)| {
-        let window = movies[number].window(start, end)?.facts;
-        Ok(PlannedSegment {
-            source: 0,
-            window,
+    let mut plan = Plan {
+        sources: Vec::new(),
+        segments: Vec::new(),
+        coverage: Some(coverage(window, recordings, 1)),
+        watermark: None,
+    };
+    for cut in cuts(window, recordings) {
+        let (start, end) = cut.interval_seconds;
+        let planned = movies[cut.recording].window(start, end);
+        let Some(planned) = unless_empty(planned.map_err(ClipError::from))? else {
+            continue;
+        };
+        plan.segments.push(PlannedSegment {
+            source: plan.sources.len(),
+            window: planned.facts,
             smart_cut: None,
             lead_seconds: None,
-        })
-    };
-    block_on(plan(
-        window,
-        recordings,
-        coverage(window, recordings, 1),
-        cut,
-    ))
+        });
+        plan.sources.push(ProbedSource {
+            object: PinnedObject {
+                bucket: "archive".into(),
+                key: cut.recording.to_string(),
+                etag: "e".into(),
+                bytes: 1,
+            },
+            facts: movies[cut.recording].facts.clone().into(),
+        });
+    }
+    if plan.segments.is_empty() {
+        return Err(no_frame(window));
+    }
+    Ok(plan)
+}
+
+/// The place of a segment's recording in the list of recordings, which is its key.
+fn recording_of(plan: &Plan, segment: &PlannedSegment) -> usize {
+    let key = &plan.sources[segment.source].object.key;
+    key.parse().expect("a number")
 }
 
 fn camera() -> impl Strategy<Value = Camera> {
@@ -150,7 +160,7 @@ fn recording_that_seems_to_end_a_millisecond_later_shows_no_frame_again() {
         "keys have whole milliseconds"
     );
     let plan = planned(window, &recordings, &movies).expect("a plan");
-    assert_eq!(camera.shown(&plan), (55..74).collect::<Vec<_>>());
+    assert_eq!(camera.shown(&plan, &[55, 72]), (55..74).collect::<Vec<_>>());
 }
 
 /// Milliseconds since the camera began.
@@ -184,7 +194,8 @@ proptest! {
                 return Ok(());
             }
         };
-        let shown = camera.shown(&plan);
+        let firsts: Vec<_> = recorded.iter().map(|(first, _)| *first).collect();
+        let shown = camera.shown(&plan, &firsts);
         prop_assert!(shown.is_sorted_by(|one, next| one < next), "a frame is shown twice: {:?}", shown);
 
         for frame in 0..300 {
@@ -197,9 +208,8 @@ proptest! {
             prop_assert!(can_be_shown || !is_shown, "frame {} is not of the window: {:?}", frame, shown);
         }
         for segment in &plan.segments {
-            let source = &plan.sources[segment.source];
-            let of_source = |one: &&Recording| one.object == source.object && one.facts == source.facts;
-            let recording = recordings.iter().find(of_source).expect("a recording");
+            let recording = &recordings[recording_of(&plan, segment)];
+            prop_assert_eq!(&recording.video, &plan.sources[segment.source].facts.video);
             let began = since_base(recording.start_ms) + segment.window.start_seconds * 1000.0;
             let off = pieces.iter().map(|piece| (since_base(piece.interval.start_ms) - began).abs());
             let least = off.fold(f64::MAX, f64::min);

@@ -14,7 +14,7 @@ use aws::{sdk, source::S3Source};
 use bytes::Buf;
 use engine::{TrimLimits, Work};
 use estimate::Estimates;
-use ffmpeg::{process::Ffmpeg, remux::Media};
+use ffmpeg::process::Ffmpeg;
 use futures::{StreamExt, TryStreamExt, stream};
 use lambda::environment;
 use model::{
@@ -22,13 +22,13 @@ use model::{
     clip_spec::ClipSpec,
     edits::Watermark,
     outcome::{Engine, Execution},
-    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
+    plan::{PinnedObject, Plan, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
     request::{ClipRequest, Source},
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
-use opener::Opener;
+use opener::{Opened, Opener};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -186,12 +186,7 @@ async fn measure(
         bucket,
         key: watermark.key.clone(),
     };
-    let source = S3Source::pin(deps.s3.clone(), &source)
-        .await
-        .map_err(|mut error| {
-            error.message = error.message.replacen("source.", "edits.watermark.", 1);
-            error
-        })?;
+    let source = S3Source::pin_field(deps.s3.clone(), &source, "edits.watermark").await?;
     let object = source.object().clone();
     let invalid = |what: String| {
         let PinnedObject { bucket, key, .. } = source.object();
@@ -251,7 +246,7 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
             .iter()
             .position(|source| **source == segment.source)
             .expect("every source is wanted");
-        let (_, media) = found[source]
+        let Opened { media, .. } = found[source]
             .as_ref()
             .map_err(|error| name(error.clone()))?;
         let duration = media.facts.duration_seconds;
@@ -259,22 +254,20 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
             segment.start.resolve(duration),
             segment.end.resolve(duration),
         );
-        let planned = opener.plan(media, interval, index).await.map_err(name)?;
-        Ok::<_, ClipError>(PlannedSegment { source, ..planned })
+        let planned = opener.plan(media, source, interval, index).await;
+        planned.map_err(name)
     });
     let segments = stream::iter(plans)
         .buffered(EXCERPTS_AT_ONCE)
         .try_collect()
         .await?;
-    let probed = |(object, media): (PinnedObject, Media<S3Source>)| ProbedSource {
-        object,
-        facts: media.facts,
-    };
-    let sources = found
-        .into_iter()
-        .filter_map(Result::ok)
-        .map(probed)
-        .collect();
+    let mut sources = Vec::new();
+    for Opened { object, media } in found.into_iter().flatten() {
+        sources.push(ProbedSource {
+            object,
+            facts: media.facts,
+        });
+    }
     Ok(Plan {
         sources,
         segments,

@@ -25,6 +25,12 @@ use std::{
 /// How long each excerpt may take; what takes longer is not for a Lambda.
 const REMUX_TIME: Duration = Duration::from_secs(40);
 
+/// A source that was opened.
+pub(crate) struct Opened {
+    pub object: PinnedObject,
+    pub media: Media<S3Source>,
+}
+
 /// Opens sources and plans cuts of them.
 pub(crate) struct Opener<'a> {
     pub s3: &'a aws_sdk_s3::Client,
@@ -75,28 +81,26 @@ impl<'a> Opener<'a> {
     }
 
     /// Pins an object and opens it.
-    pub async fn open(&self, at: &Source) -> Result<(PinnedObject, Media<S3Source>), ClipError> {
+    pub async fn open(&self, at: &Source) -> Result<Opened, ClipError> {
         let source = S3Source::pin(self.s3.clone(), at).await?;
         let object = source.object().clone();
-        Ok((object, Media::open(source, self.remuxer()).await?))
+        let media = Media::open(source, self.remuxer()).await?;
+        Ok(Opened { object, media })
     }
 
-    /// Plans a cut, the clip's `number`, of a source whose place is not known yet.
+    /// Plans the cut `number` of the clip, out of `media`, which will be the plan's source number `source`.
     pub async fn plan(
         &self,
         media: &Media<S3Source>,
+        source: usize,
         interval: (f64, f64),
         number: usize,
     ) -> Result<PlannedSegment, ClipError> {
         if media.is_remuxed() {
             let bytes = remuxed_range_bytes(media.bytes_of(interval.1 - interval.0));
-            if self
-                .promised_bytes
-                .fetch_add(bytes, Relaxed)
-                .saturating_add(bytes)
-                > self.scratch_bytes
-            {
-                return self.estimate(media, interval);
+            let promised_bytes = self.promised_bytes.fetch_add(bytes, Relaxed);
+            if promised_bytes.saturating_add(bytes) > self.scratch_bytes {
+                return self.estimate(media, source, interval);
             }
         }
         let name = format!("excerpt-{number}.mp4");
@@ -105,7 +109,7 @@ impl<'a> Opener<'a> {
             .await
         {
             Err(error) if error.kind == ErrorKind::TrimBudgetExceeded => {
-                return self.estimate(media, interval);
+                return self.estimate(media, source, interval);
             }
             remuxed_range => remuxed_range?,
         };
@@ -120,7 +124,7 @@ impl<'a> Opener<'a> {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(number, (movie, samples));
         Ok(PlannedSegment {
-            source: 0,
+            source,
             window,
             smart_cut: None,
             lead_seconds,
@@ -131,6 +135,7 @@ impl<'a> Opener<'a> {
     fn estimate(
         &self,
         media: &Media<S3Source>,
+        source: usize,
         interval: (f64, f64),
     ) -> Result<PlannedSegment, ClipError> {
         if self.request.cut == Cut::Copy {
@@ -141,7 +146,7 @@ impl<'a> Opener<'a> {
         }
         let window = media.estimate(interval)?;
         Ok(PlannedSegment {
-            source: 0,
+            source,
             window,
             smart_cut: None,
             lead_seconds: None,

@@ -3,21 +3,22 @@
 //! One listing, from a key to a key, whatever the archive's size; then those recordings are opened that the window
 //! needs. The times of the clock are exact to the precision of the keys.
 
-use crate::{SOURCES_AT_ONCE, opener::Opener};
-use aws::{sdk, source::S3Source};
-use ffmpeg::remux::Media;
+use crate::{
+    SOURCES_AT_ONCE,
+    opener::{Opened, Opener},
+};
+use aws::sdk;
 use futures::{StreamExt, TryStreamExt, stream};
 use lambda::environment;
 use model::{
     ClipError,
-    plan::Plan,
+    plan::{Plan, ProbedSource},
     recordings::{
         self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage,
     },
     request::{MAX_SEGMENTS, Source},
     timestamp::{Timestamp, clock},
 };
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pages of a thousand keys that a listing has at the most.
 const MAX_PAGES: usize = 4;
@@ -83,7 +84,7 @@ impl Recordings {
             return Err(ClipError::out_of_range(message));
         }
         let listing = self.list(opener.s3, camera).await?;
-        let (recordings, media): (Vec<_>, Vec<_>) = self
+        let (recordings, opened): (Vec<_>, Vec<_>) = self
             .open(opener, window, &listing.begun)
             .await?
             .into_iter()
@@ -91,17 +92,32 @@ impl Recordings {
         let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
         classify_exit(camera, &coverage, listing.is_newer, may_come)?;
-        let count = AtomicUsize::new(0);
-        let cut = async |number: usize, interval| {
-            opener
-                .plan(
-                    &media[number],
-                    interval,
-                    count.fetch_add(1, Ordering::Relaxed),
-                )
-                .await
+        let mut plan = Plan {
+            sources: Vec::new(),
+            segments: Vec::new(),
+            coverage: Some(coverage),
+            watermark: None,
         };
-        recordings::plan(window, &recordings, coverage, cut).await
+        for (number, cut) in recordings::cuts(window, &recordings)
+            .into_iter()
+            .enumerate()
+        {
+            let Opened { object, media } = &opened[cut.recording];
+            let planned = opener
+                .plan(media, plan.sources.len(), cut.interval_seconds, number)
+                .await;
+            if let Some(segment) = recordings::unless_empty(planned)? {
+                plan.segments.push(segment);
+                plan.sources.push(ProbedSource {
+                    object: object.clone(),
+                    facts: media.facts.clone(),
+                });
+            }
+        }
+        if plan.segments.is_empty() {
+            return Err(recordings::no_frame(window));
+        }
+        Ok(plan)
     }
 
     /// The recordings that the window may need, in one listing from a key to a key.
@@ -171,7 +187,7 @@ impl Recordings {
         opener: &Opener<'_>,
         window: Interval,
         begun: &[Key],
-    ) -> Result<Vec<(Recording, Media<S3Source>)>, ClipError> {
+    ) -> Result<Vec<(Recording, Opened)>, ClipError> {
         let within = begun.partition_point(|recording| recording.start_ms <= window.start_ms);
         let (earlier, needed) = begun.split_at(within.saturating_sub(1));
         if needed.len() > MAX_SEGMENTS {
@@ -209,7 +225,7 @@ impl Recordings {
         &self,
         opener: &Opener<'_>,
         Key { key, start_ms }: &Key,
-    ) -> Result<(Recording, Media<S3Source>), ClipError> {
+    ) -> Result<(Recording, Opened), ClipError> {
         let at = Source {
             bucket: self.bucket.clone(),
             key: key.clone(),
@@ -218,15 +234,12 @@ impl Recordings {
             message: format!("recording {key}: {}", error.message),
             ..error
         };
-        let (object, media) = opener.open(&at).await.map_err(named)?;
-        Ok((
-            Recording {
-                object,
-                facts: media.facts.clone(),
-                start_ms: *start_ms,
-            },
-            media,
-        ))
+        let opened = opener.open(&at).await.map_err(named)?;
+        let recording = Recording {
+            video: opened.media.facts.video.clone(),
+            start_ms: *start_ms,
+        };
+        Ok((recording, opened))
     }
 }
 
@@ -296,6 +309,7 @@ mod tests {
     use ffmpeg::process::Ffmpeg;
     use model::{ErrorKind, parse};
     use serde_json::json;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const START_MS: i64 = 1_533_224_400_000;
 

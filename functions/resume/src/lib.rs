@@ -160,7 +160,7 @@ async fn clip(deps: &Deps, detail: &Detail) -> Result<model::outcome::Object, Cl
         ClipError::internal(format!("job {}: {path:?} is no clip", detail.job_id))
     })?;
     let found = upload::find(&deps.s3, &deps.bucket, key).await?;
-    found.ok_or_else(|| {
+    found.map(|found| found.object).ok_or_else(|| {
         ClipError::internal(format!(
             "job {} completed, and {key} is not there",
             detail.job_id

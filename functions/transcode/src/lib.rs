@@ -220,8 +220,9 @@ async fn find(
             .iter()
             .find(|job| mark(job).as_deref() == Some(made_by))
         {
-            let clip = upload::find(&deps.s3, &deps.bucket, key).await?;
-            return Ok(clip.map(|clip| (job.id().unwrap_or_default().to_owned(), clip)));
+            let found = upload::find(&deps.s3, &deps.bucket, key).await?;
+            let job_id = job.id().unwrap_or_default().to_owned();
+            return Ok(found.map(|found| (job_id, found.object)));
         }
     }
     Ok(None)

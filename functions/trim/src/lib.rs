@@ -14,7 +14,6 @@ use aws::{
     source::S3Source,
     upload::{self, Destination},
 };
-use aws_sdk_s3::operation::head_object::HeadObjectError;
 use ffmpeg::{
     clip::{self, Content},
     process::{Ffmpeg, Limits},
@@ -119,7 +118,8 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
             engine: engine.clone(),
         })
     };
-    let (found, sources) = future::join(find(deps, &key, &made_by), open(deps, &input.probe)).await;
+    let (found, sources) =
+        future::join(made_before(deps, &key, &made_by), open(deps, &input.probe)).await;
     if let Some((clip, why)) = found? {
         tracing::info!(key, "the clip is there already");
         return output(clip, &why);
@@ -168,47 +168,19 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
 }
 
 /// The clip, if this version of the function has made it out of the same source before, and why it is as it is.
-async fn find(
+async fn made_before(
     deps: &Deps,
     key: &str,
     made_by: &str,
 ) -> Result<Option<(Object, String)>, ClipError> {
-    let head = match deps
-        .s3
-        .head_object()
-        .bucket(&deps.bucket)
-        .key(key)
-        .send()
-        .await
-    {
-        Ok(head) => head,
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(HeadObjectError::is_not_found) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(sdk::failure(&format!("looking for {key}"), &error)),
+    let Some(found) = upload::find(&deps.s3, &deps.bucket, key).await? else {
+        return Ok(None);
     };
-    let metadata = |name| head.metadata().and_then(|metadata| metadata.get(name));
-    if metadata(MADE_BY).is_none_or(|by| by != made_by) {
+    if found.metadata.get(MADE_BY).is_none_or(|by| by != made_by) {
         return Ok(None);
     }
-    let clip = Object {
-        key: key.to_owned(),
-        url: None,
-        bytes: head
-            .content_length()
-            .and_then(|bytes| bytes.try_into().ok())
-            .unwrap_or(0),
-        etag: head
-            .e_tag()
-            .unwrap_or_default()
-            .trim_matches('"')
-            .to_owned(),
-    };
-    Ok(Some((clip, metadata(WHY).cloned().unwrap_or_default())))
+    let why = found.metadata.get(WHY).cloned().unwrap_or_default();
+    Ok(Some((found.object, why)))
 }
 
 /// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.

@@ -8,11 +8,11 @@ use aws::{sdk, source::S3Source};
 use lambda::environment;
 use model::{
     ClipError,
-    clip_spec::{ClipSpec, FrameRate, Size},
-    frame_grid::FrameGrid,
-    outcome::{Delivered, Engine, EngineName, Execution, Object},
-    plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Cut, Format, Source},
+    clip_spec::Size,
+    expected::Expected,
+    outcome::{Delivered, Engine, Execution, Object},
+    plan::{PinnedObject, Plan},
+    request::{ClipRequest, Format, Source},
 };
 use mp4_cut::Movie;
 use serde::Deserialize;
@@ -72,15 +72,9 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         bucket: deps.bucket.clone(),
         key: input.clip.key.clone(),
     };
-    let clip = async {
-        let object = S3Source::pin(deps.s3.clone(), &at).await?;
-        let found = match input.request.format {
-            Format::Webm => webm::read(&object, deps.scratch_bytes).await?,
-            Format::Mp4 | Format::Hevc => Found::of(&Movie::read_edits(&object).await?)?,
-        };
-        Ok((object.object().clone(), found))
-    };
-    let (object, found) = clip.await.map_err(unreadable)?;
+    let (object, found) = read(deps, &at, input.request.format)
+        .await
+        .map_err(unreadable)?;
     let etag = object.etag.trim_matches('"');
     if (object.bytes, etag) != (input.clip.bytes, &input.clip.etag) {
         let (made, bytes) = (input.clip.bytes, object.bytes);
@@ -88,8 +82,8 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
             "the clip had {made} bytes when it was made and has {bytes}"
         )));
     }
-    let spec = ClipSpec::of(&input.request, &input.probe)?;
-    found.compare(&Wanted::of(&input, &spec))?;
+    let expected = Expected::of(&input.request, &input.probe, input.engine.name)?;
+    found.compare(&expected)?;
     let kept_audio_tracks = if input.request.edits.mute {
         usize::MAX
     } else {
@@ -106,13 +100,22 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         video_codec: found.video_codec,
         audio_codec: found.audio_codec,
         coverage: input.probe.coverage.clone(),
-        conformed: if input.request.cut == Cut::Exact {
-            spec.conformed()
-        } else {
-            Vec::new()
-        },
+        conformed: expected.conformed,
         dropped: input.probe.dropped(kept_audio_tracks),
     })
+}
+
+async fn read(
+    deps: &Deps,
+    at: &Source,
+    format: Format,
+) -> Result<(PinnedObject, Found), ClipError> {
+    let source = S3Source::pin(deps.s3.clone(), at).await?;
+    let found = match format {
+        Format::Webm => webm::read(&source, deps.scratch_bytes).await?,
+        Format::Mp4 | Format::Hevc => Found::of(&Movie::read_edits(&source).await?)?,
+    };
+    Ok((source.object().clone(), found))
 }
 
 /// A clip that cannot be read is not what was asked for, whatever its reader calls that.
@@ -122,74 +125,6 @@ fn unreadable(error: ClipError) -> ClipError {
     } else {
         error
     }
-}
-
-/// What a clip must be.
-#[derive(Debug)]
-struct Wanted {
-    size: Size,
-    frames: u64,
-    /// How many frames more or less there may be.
-    frames_tolerance: u64,
-    seconds: f64,
-    frame_seconds: f64,
-    video_codec: String,
-    has_sound: bool,
-}
-
-impl Wanted {
-    fn of(input: &Input, spec: &ClipSpec) -> Self {
-        let plan = &input.probe;
-        let first = &plan.sources[plan.segments[0].source].facts.video;
-        let copied = input.request.cut == Cut::Copy && input.engine.name != EngineName::Transcode;
-        let windows = || plan.segments.iter().map(|segment| &segment.window);
-        let mut wanted = Self {
-            size: if spec.plain || copied {
-                Size::shown(first)
-            } else {
-                spec.size
-            },
-            frames: spec.frames(),
-            frames_tolerance: 0,
-            seconds: spec.seconds(),
-            frame_seconds: 1.0 / first.frame_rate.max(1.0),
-            video_codec: match input.request.format {
-                _ if copied => first.codec.clone(),
-                Format::Mp4 => "h264".to_owned(),
-                Format::Hevc => "hevc".to_owned(),
-                Format::Webm => "vp9".to_owned(),
-            },
-            has_sound: spec.sound.is_some(),
-        };
-        if input.engine.name == EngineName::Transcode {
-            (wanted.frames, wanted.frames_tolerance) = transcoded_frames(plan);
-        } else if copied {
-            wanted.frames = windows().map(|window| window.frames).sum();
-            wanted.seconds = windows().map(|window| window.duration_seconds).sum();
-        }
-        wanted
-    }
-}
-
-/// How many frames a clip has when `MediaConvert` makes it, and how many more or less it may have: it rounds each
-/// segment that it brings to the first one's rate in its own way.
-fn transcoded_frames(plan: &Plan) -> (u64, u64) {
-    let grid = |segment: &PlannedSegment| FrameGrid::of(&plan.sources[segment.source].facts.video);
-    let rate = grid(&plan.segments[0]).rate;
-    plan.segments
-        .iter()
-        .fold((0, 0), |(frames, tolerance), segment| {
-            let own = grid(segment);
-            let numbers = own.frames(&segment.window);
-            if FrameRate::nearest(own.rate) == FrameRate::nearest(rate) {
-                (frames + numbers.end - numbers.start, tolerance)
-            } else {
-                (
-                    frames + FrameRate::nearest(rate).frames(segment.window.duration_seconds),
-                    tolerance + 1,
-                )
-            }
-        })
 }
 
 /// What a delivered clip is.
@@ -237,34 +172,34 @@ impl Found {
         })
     }
 
-    fn compare(&self, wanted: &Wanted) -> Result<(), ClipError> {
+    fn compare(&self, expected: &Expected) -> Result<(), ClipError> {
         let differs = |what: &str, asked: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {
             Err(ClipError::delivery_mismatch(format!(
                 "{what}: {asked} was asked for, the clip has {got}"
             )))
         };
-        if self.frames.abs_diff(wanted.frames) > wanted.frames_tolerance {
-            return differs("frames", &wanted.frames, &self.frames);
+        if self.frames.abs_diff(expected.frames) > expected.frames_tolerance {
+            return differs("frames", &expected.frames, &self.frames);
         }
         #[expect(clippy::cast_precision_loss, reason = "a few frames")]
-        let tolerance = wanted.frame_seconds * (1.0 + wanted.frames_tolerance as f64)
+        let tolerance = expected.frame_seconds * (1.0 + expected.frames_tolerance as f64)
             + self.imprecision_seconds;
-        if (self.seconds - wanted.seconds).abs() > tolerance {
-            return differs("seconds", &wanted.seconds, &self.seconds);
+        if (self.seconds - expected.seconds).abs() > tolerance {
+            return differs("seconds", &expected.seconds, &self.seconds);
         }
-        if self.start_seconds > wanted.frame_seconds {
+        if self.start_seconds > expected.frame_seconds {
             return differs("time of the first frame", &0, &self.start_seconds);
         }
-        if self.size != wanted.size {
-            return differs("size", &wanted.size, &self.size);
+        if self.size != expected.size {
+            return differs("size", &expected.size, &self.size);
         }
-        if self.video_codec != wanted.video_codec {
-            return differs("video codec", &wanted.video_codec, &self.video_codec);
+        if self.video_codec != expected.video_codec {
+            return differs("video codec", &expected.video_codec, &self.video_codec);
         }
-        if self.audio_codec.is_some() != wanted.has_sound {
-            return differs("sound", &wanted.has_sound, &self.audio_codec.is_some());
+        if self.audio_codec.is_some() != expected.has_audio {
+            return differs("sound", &expected.has_audio, &self.audio_codec.is_some());
         }
-        if self.excess_seconds > wanted.frame_seconds + SOUND_TOLERANCE_SECONDS {
+        if self.excess_seconds > expected.frame_seconds + SOUND_TOLERANCE_SECONDS {
             return differs(
                 "seconds with sound",
                 &self.seconds,

@@ -1,19 +1,13 @@
 //! Recordings that were opened: when their pictures are shown, and what of them a window needs.
 
 use super::{Coverage, Interval, Piece, pieces};
-use crate::{
-    ClipError, ErrorKind,
-    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource, SourceFacts},
-    timestamp::clock,
-};
+use crate::{ClipError, ErrorKind, timestamp::clock};
+use mp4_cut::VideoFacts;
 
 /// A recording that was opened.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// The recording.
-    pub object: PinnedObject,
-    /// What it holds.
-    pub facts: SourceFacts,
+    pub video: VideoFacts,
     /// When its second 0 was, in milliseconds since 1970.
     pub start_ms: i64,
 }
@@ -22,7 +16,7 @@ impl Recording {
     /// When its pictures are shown.
     #[must_use]
     pub fn interval(&self) -> Interval {
-        let video = &self.facts.video;
+        let video = &self.video;
         let shown_at = |seconds: f64| self.start_ms + milliseconds(seconds);
         Interval {
             start_ms: shown_at(video.start_seconds),
@@ -31,7 +25,7 @@ impl Recording {
     }
 
     fn frame_seconds(&self) -> f64 {
-        1.0 / self.facts.video.frame_rate
+        1.0 / self.video.frame_rate
     }
 }
 
@@ -50,70 +44,58 @@ pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -
     )
 }
 
-/// Plans what a window needs of each recording. `cut` plans a cut of a recording, which is named by its place, from a
-/// second of it up to, not including, another.
-///
-/// # Errors
-/// `InvalidRequest` for a window without a frame, and whatever `cut` raises.
-pub async fn plan(
-    window: Interval,
-    recordings: &[Recording],
-    coverage: Coverage,
-    cut: impl AsyncFn(usize, (f64, f64)) -> Result<PlannedSegment, ClipError>,
-) -> Result<Plan, ClipError> {
-    let mut plan = Plan {
-        sources: Vec::new(),
-        segments: Vec::new(),
-        coverage: Some(coverage),
-        watermark: None,
-    };
+/// A cut that a window needs of a recording.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecordingCut {
+    /// The recording's place in the list of recordings.
+    pub recording: usize,
+    /// The first second of the recording that is shown, and the first that is no longer shown.
+    pub interval_seconds: (f64, f64),
+}
+
+/// The cuts that a window needs of recordings, in order. One that is shorter than a frame may hold none.
+#[must_use]
+pub fn cuts(window: Interval, recordings: &[Recording]) -> Vec<RecordingCut> {
+    let mut cuts = Vec::new();
     for Piece {
         recording: number,
         interval,
     } in pieces(window, &intervals(recordings))
     {
         let recording = &recordings[number];
+        let rest_ms = recording.interval().end_ms - interval.start_ms;
         // What begins in the second half of the last frame begins, to the nearest frame, behind it.
-        if recording.interval().end_ms - interval.start_ms
-            < milliseconds(recording.frame_seconds() / 2.0)
-        {
+        if rest_ms < milliseconds(recording.frame_seconds() / 2.0) {
             continue;
         }
-        let Recording {
-            object,
-            facts,
-            start_ms,
-        } = recording;
-        match cut(
-            number,
-            (
-                seconds(interval.start_ms - start_ms),
-                seconds(interval.end_ms - start_ms),
-            ),
-        )
-        .await
-        {
-            Ok(segment) => {
-                plan.segments.push(PlannedSegment {
-                    source: plan.sources.len(),
-                    ..segment
-                });
-                plan.sources.push(ProbedSource {
-                    object: object.clone(),
-                    facts: facts.clone(),
-                });
-            }
-            // A piece that is shorter than a frame may hold none.
-            Err(error) if error.kind == ErrorKind::InvalidRequest => {}
-            Err(error) => return Err(error),
-        }
+        let second = |clock_ms: i64| seconds(clock_ms - recording.start_ms);
+        cuts.push(RecordingCut {
+            recording: number,
+            interval_seconds: (second(interval.start_ms), second(interval.end_ms)),
+        });
     }
-    if plan.segments.is_empty() {
-        let (start, end) = (clock(window.start_ms), clock(window.end_ms));
-        let message = format!("endTimestampInMs: no frame was recorded between {start} and {end}");
-        return Err(ClipError::invalid_request(message));
+    cuts
+}
+
+/// What was planned of a cut; `None` where its recording has no frame in it.
+///
+/// # Errors
+/// The cut's, unless that is the reason.
+pub fn unless_empty<T>(planned: Result<T, ClipError>) -> Result<Option<T>, ClipError> {
+    match planned {
+        Ok(planned) => Ok(Some(planned)),
+        Err(error) if error.kind == ErrorKind::InvalidRequest => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(plan)
+}
+
+/// The error for a window in which no cut has a frame.
+#[must_use]
+pub fn no_frame(window: Interval) -> ClipError {
+    let (start, end) = (clock(window.start_ms), clock(window.end_ms));
+    ClipError::invalid_request(format!(
+        "endTimestampInMs: no frame was recorded between {start} and {end}"
+    ))
 }
 
 fn intervals(recordings: &[Recording]) -> Vec<Interval> {

@@ -1,0 +1,173 @@
+//! What a clip must be when it is read back, by the engine that made it.
+
+use crate::{
+    ClipError,
+    clip_spec::{ClipSpec, FrameRate, Size},
+    frame_grid::FrameGrid,
+    outcome::EngineName,
+    plan::{Plan, PlannedSegment},
+    request::{ClipRequest, Cut, Format},
+};
+
+/// What a clip must be when it is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expected {
+    pub size: Size,
+    pub frames: u64,
+    /// How many frames more or less there may be.
+    pub frames_tolerance: u64,
+    pub seconds: f64,
+    pub frame_seconds: f64,
+    /// `FFmpeg`'s name of it.
+    pub video_codec: String,
+    pub has_audio: bool,
+    /// How segments were brought to the first one's format, for a person: one line for each that differed.
+    pub conformed: Vec<String>,
+}
+
+impl Expected {
+    /// What the clip of `request` and `plan` must be when `engine` has made it: `trim` encodes an exact cut and copies
+    /// the others, `MediaConvert` encodes all of them.
+    ///
+    /// # Errors
+    /// As [`ClipSpec::of`].
+    pub fn of(request: &ClipRequest, plan: &Plan, engine: EngineName) -> Result<Self, ClipError> {
+        let spec = ClipSpec::of(request, plan)?;
+        let first = &plan.sources[plan.segments[0].source].facts.video;
+        let mut expected = Self {
+            size: if spec.plain {
+                Size::shown(first)
+            } else {
+                spec.size
+            },
+            frames: spec.frames(),
+            frames_tolerance: 0,
+            seconds: spec.seconds(),
+            frame_seconds: 1.0 / first.frame_rate.max(1.0),
+            video_codec: video_codec(request.format).to_owned(),
+            has_audio: spec.sound.is_some(),
+            conformed: match request.cut {
+                Cut::Exact => spec.conformed(),
+                Cut::Copy => Vec::new(),
+            },
+        };
+        match (engine, request.cut) {
+            (EngineName::Transcode, _) => {
+                (expected.frames, expected.frames_tolerance) = transcoded_frames(plan);
+            }
+            (EngineName::Trim, Cut::Copy) => {
+                let windows = || plan.segments.iter().map(|segment| &segment.window);
+                expected.size = Size::shown(first);
+                expected.video_codec.clone_from(&first.codec);
+                expected.frames = windows().map(|window| window.frames).sum();
+                expected.seconds = windows().map(|window| window.duration_seconds).sum();
+            }
+            (EngineName::Trim, Cut::Exact) => {}
+        }
+        Ok(expected)
+    }
+}
+
+fn video_codec(format: Format) -> &'static str {
+    match format {
+        Format::Mp4 => "h264",
+        Format::Hevc => "hevc",
+        Format::Webm => "vp9",
+    }
+}
+
+/// How many frames a clip has when `MediaConvert` makes it, and how many more or less it may have: it rounds each
+/// segment that it brings to the first one's rate in its own way.
+fn transcoded_frames(plan: &Plan) -> (u64, u64) {
+    let grid = |segment: &PlannedSegment| FrameGrid::of(&plan.sources[segment.source].facts.video);
+    let rate = FrameRate::nearest(grid(&plan.segments[0]).rate);
+    let (mut frames, mut tolerance) = (0, 0);
+    for segment in &plan.segments {
+        let own = grid(segment);
+        if FrameRate::nearest(own.rate) == rate {
+            let numbers = own.frames(&segment.window);
+            frames += numbers.end - numbers.start;
+        } else {
+            frames += rate.frames(segment.window.duration_seconds);
+            tolerance += 1;
+        }
+    }
+    (frames, tolerance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn request(cut: Cut, format: Format) -> ClipRequest {
+        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": cut,
+            "format": format, "thumbnails": [], "metadata": {}});
+        serde_json::from_value(request).expect("a request")
+    }
+
+    fn source(codec: &str, height: u32, frame_rate: f64) -> Value {
+        let video = json!({"codec": codec, "codedWidth": 640, "codedHeight": height, "width": 640,
+            "height": height, "rotationDegrees": 0, "frameRate": frame_rate, "constantFrameRate": true,
+            "timescale": 30000, "frames": 300, "startSeconds": 0.0, "durationSeconds": 10.0,
+            "bitRate": 1000});
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1,
+            "durationSeconds": 10.0, "video": video, "audio": null, "droppedTracks": []});
+        json!({"object": {"bucket": "b", "key": "k", "etag": "e", "bytes": 1}, "facts": facts})
+    }
+
+    /// A second of each source, of 25 frames.
+    fn plan(sources: &[Value]) -> Plan {
+        let window = json!({"startSeconds": 1.0, "endSeconds": 2.0, "durationSeconds": 1.0,
+            "frames": 25, "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null,
+            "hasAudio": false, "timescale": 30000, "outputBytes": 1, "sourceBytes": 1});
+        let segments: Vec<_> = (0..sources.len())
+            .map(|source| json!({"source": source, "window": window}))
+            .collect();
+        serde_json::from_value(json!({"sources": sources, "segments": segments})).expect("a plan")
+    }
+
+    #[test]
+    fn copy_is_what_its_source_is_unless_mediaconvert_makes_it() {
+        let (request, plan) = (
+            request(Cut::Copy, Format::Mp4),
+            plan(&[source("hevc", 359, 25.0), source("hevc", 359, 25.0)]),
+        );
+        let expected = |engine| Expected::of(&request, &plan, engine).expect("a clip");
+        let copied = expected(EngineName::Trim);
+        assert_eq!(
+            (
+                copied.size.to_string().as_str(),
+                copied.video_codec.as_str()
+            ),
+            ("640x359", "hevc")
+        );
+        let encoded = expected(EngineName::Transcode);
+        assert_eq!(
+            (
+                encoded.size.to_string().as_str(),
+                encoded.video_codec.as_str()
+            ),
+            ("640x358", "h264")
+        );
+        assert_eq!((copied.frames, encoded.frames), (50, 50));
+    }
+
+    #[test]
+    fn mediaconvert_may_round_each_segment_of_another_rate_by_a_frame() {
+        let (request, plan) = (
+            request(Cut::Exact, Format::Hevc),
+            plan(&[source("h264", 360, 25.0), source("h264", 360, 30.0)]),
+        );
+        for (engine, tolerance) in [(EngineName::Trim, 0), (EngineName::Transcode, 1)] {
+            let expected = Expected::of(&request, &plan, engine).expect("a clip");
+            assert_eq!(
+                (expected.frames, expected.frames_tolerance),
+                (50, tolerance)
+            );
+            assert_eq!(expected.video_codec, "hevc");
+            let conformed = ["segments[1]: frame rate 30.000 to 25.000"];
+            assert_eq!(expected.conformed, conformed);
+        }
+    }
+}
