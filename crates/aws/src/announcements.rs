@@ -7,9 +7,7 @@ use model::{error::ClipError, outcome::Outcome};
 /// The topic that outcomes are announced on.
 #[derive(Debug, Clone)]
 pub struct Topic {
-    /// SNS.
     pub sns: aws_sdk_sns::Client,
-    /// The topic.
     pub arn: String,
 }
 

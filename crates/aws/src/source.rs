@@ -123,13 +123,12 @@ impl S3Source {
     /// Reads `ranges`, which are apart, each into one piece of memory. Every part is received in its place there.
     async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
         let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
-        let places = io::split_ranges(ranges, CONNECTIONS_AHEAD)
-            .into_iter()
-            .map(|part| {
-                let rest = room.split_off(length(&part));
-                (part, mem::replace(&mut room, rest))
-            });
-        let read = stream::iter(places.collect::<Vec<_>>()).map(async |(part, place)| {
+        let mut places = Vec::new();
+        for part in io::split_ranges(ranges, CONNECTIONS_AHEAD) {
+            let rest = room.split_off(length(&part));
+            places.push((part, mem::replace(&mut room, rest)));
+        }
+        let read = stream::iter(places).map(async |(part, place)| {
             Ok::<_, ClipError>((part.start, self.receive(part, place).await?))
         });
         let mut read = pin!(read.buffered(CONNECTIONS_AHEAD));

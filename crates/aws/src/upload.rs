@@ -23,11 +23,8 @@ const PARTS_AT_ONCE: usize = 2;
 /// Where an object goes and what it is.
 #[derive(Debug, Clone)]
 pub struct Destination<'a> {
-    /// The bucket.
     pub bucket: &'a str,
-    /// The key.
     pub key: &'a str,
-    /// The media type.
     pub content_type: &'a str,
     /// The object's own metadata (`x-amz-meta-`).
     pub metadata: HashMap<String, String>,
@@ -36,7 +33,6 @@ pub struct Destination<'a> {
 /// An object that was put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
-    /// Its length.
     pub bytes: u64,
     /// Its `ETag`, without quotes.
     pub etag: String,

@@ -40,7 +40,7 @@ pub struct LazyClipStore {
     secrets: aws_sdk_secretsmanager::Client,
     secret: String,
     database: String,
-    records: OnceCell<ClipStore>,
+    store: OnceCell<ClipStore>,
 }
 
 impl LazyClipStore {
@@ -51,11 +51,11 @@ impl LazyClipStore {
             secrets: aws_sdk_secretsmanager::Client::new(sdk_config),
             secret,
             database,
-            records: OnceCell::new(),
+            store: OnceCell::new(),
         }
     }
 
-    /// The records; the first time reads the URI from its secret.
+    /// The store; the first call reads the URI from its secret.
     ///
     /// # Errors
     /// `DependencyUnavailable` or `Internal` when the secret cannot be read or the URI cannot be used.
@@ -73,7 +73,7 @@ impl LazyClipStore {
             let uri = read.secret_string.unwrap_or_default();
             ClipStore::connect(&uri, &self.database).await
         };
-        self.records.get_or_try_init(connect).await
+        self.store.get_or_try_init(connect).await
     }
 }
 

@@ -1,16 +1,16 @@
 //! The sound of a clip's parts as filters of `FFmpeg` make it.
 
-use model::clip_spec::Sound;
+use model::clip_spec::AudioFormat;
 
 /// The filters that make `seconds` of sound in the clip's format, to the sample: the first track of input `input` at
 /// `speed`, followed by silence where it is too short, or silence alone.
 #[must_use]
 pub fn filters(
     input: Option<usize>,
-    Sound {
+    AudioFormat {
         sample_rate,
         channels,
-    }: Sound,
+    }: AudioFormat,
     speed: f64,
     seconds: f64,
 ) -> String {

@@ -22,7 +22,7 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
             "-map".to_owned(),
             "[v]".to_owned(),
         ];
-        options.extend(spec.sound.iter().flat_map(|_| words("-map [a]")));
+        options.extend(spec.audio.iter().flat_map(|_| words("-map [a]")));
         options
     };
     // FFmpeg keeps the time of creation only when it is told to.
@@ -71,7 +71,7 @@ fn words(line: &str) -> Vec<String> {
 #[must_use]
 pub fn graph(spec: &ClipSpec) -> String {
     let ClipSpec {
-        sound,
+        audio: sound,
         parts,
         overlay,
         ..
@@ -82,7 +82,7 @@ pub fn graph(spec: &ClipSpec) -> String {
         chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(spec, part)));
         labels.push(format!("[v{index}]"));
         if let Some(sound) = sound {
-            let input = part.has_sound.then_some(index);
+            let input = part.has_audio.then_some(index);
             chains.push(format!(
                 "{}[a{index}]",
                 audio::filters(input, *sound, spec.speed, part.seconds)

@@ -1,6 +1,6 @@
 //! The smart cut: `FFmpeg` encodes the few frames that cannot be copied, and the sound.
 //!
-//! Sound is encoded whole: packets cannot be divided, so copied ones would hold sound from outside the clip, and
+//! AudioFormat is encoded whole: packets cannot be divided, so copied ones would hold sound from outside the clip, and
 //! encoding it costs little beside pictures.
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use model::{
-    clip_spec::Sound,
+    clip_spec::AudioFormat,
     error::{ClipError, ErrorKind},
     quality::Quality,
 };
@@ -37,7 +37,7 @@ pub async fn cut(
     ffmpeg: &Ffmpeg,
     scratch: &Scratch,
     windows: &[String],
-    joined_sound: Option<Sound>,
+    joined_sound: Option<AudioFormat>,
     quality: Quality,
     limits: Limits,
 ) -> Result<(SmartCutFacts, SmartClip<LocalFile>), SmartCutError> {
@@ -128,7 +128,7 @@ impl Work<'_> {
     }
 
     /// Encodes every track of sound of the clip.
-    async fn encode_sound(&self, joined: Option<Sound>) -> Result<Vec<LocalFile>, ClipError> {
+    async fn encode_sound(&self, joined: Option<AudioFormat>) -> Result<Vec<LocalFile>, ClipError> {
         match (self.files, joined) {
             ([(movie, _)], _) => {
                 let tracks = 0..SmartCut::audio_tracks(self.files);
@@ -161,7 +161,7 @@ impl Work<'_> {
 
     /// Encodes the sound of all files in one run, so that no packet is cut off between them. Each file's begins with its
     /// pictures, to the nearest sample, so that what is rounded does not add up.
-    async fn encode_joined(&self, sound: Sound) -> Result<LocalFile, ClipError> {
+    async fn encode_joined(&self, sound: AudioFormat) -> Result<LocalFile, ClipError> {
         let rate = f64::from(sound.sample_rate);
         let nearest_sample = |seconds: f64| (seconds * rate).round() / rate;
         let (mut chains, mut labels) = (Vec::new(), Vec::new());

@@ -44,7 +44,7 @@ pub struct ClipSpec {
     /// How long it fades out, in seconds.
     pub fade_out_seconds: f64,
     /// The clip's sound; `None` for a silent clip.
-    pub sound: Option<Sound>,
+    pub audio: Option<AudioFormat>,
     /// What each segment gives to the clip.
     pub parts: Vec<Part>,
     /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size.
@@ -60,7 +60,6 @@ pub struct Overlay {
     pub x: u32,
     /// From the top edge.
     pub y: u32,
-    /// Its size.
     pub size: Size,
     /// How opaque it is, above 0 and up to 1.
     pub opacity: f64,
@@ -69,9 +68,7 @@ pub struct Overlay {
 /// Width and height in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Width.
     pub width: u32,
-    /// Height.
     pub height: u32,
 }
 
@@ -80,16 +77,13 @@ pub struct Size {
 pub struct FrameRate {
     /// Frames in `denominator` seconds.
     pub numerator: u32,
-    /// Seconds.
     pub denominator: u32,
 }
 
-/// What a clip's sound is.
+/// The format of a clip's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sound {
-    /// Samples a second.
+pub struct AudioFormat {
     pub sample_rate: u32,
-    /// Number of channels.
     pub channels: u32,
 }
 
@@ -101,7 +95,7 @@ pub struct Part {
     /// How long it plays, in seconds.
     pub seconds: f64,
     /// Whether its source has sound for it.
-    pub has_sound: bool,
+    pub has_audio: bool,
     /// The size of the source's pictures as they are shown.
     pub shown: Size,
     /// The size in which they are decoded, turned as they are shown; another one where their pixels are not square.
@@ -157,10 +151,8 @@ impl ClipSpec {
             speed: edits.speed(),
             fade_in_seconds: fade(|fade| fade.in_seconds),
             fade_out_seconds: fade(|fade| fade.out_seconds),
-            sound: audio.map(|audio| Sound {
-                sample_rate: Some(audio.sample_rate)
-                    .filter(|rate| SAMPLE_RATES.contains(rate) && request.format != Format::Webm)
-                    .unwrap_or(DEFAULT_SAMPLE_RATE),
+            audio: audio.map(|audio| AudioFormat {
+                sample_rate: sample_rate(audio.sample_rate, request.format),
                 channels: audio.channels.clamp(1, 8),
             }),
             parts: Vec::new(),
@@ -207,7 +199,7 @@ impl ClipSpec {
         let mut part = Part {
             frames: window.frames,
             seconds: window.duration_seconds,
-            has_sound: window.has_audio && self.sound.is_some(),
+            has_audio: window.has_audio && self.audio.is_some(),
             shown,
             decoded: Size::decoded(&facts.video),
             conformed: Vec::new(),
@@ -233,16 +225,16 @@ impl ClipSpec {
                 rate.hertz()
             ));
         }
-        match (&facts.audio, self.sound) {
-            (Some(audio), Some(sound)) if part.has_sound => {
-                if audio.sample_rate != sound.sample_rate {
+        match (&facts.audio, self.audio) {
+            (Some(source), Some(clip)) if part.has_audio => {
+                if source.sample_rate != clip.sample_rate {
                     conformed.push(format!(
                         "sample rate {} to {}",
-                        audio.sample_rate, sound.sample_rate
+                        source.sample_rate, clip.sample_rate
                     ));
                 }
-                if audio.channels != sound.channels {
-                    conformed.push(format!("channels {} to {}", audio.channels, sound.channels));
+                if source.channels != clip.channels {
+                    conformed.push(format!("channels {} to {}", source.channels, clip.channels));
                 }
             }
             (_, Some(_)) => conformed.push("silence added".to_owned()),
@@ -266,12 +258,10 @@ impl ClipSpec {
             ("edits.crop", differ && request.edits.crop.is_some()),
             ("edits.resize", differ && request.edits.resize.is_some()),
         ];
-        asked
-            .into_iter()
-            .find_map(|(field, asked)| asked.then_some(field))
+        let first = asked.into_iter().find(|(_, asked)| *asked);
+        first.map(|(field, _)| field)
     }
 
-    /// How many frames the clip has.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.parts.iter().map(|part| part.frames).sum()
@@ -294,6 +284,15 @@ impl ClipSpec {
         differing
             .map(|(index, part)| format!("segments[{index}]: {}", part.conformed.join(", ")))
             .collect()
+    }
+}
+
+/// The clip's sample rate in Hz, for a source's.
+fn sample_rate(source: u32, format: Format) -> u32 {
+    if format == Format::Webm || !SAMPLE_RATES.contains(&source) {
+        DEFAULT_SAMPLE_RATE
+    } else {
+        source
     }
 }
 

@@ -181,9 +181,8 @@ impl Edits {
             ("mute", self.mute),
             ("fade", self.fade.is_some()),
         ];
-        asked
-            .into_iter()
-            .find_map(|(field, asked)| asked.then_some(field))
+        let first = asked.into_iter().find(|(_, asked)| *asked);
+        first.map(|(field, _)| field)
     }
 
     /// How many seconds of the source are shown in one second.

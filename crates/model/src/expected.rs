@@ -45,7 +45,7 @@ impl Expected {
             seconds: spec.seconds(),
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
             video_codec: video_codec(request.format).to_owned(),
-            has_audio: spec.sound.is_some(),
+            has_audio: spec.audio.is_some(),
             conformed: match request.cut {
                 Cut::Exact => spec.conformed(),
                 Cut::Copy => Vec::new(),

@@ -15,7 +15,6 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// The clip's name.
     pub clip_id: String,
     /// The camera that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +38,6 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// The bucket of the clip, its thumbnails and its preview.
     pub bucket: String,
-    /// The clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Object>,
     /// The thumbnails as one, for front ends that choose a size.
@@ -147,7 +145,6 @@ pub struct Object {
     /// Where the public finds it, when the deployment has a public base URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Its length.
     pub bytes: u64,
     /// Its `ETag`, without quotes.
     pub etag: String,
@@ -241,7 +238,6 @@ pub enum EngineName {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
-    /// Its ARN.
     pub arn: String,
     /// When it was started first (a redrive keeps it), RFC 3339 in UTC.
     pub started_at: String,

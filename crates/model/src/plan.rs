@@ -10,13 +10,10 @@ use std::ops::Deref;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PinnedObject {
-    /// The object's bucket.
     pub bucket: String,
-    /// The object's key.
     pub key: String,
     /// Its `ETag`, as S3 writes it. Every later read is conditional on it.
     pub etag: String,
-    /// Its length.
     pub bytes: u64,
 }
 
@@ -103,9 +100,7 @@ pub struct PlannedSegment {
 pub struct ProbedPicture {
     /// The object as it was seen.
     pub object: PinnedObject,
-    /// Width in pixels.
     pub width: u32,
-    /// Height in pixels.
     pub height: u32,
 }
 
@@ -113,26 +108,24 @@ pub struct ProbedPicture {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The sources.
     pub sources: Vec<ProbedSource>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
     /// What of a camera's window there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// The watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<ProbedPicture>,
 }
 
-/// The working space that an excerpt takes at the most, of which the interval is so long in the source, in bytes.
+/// Upper bound, in bytes, on scratch space for remuxing `interval_bytes`.
 #[must_use]
 pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
     interval_bytes.saturating_add(interval_bytes / 2)
 }
 
 impl Plan {
-    /// The working space that excerpts of sources without an index take at the most, in bytes.
+    /// Upper bound, in bytes, on scratch space for remuxing what the cuts need of sources without an index.
     #[must_use]
     pub fn remuxed_bytes(&self) -> u64 {
         let remuxed = self
@@ -150,7 +143,7 @@ impl Plan {
         let mut dropped = Vec::new();
         for (index, ProbedSource { facts, .. }) in self.sources.iter().enumerate() {
             let all = facts.audio.as_ref().map_or(0, |audio| audio.tracks);
-            let sound = (1..=all)
+            let audio = (1..=all)
                 .skip(audio_tracks)
                 .map(|number| format!("audio track {number}"));
             let segment = self
@@ -168,7 +161,7 @@ impl Plan {
                     .dropped_tracks
                     .iter()
                     .cloned()
-                    .chain(sound)
+                    .chain(audio)
                     .map(|name| format!("{of}{name}")),
             );
         }

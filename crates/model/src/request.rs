@@ -468,15 +468,16 @@ impl ClipRequest {
             ("the request", self.max_cost_usd),
             ("this deployment", Some(deployment_max_usd)),
         ];
-        match ceilings
-            .into_iter()
-            .find_map(|(whose, max_usd)| Some((whose, max_usd.filter(|max| estimate_usd > *max)?)))
-        {
-            None => Ok(()),
-            Some((whose, max_usd)) => Err(ClipError::too_expensive(format!(
-                "maxCostUsd: the clip is estimated at {estimate_usd:.4} USD, {whose} allows {max_usd} USD"
-            ))),
+        for (whose, max_usd) in ceilings {
+            if let Some(max_usd) = max_usd
+                && estimate_usd > max_usd
+            {
+                return Err(ClipError::too_expensive(format!(
+                    "maxCostUsd: the clip is estimated at {estimate_usd:.4} USD, {whose} allows {max_usd} USD"
+                )));
+            }
         }
+        Ok(())
     }
 }
 

@@ -59,8 +59,10 @@ impl FromStr for Time {
                 return Err(TimeError("is not a number"));
             }
             let decimal = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-            let value = part.parse::<f64>().ok().filter(|_| decimal);
-            value.ok_or(TimeError("is not a time"))
+            match part.parse() {
+                Ok(value) if decimal => Ok(value),
+                _ => Err(TimeError("is not a time")),
+            }
         };
         if let Some(percent) = text.strip_suffix('%') {
             let percent = number(percent)?;
@@ -220,18 +222,13 @@ impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
         // Nothing else has a dash behind its first digits.
-        match value
-            .as_str()
-            .filter(|text| text.as_bytes().get(4) == Some(&b'-'))
-        {
-            Some(text) => {
-                Timestamp::from_rfc3339(text)
-                    .map(Self::At)
-                    .map_err(|error: TimestampError| {
-                        de::Error::custom(format_args!("{:?} {error}", shorten(text, 40)))
-                    })
-            }
-            None => Time::deserialize(value)
+        match value.as_str() {
+            Some(text) if text.as_bytes().get(4) == Some(&b'-') => Timestamp::from_rfc3339(text)
+                .map(Self::At)
+                .map_err(|error: TimestampError| {
+                    de::Error::custom(format_args!("{:?} {error}", shorten(text, 40)))
+                }),
+            _ => Time::deserialize(value)
                 .map(Self::Within)
                 .map_err(de::Error::custom),
         }

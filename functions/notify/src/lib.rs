@@ -15,13 +15,11 @@ use serde_json::{Value, json};
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// The execution.
     pub execution: Execution,
     /// What became of the request.
     pub outcome: Outcome,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
     /// Where outcomes are announced.
@@ -29,10 +27,8 @@ pub struct Deps {
 }
 
 impl Deps {
-    /// Builds the client and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
             topic: Topic::new(

@@ -16,8 +16,8 @@ const REFERENCE_PIXELS_PER_SECOND: f64 = 1920.0 * 1080.0 * 30.0;
 const DECODE_SECONDS: f64 = 0.2;
 /// Encoding one second of that load on one vCPU takes this long; measured with libx264's preset veryfast.
 const ENCODE_SECONDS: f64 = 1.0;
-/// Encoding one second of sound on one vCPU takes this long; measured with AAC in two channels.
-const SOUND_SECONDS: f64 = 0.02;
+/// Encoding one second of audio on one vCPU takes this long; measured with AAC in two channels.
+const AUDIO_SECONDS: f64 = 0.02;
 /// How much longer libx265 (veryfast) and libvpx (VP9, realtime, 5) take, measured.
 const HEVC_FACTOR: f64 = 3.0;
 const VP9_FACTOR: f64 = 2.2;
@@ -112,7 +112,7 @@ impl Estimates {
                 Format::Webm => VP9_FACTOR,
             };
             trim_seconds += seconds * load(spec.size, rate) * ENCODE_SECONDS * encoder / speed;
-            trim_seconds += seconds * SOUND_SECONDS / vcpus.min(1.0);
+            trim_seconds += seconds * AUDIO_SECONDS / vcpus.min(1.0);
             let clip_bytes =
                 (share * seconds * pixels(spec.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
             #[expect(
@@ -148,7 +148,7 @@ impl Estimates {
 
     /// What the clip costs at the least: with the cheaper engine.
     #[must_use]
-    pub fn least_usd(&self) -> f64 {
+    pub fn min_usd(&self) -> f64 {
         self.trim_usd.min(self.transcode_usd)
     }
 }

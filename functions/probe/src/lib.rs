@@ -45,11 +45,9 @@ const EXCERPTS_AT_ONCE: usize = 4;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// The execution.
     pub execution: Execution,
-    /// The valid request.
     pub request: ClipRequest,
-    /// Whether recordings that were not there yet have been waited for, in vain.
+    /// Whether recordings that were not there yet have been waited for until the retries ran out.
     pub waited: bool,
 }
 
@@ -73,10 +71,8 @@ pub struct Output {
     pub engine: Engine,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// S3.
     pub s3: aws_sdk_s3::Client,
     /// The longest clip of this deployment, in seconds.
     pub max_clip_seconds: f64,
@@ -97,10 +93,8 @@ pub struct Deps {
 }
 
 impl Deps {
-    /// Builds the client and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
             max_clip_seconds: environment::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
@@ -146,7 +140,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     )?;
     let estimates = Estimates::of(request, &plan, &spec, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
-    request.check_cost(estimates.least_usd(), deps.max_cost_usd)?;
+    request.check_cost(estimates.min_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
     let trim_only_field = spec.unsupported_by_mediaconvert(request);
     let work = Work {
@@ -287,7 +281,7 @@ async fn plan_camera(
             "cameraId: this deployment has no recordings, see its variable recordings",
         )
     })?;
-    #[expect(clippy::cast_precision_loss, reason = "of no account")]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     check_length(
         deps,
         "endTimestampInMs",

@@ -91,7 +91,7 @@ impl Recordings {
             .unzip();
         let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
-        classify_exit(camera, &coverage, listing.is_newer, may_come)?;
+        check_coverage(camera, &coverage, listing.is_newer, may_come)?;
         let mut plan = Plan {
             sources: Vec::new(),
             segments: Vec::new(),
@@ -259,7 +259,7 @@ struct Key {
 }
 
 /// Whether as much of the window is there as must be.
-fn classify_exit(
+fn check_coverage(
     camera: &CameraWindow,
     coverage: &Coverage,
     is_newer: bool,
@@ -290,15 +290,17 @@ fn classify_exit(
 
 /// Intervals for a person; the first few of many.
 fn list(intervals: &[Interval]) -> String {
-    const MOST: usize = 5;
+    const MAX_LISTED: usize = 5;
     let each = intervals
         .iter()
-        .take(MOST)
+        .take(MAX_LISTED)
         .map(|one| format!("{} to {}", clock(one.start_ms), clock(one.end_ms)));
-    let more = intervals.len().saturating_sub(MOST);
-    each.chain((more > 0).then(|| format!("{more} more")))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let more = intervals.len().saturating_sub(MAX_LISTED);
+    let mut listed: Vec<_> = each.collect();
+    if more > 0 {
+        listed.push(format!("{more} more"));
+    }
+    listed.join(", ")
 }
 
 #[cfg(test)]
@@ -356,7 +358,7 @@ mod tests {
             covered,
             missing: missing.to_vec(),
         };
-        classify_exit(&camera(required), &coverage, is_newer, may_come)
+        check_coverage(&camera(required), &coverage, is_newer, may_come)
             .err()
             .map(|error| error.kind)
     }
@@ -430,7 +432,7 @@ mod tests {
             covered: vec![],
             missing: vec![interval(0, 500); 7],
         };
-        let error = classify_exit(&camera(RequiredCoverage::Complete), &coverage, true, false)
+        let error = check_coverage(&camera(RequiredCoverage::Complete), &coverage, true, false)
             .expect_err("it is missing");
         let start = "cameraId: hi-pipeline has no recording of 2018-08-02T15:40:00.000Z to 2018-08-02T15:40:00.500Z, ";
         assert!(

@@ -75,12 +75,13 @@ pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
         }
         HistoryEventType::ExecutionAborted => {
             let details = newest.execution_aborted_event_details();
-            let error = details
-                .and_then(|details| details.error())
-                .filter(|error| !error.is_empty());
+            let error = match details.and_then(|details| details.error()) {
+                None | Some("") => "ExecutionAborted",
+                Some(error) => error,
+            };
             (
                 FailureClass::Aborted,
-                error.unwrap_or("ExecutionAborted"),
+                error,
                 details.and_then(|details| details.cause()),
             )
         }
@@ -93,9 +94,10 @@ pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
         }
         _ => return Now::Unknown,
     };
-    let cause = cause
-        .filter(|cause| !cause.is_empty())
-        .map_or_else(|| "no cause was given".to_owned(), message);
+    let cause = match cause {
+        None | Some("") => "no cause was given".to_owned(),
+        Some(cause) => message(cause),
+    };
     Now::Failed(Ending {
         class,
         state: unfinished_state(events),

@@ -42,7 +42,6 @@ pub struct Input {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Detail {
-    /// The execution.
     pub execution_arn: String,
     /// When it was started first, in milliseconds since 1970.
     pub start_date: i64,
@@ -52,32 +51,25 @@ pub struct Detail {
     pub input: Option<String>,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// The documents.
-    pub records: LazyClipStore,
+    pub clip_store: LazyClipStore,
     /// Where outcomes are announced.
     pub topic: Topic,
-    /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
-    /// `MediaConvert`.
     pub mediaconvert: aws_sdk_mediaconvert::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
-    /// The queue of jobs.
     pub queue_arn: String,
 }
 
 impl Deps {
-    /// Builds the clients and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let sdk_config = sdk::sdk_config().await;
         Ok(Self {
-            records: LazyClipStore::new(
+            clip_store: LazyClipStore::new(
                 &sdk_config,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,
@@ -109,7 +101,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     {
         cancel_jobs(&deps.mediaconvert, &deps.queue_arn, &outcome.execution.arn).await?;
     }
-    if deps.records.get().await?.save(&outcome).await? == Saved::Superseded {
+    if deps.clip_store.get().await?.save(&outcome).await? == Saved::Superseded {
         tracing::info!(
             "the document tells of a newer execution, or of the clip that this one delivered"
         );

@@ -28,7 +28,6 @@ pub struct Input {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Detail {
-    /// The job.
     pub job_id: String,
     /// Where it is now.
     pub status: Status,
@@ -69,7 +68,6 @@ pub struct OutputGroup {
     pub output_details: Vec<OutputDetail>,
 }
 
-/// An output.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputDetail {
@@ -78,22 +76,17 @@ pub struct OutputDetail {
     pub output_file_paths: Vec<String>,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// S3.
     pub s3: aws_sdk_s3::Client,
-    /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
 }
 
 impl Deps {
-    /// Builds the clients and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let sdk_config = sdk::sdk_config().await;
         Ok(Self {

@@ -18,20 +18,16 @@ pub type Input = SqsEvent;
 /// The messages that failed.
 pub type Output = SqsBatchResponse;
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
     /// The state machine to start.
     pub state_machine_arn: String,
 }
 
 impl Deps {
-    /// Builds the client and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let state_machine_arn = environment::required("CLIPFLOW_STATE_MACHINE_ARN")?;
         Ok(Self {
@@ -56,19 +52,18 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
                 error.message
             );
         }
-        result
-            .is_err()
-            .then(|| message.message_id.clone().unwrap_or_default())
+        match result {
+            Ok(()) => None,
+            Err(_) => Some(message.message_id.clone().unwrap_or_default()),
+        }
     });
     let failed = join_all(started).await.into_iter().flatten();
     let mut output = SqsBatchResponse::default();
-    output.batch_item_failures = failed
-        .map(|message_id| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = message_id;
-            failure
-        })
-        .collect();
+    for message_id in failed {
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = message_id;
+        output.batch_item_failures.push(failure);
+    }
     Ok(output)
 }
 

@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// The execution.
     pub execution: Execution,
     /// The execution's input.
     pub request: Value,
@@ -38,12 +37,9 @@ pub struct Made {
     pub reason: Option<String>,
     /// That error's message.
     pub message: Option<String>,
-    /// The clip.
     pub clip: Option<Object>,
-    /// Its thumbnails.
     #[serde(default)]
     pub thumbnails: Vec<Thumbnail>,
-    /// Its preview.
     pub preview: Option<Object>,
     /// What `verify` found.
     pub delivered: Option<Delivered>,
@@ -51,11 +47,9 @@ pub struct Made {
     pub engine: Option<Engine>,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// The documents.
-    pub records: LazyClipStore,
+    pub clip_store: LazyClipStore,
     /// The bucket that clips are written to.
     pub bucket: String,
     /// Where the public finds that bucket's objects.
@@ -63,13 +57,11 @@ pub struct Deps {
 }
 
 impl Deps {
-    /// Builds the client and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
-            records: LazyClipStore::new(
+            clip_store: LazyClipStore::new(
                 &sdk::sdk_config().await,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,
@@ -86,11 +78,11 @@ impl Deps {
 /// `DependencyUnavailable` when `MongoDB` does not answer.
 pub async fn handle(deps: &Deps, input: Value) -> Result<Value, ClipError> {
     if input.get("ensureIndexes").is_some() {
-        deps.records.get().await?.ensure_indexes().await?;
+        deps.clip_store.get().await?.ensure_indexes().await?;
         return Ok(json!({}));
     }
     let outcome = outcome(deps, parse(input)?);
-    if deps.records.get().await?.save(&outcome).await? == Saved::Superseded {
+    if deps.clip_store.get().await?.save(&outcome).await? == Saved::Superseded {
         tracing::info!("a newer execution has stored this clip already");
     }
     Ok(serde_json::to_value(outcome).expect("an outcome is JSON"))

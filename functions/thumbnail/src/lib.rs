@@ -43,11 +43,8 @@ const UPLOADS_AT_ONCE: usize = 4;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// The execution.
     pub execution: Execution,
-    /// The valid request.
     pub request: ClipRequest,
-    /// The clip.
     pub clip: Object,
     /// What `verify` found.
     pub delivered: Delivered,
@@ -63,24 +60,19 @@ pub struct Output {
     pub preview: Option<Object>,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// S3.
     pub s3: aws_sdk_s3::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
     /// The function's space in `/tmp`, in bytes.
     pub scratch_bytes: u64,
-    /// The decoder.
     pub ffmpeg: Ffmpeg,
 }
 
 impl Deps {
-    /// Builds the client and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         Ok(Self {
             bucket: environment::required("CLIPFLOW_BUCKET")?,

@@ -14,7 +14,7 @@ use aws_sdk_mediaconvert::types::{
 };
 use model::{
     ClipError,
-    clip_spec::{ClipSpec, FrameRate, Overlay, Sound},
+    clip_spec::{AudioFormat, ClipSpec, FrameRate, Overlay},
     edits::{Crop, Fit},
     frame_grid::FrameGrid,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
@@ -72,14 +72,14 @@ pub fn settings(
         .build();
     let output = Output::builder()
         .container_settings(mp4)
-        .video_description(pictures(
+        .video_description(video_description(
             request,
             video,
             spec,
             plan.watermark.as_ref(),
             same_rate,
         ))
-        .set_audio_descriptions(spec.sound.map(|asked| vec![sound(asked)]))
+        .set_audio_descriptions(spec.audio.map(|format| vec![audio_description(format)]))
         .build();
     let group = OutputGroup::builder()
         .output_group_settings(
@@ -123,7 +123,7 @@ fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input
                 .rotate(rotation(&facts.video, spec.rotate))
                 .build(),
         );
-    if spec.sound.is_some() && segment.window.has_audio {
+    if spec.audio.is_some() && segment.window.has_audio {
         let first_track = AudioSelector::builder()
             .default_selection(AudioDefaultSelection::Default)
             .selector_type(AudioSelectorType::Track)
@@ -145,7 +145,7 @@ fn rotation(video: &VideoFacts, degrees: u16) -> InputRotate {
     }
 }
 
-fn pictures(
+fn video_description(
     request: &ClipRequest,
     video: &VideoFacts,
     spec: &ClipSpec,
@@ -182,7 +182,7 @@ fn pictures(
             .image_inserter(inserter)
             .build()
     });
-    let mut pictures = VideoDescription::builder()
+    let mut description = VideoDescription::builder()
         .codec_settings(codec)
         .set_video_preprocessors(preprocessors);
     if let Some(Crop {
@@ -197,7 +197,7 @@ fn pictures(
             .y(number(*y))
             .width(number(*width))
             .height(number(*height));
-        pictures = pictures.crop(area.build());
+        description = description.crop(area.build());
     }
     // The size of the input, after its own rotation, needs not be named.
     if request.edits.crop.is_some() || request.edits.resize.is_some() || spec.parts.len() > 1 {
@@ -210,12 +210,12 @@ fn pictures(
             Fit::Cover => ScalingBehavior::Fill,
             Fit::Stretch => ScalingBehavior::StretchToOutput,
         };
-        pictures = pictures
+        description = description
             .width(number(size.width))
             .height(number(size.height))
             .scaling_behavior(scaling);
     }
-    pictures.build()
+    description.build()
 }
 
 fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSettings {
@@ -299,14 +299,14 @@ fn number(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-fn sound(asked: Sound) -> AudioDescription {
-    let (mode, channels) = match asked.channels {
+fn audio_description(format: AudioFormat) -> AudioDescription {
+    let (mode, channels) = match format.channels {
         1 => (AacCodingMode::CodingMode10, 1),
         6 => (AacCodingMode::CodingMode51, 6),
         _ => (AacCodingMode::CodingMode20, 2),
     };
-    let sample_rate = if AUDIO_RATES.contains(&asked.sample_rate) {
-        asked.sample_rate
+    let sample_rate = if AUDIO_RATES.contains(&format.sample_rate) {
+        format.sample_rate
     } else {
         48_000
     };

@@ -35,9 +35,7 @@ const MAX_PAGES: usize = 5;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// The execution.
     pub execution: Execution,
-    /// The valid request.
     pub request: ClipRequest,
     /// What `probe` found.
     pub probe: Plan,
@@ -55,14 +53,10 @@ pub struct Output {
     pub job_id: String,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// `MediaConvert`.
     pub mediaconvert: aws_sdk_mediaconvert::Client,
-    /// S3.
     pub s3: aws_sdk_s3::Client,
-    /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
@@ -72,17 +66,13 @@ pub struct Deps {
     pub deployment: String,
     /// The role that jobs read and write with.
     pub role_arn: String,
-    /// The queue of jobs.
     pub queue_arn: String,
-    /// The function's published version.
     pub version: String,
 }
 
 impl Deps {
-    /// Builds the clients and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let sdk_config = sdk::sdk_config().await;
         Ok(Self {

@@ -15,23 +15,19 @@ use serde_json::Value;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// The execution.
     pub execution: Execution,
     /// The execution's input.
     pub request: Value,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
     pub limits: Limits,
 }
 
 impl Deps {
-    /// Reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub fn from_env() -> Result<Self, ClipError> {
         let buckets = environment::required("CLIPFLOW_SOURCE_BUCKETS")?;
         let source_buckets = buckets.split(',').map(str::to_owned).collect();

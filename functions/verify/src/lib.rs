@@ -18,28 +18,23 @@ use mp4_cut::Movie;
 use serde::Deserialize;
 
 /// How far the clip's sound may end from its pictures, in seconds: two frames of AAC at 44.1 kHz.
-const SOUND_TOLERANCE_SECONDS: f64 = 2.0 * 1024.0 / 44_100.0;
+const AUDIO_TOLERANCE_SECONDS: f64 = 2.0 * 1024.0 / 44_100.0;
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// The execution.
     pub execution: Execution,
-    /// The valid request.
     pub request: ClipRequest,
     /// What `probe` found.
     pub probe: Plan,
-    /// The clip.
     pub clip: Object,
     /// What made it.
     pub engine: Engine,
 }
 
-/// What the function works with.
 #[derive(Debug)]
 pub struct Deps {
-    /// S3.
     pub s3: aws_sdk_s3::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
@@ -48,10 +43,8 @@ pub struct Deps {
 }
 
 impl Deps {
-    /// Builds the client and reads the configuration.
-    ///
     /// # Errors
-    /// `Internal`, naming the variable that is missing.
+    /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let bucket = environment::required("CLIPFLOW_BUCKET")?;
         let scratch_bytes = environment::parsed("CLIPFLOW_SCRATCH_BYTES")?;
@@ -197,11 +190,11 @@ impl Found {
             return differs("video codec", &expected.video_codec, &self.video_codec);
         }
         if self.audio_codec.is_some() != expected.has_audio {
-            return differs("sound", &expected.has_audio, &self.audio_codec.is_some());
+            return differs("audio", &expected.has_audio, &self.audio_codec.is_some());
         }
-        if self.excess_seconds > expected.frame_seconds + SOUND_TOLERANCE_SECONDS {
+        if self.excess_seconds > expected.frame_seconds + AUDIO_TOLERANCE_SECONDS {
             return differs(
-                "seconds with sound",
+                "seconds with audio",
                 &self.seconds,
                 &(self.seconds + self.excess_seconds),
             );

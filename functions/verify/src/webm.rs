@@ -1,6 +1,6 @@
 //! Reading a `WebM` clip. Only its blocks say how many frames it has, so all of it is read.
 
-use crate::{Found, SOUND_TOLERANCE_SECONDS};
+use crate::{AUDIO_TOLERANCE_SECONDS, Found};
 use aws::source::S3Source;
 use ffmpeg::scratch::Scratch;
 use matroska_demuxer::{Frame, MatroskaFile, TrackEntry, TrackType};
@@ -10,7 +10,7 @@ use std::{fs::File, io::BufReader, path::Path};
 /// Reads the clip `object`, which takes as many bytes of `scratch_bytes`.
 ///
 /// # Errors
-/// `UnsupportedMedia` when it is no `WebM` with pictures; what S3 raises; `TrimBudgetExceeded` when it is too long.
+/// `UnsupportedMedia` when it is no `WebM` with video; what S3 raises; `TrimBudgetExceeded` when it is too long.
 pub async fn read(object: &S3Source, scratch_bytes: u64) -> Result<Found, ClipError> {
     let scratch = Scratch::new(object.object().bytes, scratch_bytes)?;
     scratch.save("clip.webm", object.stream()).await?;
@@ -31,22 +31,23 @@ fn found(path: &Path) -> Result<Found, ClipError> {
             .iter()
             .find(|track| track.track_type() == kind)
     };
-    let pictures = track(TrackType::Video).ok_or_else(|| unreadable(&"it has no pictures"))?;
-    let video = pictures
+    let video_track = track(TrackType::Video).ok_or_else(|| unreadable(&"it has no video"))?;
+    let video = video_track
         .video()
-        .ok_or_else(|| unreadable(&"its pictures have no size"))?;
+        .ok_or_else(|| unreadable(&"its video has no size"))?;
     let in_32_bits = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
     let size = Size {
         width: in_32_bits(video.pixel_width().get()),
         height: in_32_bits(video.pixel_height().get()),
     };
-    let named = (codec(pictures), track(TrackType::Audio).map(codec));
+    let video_codec = codec(video_track);
+    let audio_codec = track(TrackType::Audio).map(codec);
     let audio_tracks = file
         .tracks()
         .iter()
         .filter(|track| track.track_type() == TrackType::Audio)
         .count();
-    let number = pictures.track_number().get();
+    let number = video_track.track_number().get();
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
     let tick_seconds = file.info().timestamp_scale().get() as f64 / 1e9;
     let seconds = file.info().duration().unwrap_or(0.0) * tick_seconds;
@@ -67,11 +68,11 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         size,
         frames,
         seconds,
-        imprecision_seconds: SOUND_TOLERANCE_SECONDS,
+        imprecision_seconds: AUDIO_TOLERANCE_SECONDS,
         start_seconds,
         excess_seconds: 0.0,
-        video_codec: named.0,
-        audio_codec: named.1,
+        video_codec,
+        audio_codec,
         audio_tracks,
     })
 }

@@ -82,7 +82,7 @@ impl Sources {
     }
 
     async fn join(&self, intervals: &[Interval]) -> Result<MadeCut, String> {
-        smart_cuts(&self.cuts(intervals), self.spec(intervals).sound).await
+        smart_cuts(&self.cuts(intervals), self.spec(intervals).audio).await
     }
 
     /// The smart cut of these intervals is exact, and it is what the rendition says.

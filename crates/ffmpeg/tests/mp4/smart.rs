@@ -7,7 +7,7 @@ use super::{
 };
 use ffmpeg::{process::Ffmpeg, scratch::Scratch, smart};
 use futures::TryStreamExt;
-use model::{clip_spec::Sound, error::why_encoded_whole, quality::Quality};
+use model::{clip_spec::AudioFormat, error::why_encoded_whole, quality::Quality};
 use mp4_cut::{SmartCut, SmartCutError, SmartCutFacts, Window};
 use proptest::prelude::*;
 use std::{
@@ -40,7 +40,7 @@ pub async fn smart_cut(
 /// Makes the smart cut of intervals, one behind the other; or why there is none.
 pub async fn smart_cuts(
     cuts: &[(&Source, Range<f64>)],
-    joined_sound: Option<Sound>,
+    joined_sound: Option<AudioFormat>,
 ) -> Result<MadeCut, String> {
     let scratch = Scratch::new(1, 1).expect("a folder");
     let (mut windows, mut names) = (Vec::new(), Vec::new());

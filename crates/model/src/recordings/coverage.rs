@@ -60,19 +60,22 @@ pub fn pieces(window: Interval, recordings: &[Interval]) -> Vec<Piece> {
         )
     });
     let mut shown_until = window.start_ms;
-    let piece = |recording: usize| {
+    let mut pieces = Vec::new();
+    for recording in order {
         let Interval { start_ms, end_ms } = recordings[recording];
         let interval = Interval {
             start_ms: start_ms.max(shown_until),
             end_ms: end_ms.min(window.end_ms),
         };
         shown_until = shown_until.max(interval.end_ms);
-        (!interval.is_empty()).then_some(Piece {
-            recording,
-            interval,
-        })
-    };
-    order.into_iter().filter_map(piece).collect()
+        if !interval.is_empty() {
+            pieces.push(Piece {
+                recording,
+                interval,
+            });
+        }
+    }
+    pieces
 }
 
 impl Coverage {

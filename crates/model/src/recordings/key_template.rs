@@ -241,10 +241,10 @@ impl KeyTemplate {
                 Part::Camera => rest.strip_prefix(camera)?,
                 Part::Start(field) => {
                     let (digits, after) = rest.split_at_checked(field.digits())?;
-                    let value = digits
-                        .bytes()
-                        .all(|byte| byte.is_ascii_digit())
-                        .then(|| digits.parse().ok())??;
+                    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                        return None;
+                    }
+                    let value = digits.parse().ok()?;
                     if *values[*field as usize].get_or_insert(value) != value {
                         return None;
                     }
