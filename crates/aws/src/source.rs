@@ -382,49 +382,45 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn object_that_is_not_there_names_the_field() {
-        let client = mock_client!(
-            aws_sdk_s3,
-            [&answer(404, "<Error><Code>NoSuchKey</Code></Error>")]
-        );
+    /// Why what a request names in `field` cannot be pinned when S3 answers with this code.
+    async fn unpinned(field: &str, body: &'static str) -> ClipError {
         let source = Source {
             bucket: "archive".into(),
             key: "k.mp4".into(),
         };
-        let error = S3Source::pin(client.clone(), &source)
-            .await
-            .expect_err("nothing to pin");
-        assert_eq!(
-            error,
-            ClipError::source_not_found("source.key: s3://archive/k.mp4 does not exist")
-        );
-        let error = S3Source::pin_field(client, &source, "edits.watermark")
-            .await
-            .expect_err("nothing to pin");
-        assert_eq!(
-            error,
-            ClipError::source_not_found("edits.watermark.key: s3://archive/k.mp4 does not exist")
-        );
+        S3Source::pin_field(
+            mock_client!(aws_sdk_s3, [&answer(404, body)]),
+            &source,
+            field,
+        )
+        .await
+        .expect_err("nothing to pin")
     }
 
     #[tokio::test]
-    async fn bucket_that_is_not_there_names_the_field() {
-        let client = mock_client!(
-            aws_sdk_s3,
-            [&answer(404, "<Error><Code>NoSuchBucket</Code></Error>")]
-        );
-        let source = Source {
-            bucket: "archive".into(),
-            key: "k.png".into(),
-        };
-        let error = S3Source::pin_field(client, &source, "edits.watermark")
-            .await
-            .expect_err("nothing to pin");
-        assert_eq!(
-            error,
-            ClipError::source_not_found("edits.watermark.bucket: archive does not exist")
-        );
+    async fn object_or_bucket_that_is_not_there_names_the_field() {
+        const NO_KEY: &str = "<Error><Code>NoSuchKey</Code></Error>";
+        const NO_BUCKET: &str = "<Error><Code>NoSuchBucket</Code></Error>";
+        for (field, body, message) in [
+            (
+                "source",
+                NO_KEY,
+                "source.key: s3://archive/k.mp4 does not exist",
+            ),
+            (
+                "edits.watermark",
+                NO_KEY,
+                "edits.watermark.key: s3://archive/k.mp4 does not exist",
+            ),
+            (
+                "edits.watermark",
+                NO_BUCKET,
+                "edits.watermark.bucket: archive does not exist",
+            ),
+        ] {
+            let error = unpinned(field, body).await;
+            assert_eq!(error, ClipError::source_not_found(message));
+        }
     }
 
     #[tokio::test]
