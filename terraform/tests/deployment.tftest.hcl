@@ -618,7 +618,7 @@ run "a_job_that_waits_sounds_the_alarm_before_it_is_given_up" {
     condition = (
       aws_cloudwatch_metric_alarm.this["jobs-waiting"].threshold == 1800000 &&
       aws_cloudwatch_metric_alarm.this["jobs-waiting"].dimensions.Queue == "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf" &&
-      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers[4] == 3600
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers[1] == 3600
     )
     error_message = "The alarm does not belong to the heartbeat or to the queue."
   }

@@ -1,6 +1,6 @@
 //! The smart cut: `FFmpeg` encodes the few frames that cannot be copied, and the sound.
 //!
-//! AudioFormat is encoded whole: packets cannot be divided, so copied ones would hold sound from outside the clip, and
+//! Audio is encoded whole: packets cannot be divided, so copied ones would hold sound from outside the clip, and
 //! encoding it costs little beside pictures.
 
 use crate::{

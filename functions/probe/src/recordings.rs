@@ -84,7 +84,7 @@ impl Recordings {
             return Err(ClipError::out_of_range(message));
         }
         let listing = self.list(opener.s3, camera).await?;
-        let (recordings, opened): (Vec<_>, Vec<_>) = self
+        let (recordings, sources): (Vec<_>, Vec<_>) = self
             .open(opener, window, &listing.begun)
             .await?
             .into_iter()
@@ -102,7 +102,7 @@ impl Recordings {
             .into_iter()
             .enumerate()
         {
-            let Opened { object, media } = &opened[cut.recording];
+            let Opened { object, media } = &sources[cut.recording];
             let planned = opener
                 .plan(media, plan.sources.len(), cut.interval_seconds, number)
                 .await;
@@ -234,12 +234,12 @@ impl Recordings {
             message: format!("recording {key}: {}", error.message),
             ..error
         };
-        let opened = opener.open(&at).await.map_err(named)?;
+        let source = opener.open(&at).await.map_err(named)?;
         let recording = Recording {
-            video: opened.media.facts.video.clone(),
+            video: source.media.facts.video.clone(),
             start_ms: *start_ms,
         };
-        Ok((recording, opened))
+        Ok((recording, source))
     }
 }
 
