@@ -149,7 +149,7 @@ async fn encode<'a, S: RangeRead>(
     } else if !spec.preserves_timing {
         "the frames of its cuts lie on no common grid".to_owned()
     } else {
-        match smart::cut(ffmpeg, scratch, &names, spec.sound, request.quality, limits).await {
+        match smart::cut(ffmpeg, scratch, &names, spec.audio, request.quality, limits).await {
             Ok((facts, clip)) => {
                 return Ok(Clip {
                     content: Content::Stream(clip.stream().boxed()),
