@@ -1,13 +1,13 @@
 //! Sources of other containers than MP4 with an index: excerpts of them, cut like any MP4, compared with what `FFmpeg`
 //! decodes of the source.
 
-use super::{
-    conformance::{Way, assert_conforms},
+use crate::common::{
+    conform::{Way, assert_conforms},
     ffmpeg::{
         Decoded, Folder, Picture, SIZE, decode, decode_pixels, load, pictures, probe, sound, words,
     },
-    footage::{AAC, H264, Source, microseconds},
     smart::smart_cut,
+    source::{AAC, H264, Source, microseconds},
 };
 use bytes::Bytes;
 use ffmpeg::{

@@ -1,8 +1,8 @@
 //! Clips that are encoded whole, of sources whose pictures are shown in another size than they are stored in.
 
-use super::{
+use crate::common::{
     ffmpeg::{Folder, load, pictures, read, sound, words},
-    footage::{AAC, H264, Source, edit},
+    source::{AAC, H264, Source, edit},
 };
 use model::clip_spec::Size;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Intervals of several sources, joined without encoding.
 
-use super::ffmpeg::{
+use crate::common::ffmpeg::{
     Folder, Picture, SAMPLE_RATE, decode, decode_pictures, load, pictures, read, sound, words,
 };
 use bytes::Bytes;

@@ -1,11 +1,14 @@
 //! Smart cuts of several intervals that are joined, compared with what `FFmpeg` decodes of their sources.
 
-use super::{
-    conformance::{Way, assert_all_conform, assert_for_any, footage},
+use crate::common::{
+    conform::{Way, assert_all_conform},
     ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
-    footage::{AAC, H264, Source, clip_of},
-    smart::{MadeCut, Packet, assert_holds_only, packets, smart_cuts},
+    kinds::footage,
+    property::assert_for_any,
+    smart::{MadeCut, smart_cuts},
+    source::{AAC, H264, Source, clip_of},
 };
+use crate::packets::{Packet, assert_holds_only, packets};
 use model::clip_spec::ClipSpec;
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,9 +1,9 @@
 //! What `QuickTime` writes and hardly anybody else does: compressed indexes, and tracks of several sample descriptions.
 
-use super::{
-    conformance::assert_all_cuts_conform,
+use crate::common::{
+    conform::{Traits, assert_all_cuts_conform},
     ffmpeg::{Folder, collect, load, pictures, read, sound, words},
-    footage::{AAC, H264},
+    source::{AAC, H264},
     synthetic::decode_index,
 };
 use bytes::Bytes;
@@ -213,8 +213,11 @@ async fn cuts_of_several_sample_descriptions_are_exact() {
             .len(),
         2
     );
-    let why = Some("the source has several sample descriptions");
-    assert_all_cuts_conform("several descriptions", &path, why, false).await;
+    let traits = Traits {
+        unfit: Some("the source has several sample descriptions"),
+        ..Traits::default()
+    };
+    assert_all_cuts_conform("several descriptions", &path, traits).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Sources that are cut short, damaged or hostile: they are rejected by name, without a panic and within a bound of
 //! memory; and the memory that a long source takes.
 
-#[path = "../mp4/ffmpeg.rs"]
+#[path = "../common/ffmpeg.rs"]
 #[allow(dead_code, reason = "its other half is for tests of what is decoded")]
 mod ffmpeg;
 #[path = "../../../mp4-cut/tests/common/synthetic.rs"]
