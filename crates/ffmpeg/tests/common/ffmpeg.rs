@@ -271,3 +271,20 @@ pub async fn collect(window: &Window, source: &Bytes) -> mp4_cut::Result<Vec<u8>
         })
         .await
 }
+
+/// Where a second of sound is, in samples.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small"
+)]
+pub fn sample_at(seconds: f64) -> usize {
+    (seconds * SAMPLE_RATE as f64) as usize
+}
+
+/// How loud sound is at the most between two seconds.
+pub fn level(sound: &[f64], from: f64, to: f64) -> f64 {
+    let part = &sound[sample_at(from)..sample_at(to)];
+    part.iter().map(|sample| sample.abs()).fold(0.0, f64::max)
+}

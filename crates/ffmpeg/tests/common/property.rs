@@ -1,6 +1,9 @@
-//! Properties whose every case takes long.
+//! Properties that are checked without `proptest!`, whose cases cannot wait for anything.
 
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::{
+    prelude::*,
+    test_runner::{TestCaseResult, TestRunner},
+};
 use std::env;
 use tokio::runtime::{Builder, Runtime};
 
@@ -12,24 +15,29 @@ pub fn runtime() -> Runtime {
 
 /// What `holds` asserts holds for `cases` of `values`, or as many as `PROPTEST_CASES` says: each takes seconds.
 pub fn assert_for_any<S: Strategy>(cases: u32, values: &S, holds: impl AsyncFn(S::Value)) {
+    let wanted = env::var("PROPTEST_CASES").ok();
     let config = ProptestConfig {
-        cases: cases_or(cases),
+        cases: wanted.and_then(|cases| cases.parse().ok()).unwrap_or(cases),
         max_shrink_iters: 0,
-        failure_persistence: None,
         ..ProptestConfig::default()
     };
     let runtime = runtime();
-    let run = |value| {
+    check(&config, values, |value| {
         runtime.block_on(holds(value));
         Ok(())
-    };
-    TestRunner::new(config)
-        .run(values, run)
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    });
 }
 
-/// As many cases as `PROPTEST_CASES` says, or this many.
-fn cases_or(cases: u32) -> u32 {
-    let wanted = env::var("PROPTEST_CASES").ok();
-    wanted.and_then(|cases| cases.parse().ok()).unwrap_or(cases)
+/// A property holds. No failure is kept in a file.
+pub fn check<S: Strategy>(
+    config: &ProptestConfig,
+    values: &S,
+    holds: impl Fn(S::Value) -> TestCaseResult,
+) {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..config.clone()
+    };
+    let checked = TestRunner::new(config).run(values, holds);
+    checked.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -9,7 +9,7 @@ use ffmpeg::{
 };
 use model::{
     clip_spec::ClipSpec,
-    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     request::ClipRequest,
 };
 use mp4_cut::{Facts, Movie, Window, WindowFacts};
@@ -45,6 +45,15 @@ pub fn clip_of(
     windows: &[(usize, WindowFacts)],
     edits: &Value,
 ) -> (ClipRequest, ClipSpec) {
+    clip_of_request(sources, windows, &json!({"edits": edits}))
+}
+
+/// As [`clip_of`], with everything that a valid request may say. A watermark is 200 by 100 pixels.
+pub fn clip_of_request(
+    sources: &[&Facts],
+    windows: &[(usize, WindowFacts)],
+    more: &Value,
+) -> (ClipRequest, ClipSpec) {
     let object = PinnedObject {
         bucket: "b".into(),
         key: "k".into(),
@@ -61,15 +70,21 @@ pub fn clip_of(
         smart_cut: None,
         lead_seconds: None,
     };
+    let mut request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
+        "thumbnails": [], "metadata": {}});
+    let fields = request.as_object_mut().expect("an object");
+    fields.extend(more.as_object().cloned().unwrap_or_default());
+    let request: ClipRequest = serde_json::from_value(request).expect("a request");
     let plan = Plan {
         sources: sources.iter().map(probed).collect(),
         segments: windows.iter().map(segment).collect(),
         coverage: None,
-        watermark: None,
+        watermark: request.edits.watermark.is_some().then(|| ProbedPicture {
+            object: object.clone(),
+            width: 200,
+            height: 100,
+        }),
     };
-    let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
-        "metadata": {}, "edits": edits});
-    let request: ClipRequest = serde_json::from_value(request).expect("a request");
     let spec = ClipSpec::of(&request, &plan).expect("a clip");
     (request, spec)
 }

@@ -1,6 +1,7 @@
 //! Windows of sources as cameras, phones and encoders write them, compared with what `FFmpeg` decodes of the source.
 
 use crate::common::{
+    boxes,
     conform::{Way, assert_conforms},
     ffmpeg::{Folder, load, pictures, probe, read, sound, words},
     smart::smart_cut,
@@ -56,11 +57,8 @@ async fn spatial_sound_beside_ordinary_sound_is_dropped() {
         ],
     );
     let mut file = load(&path).to_vec();
-    let second = file
-        .windows(4)
-        .rposition(|kind| kind == b"mp4a")
-        .expect("a description");
-    file[second..second + 4].copy_from_slice(b"apac");
+    let second = boxes::last(&file, *b"mp4a");
+    boxes::rename(&mut file, second, *b"apac");
     std::fs::write(&path, file).expect("room");
     let source = Source::decode(&path).await;
     assert_eq!(

@@ -1,6 +1,7 @@
 //! What `QuickTime` writes and hardly anybody else does: compressed indexes, and tracks of several sample descriptions.
 
 use crate::common::{
+    boxes::{self, boxed},
     conform::{Traits, assert_all_cuts_conform},
     ffmpeg::{Folder, collect, load, pictures, read, sound, words},
     source::{AAC, H264},
@@ -23,11 +24,7 @@ fn source(folder: &Folder) -> Bytes {
 
 /// The file with another box for its index; `index` makes its body out of the index as it was.
 fn with_index(file: &Bytes, index: impl FnOnce(&[u8]) -> Vec<u8>) -> Bytes {
-    let start = file
-        .windows(4)
-        .rposition(|bytes| bytes == b"moov")
-        .expect("an index")
-        - 4;
+    let start = boxes::last(file, *b"moov");
     let moov = boxed(*b"moov", &index(&file[start..]));
     [&file[..start], &moov].concat().into()
 }
@@ -42,13 +39,6 @@ fn compressed(method: [u8; 4], index_bytes: usize, stream: &[u8]) -> Vec<u8> {
     ]
     .concat();
     boxed(*b"cmov", &body)
-}
-
-fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(8 + body.len())
-        .expect("a short box")
-        .to_be_bytes();
-    [&length, &kind, body].concat()
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::{
     common::{
+        boxes::{Detail, tree},
         conform::{Way, assert_conforms, stored_samples},
         ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, probe, read, sound, words},
         kinds::IRREGULAR,
@@ -11,6 +12,7 @@ use crate::{
     },
     packets::{assert_holds_only, overlap, packets},
 };
+use expect_test::expect_file;
 use mp4_cut::{SmartCut, SmartCutError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -154,6 +156,19 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
     assert!(
         matches!(said, SmartCutError::Ineligible(why) if why == "the clip's keyframes are no IDR pictures")
     );
+}
+
+#[tokio::test]
+async fn snapshot_of_the_boxes_of_a_smart_cut() {
+    let folder = Folder::new();
+    let path = folder.build(
+        "source.mp4",
+        &[pictures("30", 4), sound(4), words(H264), words(AAC)],
+    );
+    let source = Source::decode(&path).await;
+    let (.., clip) = smart_cut(&source, 0.5..3.5).await.expect("a smart cut");
+    expect_file!["../snapshots/boxes_of_a_smart_cut.txt"]
+        .assert_eq(&tree(&load(&clip), Detail::Kinds));
 }
 
 /// How a source is made.
