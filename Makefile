@@ -8,7 +8,7 @@ LOCAL := $(PYTHON) -m local
 DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs test lint unit e2e fuzz browser bench fmt package clean
+.PHONY: help demo up down status logs test lint unit snapshots e2e fuzz browser bench fmt package clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET'
@@ -42,6 +42,10 @@ lint: ## Formatting, clippy, Terraform, Python, and the state machine's definiti
 unit: ## Tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet
 	$(LOCAL) run --programs -- target/local/venv/bin/python -m unittest discover --quiet --start-directory local/tests --top-level-directory .
+
+snapshots: ## Take down anew what tests have in */tests/snapshots/; look at what changed with git diff
+	@find cli crates functions -path '*/tests/snapshots/*' -type f -delete
+	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
 e2e: ## Tests on the local stack
 	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun

@@ -11,6 +11,17 @@ use model::ErrorKind;
 use serde_json::json;
 use time::OffsetDateTime;
 
+/// The headers of [`row`]s.
+pub const HEADERS: [&str; 7] = [
+    "CLIP",
+    "STATUS",
+    "STARTED (UTC)",
+    "TOOK",
+    "ENGINE",
+    "ERROR",
+    "EXECUTION",
+];
+
 /// Which executions.
 #[derive(Debug, Default, clap::Args)]
 pub struct Filter {
@@ -118,22 +129,11 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         render::json(&json!({"executions": executions, "next": next}));
         return Ok(());
     }
-    let rows: Vec<_> = found.iter().map(row).collect();
-    if rows.is_empty() {
+    if found.is_empty() {
         eprintln!("no executions");
     } else {
-        render::say(render::table(
-            &[
-                "CLIP",
-                "STATUS",
-                "STARTED (UTC)",
-                "TOOK",
-                "ENGINE",
-                "ERROR",
-                "EXECUTION",
-            ],
-            &rows,
-        ));
+        let rows: Vec<_> = found.iter().map(row).collect();
+        render::say(render::table(&HEADERS, &rows));
     }
     if let Some(next) = next {
         eprintln!(
@@ -177,7 +177,8 @@ async fn page(
     Ok((found, more))
 }
 
-fn row(execution: &Execution) -> Vec<String> {
+/// An execution in a table.
+pub fn row(execution: &Execution) -> Vec<String> {
     vec![
         execution.clip_id().to_owned(),
         render::status(execution.status),

@@ -16,6 +16,8 @@ mod render;
 mod requests;
 mod rerun;
 mod show;
+#[cfg(test)]
+mod snapshots;
 mod stop;
 mod when;
 

@@ -48,7 +48,8 @@ pub fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     )
 }
 
-fn table_within(headers: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+/// A table that is no wider than this, in characters, where that can be.
+pub fn table_within(headers: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
     let mut widths: Vec<usize> = headers.iter().map(|header| header.len()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

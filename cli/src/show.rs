@@ -223,34 +223,43 @@ pub fn show(
         return render::json(&value);
     }
     if !following {
-        told(states).iter().for_each(render::say);
-        for state in states
-            .iter()
-            .filter(|state| state.status == history::Status::Running)
-        {
-            render::say(format!(
-                "  … {:14} {}",
-                state.name,
-                when::span(state.duration_seconds)
-            ));
-        }
-        render::say("");
+        states_in_lines(states).iter().for_each(render::say);
     }
-    render::say(format!(
+    in_lines(execution, link, deployment.options())
+        .iter()
+        .for_each(render::say);
+}
+
+/// The states of an execution, and an empty line.
+pub fn states_in_lines(states: &[State]) -> Vec<String> {
+    let mut lines = told(states);
+    for state in states {
+        if state.status == history::Status::Running {
+            let took = when::span(state.duration_seconds);
+            lines.push(format!("  … {:14} {took}", state.name));
+        }
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// An execution, `link` to its console, and what to do about it with a command that needs `options`.
+pub fn in_lines(execution: &Execution, link: Option<String>, options: &str) -> Vec<String> {
+    let mut lines = vec![format!(
         "{}  {}",
         console::style(execution.clip_id()).bold(),
         render::status(execution.status)
-    ));
+    )];
     for (name, text) in facts(execution, link) {
-        render::say(format!("  {} {text}", render::dim(format!("{name:10}"))));
+        lines.push(format!("  {} {text}", render::dim(format!("{name:10}"))));
     }
     if execution.is_rerunnable() {
-        render::say(format!(
-            "\nOnce the cause is mended: clipflow rerun {}{}",
-            execution.name,
-            deployment.options()
+        let name = &execution.name;
+        lines.push(format!(
+            "\nOnce the cause is mended: clipflow rerun {name}{options}"
         ));
     }
+    lines
 }
 
 /// A line for each error, and for each state that has ended.

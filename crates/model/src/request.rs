@@ -560,6 +560,7 @@ pub fn schema() -> String {
 mod tests {
     use super::*;
     use crate::ErrorKind;
+    use expect_test::expect_file;
     use serde_json::json;
 
     /// What a deployment with this source bucket makes of a request.
@@ -579,17 +580,32 @@ mod tests {
         error.message
     }
 
+    /// The message with which a request is refused that says this there.
+    fn refusal_of(pointer: &str, value: &Value) -> String {
+        refusal(|request| {
+            let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+            request.pointer_mut(parent).expect("a field")[key] = value.clone();
+        })
+    }
+
     macro_rules! refused {
         ($($name:ident: $pointer:literal = $value:expr => $message:literal;)*) => {$(
             #[test]
             fn $name() {
-                let message = refusal(|request| {
-                    let (parent, key) = $pointer.rsplit_once('/').unwrap();
-                    request.pointer_mut(parent).unwrap()[key] = $value;
-                });
+                let message = refusal_of($pointer, &$value);
                 assert!(message.contains($message), "{message}");
             }
-        )*};
+        )*
+
+        #[test]
+        fn snapshot_of_refusals() {
+            let mut told = String::new();
+            $(
+                let message = refusal_of($pointer, &$value);
+                told += &format!("{}\n    {message}\n", stringify!($name));
+            )*
+            expect_file!["../tests/snapshots/refusals.txt"].assert_eq(&told);
+        }};
     }
 
     refused! {

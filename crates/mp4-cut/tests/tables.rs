@@ -1,37 +1,19 @@
 //! Windows of sources with tables of every kind, checked against the tables that they were made from.
 
+#[path = "common/counted.rs"]
+mod counted;
 #[path = "common/synthetic.rs"]
 mod synthetic;
 
 use bytes::Bytes;
+use counted::Counted;
 use futures_executor::block_on;
 use futures_util::TryStreamExt;
 use mp4_atom::{ElstEntry, StszSamples, Trak};
-use mp4_cut::{Movie, Result, Window, io::RangeRead};
+use mp4_cut::{Movie, Window};
 use proptest::{prelude::*, sample::Index};
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::ops::Range;
 use synthetic::{Edit, MOVIE_TIMESCALE, Sample, Shape, Track, decode_index, fill};
-
-/// A source that counts the bytes that are read of it.
-struct Counted {
-    bytes: Bytes,
-    read: AtomicU64,
-}
-
-impl RangeRead for Counted {
-    fn len(&self) -> u64 {
-        RangeRead::len(&self.bytes)
-    }
-
-    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        self.read
-            .fetch_add(range.end - range.start, Ordering::Relaxed);
-        self.bytes.read(range).await
-    }
-}
 
 /// A sample as a file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,11 +246,11 @@ prop_compose! {
     }
 }
 
-fn cut(source: &Counted, movie: &Movie, interval: &Range<f64>) -> (Window, Vec<u8>) {
+fn cut(source: &Counted<Bytes>, movie: &Movie, interval: &Range<f64>) -> (Window, Vec<u8>) {
     let window = movie
         .window(interval.start, interval.end)
         .expect("an interval of the source");
-    let before = source.read.load(Ordering::Relaxed);
+    let before = source.bytes();
     let file = block_on(
         window
             .stream(source, 3)
@@ -276,10 +258,7 @@ fn cut(source: &Counted, movie: &Movie, interval: &Range<f64>) -> (Window, Vec<u
                 Ok([whole, part.to_vec()].concat())
             }),
     );
-    assert_eq!(
-        source.read.load(Ordering::Relaxed) - before,
-        window.facts.source_bytes
-    );
+    assert_eq!(source.bytes() - before, window.facts.source_bytes);
     (window, file.expect("the source's bytes"))
 }
 
@@ -302,9 +281,9 @@ proptest! {
     #[test]
     fn window_has_what_its_interval_needs(shape in shape(), index_last in any::<bool>(), from: Index, to: Index) {
         let bytes = if index_last { shape.file_with_index_last() } else { shape.file() };
-        let source = Counted { bytes: bytes.into(), read: AtomicU64::new(0) };
+        let source = Counted::new(Bytes::from(bytes));
         let movie = block_on(Movie::read(&source)).expect("a source that can be cut");
-        let index_read = source.read.load(Ordering::Relaxed);
+        let index_read = source.bytes();
         prop_assert!(index_read <= movie.facts.index_bytes * 102 / 100 + (256 << 10));
 
         // An interval from the start of one picture to the start of another, or the end.

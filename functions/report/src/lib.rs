@@ -260,6 +260,7 @@ mod tests {
         },
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use expect_test::expect_file;
     use model::{ErrorKind, outcome::FailureClass, parse};
 
     const ARN: &str = "arn:aws:states:eu-west-1:123456789012:execution:surf-clip:a-0123456789ab";
@@ -348,6 +349,20 @@ mod tests {
         );
         assert_eq!(outcome.metadata["spot"], "Pipeline");
         assert_eq!(outcome.execution.started_at, "2026-09-21T14:13:20.123Z");
+    }
+
+    #[tokio::test]
+    async fn snapshot_of_a_failure() {
+        let input = json!(r#"{"clipId": "a", "metadata": {"spot": "Pipeline"}}"#);
+        let history = history(HistoryEventType::ExecutionFailed);
+        let outcome = told(&event(&input), &[&history]).await;
+        let mut outcome = outcome.expect("it is told").expect("it has failed");
+        outcome.message = outcome
+            .message
+            .map(|message| shorten(&message, 20).into_owned());
+        outcome.updated_at = "2026-09-21T14:15:00Z".into();
+        let document = serde_json::to_string_pretty(&outcome).expect("an outcome is JSON") + "\n";
+        expect_file!["../tests/snapshots/failed.json"].assert_eq(&document);
     }
 
     #[tokio::test]

@@ -135,6 +135,7 @@ fn sizes(thumbnails: &[Thumbnail]) -> Option<(String, Vec<u32>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use expect_test::expect_file;
 
     #[test]
     fn thumbnails_are_one_key_and_their_sizes() {
@@ -148,5 +149,46 @@ mod tests {
             Some(("clips/a/b/thumb-{size}.jpg".to_owned(), vec![300, 1280]))
         );
         assert_eq!(sizes(&[]), None);
+    }
+
+    /// The document of a request with a result.
+    async fn document(mut request: Value, result: Value) -> String {
+        request.sort_all_objects();
+        let execution = json!({"arn": "arn:aws:states:eu-west-1:123456789012:execution:surf-clip:a-0123456789ab",
+            "startedAt": "2026-01-01T00:00:00Z"});
+        let input = json!({"execution": execution, "request": request, "result": result});
+        let deps = Deps {
+            clip_store: LazyClipStore::new(&sdk::sdk_config().await, String::new(), String::new()),
+            bucket: "clips".into(),
+            public_base_url: Some("https://clips.example.com".into()),
+        };
+        let outcome = Outcome {
+            updated_at: "2026-01-01T00:01:00Z".into(),
+            ..outcome(&deps, parse(input).expect("a result"))
+        };
+        serde_json::to_string_pretty(&outcome).expect("an outcome is JSON") + "\n"
+    }
+
+    #[tokio::test]
+    async fn snapshot_of_outcomes() {
+        let request = json!({"clipId": "a", "source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": "0:02",
+            "metadata": {"spot": "Pipeline"}});
+        let thumbnail =
+            |size: u32| json!({"size": size, "key": format!("clips/a/b/{}", thumbnail_name(size))});
+        let available = json!({"status": "available",
+            "clip": {"key": "clips/a/b/clip.mp4", "bytes": 1000, "etag": "e"},
+            "thumbnails": [thumbnail(300), thumbnail(640)],
+            "preview": {"key": "clips/a/b/preview.gif", "bytes": 100, "etag": "p"},
+            "delivered": {"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
+                "videoCodec": "h264", "audioCodec": "aac", "dropped": ["time code"]},
+            "engine": {"name": "trim", "why": "short", "estimateUsd": 0.0001}});
+        let available = document(request, available).await;
+        expect_file!["../tests/snapshots/available.json"].assert_eq(&available);
+        let request = json!({"cameraId": "pipe", "start": "2018-08-02T15:40:00Z", "endTimestampInMs": "1533224422000",
+            "coverage": "all"});
+        let rejected = json!({"status": "rejected", "reason": "InvalidRequest",
+            "message": "coverage: unknown variant `all`"});
+        let rejected = document(request, rejected).await;
+        expect_file!["../tests/snapshots/rejected.json"].assert_eq(&rejected);
     }
 }

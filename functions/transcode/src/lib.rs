@@ -234,8 +234,13 @@ async fn complete(deps: &Deps, task_token: &str, clip: &Object) -> Result<(), Cl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_mediaconvert::operation::{
-        create_job::CreateJobOutput, search_jobs::SearchJobsOutput,
+    use aws_sdk_mediaconvert::{
+        config::{
+            ConfigBag, Intercept, RuntimeComponents,
+            interceptors::BeforeTransmitInterceptorContextRef,
+        },
+        error::BoxError,
+        operation::{create_job::CreateJobOutput, search_jobs::SearchJobsOutput},
     };
     use aws_sdk_s3::{
         operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
@@ -243,8 +248,10 @@ mod tests {
     };
     use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use expect_test::expect_file;
     use model::{ErrorKind, parse};
     use serde_json::Value;
+    use std::sync::{Arc, Mutex};
 
     fn input(change: impl Fn(&mut Value)) -> Input {
         let window = json!({"startSeconds": 1.0, "endSeconds": 2.0, "durationSeconds": 1.0, "frames": 30,
@@ -499,5 +506,84 @@ mod tests {
             settings.inputs()[0].input_clippings()[0].end_timecode(),
             Some("00:00:01:29")
         );
+    }
+
+    /// What a client sends.
+    #[derive(Debug, Clone, Default)]
+    struct Sent(Arc<Mutex<Vec<u8>>>);
+
+    impl Intercept for Sent {
+        fn name(&self) -> &'static str {
+            "Sent"
+        }
+
+        fn read_before_transmit(
+            &self,
+            context: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            let body = context.request().body().bytes().unwrap_or_default();
+            *self.0.lock().expect("nothing panics meanwhile") = body.to_vec();
+            Ok(())
+        }
+    }
+
+    /// The settings of a job as `MediaConvert` gets them.
+    async fn sent(input: &Input) -> String {
+        let sent = Sent::default();
+        let answer = mock!(aws_sdk_mediaconvert::Client::create_job)
+            .then_output(|| CreateJobOutput::builder().build());
+        let client = mock_client!(
+            aws_sdk_mediaconvert,
+            RuleMode::MatchAny,
+            [&answer],
+            |config| { config.interceptor(sent.clone()) }
+        );
+        let create = client
+            .create_job()
+            .role("arn:role")
+            .settings(settings(input));
+        create.send().await.expect("an answer");
+        let body = sent.0.lock().expect("nothing panics meanwhile");
+        let mut job: Value = serde_json::from_slice(&body).expect("JSON");
+        job.sort_all_objects();
+        serde_json::to_string_pretty(&job["settings"]).expect("JSON") + "\n"
+    }
+
+    #[tokio::test]
+    async fn snapshot_of_job_settings() {
+        let plain = sent(&input(|_| ())).await;
+        expect_file!["../tests/snapshots/plain.json"].assert_eq(&plain);
+        let edited = input(|input| {
+            let picture =
+                json!({"bucket": "archive", "key": "logo.png", "etag": "\"l\"", "bytes": 100});
+            input["probe"]["watermark"] = json!({"object": picture, "width": 200, "height": 100});
+            input["request"]["format"] = json!("hevc");
+            input["request"]["quality"] = json!("high");
+            input["request"]["edits"] = json!({"rotate": 90, "crop": {"x": 10, "y": 20, "width": 300, "height": 400},
+                "resize": {"width": 240, "height": 240, "fit": "cover"},
+                "watermark": {"key": "logo.png", "opacity": 0.5}});
+        });
+        expect_file!["../tests/snapshots/edited.json"].assert_eq(&sent(&edited).await);
+        let joined = input(|input| {
+            let probe = &mut input["probe"];
+            let (mut source, mut segment) =
+                (probe["sources"][0].clone(), probe["segments"][0].clone());
+            source["object"]["key"] = json!("silent.mp4");
+            source["facts"]["audio"] = Value::Null;
+            source["facts"]["video"]["frameRate"] = json!(25.0);
+            segment["source"] = json!(1);
+            segment["window"]["hasAudio"] = json!(false);
+            probe["sources"]
+                .as_array_mut()
+                .expect("sources")
+                .push(source);
+            probe["segments"]
+                .as_array_mut()
+                .expect("segments")
+                .push(segment);
+        });
+        expect_file!["../tests/snapshots/joined.json"].assert_eq(&sent(&joined).await);
     }
 }

@@ -1,11 +1,11 @@
 //! Clips in a real browser: headless Chromium seeks in a `<video>`, draws it on a canvas and reads the number that is
 //! burned into each frame.
 
-use super::{
-    conformance::{footage, kinds},
+use crate::common::{
     ffmpeg::{BITS, BITS_ROW, Folder, SIZE, load, number_of, numbered, words},
-    footage::{AAC, H264, Source, encode, microseconds},
+    kinds::{footage, kinds},
     smart::{smart_cut, smart_cuts},
+    source::{AAC, H264, Source, encode, microseconds},
 };
 use model::clip_spec::AudioFormat;
 use mp4_cut::Window;

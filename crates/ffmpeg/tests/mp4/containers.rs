@@ -1,13 +1,14 @@
 //! Sources of other containers than MP4 with an index: excerpts of them, cut like any MP4, compared with what `FFmpeg`
 //! decodes of the source.
 
-use super::{
-    conformance::{Way, assert_conforms},
+use crate::common::{
+    boxes,
+    conform::{Way, assert_conforms},
     ffmpeg::{
         Decoded, Folder, Picture, SIZE, decode, decode_pixels, load, pictures, probe, sound, words,
     },
-    footage::{AAC, H264, Source, microseconds},
     smart::smart_cut,
+    source::{AAC, H264, Source, microseconds},
 };
 use bytes::Bytes;
 use ffmpeg::{
@@ -428,11 +429,7 @@ fn chained(folder: &Folder, seconds: u32, options: &str) -> (Vec<u8>, usize) {
         options,
     ];
     let whole = load(&folder.build("chained.mp4", &arguments)).to_vec();
-    let at = whole
-        .windows(4)
-        .position(|kind| kind == b"sidx")
-        .expect("an index")
-        - 4;
+    let at = boxes::first(&whole, *b"sidx");
     (whole, at)
 }
 
@@ -478,11 +475,7 @@ async fn index_of_indexes_is_followed() {
         range.movie.window(start, end).expect("a window").facts
     };
     let expected = (media.facts.duration_seconds, window(&media).await.frames);
-    let at = whole
-        .windows(4)
-        .position(|kind| kind == b"sidx")
-        .expect("an index")
-        - 4;
+    let at = boxes::first(&whole, *b"sidx");
     let be = |at: usize| u32::from_be_bytes(whole[at..at + 4].try_into().expect("four bytes"));
     // It names the index behind it, which is as long as the rest of the file: bit 31 says that it is one.
     let rest = u32::try_from(whole.len() - at).expect("a short file");
@@ -510,13 +503,10 @@ async fn index_of_indexes_is_followed() {
 async fn fragments_that_no_index_names_are_found() {
     let folder = Folder::new();
     let (mut unnamed, _) = chained(&folder, SECONDS, "");
-    let last = unnamed
-        .windows(4)
-        .rposition(|kind| kind == b"moof")
-        .expect("a fragment");
+    let last = boxes::last(&unnamed, *b"moof");
     // One index for each of the two tracks.
     for index in [last - 104, last - 52] {
-        unnamed[index..index + 4].copy_from_slice(b"free");
+        boxes::rename(&mut unnamed, index, *b"free");
     }
     let path = folder.path("unnamed.mp4");
     std::fs::write(&path, unnamed).expect("room");
@@ -571,11 +561,7 @@ async fn segment_of_a_fragmented_mp4_without_its_head_is_unsupported_media() {
         ],
     );
     let whole = load(&path);
-    let moof = whole
-        .windows(4)
-        .position(|kind| kind == b"moof")
-        .expect("a fragment")
-        - 4;
+    let moof = boxes::first(&whole, *b"moof");
     std::fs::write(&path, &whole[moof..]).expect("room");
     let error = Work::new().open(&path).await.expect_err("not a source");
     assert!(

@@ -1,8 +1,9 @@
 //! Clips that are encoded whole, of sources whose pictures are shown in another size than they are stored in.
 
-use super::{
+use crate::common::{
+    boxes,
     ffmpeg::{Folder, load, pictures, read, sound, words},
-    footage::{AAC, H264, Source, edit},
+    source::{AAC, H264, Source, edit},
 };
 use model::clip_spec::Size;
 use serde_json::{Value, json};
@@ -75,36 +76,11 @@ async fn shape_of_pixels_that_the_stream_alone_knows_is_kept() {
         "-bsf:v h264_metadata=sample_aspect_ratio=4/3",
     );
     let mut file = load(&path).to_vec();
-    let pasp = file
-        .windows(4)
-        .position(|kind| kind == b"pasp")
-        .expect("a box for it");
-    file[pasp..pasp + 4].copy_from_slice(b"free");
+    let pasp = boxes::first(&file, *b"pasp");
+    boxes::rename(&mut file, pasp, *b"free");
     std::fs::write(&path, file).expect("room");
     assert_has_size(&path, json!({}), "426x180").await;
     assert_has_size(&path, json!({"rotate": 180}), "426x180").await;
-}
-
-/// Adds a box to another one, to which `kinds` lead, at the end of it and of the file.
-fn add_box(file: &mut Vec<u8>, kinds: &[&[u8; 4]], added: &[u8]) {
-    let size_at =
-        |file: &[u8], at: usize| u32::from_be_bytes(*file[at..].first_chunk().expect("a box"));
-    let (mut at, mut holders) = (0, Vec::new());
-    for kind in kinds {
-        while !file[at + 4..].starts_with(*kind) {
-            at += size_at(file, at) as usize;
-        }
-        holders.push(at);
-        // The descriptions stand behind their number.
-        at += if *kind == b"stsd" { 16 } else { 8 };
-    }
-    let last = *holders.last().expect("a box");
-    let end = last + size_at(file, last) as usize;
-    for holder in holders {
-        let size = size_at(file, holder) + u32::try_from(added.len()).expect("a short box");
-        file[holder..holder + 4].copy_from_slice(&size.to_be_bytes());
-    }
-    file.splice(end..end, added.iter().copied());
 }
 
 #[tokio::test]
@@ -116,7 +92,7 @@ async fn clean_aperture_is_left_to_players() {
     let aperture: Vec<u8> = [40, u32::from_be_bytes(*b"clap"), 300, 1, 160, 1, 0, 1, 0, 1]
         .map(u32::to_be_bytes)
         .concat();
-    add_box(
+    boxes::add(
         &mut file,
         &[
             b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1",

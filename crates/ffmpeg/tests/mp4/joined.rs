@@ -1,7 +1,7 @@
 //! Intervals of several sources, joined without encoding.
 
-use super::ffmpeg::{
-    Folder, Picture, SAMPLE_RATE, decode, decode_pictures, load, pictures, read, sound, words,
+use crate::common::ffmpeg::{
+    Folder, Picture, decode, decode_pictures, level, load, pictures, read, sample_at, sound, words,
 };
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -153,23 +153,15 @@ async fn sound_of_joined_cuts_stays_with_their_pictures() {
     let joined = sources.join(&CUTS).await.expect("a clip");
     let sound = decode(&joined, true).sound;
     // Loud, silent, silent, loud: the borders to within two packets.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "small"
-    )]
-    let at = |seconds: f64| (seconds * SAMPLE_RATE as f64) as usize;
-    let level = |from: f64, to: f64| {
-        sound[at(from)..at(to)]
-            .iter()
-            .map(|sample| sample.abs())
-            .fold(0.0, f64::max)
-    };
+    let level = |from: f64, to: f64| level(&sound, from, to);
     assert!(level(0.1, 1.44) > 100.0);
     assert!(level(1.53, 2.87) < 5.0, "{}", level(1.53, 2.87));
     assert!(level(2.97, 3.7) > 100.0);
-    assert!(sound.len().abs_diff(at(3.72)) < 2048, "{}", sound.len());
+    assert!(
+        sound.len().abs_diff(sample_at(3.72)) < 2048,
+        "{}",
+        sound.len()
+    );
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! Smart cuts of several intervals that are joined, compared with what `FFmpeg` decodes of their sources.
 
-use super::{
-    conformance::{Way, assert_all_conform, assert_for_any, footage},
-    ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, read, sound, words},
-    footage::{AAC, H264, Source, clip_of},
-    smart::{MadeCut, Packet, assert_holds_only, packets, smart_cuts},
+use crate::common::{
+    conform::{Way, assert_all_conform},
+    ffmpeg::{Folder, decode, level, load, pictures, read, sound, words},
+    kinds::footage,
+    property::assert_for_any,
+    smart::{MadeCut, smart_cuts},
+    source::{AAC, H264, Source, clip_of},
 };
+use crate::packets::{Packet, assert_holds_only, packets};
 use model::clip_spec::ClipSpec;
 use proptest::prelude::*;
 use serde_json::json;
@@ -190,19 +193,7 @@ async fn cut_without_sound_is_silent() {
         .assert_joined_is_exact(&[(0, 0.4..2.4), (1, 0.5..2.0), (0, 1.0..2.0)])
         .await;
     let sound = decode(&clip.path, true).sound;
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "small"
-    )]
-    let at = |seconds: f64| (seconds * SAMPLE_RATE as f64) as usize;
-    let level = |from: f64, to: f64| {
-        sound[at(from)..at(to)]
-            .iter()
-            .map(|sample| sample.abs())
-            .fold(0.0, f64::max)
-    };
+    let level = |from: f64, to: f64| level(&sound, from, to);
     assert!(
         level(0.0, 1.96) < 5.0 && level(3.55, 4.5) < 5.0,
         "{} {}",

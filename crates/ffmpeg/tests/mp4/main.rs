@@ -1,15 +1,14 @@
 //! An interval of a source as a file of its own: what is in it, and what is shown of it.
 
 mod browser;
-mod conformance;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod common;
 mod containers;
 mod edited;
-mod ffmpeg;
 mod footage;
 mod joined;
 mod joined_smart;
+mod packets;
 mod quicktime;
 mod smart;
-#[path = "../../../mp4-cut/tests/common/synthetic.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod synthetic;

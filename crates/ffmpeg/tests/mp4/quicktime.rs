@@ -1,9 +1,10 @@
 //! What `QuickTime` writes and hardly anybody else does: compressed indexes, and tracks of several sample descriptions.
 
-use super::{
-    conformance::assert_all_cuts_conform,
+use crate::common::{
+    boxes::{self, boxed},
+    conform::{Traits, assert_all_cuts_conform},
     ffmpeg::{Folder, collect, load, pictures, read, sound, words},
-    footage::{AAC, H264},
+    source::{AAC, H264},
     synthetic::decode_index,
 };
 use bytes::Bytes;
@@ -23,11 +24,7 @@ fn source(folder: &Folder) -> Bytes {
 
 /// The file with another box for its index; `index` makes its body out of the index as it was.
 fn with_index(file: &Bytes, index: impl FnOnce(&[u8]) -> Vec<u8>) -> Bytes {
-    let start = file
-        .windows(4)
-        .rposition(|bytes| bytes == b"moov")
-        .expect("an index")
-        - 4;
+    let start = boxes::last(file, *b"moov");
     let moov = boxed(*b"moov", &index(&file[start..]));
     [&file[..start], &moov].concat().into()
 }
@@ -42,13 +39,6 @@ fn compressed(method: [u8; 4], index_bytes: usize, stream: &[u8]) -> Vec<u8> {
     ]
     .concat();
     boxed(*b"cmov", &body)
-}
-
-fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(8 + body.len())
-        .expect("a short box")
-        .to_be_bytes();
-    [&length, &kind, body].concat()
 }
 
 #[tokio::test]
@@ -213,8 +203,11 @@ async fn cuts_of_several_sample_descriptions_are_exact() {
             .len(),
         2
     );
-    let why = Some("the source has several sample descriptions");
-    assert_all_cuts_conform("several descriptions", &path, why, false).await;
+    let traits = Traits {
+        unfit: Some("the source has several sample descriptions"),
+        ..Traits::default()
+    };
+    assert_all_cuts_conform("several descriptions", &path, traits).await;
 }
 
 #[tokio::test]

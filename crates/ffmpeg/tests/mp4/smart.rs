@@ -1,87 +1,21 @@
 //! Smart cuts of sources as cameras and encoders write them, compared with what `FFmpeg` decodes of the source.
 
-use super::{
-    conformance::{Way, assert_conforms, assert_for_any, stored_samples},
-    ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, probe, read, sound, words},
-    footage::{AAC, H264, HEVC, LIMITS, Source, TIME_TOLERANCE, encode, microseconds},
+use crate::{
+    common::{
+        boxes::{Detail, tree},
+        conform::{Way, assert_conforms, stored_samples},
+        ffmpeg::{Folder, SAMPLE_RATE, decode, load, pictures, probe, read, sound, words},
+        kinds::IRREGULAR,
+        property::assert_for_any,
+        smart::smart_cut,
+        source::{AAC, H264, HEVC, Source, encode, microseconds},
+    },
+    packets::{assert_holds_only, overlap, packets},
 };
-use ffmpeg::{process::Ffmpeg, scratch::Scratch, smart};
-use futures::TryStreamExt;
-use model::{clip_spec::AudioFormat, error::why_encoded_whole, quality::Quality};
-use mp4_cut::{SmartCut, SmartCutError, SmartCutFacts, Window};
+use expect_test::expect_file;
+use mp4_cut::{SmartCut, SmartCutError};
 use proptest::prelude::*;
-use std::{
-    collections::HashSet,
-    ops::Range,
-    path::{Path, PathBuf},
-};
-
-/// A smart cut.
-pub struct MadeCut {
-    /// What is shown of each source.
-    pub windows: Vec<Window>,
-    pub facts: SmartCutFacts,
-    pub path: PathBuf,
-}
-
-/// Makes the smart cut of an interval; or why there is none.
-pub async fn smart_cut(
-    source: &Source,
-    interval: Range<f64>,
-) -> Result<(Window, SmartCutFacts, PathBuf), String> {
-    let MadeCut {
-        mut windows,
-        facts,
-        path,
-    } = smart_cuts(&[(source, interval)], None).await?;
-    Ok((windows.remove(0), facts, path))
-}
-
-/// Makes the smart cut of intervals, one behind the other; or why there is none.
-pub async fn smart_cuts(
-    cuts: &[(&Source, Range<f64>)],
-    joined_sound: Option<AudioFormat>,
-) -> Result<MadeCut, String> {
-    let scratch = Scratch::new(1, 1).expect("a folder");
-    let (mut windows, mut names) = (Vec::new(), Vec::new());
-    for (index, (source, interval)) in cuts.iter().enumerate() {
-        let (window, copy) = source.cut(interval.clone()).await;
-        names.push(format!("window-{index}.mp4"));
-        std::fs::rename(copy, scratch.file(&names[index])).expect("a copy");
-        windows.push(window);
-    }
-    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
-    match smart::cut(
-        &ffmpeg,
-        &scratch,
-        &names,
-        joined_sound,
-        Quality::default(),
-        LIMITS,
-    )
-    .await
-    {
-        Err(error) => Err(why_encoded_whole(error).expect("a reason")),
-        Ok((facts, smart_clip)) => {
-            let path = cuts[0].0.folder.path("smart.mp4");
-            let bytes = smart_clip.output_bytes;
-            let clip: Vec<u8> = smart_clip
-                .stream()
-                .try_fold(Vec::new(), async |whole, part| {
-                    Ok([whole, part.to_vec()].concat())
-                })
-                .await
-                .expect("the clip's bytes");
-            assert_eq!(clip.len() as u64, bytes);
-            std::fs::write(&path, clip).expect("room for a clip");
-            Ok(MadeCut {
-                windows,
-                facts,
-                path,
-            })
-        }
-    }
-}
+use std::path::{Path, PathBuf};
 
 #[tokio::test]
 async fn smart_cut_of_a_smart_cut_is_exact() {
@@ -224,6 +158,19 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
     );
 }
 
+#[tokio::test]
+async fn snapshot_of_the_boxes_of_a_smart_cut() {
+    let folder = Folder::new();
+    let path = folder.build(
+        "source.mp4",
+        &[pictures("30", 4), sound(4), words(H264), words(AAC)],
+    );
+    let source = Source::decode(&path).await;
+    let (.., clip) = smart_cut(&source, 0.5..3.5).await.expect("a smart cut");
+    expect_file!["../snapshots/boxes_of_a_smart_cut.txt"]
+        .assert_eq(&tree(&load(&clip), Detail::Kinds));
+}
+
 /// How a source is made.
 #[derive(Debug, Clone)]
 struct Recipe {
@@ -313,10 +260,7 @@ impl Recipe {
             ]);
         }
         if self.irregular {
-            arguments.push(words(
-                "-vf select='not(mod(n\\,7))+not(mod(n\\,3))',settb=1/90000,setpts=PTS+floor(1100*random(1)) \
-                 -fps_mode passthrough -enc_time_base:v filter -video_track_timescale 90000",
-            ));
+            arguments.push(words(IRREGULAR));
         }
         let Self {
             group,
@@ -445,66 +389,6 @@ async fn copied_mp3_is_whole_from_a_keyframe_on() {
     );
 }
 
-/// A packet of a source.
-pub struct Packet {
-    is_sound: bool,
-    /// When it is shown, in microseconds from the start of the file.
-    shown: Range<i64>,
-    /// Some bytes out of the middle of it, by which it is known.
-    bytes: Vec<u8>,
-}
-
-impl Packet {
-    /// Whether a window shows something of it.
-    pub fn is_shown_in(&self, window: &Window) -> bool {
-        let [start, end] = [window.facts.start_seconds, window.facts.end_seconds].map(microseconds);
-        overlap(&self.shown, &(start + TIME_TOLERANCE..end - TIME_TOLERANCE))
-    }
-}
-
-/// How many bytes tell a packet from others.
-const TELLING_BYTES: usize = 16;
-
-/// The packets of a source of pictures and sound, but for the shortest, which others may be like.
-pub fn packets(path: &Path) -> Vec<Packet> {
-    let number = |text: &str| text.parse::<f64>().expect("a number");
-    let start = number(probe(path, "-show_entries format=start_time").trim());
-    let file = load(path);
-    let read = |line: &str| {
-        let fields: Vec<&str> = line.split(',').collect();
-        let [stream, shown, duration, bytes, at] = fields[..5] else {
-            panic!("{line}")
-        };
-        let shown_from = microseconds(number(shown) - start);
-        let (bytes, at): (usize, usize) = (
-            bytes.parse().expect("a length"),
-            at.parse().expect("an offset"),
-        );
-        let middle = at + bytes / 2;
-        (bytes >= 2 * TELLING_BYTES).then(|| Packet {
-            is_sound: stream != "0",
-            shown: shown_from..shown_from + microseconds(number(duration)),
-            bytes: file[middle..middle + TELLING_BYTES].to_vec(),
-        })
-    };
-    let entries = "-show_entries packet=stream_index,pts_time,duration_time,size,pos";
-    probe(path, entries).lines().filter_map(read).collect()
-}
-
-/// A clip holds none of those packets of its source that `may_be` does not let in.
-pub fn assert_holds_only(clip: &Path, packets: &[Packet], may_be: impl Fn(&Packet) -> bool) {
-    let clip = load(clip);
-    let held: HashSet<&[u8]> = clip.windows(TELLING_BYTES).collect();
-    for packet in packets.iter().filter(|packet| !may_be(packet)) {
-        let what = if packet.is_sound { "sound" } else { "pictures" };
-        assert!(
-            !held.contains(&packet.bytes[..]),
-            "{what} of {:?} µs are in the clip",
-            packet.shown
-        );
-    }
-}
-
 /// How many sources are made.
 const RECIPES: u32 = 12;
 /// How much earlier and later than its pictures a copy may have sound, in microseconds: what is decoded before it is
@@ -564,8 +448,4 @@ fn cuts_of_any_source_and_any_interval_are_exact() {
             }
         },
     );
-}
-
-fn overlap(one: &Range<i64>, other: &Range<i64>) -> bool {
-    one.start < other.end && other.start < one.end
 }

@@ -1,9 +1,15 @@
 //! Sources that are cut short, damaged or hostile: they are rejected by name, without a panic and within a bound of
 //! memory; and the memory that a long source takes.
 
-#[path = "../mp4/ffmpeg.rs"]
+#[path = "../../../mp4-cut/tests/common/boxes.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod boxes;
+#[path = "../common/ffmpeg.rs"]
 #[allow(dead_code, reason = "its other half is for tests of what is decoded")]
 mod ffmpeg;
+#[path = "../common/property.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod property;
 #[path = "../../../mp4-cut/tests/common/synthetic.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod synthetic;
@@ -17,7 +23,8 @@ use model::{ClipError, ErrorKind};
 use mp4_atom::{Encode, FourCC, Sbgp, SbgpEntry};
 use mp4_cut::{Movie, io::RangeRead};
 use peak_alloc::PeakAlloc;
-use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
+use property::check;
+use proptest::{prelude::*, sample::Index};
 use std::{
     ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -102,23 +109,6 @@ fn cut(source: &impl RangeRead, interval: Range<f64>) -> Result<(), ClipError> {
     })
 }
 
-/// Where boxes begin and end, also those in boxes.
-fn box_boundaries(file: &[u8], at: usize, boundaries: &mut Vec<usize>) {
-    const CONTAINERS: [&[u8; 4]; 6] = [b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl"];
-    let mut offset = 0;
-    while let Some(size) = file.get(offset..).and_then(<[u8]>::first_chunk) {
-        let end = offset + u32::from_be_bytes(*size) as usize;
-        boundaries.extend([at + offset, at + offset + 8, at + end]);
-        if CONTAINERS
-            .iter()
-            .any(|kind| file[offset + 4..].starts_with(*kind))
-        {
-            box_boundaries(&file[offset + 8..end], at + offset + 8, boundaries);
-        }
-        offset = end;
-    }
-}
-
 #[test]
 fn source_cut_short_anywhere_is_rejected() {
     let _alone = alone();
@@ -126,7 +116,7 @@ fn source_cut_short_anywhere_is_rejected() {
     for file in [shape.file(), shape.file_with_index_last()] {
         assert_eq!(cut(&Bytes::from(file.clone()), 1.0..2.0), Ok(()));
         let mut boundaries = Vec::new();
-        box_boundaries(&file, 0, &mut boundaries);
+        boxes::boundaries(&file, 0, &mut boundaries);
         assert!(boundaries.len() > 100);
         let near = boundaries
             .iter()
@@ -181,7 +171,7 @@ proptest! {
         let shape = source(4, 40);
         let mut file = if index_last { shape.file_with_index_last() } else { shape.file() };
         let mut boundaries = Vec::new();
-        box_boundaries(&file, 0, &mut boundaries);
+        boxes::boundaries(&file, 0, &mut boundaries);
         let index_bytes = shape.head().0.len();
         let index_start = if index_last { file.len() - index_bytes } else { 0 };
         for (at, value) in bytes {
@@ -295,20 +285,15 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
     let indexes: Vec<(Range<usize>, Vec<usize>)> = seeds
         .iter()
         .map(|seed| {
-            let moov = seed
-                .windows(4)
-                .position(|bytes| bytes == b"moov")
-                .expect("an index")
-                - 4;
-            let bytes = u32::from_be_bytes(*seed[moov..].first_chunk().expect("a box")) as usize;
+            let moov = boxes::first(seed, *b"moov");
             // Fragments have indexes of their own.
             let end = if seed.windows(4).any(|bytes| bytes == b"moof") {
                 seed.len()
             } else {
-                moov + bytes
+                moov + boxes::size(seed, moov)
             };
             let mut boundaries = Vec::new();
-            box_boundaries(&seed[moov..end], moov, &mut boundaries);
+            boxes::boundaries(&seed[moov..end], moov, &mut boundaries);
             (moov..end, boundaries)
         })
         .collect();
@@ -336,14 +321,7 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
         0.0..1.0,
         0.0..1.0,
     );
-    let config = ProptestConfig {
-        cases: 500,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    TestRunner::new(config)
-        .run(&strategy, case)
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    check(&ProptestConfig::with_cases(500), &strategy, case);
 }
 
 /// A source whose samples are zeros, which takes no memory of its own.
@@ -441,11 +419,7 @@ fn groups_of_samples_take_no_more_memory_for_being_repeated() {
     let _alone = alone();
     let file = source(60, 40).file_with_index_last();
     let mut index = decode_index(&file);
-    let start = file
-        .windows(4)
-        .rposition(|bytes| bytes == b"moov")
-        .expect("an index")
-        - 4;
+    let start = boxes::last(&file, *b"moov");
     let entries = vec![SbgpEntry {
         sample_count: u32::MAX,
         group_description_index: 1,
@@ -506,11 +480,7 @@ fn edit_list_of_several_pieces_is_refused() {
     let mut file = shape.file();
     assert_eq!(decode_index(&file).trak.len(), 2);
     // The sound's empty edit becomes an edit of media.
-    let sound = file
-        .windows(4)
-        .rposition(|bytes| bytes == b"elst")
-        .expect("an edit list");
-    let media_time = sound + 4 + 8 + 4;
+    let media_time = boxes::last(&file, *b"elst") + 8 + 8 + 4;
     file[media_time..media_time + 4].copy_from_slice(&[0; 4]);
     let error = cut(&Bytes::from(file), 0.0..1.0).expect_err("several edits");
     assert!(

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use mp4_cut::{Movie, Window};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tempfile::TempDir;
 
@@ -72,18 +74,38 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Runs `FFmpeg` with `arguments`, which write the file `name`.
+    /// Runs `FFmpeg` with `arguments`, which write the file `name`. What depends on no other file is built once.
     pub fn build(&self, name: &str, arguments: &[Vec<String>]) -> PathBuf {
         let path = self.path(name);
-        ffmpeg(
-            &[
-                arguments.concat(),
-                vec!["-y".to_owned(), path.display().to_string()],
-            ]
-            .concat(),
-        );
+        let output = vec!["-y".to_owned(), path.display().to_string()];
+        let run = || ffmpeg(&[&arguments.concat()[..], &output].concat());
+        if arguments.iter().flatten().any(|word| word.starts_with('/')) {
+            run();
+            return path;
+        }
+        let built = built(name, arguments.concat());
+        let mut is_new = false;
+        let file = built.get_or_init(|| {
+            is_new = true;
+            run();
+            load(&path)
+        });
+        if !is_new {
+            std::fs::write(&path, file).expect("room for a source");
+        }
         path
     }
+}
+
+/// The file that `FFmpeg` builds by these arguments under a name, which tells it the container.
+fn built(name: &str, arguments: Vec<String>) -> Arc<OnceLock<Bytes>> {
+    static BUILT: Mutex<Files> = Mutex::new(Files::new());
+    type Files = BTreeMap<(String, Vec<String>), Arc<OnceLock<Bytes>>>;
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    built
+        .entry((name.to_owned(), arguments))
+        .or_default()
+        .clone()
 }
 
 /// What `FFmpeg` writes to its standard output. It must not fail.
@@ -248,4 +270,21 @@ pub async fn collect(window: &Window, source: &Bytes) -> mp4_cut::Result<Vec<u8>
             Ok([whole, part.to_vec()].concat())
         })
         .await
+}
+
+/// Where a second of sound is, in samples.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small"
+)]
+pub fn sample_at(seconds: f64) -> usize {
+    (seconds * SAMPLE_RATE as f64) as usize
+}
+
+/// How loud sound is at the most between two seconds.
+pub fn level(sound: &[f64], from: f64, to: f64) -> f64 {
+    let part = &sound[sample_at(from)..sample_at(to)];
+    part.iter().map(|sample| sample.abs()).fold(0.0, f64::max)
 }

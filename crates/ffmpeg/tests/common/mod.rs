@@ -1,0 +1,12 @@
+//! What all tests of cuts share: sources that `FFmpeg` builds, cuts of them, and what a clip has to be.
+
+#[path = "../../../mp4-cut/tests/common/boxes.rs"]
+pub mod boxes;
+pub mod conform;
+pub mod ffmpeg;
+pub mod kinds;
+pub mod property;
+pub mod smart;
+pub mod source;
+#[path = "../../../mp4-cut/tests/common/synthetic.rs"]
+pub mod synthetic;

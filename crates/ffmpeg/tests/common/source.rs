@@ -1,0 +1,286 @@
+//! Sources as cameras, phones and encoders write them, what is shown of them, and clips of them.
+
+use super::ffmpeg::{
+    Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_pixels, load, read,
+};
+use ffmpeg::{
+    encode,
+    process::{Ffmpeg, Input, Limits},
+};
+use model::{
+    clip_spec::ClipSpec,
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
+    request::ClipRequest,
+};
+use mp4_cut::{Facts, Movie, Window, WindowFacts};
+use serde_json::{Value, json};
+use std::{
+    cell::OnceCell,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
+pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
+pub const AAC: &str = "-c:a aac -b:a 96k";
+/// What one run of `FFmpeg` may use.
+pub const LIMITS: Limits = Limits {
+    time: Duration::from_mins(1),
+    file_bytes: 1 << 30,
+};
+/// Intervals as parts of the duration: from the first frame, a frame or two, the end; all, the middle, across keyframes.
+const INTERVALS: [(f64, f64); 6] = [
+    (0.0, 0.1),
+    (0.7, 0.715),
+    (0.803, 1.0),
+    (0.0, 1.0),
+    (0.31, 0.57),
+    (0.123, 0.913),
+];
+
+/// A request for an exact clip, and the clip: windows of sources, each by its place in the list of sources, with edits.
+pub fn clip_of(
+    sources: &[&Facts],
+    windows: &[(usize, WindowFacts)],
+    edits: &Value,
+) -> (ClipRequest, ClipSpec) {
+    clip_of_request(sources, windows, &json!({"edits": edits}))
+}
+
+/// As [`clip_of`], with everything that a valid request may say. A watermark is 200 by 100 pixels.
+pub fn clip_of_request(
+    sources: &[&Facts],
+    windows: &[(usize, WindowFacts)],
+    more: &Value,
+) -> (ClipRequest, ClipSpec) {
+    let object = PinnedObject {
+        bucket: "b".into(),
+        key: "k".into(),
+        etag: "e".into(),
+        bytes: 1,
+    };
+    let probed = |facts: &&Facts| ProbedSource {
+        object: object.clone(),
+        facts: Facts::clone(facts).into(),
+    };
+    let segment = |(source, window): &(usize, WindowFacts)| PlannedSegment {
+        source: *source,
+        window: window.clone(),
+        smart_cut: None,
+        lead_seconds: None,
+    };
+    let mut request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
+        "thumbnails": [], "metadata": {}});
+    let fields = request.as_object_mut().expect("an object");
+    fields.extend(more.as_object().cloned().unwrap_or_default());
+    let request: ClipRequest = serde_json::from_value(request).expect("a request");
+    let plan = Plan {
+        sources: sources.iter().map(probed).collect(),
+        segments: windows.iter().map(segment).collect(),
+        coverage: None,
+        watermark: request.edits.watermark.is_some().then(|| ProbedPicture {
+            object: object.clone(),
+            width: 200,
+            height: 100,
+        }),
+    };
+    let spec = ClipSpec::of(&request, &plan).expect("a clip");
+    (request, spec)
+}
+
+/// Encodes a window, which is in the file `copy`, as a clip is that is encoded whole.
+pub async fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
+    edit(source, window, copy, &json!({})).await.0
+}
+
+/// As [`encode`], with edits; also returns what the clip was to be.
+pub async fn edit(
+    source: &Source,
+    window: &Window,
+    copy: &Path,
+    edits: &Value,
+) -> (PathBuf, ClipSpec) {
+    let (request, spec) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
+    let arguments = encode::arguments(&request, &spec, window);
+    let folder = copy.parent().expect("a folder");
+    let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());
+    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    ffmpeg
+        .run(folder, &[input], &arguments, LIMITS)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    (folder.join(request.format.file_name()), spec)
+}
+
+/// A source, and what a player shows of it.
+pub struct Source {
+    pub folder: Folder,
+    pub movie: Movie,
+    pub pictures: Vec<Picture>,
+    pub path: PathBuf,
+    pub bytes: bytes::Bytes,
+    pub pixels: OnceCell<Vec<Vec<u8>>>,
+    pub sound: Vec<f64>,
+}
+
+impl Source {
+    pub async fn decode(path: &Path) -> Self {
+        let bytes = load(path);
+        let movie = read(&bytes).await;
+        let Decoded {
+            pictures, sound, ..
+        } = decode(path, movie.facts.audio.is_some());
+        Self {
+            folder: Folder::new(),
+            movie,
+            pictures,
+            path: path.to_owned(),
+            bytes,
+            pixels: OnceCell::new(),
+            sound,
+        }
+    }
+
+    /// The pixels of every picture.
+    pub fn pixels(&self) -> &[Vec<u8>] {
+        self.pixels.get_or_init(|| self.pixels_of(&self.path))
+    }
+
+    /// As [`pixels`](Self::pixels), of a clip.
+    pub fn pixels_of(&self, clip: &Path) -> Vec<Vec<u8>> {
+        let video = &self.movie.facts.video;
+        decode_pixels(
+            clip,
+            [video.coded_width as usize, video.coded_height as usize],
+        )
+    }
+
+    pub fn intervals(&self) -> impl Iterator<Item = Range<f64>> {
+        let video = &self.movie.facts.video;
+        INTERVALS.into_iter().map(|(start, end)| {
+            let at = |part: f64| video.start_seconds + part * video.duration_seconds;
+            at(start)..at(end)
+        })
+    }
+
+    pub async fn cut(&self, interval: Range<f64>) -> (Window, PathBuf) {
+        let window = self
+            .movie
+            .window(interval.start, interval.end)
+            .expect("an interval of the source");
+        let copy = collect(&window, &self.bytes)
+            .await
+            .expect("the source's bytes");
+        assert_eq!(copy.len() as u64, window.facts.output_bytes);
+        let path = self.folder.path("copy.mp4");
+        std::fs::write(&path, copy).expect("room for a copy");
+        (window, path)
+    }
+
+    /// The number of the first picture of a window.
+    pub fn first_picture(&self, window: &Window) -> usize {
+        self.pictures_before(window.facts.start_seconds)
+    }
+
+    pub fn pictures_in(&self, window: &Window) -> &[Picture] {
+        &self.pictures[self.first_picture(window)..self.pictures_before(window.facts.end_seconds)]
+    }
+
+    fn pictures_before(&self, seconds: f64) -> usize {
+        let end = microseconds(seconds) - TIME_TOLERANCE;
+        self.pictures.partition_point(|picture| picture.time < end)
+    }
+
+    /// By how many samples `clip`, the sound of one, is off, at its start or its end. It goes on to the window's end.
+    pub fn sound_off(&self, window: &Window, clip: &[f64]) -> usize {
+        /// What decoders and encoders need to get going, and to end.
+        const EDGE: usize = 2048;
+        if !window.facts.has_audio {
+            return 0;
+        }
+        let at = |seconds: f64| {
+            usize::try_from(microseconds(seconds)).expect("a time") * SAMPLE_RATE / 1_000_000
+        };
+        let end = at(window.facts.end_seconds).min(self.sound.len());
+        let expected = &self.sound[at(window.facts.start_seconds)..end];
+        assert!(
+            clip.len() + MAX_LAG >= expected.len(),
+            "{} samples of {}",
+            clip.len(),
+            expected.len()
+        );
+        let is_silent = |sample: &&f64| **sample == 0.0;
+        let heard = expected.iter().take_while(is_silent).count() + EDGE
+            ..expected
+                .len()
+                .saturating_sub(expected.iter().rev().take_while(is_silent).count() + EDGE);
+        if heard.len() < 3 * MAX_LAG {
+            return 0;
+        }
+        let heard = heard.start + MAX_LAG..heard.end - MAX_LAG;
+        let length = heard.len().min(SAMPLE_RATE / 20);
+        let is_loud = |start: &usize| {
+            expected[*start..start + length]
+                .iter()
+                .filter(is_silent)
+                .count()
+                < length / 10
+        };
+        let first = (heard.start..=heard.end - length)
+            .step_by(length)
+            .find(is_loud)
+            .unwrap_or(heard.start);
+        let lags = [first, heard.end - length]
+            .map(|start| lag(&expected[start..start + length], clip, start));
+        lags.into_iter().max().unwrap_or(0)
+    }
+}
+
+/// How far times may be off, in microseconds: `FFmpeg` and we round edits to the timescales of tracks, by up to half a
+/// unit.
+pub const TIME_TOLERANCE: i64 = 50;
+/// The most that sound can be found to be off, in samples: 5 ms.
+const MAX_LAG: usize = SAMPLE_RATE / 200;
+
+/// By how many samples `part`, which begins at `start`, is found elsewhere in `sound`; the most where it is not.
+fn lag(part: &[f64], sound: &[f64], start: usize) -> usize {
+    let mut nearest = None;
+    let mut least = part.iter().map(|sample| sample.abs()).sum::<f64>() / 2.0;
+    for lag in 0..=MAX_LAG {
+        for from in [start - lag, start + lag] {
+            if let Some(distance) = distance_below(least, part, &sound[from.min(sound.len())..]) {
+                (nearest, least) = (Some(lag), distance);
+            }
+        }
+    }
+    nearest.unwrap_or(MAX_LAG)
+}
+
+/// By how much the beginning of `sound`, and silence behind it, differs from `part`, where that is below `limit`.
+fn distance_below(limit: f64, part: &[f64], sound: &[f64]) -> Option<f64> {
+    let mut distance = 0.0;
+    for (index, sample) in part.iter().enumerate() {
+        distance += (sample - sound.get(index).unwrap_or(&0.0)).abs();
+        if distance >= limit {
+            return None;
+        }
+    }
+    Some(distance)
+}
+
+pub fn microseconds(seconds: f64) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "times of a few seconds")]
+    let microseconds = (seconds * 1e6).round() as i64;
+    microseconds
+}
+
+/// How alike two pictures are, in dB.
+#[expect(clippy::cast_precision_loss, reason = "a picture has few pixels")]
+pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    let mut squares = 0;
+    for (a, b) in a.iter().zip(b) {
+        squares += u64::from(a.abs_diff(*b)).pow(2);
+    }
+    10.0 * (255.0_f64.powi(2) / (squares as f64 / a.len() as f64).max(1e-6)).log10()
+}
