@@ -73,6 +73,7 @@ impl Deps {
                 &sdk_config,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+                environment::optional("CLIPFLOW_MONGODB_CA_FILE").map(Into::into),
             ),
             topic: Topic::new(&sdk_config, environment::required("CLIPFLOW_TOPIC_ARN")?),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),

@@ -65,6 +65,7 @@ impl Deps {
                 &sdk::sdk_config().await,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+                environment::optional("CLIPFLOW_MONGODB_CA_FILE").map(Into::into),
             ),
             bucket: environment::required("CLIPFLOW_BUCKET")?,
             public_base_url: environment::optional("CLIPFLOW_PUBLIC_BASE_URL"),
