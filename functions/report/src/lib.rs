@@ -17,7 +17,7 @@ use model::{
     ClipError, console,
     job_metadata::EXECUTION,
     outcome::{Execution, Failure, Outcome, Status},
-    text::shorten,
+    text::{MAX_MESSAGE, shorten},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,8 +26,6 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// The most events of a history that one call returns (API reference, `GetExecutionHistory`); a state with all of its
 /// retries has fewer than a hundred.
 const MAX_EVENTS: i32 = 1000;
-/// How much of an error's cause is told, in characters: far below what a message on SNS may have, 256 KiB.
-const MAX_MESSAGE: usize = 4_000;
 /// The state whose work goes on when its execution does not.
 pub const TRANSCODE: &str = "Transcode";
 

@@ -6,7 +6,10 @@
 use aws::{sdk, upload};
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
 use lambda::environment;
-use model::{ClipError, ErrorKind, job_metadata, text::shorten};
+use model::{
+    ClipError, ErrorKind, job_metadata,
+    text::{MAX_MESSAGE, shorten},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -14,8 +17,6 @@ use std::collections::HashMap;
 /// Codes of jobs that failed for a reason that has nothing to do with the job (user guide, "Error codes"): an error
 /// within the service, and time-outs and server errors of S3. A job that fails is not billed, so trying again is free.
 const PASSING: [i64; 4] = [1999, 3408, 3450, 3999];
-/// How much of `MediaConvert`'s message is handed on, in characters: far below what a cause may have, 32,768.
-const MAX_MESSAGE: usize = 4_000;
 
 /// An event about a job. The rule has chosen jobs of this deployment.
 #[derive(Debug, Deserialize)]

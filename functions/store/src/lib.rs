@@ -12,6 +12,7 @@ use model::{
         thumbnail_name,
     },
     parse,
+    text::{MAX_MESSAGE, elide},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -98,7 +99,8 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
     };
     let mut outcome = Outcome::new(result.status, &input.request, input.execution, &deps.bucket);
     outcome.reason = result.reason;
-    outcome.message = result.message;
+    let message = |message: String| elide(&message, MAX_MESSAGE).into_owned();
+    outcome.message = result.message.map(message);
     let object = |object: Object| Object {
         url: url(&object.key),
         ..object
