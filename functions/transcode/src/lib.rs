@@ -96,8 +96,15 @@ impl Deps {
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let spec = ClipSpec::of(&input.request, &input.probe)?;
     if let Some(field) = spec.unsupported_by_mediaconvert(&input.request) {
+        let what = match ClipSpec::largest_of_mediaconvert(input.request.format) {
+            Some(largest) if field == "output.format" => format!(
+                "makes at most {largest} in this format; the clip is {}",
+                spec.size
+            ),
+            _ => "cannot do this".to_owned(),
+        };
         return Err(ClipError::too_long(format!(
-            "{field}: the clip is too much for a Lambda ({}), and MediaConvert cannot do this",
+            "{field}: the clip is too much for a Lambda ({}), and MediaConvert {what}",
             input.engine.why
         )));
     }
@@ -234,8 +241,9 @@ async fn complete(deps: &Deps, task_token: &str, clip: &Object) -> Result<(), Cl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_mediaconvert::operation::{
-        create_job::CreateJobOutput, search_jobs::SearchJobsOutput,
+    use aws_sdk_mediaconvert::{
+        operation::{create_job::CreateJobOutput, search_jobs::SearchJobsOutput},
+        types::{H264ParControl, H264Settings, ScalingBehavior},
     };
     use aws_sdk_s3::{
         operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
@@ -452,6 +460,87 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn clip_that_is_too_large_for_both_engines_names_the_format() {
+        let large = input(|input| resize(input, 65535, 65535));
+        let error = transcode(large, &[], &[], &[])
+            .await
+            .expect_err("too large");
+        assert_eq!(
+            error,
+            ClipError::too_long(
+                "output.format: the clip is too much for a Lambda (long), and MediaConvert makes at most 4096x2160 in \
+                 this format; the clip is 65534x65534"
+            )
+        );
+    }
+
+    /// Gives the source another size.
+    fn resize(input: &mut Value, width: u32, height: u32) {
+        let video = &mut input["probe"]["sources"][0]["facts"]["video"];
+        for (field, pixels) in [("width", width), ("height", height)] {
+            video[field] = json!(pixels);
+        }
+        video["codedWidth"] = json!(width);
+        video["codedHeight"] = json!(height);
+    }
+
+    #[test]
+    fn job_always_names_the_clip_s_size_and_square_pixels() {
+        let sized = |change: fn(&mut Value)| {
+            let settings = settings(&input(change));
+            let video = settings.output_groups()[0].outputs()[0].video_description();
+            let video = video.expect("pictures").clone();
+            let codec = video
+                .codec_settings()
+                .and_then(|codec| codec.h264_settings());
+            let codec = codec.expect("H.264");
+            assert_eq!(codec.par_control(), Some(&H264ParControl::Specified));
+            assert_eq!(
+                (codec.par_numerator(), codec.par_denominator()),
+                (Some(1), Some(1))
+            );
+            (
+                video.width(),
+                video.height(),
+                video.scaling_behavior().cloned(),
+            )
+        };
+        let stretch = Some(ScalingBehavior::StretchToOutput);
+        assert_eq!(sized(|_| ()), (Some(640), Some(360), stretch.clone()));
+        let odd = |input: &mut Value| resize(input, 853, 481);
+        assert_eq!(sized(odd), (Some(852), Some(480), stretch.clone()));
+        let turned = |input: &mut Value| {
+            resize(input, 360, 640);
+            let video = &mut input["probe"]["sources"][0]["facts"]["video"];
+            video["rotationDegrees"] = json!(90);
+            video["codedWidth"] = json!(640);
+            video["codedHeight"] = json!(360);
+        };
+        assert_eq!(sized(turned), (Some(360), Some(640), stretch.clone()));
+        let anamorphic = |input: &mut Value| {
+            resize(input, 1024, 576);
+            input["probe"]["sources"][0]["facts"]["video"]["codedWidth"] = json!(720);
+        };
+        assert_eq!(sized(anamorphic), (Some(1024), Some(576), stretch));
+        let contained = |input: &mut Value| {
+            input["request"]["edits"] = json!({"resize": {"width": 320, "height": 320}});
+        };
+        let padded = (Some(320), Some(320), Some(ScalingBehavior::Default));
+        assert_eq!(sized(contained), padded);
+    }
+
+    #[test]
+    fn no_job_asks_for_more_bits_than_the_service_takes() {
+        let huge = settings(&input(|input| resize(input, 65535, 65535)));
+        let video = huge.output_groups()[0].outputs()[0].video_description();
+        let codec = video.and_then(|video| video.codec_settings()?.h264_settings());
+        assert_eq!(
+            codec.and_then(H264Settings::max_bitrate),
+            Some(1_152_000_000)
+        );
     }
 
     #[test]
