@@ -5,3 +5,4 @@ pub mod s3_error;
 pub mod sdk;
 pub mod source;
 pub mod upload;
+pub mod waiting;
