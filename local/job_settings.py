@@ -140,6 +140,9 @@ _CODEC: dict[str, Any] = {
     "framerateConversionAlgorithm": {"DUPLICATE_DROP", "INTERPOLATE"},
     "framerateNumerator": _ANY,
     "framerateDenominator": _ANY,
+    "parControl": {"INITIALIZE_FROM_SOURCE", "SPECIFIED"},
+    "parNumerator": _ANY,
+    "parDenominator": _ANY,
 }
 _IMAGE = {
     "imageInserterInput!": _IMAGE_URL,
@@ -254,6 +257,8 @@ def _check_properties(use: dict[str, Any], value: dict[str, Any], path: str) -> 
 
 _LONGEST = {"tags": (128, 256), "userMetadata": (256, 256)}
 """How long names and values of an object are at most."""
+_LARGEST = {"H_264": (4096, 2160), "H_265": (8192, 4320)}
+"""The longer and the shorter side of pictures at most (user guide, "Maximum supported output resolutions")."""
 
 
 def _check_rules(job: dict[str, Any]) -> None:
@@ -286,6 +291,11 @@ def _check_clipping(clipping: dict[str, str], path: str) -> None:
 def _check_pictures(pictures: dict[str, Any], path: str) -> None:
     if ("width" in pictures) != ("height" in pictures):
         raise bad(path, "has only one of width and height")
+    codec_name = pictures["codecSettings"]["codec"]
+    shorter, longer = sorted((pictures.get("width", 0), pictures.get("height", 0)))
+    most_longer, most_shorter = _LARGEST[codec_name]
+    if longer > most_longer or shorter > most_shorter:
+        raise bad(path, f"{codec_name} has at most {most_longer}x{most_shorter}")
     for side, pixels in pictures.get("crop", {}).items():
         if pixels % 2:
             raise bad(f"{path}/crop/{side}", f"{pixels} is not an even number")
@@ -301,3 +311,6 @@ def _check_pictures(pictures: dict[str, Any], path: str) -> None:
     rate = {"framerateNumerator", "framerateDenominator"}
     if codec.get("framerateControl") == "SPECIFIED" and not rate <= codec.keys():
         raise bad(path, "numerator and denominator are required when framerateControl is SPECIFIED")
+    aspect = {"parNumerator", "parDenominator"}
+    if codec.get("parControl") == "SPECIFIED" and not aspect <= codec.keys():
+        raise bad(path, "numerator and denominator are required when parControl is SPECIFIED")

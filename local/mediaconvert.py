@@ -14,6 +14,7 @@ contains `destination`:
 
     {"destination": "clips/a/", "fail": {"code": 1040, "message": "…"}}   end in ERROR
     {"destination": "clips/a/", "stall": true}     never end, unless cancelled
+    {"destination": "clips/a/", "wait": true}      stay in the queue until they behave otherwise
     {"destination": "clips/a/", "events": "lost"}  send no events; also "duplicated", "reordered"
     {"destination": "clips/a/"}                    behave again
 """
@@ -381,9 +382,9 @@ class Service:
 
     def behave(self, behaviour: dict[str, Any]) -> None:
         """Sets how jobs for a destination behave."""
-        unknown = behaviour.keys() - {"destination", "fail", "stall", "events"}
+        unknown = behaviour.keys() - {"destination", "fail", "stall", "wait", "events"}
         if "destination" not in behaviour or unknown:
-            raise bad("/", "a behaviour is destination and fail, stall or events")
+            raise bad("/", "a behaviour is destination and fail, stall, wait or events")
         with self._lock:
             self._behaviours[behaviour["destination"]] = behaviour
 
@@ -488,6 +489,8 @@ class Service:
         events = _Events(self, job, behaviour.get("events"))
         cancelled = self._cancelled[job["id"]]
         try:
+            while self._behaviour(job).get("wait") and not cancelled.wait(0.05):
+                pass
             with self._slots:
                 if cancelled.is_set():
                     raise InterruptedError

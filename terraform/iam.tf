@@ -28,11 +28,22 @@ locals {
     publish_outcomes = [
       { Action = ["sns:Publish"], Resource = [local.arn.topic] },
     ]
+    # Without it, S3 answers 403 for an object that does not exist.
+    list_clips = [
+      { Action = ["s3:ListBucket"], Resource = [local.arn.bucket] },
+    ]
+    # Which task waits for a job that a rerun has taken over.
+    read_tasks = [
+      { Action = ["s3:GetObject"], Resource = ["${local.arn.bucket}/tasks/*"] },
+    ]
+    write_tasks = [
+      { Action = ["s3:PutObject"], Resource = ["${local.arn.bucket}/tasks/*"] },
+    ]
     # Jobs name no template and no preset, so that the queue is all that CreateJob needs.
     submit_jobs = [
       { Action = ["mediaconvert:CreateJob", "mediaconvert:SearchJobs"], Resource = [local.arn.mediaconvert_queue] },
       {
-        Action   = ["mediaconvert:TagResource"]
+        Action   = ["mediaconvert:GetJob", "mediaconvert:TagResource"]
         Resource = [local.arn.mediaconvert_jobs]
       },
       {

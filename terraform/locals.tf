@@ -94,7 +94,7 @@ locals {
       transcode = {
         description     = "Submits the clip to MediaConvert."
         timeout_seconds = 30
-        permissions     = ["read_sources", "read_clips", "submit_jobs"]
+        permissions     = ["read_sources", "read_clips", "submit_jobs", "write_tasks"]
         environment = {
           CLIPFLOW_BUCKET                 = local.name.bucket
           CLIPFLOW_DEPLOYMENT             = var.name_prefix
@@ -107,7 +107,7 @@ locals {
         description     = "Hands the end of a MediaConvert job to the execution that waits for it."
         state           = false
         timeout_seconds = 30
-        permissions     = ["read_clips", "complete_tasks"]
+        permissions     = ["read_clips", "read_tasks", "complete_tasks"]
         environment     = { CLIPFLOW_BUCKET = local.name.bucket }
         event_pattern = {
           source      = ["aws.mediaconvert"]
@@ -159,7 +159,7 @@ locals {
         mongodb         = true
         timeout_seconds = 30
         max_concurrency = var.report_max_concurrency
-        permissions     = ["read_executions", "publish_outcomes", "cancel_jobs"]
+        permissions     = ["read_executions", "publish_outcomes", "cancel_jobs", "list_clips", "read_tasks"]
         environment = {
           CLIPFLOW_BUCKET                 = local.name.bucket
           CLIPFLOW_MEDIACONVERT_QUEUE_ARN = local.arn.mediaconvert_queue

@@ -110,7 +110,7 @@ impl Target {
 
     /// The configuration, with the profile and the region that the command line names.
     fn loader(&self) -> ConfigLoader {
-        let mut loader = aws::sdk::sdk_config_loader();
+        let mut loader = aws::sdk::sdk_config_loader(aws::sdk::Waits::default());
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         }

@@ -149,6 +149,15 @@ run "functions_are_told_what_they_read" {
   }
 }
 
+run "role_is_named_after_its_function" {
+  assert {
+    condition = alltrue([
+      for name, role in aws_iam_role.function : role.name == "${aws_lambda_function.this[name].function_name}-eu-west-1"
+    ])
+    error_message = "A function whose access is denied names its role so (crates/aws/src/s3_error.rs)."
+  }
+}
+
 run "roles_reach_only_what_is_named" {
   assert {
     condition = alltrue(flatten([
@@ -216,6 +225,7 @@ run "roles_reach_only_what_is_named" {
       transcode = [
         "iam:PassRole arn:aws:iam::123456789012:role/surf-mediaconvert-eu-west-1",
         "mediaconvert:CreateJob arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
+        "mediaconvert:GetJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
         "mediaconvert:SearchJobs arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
         "mediaconvert:TagResource arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
         "s3:GetObject arn:aws:s3:::another-archive/*",
@@ -224,10 +234,12 @@ run "roles_reach_only_what_is_named" {
         "s3:ListBucket arn:aws:s3:::another-archive",
         "s3:ListBucket arn:aws:s3:::surf-archive",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
+        "s3:PutObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/tasks/*",
         "states:SendTaskSuccess arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
       ]
       resume = [
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/tasks/*",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
         "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-resume-events",
         "sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:123456789012:surf-resume-events",
@@ -239,6 +251,8 @@ run "roles_reach_only_what_is_named" {
       report = [
         "mediaconvert:CancelJob arn:aws:mediaconvert:eu-west-1:123456789012:jobs/*",
         "mediaconvert:SearchJobs arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf",
+        "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/tasks/*",
+        "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
         "secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-west-1:123456789012:secret:surf/mongodb-uri-??????",
         "sns:Publish arn:aws:sns:eu-west-1:123456789012:surf-outcomes",
         "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-report-events",

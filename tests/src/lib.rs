@@ -110,7 +110,7 @@ impl Stack {
         let description: Description = serde_json::from_str(&text).expect("stack.json is complete");
         let credentials =
             aws_sdk_s3::config::Credentials::new("test", "test", None, None, "stack.json");
-        let config = aws::sdk::sdk_config_loader()
+        let config = aws::sdk::sdk_config_loader(aws::sdk::Waits::default())
             .endpoint_url(&description.endpoint)
             .region(aws_config::Region::new(description.region.clone()))
             .credentials_provider(credentials)

@@ -729,9 +729,13 @@ fn outcome(clip_id: &str, status: &str, started_at: &str) -> Outcome {
 async fn older_execution_never_overwrites_a_newer_ones_document() {
     let stack = Stack::connect().await;
     let description = &stack.description;
-    let records = ClipStore::connect(&description.mongodb_uri, &description.mongodb_database)
-        .await
-        .expect("connected");
+    let records = ClipStore::connect(
+        &description.mongodb_uri,
+        &description.mongodb_database,
+        None,
+    )
+    .await
+    .expect("connected");
     let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.001Z");
     for (status, started_at, saved) in [
         ("available", new, Saved::Written),

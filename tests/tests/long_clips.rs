@@ -88,6 +88,13 @@ async fn jobs(stack: &Stack, clip_id: &str) -> Vec<Job> {
 
 /// Starts an execution of a changed definition and waits for its end.
 async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)) -> Ended {
+    let name = request["clipId"].as_str().expect("a clipId");
+    let machine = changed_machine(stack, name, change).await;
+    run_again(stack, &machine, request, "changed").await
+}
+
+/// Makes a state machine of a changed definition; returns its ARN.
+async fn changed_machine(stack: &Stack, name: &str, change: impl Fn(&mut Value)) -> String {
     let arn = &stack.description.state_machine_arn;
     let machine = stack
         .sfn
@@ -98,7 +105,6 @@ async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)
         .expect("a state machine");
     let mut definition: Value = serde_json::from_str(machine.definition()).expect("JSON");
     change(&mut definition);
-    let name = request["clipId"].as_str().expect("a clipId");
     let create = stack
         .sfn
         .create_state_machine()
@@ -109,11 +115,17 @@ async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)
         .send()
         .await
         .expect("a changed state machine");
-    run_again(stack, created.state_machine_arn(), request, "changed").await
+    created.state_machine_arn
 }
 
 /// Starts another execution of a request and waits for its end.
 async fn run_again(stack: &Stack, machine: &str, request: &Value, suffix: &str) -> Ended {
+    let execution = start_again(stack, machine, request, suffix).await;
+    stack.ended_execution(execution).await
+}
+
+/// Starts another execution of a request; returns its ARN.
+async fn start_again(stack: &Stack, machine: &str, request: &Value, suffix: &str) -> String {
     let name = model::identity::Identity::of(request).execution_name();
     let start = stack
         .sfn
@@ -125,7 +137,7 @@ async fn run_again(stack: &Stack, machine: &str, request: &Value, suffix: &str) 
         .send()
         .await
         .expect("an execution");
-    stack.ended_execution(started.execution_arn).await
+    started.execution_arn
 }
 
 /// Makes `MediaConvert` the engine of clips of any length.
@@ -499,6 +511,46 @@ async fn job_whose_events_are_lost_times_out_and_a_rerun_takes_its_clip() {
         jobs(&stack, "lost").await.len(),
         1,
         "the clip was not made again"
+    );
+}
+
+#[tokio::test]
+async fn job_that_waits_for_longer_than_two_reruns_completes_the_third() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "queued.mp4", &["-an"]).await;
+    behave(&stack, "queued", json!({"wait": true}));
+    let request = request(&stack, "queued", "queued.mp4", LONG);
+    let impatient = |definition: &mut Value| {
+        definition["States"]["Transcode"]["TimeoutSeconds"] = json!(3);
+        definition["States"]["Transcode"]["HeartbeatSeconds"] = json!(2);
+    };
+    let machine = changed_machine(&stack, "queued", impatient).await;
+    for suffix in ["changed", "r1", "r2"] {
+        let ended = run_again(&stack, &machine, &request, suffix).await;
+        let failure = (ended.status.as_str(), ended.failure.0.as_str());
+        assert_eq!(failure, ("FAILED", "States.Timeout"), "{ended:?}");
+        let job = &jobs(&stack, "queued").await[0];
+        assert_eq!(job.status(), Some(&JobStatus::Submitted), "{suffix}");
+    }
+    let machine = &stack.description.state_machine_arn;
+    let last = start_again(&stack, machine, &request, "r3").await;
+    let job_id = jobs(&stack, "queued").await[0].id.clone().expect("an id");
+    let task_key = format!("tasks/{job_id}.json");
+    let file = folder.path().join("task.json");
+    eventually("the last rerun to take the job over", async || {
+        stack.download(&task_key, &file).await;
+        let task = std::fs::read_to_string(&file).expect("a task");
+        task.contains(&last).then_some(())
+    })
+    .await;
+    behave(&stack, "queued", json!({}));
+    let ended = stack.ended_execution(last).await;
+    delivered(&stack, &ended, folder.path()).await;
+    assert_eq!(
+        jobs(&stack, "queued").await.len(),
+        1,
+        "it is submitted once"
     );
 }
 

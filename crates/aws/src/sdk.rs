@@ -1,13 +1,16 @@
 //! The SDK's configuration, and what its errors mean to a step.
 
-use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_config::{
+    BehaviorVersion, ConfigLoader, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use model::error::ClipError;
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 /// Codes of throttling and passing trouble that come with a status below 500.
 const PASSING: [&str; 7] = [
@@ -20,19 +23,58 @@ const PASSING: [&str; 7] = [
     "TooManyRequestsException",
 ];
 
+/// How long a client waits for a service that is silent.
+///
+/// By default it waits 20 s for an answer, retries included: the shortest time-out of a function that calls a service is
+/// 30 s. A function that Lambda ends is `Sandbox.Timedout`, which no state retries.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For a connection.
+    pub connection: Duration,
+    /// For the first byte of an answer, from the start of each attempt. It includes the time that sending a part of an
+    /// upload takes.
+    pub first_byte: Duration,
+    /// For the first byte of an answer, with all attempts.
+    pub answer: Duration,
+    /// For the next bytes of a body, sent or received.
+    pub body: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            connection: Duration::from_secs(3),
+            first_byte: Duration::from_secs(9),
+            answer: Duration::from_secs(20),
+            body: Duration::from_secs(10),
+        }
+    }
+}
+
 /// What the configuration that every client is built from begins with.
 #[must_use]
-pub fn sdk_config_loader() -> ConfigLoader {
+pub fn sdk_config_loader(waits: Waits) -> ConfigLoader {
     let tls = Provider::Rustls(CryptoMode::Ring);
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls)
         .build_https();
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http)
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(waits.connection)
+        .read_timeout(waits.first_byte)
+        .operation_timeout(waits.answer)
+        .build();
+    let stalls = StalledStreamProtectionConfig::enabled()
+        .grace_period(waits.body)
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .stalled_stream_protection(stalls)
 }
 
 /// The configuration that every client of a function is built from.
 pub async fn sdk_config() -> aws_config::SdkConfig {
-    sdk_config_loader().load().await
+    sdk_config_loader(Waits::default()).load().await
 }
 
 /// The step's error for a failed call: `DependencyUnavailable` where a retry may help, else `Internal`.

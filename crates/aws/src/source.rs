@@ -1,6 +1,6 @@
 //! A source in S3, pinned to what was seen first and read by byte range.
 
-use crate::sdk;
+use crate::s3_error::Call;
 use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
@@ -258,7 +258,9 @@ fn pin_failure(
         (_, Some(404)) => {
             ClipError::source_not_found(format!("{field}.key: s3://{bucket}/{key} does not exist"))
         }
-        _ => read_failure(object, error),
+        _ => read_call(object)
+            .rejection(field, error)
+            .unwrap_or_else(|| read_failure(object, error)),
     }
 }
 
@@ -274,7 +276,20 @@ fn read_failure(
             ClipError::source_not_found(format!("{name} was deleted while its clip was made"))
         }
         Some(416) => ClipError::unsupported_media(format!("{name} is empty: it has 0 bytes")),
-        _ => sdk::failure(&format!("reading {name}"), error),
+        _ => {
+            let call = read_call(object);
+            call.rejection("source", error)
+                .unwrap_or_else(|| call.failure(error))
+        }
+    }
+}
+
+fn read_call(object: &PinnedObject) -> Call<'_> {
+    Call {
+        doing: "reading",
+        action: "s3:GetObject",
+        bucket: &object.bucket,
+        key: &object.key,
     }
 }
 
@@ -378,7 +393,7 @@ mod tests {
         let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
         assert_eq!(
             read(&answer(403, denied)).await.expect_err("denied").kind,
-            ErrorKind::Internal
+            ErrorKind::DependencyUnavailable
         );
     }
 

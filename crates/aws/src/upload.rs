@@ -1,6 +1,6 @@
 //! Putting what was made into S3, and finding it there.
 
-use crate::sdk;
+use crate::s3_error::Call;
 use aws_sdk_s3::{
     Client,
     operation::head_object::HeadObjectError,
@@ -128,10 +128,15 @@ pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Fou
         {
             Ok(None)
         }
-        Err(error) => Err(sdk::failure(
-            &format!("looking for s3://{bucket}/{key}"),
-            &error,
-        )),
+        Err(error) => {
+            let call = Call {
+                doing: "looking for",
+                action: "s3:GetObject",
+                bucket,
+                key,
+            };
+            Err(call.failure(&error))
+        }
     }
 }
 
@@ -303,7 +308,13 @@ fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'sta
     to: &Destination<'_>,
     error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
 ) -> ClipError {
-    sdk::failure(&format!("writing s3://{}/{}", to.bucket, to.key), error)
+    let call = Call {
+        doing: "writing",
+        action: "s3:PutObject",
+        bucket: to.bucket,
+        key: to.key,
+    };
+    call.failure(error)
 }
 
 /// A length as the SDK has it.

@@ -1,6 +1,22 @@
 //! Outcomes in `MongoDB`: the only code that writes it.
 //!
 //! Also runs on Amazon `DocumentDB` 5: no bulk write, no pipeline updates, no transactions; one document a clip.
+//!
+//! # Connections
+//!
+//! A warm environment of a function keeps a client, and a client keeps one connection to each node to watch it, and one
+//! to the primary for its work: 2 on a server of one node, 4 on a replica set of three (`tests/records.rs` counts them
+//! on a `mongod`). 500 environments hold 2,000 connections of such a replica set. The driver has no way to use a replica
+//! set without watching its nodes; polling them takes one connection, streaming from them would take two.
+//!
+//! How many environments there are is limited by Terraform: `report` by its mapping's concurrency, `store` by how many
+//! executions run. A connection that was idle for a minute is not used again, because NAT gateways and load balancers
+//! forget connections after 350 s, and an environment may be frozen for longer than that. The URI's own options
+//! (`maxPoolSize`, `maxIdleTimeMS`, `serverMonitoringMode`, `serverSelectionTimeoutMS`) go before these.
+//!
+//! # Trust
+//!
+//! The server's certificate is checked against the public CAs, or only against those of a file, where one is named.
 
 use aws::sdk;
 use model::{
@@ -13,17 +29,28 @@ use mongodb::{
     error::{Error, ErrorKind, WriteFailure},
     options::{
         Acknowledgment, ClientOptions, CollectionOptions, IndexOptions, ReadConcern,
-        SelectionCriteria, WriteConcern,
+        SelectionCriteria, ServerMonitoringMode, Tls, TlsOptions, WriteConcern,
     },
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::sync::OnceCell;
 
 /// The collection that holds one document a clip.
 pub const COLLECTION: &str = "clips";
 /// How long to look for a server, unless the URI says otherwise.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(8);
+/// The most connections for work at the same time: a function does one thing at a time.
+const MAX_POOL_SIZE: u32 = 1;
+/// How long a connection for work may be idle and still be used.
+const MAX_IDLE_TIME: Duration = Duration::from_mins(1);
+/// How long to wait for an operation, with the search for a server and the driver's own retry. The driver itself waits
+/// for an answer as long as the connection lives; the functions have 30 s.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 /// `DuplicateKey` in the error codes of `MongoDB` and `DocumentDB`.
 const DUPLICATE_KEY: i32 = 11000;
 
@@ -40,17 +67,25 @@ pub struct LazyClipStore {
     secrets: aws_sdk_secretsmanager::Client,
     secret: String,
     database: String,
+    ca_file: Option<PathBuf>,
     store: OnceCell<ClipStore>,
 }
 
 impl LazyClipStore {
-    /// Documents in `database`, of the server whose URI is in the secret `secret`.
+    /// Documents in `database`, of the server whose URI is in the secret `secret`, and whose certificate is checked
+    /// against `ca_file` as [`ClipStore::connect`] says.
     #[must_use]
-    pub fn new(sdk_config: &aws_config::SdkConfig, secret: String, database: String) -> Self {
+    pub fn new(
+        sdk_config: &aws_config::SdkConfig,
+        secret: String,
+        database: String,
+        ca_file: Option<PathBuf>,
+    ) -> Self {
         Self {
             secrets: aws_sdk_secretsmanager::Client::new(sdk_config),
             secret,
             database,
+            ca_file,
             store: OnceCell::new(),
         }
     }
@@ -71,7 +106,7 @@ impl LazyClipStore {
                 sdk::failure(&format!("reading secret {}", self.secret), &error)
             })?;
             let uri = read.secret_string.unwrap_or_default();
-            ClipStore::connect(&uri, &self.database).await
+            ClipStore::connect(&uri, &self.database, self.ca_file.as_deref()).await
         };
         self.store.get_or_try_init(connect).await
     }
@@ -89,19 +124,18 @@ pub enum Saved {
 impl ClipStore {
     /// Makes a client; it connects with the first operation.
     ///
+    /// `ca_file` is a PEM file with the CAs that the server's certificate is checked against, instead of the public
+    /// ones. It turns TLS on, unless the URI turns it off, and goes before the URI's own `tlsCAFile`: the URI of a
+    /// `DocumentDB` cluster names a file that is on the machine of whoever copied it.
+    ///
     /// # Errors
-    /// `Internal` when the URI is malformed.
-    pub async fn connect(uri: &str, database: &str) -> Result<Self, ClipError> {
-        let mut options = ClientOptions::parse(uri).await.map_err(|error| {
-            ClipError::internal(format!(
-                "the MongoDB URI cannot be used: {}",
-                without_secrets(&error.to_string(), uri)
-            ))
-        })?;
-        options.app_name.get_or_insert_with(|| "clipflow".into());
-        options
-            .server_selection_timeout
-            .get_or_insert(SERVER_SELECTION_TIMEOUT);
+    /// `Internal` when the URI is malformed, or the file of CAs is not there or holds none.
+    pub async fn connect(
+        uri: &str,
+        database: &str,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, ClipError> {
+        let options = client_options(uri, ca_file).await?;
         let client = Client::with_options(options)
             .map_err(|error| failure("connecting to MongoDB", &error))?;
         let concern = WriteConcern::builder()
@@ -140,7 +174,8 @@ impl ClipStore {
                 doc! {"status": 1, "execution.startedAt": -1},
             ),
         ];
-        let made = self.clips.create_indexes(indexes).await;
+        let creation = self.clips.create_indexes(indexes);
+        let made = in_time("making the indexes", creation.into_future()).await?;
         made.map(drop)
             .map_err(|error| failure("making the indexes", &error))
     }
@@ -166,7 +201,8 @@ impl ClipStore {
             Status::Available | Status::Rejected => doc! {"execution.arn": arn},
         };
         let filter = doc! {"_id": &outcome.clip_id, "$or": [older, own]};
-        match self.clips.replace_one(filter, document).upsert(true).await {
+        let save = self.clips.replace_one(filter, document).upsert(true);
+        match in_time("saving the document", save.into_future()).await? {
             Ok(_) => Ok(Saved::Written),
             Err(error) if is_duplicate_key(&error) => Ok(Saved::Superseded),
             Err(error) => Err(failure("saving the document", &error)),
@@ -178,12 +214,80 @@ impl ClipStore {
     /// # Errors
     /// `DependencyUnavailable` when `MongoDB` does not answer.
     pub async fn find(&self, clip_id: &str) -> Result<Option<Outcome>, ClipError> {
-        let found = self.clips.find_one(doc! {"_id": clip_id}).await;
+        let find = self.clips.find_one(doc! {"_id": clip_id});
+        let found = in_time("reading the document", find.into_future()).await?;
         let found = found.map_err(|error| failure("reading the document", &error))?;
         found
             .map(|document| model::parse(to_json(Bson::Document(document))))
             .transpose()
     }
+}
+
+/// The options of the client; those of the URI go before ours, but for `ca_file`.
+async fn client_options(uri: &str, ca_file: Option<&Path>) -> Result<ClientOptions, ClipError> {
+    let mut options = ClientOptions::parse(uri).await.map_err(|error| {
+        ClipError::internal(format!(
+            "the MongoDB URI cannot be used: {}",
+            without_secrets(&error.to_string(), uri)
+        ))
+    })?;
+    options.app_name.get_or_insert_with(|| "clipflow".into());
+    options
+        .server_selection_timeout
+        .get_or_insert(SERVER_SELECTION_TIMEOUT);
+    let pool_size = options.min_pool_size.unwrap_or(0).max(MAX_POOL_SIZE);
+    options.max_pool_size.get_or_insert(pool_size);
+    options.max_idle_time.get_or_insert(MAX_IDLE_TIME);
+    options
+        .server_monitoring_mode
+        .get_or_insert(ServerMonitoringMode::Poll);
+    trust(&mut options, ca_file)?;
+    Ok(options)
+}
+
+/// Has the server's certificate checked against `ca_file`, or else the file that the URI names, and looks into it: the
+/// driver itself takes a file without certificates, trusts nobody, and says so of every server.
+fn trust(options: &mut ClientOptions, ca_file: Option<&Path>) -> Result<(), ClipError> {
+    if let Some(ca_file) = ca_file {
+        let tls = options
+            .tls
+            .get_or_insert_with(|| Tls::Enabled(TlsOptions::default()));
+        if let Tls::Enabled(tls) = tls {
+            tls.ca_file_path = Some(ca_file.to_owned());
+        }
+    }
+    let Some(Tls::Enabled(tls)) = &options.tls else {
+        return Ok(());
+    };
+    let Some(path) = &tls.ca_file_path else {
+        return Ok(());
+    };
+    let (named_by, path_shown) = match ca_file {
+        Some(_) => ("CLIPFLOW_MONGODB_CA_FILE", path.display()),
+        None => ("tlsCAFile in the MongoDB URI", path.display()),
+    };
+    let remedy = "Terraform's mongodb_ca_file puts a file of CAs into the functions";
+    match fs::read_to_string(path) {
+        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(()),
+        Ok(_) => Err(ClipError::internal(format!(
+            "{named_by} names {path_shown}, which holds no certificate; {remedy}"
+        ))),
+        Err(error) => Err(ClipError::internal(format!(
+            "{named_by} names {path_shown}, which cannot be read ({error}); {remedy}"
+        ))),
+    }
+}
+
+/// What an operation comes to, if it does within [`MAX_WAIT`].
+async fn in_time<T>(doing: &str, operation: impl Future<Output = T>) -> Result<T, ClipError> {
+    tokio::time::timeout(MAX_WAIT, operation)
+        .await
+        .map_err(|_| {
+            let seconds = MAX_WAIT.as_secs();
+            ClipError::dependency_unavailable(format!(
+                "{doing}: MongoDB did not answer within {seconds} s"
+            ))
+        })
 }
 
 fn document(outcome: &Outcome) -> Result<Document, ClipError> {
@@ -289,4 +393,79 @@ fn failure(doing: &str, error: &Error) -> ClipError {
 /// A URI that cannot be parsed must not be repeated with the password that it holds.
 fn without_secrets(text: &str, uri: &str) -> String {
     text.replace(uri, "(the URI)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn options(uri: &str) -> ClientOptions {
+        client_options(uri, None)
+            .await
+            .expect("the URI can be used")
+    }
+
+    #[tokio::test]
+    async fn options_of_the_uri_go_before_ours() {
+        let ours = options("mongodb://a").await;
+        assert_eq!(
+            (
+                ours.max_pool_size,
+                ours.max_idle_time,
+                ours.server_monitoring_mode
+            ),
+            (
+                Some(1),
+                Some(MAX_IDLE_TIME),
+                Some(ServerMonitoringMode::Poll)
+            )
+        );
+        let uri = "mongodb://a/?maxPoolSize=7&maxIdleTimeMS=1&serverMonitoringMode=auto";
+        let theirs = options(uri).await;
+        assert_eq!(
+            (
+                theirs.max_pool_size,
+                theirs.max_idle_time,
+                theirs.server_monitoring_mode
+            ),
+            (
+                Some(7),
+                Some(Duration::from_millis(1)),
+                Some(ServerMonitoringMode::Auto)
+            )
+        );
+        let least = options("mongodb://a/?minPoolSize=3").await;
+        assert_eq!(least.max_pool_size, Some(3), "never below the least");
+    }
+
+    #[tokio::test]
+    async fn file_of_cas_that_is_missing_or_holds_none_is_named() {
+        for (file, why) in [
+            ("global-bundle.pem", "cannot be read"),
+            ("Cargo.toml", "no certificate"),
+        ] {
+            let uri = format!("mongodb://u:secret@a/?tls=true&tlsCAFile={file}");
+            let by_uri = client_options(&uri, None).await;
+            let by_deployment = client_options("mongodb://u:secret@a", Some(Path::new(file))).await;
+            for (options, named_by) in [
+                (by_uri, "tlsCAFile"),
+                (by_deployment, "CLIPFLOW_MONGODB_CA_FILE"),
+            ] {
+                let error = options.expect_err("nothing to trust");
+                assert!(error.message.starts_with(named_by), "{error}");
+                assert!(
+                    error.message.contains(file) && error.message.contains(why),
+                    "{error}"
+                );
+                assert!(!error.message.contains("secret"), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_does_not_answer_is_dependency_unavailable() {
+        let waited = in_time("saving", std::future::pending::<()>()).await;
+        let error = waited.expect_err("nobody answers");
+        assert_eq!(error.kind, model::ErrorKind::DependencyUnavailable);
+    }
 }

@@ -2,9 +2,13 @@
 
 use clip_store::{ClipStore, Saved};
 use model::outcome::{Execution, Outcome, Status};
+use mongodb::bson::{Document, doc};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use std::{
+    fs,
     net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -16,11 +20,35 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Mongod {
     process: Child,
     port: u16,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Mongod {
     fn start() -> Self {
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// A server that talks TLS only, with a certificate of a CA of its own: [`ca_file`](Self::ca_file).
+    fn start_with_tls() -> Self {
+        Self::start_with(|folder| {
+            let authority = authority();
+            fs::write(folder.join("ca.pem"), authority.pem()).expect("a file");
+            let key = KeyPair::generate().expect("a key");
+            let server = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+            let certificate = server.signed_by(&key, &authority).expect("a certificate");
+            let file = folder.join("server.pem");
+            fs::write(&file, certificate.pem() + &key.serialize_pem()).expect("a file");
+            let file = file.to_str().expect("UTF-8").to_owned();
+            let options = ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", &file];
+            options.map(str::to_owned).to_vec()
+        })
+    }
+
+    fn ca_file(&self) -> PathBuf {
+        self.data.path().join("ca.pem")
+    }
+
+    fn start_with(options: impl Fn(&Path) -> Vec<String>) -> Self {
         let program = std::env::var("CLIPFLOW_TEST_MONGOD")
             .expect("CLIPFLOW_TEST_MONGOD names a mongod; `make unit` sets it");
         let data = tempfile::tempdir().expect("a folder");
@@ -35,7 +63,9 @@ impl Mongod {
                 "--wiredTigerCacheSizeGB",
                 "0.25",
             ])
-            .args(["--port", &port.to_string(), "--dbpath"])
+            .args(["--port", &port.to_string()])
+            .args(options(data.path()))
+            .arg("--dbpath")
             .arg(data.path())
             .stdout(Stdio::null())
             .spawn()
@@ -43,27 +73,40 @@ impl Mongod {
         Self {
             process,
             port,
-            _data: data,
+            data,
         }
+    }
+
+    fn uri(&self) -> String {
+        let port = self.port;
+        format!("mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS=500")
     }
 
     /// The records of a server that answers.
     async fn records(&self) -> ClipStore {
-        let uri = format!(
-            "mongodb://127.0.0.1:{}/?serverSelectionTimeoutMS=500",
-            self.port
-        );
+        self.records_by(&self.uri(), None).await
+    }
+
+    async fn records_by(&self, uri: &str, ca_file: Option<&Path>) -> ClipStore {
         let begun = Instant::now();
         loop {
-            let records = ClipStore::connect(&uri, "clipflow")
+            let records = ClipStore::connect(uri, "clipflow", ca_file)
                 .await
                 .expect("the URI can be used");
-            if records.ensure_indexes().await.is_ok() {
-                return records;
+            match records.ensure_indexes().await {
+                Ok(()) => return records,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
             }
-            assert!(begun.elapsed() < PATIENCE, "mongod does not answer");
         }
     }
+}
+
+/// A CA that nobody else knows.
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    CertifiedIssuer::self_signed(params, key).expect("a CA")
 }
 
 impl Drop for Mongod {
@@ -129,6 +172,7 @@ async fn server_that_is_away_is_dependency_unavailable() {
     let records = ClipStore::connect(
         "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200",
         "clipflow",
+        None,
     )
     .await;
     let saved = records
@@ -139,4 +183,81 @@ async fn server_that_is_away_is_dependency_unavailable() {
         saved.expect_err("nobody answers").kind,
         model::ErrorKind::DependencyUnavailable
     );
+}
+
+#[tokio::test]
+async fn server_behind_a_private_ca_is_trusted_by_its_file_and_by_nothing_else() {
+    let mongod = Mongod::start_with_tls();
+    let ca_file = mongod.ca_file();
+    // As the console of DocumentDB shows it: the file is not where the function is.
+    let copied = format!("{}&tls=true&tlsCAFile=global-bundle.pem", mongod.uri());
+    for uri in [&mongod.uri(), &copied] {
+        let records = mongod.records_by(uri, Some(&ca_file)).await;
+        assert_eq!(records.find("a").await, Ok(None));
+    }
+    let by_uri = format!("{}&tlsCAFile={}", mongod.uri(), ca_file.display());
+    assert_eq!(
+        mongod.records_by(&by_uri, None).await.find("a").await,
+        Ok(None)
+    );
+
+    let other = mongod.data.path().join("other.pem");
+    fs::write(&other, authority().pem()).expect("a file");
+    let tls = format!("{}&tls=true", mongod.uri());
+    for ca_file in [Some(other.as_path()), None] {
+        let records = ClipStore::connect(&tls, "clipflow", ca_file).await;
+        let found = records.expect("the URI can be used").find("a").await;
+        let error = found.expect_err("nobody vouches for the server");
+        assert!(error.message.contains("certificate"), "{error}");
+    }
+}
+
+/// How many connections a server has.
+async fn connections(client: &mongodb::Client) -> i32 {
+    let admin = client.database("admin");
+    let status = admin.run_command(doc! {"serverStatus": 1}).await;
+    let status: Document = status.expect("mongod answers");
+    let connections = status.get_document("connections").expect("a count");
+    connections.get_i32("current").expect("a number")
+}
+
+#[tokio::test]
+async fn function_holds_two_connections_to_a_server_however_much_it_does() {
+    const FUNCTIONS: i32 = 4;
+    let mongod = Mongod::start();
+    drop(mongod.records().await);
+    let watcher = format!("{}&maxPoolSize=1&serverMonitoringMode=poll", mongod.uri());
+    let watcher = mongodb::Client::with_uri_str(watcher)
+        .await
+        .expect("a client");
+    let (mut stores, mut saves) = (Vec::new(), tokio::task::JoinSet::new());
+    for _ in 0..FUNCTIONS {
+        let store = ClipStore::connect(&mongod.uri(), "clipflow", None).await;
+        stores.push(store.expect("the URI can be used"));
+    }
+    for store in &stores {
+        for number in 0..16 {
+            let mut outcome = outcome(Status::Failed, "first", "2026-01-01T00:00:00Z");
+            outcome.clip_id = format!("clip-{number}");
+            let store = store.clone();
+            saves.spawn(async move { store.save(&outcome).await });
+        }
+    }
+    while let Some(saved) = saves.join_next().await {
+        saved.expect("no panic").expect("it is saved");
+    }
+    // The watcher's own, and what the first client leaves until the server notices.
+    let begun = Instant::now();
+    loop {
+        let others = connections(&watcher).await - 2;
+        if others == 2 * FUNCTIONS {
+            break;
+        }
+        let patience = Duration::from_secs(5);
+        assert!(
+            begun.elapsed() < patience,
+            "{others} for {FUNCTIONS} functions"
+        );
+        tokio::task::yield_now().await;
+    }
 }

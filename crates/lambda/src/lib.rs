@@ -3,13 +3,17 @@
 pub mod environment;
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use model::{ClipError, parse};
+use model::{
+    ClipError, parse,
+    text::{MAX_MESSAGE, elide},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::time::SystemTime;
 use tracing::{Instrument, info_span};
 
-/// A failed invocation, as Lambda reports it.
+/// A failed invocation, as Lambda reports it. Its message has a bound: Step Functions keeps a part of a longer cause,
+/// and JSON of which a part is missing cannot be parsed.
 #[derive(Debug)]
 struct Failure(ClipError);
 
@@ -17,7 +21,7 @@ impl From<Failure> for Diagnostic {
     fn from(Failure(error): Failure) -> Self {
         Self {
             error_type: error.kind.name().into(),
-            error_message: error.message,
+            error_message: elide(&error.message, MAX_MESSAGE).into_owned(),
         }
     }
 }
@@ -167,6 +171,22 @@ pub fn start_tracing() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn cause_of_any_message_is_kept_whole(
+            message in prop_oneof!["\\PC{0,300}", "[\0-\x1f\"\\\\]{0,300}"], times in 0..400_usize,
+        ) {
+            let error = ClipError::invalid_request(format!("field: {}", message.repeat(times)));
+            let Diagnostic { error_type, error_message } = Failure(error).into();
+            prop_assert!(error_message.starts_with("field: "));
+            let cause = json!({"errorType": error_type, "errorMessage": error_message, "stackTrace": []});
+            let bytes = cause.to_string().len();
+            prop_assert!(bytes <= 32_768, "{bytes}");
+        }
+    }
 
     #[test]
     fn wire_name_is_the_variant_name() {
@@ -179,7 +199,6 @@ mod tests {
             ("TooLong", "9 s")
         );
     }
-    use serde_json::json;
 
     #[test]
     fn event_is_taken_out_of_its_message() {

@@ -19,6 +19,19 @@ const SAMPLE_RATES: [u32; 9] = [
     8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
 ];
 const DEFAULT_SAMPLE_RATE: u32 = 48_000;
+/// The largest pictures that `MediaConvert` makes, upright or not (user guide, "Maximum supported output resolutions").
+const MAX_MEDIACONVERT_H264: Size = Size {
+    width: 4096,
+    height: 2160,
+};
+const MAX_MEDIACONVERT_HEVC: Size = Size {
+    width: 8192,
+    height: 4320,
+};
+/// The shortest side of pictures that it makes, in pixels (API reference, `VideoDescription`).
+const MIN_MEDIACONVERT_SIDE: u32 = 32;
+/// How the name of a picture ends that it lays over a clip, in this spelling (API reference, `InsertableImage`).
+const MEDIACONVERT_PNG: [&str; 2] = [".png", ".PNG"];
 
 /// A clip before it is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +62,8 @@ pub struct ClipSpec {
     pub parts: Vec<Part>,
     /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size.
     pub plain: bool,
+    /// Whether `MediaConvert` can name the frames at which its cuts begin and end.
+    pub has_timecodes: bool,
     /// Whether its frames, before edits of what is in them, are those of its sources, each at its time and in its size.
     pub preserves_timing: bool,
 }
@@ -157,6 +172,11 @@ impl ClipSpec {
             }),
             parts: Vec::new(),
             plain: plan.segments.len() == 1 && edits.is_none() && canvas == Size::shown(video),
+            has_timecodes: plan.segments.iter().all(|segment| {
+                let grid = FrameGrid::of(&plan.sources[segment.source].facts.video);
+                let frames = grid.frames(&segment.window);
+                grid.timecode(frames.end - 1).is_ok()
+            }),
             preserves_timing: !retimed,
         };
         spec.parts = plan
@@ -243,23 +263,56 @@ impl ClipSpec {
         part
     }
 
-    /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it.
+    /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it; `source` where that is not
+    /// in the request but in its sources.
     #[must_use]
     pub fn unsupported_by_mediaconvert(&self, request: &ClipRequest) -> Option<&'static str> {
+        let edits = &request.edits;
         let differ = self
             .parts
             .iter()
             .any(|part| part.shown.even() != self.canvas);
+        // It crops before it makes the pixels square.
+        let is_anamorphic = self.parts.iter().any(|part| part.decoded != part.shown);
+        let is_png = edits.watermark.as_ref().is_none_or(|watermark| {
+            MEDIACONVERT_PNG
+                .iter()
+                .any(|end| watermark.key.ends_with(end))
+        });
+        let largest = Self::largest_of_mediaconvert(request.format);
         let asked = [
-            ("edits.speed", request.edits.speed.is_some()),
-            ("edits.fade", request.edits.fade.is_some()),
-            ("output.format", request.format == Format::Webm),
+            ("edits.speed", edits.speed.is_some()),
+            ("edits.fade", edits.fade.is_some()),
+            (
+                "output.format",
+                largest.is_none_or(|largest| self.size.exceeds(largest)),
+            ),
             // It scales every input straight to the size of the output.
-            ("edits.crop", differ && request.edits.crop.is_some()),
-            ("edits.resize", differ && request.edits.resize.is_some()),
+            (
+                "edits.crop",
+                (differ || is_anamorphic) && edits.crop.is_some(),
+            ),
+            ("edits.resize", differ && edits.resize.is_some()),
+            (
+                "edits.resize",
+                self.size.width.min(self.size.height) < MIN_MEDIACONVERT_SIDE,
+            ),
+            ("edits.watermark.key", !is_png),
+            ("source", !self.has_timecodes),
         ];
         let first = asked.into_iter().find(|(_, asked)| *asked);
         first.map(|(field, _)| field)
+    }
+
+    /// The largest pictures of a format that `MediaConvert` makes, upright or not; `None` for a format that it does not
+    /// make.
+    #[must_use]
+    pub fn largest_of_mediaconvert(format: Format) -> Option<Size> {
+        match format {
+            Format::Mp4 => Some(MAX_MEDIACONVERT_H264),
+            Format::Hevc => Some(MAX_MEDIACONVERT_HEVC),
+            Format::Webm => None,
+        }
     }
 
     #[must_use]
@@ -342,6 +395,11 @@ impl Size {
             width: self.height,
             height: self.width,
         }
+    }
+
+    /// Whether it is larger than `largest`, be it upright or not.
+    fn exceeds(self, largest: Self) -> bool {
+        self.width.max(self.height) > largest.width || self.width.min(self.height) > largest.height
     }
 
     fn cropped(self, crop: Crop) -> Result<Self, ClipError> {
@@ -577,6 +635,7 @@ fn round(value: f64) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     #[test]
     fn measured_rates_are_the_fractions_they_stand_for() {
@@ -589,6 +648,102 @@ mod tests {
         ] {
             assert_eq!(FrameRate::nearest(hertz).to_string(), fraction);
         }
+    }
+
+    /// What `MediaConvert` cannot do of a second of a source.
+    fn unsupported(asked: &serde_json::Value, video: &serde_json::Value) -> Option<&'static str> {
+        let merge = |base: serde_json::Value, change: &serde_json::Value| {
+            let mut base = base;
+            let fields = change.as_object().expect("an object").clone();
+            base.as_object_mut().expect("an object").extend(fields);
+            base
+        };
+        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
+            "thumbnails": [], "metadata": {}});
+        let request: ClipRequest = crate::parse(merge(request, asked)).expect("a request");
+        let base = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
+            "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000,
+            "frames": 300, "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
+        let facts = json!({"container": "isom", "bytes": 10000, "indexStart": 0, "indexBytes": 100,
+            "durationSeconds": 10.0, "video": merge(base, video), "audio": null, "droppedTracks": []});
+        let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "e", "bytes": 10000});
+        let window = json!({"startSeconds": 1.0, "endSeconds": 2.0, "durationSeconds": 1.0, "frames": 30,
+            "prerollFrames": 0, "keyframeSeconds": 1.0, "nextKeyframeSeconds": null, "hasAudio": false,
+            "timescale": 30000, "outputBytes": 1000, "sourceBytes": 900});
+        let plan = json!({"sources": [{"object": object, "facts": facts}],
+            "segments": [{"source": 0, "window": window}]});
+        let plan: Plan = crate::parse(plan).expect("a plan");
+        let spec = ClipSpec::of(&request, &plan).expect("a clip");
+        spec.unsupported_by_mediaconvert(&request)
+    }
+
+    fn of_size(format: &str, width: u32, height: u32) -> Option<&'static str> {
+        unsupported(
+            &json!({"format": format}),
+            &json!({"codedWidth": width, "codedHeight": height, "width": width, "height": height}),
+        )
+    }
+
+    #[test]
+    fn pictures_that_mediaconvert_cannot_make_are_not_for_it() {
+        let format = Some("output.format");
+        for (width, height, h264, hevc) in [
+            (4096, 2160, None, None),
+            (2160, 4096, None, None),
+            (4098, 2160, format, None),
+            (2162, 4096, format, None),
+            (8192, 4320, format, None),
+            (4320, 8192, format, None),
+            (8192, 4322, format, format),
+            (65535, 65535, format, format),
+            (64, 30, Some("edits.resize"), Some("edits.resize")),
+        ] {
+            let found = (
+                of_size("mp4", width, height),
+                of_size("hevc", width, height),
+            );
+            assert_eq!(found, (h264, hevc), "{width}x{height}");
+        }
+        assert_eq!(of_size("webm", 640, 360), format);
+        let smaller = json!({"edits": {"resize": {"width": 1280}}});
+        let large = json!({"codedWidth": 7680, "codedHeight": 4320, "width": 7680, "height": 4320});
+        assert_eq!(
+            unsupported(&smaller, &large),
+            None,
+            "the clip's size counts"
+        );
+    }
+
+    #[test]
+    fn frames_that_no_time_code_names_are_not_for_mediaconvert() {
+        let at = |rate: f64, constant: bool| {
+            let video = json!({"frameRate": rate, "constantFrameRate": constant});
+            unsupported(&json!({}), &video)
+        };
+        for rate in [0.2, 0.9, 120.0] {
+            assert_eq!(at(rate, true), Some("source"), "{rate}");
+        }
+        for rate in [1.0, 29.97, 100.0] {
+            assert_eq!(at(rate, true), None, "{rate}");
+        }
+        assert_eq!(at(0.2, false), None, "it is laid on a grid of one a second");
+    }
+
+    #[test]
+    fn picture_whose_name_mediaconvert_does_not_take_is_not_for_it() {
+        let named =
+            |key: &str| unsupported(&json!({"edits": {"watermark": {"key": key}}}), &json!({}));
+        assert_eq!(["logo.png", "logo.PNG"].map(named), [None, None]);
+        assert_eq!(named("logo.Png"), Some("edits.watermark.key"));
+    }
+
+    #[test]
+    fn pixels_that_are_not_square_are_not_cropped_by_mediaconvert() {
+        let crop = json!({"edits": {"crop": {"x": 0, "y": 0, "width": 64, "height": 64}}});
+        let dv = json!({"codedWidth": 720, "codedHeight": 576, "width": 1024, "height": 576});
+        assert_eq!(unsupported(&crop, &dv), Some("edits.crop"));
+        assert_eq!(unsupported(&crop, &json!({})), None);
+        assert_eq!(unsupported(&json!({}), &dv), None);
     }
 
     fn resized(picture: [u32; 2], size: [Option<u32>; 2], fit: Fit, upscale: bool) -> [String; 2] {

@@ -1,9 +1,15 @@
 //! The error names that the state machine matches, and what a media error means to a user.
 
+use crate::text::elide;
 use mp4_cut::{Error as MediaError, SmartCutError};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Arguments;
+
+/// The most characters of a field's path in a message; a field that a request invents can have any name.
+const MAX_FIELD: usize = 300;
+/// The most characters of what is wrong with a field: enough for the names of all fields that there are.
+const MAX_REASON: usize = 1_500;
 
 /// Why a step did not do its work.
 ///
@@ -165,9 +171,10 @@ pub(crate) fn invalid<T>(field: &str, reason: Arguments) -> Result<T, ClipError>
 pub fn parse<T: DeserializeOwned>(value: Value) -> Result<T, ClipError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
-        let reason = error.into_inner();
+        let reason = error.into_inner().to_string();
+        let (path, reason) = (elide(&path, MAX_FIELD), elide(&reason, MAX_REASON));
         ClipError::invalid_request(if path == "." {
-            reason.to_string()
+            reason.into_owned()
         } else {
             format!("{path}: {reason}")
         })
@@ -182,6 +189,19 @@ mod tests {
     fn error_of_a_source_comes_back_as_it_was() {
         let error = ClipError::dependency_unavailable("S3 is down");
         assert_eq!(ClipError::from(MediaError::from(error.clone())), error);
+    }
+
+    #[test]
+    fn unknown_field_of_any_length_is_named_with_the_reason() {
+        let name = "a".repeat(40_000);
+        let request = serde_json::json!({"clipId": "a", (name.clone()): 1});
+        let message = parse::<crate::request::Request>(request)
+            .expect_err("there is no such field")
+            .message;
+        assert!(message.chars().count() < 2_000, "{message}");
+        assert!(message.starts_with(&name[..100]), "{message}");
+        assert!(message.contains("aaa: unknown field `aaa"), "{message}");
+        assert!(message.contains("expected one of `clipId`"), "{message}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 /// The frame rates that a source with a variable one becomes (user guide, "Using variable frame rate inputs").
 const CONSTANT_RATES: [u32; 8] = [1, 5, 10, 15, 24, 30, 50, 60];
+/// The fewest frames a second that a time code can count, which has a number for each second; NTSC's is below 1.
+const MIN_TIMECODE_RATE: f64 = 0.99;
 /// The most frames a second that a time code can count, with its two digits.
 const MAX_TIMECODE_RATE: u32 = 100;
 /// What a time code can count: a day.
@@ -59,8 +61,15 @@ impl FrameGrid {
     /// `MediaConvert` skips no numbers, also at 29.97 and 59.94 frames a second (user guide, "Setting up timecodes").
     ///
     /// # Errors
-    /// `UnsupportedMedia` for a frame that no time code can name: above 100 frames a second, or a day into the source.
+    /// `UnsupportedMedia` for a frame that no time code can name: below 1 or above 100 frames a second, or a day into the
+    /// source.
     pub fn timecode(&self, frame: u64) -> Result<String, ClipError> {
+        if self.rate < MIN_TIMECODE_RATE {
+            return Err(ClipError::unsupported_media(format!(
+                "the source has {} frames a second; a clip that is too much for a Lambda has 1 at the least",
+                self.rate
+            )));
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -173,11 +182,13 @@ mod tests {
 
     #[test]
     fn frame_that_no_timecode_can_name_is_unsupported() {
-        let grid = FrameGrid::of(&video(240.0, true, 0.0));
-        assert_eq!(
-            grid.timecode(0).expect_err("three digits").kind,
-            ErrorKind::UnsupportedMedia
-        );
+        for rate in [240.0, 0.5] {
+            let grid = FrameGrid::of(&video(rate, true, 0.0));
+            assert_eq!(
+                grid.timecode(0).expect_err("it cannot be counted").kind,
+                ErrorKind::UnsupportedMedia
+            );
+        }
         let grid = FrameGrid::of(&video(25.0, true, 0.0));
         assert_eq!(grid.timecode(25 * 86_400 - 1).as_deref(), Ok("23:59:59:24"));
         assert_eq!(

@@ -7,7 +7,7 @@ use crate::{
     SOURCES_AT_ONCE,
     opener::{Opened, Opener},
 };
-use aws::sdk;
+use aws::s3_error::Call;
 use futures::{StreamExt, TryStreamExt, stream};
 use lambda::environment;
 use model::{
@@ -138,12 +138,16 @@ impl Recordings {
             .start_after(first)
             .into_paginator()
             .send();
+        let call = Call {
+            doing: "listing",
+            action: "s3:ListBucket",
+            bucket: &self.bucket,
+            key: "",
+        };
         let mut begun = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = match pages.next().await {
-                Some(page) => page.map_err(|error| {
-                    sdk::failure(&format!("listing s3://{}", self.bucket), &error)
-                })?,
+                Some(page) => page.map_err(|error| call.failure(&error))?,
                 None => {
                     return Ok(Listing {
                         begun,

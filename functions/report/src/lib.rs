@@ -1,11 +1,14 @@
 //! Tells `MongoDB` and the topic of an execution that failed, timed out or was aborted, and cancels its `MediaConvert` job.
 //!
+//! A job that only waits in its queue is left there, for a rerun to take it over, unless somebody stopped the execution. A
+//! job that another execution has taken over is that one's.
+//!
 //! Events arrive late and twice, so the execution's history is asked how it stands: one that has been redriven since is
 //! left alone, and the document of a newer execution, or the clip that this one has delivered after all, stays.
 
 pub mod history;
 
-use aws::{announcements::Topic, sdk};
+use aws::{announcements::Topic, sdk, waiting};
 use aws_sdk_mediaconvert::{
     operation::cancel_job::CancelJobError,
     types::{Job, JobStatus},
@@ -15,9 +18,10 @@ use history::{Ending, Now};
 use lambda::environment;
 use model::{
     ClipError, console,
-    job_metadata::EXECUTION,
-    outcome::{Execution, Failure, Outcome, Status},
-    text::shorten,
+    execution::ExecutionName,
+    job_metadata::{EXECUTION, MADE_BY},
+    outcome::{Execution, Failure, FailureClass, Outcome, Status},
+    text::{MAX_MESSAGE, shorten},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,8 +30,6 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// The most events of a history that one call returns (API reference, `GetExecutionHistory`); a state with all of its
 /// retries has fewer than a hundred.
 const MAX_EVENTS: i32 = 1000;
-/// How much of an error's cause is told, in characters: far below what a message on SNS may have, 256 KiB.
-const MAX_MESSAGE: usize = 4_000;
 /// The state whose work goes on when its execution does not.
 pub const TRANSCODE: &str = "Transcode";
 
@@ -58,6 +60,8 @@ pub struct Deps {
     pub topic: Topic,
     pub sfn: aws_sdk_sfn::Client,
     pub mediaconvert: aws_sdk_mediaconvert::Client,
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
     /// The bucket that clips are written to.
     pub bucket: String,
     pub queue_arn: String,
@@ -73,10 +77,12 @@ impl Deps {
                 &sdk_config,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+                environment::optional("CLIPFLOW_MONGODB_CA_FILE").map(Into::into),
             ),
             topic: Topic::new(&sdk_config, environment::required("CLIPFLOW_TOPIC_ARN")?),
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
             mediaconvert: aws_sdk_mediaconvert::Client::new(&sdk_config),
+            s3: aws_sdk_s3::Client::new(&sdk_config),
             bucket: environment::required("CLIPFLOW_BUCKET")?,
             queue_arn: environment::required("CLIPFLOW_MEDIACONVERT_QUEUE_ARN")?,
         })
@@ -93,13 +99,18 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
         tracing::info!("the execution has been redriven since");
         return Ok(json!({}));
     };
-    if outcome
-        .failure
-        .as_ref()
-        .and_then(|failure| failure.state.as_deref())
-        == Some(TRANSCODE)
+    if let Some(failure) = &outcome.failure
+        && failure.state.as_deref() == Some(TRANSCODE)
     {
-        cancel_jobs(&deps.mediaconvert, &deps.queue_arn, &outcome.execution.arn).await?;
+        let jobs = Jobs {
+            mediaconvert: &deps.mediaconvert,
+            s3: &deps.s3,
+            bucket: &deps.bucket,
+            queue_arn: &deps.queue_arn,
+        };
+        let with_waiting = failure.class == FailureClass::Aborted;
+        jobs.cancel_those_of(&outcome.execution.arn, with_waiting)
+            .await?;
     }
     if deps.clip_store.get().await?.save(&outcome).await? == Saved::Superseded {
         tracing::info!(
@@ -185,37 +196,67 @@ async fn request(sfn: &aws_sdk_sfn::Client, detail: &Detail) -> Result<Value, Cl
         .map_err(|error| ClipError::invalid_request(format!("input: {error}")))
 }
 
-/// Cancels what waits or runs of an execution. A job that ends meanwhile is left to its end.
-async fn cancel_jobs(
-    mediaconvert: &aws_sdk_mediaconvert::Client,
-    queue_arn: &str,
-    execution_arn: &str,
-) -> Result<(), ClipError> {
-    for status in [JobStatus::Submitted, JobStatus::Progressing] {
-        let search = mediaconvert
-            .search_jobs()
-            .queue(queue_arn)
-            .status(status)
-            .max_results(20);
-        let mut pages = search.into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|error| sdk::failure("searching MediaConvert's jobs", &error))?;
-            let execution = |job: &Job| {
-                job.user_metadata()
-                    .and_then(|all| all.get(EXECUTION))
-                    .cloned()
-            };
-            let jobs = page
-                .jobs()
-                .iter()
-                .filter(|job| execution(job).as_deref() == Some(execution_arn));
-            for job_id in jobs.filter_map(Job::id) {
-                cancel(mediaconvert, job_id).await?;
+/// The jobs of the deployment.
+struct Jobs<'a> {
+    mediaconvert: &'a aws_sdk_mediaconvert::Client,
+    s3: &'a aws_sdk_s3::Client,
+    bucket: &'a str,
+    queue_arn: &'a str,
+}
+
+impl Jobs<'_> {
+    /// Cancels those that run for an execution, and also those that wait. A job that ends meanwhile is left to its end.
+    async fn cancel_those_of(
+        &self,
+        execution_arn: &str,
+        with_waiting: bool,
+    ) -> Result<(), ClipError> {
+        let statuses: &[JobStatus] = if with_waiting {
+            &[JobStatus::Submitted, JobStatus::Progressing]
+        } else {
+            &[JobStatus::Progressing]
+        };
+        for status in statuses {
+            let search = self
+                .mediaconvert
+                .search_jobs()
+                .queue(self.queue_arn)
+                .status(status.clone())
+                .max_results(20);
+            let mut pages = search.into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page =
+                    page.map_err(|error| sdk::failure("searching MediaConvert's jobs", &error))?;
+                for job in page.jobs() {
+                    if self.is_for(job, execution_arn).await? {
+                        cancel(self.mediaconvert, job.id().unwrap_or_default()).await?;
+                    }
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Whether it is this execution that the job makes a clip for now.
+    async fn is_for(&self, job: &Job, execution_arn: &str) -> Result<bool, ClipError> {
+        let value = |key| job.user_metadata()?.get(key).map(String::as_str);
+        let submitted = value(EXECUTION) == Some(execution_arn);
+        // Only an execution of the same request takes a job over.
+        let same_clip = clip_folder(execution_arn)
+            .is_some_and(|folder| value(MADE_BY).is_some_and(|made_by| made_by.contains(&folder)));
+        if !submitted && !same_clip {
+            return Ok(false);
+        }
+        let job_id = job.id().unwrap_or_default();
+        let task = waiting::taken_over_by(self.s3, self.bucket, job_id).await?;
+        Ok(task.map_or(submitted, |task| task.execution == execution_arn))
+    }
+}
+
+/// The folder of an execution's clip in the bucket.
+fn clip_folder(execution_arn: &str) -> Option<String> {
+    let name = ExecutionName::parse(execution_arn.rsplit(':').next()?)?;
+    Some(format!(" clips/{}/{}/", name.clip_id, name.hash12))
 }
 
 async fn cancel(
@@ -262,6 +303,7 @@ mod tests {
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use expect_test::expect_file;
     use model::{ErrorKind, outcome::FailureClass, parse};
+    use std::sync::{Arc, Mutex};
 
     const ARN: &str = "arn:aws:states:eu-west-1:123456789012:execution:surf-clip:a-0123456789ab";
     const STOP: i64 = 1_790_000_060_500;
@@ -430,42 +472,105 @@ mod tests {
         );
     }
 
-    /// One job of this execution and one of another, in each of the states that are asked for.
+    /// A job of this execution, which waits, and jobs of others, which run: one of another clip, and one of the same clip
+    /// that this execution's rerun submitted.
     fn jobs() -> Rule {
         mock!(aws_sdk_mediaconvert::Client::search_jobs)
             .match_requests(|search| search.queue() == Some("arn:queue"))
-            .then_output(|| {
-                let of = |id: &str, execution: &str| {
+            .then_compute_output(|search| {
+                let of = |id: &str, execution: &str, made_by: &str| {
                     Job::builder()
                         .id(id)
                         .user_metadata(EXECUTION, execution)
+                        .user_metadata(MADE_BY, made_by)
                         .build()
                 };
-                SearchJobsOutput::builder()
-                    .jobs(of("1-other", "arn:other"))
-                    .jobs(of("1-this", ARN))
+                let made_by = "transcode 3: clips/a/0123456789ab/clip.mp4 from d";
+                let output = SearchJobsOutput::builder();
+                if search.status() == Some(&JobStatus::Submitted) {
+                    return output.jobs(of("1-waits", ARN, made_by)).build();
+                }
+                output
+                    .jobs(of(
+                        "1-other",
+                        "arn:other",
+                        "transcode 3: clips/b/0/clip.mp4 from d",
+                    ))
+                    .jobs(of("1-runs", ARN, made_by))
+                    .jobs(of("1-first", &format!("{ARN}-r1"), made_by))
                     .build()
             })
     }
 
+    /// Which of these jobs are cancelled for the execution when `taken_over` names a job and the execution that has it.
+    async fn cancelled_jobs(
+        with_waiting: bool,
+        taken_over: Option<(&'static str, String)>,
+    ) -> Vec<String> {
+        let ids: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = ids.clone();
+        let cancel =
+            mock!(aws_sdk_mediaconvert::Client::cancel_job).then_compute_output(move |cancel| {
+                let id = cancel.id().unwrap_or_default().to_owned();
+                seen.lock().expect("no panic").push(id);
+                CancelJobOutput::builder().build()
+            });
+        let (taken, execution) = taken_over.unwrap_or_default();
+        let task = mock!(aws_sdk_s3::Client::get_object)
+            .match_requests(move |get| get.key() == Some(&format!("tasks/{taken}.json")))
+            .then_output(move || {
+                let task = json!({"taskToken": "t", "execution": execution}).to_string();
+                let body = aws_sdk_s3::primitives::ByteStream::from(task.into_bytes());
+                aws_sdk_s3::operation::get_object::GetObjectOutput::builder()
+                    .body(body)
+                    .build()
+            });
+        let mediaconvert =
+            mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, [&jobs(), &cancel]);
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&task, &nobody()]);
+        let jobs = Jobs {
+            mediaconvert: &mediaconvert,
+            s3: &s3,
+            bucket: "clips",
+            queue_arn: "arn:queue",
+        };
+        let done = jobs.cancel_those_of(ARN, with_waiting).await;
+        done.expect("they are cancelled");
+        ids.lock().expect("no panic").clone()
+    }
+
+    /// No job has been taken over.
+    fn nobody() -> Rule {
+        mock!(aws_sdk_s3::Client::get_object).then_http_response(|| {
+            let body = "<Error><Code>NoSuchKey</Code></Error>";
+            aws_sdk_s3::config::http::HttpResponse::new(
+                404.try_into().expect("a status"),
+                body.into(),
+            )
+        })
+    }
+
     #[tokio::test]
-    async fn jobs_of_the_execution_and_no_others_are_cancelled() {
-        let cancel = mock!(aws_sdk_mediaconvert::Client::cancel_job)
-            .match_requests(|cancel| cancel.id() == Some("1-this"))
-            .then_output(|| CancelJobOutput::builder().build());
-        let client = mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, [&jobs(), &cancel]);
-        cancel_jobs(&client, "arn:queue", ARN)
-            .await
-            .expect("they are cancelled");
-        assert_eq!(cancel.num_calls(), 2, "one that waited and one that ran");
+    async fn job_that_waits_is_left_for_a_rerun_unless_somebody_stopped_the_execution() {
+        assert_eq!(cancelled_jobs(false, None).await, ["1-runs"]);
+        assert_eq!(cancelled_jobs(true, None).await, ["1-waits", "1-runs"]);
+    }
+
+    #[tokio::test]
+    async fn job_belongs_to_the_execution_that_has_taken_it_over() {
+        let rerun = format!("{ARN}-r1");
+        let lost = cancelled_jobs(true, Some(("1-runs", rerun))).await;
+        assert_eq!(lost, ["1-waits"]);
+        let gained = cancelled_jobs(false, Some(("1-first", ARN.to_owned()))).await;
+        assert_eq!(gained, ["1-runs", "1-first"]);
     }
 
     #[tokio::test]
     async fn job_that_has_ended_meanwhile_is_success() {
-        let cancel = mock!(aws_sdk_mediaconvert::Client::cancel_job)
+        let conflict = mock!(aws_sdk_mediaconvert::Client::cancel_job)
             .then_error(|| CancelJobError::ConflictException(ConflictException::builder().build()));
-        let client = mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, [&jobs(), &cancel]);
-        cancel_jobs(&client, "arn:queue", ARN)
+        let client = mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, [&conflict]);
+        cancel(&client, "1-a")
             .await
             .expect("nothing is left to cancel");
     }

@@ -1,12 +1,17 @@
 //! Tells the execution that waits for a `MediaConvert` job how the job fares.
 //!
+//! Sends to the task that has taken the job over, or else to the one whose token the job carries.
+//!
 //! Events arrive late, twice and out of order, so a task that no longer waits is success: a job's end completes its task
 //! once, and whatever comes after that changes nothing. Fails only where trying again may help, or somebody must look.
 
-use aws::{sdk, upload};
+use aws::{sdk, upload, waiting};
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
 use lambda::environment;
-use model::{ClipError, ErrorKind, job_metadata, text::shorten};
+use model::{
+    ClipError, ErrorKind, job_metadata,
+    text::{MAX_MESSAGE, shorten},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -14,8 +19,6 @@ use std::collections::HashMap;
 /// Codes of jobs that failed for a reason that has nothing to do with the job (user guide, "Error codes"): an error
 /// within the service, and time-outs and server errors of S3. A job that fails is not billed, so trying again is free.
 const PASSING: [i64; 4] = [1999, 3408, 3450, 3999];
-/// How much of `MediaConvert`'s message is handed on, in characters: far below what a cause may have, 32,768.
-const MAX_MESSAGE: usize = 4_000;
 
 /// An event about a job. The rule has chosen jobs of this deployment.
 #[derive(Debug, Deserialize)]
@@ -106,6 +109,8 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     let Detail { job_id, status, .. } = &input.detail;
     let token = job_metadata::token(&input.detail.user_metadata)
         .ok_or_else(|| ClipError::internal(format!("job {job_id} carries no task token")))?;
+    let task = waiting::taken_over_by(&deps.s3, &deps.bucket, job_id).await?;
+    let token = task.map_or(token, |task| task.task_token);
     let waiting = match status {
         Status::Progressing | Status::StatusUpdate => taken(
             deps.sfn
@@ -206,7 +211,13 @@ fn taken<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+    use aws_sdk_s3::{
+        operation::{
+            get_object::{GetObjectError, GetObjectOutput},
+            head_object::HeadObjectOutput,
+        },
+        primitives::ByteStream,
+    };
     use aws_sdk_sfn::{
         error::ErrorMetadata,
         operation::{
@@ -216,7 +227,7 @@ mod tests {
         },
         types::error::{InvalidToken, TaskDoesNotExist, TaskTimedOut},
     };
-    use aws_smithy_mocks::{Rule, mock, mock_client};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
     /// Longer than one entry of a job's metadata.
     fn token() -> String {
@@ -224,6 +235,13 @@ mod tests {
     }
 
     async fn resume(sfn: &Rule, detail: Value) -> Result<Value, ClipError> {
+        let nobody = mock!(aws_sdk_s3::Client::get_object).then_error(|| {
+            GetObjectError::generic(ErrorMetadata::builder().code("NoSuchKey").build())
+        });
+        resume_taken_over(sfn, &nobody, detail).await
+    }
+
+    async fn resume_taken_over(sfn: &Rule, task: &Rule, detail: Value) -> Result<Value, ClipError> {
         let head = mock!(aws_sdk_s3::Client::head_object)
             .match_requests(|request| request.key() == Some("clips/a/b/clip.mp4"))
             .then_output(|| {
@@ -233,7 +251,7 @@ mod tests {
                     .build()
             });
         let deps = Deps {
-            s3: mock_client!(aws_sdk_s3, [&head]),
+            s3: mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&head, task]),
             sfn: mock_client!(aws_sdk_sfn, [sfn]),
             bucket: "clips".into(),
         };
@@ -273,6 +291,51 @@ mod tests {
             .await
             .expect("the task is completed");
         assert_eq!(rule.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn task_that_has_taken_the_job_over_hears_of_it() {
+        let task = mock!(aws_sdk_s3::Client::get_object)
+            .match_requests(|get| get.key() == Some("tasks/1-a.json"))
+            .then_output(|| {
+                let task = br#"{"taskToken": "new", "execution": "arn:r1"}"#;
+                let body = ByteStream::from_static(task);
+                GetObjectOutput::builder().body(body).build()
+            });
+        let success = mock!(aws_sdk_sfn::Client::send_task_success)
+            .match_requests(|send| send.task_token() == Some("new"))
+            .then_output(|| SendTaskSuccessOutput::builder().build());
+        let heartbeat = mock!(aws_sdk_sfn::Client::send_task_heartbeat)
+            .match_requests(|send| send.task_token() == Some("new"))
+            .then_output(|| SendTaskHeartbeatOutput::builder().build());
+        let progress = json!({"status": "PROGRESSING"});
+        for (sent, detail) in [(&success, complete()), (&heartbeat, progress)] {
+            let resumed = resume_taken_over(sent, &task, detail).await;
+            resumed.expect("the new task hears of it");
+            assert_eq!(sent.num_calls(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn unreadable_token_keeps_the_event() {
+        let away = mock!(aws_sdk_s3::Client::get_object).then_http_response(|| {
+            aws_sdk_s3::config::http::HttpResponse::new(
+                503.try_into().expect("a status"),
+                "".into(),
+            )
+        });
+        let success = mock!(aws_sdk_sfn::Client::send_task_success)
+            .then_output(|| SendTaskSuccessOutput::builder().build());
+        let error = resume_taken_over(&success, &away, complete()).await;
+        assert_eq!(
+            error.expect_err("S3 is away").kind,
+            ErrorKind::DependencyUnavailable
+        );
+        assert_eq!(
+            success.num_calls(),
+            0,
+            "the old token would be the wrong one"
+        );
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use model::{
         thumbnail_name,
     },
     parse,
+    text::{MAX_MESSAGE, elide},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,6 +66,7 @@ impl Deps {
                 &sdk::sdk_config().await,
                 environment::required("CLIPFLOW_MONGODB_URI_SECRET")?,
                 environment::required("CLIPFLOW_MONGODB_DATABASE")?,
+                environment::optional("CLIPFLOW_MONGODB_CA_FILE").map(Into::into),
             ),
             bucket: environment::required("CLIPFLOW_BUCKET")?,
             public_base_url: environment::optional("CLIPFLOW_PUBLIC_BASE_URL"),
@@ -97,7 +99,8 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
     };
     let mut outcome = Outcome::new(result.status, &input.request, input.execution, &deps.bucket);
     outcome.reason = result.reason;
-    outcome.message = result.message;
+    let message = |message: String| elide(&message, MAX_MESSAGE).into_owned();
+    outcome.message = result.message.map(message);
     let object = |object: Object| Object {
         url: url(&object.key),
         ..object
@@ -158,7 +161,12 @@ mod tests {
             "startedAt": "2026-01-01T00:00:00Z"});
         let input = json!({"execution": execution, "request": request, "result": result});
         let deps = Deps {
-            clip_store: LazyClipStore::new(&sdk::sdk_config().await, String::new(), String::new()),
+            clip_store: LazyClipStore::new(
+                &sdk::sdk_config().await,
+                String::new(),
+                String::new(),
+                None,
+            ),
             bucket: "clips".into(),
             public_base_url: Some("https://clips.example.com".into()),
         };

@@ -3,9 +3,9 @@
 use aws_sdk_mediaconvert::types::{
     AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection,
     AudioDescription, AudioSelector, AudioSelectorType, ContainerSettings, ContainerType,
-    FileGroupSettings, H264FramerateControl, H264FramerateConversionAlgorithm,
+    FileGroupSettings, H264FramerateControl, H264FramerateConversionAlgorithm, H264ParControl,
     H264QualityTuningLevel, H264QvbrSettings, H264RateControlMode, H264Settings,
-    H265FramerateControl, H265FramerateConversionAlgorithm, H265QualityTuningLevel,
+    H265FramerateControl, H265FramerateConversionAlgorithm, H265ParControl, H265QualityTuningLevel,
     H265QvbrSettings, H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter,
     Input, InputClipping, InputRotate, InputTimecodeSource, InsertableImage, JobSettings,
     Mp4MoovPlacement, Mp4Settings, Output, OutputGroup, OutputGroupSettings, OutputGroupType,
@@ -33,6 +33,8 @@ const AUDIO_RATES: [u32; 5] = [32_000, 44_100, 48_000, 88_200, 96_000];
 const MAX_BITS_PER_PIXEL: f64 = 0.25;
 /// The lowest limit on the bit rate that is set, in bits a second.
 const MIN_MAX_BITRATE: f64 = 1_000_000.0;
+/// The highest one that both codecs take, in bits a second (API reference, `H264Settings`).
+const MAX_MAX_BITRATE: f64 = 1_152_000_000.0;
 
 /// The settings of a job that cuts the plan's segments, joins them in order, edits them and writes them to `destination`, an S3 URI
 /// without the extension.
@@ -165,8 +167,9 @@ fn video_description(
         spec.frame_rate.map(fraction)
     };
     let pixels_per_second = f64::from(size.width) * f64::from(size.height) * grid.rate;
-    #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-    let max_bitrate = (pixels_per_second * MAX_BITS_PER_PIXEL).max(MIN_MAX_BITRATE) as i32;
+    #[expect(clippy::cast_possible_truncation, reason = "it is below 2^31")]
+    let max_bitrate =
+        (pixels_per_second * MAX_BITS_PER_PIXEL).clamp(MIN_MAX_BITRATE, MAX_MAX_BITRATE) as i32;
     let level = quality::qvbr_level(request.quality.crf()).into();
     let codec = if request.format == Format::Hevc {
         h265(level, max_bitrate, rate)
@@ -199,23 +202,18 @@ fn video_description(
             .height(number(*height));
         description = description.crop(area.build());
     }
-    // The size of the input, after its own rotation, needs not be named.
-    if request.edits.crop.is_some() || request.edits.resize.is_some() || spec.parts.len() > 1 {
-        let scaling = match request
-            .edits
-            .resize
-            .map_or(Fit::Contain, |resize| resize.fit)
-        {
-            Fit::Contain => ScalingBehavior::Default,
-            Fit::Cover => ScalingBehavior::Fill,
-            Fit::Stretch => ScalingBehavior::StretchToOutput,
-        };
-        description = description
-            .width(number(size.width))
-            .height(number(size.height))
-            .scaling_behavior(scaling);
-    }
-    description.build()
+    // One cut that is not resized has its own proportions already, but for pixels that are not square and odd sizes.
+    let scaling = match request.edits.resize.map(|resize| resize.fit) {
+        Some(Fit::Contain) => ScalingBehavior::Default,
+        Some(Fit::Cover) => ScalingBehavior::Fill,
+        None if spec.parts.len() > 1 => ScalingBehavior::Default,
+        Some(Fit::Stretch) | None => ScalingBehavior::StretchToOutput,
+    };
+    description
+        .width(number(size.width))
+        .height(number(size.height))
+        .scaling_behavior(scaling)
+        .build()
 }
 
 fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSettings {
@@ -227,7 +225,10 @@ fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
                 .qvbr_quality_level(level)
                 .build(),
         )
-        .max_bitrate(max_bitrate);
+        .max_bitrate(max_bitrate)
+        .par_control(H264ParControl::Specified)
+        .par_numerator(1)
+        .par_denominator(1);
     let h264 = match rate {
         None => h264.framerate_control(H264FramerateControl::InitializeFromSource),
         Some((numerator, denominator)) => h264
@@ -252,6 +253,9 @@ fn h265(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
                 .build(),
         )
         .max_bitrate(max_bitrate)
+        .par_control(H265ParControl::Specified)
+        .par_numerator(1)
+        .par_denominator(1)
         // What Apple's players want; with hev1 they show nothing.
         .write_mp4_packaging_type(H265WriteMp4PackagingType::Hvc1);
     let h265 = match rate {

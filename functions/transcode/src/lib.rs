@@ -2,12 +2,17 @@
 //!
 //! The state waits for its task token, which the job carries and `resume` hands back when the job ends. A clip that a
 //! finished job of this version of the function has made out of the same sources is found, and the task completed at
-//! once. Raises `SourceNotFound` when a source changed since `probe`, `UnsupportedMedia` for a frame rate or length that time
+//! once. Such a job that still waits or runs is taken over, as [`waiting`] says. Raises `SourceNotFound` when a source changed since `probe`, `UnsupportedMedia` for a frame rate or length that time
 //! codes cannot count, `TooLong` for what only `trim` can do, and `TooExpensive`.
 
 pub mod job;
 
-use aws::{sdk, source::S3Source, upload};
+use aws::{
+    sdk,
+    source::S3Source,
+    upload,
+    waiting::{self, WaitingTask},
+};
 use aws_sdk_mediaconvert::types::{
     AccelerationMode, AccelerationSettings, Job, JobStatus, Order, StatusUpdateInterval,
 };
@@ -28,7 +33,7 @@ use sha2::{Digest, Sha256};
 
 /// The longest input that jobs can be searched by, in characters (API reference, `SearchJobs`).
 const MAX_SEARCHED_INPUT: usize = 300;
-/// Pages of twenty finished jobs that are looked through for one that made the clip.
+/// Pages of twenty jobs, the newest first, that are looked through for one that makes the clip.
 const MAX_PAGES: usize = 5;
 
 /// What the state hands over.
@@ -89,15 +94,22 @@ impl Deps {
     }
 }
 
-/// Submits the job, unless one has made the clip already.
+/// Submits the job, unless one has made the clip already or is about to.
 ///
 /// # Errors
 /// See the module; `DependencyUnavailable` when `MediaConvert`, S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let spec = ClipSpec::of(&input.request, &input.probe)?;
     if let Some(field) = spec.unsupported_by_mediaconvert(&input.request) {
+        let what = match ClipSpec::largest_of_mediaconvert(input.request.format) {
+            Some(largest) if field == "output.format" => format!(
+                "makes at most {largest} in this format; the clip is {}",
+                spec.size
+            ),
+            _ => "cannot do this".to_owned(),
+        };
         return Err(ClipError::too_long(format!(
-            "{field}: the clip is too much for a Lambda ({}), and MediaConvert cannot do this",
+            "{field}: the clip is too much for a Lambda ({}), and MediaConvert {what}",
             input.engine.why
         )));
     }
@@ -109,10 +121,10 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         input.request.format.file_name()
     );
     let made_by = made_by(&deps.version, &key, &input.probe);
-    if let Some((job_id, clip)) = find(deps, &key, &made_by, &input.probe).await? {
-        tracing::info!(job_id, key, "the clip is there already");
-        complete(deps, &input.task_token, &clip).await?;
-        return Ok(Output { job_id });
+    if let Some(job) = find(deps, &made_by, &input.probe).await?
+        && adopt(deps, &input, &key, &job).await?
+    {
+        return Ok(Output { job_id: job.id });
     }
     input
         .request
@@ -174,13 +186,29 @@ fn request_token(execution: &Execution, task_token: &str) -> String {
     hex::encode(Sha256::digest(format!("{} {task_token}", execution.arn)))
 }
 
-/// The clip and the finished job that made it.
-async fn find(
-    deps: &Deps,
-    key: &str,
-    made_by: &str,
-    plan: &Plan,
-) -> Result<Option<(String, Object)>, ClipError> {
+/// A job that makes this very clip, and has not failed.
+#[derive(Debug)]
+struct Found {
+    id: String,
+    is_complete: bool,
+}
+
+impl Found {
+    fn of(job: &Job) -> Option<Self> {
+        let is_complete = match job.status()? {
+            JobStatus::Complete => true,
+            JobStatus::Submitted | JobStatus::Progressing => false,
+            _ => return None,
+        };
+        Some(Self {
+            id: job.id()?.to_owned(),
+            is_complete,
+        })
+    }
+}
+
+/// The newest job of this deployment that is marked so.
+async fn find(deps: &Deps, made_by: &str, plan: &Plan) -> Result<Option<Found>, ClipError> {
     let first = plan
         .sources
         .first()
@@ -189,33 +217,60 @@ async fn find(
         .mediaconvert
         .search_jobs()
         .queue(&deps.queue_arn)
-        .status(JobStatus::Complete)
         .order(Order::Descending)
         .set_input_file(first.filter(|input| input.chars().count() <= MAX_SEARCHED_INPUT))
         .max_results(20)
         .into_paginator()
         .send();
+    let is_ours = |job: &&Job| {
+        let value = |key| job.user_metadata()?.get(key).map(String::as_str);
+        value(MADE_BY) == Some(made_by) && value(DEPLOYMENT) == Some(deps.deployment.as_str())
+    };
     for _ in 0..MAX_PAGES {
         let Some(page) = pages.next().await else {
             break;
         };
         let page = page.map_err(|error| sdk::failure("searching MediaConvert's jobs", &error))?;
-        let mark = |job: &Job| {
-            job.user_metadata()
-                .and_then(|metadata| metadata.get(MADE_BY))
-                .cloned()
-        };
-        if let Some(job) = page
-            .jobs()
-            .iter()
-            .find(|job| mark(job).as_deref() == Some(made_by))
-        {
-            let found = upload::find(&deps.s3, &deps.bucket, key).await?;
-            let job_id = job.id().unwrap_or_default().to_owned();
-            return Ok(found.map(|found| (job_id, found.object)));
+        let found = page.jobs().iter().filter(is_ours).find_map(Found::of);
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
+}
+
+/// Has the job complete this task: now, if it has made the clip, or else when it has. `false` where it will not.
+async fn adopt(deps: &Deps, input: &Input, key: &str, job: &Found) -> Result<bool, ClipError> {
+    let job_id = job.id.as_str();
+    if !job.is_complete {
+        let task = WaitingTask {
+            task_token: input.task_token.clone(),
+            execution: input.execution.arn.clone(),
+        };
+        waiting::take_over(&deps.s3, &deps.bucket, job_id, &task).await?;
+        match look(deps, job_id).await? {
+            None => return Ok(false),
+            Some(job) if !job.is_complete => {
+                tracing::info!(job_id, key, "taken over");
+                return Ok(true);
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(found) = upload::find(&deps.s3, &deps.bucket, key).await? else {
+        return Ok(false);
+    };
+    tracing::info!(job_id, key, "the clip is there already");
+    complete(deps, &input.task_token, &found.object).await?;
+    Ok(true)
+}
+
+/// The job as it is now; `None` when it failed or was cancelled.
+async fn look(deps: &Deps, job_id: &str) -> Result<Option<Found>, ClipError> {
+    let got = deps.mediaconvert.get_job().id(job_id).send().await;
+    let doing = format!("looking at MediaConvert job {job_id}");
+    let got = got.map_err(|error| sdk::failure(&doing, &error))?;
+    Ok(got.job.as_ref().and_then(Found::of))
 }
 
 async fn complete(deps: &Deps, task_token: &str, clip: &Object) -> Result<(), ClipError> {
@@ -240,10 +295,15 @@ mod tests {
             interceptors::BeforeTransmitInterceptorContextRef,
         },
         error::BoxError,
-        operation::{create_job::CreateJobOutput, search_jobs::SearchJobsOutput},
+        operation::{
+            create_job::CreateJobOutput, get_job::GetJobOutput, search_jobs::SearchJobsOutput,
+        },
+        types::{H264ParControl, H264Settings, ScalingBehavior},
     };
     use aws_sdk_s3::{
-        operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
+        operation::{
+            get_object::GetObjectOutput, head_object::HeadObjectOutput, put_object::PutObjectOutput,
+        },
         primitives::ByteStream,
     };
     use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
@@ -349,11 +409,15 @@ mod tests {
     async fn clip_that_a_finished_job_made_completes_the_task() {
         let wanted = made_by("3", "clips/a/b/clip.mp4", &input(|_| ()).probe);
         let search = mock!(aws_sdk_mediaconvert::Client::search_jobs).then_output(move || {
-            let of =
-                |id: &str, mark: &str| Job::builder().id(id).user_metadata(MADE_BY, mark).build();
+            let complete = |id, mark| marked(id, mark, JobStatus::Complete);
+            let elsewhere = Job::builder()
+                .user_metadata(DEPLOYMENT, "other")
+                .user_metadata(MADE_BY, &wanted);
             SearchJobsOutput::builder()
-                .jobs(of("1-other", "another"))
-                .jobs(of("1-this", &wanted))
+                .jobs(complete("1-other", "another"))
+                .jobs(elsewhere.status(JobStatus::Complete).build())
+                .jobs(marked("1-failed", &wanted, JobStatus::Error))
+                .jobs(complete("1-this", &wanted))
                 .build()
         });
         let head = mock!(aws_sdk_s3::Client::head_object).then_output(|| {
@@ -376,6 +440,72 @@ mod tests {
             })
         );
         assert_eq!(success.num_calls(), 1);
+    }
+
+    fn marked(id: &str, mark: &str, status: JobStatus) -> Job {
+        Job::builder()
+            .id(id)
+            .status(status)
+            .user_metadata(DEPLOYMENT, "surf")
+            .user_metadata(MADE_BY, mark)
+            .build()
+    }
+
+    /// What becomes of a clip whose job waits, and is `then` when its token has been replaced.
+    async fn found_waiting(then: JobStatus) -> (Result<Output, ClipError>, [usize; 3]) {
+        let wanted = made_by("3", "clips/a/b/clip.mp4", &input(|_| ()).probe);
+        let mark = wanted.clone();
+        let search = mock!(aws_sdk_mediaconvert::Client::search_jobs).then_output(move || {
+            let job = marked("1-this", &mark, JobStatus::Submitted);
+            SearchJobsOutput::builder().jobs(job).build()
+        });
+        let look = mock!(aws_sdk_mediaconvert::Client::get_job)
+            .match_requests(|get| get.id() == Some("1-this"))
+            .then_output(move || {
+                let job = marked("1-this", &wanted, then.clone());
+                GetJobOutput::builder().job(job).build()
+            });
+        let put = mock!(aws_sdk_s3::Client::put_object)
+            .match_requests(|put| {
+                let body = put.body().bytes().expect("it is in memory");
+                let task: Value = serde_json::from_slice(body).expect("JSON");
+                put.key() == Some("tasks/1-this.json")
+                    && task == json!({"taskToken": "t".repeat(1024), "execution": "arn:e"})
+            })
+            .then_output(|| PutObjectOutput::builder().build());
+        let head = mock!(aws_sdk_s3::Client::head_object)
+            .then_output(|| HeadObjectOutput::builder().content_length(7).build());
+        let success = mock!(aws_sdk_sfn::Client::send_task_success)
+            .then_output(|| SendTaskSuccessOutput::builder().build());
+        let create = created(|_| true);
+        let output = transcode(
+            input(|_| ()),
+            &[&search, &look, &create],
+            &[&put, &head, &unchanged()],
+            &[&success],
+        )
+        .await;
+        let calls = [&put, &create, &success].map(Rule::num_calls);
+        (output, calls)
+    }
+
+    #[tokio::test]
+    async fn job_that_waits_is_taken_over_and_not_submitted_again() {
+        for then in [JobStatus::Submitted, JobStatus::Progressing] {
+            let (output, calls) = found_waiting(then).await;
+            let job_id = "1-this".to_owned();
+            assert_eq!((output, calls), (Ok(Output { job_id }), [1, 0, 0]));
+        }
+    }
+
+    #[tokio::test]
+    async fn job_that_ends_while_it_is_taken_over_completes_the_task_or_is_submitted_again() {
+        let (output, calls) = found_waiting(JobStatus::Complete).await;
+        let job_id = "1-this".to_owned();
+        assert_eq!((output, calls), (Ok(Output { job_id }), [1, 0, 1]));
+        let (output, calls) = found_waiting(JobStatus::Canceled).await;
+        let job_id = "1-a".to_owned();
+        assert_eq!((output, calls), (Ok(Output { job_id }), [1, 1, 0]));
     }
 
     #[test]
@@ -459,6 +589,87 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn clip_that_is_too_large_for_both_engines_names_the_format() {
+        let large = input(|input| resize(input, 65535, 65535));
+        let error = transcode(large, &[], &[], &[])
+            .await
+            .expect_err("too large");
+        assert_eq!(
+            error,
+            ClipError::too_long(
+                "output.format: the clip is too much for a Lambda (long), and MediaConvert makes at most 4096x2160 in \
+                 this format; the clip is 65534x65534"
+            )
+        );
+    }
+
+    /// Gives the source another size.
+    fn resize(input: &mut Value, width: u32, height: u32) {
+        let video = &mut input["probe"]["sources"][0]["facts"]["video"];
+        for (field, pixels) in [("width", width), ("height", height)] {
+            video[field] = json!(pixels);
+        }
+        video["codedWidth"] = json!(width);
+        video["codedHeight"] = json!(height);
+    }
+
+    #[test]
+    fn job_always_names_the_clip_s_size_and_square_pixels() {
+        let sized = |change: fn(&mut Value)| {
+            let settings = settings(&input(change));
+            let video = settings.output_groups()[0].outputs()[0].video_description();
+            let video = video.expect("pictures").clone();
+            let codec = video
+                .codec_settings()
+                .and_then(|codec| codec.h264_settings());
+            let codec = codec.expect("H.264");
+            assert_eq!(codec.par_control(), Some(&H264ParControl::Specified));
+            assert_eq!(
+                (codec.par_numerator(), codec.par_denominator()),
+                (Some(1), Some(1))
+            );
+            (
+                video.width(),
+                video.height(),
+                video.scaling_behavior().cloned(),
+            )
+        };
+        let stretch = Some(ScalingBehavior::StretchToOutput);
+        assert_eq!(sized(|_| ()), (Some(640), Some(360), stretch.clone()));
+        let odd = |input: &mut Value| resize(input, 853, 481);
+        assert_eq!(sized(odd), (Some(852), Some(480), stretch.clone()));
+        let turned = |input: &mut Value| {
+            resize(input, 360, 640);
+            let video = &mut input["probe"]["sources"][0]["facts"]["video"];
+            video["rotationDegrees"] = json!(90);
+            video["codedWidth"] = json!(640);
+            video["codedHeight"] = json!(360);
+        };
+        assert_eq!(sized(turned), (Some(360), Some(640), stretch.clone()));
+        let anamorphic = |input: &mut Value| {
+            resize(input, 1024, 576);
+            input["probe"]["sources"][0]["facts"]["video"]["codedWidth"] = json!(720);
+        };
+        assert_eq!(sized(anamorphic), (Some(1024), Some(576), stretch));
+        let contained = |input: &mut Value| {
+            input["request"]["edits"] = json!({"resize": {"width": 320, "height": 320}});
+        };
+        let padded = (Some(320), Some(320), Some(ScalingBehavior::Default));
+        assert_eq!(sized(contained), padded);
+    }
+
+    #[test]
+    fn no_job_asks_for_more_bits_than_the_service_takes() {
+        let huge = settings(&input(|input| resize(input, 65535, 65535)));
+        let video = huge.output_groups()[0].outputs()[0].video_description();
+        let codec = video.and_then(|video| video.codec_settings()?.h264_settings());
+        assert_eq!(
+            codec.and_then(H264Settings::max_bitrate),
+            Some(1_152_000_000)
+        );
     }
 
     #[test]

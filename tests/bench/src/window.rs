@@ -38,7 +38,7 @@ impl Reader {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let loader = sdk::sdk_config_loader()
+        let loader = sdk::sdk_config_loader(sdk::Waits::default())
             .endpoint_url(format!("http://{address}"))
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("bench", "bench", None, None, "bench"));
