@@ -10,6 +10,7 @@ mod joined;
 mod joined_smart;
 mod quicktime;
 mod smart;
+mod sound;
 #[path = "../../../mp4-cut/tests/common/synthetic.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod synthetic;
