@@ -8,7 +8,6 @@ use super::{
 };
 use serde_json::json;
 use std::{
-    iter,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -99,18 +98,21 @@ async fn sound_that_decodes_to_nothing_at_first_is_in_place_in_other_containers(
     assert_cuts_are_exact(&path, &[(0.1, 0.633), (0.7, 2.5), (2.3, 2.9)]).await;
 }
 
-/// Frames of AMR at 12.2 kbit/s (RFC 4867, 5.3): noise of an even loudness, as the first and most important of their
-/// bits are always the same.
-fn amr(frames: usize) -> Vec<u8> {
+/// Frames of AMR in storage format (RFC 4867, 5.3), each behind its table of contents: noise of an even loudness, as the
+/// first and most important of their bits are always the same.
+fn amr(contents: u8, frame_bytes: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state.to_be_bytes()[0]
     };
-    iter::repeat_with(|| [&[0x3c][..], &[0x99; 11], &[(); 20].map(|()| byte())].concat())
-        .take(frames)
-        .flatten()
-        .collect()
+    let head = [&[contents][..], &[0x99; 11]].concat();
+    let mut frames = Vec::new();
+    for _ in 0..150 {
+        frames.extend(&head);
+        frames.extend((head.len()..=frame_bytes).map(|_| byte()));
+    }
+    frames
 }
 
 /// Where the body of the last box of a kind begins.
@@ -149,20 +151,27 @@ fn pack(file: &mut Vec<u8>, media: &[u8], count: u32) {
 #[tokio::test]
 async fn sound_of_packets_of_several_frames_is_in_place_behind_an_edit() {
     let folder = Folder::new();
-    let (stream, media) = (folder.path("sound.amr"), amr(150));
-    std::fs::write(&stream, [b"#!AMR\n", &media[..]].concat()).expect("room");
-    let input = vec!["-i".to_owned(), stream.display().to_string()];
-    let path = folder.build(
-        "one.3gp",
-        &[pictures("30", 3), input, words(H264), words("-c:a copy")],
-    );
-    assert_sound_is_in_place(&path, 0.0).await;
-    for count in [2, 5, 10] {
-        let mut file = load(&path).to_vec();
-        pack(&mut file, &media, count);
-        let packed = folder.path(&format!("{count}.3gp"));
-        std::fs::write(&packed, file).expect("room");
-        assert_sound_is_in_place(&packed, 0.1).await;
+    // The narrow band at 12.2 kbit/s and the wide one at 23.85.
+    for (name, magic, contents, frame_bytes) in [
+        ("narrow", "#!AMR\n", 0x3c, 31),
+        ("wide", "#!AMR-WB\n", 0x44, 60),
+    ] {
+        let stream = folder.path("sound.amr");
+        let media = amr(contents, frame_bytes);
+        std::fs::write(&stream, [magic.as_bytes(), &media].concat()).expect("room");
+        let input = vec!["-i".to_owned(), stream.display().to_string()];
+        let path = folder.build(
+            &format!("{name}.3gp"),
+            &[pictures("30", 3), input, words(H264), words("-c:a copy")],
+        );
+        assert_sound_is_in_place(&path, 0.0).await;
+        for count in [2, 5, 10] {
+            let mut file = load(&path).to_vec();
+            pack(&mut file, &media, count);
+            let packed = folder.path(&format!("{name}-{count}.3gp"));
+            std::fs::write(&packed, file).expect("room");
+            assert_sound_is_in_place(&packed, 0.1).await;
+        }
     }
 }
 

@@ -31,17 +31,17 @@ pub(crate) enum StartsAt {
 
 /// By [codec name](crate::AudioFacts::codec).
 ///
-/// - `AAC`, AC-3 and MPEG layer II overlap with one frame before.
+/// - `AAC`, AC-3 and DTS overlap with one frame before.
 /// - Opus needs 80 ms (RFC 7845, 4.6).
 /// - A packet of MP3 begins in up to 511 bytes of those before it (`main_data_begin` of ISO/IEC 11172-3, 2.4.2.7), which
-///   ten packets have from 32 kbit/s on.
+///   ten packets have from 32 kbit/s on. Layer II, which has the same name in MP4, needs less.
 /// - A decoder of Vorbis makes nothing of its first packet (Vorbis I, 4.3.8).
 /// - AMR predicts gains and spectra from the frames before, each of 20 ms (3GPP TS 26.090 and 26.190).
 const DECODERS: [(&str, Decoder); 12] = [
     ("aac", Decoder::hiding(Hidden::Milliseconds(0))),
     ("ac3", Decoder::hiding(Hidden::Milliseconds(0))),
     ("eac3", Decoder::hiding(Hidden::Milliseconds(0))),
-    ("mp2", Decoder::hiding(Hidden::Milliseconds(0))),
+    ("dts", Decoder::hiding(Hidden::Milliseconds(0))),
     ("mp3", Decoder::hiding(Hidden::Milliseconds(240))),
     ("opus", Decoder::hiding(Hidden::Milliseconds(80))),
     ("pcm", Decoder::hiding(Hidden::Milliseconds(0))),
