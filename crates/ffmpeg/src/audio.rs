@@ -1,6 +1,9 @@
 //! The sound of a clip's parts as filters of `FFmpeg` make it.
 
-use model::clip_spec::AudioFormat;
+use model::{
+    clip_spec::{self, AudioFormat},
+    request::Format,
+};
 
 /// The filters that make `seconds` of sound in the clip's format, to the sample: the first track of input `input` at
 /// `speed`, followed by silence where it is too short, or silence alone.
@@ -9,7 +12,8 @@ pub fn filters(
     input: Option<usize>,
     AudioFormat {
         sample_rate,
-        channels,
+        layout,
+        ..
     }: AudioFormat,
     speed: f64,
     seconds: f64,
@@ -22,12 +26,27 @@ pub fn filters(
                 .collect::<Vec<_>>()
                 .concat();
             format!(
-                "[{input}:a:0]aresample={sample_rate}:async=1:first_pts=0,aformat=channel_layouts={channels}c,{tempo}\
+                "[{input}:a:0]aresample={sample_rate}:async=1:first_pts=0,aformat=channel_layouts={layout},{tempo}\
                  apad=whole_dur={seconds:.6},atrim=end={seconds:.6}"
             )
         }
-        None => format!("anullsrc=r={sample_rate}:cl={channels}c,atrim=end={seconds:.6}"),
+        None => format!("anullsrc=r={sample_rate}:cl={layout},atrim=end={seconds:.6}"),
     }
+}
+
+/// The filters for a track of sound of a clip of one part. They begin it with the pictures, silent where the source is:
+/// otherwise `FFmpeg` would have it end as much later as it begins. They put channels where the clip's codec has a number
+/// for: another layout `FFmpeg`'s encoders write in a way that few players read, nor they themselves, or refuse it.
+#[must_use]
+pub fn track_filters(format: Format) -> String {
+    let names: Vec<_> = clip_spec::layouts(format)
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    format!(
+        "aresample=async=1:first_pts=0,aformat=channel_layouts={}",
+        names.join("|")
+    )
 }
 
 /// Changes of tempo that make up `speed`, each within 0.5 and 2: above that `atempo` leaves sound out, below it refuses.

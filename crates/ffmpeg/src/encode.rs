@@ -14,7 +14,11 @@ use std::ffi::OsString;
 #[must_use]
 pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
     let mut options = if spec.plain {
-        words("-map 0:v:0 -map 0:a?")
+        let mut options = words("-map 0:v:0 -map 0:a?");
+        if spec.audio.is_some() {
+            options.extend(["-filter:a".to_owned(), audio::track_filters(request.format)]);
+        }
+        options
     } else {
         let mut options = vec![
             "-filter_complex".to_owned(),

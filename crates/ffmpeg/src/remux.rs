@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use model::{
-    ClipError,
+    ClipError, clip_spec,
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
@@ -472,6 +472,7 @@ struct Stream {
     start_time: Option<String>,
     sample_rate: Option<String>,
     channels: u32,
+    channel_layout: Option<String>,
     bit_rate: Option<String>,
     disposition: Disposition,
     tags: Tags,
@@ -496,7 +497,7 @@ struct SideData {
 }
 
 const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
-     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,bit_rate:stream_disposition=attached_pic:\
+     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate:stream_disposition=attached_pic:\
      stream_tags=language:stream_side_data=rotation:packet=stream_index,pts_time,flags";
 
 async fn describe<S: RangeRead + Clone + 'static>(
@@ -713,6 +714,10 @@ impl Stream {
             }
             .to_owned(),
             channels: self.channels,
+            layout: self
+                .channel_layout
+                .clone()
+                .filter(|layout| !clip_spec::has_aac_number(layout)),
             sample_rate: self.sample_rate(),
             bit_rate: self.bit_rate().unwrap_or(0),
             tracks,

@@ -13,6 +13,7 @@ use model::{
     clip_spec::AudioFormat,
     error::{ClipError, ErrorKind},
     quality::Quality,
+    request::Format,
 };
 use mp4_cut::{
     Encoded, Movie, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval, Window,
@@ -149,8 +150,10 @@ impl Work<'_> {
             .as_ref()
             .map_or(48_000, |sound| sound.sample_rate);
         let length = movie.facts.video.duration_seconds;
-        let arguments =
-            format!("-map 0:a:{number} -c:a aac -movie_timescale {timescale} -t {length:.6}");
+        let filters = audio::track_filters(Format::Mp4);
+        let arguments = format!(
+            "-map 0:a:{number} -filter:a {filters} -c:a aac -movie_timescale {timescale} -t {length:.6}"
+        );
         self.run(
             self.windows,
             &format!("sound-{number}.mp4"),

@@ -12,7 +12,7 @@ use crate::{
     plan::{Plan, PlannedSegment},
     request::{ClipRequest, Format},
 };
-use mp4_cut::VideoFacts;
+use mp4_cut::{AudioFacts, VideoFacts};
 
 /// Sample rates that AAC has and browsers play, in Hz; sound of another becomes 48 kHz.
 const SAMPLE_RATES: [u32; 9] = [
@@ -32,6 +32,25 @@ const MAX_MEDIACONVERT_HEVC: Size = Size {
 const MIN_MEDIACONVERT_SIDE: u32 = 32;
 /// How the name of a picture ends that it lays over a clip, in this spelling (API reference, `InsertableImage`).
 const MEDIACONVERT_PNG: [&str; 2] = [".png", ".PNG"];
+/// The layouts, by `FFmpeg`'s names, that AAC has a number for and all players know, and how many channels they have.
+const AAC_LAYOUTS: [(&str, u32); 7] = [
+    ("mono", 1),
+    ("stereo", 2),
+    ("3.0", 3),
+    ("4.0", 4),
+    ("5.0", 5),
+    ("5.1", 6),
+    ("7.1", 8),
+];
+/// The same for Opus (RFC 7845, 5.1.1.2), but for 5.0 and 6.1, whose channels `FFmpeg` mixes up.
+const OPUS_LAYOUTS: [(&str, u32); 6] = [
+    ("mono", 1),
+    ("stereo", 2),
+    ("3.0", 3),
+    ("quad", 4),
+    ("5.1", 6),
+    ("7.1", 8),
+];
 
 /// A clip before it is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +119,8 @@ pub struct FrameRate {
 pub struct AudioFormat {
     pub sample_rate: u32,
     pub channels: u32,
+    /// `FFmpeg`'s name of where they are.
+    pub layout: &'static str,
 }
 
 /// A segment's part of a clip.
@@ -115,7 +136,7 @@ pub struct Part {
     pub shown: Size,
     /// The size in which they are decoded, turned as they are shown; another one where their pixels are not square.
     pub decoded: Size,
-    /// How it was brought to the first one's format, for a person; empty where nothing differs.
+    /// How it was brought to the clip's format, for a person; empty where nothing differs.
     pub conformed: Vec<String>,
 }
 
@@ -166,10 +187,7 @@ impl ClipSpec {
             speed: edits.speed(),
             fade_in_seconds: fade(|fade| fade.in_seconds),
             fade_out_seconds: fade(|fade| fade.out_seconds),
-            audio: audio.map(|audio| AudioFormat {
-                sample_rate: sample_rate(audio.sample_rate, request.format),
-                channels: audio.channels.clamp(1, 8),
-            }),
+            audio: audio.map(|audio| AudioFormat::of(audio, request.format)),
             parts: Vec::new(),
             plain: plan.segments.len() == 1 && edits.is_none() && canvas == Size::shown(video),
             has_timecodes: plan.segments.iter().all(|segment| {
@@ -225,6 +243,7 @@ impl ClipSpec {
             conformed: Vec::new(),
         };
         let Some(rate) = self.frame_rate else {
+            part.conformed = self.conformed_channels(&part, facts.audio.as_ref());
             return part;
         };
         part.frames = rate.frames(window.duration_seconds / self.speed);
@@ -253,14 +272,29 @@ impl ClipSpec {
                         source.sample_rate, clip.sample_rate
                     ));
                 }
-                if source.channels != clip.channels {
-                    conformed.push(format!("channels {} to {}", source.channels, clip.channels));
-                }
+                let channels = self.conformed_channels(&part, Some(source));
+                part.conformed.extend(channels);
             }
             (_, Some(_)) => conformed.push("silence added".to_owned()),
             (_, None) => {}
         }
         part
+    }
+
+    /// How the channels of a part are brought to those of the clip.
+    fn conformed_channels(&self, part: &Part, source: Option<&AudioFacts>) -> Vec<String> {
+        let (Some(source), Some(clip), true) = (source, self.audio, part.has_audio) else {
+            return Vec::new();
+        };
+        match &source.layout {
+            _ if source.channels != clip.channels => {
+                vec![format!("channels {} to {}", source.channels, clip.channels)]
+            }
+            Some(layout) if layout != clip.layout => {
+                vec![format!("channel layout {layout} to {}", clip.layout)]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it; `source` where that is not
@@ -326,7 +360,7 @@ impl ClipSpec {
         self.parts.iter().map(|part| part.seconds).sum()
     }
 
-    /// How segments were brought to the first one's format, for a person: one line for each that differed.
+    /// How segments were brought to the clip's format, for a person: one line for each that differed.
     #[must_use]
     pub fn conformed(&self) -> Vec<String> {
         let differing = self
@@ -338,6 +372,60 @@ impl ClipSpec {
             .map(|(index, part)| format!("segments[{index}]: {}", part.conformed.join(", ")))
             .collect()
     }
+}
+
+impl AudioFormat {
+    /// The audio of a clip of this format whose first audio is `source`: of a sample rate that its codec has, with its
+    /// channels where they are or, where the codec has no number for that, where [`layouts`] has them.
+    #[must_use]
+    pub fn of(source: &AudioFacts, format: Format) -> Self {
+        let layouts = layouts(format);
+        let of_name = |name: &str| layouts.iter().find(|(layout, _)| *layout == name);
+        let of_count = || {
+            layouts
+                .iter()
+                .find(|(_, channels)| *channels >= source.channels)
+        };
+        let (layout, channels) = source
+            .layout
+            .as_deref()
+            .and_then(|name| of_name(name).or_else(|| of_name(nearest_layout(name)?)))
+            .or_else(of_count)
+            .unwrap_or(&("7.1", 8));
+        Self {
+            sample_rate: sample_rate(source.sample_rate, format),
+            channels: *channels,
+            layout,
+        }
+    }
+}
+
+/// The layouts that the audio of a clip may have, by `FFmpeg`'s names, and how many channels they have.
+#[must_use]
+pub fn layouts(format: Format) -> &'static [(&'static str, u32)] {
+    match format {
+        Format::Mp4 | Format::Hevc => &AAC_LAYOUTS,
+        Format::Webm => &OPUS_LAYOUTS,
+    }
+}
+
+/// Whether AAC has a number for a layout, by `FFmpeg`'s name.
+#[must_use]
+pub fn has_aac_number(layout: &str) -> bool {
+    AAC_LAYOUTS.iter().any(|(name, _)| *name == layout)
+}
+
+/// The layout that `FFmpeg` chooses for channels of another one. It takes side channels for rear ones where there is no
+/// other place for them, and adds to the front what stands between the front and the center.
+fn nearest_layout(layout: &str) -> Option<&'static str> {
+    Some(match layout {
+        "2.1" | "downmix" => "stereo",
+        "3.1" => "3.0",
+        "3.0(back)" | "quad" | "quad(side)" | "5.0(side)" | "7.0(front)" => "5.0",
+        "4.1" | "5.1(side)" | "6.1(front)" | "7.1(wide)" | "7.1(wide-side)" | "5.1.2" => "5.1",
+        "6.0" | "hexagonal" | "6.1" | "6.1(back)" | "7.0" | "octagonal" => "7.1",
+        _ => return None,
+    })
 }
 
 /// The clip's sample rate in Hz, for a source's.

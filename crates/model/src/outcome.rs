@@ -205,7 +205,8 @@ pub struct Delivered {
     /// What of a camera's window the clip shows, and what no recording does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// How segments that differed were brought to the first one's format, for a person: one line for each.
+    /// How segments were brought to the first one's format, or their sound to a channel layout that the clip's codec has a
+    /// number for, for a person: one line for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conformed: Vec<String>,
     /// Tracks of the sources that the clip does not have, such as `time code` or `audio track 2`, for a person.

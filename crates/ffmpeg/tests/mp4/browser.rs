@@ -7,7 +7,7 @@ use crate::common::{
     smart::{smart_cut, smart_cuts},
     source::{AAC, H264, Source, encode, microseconds},
 };
-use model::clip_spec::AudioFormat;
+use model::{clip_spec::AudioFormat, request::Format};
 use mp4_cut::Window;
 use serde_json::{Value, json};
 use std::{
@@ -282,10 +282,7 @@ async fn clips_show_the_right_frames_in_a_browser() {
             }
         }
         let sound = source.movie.facts.audio.as_ref();
-        let sound = sound.map(|sound| AudioFormat {
-            sample_rate: sound.sample_rate,
-            channels: sound.channels,
-        });
+        let sound = sound.map(|sound| AudioFormat::of(sound, Format::Mp4));
         let at = |part: f64| video.start_seconds + part * video.duration_seconds;
         if let Ok(clip) = smart_cuts(
             &JOINED.map(|part| (&source, at(part.start)..at(part.end))),

@@ -148,7 +148,7 @@ fn build(folder: &Folder, name: &str, options: &[Vec<String>]) -> PathBuf {
 
 /// Cuts copies of a source, and smart cuts where they can be made, and compares them with the source. Returns how long
 /// was copied in the smart cuts, in seconds, and why there was none.
-async fn assert_cuts_are_exact(path: &Path, intervals: &[(f64, f64)]) -> (f64, Vec<String>) {
+pub async fn assert_cuts_are_exact(path: &Path, intervals: &[(f64, f64)]) -> (f64, Vec<String>) {
     let work = Work::new();
     let media = work
         .open(path)

@@ -12,3 +12,4 @@ mod joined_smart;
 mod packets;
 mod quicktime;
 mod smart;
+mod sound;

@@ -1,5 +1,6 @@
 //! Cutting: one interval, several joined, and smart cuts.
 
+pub(crate) mod audio_decoder;
 pub(crate) mod concat;
 pub(crate) mod smart;
 pub(crate) mod window;

@@ -1,6 +1,7 @@
 //! An interval of a source as a file of its own.
 
 use crate::{
+    cut::audio_decoder::{Decoder, StartsAt},
     error::{Bound, Error, Result},
     io::RangeRead,
     io::fetch,
@@ -291,8 +292,8 @@ impl Movie {
     }
 
     /// The audio of an interval: from the decode time of the first frame, so that players that ignore edit lists stay in
-    /// sync, and by at least the decoder's pre-roll earlier; or, where [`pre_roll`] says that nothing is to be hidden,
-    /// from the sample that is heard first.
+    /// sync, and by at least the decoder's pre-roll earlier; or, where the [`Decoder`] takes no hidden samples, from the
+    /// sample that is heard first.
     fn audio_cut<'a>(
         &self,
         audio: &'a Track,
@@ -314,8 +315,16 @@ impl Movie {
             return None;
         }
         let samples = &audio.samples;
+        let decoder = Decoder::of(audio);
+        let shown = match decoder.starts_at {
+            StartsAt::AnyTime => shown,
+            StartsAt::Sample => samples.sample_start(shown.start)..shown.end,
+        };
+        if shown.is_empty() {
+            return None;
+        }
         let heard = samples.sample_heard_at(shown.start);
-        let first = pre_roll(audio).map_or(heard, |pre_roll| {
+        let first = decoder.pre_roll(audio).map_or(heard, |pre_roll| {
             let in_sync = samples.sample_nearest(at(video.media_start));
             let pre_rolled = samples.sample_at(shown.start - pre_roll);
             in_sync.min(pre_rolled).min(heard.saturating_sub(1))
@@ -338,22 +347,6 @@ impl Movie {
             shown,
         })
     }
-}
-
-/// How much audio is decoded before what is heard, in the track's timescale, beyond the one sample that every codec
-/// gets. Opus needs 80 ms (RFC 7845, 4.6). A packet of MP3 begins in up to 511 bytes of those before it
-/// (`main_data_begin` of ISO/IEC 11172-3, 2.4.2.7), which ten packets have from 32 kbit/s on.
-///
-/// `None` for codecs of which nothing is to be hidden: `FFmpeg` decodes several of their packets at once, and then drops
-/// others than those that are hidden.
-fn pre_roll(audio: &Track) -> Option<i64> {
-    let milliseconds = match audio.codec.as_str() {
-        "flac" | "alac" => return None,
-        "opus" => 80,
-        "mp3" => 240,
-        _ => 0,
-    };
-    Some(rescale(milliseconds, 1000, audio.edit_segment.timescale))
 }
 
 /// What a window holds, before it is laid out.

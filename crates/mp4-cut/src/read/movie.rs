@@ -122,6 +122,13 @@ pub struct AudioFacts {
     pub codec: String,
     /// Number of channels.
     pub channels: u32,
+    /// `FFmpeg`'s name of where they are, such as `5.1(side)`, unless it is what AAC means by their number; `unknown`
+    /// where the source gives it no name.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub layout: Option<String>,
     /// Samples per second.
     pub sample_rate: u32,
     /// Average bits per second.
@@ -555,7 +562,8 @@ fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
 fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
     AudioFacts {
         codec: entry.codec.clone(),
-        channels: entry.channels,
+        channels: entry.channels.count,
+        layout: entry.channels.layout.map(str::to_owned),
         sample_rate: if entry.sample_rate == 0 {
             audio.edit_segment.timescale
         } else {

@@ -7,6 +7,7 @@ use crate::{
     },
     error::{Error, Result},
     h264,
+    read::channels::{Channels, decoder_config},
     read::samples::Packet,
 };
 use bytes::{Buf, Bytes};
@@ -28,7 +29,7 @@ pub(crate) struct VideoEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AudioEntry {
     pub codec: String,
-    pub channels: u32,
+    pub channels: Channels,
     /// In Hz; 0 when the description does not say.
     pub sample_rate: u32,
     /// What samples of a fixed length are; `None` when `stsz` is right about it.
@@ -85,7 +86,7 @@ impl AudioEntry {
         fields.advance(4);
         let mut read = Self {
             codec: codec_name(&entry, audio_entry_bytes(&entry))?,
-            channels: channels.into(),
+            channels: Channels::of_count("", channels.into()),
             sample_rate: fields.get_u32() >> 16,
             packet: None,
         };
@@ -101,11 +102,8 @@ impl AudioEntry {
             }
             _ => {}
         }
-        if read.codec == "aac"
-            && let Some(channels) = aac_channels(&entry)
-        {
-            read.channels = channels;
-        }
+        read.channels = decoder_channels(&entry, &read.codec)
+            .unwrap_or_else(|| Channels::of_count(&read.codec, read.channels.count));
         Ok(read)
     }
 
@@ -119,7 +117,7 @@ impl AudioEntry {
     fn read_version_2(&mut self, mut fields: Bytes) {
         fields.advance(4);
         self.sample_rate = whole_hertz(fields.get_f64());
-        self.channels = fields.get_u32();
+        self.channels = Channels::of_count("", fields.get_u32());
         fields.advance(12);
         let bytes = fields.get_u32();
         let samples = fields.get_u32();
@@ -127,13 +125,19 @@ impl AudioEntry {
     }
 }
 
-/// The channels of AAC by its channel configuration (ISO/IEC 14496-3, 1.6.3.5), if it has one.
-fn aac_channels(entry: &Child) -> Option<u32> {
-    let config = esds(&entry.body, audio_entry_bytes(entry))?;
-    match config.es_desc.dec_config.dec_specific?.chan_conf {
-        0 => None,
-        7 => Some(8),
-        channels => Some(channels.into()),
+/// The channels that a decoder makes, where it is told more than what is in the fields of the entry, in which MP4 often
+/// has two whatever they are.
+fn decoder_channels(entry: &Child, codec: &str) -> Option<Channels> {
+    let boxes_at = audio_entry_bytes(entry);
+    let in_box = |kind, channels: fn(&[u8]) -> Option<Channels>| {
+        let boxes = entry_boxes(entry, boxes_at).ok()?;
+        channels(&find(&boxes, kind).ok()??.body)
+    };
+    match codec {
+        "aac" => Channels::of_aac(decoder_config(&esds_body(&entry.body, boxes_at)?)?),
+        "ac3" => in_box(*b"dac3", Channels::of_ac3),
+        "eac3" => in_box(*b"dec3", Channels::of_eac3),
+        _ => None,
     }
 }
 
@@ -212,14 +216,19 @@ fn object_type(body: &Bytes, boxes_at: usize) -> Option<u8> {
     )
 }
 
-/// The `esds` box of a sample entry, which `QuickTime` puts into a `wave` box; `None` when there is none to be read.
+/// The `esds` box of a sample entry; `None` when there is none to be read.
 fn esds(body: &Bytes, boxes_at: usize) -> Option<Esds> {
+    Esds::decode_body(&mut &esds_body(body, boxes_at)?[..]).ok()
+}
+
+/// The body of the `esds` box, which `QuickTime` puts into a `wave` box.
+fn esds_body(body: &Bytes, boxes_at: usize) -> Option<Bytes> {
     let boxes = body.slice_ref(body.get(boxes_at..)?);
     let esds = match find(&boxes, *b"esds").ok()? {
         Some(esds) => esds,
         None => find(&find(&boxes, *b"wave").ok()??.body, *b"esds").ok()??,
     };
-    Esds::decode_body(&mut &esds.body[..]).ok()
+    Some(esds.body)
 }
 
 /// What of the entries of a whole `stsd` box decoding depends on.

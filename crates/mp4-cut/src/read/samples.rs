@@ -264,6 +264,21 @@ impl SampleTable {
         }
     }
 
+    /// When the first sample starts that does not start before `time`; the end of the last where there is none.
+    pub fn sample_start(&self, time: i64) -> i64 {
+        let index = self.sample_at(time);
+        if self.decode_time(index) < time {
+            self.decode_time(index + 1)
+        } else {
+            self.decode_time(index)
+        }
+    }
+
+    /// How long most samples last, in the track's timescale.
+    pub fn usual_duration(&self) -> u32 {
+        self.usual_duration
+    }
+
     /// The longest that an audio sample lasts without a gap after it: 5 % more than is usual, and what rounding may add.
     fn longest_audio_sample(&self) -> i64 {
         i64::from(self.usual_duration) * 21 / 20 + 1
