@@ -15,6 +15,7 @@ mod ineligible;
 mod joinable;
 mod nal;
 mod parameter_sets;
+mod sample_entry;
 mod slices;
 mod sps;
 
@@ -23,5 +24,6 @@ pub use ineligible::Ineligible;
 pub use joinable::JoinableSource;
 pub use nal::{LengthSize, Picture, parameter_set_ranges, picture};
 pub use parameter_sets::ParameterSets;
+pub use sample_entry::{length_size, needs_sets_of_samples, with_sets_of_samples};
 pub use slices::begin_copy;
 pub use sps::Format;
