@@ -25,14 +25,28 @@ pub fn length_size(stsd: &Bytes) -> Option<LengthSize> {
     configuration(stsd).map(|(_, configuration)| configuration.length_size())
 }
 
-/// The profile of Dolby Vision that a sample entry says that the stream has.
-pub fn dolby_vision_profile(entry: &Child) -> Option<u8> {
+/// What a sample entry says of Dolby Vision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DolbyVision {
+    /// Whether decoders that know nothing of it show its pictures in the right colours.
+    pub is_compatible: bool,
+}
+
+/// What a sample entry says of Dolby Vision ("Dolby Vision Streams Within the ISO Base Media File
+/// Format", 3.2); `None` of a stream without.
+pub fn dolby_vision(entry: &Child) -> Option<DolbyVision> {
+    /// Its pictures are in a colour space of its own.
+    const OWN_COLOURS: u8 = 5;
     let boxes = entry_boxes(entry, VISUAL_ENTRY_BYTES).ok()?;
     let mut records = DOLBY_VISION
         .iter()
         .filter_map(|kind| find(&boxes, *kind).ok()?);
-    // Two bytes of version, then seven bits of profile.
-    records.next()?.body.get(2).map(|byte| byte >> 1)
+    let record = records.next()?.body;
+    // Two bytes of version, seven bits of profile, and the compatibility in the first half of the fifth.
+    let (profile, compatible_with) = (record.get(2)? >> 1, record.get(4)? >> 4);
+    Some(DolbyVision {
+        is_compatible: profile != OWN_COLOURS && (profile < OWN_COLOURS || compatible_with > 0),
+    })
 }
 
 /// Whether parameter sets may lie among the pictures of a sample entry.

@@ -489,6 +489,53 @@ impl SampleList {
         count
     }
 
+    /// Decodes the first sample later, by no more than it lasts, and shows it when it was shown.
+    pub fn decode_first_later(&mut self, by: i64) {
+        let Some(&Run { value, .. }) = self.durations.first() else {
+            return;
+        };
+        let offset = self.composition.first().map_or(0, |run| run.value) - by;
+        let lasts = u32::try_from(i64::from(value) - by).unwrap_or(1);
+        self.durations = behind(
+            &self.durations,
+            1,
+            Run {
+                count: 1,
+                value: lasts,
+            },
+        );
+        if !self.composition.is_empty() {
+            self.composition = behind(
+                &self.composition,
+                1,
+                Run {
+                    count: 1,
+                    value: offset,
+                },
+            );
+        }
+    }
+
+    /// Takes samples behind the first that others follow which are shown before them for ones that decoding cannot start
+    /// at: players that look for a picture by the times of keyframes would start behind it.
+    pub fn forget_open_groups(&mut self) {
+        let Some(sync) = &mut self.sync else { return };
+        let mut durations = Run::values(&self.durations);
+        let mut decode_time = 0_i64;
+        let times: Vec<i64> = Run::values(&self.composition)
+            .map(|offset| {
+                let time = decode_time + offset;
+                decode_time += durations.next().map_or(0, i64::from);
+                time
+            })
+            .collect();
+        sync.retain(|index| {
+            let index = *index as usize;
+            let next = times.get(index + 1);
+            index == 0 || next.is_none_or(|next| *next > times[index])
+        });
+    }
+
     fn leave_out_behind_first(&mut self, count: u32, duration: u32, offset: i64) {
         let first = |value| Run { count: 1, value };
         self.durations = behind(&self.durations, count + 1, first(duration));
