@@ -67,6 +67,7 @@ locals {
         permissions     = ["read_sources"]
         environment = merge(
           {
+            CLIPFLOW_HEVC_SMART_CUTS      = var.hevc_smart_cuts
             CLIPFLOW_MAX_CLIP_SECONDS     = var.max_clip_seconds
             CLIPFLOW_MAX_COST_USD         = var.max_cost_usd
             CLIPFLOW_MAX_TRIM_SECONDS     = var.max_trim_seconds

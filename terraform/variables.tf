@@ -233,6 +233,17 @@ variable "max_cost_usd" {
   }
 }
 
+variable "hevc_smart_cuts" {
+  description = <<-EOT
+    Whether exact clips of HEVC (output.format "hevc") copy the pictures of an HEVC source and encode only those at their
+    ends. Such a clip has two sets of parameters in its sample entry, which the standard allows; FFmpeg and libde265 were
+    seen to play it. Where a player does not, false has these clips encoded whole.
+  EOT
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 # Camera recordings
 
 variable "recordings" {

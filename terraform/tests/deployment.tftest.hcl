@@ -89,6 +89,7 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_SOURCE_BUCKETS = "another-archive,surf-archive"
       }
       probe = {
+        CLIPFLOW_HEVC_SMART_CUTS      = "true"
         CLIPFLOW_LOG                  = "info"
         CLIPFLOW_MAX_CLIP_SECONDS     = "10800"
         CLIPFLOW_MAX_COST_USD         = "5"

@@ -209,6 +209,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         }],
         coverage: None,
         watermark: None,
+        encodes_hevc_whole: false,
     };
     let watched = ffmpeg
         .clone()
@@ -322,7 +323,7 @@ impl Report {
         let all = window.duration_seconds;
         let (how, why, copied_seconds, encoded_seconds) = match method {
             Method::Copy => (How::Copy, None, all, 0.0),
-            Method::SmartCut(facts) => (
+            Method::SmartCut { facts, .. } => (
                 How::SmartCut,
                 None,
                 facts.copied_seconds,

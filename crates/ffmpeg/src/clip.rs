@@ -19,7 +19,7 @@ use model::{
     clip_spec::ClipSpec,
     error::why_encoded_whole,
     plan::Plan,
-    request::{ClipRequest, Cut},
+    request::{ClipRequest, Cut, Format},
 };
 use mp4_cut::{Join, SmartCutFacts, Window, io::RangeRead};
 use std::{fmt, path::PathBuf};
@@ -50,8 +50,13 @@ pub enum Content<'a> {
 pub enum Method {
     /// Nothing was encoded.
     Copy,
-    /// Most pictures were copied; how many seconds of them were not.
-    SmartCut(SmartCutFacts),
+    /// Most pictures were copied.
+    SmartCut {
+        /// How many seconds of them were not.
+        facts: SmartCutFacts,
+        /// What the source has and the clip does not.
+        dropped: Option<&'static str>,
+    },
     /// All pictures were encoded.
     EncodedWhole {
         /// Why none could be copied.
@@ -63,15 +68,23 @@ impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Copy => f.write_str("copied"),
-            Self::SmartCut(SmartCutFacts {
-                encoded_seconds,
-                copied_seconds,
-            }) => {
+            Self::SmartCut {
+                facts:
+                    SmartCutFacts {
+                        encoded_seconds,
+                        copied_seconds,
+                    },
+                dropped,
+            } => {
                 let all = encoded_seconds + copied_seconds;
                 write!(
                     f,
                     "smart cut: {encoded_seconds:.2} s of {all:.2} s are encoded"
-                )
+                )?;
+                match dropped {
+                    Some(dropped) => write!(f, ", without {dropped}"),
+                    None => Ok(()),
+                }
             }
             Self::EncodedWhole { why } => write!(f, "encoded whole: {why}"),
         }
@@ -148,12 +161,16 @@ async fn encode<'a, S: RangeRead>(
         "what is asked for changes every picture".to_owned()
     } else if !spec.preserves_timing {
         "the frames of its cuts lie on no common grid".to_owned()
+    } else if plan.encodes_hevc_whole && request.format == Format::Hevc {
+        "this deployment makes no smart cuts of HEVC".to_owned()
     } else {
-        match smart::cut(ffmpeg, scratch, &names, spec.audio, request.quality, limits).await {
-            Ok((facts, clip)) => {
+        let look = (request.format, request.quality);
+        match smart::cut(ffmpeg, scratch, &names, spec.audio, look, limits).await {
+            Ok((smart_cut, clip)) => {
+                let (facts, dropped) = (smart_cut.facts(), smart_cut.dropped());
                 return Ok(Clip {
                     content: Content::Stream(clip.stream().boxed()),
-                    method: Method::SmartCut(facts),
+                    method: Method::SmartCut { facts, dropped },
                 });
             }
             Err(error) => why_encoded_whole(error)?,

@@ -63,6 +63,8 @@ pub struct Input {
     /// The file's name in the folder of the run, or a URL.
     pub file: String,
     protocols: &'static str,
+    /// Whether pictures are cropped as their codec says.
+    is_cropped: bool,
 }
 
 impl Input {
@@ -102,6 +104,7 @@ impl Input {
             options,
             file: source.url().to_owned(),
             protocols: LOOPBACK_PROTOCOLS,
+            is_cropped: true,
         }
     }
 
@@ -111,6 +114,27 @@ impl Input {
             options,
             file: file.into(),
             protocols: FILE_PROTOCOLS,
+            is_cropped: true,
+        }
+    }
+
+    /// The same, whose pictures are decoded as they are coded.
+    #[must_use]
+    pub fn uncropped(self) -> Self {
+        Self {
+            is_cropped: false,
+            ..self
+        }
+    }
+
+    /// What is cropped of its pictures, for a version of `FFmpeg`; `None` to leave it at its default.
+    fn cropping(&self, version: (u32, u32)) -> Option<&'static str> {
+        match (self.is_cropped, version >= CROPS_CONTAINERS) {
+            (true, true) => Some(CROPPING),
+            (true, false) => None,
+            (false, true) => Some("none"),
+            // The decoder's own option.
+            (false, false) => Some("0"),
         }
     }
 }
@@ -212,8 +236,8 @@ impl Ffmpeg {
         command.args(COMMON).current_dir(folder);
         for input in inputs {
             command.args(["-max_pixels", MAX_PIXELS, "-threads", decoder_threads]);
-            if self.version >= CROPS_CONTAINERS {
-                command.args(["-apply_cropping", CROPPING]);
+            if let Some(cropping) = input.cropping(self.version) {
+                command.args(["-apply_cropping", cropping]);
             }
             read(&mut command, input);
         }
@@ -232,6 +256,27 @@ impl Ffmpeg {
             listen_to_progress(stdout, watched)
         })
         .await
+    }
+
+    /// Whether its encoder of a name takes pictures in a pixel format.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn encodes(&self, encoder: &str, pixels: &str) -> Result<bool, ClipError> {
+        let program = self.program.as_ref().map_err(Clone::clone)?;
+        let mut command = Command::new(program);
+        command.args(["-hide_banner", "-v", "error", "-h"]);
+        command.arg(format!("encoder={encoder}"));
+        let limits = Limits {
+            time: VERSION_TIME,
+            file_bytes: 0,
+        };
+        let said = run(command, limits, answer).await?;
+        let said = String::from_utf8_lossy(&said);
+        let formats = said
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Supported pixel formats:"));
+        Ok(formats.is_some_and(|formats| formats.split_whitespace().any(|own| own == pixels)))
     }
 
     /// What `ffprobe` tells of an input, as JSON: the `entries` that are asked for, in its own notation.

@@ -16,8 +16,7 @@ use model::{
     request::Format,
 };
 use mp4_cut::{
-    Encoded, Movie, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval, Window,
-    io::LocalFile,
+    Encoded, Movie, SmartClip, SmartCut, SmartCutError, SmartCutInterval, Window, io::LocalFile,
 };
 use std::{ffi::OsString, time::Instant};
 
@@ -39,19 +38,26 @@ pub async fn cut(
     scratch: &Scratch,
     windows: &[String],
     joined_sound: Option<AudioFormat>,
-    quality: Quality,
+    (format, quality): (Format, Quality),
     limits: Limits,
-) -> Result<(SmartCutFacts, SmartClip<LocalFile>), SmartCutError> {
+) -> Result<(SmartCut, SmartClip<LocalFile>), SmartCutError> {
     let mut files = Vec::new();
     for window in windows {
         let file = LocalFile::open(scratch.file(window))?;
         files.push((Movie::read(&file).await?, file));
     }
+    if let Some((movie, _)) = files.first() {
+        format.check_codec(&movie.facts.video.codec)?;
+    }
     let smart_cut = SmartCut::of_all(&files).await?;
+    check_encoder(ffmpeg, &smart_cut, format).await?;
     let work = Work {
         ffmpeg,
         scratch,
-        quality,
+        crf: match format {
+            Format::Hevc => quality.hevc_crf(),
+            _ => quality.crf(),
+        } - BETTER_CRF,
         limits,
         begun: Instant::now(),
         windows,
@@ -72,13 +78,38 @@ pub async fn cut(
             _ => error.into(),
         })?;
     let smart_clip = smart_cut.join(&files, encoded, sound).await?;
-    Ok((smart_cut.facts(), smart_clip))
+    Ok((smart_cut, smart_clip))
+}
+
+/// Checks that there is an encoder for the pictures of a smart cut of a format.
+///
+/// # Errors
+/// `Ineligible` when there is none.
+pub async fn check_encoder(
+    ffmpeg: &Ffmpeg,
+    smart_cut: &SmartCut,
+    format: Format,
+) -> Result<(), SmartCutError> {
+    if format != Format::Hevc || smart_cut.bits() == 8 {
+        return Ok(());
+    }
+    let bits = smart_cut.bits();
+    if ffmpeg
+        .encodes("libx265", &format!("yuv420p{bits}le"))
+        .await?
+    {
+        return Ok(());
+    }
+    Err(SmartCutError::Ineligible(format!(
+        "the source has {bits} bits, which this FFmpeg does not encode in HEVC"
+    )))
 }
 
 struct Work<'a> {
     ffmpeg: &'a Ffmpeg,
     scratch: &'a Scratch,
-    quality: Quality,
+    /// The rate factor of what is encoded.
+    crf: u8,
     /// What all runs together may use.
     limits: Limits,
     begun: Instant,
@@ -112,20 +143,20 @@ impl Work<'_> {
         };
         let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
         self.scratch.save(&input, window.stream(file, 1)).await?;
-        let quality = [
-            "-preset",
-            "veryfast",
-            "-crf",
-            &(self.quality.crf() - BETTER_CRF).to_string(),
-        ]
-        .map(str::to_owned);
+        let quality = ["-preset", "veryfast", "-crf", &self.crf.to_string()].map(str::to_owned);
         let arguments = self
             .smart_cut
             .encode_arguments()
             .into_iter()
             .chain(quality)
             .chain(window.encode_arguments());
-        self.run(&[input], &output, arguments).await.map(Some)
+        let input = Input::mp4(input);
+        let input = if self.smart_cut.encodes_uncropped() {
+            input.uncropped()
+        } else {
+            input
+        };
+        self.run(vec![input], &output, arguments).await.map(Some)
     }
 
     /// Encodes every track of sound of the clip.
@@ -155,7 +186,7 @@ impl Work<'_> {
             "-map 0:a:{number} -filter:a {filters} -c:a aac -movie_timescale {timescale} -t {length:.6}"
         );
         self.run(
-            self.windows,
+            self.inputs(),
             &format!("sound-{number}.mp4"),
             arguments.split(' ').map(str::to_owned),
         )
@@ -197,20 +228,23 @@ impl Work<'_> {
             &timescale,
         ];
         self.run(
-            self.windows,
+            self.inputs(),
             "sound.mp4",
             arguments.into_iter().map(str::to_owned),
         )
         .await
     }
 
+    fn inputs(&self) -> Vec<Input> {
+        self.windows.iter().map(Input::mp4).collect()
+    }
+
     async fn run(
         &self,
-        inputs: &[String],
+        inputs: Vec<Input>,
         output: &str,
         arguments: impl Iterator<Item = String>,
     ) -> Result<LocalFile, ClipError> {
-        let inputs: Vec<Input> = inputs.iter().map(Input::mp4).collect();
         let arguments: Vec<OsString> = arguments
             .chain([output.to_owned()])
             .map(OsString::from)

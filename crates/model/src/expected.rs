@@ -6,7 +6,7 @@ use crate::{
     frame_grid::FrameGrid,
     outcome::EngineName,
     plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Cut, Format},
+    request::{ClipRequest, Cut},
 };
 
 /// What a clip must be when it is read back.
@@ -44,7 +44,7 @@ impl Expected {
             frames_tolerance: 0,
             seconds: spec.seconds(),
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
-            video_codec: video_codec(request.format).to_owned(),
+            video_codec: request.format.codec().to_owned(),
             has_audio: spec.audio.is_some(),
             conformed: match request.cut {
                 Cut::Exact => spec.conformed(),
@@ -65,14 +65,6 @@ impl Expected {
             (EngineName::Trim, Cut::Exact) => {}
         }
         Ok(expected)
-    }
-}
-
-fn video_codec(format: Format) -> &'static str {
-    match format {
-        Format::Mp4 => "h264",
-        Format::Hevc => "hevc",
-        Format::Webm => "vp9",
     }
 }
 
@@ -98,6 +90,7 @@ fn transcoded_frames(plan: &Plan) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Format;
     use serde_json::{Value, json};
 
     fn request(cut: Cut, format: Format) -> ClipRequest {

@@ -116,6 +116,9 @@ pub struct Plan {
     pub coverage: Option<Coverage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<ProbedPicture>,
+    /// Whether exact clips of HEVC are encoded whole, also where most of their pictures could be copied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encodes_hevc_whole: bool,
 }
 
 /// Upper bound, in bytes, on scratch space for remuxing `interval_bytes`.

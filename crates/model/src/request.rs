@@ -155,6 +155,30 @@ impl Format {
         }
     }
 
+    /// `FFmpeg`'s name of the codec of its pictures, where they are not copied from a source of another.
+    #[must_use]
+    pub fn codec(self) -> &'static str {
+        match self {
+            Self::Mp4 => "h264",
+            Self::Hevc => "hevc",
+            Self::Webm => "vp9",
+        }
+    }
+
+    /// Checks that pictures of a codec, by `FFmpeg`'s name, may be in an exact clip of the format.
+    ///
+    /// # Errors
+    /// Why they may not.
+    pub fn check_codec(self, codec: &str) -> Result<(), String> {
+        let own = match self {
+            _ if codec == self.codec() => return Ok(()),
+            Self::Mp4 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Webm => "VP9",
+        };
+        Err(format!("the source is {codec}, not {own}"))
+    }
+
     /// The media type of the clip.
     #[must_use]
     pub fn content_type(self) -> &'static str {
@@ -455,7 +479,7 @@ impl ClipRequest {
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
         let as_they_are =
-            self.edits.is_none() && self.format == Format::Mp4 && self.quality != Quality::Low;
+            self.edits.is_none() && self.format != Format::Webm && self.quality != Quality::Low;
         self.cut == Cut::Exact && as_they_are
     }
 

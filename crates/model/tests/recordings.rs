@@ -91,6 +91,7 @@ fn planned(
         segments: Vec::new(),
         coverage: Some(coverage(window, recordings, 1)),
         watermark: None,
+        encodes_hevc_whole: false,
     };
     for cut in cuts(window, recordings) {
         let (start, end) = cut.interval_seconds;

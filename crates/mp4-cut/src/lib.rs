@@ -98,6 +98,7 @@ mod boxes;
 mod cut;
 mod error;
 mod h264;
+mod hevc;
 pub mod io;
 mod mux;
 mod read;

@@ -24,7 +24,7 @@ use model::{
     outcome::{Engine, Execution},
     plan::{PinnedObject, Plan, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
-    request::{ClipRequest, Source},
+    request::{ClipRequest, Format, Source},
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
@@ -84,6 +84,8 @@ pub struct Deps {
     pub max_trim_seconds: f64,
     /// How long `trim` may run.
     pub trim_timeout_seconds: f64,
+    /// Whether most pictures of exact clips of HEVC are copied, where that can be.
+    pub hevc_smart_cuts: bool,
     /// Cameras' recordings; `None` when this deployment has none.
     pub recordings: Option<Recordings>,
     /// What remuxes sources.
@@ -102,6 +104,7 @@ impl Deps {
             trim_memory_mb: environment::parsed("CLIPFLOW_TRIM_MEMORY_MB")?,
             max_trim_seconds: environment::parsed("CLIPFLOW_MAX_TRIM_SECONDS")?,
             trim_timeout_seconds: environment::parsed("CLIPFLOW_TRIM_TIMEOUT_SECONDS")?,
+            hevc_smart_cuts: environment::parsed("CLIPFLOW_HEVC_SMART_CUTS")?,
             recordings: Recordings::from_env()?,
             ffmpeg: Ffmpeg::find()?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
@@ -125,7 +128,8 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
     let spec = ClipSpec::of(request, &plan)?;
-    if request.may_keep_pictures() && spec.preserves_timing {
+    plan.encodes_hevc_whole = request.format == Format::Hevc && !deps.hevc_smart_cuts;
+    if request.may_keep_pictures() && spec.preserves_timing && !plan.encodes_hevc_whole {
         opener.smart_cut(&mut plan).await?;
     }
     let clip_seconds = spec.seconds();
@@ -267,6 +271,7 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         segments,
         coverage: None,
         watermark: None,
+        encodes_hevc_whole: false,
     })
 }
 
@@ -329,6 +334,7 @@ mod tests {
             trim_memory_mb: 3538,
             max_trim_seconds: 600.0,
             trim_timeout_seconds: 900.0,
+            hevc_smart_cuts: true,
             recordings,
             ffmpeg: Ffmpeg::find().expect("ffmpeg"),
             scratch_bytes: 1 << 20,

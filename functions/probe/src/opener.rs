@@ -5,6 +5,7 @@ use ffmpeg::{
     process::{Ffmpeg, Limits},
     remux::{Media, RemuxedRange, Remuxer, Samples},
     scratch::Scratch,
+    smart,
 };
 use model::{
     ClipError, ErrorKind,
@@ -12,7 +13,7 @@ use model::{
     plan::{PinnedObject, Plan, PlannedSegment, remuxed_range_bytes},
     request::{ClipRequest, Cut, Source},
 };
-use mp4_cut::{Movie, SmartCut};
+use mp4_cut::{Movie, SmartCut, SmartCutError};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -165,7 +166,7 @@ impl<'a> Opener<'a> {
             },
         );
         let cuts: Vec<_> = cuts.collect();
-        match SmartCut::of(&cuts).await {
+        match self.choose(&cuts).await {
             Ok(smart_cut) => {
                 for (segment, cut) in plan.segments.iter_mut().zip(smart_cut.cuts) {
                     segment.smart_cut = Some(cut.facts);
@@ -174,5 +175,18 @@ impl<'a> Opener<'a> {
             }
             Err(error) => why_encoded_whole(error).map(|_| ()),
         }
+    }
+
+    async fn choose(
+        &self,
+        cuts: &[(&Movie, &Samples<S3Source>, f64, f64)],
+    ) -> Result<SmartCut, SmartCutError> {
+        let format = self.request.format;
+        if let Some((movie, ..)) = cuts.first() {
+            format.check_codec(&movie.facts.video.codec)?;
+        }
+        let smart_cut = SmartCut::of(cuts).await?;
+        smart::check_encoder(self.ffmpeg, &smart_cut, format).await?;
+        Ok(smart_cut)
     }
 }

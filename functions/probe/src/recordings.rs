@@ -97,6 +97,7 @@ impl Recordings {
             segments: Vec::new(),
             coverage: Some(coverage),
             watermark: None,
+            encodes_hevc_whole: false,
         };
         for (number, cut) in recordings::cuts(window, &recordings)
             .into_iter()

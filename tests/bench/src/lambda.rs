@@ -63,6 +63,7 @@ impl Environment<'_> {
             ("CLIPFLOW_MAX_CLIP_SECONDS", "10800"),
             ("CLIPFLOW_MAX_COST_USD", "5"),
             ("CLIPFLOW_MAX_TRIM_SECONDS", "600"),
+            ("CLIPFLOW_HEVC_SMART_CUTS", "true"),
             ("CLIPFLOW_TRIM_MEMORY_MB", MEMORY_MB),
             ("CLIPFLOW_TRIM_TIMEOUT_SECONDS", "900"),
             ("CLIPFLOW_SCRATCH_BYTES", "10737418240"),

@@ -57,6 +57,15 @@ impl Kind {
         }
     }
 
+    /// In H.265, with parameters of its encoder, and a keyframe every 24 frames.
+    fn hevc(name: &'static str, rate: &str, parameters: &str, options: &str) -> Self {
+        let groups = "log-level=error:keyint=24:min-keyint=24:scenecut=0:bframes=3";
+        let options = format!("{HEVC} -x265-params {groups}:{parameters} {options}");
+        let mut hevc = Self::foreign(name, rate, &options);
+        hevc.traits.unfit = None;
+        hevc
+    }
+
     /// In H.264, and then written anew.
     fn rewritten(name: &'static str, input: &'static str, output: &'static str) -> Self {
         Self {
@@ -119,7 +128,7 @@ impl Kind {
 
 /// All kinds.
 pub fn kinds() -> Vec<Kind> {
-    [timed(), coded(), sounding(), foreign(), written()]
+    [timed(), coded(), sounding(), hevc(), foreign(), written()]
         .into_iter()
         .flatten()
         .collect()
@@ -187,20 +196,42 @@ fn sounding() -> Vec<Kind> {
     ]
 }
 
+/// H.265, with all that its encoders do.
+fn hevc() -> Vec<Kind> {
+    let pyramid = "open-gop=1:bframes=8:b-adapt=0:ref=5:rc-lookahead=10";
+    vec![
+        Kind::hevc("hevc::closed_groups", "30", "open-gop=0", ""),
+        Kind::hevc("hevc::open_groups", "30", "open-gop=1", ""),
+        Kind::hevc("hevc::variable_rate", "60", "open-gop=0", IRREGULAR),
+        Kind::hevc("hevc::pyramid", "25", pyramid, "").in_quicktime(),
+        Kind::hevc("hevc::slices", "30", "open-gop=1:slices=2:wpp=1:ctu=16", "").with_open_groups(),
+        Kind::hevc(
+            "hevc::sets_repeated",
+            "30",
+            "repeat-headers=1",
+            "-tag:v hev1",
+        ),
+        Kind::hevc(
+            "hevc::cropped",
+            "30",
+            "open-gop=1:min-cu-size=32:ctu=32",
+            "",
+        ),
+        Kind::hevc(
+            "hevc::full_range",
+            "30",
+            "open-gop=0:range=full",
+            "-color_range pc",
+        ),
+    ]
+}
+
 /// Other codecs.
 fn foreign() -> Vec<Kind> {
-    let hevc = |groups: &str| {
-        let keyframes = "keyint=24:min-keyint=24:scenecut=0:bframes=3";
-        format!("{HEVC} -x265-params log-level=error:{keyframes}:{groups}")
-    };
-    let irregular = format!("{IRREGULAR} {}", hevc("open-gop=0"));
     let prores = "-c:v prores_ks -profile:v 0 -c:a pcm_s24be";
     let mjpeg = "-c:v mjpeg -q:v 8 -pix_fmt yuvj420p -c:a adpcm_ima_qt";
     let vp9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -g 30";
     vec![
-        Kind::foreign("hevc::closed_groups", "30", &hevc("open-gop=0")),
-        Kind::foreign("hevc::open_groups", "30", &hevc("open-gop=1")),
-        Kind::foreign("hevc::variable_rate", "60", &irregular),
         Kind::foreign("prores", "30", prores).in_quicktime(),
         Kind::foreign("mjpeg", "30", mjpeg).in_quicktime(),
         Kind::foreign("vp9", "30", vp9),

@@ -3,7 +3,7 @@
 use super::source::{LIMITS, Source};
 use ffmpeg::{process::Ffmpeg, scratch::Scratch, smart};
 use futures::TryStreamExt;
-use model::{clip_spec::AudioFormat, error::why_encoded_whole, quality::Quality};
+use model::{clip_spec::AudioFormat, error::why_encoded_whole, quality::Quality, request::Format};
 use mp4_cut::{SmartCutFacts, Window};
 use std::{ops::Range, path::PathBuf};
 
@@ -42,18 +42,24 @@ pub async fn smart_cuts(
         windows.push(window);
     }
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    let codec = &cuts[0].0.movie.facts.video.codec;
+    let format = match codec.as_str() {
+        "hevc" => Format::Hevc,
+        _ => Format::Mp4,
+    };
     match smart::cut(
         &ffmpeg,
         &scratch,
         &names,
         joined_sound,
-        Quality::default(),
+        (format, Quality::default()),
         LIMITS,
     )
     .await
     {
         Err(error) => Err(why_encoded_whole(error).expect("a reason")),
-        Ok((facts, smart_clip)) => {
+        Ok((smart_cut, smart_clip)) => {
+            let facts = smart_cut.facts();
             let path = cuts[0].0.folder.path("smart.mp4");
             let bytes = smart_clip.output_bytes;
             let clip: Vec<u8> = smart_clip

@@ -8,7 +8,7 @@ use crate::common::{
         Decoded, Folder, Picture, SIZE, decode, decode_pixels, load, pictures, probe, sound, words,
     },
     smart::smart_cut,
-    source::{AAC, H264, Source, microseconds},
+    source::{AAC, H264, HEVC, Source, microseconds},
 };
 use bytes::Bytes;
 use ffmpeg::{
@@ -195,6 +195,25 @@ async fn copies_and_smart_cuts_of_other_containers_are_exact() {
         );
         let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS).await;
         assert!(copied > 9.0, "{name}: {copied} s were copied; {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn copies_and_smart_cuts_of_hevc_in_other_containers_are_exact() {
+    let parameters = "-x265-params log-level=error:keyint=48:min-keyint=48:scenecut=0:open-gop=1";
+    for (name, options) in [
+        ("source.ts", ""),
+        ("source.mkv", ""),
+        (
+            "fragments.mp4",
+            "-movflags +frag_keyframe+empty_moov+default_base_moof",
+        ),
+    ] {
+        let folder = Folder::new();
+        let encoder = [words(HEVC), words(parameters), words(AAC), words(options)];
+        let path = build(&folder, name, &encoder);
+        let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS[..2]).await;
+        assert!(copied > 1.0, "{name}: {copied} s were copied; {refused:?}");
     }
 }
 

@@ -5,12 +5,12 @@ use crate::common::{
     conform::{Way, assert_conforms},
     ffmpeg::{Folder, load, pictures, probe, read, sound, words},
     smart::smart_cut,
-    source::{AAC, H264, Source, encode},
+    source::{AAC, H264, HEVC, Source, encode},
     synthetic::decode_index,
 };
 use futures::TryStreamExt;
 use model::{ClipError, ErrorKind};
-use mp4_atom::StszSamples;
+use mp4_atom::{Codec, StszSamples};
 use mp4_cut::Movie;
 use std::{path::Path, sync::Arc};
 
@@ -340,6 +340,44 @@ async fn clip_keeps_what_the_source_says_of_itself() {
     );
     let clip = smart_cut(&source, 0.5..1.5).await.expect("a smart cut").2;
     assert_eq!(described(&clip), described(&path));
+}
+
+#[tokio::test]
+async fn clip_of_hevc_names_all_parameter_sets_in_its_sample_entry() {
+    let folder = Folder::new();
+    let repeated = words("-x265-params log-level=error:repeat-headers=1 -tag:v hev1 -g 30");
+    let path = folder.build("source.mp4", &[pictures("30", 2), words(HEVC), repeated]);
+    let whole = load(&path);
+    let mut bare = whole.to_vec();
+    let record = whole
+        .windows(4)
+        .position(|kind| kind == b"hvcC")
+        .expect("a configuration");
+    // The number of arrays: the sets are in the samples only.
+    bare[record + 4 + 22] = 0;
+    for (name, bytes) in [("whole.mp4", whole.to_vec()), ("bare.mp4", bare)] {
+        let path = folder.path(name);
+        std::fs::write(&path, bytes).expect("room");
+        let source = Source::decode(&path).await;
+        assert_eq!(source.pictures.len(), 60);
+        let (window, clip) = source.cut(0.5..1.8).await;
+        assert_conforms(&source, &window, Way::Copy, &clip).await;
+        let index = decode_index(&load(&clip));
+        let Codec::Hvc1(entry) = &index.trak[0].mdia.minf.stbl.stsd.codecs[0] else {
+            panic!(
+                "{name}: {}",
+                probe(&clip, "-show_entries stream=codec_tag_string")
+            );
+        };
+        let sets = entry
+            .hvcc
+            .arrays
+            .iter()
+            .map(|array| (array.nal_unit_type, array.nalus.len()));
+        let mut sets: Vec<_> = sets.collect();
+        sets.retain(|(kind, _)| *kind < 39);
+        assert_eq!(sets, [(32, 1), (33, 1), (34, 1)], "{name}");
+    }
 }
 
 #[tokio::test]

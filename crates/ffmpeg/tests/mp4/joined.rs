@@ -3,11 +3,12 @@
 use crate::common::ffmpeg::{
     Folder, Picture, decode, decode_pictures, level, load, pictures, read, sample_at, sound, words,
 };
+use crate::common::source::HEVC;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use model::{ClipError, ErrorKind};
 use mp4_cut::{Join, Movie};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
 const AAC: &str = "-c:a aac -b:a 96k -shortest";
@@ -84,10 +85,10 @@ fn options(rest: &str) -> String {
 }
 
 /// What players show of `cuts`, at its times in the joined clip.
-fn expected(shown: &[Vec<Picture>]) -> Vec<Picture> {
+fn expected(shown: &[Vec<Picture>], cuts: &[(usize, f64, f64)]) -> Vec<Picture> {
     let mut begin = 0;
     let mut expected = Vec::new();
-    for (source, start, end) in CUTS {
+    for (source, start, end) in cuts.iter().copied() {
         #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
         let microseconds = |seconds: f64| (seconds * 1e6).round() as i64;
         let (start, end) = (microseconds(start), microseconds(end));
@@ -103,6 +104,57 @@ fn expected(shown: &[Vec<Picture>]) -> Vec<Picture> {
     expected
 }
 
+fn assert_shows(clip: &Path, expected: &[Picture]) {
+    let found = decode_pictures(clip);
+    let hashes = |pictures: &[Picture]| {
+        pictures
+            .iter()
+            .map(|picture| picture.hash.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hashes(&found), hashes(expected));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (found.time - expected.time).abs() <= 50,
+            "shown at {} µs, not {}",
+            found.time,
+            expected.time
+        );
+    }
+}
+
+#[tokio::test]
+async fn joined_cuts_of_open_groups_of_hevc_show_all_their_pictures() {
+    let folder = Folder::new();
+    let open = "keyint=50:min-keyint=50:scenecut=0:open-gop=1";
+    for slices in ["", ":slices=2", ":repeat-headers=1"] {
+        let parameters = words(&format!("-x265-params log-level=error:{open}{slices}"));
+        let path = folder.build("open.mp4", &[pictures("25", 12), words(HEVC), parameters]);
+        let bytes = load(&path);
+        let sources = Sources {
+            movies: vec![read(&bytes).await],
+            bytes: vec![bytes],
+            paths: vec![path.clone()],
+            folder: Folder::new(),
+        };
+        // From within groups, from where pictures precede a keyframe that they follow, and from a keyframe.
+        let cuts = [
+            (3.72, 5.2),
+            (10.8, 11.6),
+            (1.92, 2.6),
+            (4.0, 4.4),
+            (3.96, 4.4),
+        ];
+        let cuts = cuts.map(|(start, end)| (0, start, end));
+        let joined = sources.join(&cuts).await.expect("a clip");
+        let shown = [decode_pictures(&path)];
+        let expected = expected(&shown, &cuts);
+        assert_eq!(expected.len(), 37 + 20 + 17 + 10 + 11);
+        assert_shows(&joined, &expected);
+        assert_eq!(decode(&joined, false).remarks, "");
+    }
+}
+
 #[tokio::test]
 async fn joined_cuts_show_exactly_their_pictures_one_after_the_other() {
     let sources = Sources::build([&options(""), &options("-vf negate -b:a 64k")]).await;
@@ -112,7 +164,7 @@ async fn joined_cuts_show_exactly_their_pictures_one_after_the_other() {
         .iter()
         .map(|path| decode_pictures(path))
         .collect();
-    let (found, expected) = (decode_pictures(&joined), expected(&shown));
+    let (found, expected) = (decode_pictures(&joined), expected(&shown, &CUTS));
     let hashes = |pictures: &[Picture]| {
         pictures
             .iter()

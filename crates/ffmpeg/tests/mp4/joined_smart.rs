@@ -6,7 +6,7 @@ use crate::common::{
     kinds::footage,
     property::assert_for_any,
     smart::{MadeCut, smart_cuts},
-    source::{AAC, H264, Source, clip_of},
+    source::{AAC, H264, HEVC, Source, clip_of},
 };
 use crate::packets::{Packet, assert_holds_only, packets};
 use model::clip_spec::ClipSpec;
@@ -162,6 +162,26 @@ async fn joined_smart_cuts_of_one_source_are_exact() {
             clip.facts
         );
     }
+}
+
+#[tokio::test]
+async fn joined_smart_cuts_of_hevc_are_exact() {
+    let folder = Folder::new();
+    let parameters =
+        "-x265-params log-level=error:keyint=30:min-keyint=30:scenecut=0:bframes=3:open-gop=1";
+    let path = folder.build(
+        "source.mp4",
+        &[
+            pictures("30", 4),
+            sound(4),
+            words(HEVC),
+            words(parameters),
+            words(AAC),
+        ],
+    );
+    let sources = Sources::of(folder, &[path]).await;
+    let clip = sources.assert_joined_is_exact(&intervals()).await;
+    assert!(clip.facts.copied_seconds > 1.5, "{:?}", clip.facts);
 }
 
 #[tokio::test]

@@ -114,7 +114,15 @@ async fn captions_within_pictures_stay() {
 async fn source_that_cannot_be_spliced_says_why() {
     let folder = Folder::new();
     for (options, why) in [
-        (format!("{HEVC} -x265-params log-level=error"), "the source is hevc, not H.264"),
+        ("-c:v mpeg4 -q:v 8".to_owned(), "the source is mpeg4, not H.264"),
+        (
+            format!("{HEVC} -x265-params log-level=error:keyint=300"),
+            "the clip has no keyframe that a copy can begin with",
+        ),
+        (
+            format!("{HEVC} -x265-params log-level=error:keyint=30:interlace=tff"),
+            "the source's pictures are fields",
+        ),
         (
             "-c:v libx264 -preset veryfast -g 24 -keyint_min 24 -sc_threshold 0 -bf 3 -x264-params open-gop=1"
                 .to_owned(),

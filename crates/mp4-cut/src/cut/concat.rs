@@ -1,12 +1,15 @@
 //! Several intervals, of one source or of several, joined in one file without encoding.
 
 use crate::{
-    cut::window::{Chosen, Window},
+    boxes::table::Run,
+    cut::window::{BegunSample, Chosen, Window, in_order_of_source},
     error::{Error, Result},
+    hevc,
     io::RangeRead,
     mux::{Edit, Layout, OutputTrack, layout},
     read::movie::Movie,
     read::sample_entry::decoding_parameters,
+    read::samples::ChunkRun,
     read::track::Track,
     time::rescale,
 };
@@ -51,6 +54,11 @@ impl Join {
             .iter_mut()
             .map(|chosen| std::mem::take(&mut chosen.tracks))
             .collect();
+        let begun: Vec<_> = parts
+            .iter_mut()
+            .enumerate()
+            .map(begin_amid_stream)
+            .collect();
         align(&mut parts, timescale);
         align_composition_offsets(&mut parts, timescale);
         let Layout {
@@ -61,7 +69,12 @@ impl Join {
         let windows = chosen
             .into_iter()
             .zip(copies)
-            .map(|(chosen, copies)| Window::part(chosen.facts, copies));
+            .zip(begun)
+            .map(|((chosen, copies), begun)| {
+                let mut part = Window::part(chosen.facts, copies);
+                part.begun = begun;
+                part
+            });
         Ok(Self {
             bytes,
             header,
@@ -87,6 +100,39 @@ impl Join {
             .flat_map(move |(window, source)| window.samples(source, connections));
         stream::iter([Ok(self.header.clone())]).chain(samples)
     }
+}
+
+/// Makes a part one that a stream can go on with, where its codec is H.265: pictures that are shown before the first, which
+/// may refer to what is missing, are left out; nothing of them is to be shown. Behind other parts the first picture begins
+/// a coded sequence of its own ([`hevc::begin_copy`], which the stream of the part does).
+fn begin_amid_stream((index, part): (usize, &mut Vec<OutputTrack>)) -> Option<BegunSample> {
+    let video = part.first_mut()?;
+    if video.source.codec != "hevc" || shows_leading(video) {
+        return None;
+    }
+    let table = &video.source.samples;
+    let size = hevc::length_size(&table.descriptions)?;
+    let range = video.samples.range.clone();
+    let first = range.start..range.start + 1;
+    let ChunkRun { offset, bytes, .. } = table.chunk_runs(first.clone()).next()?;
+    let left_out = video.samples.leave_out_leading();
+    if left_out > 0 {
+        let runs = table
+            .chunk_runs(first)
+            .chain(table.chunk_runs(range.start + 1 + left_out..range.end));
+        video.chunks = in_order_of_source(runs).collect();
+    }
+    let begun = BegunSample {
+        range: offset..offset + bytes,
+        size,
+    };
+    (index > 0).then_some(begun)
+}
+
+/// Whether pictures are shown that precede the first keyframe: those at the beginning of a source.
+fn shows_leading(video: &OutputTrack) -> bool {
+    let first = Run::values(&video.samples.composition).next().unwrap_or(0);
+    first > video.edit.media_time.cast_signed()
 }
 
 /// In what the formats of two parts differ.

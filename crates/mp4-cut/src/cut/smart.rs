@@ -9,9 +9,10 @@ use crate::{
     boxes::parse::damaged,
     boxes::table::Run,
     cut::concat,
+    cut::media::{Media, MovedSamples},
+    cut::pictures::Pictures,
     cut::window::{Window, movie_timescale},
     error::{Error, Result},
-    h264::{self, Avc},
     io::RangeRead,
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
@@ -44,7 +45,7 @@ const CHUNKS_PER_SECOND: u32 = 2;
 pub struct SmartCut {
     /// The intervals, in order; at least one.
     pub cuts: Vec<SmartCutInterval>,
-    avc: Avc,
+    pictures: Pictures,
 }
 
 /// Which frames of an interval are copied, and which are encoded. If none can be copied, all of them are the head.
@@ -56,8 +57,10 @@ pub struct SmartCutInterval {
     interval: Range<i64>,
     /// When the frames in front of the copy are shown.
     head: Vec<i64>,
-    /// The samples that are copied.
+    /// The samples that are copied, and those among them that are left out.
     body: Range<u32>,
+    /// How many behind the first are left out: they are shown before it, and in the head.
+    left_out: u32,
     /// When those are shown.
     copied: Range<i64>,
     /// When the frames behind the copy are shown.
@@ -115,7 +118,7 @@ pub struct SmartClip<R> {
     pub output_bytes: u64,
     header: Bytes,
     copies: Vec<FileSpan>,
-    files: Arc<[R]>,
+    files: Arc<[Media<R>]>,
 }
 
 impl SmartCut {
@@ -128,10 +131,10 @@ impl SmartCut {
         let snapped = cuts
             .iter()
             .map(|(movie, source, start, end)| Ok((*movie, *source, movie.snap(*start, *end)?)));
-        Self::of_intervals(snapped.collect::<Result<_>>()?).await
+        Self::of_intervals(snapped.collect::<Result<_>>()?, false).await
     }
 
-    /// As [`SmartCut::of`], of everything that is shown of files.
+    /// As [`SmartCut::of`], of everything that is shown of files, and looking at every keyframe of them.
     ///
     /// # Errors
     /// As [`SmartCut::of`].
@@ -143,30 +146,32 @@ impl SmartCut {
                 movie.video_extent.start..movie.video_extent.end,
             )
         });
-        Self::of_intervals(shown.collect()).await
+        Self::of_intervals(shown.collect(), true).await
     }
 
     async fn of_intervals<R: RangeRead>(
         intervals: Vec<(&Movie, &R, Range<i64>)>,
+        looks_at_all: bool,
     ) -> Result<Self, SmartCutError> {
         let Some((first, ..)) = intervals.first() else {
             return Err(Error::internal("there is nothing to cut").into());
         };
-        if first.facts.video.codec != "h264" {
-            return Err(SmartCutError::Ineligible(format!(
-                "the source is {}, not H.264",
-                first.facts.video.codec
-            )));
-        }
         for (index, (movie, ..)) in intervals.iter().enumerate().skip(1) {
             if let Some(difference) = concat::difference(&first.video, &movie.video, false)? {
                 return Err(Error::Unlike { index, difference }.into());
             }
         }
-        let avc = Avc::read(&first.video.samples.descriptions)?;
+        let mut pictures = Pictures::read(&first.video, &[])?;
+        if looks_at_all && pictures.may_have_sets_in_samples() {
+            let mut heads = Vec::new();
+            for (movie, source, _) in &intervals {
+                heads.extend(keyframe_heads(movie, *source).await?);
+            }
+            pictures = Pictures::read(&first.video, &heads)?;
+        }
         let chosen = intervals
             .into_iter()
-            .map(|(movie, source, interval)| movie.smart_cut(source, interval));
+            .map(|(movie, source, interval)| movie.smart_cut(&pictures, source, interval));
         let chosen: Vec<_> = stream::iter(chosen)
             .buffered(KEYFRAMES_AT_ONCE)
             .try_collect()
@@ -176,7 +181,7 @@ impl SmartCut {
             Some(why) if cuts.iter().all(|cut| cut.body.is_empty()) => {
                 Err(SmartCutError::Ineligible(why.to_owned()))
             }
-            _ => Ok(Self { cuts, avc }),
+            _ => Ok(Self { cuts, pictures }),
         }
     }
 }
@@ -185,6 +190,7 @@ impl Movie {
     /// Chooses which frames of an interval are copied; where none can be, it says why.
     async fn smart_cut(
         &self,
+        pictures: &Pictures,
         source: &impl RangeRead,
         interval: Range<i64>,
     ) -> Result<(SmartCutInterval, Option<&'static str>), SmartCutError> {
@@ -200,32 +206,33 @@ impl Movie {
             .skip(window.start as usize)
             .take(window.len())
             .collect();
-        let keyframes = closed_gop_keyframes(&frames, &interval);
+        let keyframes = dividing_keyframes(&frames, &interval, pictures.leave_out_leading());
         let mut why = "the clip has no keyframe that a copy can begin with";
-        for first in keyframes.into_iter().take(MAX_KEYFRAMES) {
-            if let Some(unfit) = cannot_begin_with(source, table, frames[first].index).await? {
+        for (first, left_out) in keyframes.into_iter().take(MAX_KEYFRAMES) {
+            let head = keyframe_head(source, table, frames[first].index).await?;
+            if let Some(unfit) = pictures.cannot_begin_with(&head) {
                 why = unfit;
                 continue;
             }
-            let Some((count, end)) = closed_run(&frames[first..], &interval) else {
+            let kept = [&frames[first..=first], &frames[first + 1 + left_out..]].concat();
+            let Some((count, end)) = closed_run(&kept, &interval) else {
                 continue;
             };
+            let left_out = if count > 1 { left_out } else { 0 };
             let copied = frames[first].time..end;
-            return Ok((
-                self.cut_at(&frames, first..first + count, copied, interval),
-                None,
-            ));
+            let body = first..first + left_out + count;
+            let cut = self.cut_at(&frames, body, left_out, copied, interval);
+            return Ok((cut, None));
         }
-        Ok((
-            self.cut_at(&frames, 0..0, interval.end..interval.end, interval),
-            Some(why),
-        ))
+        let none = interval.end..interval.end;
+        Ok((self.cut_at(&frames, 0..0, 0, none, interval), Some(why)))
     }
 
     fn cut_at(
         &self,
         frames: &[Frame],
         body: Range<usize>,
+        left_out: usize,
         copied: Range<i64>,
         interval: Range<i64>,
     ) -> SmartCutInterval {
@@ -255,6 +262,7 @@ impl Movie {
             head: shown_in(interval.start..copied.start),
             tail: shown_in(copied.end..interval.end),
             body: first..first + u32::try_from(body.len()).unwrap_or(u32::MAX),
+            left_out: u32::try_from(left_out).unwrap_or(u32::MAX),
             reorder_frames: reorder_frames(&frames[body]),
             copied,
             interval,
@@ -262,27 +270,32 @@ impl Movie {
     }
 }
 
-/// The keyframes of the interval that divide it: everything shown before is decoded before, and the reverse.
-fn closed_gop_keyframes(frames: &[Frame], interval: &Range<i64>) -> Vec<usize> {
+/// The keyframes of the interval that divide it: everything shown before is decoded before, and the reverse; where they
+/// may be left out, except for frames directly behind the keyframe, whose number stands beside its place.
+fn dividing_keyframes(
+    frames: &[Frame],
+    interval: &Range<i64>,
+    leaves_out_leading: bool,
+) -> Vec<(usize, usize)> {
     let mut following = vec![i64::MAX; frames.len() + 1];
     for (index, frame) in frames.iter().enumerate().rev() {
         following[index] = following[index + 1].min(frame.time);
     }
     let mut shown_before = i64::MIN;
-    let mut closed = Vec::new();
+    let mut dividing = Vec::new();
     for (index, frame) in frames.iter().enumerate() {
-        if frame.sync
-            && interval.contains(&frame.time)
-            && shown_before < frame.time
-            && frame.time < following[index + 1]
-        {
-            closed.push(index);
+        if frame.sync && interval.contains(&frame.time) && shown_before < frame.time {
+            let leads = |other: &&Frame| leaves_out_leading && other.time < frame.time;
+            let left_out = frames[index + 1..].iter().take_while(leads).count();
+            if frame.time < following[index + 1 + left_out] {
+                dividing.push((index, left_out));
+            }
         }
         if interval.contains(&frame.time) {
             shown_before = shown_before.max(frame.time);
         }
     }
-    closed
+    dividing
 }
 
 /// How many of `frames`, counted in decode order, are shown without a gap and within the interval, and when the last of
@@ -324,17 +337,22 @@ fn reorder_frames(frames: &[Frame]) -> u32 {
     u32::try_from(deepest.max().unwrap_or(0).min(MAX_REORDER_FRAMES)).unwrap_or(0)
 }
 
-/// Why a copy cannot begin with a sample.
-async fn cannot_begin_with(
-    source: &impl RangeRead,
-    table: &SampleTable,
-    sample: u32,
-) -> Result<Option<&'static str>> {
+/// The beginning of a sample.
+async fn keyframe_head(source: &impl RangeRead, table: &SampleTable, sample: u32) -> Result<Bytes> {
     let run = table.chunk_runs(sample..sample + 1).next();
     let ChunkRun { offset, bytes, .. } =
         run.ok_or_else(|| damaged("a keyframe lies in no chunk"))?;
-    let head = fetch::read_exact(source, offset..offset + bytes.min(KEYFRAME_HEAD_BYTES)).await?;
-    Ok(h264::cannot_begin_with(&head))
+    fetch::read_exact(source, offset..offset + bytes.min(KEYFRAME_HEAD_BYTES)).await
+}
+
+/// The beginnings of all keyframes.
+async fn keyframe_heads(movie: &Movie, source: &impl RangeRead) -> Result<Vec<Bytes>> {
+    let table = &movie.video.samples;
+    let mut heads = Vec::new();
+    for frame in table.frames()?.filter(|frame| frame.sync) {
+        heads.push(keyframe_head(source, table, frame.index).await?);
+    }
+    Ok(heads)
 }
 
 impl SmartCutInterval {
@@ -358,17 +376,38 @@ impl SmartCutInterval {
         self.interval.end - self.interval.start
     }
 
+    /// Where the samples that are copied lie.
+    fn copied_runs(&self, table: &SampleTable) -> impl Iterator<Item = ChunkRun> {
+        let Range { start, end } = self.body;
+        let first_end = end.min(start + 1);
+        let behind = (first_end + self.left_out).min(end);
+        table
+            .chunk_runs(start..first_end)
+            .chain(table.chunk_runs(behind..end))
+    }
+
     /// What is copied; `None` when nothing is.
-    fn copy(&self, table: &SampleTable) -> Option<Copied> {
+    fn copy(&self, video: &Track) -> Option<Copied> {
+        let table = &video.samples;
         if self.body.is_empty() {
             return None;
         }
         let mut samples = table.select(self.body.clone());
+        // What is left out is decoded at no time.
+        let begin = self.body.start + self.left_out;
+        if self.left_out > 0 {
+            samples.leave_out_leading();
+            samples
+                .decode_first_later(table.decode_time(begin) - table.decode_time(self.body.start));
+        }
+        if video.codec == "hevc" {
+            samples.forget_open_groups();
+        }
         let shift = samples.make_composition_offsets_nonnegative();
         let delay = |shown: i64, index: u32| shown - table.decode_time(index) + shift;
         Some(Copied {
             samples,
-            delay: delay(self.copied.start, self.body.start),
+            delay: delay(self.copied.start, begin),
             end_delay: delay(self.copied.end, self.body.end),
         })
     }
@@ -418,8 +457,26 @@ impl SmartCut {
         ["-map", "0:v:0"]
             .map(str::to_owned)
             .into_iter()
-            .chain(self.avc.encode_arguments())
+            .chain(self.pictures.encode_arguments())
             .collect()
+    }
+
+    /// Bits of a sample of the pictures that are to be encoded.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        self.pictures.bits()
+    }
+
+    /// Whether pictures are to be encoded with what their codec crops of them.
+    #[must_use]
+    pub fn encodes_uncropped(&self) -> bool {
+        matches!(self.pictures, Pictures::Hevc(_))
+    }
+
+    /// What the source has and the clip does not, such as metadata of Dolby Vision.
+    #[must_use]
+    pub fn dropped(&self) -> Option<&'static str> {
+        self.pictures.dropped()
     }
 
     /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the audio tracks of the
@@ -435,12 +492,13 @@ impl SmartCut {
     ) -> Result<SmartClip<R>, SmartCutError> {
         let mut read = Vec::new();
         let mut parts = Vec::new();
-        for ((movie, file), Encoded { head, tail }) in files.iter().zip(encoded) {
-            read.push(file.clone());
+        let cuts = self.cuts.iter().zip(files).zip(encoded);
+        for ((cut, (movie, file)), Encoded { head, tail }) in cuts {
+            read.push(self.copied_media(cut, movie, file)?);
             let file = read.len() - 1;
             let (head, tail) = (
-                Part::read(&mut read, head).await?,
-                Part::read(&mut read, tail).await?,
+                Part::read_pictures(&mut read, head, &self.pictures).await?,
+                Part::read_pictures(&mut read, tail, &self.pictures).await?,
             );
             parts.push(CutParts {
                 movie,
@@ -480,6 +538,25 @@ impl SmartCut {
         })
     }
 
+    /// The file that a cut's samples are copied from, the first of them such that a stream can go on with it.
+    fn copied_media<R: RangeRead + Clone>(
+        &self,
+        cut: &SmartCutInterval,
+        movie: &Movie,
+        file: &R,
+    ) -> Result<Media<R>, SmartCutError> {
+        let first = cut.copied_runs(&movie.video.samples).next();
+        let (Pictures::Hevc(hevc), Some(run)) = (&self.pictures, first) else {
+            return Ok(Media::of(file.clone()));
+        };
+        let bytes = movie
+            .video
+            .samples
+            .bytes(cut.body.start..cut.body.start + 1);
+        let range = run.offset..run.offset + bytes;
+        Ok(Media::begun(file.clone(), range, hevc.length_size()))
+    }
+
     /// The video track, under the headers of `source`. Its media begins with the first frame, and every cut's media
     /// lasts exactly as long as the cut is shown. All keyframes are shown equally long after they are decoded, so that
     /// decode times go on evenly from part to part: players that look for keyframes by decode times (`FFmpeg`, and so
@@ -494,7 +571,7 @@ impl SmartCut {
             .cuts
             .iter()
             .zip(parts)
-            .map(|(cut, parts)| cut.copy(&parts.movie.video.samples));
+            .map(|(cut, parts)| cut.copy(&parts.movie.video));
         let copied: Vec<Option<Copied>> = copied.collect();
         let delay = copied
             .iter()
@@ -543,16 +620,20 @@ impl SmartCut {
     fn descriptions(&self, source: &Track, parts: &[CutParts]) -> Result<Bytes, String> {
         let mut encoded = Vec::new();
         for CutParts { head, tail, .. } in parts {
-            for part in [head, tail].into_iter().flatten() {
-                encoded.push(&part.track.samples.descriptions);
+            encoded.extend([head, tail].into_iter().flatten());
+        }
+        let stsd = &source.samples.descriptions;
+        match &self.pictures {
+            Pictures::H264(avc) => {
+                let encoded = encoded.iter().map(|part| &part.track.samples.descriptions);
+                let reorder_frames = self.cuts.iter().map(|cut| cut.reorder_frames).max();
+                avc.join(stsd, encoded, reorder_frames.unwrap_or(0))
+            }
+            Pictures::Hevc(hevc) => {
+                let moved = encoded.iter().filter_map(|part| part.moved.as_ref());
+                hevc.join(stsd, moved.map(|moved| &moved.sets))
             }
         }
-        let reorder_frames = self.cuts.iter().map(|cut| cut.reorder_frames).max();
-        self.avc.join(
-            &source.samples.descriptions,
-            encoded.into_iter(),
-            reorder_frames.unwrap_or(0),
-        )
     }
 }
 
@@ -609,7 +690,7 @@ impl CutParts<'_> {
                 duration += (copied.end_delay - delay).max(0);
                 copied.samples.extend_to(duration);
             }
-            let runs = video.samples.chunk_runs(cut.body.clone());
+            let runs = cut.copied_runs(&video.samples);
             let chunks = copied_chunks(&copied.samples, runs, *file, start, video);
             parts.push((copied.samples, chunks));
             let tail_delay = copied.end_delay.min(delay);
@@ -646,19 +727,63 @@ struct Part {
     track: Track,
     /// Its file's place in the list of files.
     file: usize,
+    /// Its samples as they are written, where they differ from those that the encoder wrote.
+    moved: Option<MovedSamples>,
 }
 
 impl Part {
-    async fn read<R: RangeRead>(files: &mut Vec<R>, file: Option<R>) -> Result<Option<Self>> {
+    async fn read<R: RangeRead>(
+        files: &mut Vec<Media<R>>,
+        file: Option<R>,
+    ) -> Result<Option<Self>> {
         let Some(file) = file else { return Ok(None) };
-        let track = read_track(&file)
-            .await?
-            .ok_or_else(|| Error::internal("the encoder wrote no track"))?;
-        files.push(file);
+        let track = encoded_track(&file).await?;
+        files.push(Media::of(file));
         Ok(Some(Self {
             track,
             file: files.len() - 1,
+            moved: None,
         }))
+    }
+
+    async fn read_pictures<R: RangeRead>(
+        files: &mut Vec<Media<R>>,
+        file: Option<R>,
+        pictures: &Pictures,
+    ) -> Result<Option<Self>, SmartCutError> {
+        let Pictures::Hevc(hevc) = pictures else {
+            return Ok(Self::read(files, file).await?);
+        };
+        let Some(file) = file else { return Ok(None) };
+        let track = encoded_track(&file).await?;
+        let moved = MovedSamples::read(&file, &track.samples, hevc).await??;
+        files.push(Media::moved(file, moved.clone()));
+        Ok(Some(Self {
+            track,
+            file: files.len() - 1,
+            moved: Some(moved),
+        }))
+    }
+
+    /// Where its samples are, in the file as it is read.
+    fn runs(&self, range: Range<u32>) -> Vec<ChunkRun> {
+        match &self.moved {
+            None => self.track.samples.chunk_runs(range).collect(),
+            Some(moved) => vec![moved.run(range)],
+        }
+    }
+
+    /// The tables of its samples.
+    fn samples(&self) -> SampleList {
+        let table = &self.track.samples;
+        let samples = table.select(0..table.count);
+        match &self.moved {
+            None => samples,
+            Some(moved) => SampleList {
+                sizes: moved.sizes(),
+                ..samples
+            },
+        }
     }
 
     fn timescale(&self) -> u32 {
@@ -680,7 +805,8 @@ impl Part {
             let range = first..table.count.min(first + samples);
             let time = microseconds(start, timescale)
                 + microseconds(table.decode_time(first), self.timescale());
-            table.chunk_runs(range).map(move |run| PlacedChunk {
+            let runs = self.runs(range).into_iter();
+            runs.map(move |run| PlacedChunk {
                 file: self.file,
                 order: time,
                 run,
@@ -757,12 +883,17 @@ fn encoded_part(
             count: table.count,
             value: delay,
         }],
-        ..table.select(0..table.count)
+        ..part.samples()
     };
     Ok(Some((
         samples,
         part.chunks(start, source.edit_segment.timescale).collect(),
     )))
+}
+
+async fn encoded_track(file: &impl RangeRead) -> Result<Track> {
+    let track = read_track(file).await?;
+    track.ok_or_else(|| Error::internal("the encoder wrote no track"))
 }
 
 /// Where the copied samples of a file lie, the first of which is decoded at `start` from the start of the clip.
@@ -808,7 +939,7 @@ impl<R: RangeRead + 'static> SmartClip<R> {
         });
         let parts = stream::iter(parts).then(move |(file, part)| {
             let files = files.clone();
-            async move { fetch::read_exact(&files[file], part).await }
+            async move { files[file].read(part).await }
         });
         stream::iter([Ok(header)]).chain(parts)
     }
@@ -833,10 +964,21 @@ mod tests {
     #[test]
     fn keyframe_with_leading_pictures_is_not_closed() {
         let closed = frames(&[0, 3, 1, 2, 4, 7, 5, 6], &[4]);
-        assert_eq!(closed_gop_keyframes(&closed, &(1..8)), [4]);
+        assert_eq!(dividing_keyframes(&closed, &(1..8), false), [(4, 0)]);
         let open = frames(&[0, 3, 1, 2, 7, 4, 5, 6], &[4]);
-        assert_eq!(closed_gop_keyframes(&open, &(1..8)), [0; 0]);
-        assert_eq!(closed_gop_keyframes(&closed, &(0..8)), [0, 4]);
+        assert_eq!(dividing_keyframes(&open, &(1..8), false), [(0, 0); 0]);
+        assert_eq!(
+            dividing_keyframes(&closed, &(0..8), false),
+            [(0, 0), (4, 0)]
+        );
+    }
+
+    #[test]
+    fn leading_pictures_of_a_keyframe_may_be_left_out() {
+        let open = frames(&[0, 3, 1, 2, 7, 4, 5, 6, 8], &[4]);
+        assert_eq!(dividing_keyframes(&open, &(1..9), true), [(4, 3)]);
+        let closed = frames(&[0, 3, 1, 2, 4, 7, 5, 6], &[4]);
+        assert_eq!(dividing_keyframes(&closed, &(1..8), true), [(4, 0)]);
     }
 
     #[test]

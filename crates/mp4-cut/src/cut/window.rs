@@ -3,15 +3,16 @@
 use crate::{
     cut::audio_decoder::{Decoder, StartsAt},
     error::{Bound, Error, Result},
+    hevc::{self, LengthSize},
     io::RangeRead,
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
     read::movie::Movie,
-    read::samples::{Frame, SampleList},
+    read::samples::{ChunkRun, Frame, SampleList},
     read::track::Track,
     time::{Time, rescale},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::{
     iter,
@@ -40,6 +41,16 @@ pub struct Window {
     last_frame_duration: i64,
     /// Whether frames last equally long, the last one too.
     even: bool,
+    /// The sample that is changed so that a stream can go on with it.
+    pub(crate) begun: Option<BegunSample>,
+}
+
+/// A sample of H.265 with which a copy begins amid a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct BegunSample {
+    /// Where it lies in the source, in bytes.
+    pub range: Range<u64>,
+    pub size: LengthSize,
 }
 
 /// What a window holds. Times are seconds from the first video or audio that a player presents of the source.
@@ -465,14 +476,7 @@ impl<'a> Cut<'a> {
             timescale,
             descriptions: table.descriptions.clone(),
             group_descriptions: &table.group_descriptions,
-            // Samples stay in the order that they have in the source.
-            chunks: runs
-                .map(|run| PlacedChunk {
-                    file: 0,
-                    order: run.offset,
-                    run,
-                })
-                .collect(),
+            chunks: in_order_of_source(runs).collect(),
             samples: self.samples,
             edit: Edit {
                 empty: in_movie(self.gap),
@@ -481,6 +485,17 @@ impl<'a> Cut<'a> {
             },
         }
     }
+}
+
+/// Samples of one source, which stay in the order that they have there.
+pub(crate) fn in_order_of_source(
+    runs: impl Iterator<Item = ChunkRun>,
+) -> impl Iterator<Item = PlacedChunk> {
+    runs.map(|run| PlacedChunk {
+        file: 0,
+        order: run.offset,
+        run,
+    })
 }
 
 /// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
@@ -587,6 +602,10 @@ impl Window {
         let copies = self.copies.clone();
         let mut next = 0;
         let parts = fetch::read_ranges(source, &self.spans, connections);
+        let parts = match self.begun.clone() {
+            Some(begun) => begun.change(parts).left_stream(),
+            None => parts.right_stream(),
+        };
         let kept = parts.map_ok(move |(start, part)| {
             let end = start + part.len() as u64;
             let within =
@@ -624,6 +643,38 @@ impl Window {
             last_frame: 0,
             last_frame_duration: 0,
             even: true,
+            begun: None,
         }
+    }
+}
+
+impl BegunSample {
+    /// Changes it among the bytes of a source, which come in order, each part with its place there.
+    fn change(
+        self,
+        parts: impl Stream<Item = Result<(u64, Bytes)>> + Send,
+    ) -> impl Stream<Item = Result<(u64, Bytes)>> + Send {
+        let mut held = BytesMut::new();
+        parts.map_ok(move |(start, part)| {
+            let end = start + part.len() as u64;
+            let kept = self.range.start.max(start)..self.range.end.min(end);
+            if kept.is_empty() {
+                return (start, part);
+            }
+            let within = |at: u64| usize::try_from(at - start).unwrap_or(part.len());
+            let mut whole = BytesMut::from(&part[..within(kept.start)]);
+            let first = kept.start - held.len() as u64;
+            held.extend_from_slice(&part[within(kept.start)..within(kept.end)]);
+            let whole_start = if whole.is_empty() { first } else { start };
+            if held.len() as u64 == self.range.end - self.range.start {
+                let sample = std::mem::take(&mut held).freeze();
+                let begun = hevc::begin_copy(&sample, self.size);
+                // The flags that change are in front of all escapes.
+                let begun = begun.filter(|begun| begun.len() == sample.len());
+                whole.extend_from_slice(begun.as_deref().unwrap_or(&sample));
+                whole.extend_from_slice(&part[within(kept.end)..]);
+            }
+            (whole_start, whole.freeze())
+        })
     }
 }

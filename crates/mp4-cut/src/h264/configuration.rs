@@ -114,6 +114,11 @@ impl Avc {
         ]
     }
 
+    /// Bits of a luma sample.
+    pub fn bits(&self) -> u8 {
+        u8::try_from(8 + self.sps.shape.luma_depth).unwrap_or(u8::MAX)
+    }
+
     fn profile_name(&self) -> Option<&'static str> {
         Some(match self.sps.profile() {
             66 => "baseline",

@@ -26,7 +26,7 @@ pub(crate) fn cannot_begin_with(mut head: &[u8]) -> Option<&'static str> {
 const DISPLAY_ORIENTATION: usize = 47;
 
 /// Whether there is a message of a type among `messages`, the payload of an SEI NAL unit (7.3.2.3.1).
-fn has_message(mut messages: &[u8], kind: usize) -> bool {
+pub(crate) fn has_message(mut messages: &[u8], kind: usize) -> bool {
     while let (Some(found), Some(bytes)) = (sei_number(&mut messages), sei_number(&mut messages)) {
         if found == kind {
             return true;

@@ -6,4 +6,4 @@ pub(crate) mod idr;
 pub(crate) mod sps;
 
 pub(crate) use configuration::{Avc, pixel_aspect};
-pub(crate) use idr::cannot_begin_with;
+pub(crate) use idr::{cannot_begin_with, has_message};

@@ -11,17 +11,18 @@
 
 mod bits;
 mod configuration;
+mod encoded;
 mod ineligible;
 mod joinable;
 mod nal;
 mod parameter_sets;
+mod sample_entry;
 mod slices;
 mod sps;
 
-pub use configuration::Configuration;
-pub use ineligible::Ineligible;
+pub use encoded::{Hevc, cannot_begin_with, encoded_sets};
 pub use joinable::JoinableSource;
-pub use nal::{LengthSize, Picture, parameter_set_ranges, picture};
+pub use nal::LengthSize;
 pub use parameter_sets::ParameterSets;
+pub use sample_entry::{length_size, needs_sets_of_samples, with_sets_of_samples};
 pub use slices::begin_copy;
-pub use sps::Format;

@@ -1,7 +1,5 @@
 //! NAL units of samples (H.265, 7.4.2.2; ISO/IEC 14496-15, 8.3.2).
 
-use std::ops::Range;
-
 /// Bytes of the header that each NAL unit begins with.
 pub const HEADER_BYTES: usize = 2;
 
@@ -78,13 +76,6 @@ impl Picture {
     #[must_use]
     pub fn is_random_access(self) -> bool {
         matches!(self, Self::Idr | Self::Bla | Self::Cra)
-    }
-
-    /// Whether it is shown before the random access point that it follows in decoding order. A
-    /// copy that begins there leaves these pictures out.
-    #[must_use]
-    pub fn is_leading(self) -> bool {
-        matches!(self, Self::Radl | Self::Rasl)
     }
 }
 
@@ -180,25 +171,6 @@ pub fn picture(head: &[u8], size: LengthSize) -> Option<Picture> {
     None
 }
 
-/// Where parameter sets lie in a sample, or in the beginning of one, with their lengths: what an
-/// `hvc1` sample leaves out. The ranges are in order, and apart from each other.
-#[must_use]
-pub fn parameter_set_ranges(head: &[u8], size: LengthSize) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    let mut start = 0;
-    for unit in units(head, size).map_while(|unit| unit) {
-        let end = start + size.bytes() + unit.bytes.len();
-        let is_set = matches!(unit.kind, Kind::Vps | Kind::Sps | Kind::Pps);
-        match ranges.last_mut() {
-            Some(last) if is_set && unit.is_whole && last.end == start => last.end = end,
-            _ if is_set && unit.is_whole => ranges.push(start..end),
-            _ => {}
-        }
-        start = end;
-    }
-    ranges
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,22 +224,6 @@ mod tests {
         assert_eq!(picture(&both, LengthSize::One), Some(Picture::Idr));
     }
 
-    #[test]
-    fn parameter_sets_are_found_in_a_sample() {
-        let sample = |types: &[u8]| {
-            let units = types.iter().flat_map(|kind| [0, 3, kind << 1, 1, 0xff]);
-            units.collect::<Vec<u8>>()
-        };
-        let found = |types| parameter_set_ranges(&sample(types), LengthSize::Two);
-        assert_eq!(found(&[35, 32, 33, 34, 39, 34, 19]), [5..20, 25..30]);
-        assert_eq!(found(&[39, 19]), [0..0; 0]);
-        let cut_off = &sample(&[32, 33])[..9];
-        assert_eq!(
-            parameter_set_ranges(cut_off, LengthSize::Two).first(),
-            Some(&(0..5))
-        );
-    }
-
     proptest! {
         #[test]
         fn appended_units_are_read_again(
@@ -292,8 +248,6 @@ mod tests {
                 let read: Vec<_> = units(&sample, size).collect();
                 prop_assert!(read.len() <= sample.len());
                 let _ = picture(&sample, size);
-                let ranges = parameter_set_ranges(&sample, size);
-                prop_assert!(ranges.iter().all(|range| sample.get(range.clone()).is_some()));
             }
         }
     }

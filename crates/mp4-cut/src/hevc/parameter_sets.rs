@@ -64,6 +64,22 @@ impl ParameterSets {
         Ok(())
     }
 
+    /// Adds the sets of another part of the same stream whose ids are not taken.
+    pub(super) fn merge_missing(&mut self, other: &Self) {
+        let kinds = [
+            (&mut self.vps, &other.vps),
+            (&mut self.sps, &other.sps),
+            (&mut self.pps, &other.pps),
+        ];
+        for (own, others) in kinds {
+            for set in others {
+                if own.iter().all(|taken| taken.id != set.id) {
+                    own.push(set.clone());
+                }
+            }
+        }
+    }
+
     pub(super) fn add_nal(&mut self, nal: &[u8]) -> Result<(), Ineligible> {
         match Unit::read(nal) {
             Some(unit) => self.add(&unit),

@@ -43,7 +43,7 @@ pub fn move_to_pps(unit: &Unit, pps_id: u8) -> Option<Vec<u8>> {
 
 /// The sample of the first copied picture, at which decoding must be able to start, such that a
 /// stream can go on with it: pictures decoded before it are still shown, and none are missed that
-/// it may refer to. The leading pictures that follow it ([`Picture::is_leading`]) must be left out.
+/// it may refer to. The leading pictures that follow it must be left out.
 ///
 /// `None` where the sample is damaged or decoding cannot start there.
 #[must_use]

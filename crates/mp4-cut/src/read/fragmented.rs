@@ -7,6 +7,7 @@ use crate::{
         fragments::Fragments,
         moov::Moov,
         movie::{Facts, Movie, audio_extent},
+        parameter_sets,
     },
     time::Time,
 };
@@ -101,6 +102,8 @@ impl FragmentedMovie {
                             .first_keyframe_seconds()
                             .is_ok_and(|at| at <= start_seconds) =>
                 {
+                    let mut movie = movie;
+                    parameter_sets::describe(&mut movie.video, source).await?;
                     return Ok(movie);
                 }
                 Err(error) if is_last || !matches!(error, Error::Unsupported(_)) => {

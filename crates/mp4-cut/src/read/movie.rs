@@ -7,6 +7,7 @@ use crate::{
     read::fragmented::FragmentedMovie,
     read::fragments::Container,
     read::moov::{self, Found, Moov},
+    read::parameter_sets,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
     read::track::{Track, TrackHeader},
@@ -164,7 +165,9 @@ impl Movie {
     pub async fn open(source: &impl RangeRead) -> Result<Opened> {
         Ok(match Moov::find(source).await? {
             Found::Moov(index) => {
-                Opened::Indexed(Box::new(Self::of_one_edit(&index, source.len())?))
+                let mut movie = Self::of_one_edit(&index, source.len())?;
+                parameter_sets::describe(&mut movie.video, source).await?;
+                Opened::Indexed(Box::new(movie))
             }
             Found::Fragmented(index, fragments) => {
                 let movie = FragmentedMovie::open(index, fragments, source).await?;
@@ -209,13 +212,16 @@ impl Movie {
             .seconds_since(self.origin))
     }
 
-    /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`.
+    /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Where parameter
+    /// sets of H.265 may lie among the pictures (`hev1`), 16 KiB more tell them, and clips have them in front (`hvc1`).
     ///
     /// # Errors
     /// [`Error::Unsupported`] for what is not an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
     /// an index that contradicts itself; and whatever the source raises, as [`Error::Read`].
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
-        Self::of_one_edit(&Moov::read(source).await?, source.len())
+        let mut movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
+        parameter_sets::describe(&mut movie.video, source).await?;
+        Ok(movie)
     }
 
     pub(super) fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {

@@ -481,6 +481,110 @@ impl SampleList {
         self.range.end - self.range.start
     }
 
+    /// Leaves out the samples behind the first that are shown before it, and returns how many these are. The first then
+    /// lasts as long as they did, too. `range` is that much shorter.
+    pub fn leave_out_leading(&mut self) -> u32 {
+        let mut durations = Run::values(&self.durations);
+        let mut offsets = Run::values(&self.composition);
+        let (Some(first_duration), Some(first_time)) = (durations.next(), offsets.next()) else {
+            return 0;
+        };
+        let mut duration = first_duration;
+        let mut count = 0;
+        for (lasts, offset) in durations.zip(offsets) {
+            if i64::from(duration) + offset >= first_time {
+                break;
+            }
+            duration = duration.saturating_add(lasts);
+            count += 1;
+        }
+        if count > 0 {
+            self.leave_out_behind_first(count, duration, first_time);
+        }
+        count
+    }
+
+    /// Decodes the first sample later, by no more than it lasts, and shows it when it was shown.
+    pub fn decode_first_later(&mut self, by: i64) {
+        let Some(&Run { value, .. }) = self.durations.first() else {
+            return;
+        };
+        let offset = self.composition.first().map_or(0, |run| run.value) - by;
+        let lasts = u32::try_from(i64::from(value) - by).unwrap_or(1);
+        self.durations = behind(
+            &self.durations,
+            1,
+            Run {
+                count: 1,
+                value: lasts,
+            },
+        );
+        if !self.composition.is_empty() {
+            self.composition = behind(
+                &self.composition,
+                1,
+                Run {
+                    count: 1,
+                    value: offset,
+                },
+            );
+        }
+    }
+
+    /// Takes samples behind the first that others follow which are shown before them for ones that decoding cannot start
+    /// at: players that look for a picture by the times of keyframes would start behind it.
+    pub fn forget_open_groups(&mut self) {
+        let Some(sync) = &mut self.sync else { return };
+        let mut durations = Run::values(&self.durations);
+        let mut decode_time = 0_i64;
+        let times: Vec<i64> = Run::values(&self.composition)
+            .map(|offset| {
+                let time = decode_time + offset;
+                decode_time += durations.next().map_or(0, i64::from);
+                time
+            })
+            .collect();
+        sync.retain(|index| {
+            let index = *index as usize;
+            let next = times.get(index + 1);
+            index == 0 || next.is_none_or(|next| *next > times[index])
+        });
+    }
+
+    fn leave_out_behind_first(&mut self, count: u32, duration: u32, offset: i64) {
+        let first = |value| Run { count: 1, value };
+        self.durations = behind(&self.durations, count + 1, first(duration));
+        self.composition = behind(
+            &self.composition,
+            count + 1,
+            Run {
+                count: 1,
+                value: offset,
+            },
+        );
+        if let Some(sync) = &mut self.sync {
+            sync.retain(|index| *index == 0 || *index > count);
+            for index in sync.iter_mut().filter(|index| **index > 0) {
+                *index -= count;
+            }
+        }
+        let count_bytes = count as usize;
+        if let SampleSizes::Each(sizes) = &self.sizes {
+            let kept = [&sizes[..4], &sizes[4 * (count_bytes + 1)..]].concat();
+            self.sizes = SampleSizes::Each(kept.into());
+        }
+        if let Some(entries) = &self.dependencies {
+            let kept = [&entries[..1], &entries[count_bytes + 1..]].concat();
+            self.dependencies = Some(kept.into());
+        }
+        for (_, runs) in &mut self.groups {
+            if let Some(group) = runs.first().map(|run| first(run.value)) {
+                *runs = behind(runs, count + 1, group);
+            }
+        }
+        self.range.end -= count;
+    }
+
     /// Makes all composition offsets zero or more, and returns by how much.
     pub fn make_composition_offsets_nonnegative(&mut self) -> i64 {
         let mut lowest = 0;
@@ -580,6 +684,22 @@ impl SampleSizes {
         }
         Ok(Self::Each(each.into()))
     }
+}
+
+/// `runs` without those of the first `count` samples, behind `first`.
+fn behind<T: Copy>(runs: &[Run<T>], mut count: u32, first: Run<T>) -> Vec<Run<T>> {
+    let mut kept = vec![first];
+    for run in runs {
+        let skipped = count.min(run.count);
+        count -= skipped;
+        if skipped < run.count {
+            kept.push(Run {
+                count: run.count - skipped,
+                value: run.value,
+            });
+        }
+    }
+    kept
 }
 
 /// The groups that all lists have; what only some have is lost, which no decoder needs.

@@ -1,0 +1,211 @@
+//! Files that a smart cut's samples are copied from, some of which are changed on the way.
+
+use crate::{
+    boxes::parse::damaged,
+    error::Result,
+    hevc::{self, Hevc, JoinableSource, LengthSize, ParameterSets},
+    io::{RangeRead, fetch},
+    read::samples::{ChunkRun, SampleSizes, SampleTable},
+};
+use bytes::{Bytes, BytesMut};
+use std::{ops::Range, sync::Arc};
+
+/// A file, and what is changed of it.
+#[derive(Debug)]
+pub(crate) struct Media<R> {
+    file: R,
+    change: Change,
+}
+
+#[derive(Debug)]
+enum Change {
+    None,
+    /// The sample of H.265 in `range` becomes one that a stream can go on with; none of its bytes moves.
+    Begun {
+        range: Range<u64>,
+        size: LengthSize,
+    },
+    /// It holds nothing but the samples of an encoded part, as they stand beside a source's.
+    Moved(MovedSamples),
+}
+
+/// The samples of a part that an encoder made, as they stand beside a source's, one behind the other.
+#[derive(Debug, Clone)]
+pub(crate) struct MovedSamples {
+    /// The part's parameter sets, as the encoder wrote them.
+    pub sets: ParameterSets,
+    places: Arc<[Place]>,
+    source: Arc<JoinableSource>,
+    /// How long the lengths in the encoder's samples are.
+    size: LengthSize,
+}
+
+/// A sample's place: where the encoder wrote it, and where it is among the moved ones.
+#[derive(Debug)]
+struct Place {
+    written: Range<u64>,
+    moved: Range<u64>,
+}
+
+impl<R: RangeRead> Media<R> {
+    pub fn of(file: R) -> Self {
+        let change = Change::None;
+        Self { file, change }
+    }
+
+    /// With the sample of H.265 in `range` as one that a stream can go on with.
+    pub fn begun(file: R, range: Range<u64>, size: LengthSize) -> Self {
+        let change = Change::Begun { range, size };
+        Self { file, change }
+    }
+
+    /// The samples of an encoded part as they stand beside a source's.
+    pub fn moved(file: R, samples: MovedSamples) -> Self {
+        let change = Change::Moved(samples);
+        Self { file, change }
+    }
+
+    /// Reads exactly `range` of what the file becomes.
+    ///
+    /// # Errors
+    /// Whatever the file raises, and [`Error::Damaged`](crate::Error::Damaged) where it has changed.
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        match &self.change {
+            Change::None => fetch::read_exact(&self.file, range).await,
+            Change::Moved(samples) => samples.bytes(&self.file, range).await,
+            Change::Begun { range: sample, .. } if overlap(sample, &range).is_empty() => {
+                fetch::read_exact(&self.file, range).await
+            }
+            Change::Begun {
+                range: sample,
+                size,
+            } => {
+                let written = fetch::read_exact(&self.file, sample.clone()).await?;
+                let begun = hevc::begin_copy(&written, *size)
+                    .filter(|begun| begun.len() == written.len())
+                    .ok_or_else(|| damaged("a keyframe cannot be read"))?;
+                let mut whole = BytesMut::new();
+                let before = range.start..sample.start.min(range.end);
+                if !before.is_empty() {
+                    whole.extend(fetch::read_exact(&self.file, before).await?);
+                }
+                whole.extend_from_slice(part_of(&begun, sample, &range));
+                let after = sample.end.max(range.start)..range.end;
+                if !after.is_empty() {
+                    whole.extend(fetch::read_exact(&self.file, after).await?);
+                }
+                Ok(whole.freeze())
+            }
+        }
+    }
+}
+
+impl MovedSamples {
+    /// Finds out how long the samples of an encoded part become. `Err` says why they cannot stand beside the source's.
+    pub async fn read(
+        file: &impl RangeRead,
+        table: &SampleTable,
+        hevc: &Hevc,
+    ) -> Result<Result<Self, String>> {
+        let (mut sets, size) = match hevc::encoded_sets(&table.descriptions) {
+            Ok(found) => found,
+            Err(why) => return Ok(Err(why)),
+        };
+        let mut places = Vec::new();
+        let mut at = 0;
+        for (index, written) in written_samples(table) {
+            let sample = fetch::read_exact(file, written.clone()).await?;
+            let moved = hevc.source().sample(&sample, size);
+            let collected = sets.collect(&sample, size);
+            let moved = match collected.and(moved) {
+                Ok(moved) => moved,
+                Err(why) => return Ok(Err(why.to_string())),
+            };
+            debug_assert_eq!(places.len(), index);
+            let end = at + moved.len() as u64;
+            places.push(Place {
+                written,
+                moved: at..end,
+            });
+            at = end;
+        }
+        Ok(Ok(Self {
+            sets,
+            size,
+            places: places.into(),
+            source: Arc::new(hevc.source().clone()),
+        }))
+    }
+
+    /// Where samples are, which follow each other.
+    pub fn run(&self, range: Range<u32>) -> ChunkRun {
+        let samples = &self.places[range.start as usize..range.end as usize];
+        let ends = samples.first().zip(samples.last());
+        let (offset, end) =
+            ends.map_or((0, 0), |(first, last)| (first.moved.start, last.moved.end));
+        ChunkRun {
+            offset,
+            bytes: end - offset,
+            samples: range.end - range.start,
+            description: 1,
+        }
+    }
+
+    pub fn sizes(&self) -> SampleSizes {
+        let sizes = self.places.iter().flat_map(|place| {
+            let bytes = u32::try_from(place.moved.end - place.moved.start);
+            bytes.unwrap_or(u32::MAX).to_be_bytes()
+        });
+        SampleSizes::Each(sizes.collect())
+    }
+
+    async fn bytes(&self, file: &impl RangeRead, range: Range<u64>) -> Result<Bytes> {
+        let mut whole = BytesMut::new();
+        let first = self
+            .places
+            .partition_point(|place| place.moved.end <= range.start);
+        let wanted = self.places[first..]
+            .iter()
+            .take_while(|place| place.moved.start < range.end);
+        for place in wanted {
+            let written = fetch::read_exact(file, place.written.clone()).await?;
+            let moved = self.source.sample(&written, self.size);
+            let moved = moved.map_err(damaged)?;
+            whole.extend_from_slice(part_of(&moved, &place.moved, &range));
+        }
+        Ok(whole.freeze())
+    }
+}
+
+/// Where an encoder wrote each sample.
+fn written_samples(table: &SampleTable) -> impl Iterator<Item = (usize, Range<u64>)> {
+    let runs = table.chunk_runs(0..table.count);
+    let mut index = 0;
+    let ranges = runs.flat_map(move |run| {
+        let mut at = run.offset;
+        let samples = index..index + run.samples;
+        index += run.samples;
+        let ranges: Vec<_> = samples
+            .map(|sample| {
+                let start = at;
+                at += table.bytes(sample..sample + 1);
+                start..at
+            })
+            .collect();
+        ranges
+    });
+    ranges.enumerate()
+}
+
+fn overlap(one: &Range<u64>, other: &Range<u64>) -> Range<u64> {
+    one.start.max(other.start)..one.end.min(other.end)
+}
+
+/// What of `bytes`, which lie at `at`, is in `range`.
+fn part_of<'a>(bytes: &'a [u8], at: &Range<u64>, range: &Range<u64>) -> &'a [u8] {
+    let part = overlap(at, range);
+    let within = |offset: u64| usize::try_from(offset - at.start).unwrap_or(usize::MAX);
+    bytes
+        .get(within(part.start)..within(part.end))
+        .unwrap_or_default()
+}

@@ -1,0 +1,72 @@
+//! What joining copied pictures with encoded ones takes of their codec.
+
+use crate::{
+    h264::{self, Avc},
+    hevc::{self, Hevc},
+    read::track::Track,
+};
+use bytes::Bytes;
+
+/// Pictures that may be joined with encoded ones, by their codec.
+#[derive(Debug, Clone)]
+pub(crate) enum Pictures {
+    H264(Avc),
+    Hevc(Box<Hevc>),
+}
+
+impl Pictures {
+    /// Reads the description of a track. `samples` are the beginnings of samples that will be copied.
+    ///
+    /// # Errors
+    /// Why its pictures cannot be joined with encoded ones.
+    pub fn read(track: &Track, samples: &[Bytes]) -> Result<Self, String> {
+        let stsd = &track.samples.descriptions;
+        match track.codec.as_str() {
+            "h264" => Avc::read(stsd).map(Self::H264),
+            "hevc" => Hevc::read(stsd, samples).map(|hevc| Self::Hevc(hevc.into())),
+            codec => Err(format!("the source is {codec}, not H.264 or HEVC")),
+        }
+    }
+
+    /// Whether what [`read`](Self::read) is given of samples matters.
+    pub fn may_have_sets_in_samples(&self) -> bool {
+        matches!(self, Self::Hevc(_))
+    }
+
+    /// Whether a copy may begin with a keyframe behind which pictures follow that are shown before it, without these.
+    pub fn leave_out_leading(&self) -> bool {
+        matches!(self, Self::Hevc(_))
+    }
+
+    /// Why a copy cannot begin with the sample that begins with `head`; `None` if it can.
+    pub fn cannot_begin_with(&self, head: &[u8]) -> Option<&'static str> {
+        match self {
+            Self::H264(_) => h264::cannot_begin_with(head),
+            Self::Hevc(hevc) => hevc::cannot_begin_with(head, hevc.length_size()),
+        }
+    }
+
+    /// The options with which pictures are encoded that can stand beside these.
+    pub fn encode_arguments(&self) -> Vec<String> {
+        match self {
+            Self::H264(avc) => avc.encode_arguments().into(),
+            Self::Hevc(hevc) => hevc.encode_arguments(),
+        }
+    }
+
+    /// Bits of a sample.
+    pub fn bits(&self) -> u8 {
+        match self {
+            Self::H264(avc) => avc.bits(),
+            Self::Hevc(hevc) => hevc.bits(),
+        }
+    }
+
+    /// What of the source's description a joined clip does not have.
+    pub fn dropped(&self) -> Option<&'static str> {
+        match self {
+            Self::H264(_) => None,
+            Self::Hevc(hevc) => hevc.dropped(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The sample entry of copied and encoded pictures in one track, and how the encoder is to make them.
+
+use super::{
+    configuration::Configuration,
+    joinable::JoinableSource,
+    nal::{Kind, LengthSize, Picture, picture, units},
+    parameter_sets::ParameterSets,
+    sample_entry::{configuration, dolby_vision, with_record},
+};
+use crate::{boxes::parse::Child, h264::has_message};
+use bytes::Bytes;
+
+/// What keeps the encoder's memory low: few pictures at once, and small blocks. Blocks of no less than eight pixels divide
+/// all sizes, so that pictures need no padding of their own.
+const FRUGAL: &str =
+    "ref=1:frame-threads=1:pools=1:rc-lookahead=1:ctu=32:min-cu-size=8:max-tu-size=32";
+/// Every part is one coded sequence, whose pictures are shown in the order in which they are decoded.
+const IN_ORDER: &str = "bframes=0:keyint=-1:min-keyint=1:scenecut=0:open-gop=0:repeat-headers=0";
+const NO_RANDOM_ACCESS: &str = "decoding cannot start at the clip's keyframes";
+/// The type of a message that turns or mirrors pictures (D.2.17), which encoded ones would not have.
+const DISPLAY_ORIENTATION: usize = 47;
+
+/// A source of H.265 whose pictures may be joined with encoded ones.
+#[derive(Debug, Clone)]
+pub struct Hevc {
+    entry: Child,
+    source: JoinableSource,
+    size: LengthSize,
+}
+
+impl Hevc {
+    /// Reads an `stsd` box. `samples` are the beginnings of samples that will be copied, in which further parameter sets
+    /// may lie.
+    ///
+    /// # Errors
+    /// Why pictures of this source cannot be joined with encoded ones.
+    pub fn read(stsd: &Bytes, samples: &[Bytes]) -> Result<Self, String> {
+        let (entry, configuration) = configuration(stsd)
+            .ok_or("the source's HEVC configuration (hvcC) cannot be read, or it has several")?;
+        if !matches!(&entry.kind, b"hvc1" | b"hev1" | b"dvh1" | b"dvhe") {
+            return Err("the source has several layers (MV-HEVC or scalable)".to_owned());
+        }
+        if dolby_vision(&entry).is_some_and(|vision| !vision.is_compatible) {
+            return Err("the source is Dolby Vision that no other decoder shows right".to_owned());
+        }
+        let size = configuration.length_size();
+        let mut sets = configuration
+            .parameter_sets()
+            .map_err(|why| why.to_string())?;
+        for head in samples {
+            sets.collect(head, size).map_err(|why| why.to_string())?;
+        }
+        let source = JoinableSource::new(configuration, sets).map_err(|why| why.to_string())?;
+        Ok(Self {
+            entry,
+            source,
+            size,
+        })
+    }
+
+    /// How long the lengths of NAL units are in the source's samples.
+    #[must_use]
+    pub fn length_size(&self) -> LengthSize {
+        self.size
+    }
+
+    /// What moves encoded samples into the source's stream.
+    #[must_use]
+    pub fn source(&self) -> &JoinableSource {
+        &self.source
+    }
+
+    /// Bits of a sample of the pictures.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        self.source.format().luma_depth
+    }
+
+    /// What of the source's description a joined clip does not have.
+    #[must_use]
+    pub fn dropped(&self) -> Option<&'static str> {
+        dolby_vision(&self.entry).map(|_| "Dolby Vision metadata")
+    }
+
+    /// The options with which libx265 encodes pictures that can stand in front of the source's.
+    #[must_use]
+    pub fn encode_arguments(&self) -> Vec<String> {
+        let pixels = match self.bits() {
+            10 => "yuv420p10le",
+            _ => "yuv420p",
+        };
+        let parameters = format!("log-level=error:{IN_ORDER}:{FRUGAL}");
+        [
+            "-pix_fmt",
+            pixels,
+            "-x265-params",
+            &parameters,
+            "-tag:v",
+            "hvc1",
+            "-c:v",
+            "libx265",
+        ]
+        .map(str::to_owned)
+        .into()
+    }
+
+    /// The `stsd` box of a track that holds pictures of the source and of encoded parts, whose parameter sets are
+    /// `encoded`.
+    ///
+    /// # Errors
+    /// Why the parts cannot be joined.
+    pub fn join<'a>(
+        &self,
+        stsd: &Bytes,
+        encoded: impl IntoIterator<Item = &'a ParameterSets>,
+    ) -> Result<Bytes, String> {
+        let record = self
+            .source
+            .configuration(encoded)
+            .map_err(|why| why.to_string())?;
+        let joined = with_record(stsd, &self.entry, *b"hvc1", &record, false);
+        joined.map_err(|error| error.to_string())
+    }
+}
+
+/// The parameter sets in an encoded part's `stsd` box, and how long the lengths in its samples are.
+pub fn encoded_sets(stsd: &Bytes) -> Result<(ParameterSets, LengthSize), String> {
+    let (_, configuration): (_, Configuration) =
+        configuration(stsd).ok_or("the encoder's configuration (hvcC) cannot be read")?;
+    let sets = configuration
+        .parameter_sets()
+        .map_err(|why| why.to_string())?;
+    Ok((sets, configuration.length_size()))
+}
+
+/// Why a copy cannot begin with the sample that begins with `head`. `None` if it can: what is decoded behind it and shown
+/// behind it refers to nothing in front of it.
+#[must_use]
+pub fn cannot_begin_with(head: &[u8], size: LengthSize) -> Option<&'static str> {
+    if !picture(head, size).is_some_and(Picture::is_random_access) {
+        return Some(NO_RANDOM_ACCESS);
+    }
+    let turns = units(head, size).map_while(|unit| unit).any(|unit| {
+        let payload = unit.bytes.get(2..).unwrap_or_default();
+        unit.kind == Kind::Sei && has_message(payload, DISPLAY_ORIENTATION)
+    });
+    turns.then_some("the source's pictures say how to turn them")
+}

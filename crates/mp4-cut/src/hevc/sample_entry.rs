@@ -1,0 +1,114 @@
+//! Sample entries of H.265: where the parameter sets are, and what else is said of the stream.
+
+use super::{configuration::Configuration, nal::LengthSize, parameter_sets::ParameterSets};
+use crate::{
+    boxes::parse::{Child, FourCC, children, find},
+    boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},
+    error::Result,
+};
+use bytes::Bytes;
+
+/// The boxes of a Dolby Vision configuration.
+const DOLBY_VISION: [FourCC; 3] = [*b"dvcC", *b"dvvC", *b"dvwC"];
+
+/// The only sample entry of an `stsd` box, and its configuration; `None` where there are several,
+/// or it cannot be read.
+pub fn configuration(stsd: &Bytes) -> Option<(Child, Configuration)> {
+    let entry = only_video_entry(stsd)?;
+    let boxes = entry_boxes(&entry, VISUAL_ENTRY_BYTES).ok()?;
+    let record = find(&boxes, *b"hvcC").ok()??;
+    Some((entry, Configuration::read(&record.body)?))
+}
+
+/// How long the lengths of NAL units are in the samples of an `stsd` box.
+pub fn length_size(stsd: &Bytes) -> Option<LengthSize> {
+    configuration(stsd).map(|(_, configuration)| configuration.length_size())
+}
+
+/// What a sample entry says of Dolby Vision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DolbyVision {
+    /// Whether decoders that know nothing of it show its pictures in the right colours.
+    pub is_compatible: bool,
+}
+
+/// What a sample entry says of Dolby Vision ("Dolby Vision Streams Within the ISO Base Media File
+/// Format", 3.2); `None` of a stream without.
+pub fn dolby_vision(entry: &Child) -> Option<DolbyVision> {
+    /// Its pictures are in a colour space of its own.
+    const OWN_COLOURS: u8 = 5;
+    let boxes = entry_boxes(entry, VISUAL_ENTRY_BYTES).ok()?;
+    let mut records = DOLBY_VISION
+        .iter()
+        .filter_map(|kind| find(&boxes, *kind).ok()?);
+    let record = records.next()?.body;
+    // Two bytes of version, seven bits of profile, and the compatibility in the first half of the fifth.
+    let (profile, compatible_with) = (record.get(2)? >> 1, record.get(4)? >> 4);
+    Some(DolbyVision {
+        is_compatible: profile != OWN_COLOURS && (profile < OWN_COLOURS || compatible_with > 0),
+    })
+}
+
+/// Whether parameter sets may lie among the pictures of a sample entry.
+fn may_have_sets_in_samples(kind: FourCC) -> bool {
+    matches!(&kind, b"hev1" | b"dvhe")
+}
+
+/// An `stsd` box of an entry that names all parameter sets, where those of `stsd` may lie in its
+/// samples: `head` is the beginning of the first. `None` where nothing is to be changed, or the
+/// sets cannot be read. Sets that the samples repeat stay there.
+pub fn with_sets_of_samples(stsd: &Bytes, head: &[u8]) -> Option<Bytes> {
+    let (entry, configuration) = configuration(stsd)?;
+    if !lacks_sets(&entry, &configuration) {
+        return None;
+    }
+    let mut sets = ParameterSets::default();
+    sets.collect(head, configuration.length_size()).ok()?;
+    if let Ok(described) = configuration.parameter_sets() {
+        // Where they differ, those of the sample are what its pictures refer to.
+        sets.merge_missing(&described);
+    }
+    let kind = match &entry.kind {
+        b"dvhe" | b"dvh1" => *b"dvh1",
+        _ => *b"hvc1",
+    };
+    with_record(stsd, &entry, kind, &configuration.with(&sets)?, true).ok()
+}
+
+/// Whether [`with_sets_of_samples`] has to look at samples.
+pub fn needs_sets_of_samples(stsd: &Bytes) -> bool {
+    configuration(stsd).is_some_and(|(entry, configuration)| lacks_sets(&entry, &configuration))
+}
+
+fn lacks_sets(entry: &Child, configuration: &Configuration) -> bool {
+    let is_complete = || match configuration.parameter_sets() {
+        Ok(sets) => sets.are_complete(),
+        Err(_) => true,
+    };
+    may_have_sets_in_samples(entry.kind)
+        || matches!(&entry.kind, b"hvc1" | b"dvh1") && !is_complete()
+}
+
+/// An `stsd` box whose entry is of another kind and has another `hvcC`, and everything else as it
+/// was, but for Dolby Vision where that is not kept.
+pub fn with_record(
+    stsd: &Bytes,
+    entry: &Child,
+    kind: FourCC,
+    record: &[u8],
+    keeps_dolby_vision: bool,
+) -> Result<Bytes> {
+    let mut body = entry.body[..VISUAL_ENTRY_BYTES].to_vec();
+    for child in children(entry_boxes(entry, VISUAL_ENTRY_BYTES)?) {
+        let child = child?;
+        if child.kind == *b"hvcC" {
+            let bytes = u32::try_from(record.len() + 8).unwrap_or(u32::MAX);
+            body.extend_from_slice(&bytes.to_be_bytes());
+            body.extend_from_slice(b"hvcC");
+            body.extend_from_slice(record);
+        } else if keeps_dolby_vision || !DOLBY_VISION.contains(&child.kind) {
+            body.extend_from_slice(&child.whole);
+        }
+    }
+    with_entry(stsd, kind, &body)
+}
