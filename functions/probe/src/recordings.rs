@@ -190,9 +190,9 @@ impl Recordings {
             return Err(ClipError::too_long(message));
         }
         let mut found = Found::default();
-        let keep = |found: &mut Found, recording: &Key, opened: Result<_, ClipError>| {
-            match opened {
-                Ok(opened) => found.opened.push(opened),
+        let keep = |found: &mut Found, recording: &Key, read: Result<_, ClipError>| {
+            match read {
+                Ok(one) => found.opened.push(one),
                 Err(error) if is_gap(camera, &error) => {
                     let slot = slot(begun, recording.start_ms, self.longest_ms);
                     found.unreadable.push(Unreadable { slot, error });
@@ -207,15 +207,15 @@ impl Recordings {
                 .map(async |recording| (recording, self.open_one(opener, recording).await)),
         )
         .buffered(SOURCES_AT_ONCE);
-        while let Some((recording, opened)) = reads.next().await {
-            keep(&mut found, recording, opened)?;
+        while let Some((recording, read)) = reads.next().await {
+            keep(&mut found, recording, read)?;
         }
         for earlier in earlier.iter().rev() {
             let coverage = found.coverage(window, self.key_template.precision_ms());
             match coverage.missing.first() {
                 Some(gap) if earlier.start_ms + self.longest_ms > gap.interval.start_ms => {
-                    let opened = self.open_one(opener, earlier).await;
-                    keep(&mut found, earlier, opened)?;
+                    let read = self.open_one(opener, earlier).await;
+                    keep(&mut found, earlier, read)?;
                 }
                 _ => break,
             }
@@ -250,10 +250,10 @@ impl Recordings {
 async fn plan_cuts(
     opener: &Opener<'_>,
     window: Interval,
-    opened: &[(Recording, Opened)],
+    sources: &[(Recording, Opened)],
     coverage: Coverage,
 ) -> Result<Plan, (Option<usize>, ClipError)> {
-    let recordings: Vec<_> = opened
+    let recordings: Vec<_> = sources
         .iter()
         .map(|(recording, _)| recording.clone())
         .collect();
@@ -267,7 +267,7 @@ async fn plan_cuts(
         .into_iter()
         .enumerate()
     {
-        let (_, Opened { object, media }) = &opened[cut.recording];
+        let (_, Opened { object, media }) = &sources[cut.recording];
         let planned = opener
             .plan(media, plan.sources.len(), cut.interval_seconds, number)
             .await;

@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(widths(&[], 1280), [0; 0]);
     }
 
-    /// A clip of pictures that last `seconds_each`, as FFmpeg makes it with `options`.
+    /// A clip of pictures that last `seconds_each`, as `FFmpeg` makes it with `options`.
     fn clip(frames: u32, seconds_each: f64, name: &str, options: &str) -> Bytes {
         let folder = tempfile::tempdir().expect("a folder");
         let rate = 1.0 / seconds_each;
