@@ -84,7 +84,7 @@ impl Movie {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for a time beyond the source; [`Error::Interval`] for an interval that is not one or holds no
-    /// frame; [`Error::Unsupported`] for a source whose samples overlap in the file.
+    /// frame; [`Error::Unsupported`] for a source whose samples overlap in the file, and for a first keyframe of no bytes.
     pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window> {
         self.window_of(&self.snap(start_seconds, end_seconds)?)
     }
@@ -190,6 +190,13 @@ impl Movie {
                 .presentation(media_time)
                 .seconds_since(self.origin)
         };
+        let keyframe = selection.keyframe;
+        if self.video.samples.bytes(keyframe.index..keyframe.index + 1) == 0 {
+            let at = seconds(keyframe.time);
+            return Err(Error::unsupported(format!(
+                "the keyframe at {at:.3} s, which decoding begins with, has no bytes"
+            )));
+        }
         let facts = WindowFacts {
             // A source whose start is known to the microsecond may begin a fraction of one in front of it.
             start_seconds: seconds(interval.start).max(0.0),
