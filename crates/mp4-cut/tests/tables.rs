@@ -364,3 +364,75 @@ fn kept_keyframe(pictures: &StoredTrack, video: &Presentation, start: i64) -> us
         .position(|candidate| *candidate == time)
         .expect("a picture of the source")
 }
+
+#[test]
+fn interval_whose_keyframe_has_no_bytes_is_refused_by_name() {
+    let sample = |index: u32| Sample {
+        bytes: if index == 4 { 0 } else { 9 },
+        duration: 1,
+        offset: 0,
+        sync: index.is_multiple_of(4),
+    };
+    let video = Track {
+        is_video: true,
+        timescale: 1,
+        samples: (0..12).map(sample).collect(),
+        samples_per_chunk: 2,
+        edit: None,
+    };
+    let shape = Shape {
+        tracks: vec![video],
+        gap: 0,
+        wide_offsets: false,
+    };
+    let movie = block_on(Movie::read(&Bytes::from(shape.file()))).expect("a source");
+    for (start, end) in [(0.0, 6.0), (8.0, 12.0)] {
+        movie.window(start, end).expect("a keyframe of some bytes");
+    }
+    for (start, end) in [(4.0, 6.0), (5.0, 10.0)] {
+        let error = movie.window(start, end).expect_err("nothing decodes");
+        let wanted = "the keyframe at 4.000 s, which decoding begins with, has no bytes";
+        assert_eq!(error.to_string(), wanted);
+    }
+}
+
+#[test]
+fn window_of_what_is_shown_begins_with_the_frame_that_is_shown_then() {
+    let durations = [2, 10, 1, 3];
+    let samples = durations.iter().map(|duration| Sample {
+        bytes: 9,
+        duration: *duration,
+        offset: 0,
+        sync: true,
+    });
+    let video = Track {
+        is_video: true,
+        timescale: 1,
+        samples: samples.collect(),
+        samples_per_chunk: 2,
+        edit: None,
+    };
+    let shape = Shape {
+        tracks: vec![video],
+        gap: 0,
+        wide_offsets: false,
+    };
+    let movie = block_on(Movie::read(&Bytes::from(shape.file()))).expect("a source");
+    for (from, to, start, end) in [
+        (0.0, 0.0, 0.0, 2.0),
+        (1.9, 1.9, 0.0, 2.0),
+        (2.0, 2.0, 2.0, 12.0),
+        (11.9, 12.0, 2.0, 12.0),
+        (11.9, 12.1, 2.0, 13.0),
+        (3.0, 20.0, 2.0, 16.0),
+        (15.9, 15.9, 13.0, 16.0),
+        (99.0, 99.0, 13.0, 16.0),
+    ] {
+        let facts = movie.window_shown(from, to).expect("a window").facts;
+        assert_eq!(
+            (facts.start_seconds, facts.end_seconds),
+            (start, end),
+            "{from} to {to}"
+        );
+    }
+}

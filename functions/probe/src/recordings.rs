@@ -8,18 +8,21 @@ use crate::{
     opener::{Opened, Opener},
 };
 use aws::s3_error::Call;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use lambda::environment;
 use model::{
-    ClipError,
+    ClipError, ErrorKind,
     plan::{Plan, ProbedSource},
     recordings::{
-        self, CameraWindow, Coverage, Interval, KeyTemplate, Recording, RequiredCoverage,
+        self, CameraWindow, Coverage, Gap, Interval, KeyTemplate, Recording, RequiredCoverage,
     },
     request::{MAX_SEGMENTS, Source},
+    text::shorten,
     timestamp::{Timestamp, clock},
 };
 
+/// The longest reason why a recording cannot be read, in bytes.
+const MAX_REASON_BYTES: usize = 300;
 /// Pages of a thousand keys that a listing has at the most.
 const MAX_PAGES: usize = 4;
 /// The key of a recording that began in a leap second sorts as much before its time, in milliseconds.
@@ -84,41 +87,27 @@ impl Recordings {
             return Err(ClipError::out_of_range(message));
         }
         let listing = self.list(opener.s3, camera).await?;
-        let (recordings, sources): (Vec<_>, Vec<_>) = self
-            .open(opener, window, &listing.begun)
-            .await?
-            .into_iter()
-            .unzip();
-        let coverage = recordings::coverage(window, &recordings, self.key_template.precision_ms());
+        let mut found = self.open(opener, camera, &listing.begun).await?;
         let may_come = !waited && started_at.ms() < window.end_ms + self.longest_ms + MAX_DELAY_MS;
-        check_coverage(camera, &coverage, listing.is_newer, may_come)?;
-        let mut plan = Plan {
-            sources: Vec::new(),
-            segments: Vec::new(),
-            coverage: Some(coverage),
-            watermark: None,
-            encodes_hevc_whole: false,
-        };
-        for (number, cut) in recordings::cuts(window, &recordings)
-            .into_iter()
-            .enumerate()
-        {
-            let Opened { object, media } = &sources[cut.recording];
-            let planned = opener
-                .plan(media, plan.sources.len(), cut.interval_seconds, number)
-                .await;
-            if let Some(segment) = recordings::unless_empty(planned)? {
-                plan.segments.push(segment);
-                plan.sources.push(ProbedSource {
-                    object: object.clone(),
-                    facts: media.facts.clone(),
-                });
+        loop {
+            let coverage = found.coverage(window, self.key_template.precision_ms());
+            if let (true, Some(unreadable)) =
+                (coverage.covered.is_empty(), found.unreadable.first())
+            {
+                return Err(unreadable.error.clone());
+            }
+            check_coverage(camera, &coverage, listing.is_newer, may_come)?;
+            match plan_cuts(opener, window, &found.opened, coverage).await {
+                Ok(plan) => return Ok(plan),
+                // What is damaged may be seen only where it is read.
+                Err((Some(number), error)) if is_gap(camera, &error) => {
+                    let (recording, _) = found.opened.remove(number);
+                    let slot = slot(&listing.begun, recording.start_ms, self.longest_ms);
+                    found.unreadable.push(Unreadable { slot, error });
+                }
+                Err((_, error)) => return Err(error),
             }
         }
-        if plan.segments.is_empty() {
-            return Err(recordings::no_frame(window));
-        }
-        Ok(plan)
     }
 
     /// The recordings that the window may need, in one listing from a key to a key.
@@ -186,13 +175,15 @@ impl Recordings {
     }
 
     /// Opens those recordings that the window needs: the last that began before it, those that begin in it, and earlier
-    /// ones for as long as something is missing that they may hold.
+    /// ones for as long as something is missing that they may hold. One that cannot be read is a gap where there may be
+    /// gaps.
     async fn open(
         &self,
         opener: &Opener<'_>,
-        window: Interval,
+        camera: &CameraWindow,
         begun: &[Key],
-    ) -> Result<Vec<(Recording, Opened)>, ClipError> {
+    ) -> Result<Found, ClipError> {
+        let window = camera.interval;
         let within = begun.partition_point(|recording| recording.start_ms <= window.start_ms);
         let (earlier, needed) = begun.split_at(within.saturating_sub(1));
         if needed.len() > MAX_SEGMENTS {
@@ -202,23 +193,33 @@ impl Recordings {
             );
             return Err(ClipError::too_long(message));
         }
-        let reads = needed
-            .iter()
-            .map(|recording| self.open_one(opener, recording));
-        let mut found: Vec<_> = stream::iter(reads)
-            .buffered(SOURCES_AT_ONCE)
-            .try_collect()
-            .await?;
-        for earlier in earlier.iter().rev() {
-            let recordings: Vec<_> = found
+        let mut found = Found::default();
+        let keep = |found: &mut Found, recording: &Key, read: Result<_, ClipError>| {
+            match read {
+                Ok(one) => found.opened.push(one),
+                Err(error) if is_gap(camera, &error) => {
+                    let slot = slot(begun, recording.start_ms, self.longest_ms);
+                    found.unreadable.push(Unreadable { slot, error });
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        };
+        let mut reads = stream::iter(
+            needed
                 .iter()
-                .map(|(recording, _)| recording.clone())
-                .collect();
-            let coverage =
-                recordings::coverage(window, &recordings, self.key_template.precision_ms());
+                .map(async |recording| (recording, self.open_one(opener, recording).await)),
+        )
+        .buffered(SOURCES_AT_ONCE);
+        while let Some((recording, read)) = reads.next().await {
+            keep(&mut found, recording, read)?;
+        }
+        for earlier in earlier.iter().rev() {
+            let coverage = found.coverage(window, self.key_template.precision_ms());
             match coverage.missing.first() {
-                Some(missing) if earlier.start_ms + self.longest_ms > missing.start_ms => {
-                    found.push(self.open_one(opener, earlier).await?);
+                Some(gap) if earlier.start_ms + self.longest_ms > gap.interval.start_ms => {
+                    let read = self.open_one(opener, earlier).await;
+                    keep(&mut found, earlier, read)?;
                 }
                 _ => break,
             }
@@ -245,6 +246,94 @@ impl Recordings {
             start_ms: *start_ms,
         };
         Ok((recording, source))
+    }
+}
+
+/// Plans the cuts that a window needs of recordings. An error tells in addition which recording it is of, where it is of
+/// one.
+async fn plan_cuts(
+    opener: &Opener<'_>,
+    window: Interval,
+    sources: &[(Recording, Opened)],
+    coverage: Coverage,
+) -> Result<Plan, (Option<usize>, ClipError)> {
+    let recordings: Vec<_> = sources
+        .iter()
+        .map(|(recording, _)| recording.clone())
+        .collect();
+    let mut plan = Plan {
+        sources: Vec::new(),
+        segments: Vec::new(),
+        coverage: Some(coverage),
+        watermark: None,
+        encodes_hevc_whole: false,
+    };
+    for (number, cut) in recordings::cuts(window, &recordings)
+        .into_iter()
+        .enumerate()
+    {
+        let (_, Opened { object, media }) = &sources[cut.recording];
+        let planned = opener
+            .plan(media, plan.sources.len(), cut.interval_seconds, number)
+            .await;
+        let planned = recordings::unless_empty(planned).map_err(|error| {
+            let message = format!("recording {}: {}", object.key, error.message);
+            (Some(cut.recording), ClipError { message, ..error })
+        })?;
+        if let Some(segment) = planned {
+            plan.segments.push(segment);
+            plan.sources.push(ProbedSource {
+                object: object.clone(),
+                facts: media.facts.clone(),
+            });
+        }
+    }
+    if plan.segments.is_empty() {
+        return Err((None, recordings::no_frame(window)));
+    }
+    Ok(plan)
+}
+
+/// Whether a recording with this error is a gap. A camera that loses power leaves an empty file, or one that is cut short.
+fn is_gap(camera: &CameraWindow, error: &ClipError) -> bool {
+    camera.coverage == RequiredCoverage::Partial && error.kind == ErrorKind::UnsupportedMedia
+}
+
+/// When a recording that began at `start_ms` is shown at the most: until the next one began.
+fn slot(begun: &[Key], start_ms: i64, longest_ms: i64) -> Interval {
+    let next = begun.iter().find(|next| next.start_ms > start_ms);
+    let end_ms = next.map_or(i64::MAX, |next| next.start_ms);
+    Interval {
+        start_ms,
+        end_ms: end_ms.min(start_ms + longest_ms),
+    }
+}
+
+/// The recordings that a window needs.
+#[derive(Default)]
+struct Found {
+    opened: Vec<(Recording, Opened)>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// A recording that cannot be read.
+struct Unreadable {
+    slot: Interval,
+    error: ClipError,
+}
+
+impl Found {
+    fn coverage(&self, window: Interval, precision_ms: i64) -> Coverage {
+        let recordings: Vec<_> = self
+            .opened
+            .iter()
+            .map(|(recording, _)| recording.clone())
+            .collect();
+        let mut coverage = recordings::coverage(window, &recordings, precision_ms);
+        for Unreadable { slot, error } in &self.unreadable {
+            coverage.explain(*slot, &shorten(&error.message, MAX_REASON_BYTES));
+        }
+        coverage
     }
 }
 
@@ -275,7 +364,7 @@ fn check_coverage(
     };
     let must_be_complete = camera.coverage == RequiredCoverage::Complete;
     // What no recording has shown by the time that a newer one is there is a gap.
-    let end_is_missing = last.end_ms == camera.interval.end_ms && !is_newer;
+    let end_is_missing = last.interval.end_ms == camera.interval.end_ms && !is_newer;
     let gaps = coverage.missing.len() - usize::from(end_is_missing);
     let missing = format!(
         "cameraId: {} has no recording of {}",
@@ -293,14 +382,20 @@ fn check_coverage(
     }
 }
 
-/// Intervals for a person; the first few of many.
-fn list(intervals: &[Interval]) -> String {
+/// Gaps for a person; the first few of many.
+fn list(gaps: &[Gap]) -> String {
     const MAX_LISTED: usize = 5;
-    let each = intervals
+    let each = gaps
         .iter()
         .take(MAX_LISTED)
-        .map(|one| format!("{} to {}", clock(one.start_ms), clock(one.end_ms)));
-    let more = intervals.len().saturating_sub(MAX_LISTED);
+        .map(|Gap { interval, reason }| {
+            let (start, end) = (clock(interval.start_ms), clock(interval.end_ms));
+            match reason {
+                None => format!("{start} to {end}"),
+                Some(reason) => format!("{start} to {end} ({reason})"),
+            }
+        });
+    let more = gaps.len().saturating_sub(MAX_LISTED);
     let mut listed: Vec<_> = each.collect();
     if more > 0 {
         listed.push(format!("{more} more"));
@@ -311,10 +406,15 @@ fn list(intervals: &[Interval]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::Object};
+    use aws_sdk_s3::{
+        config::http::HttpResponse,
+        operation::{get_object::GetObjectOutput, list_objects_v2::ListObjectsV2Output},
+        primitives::{ByteStream, SdkBody},
+        types::Object,
+    };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use ffmpeg::process::Ffmpeg;
-    use model::{ErrorKind, parse};
+    use model::parse;
     use serde_json::json;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -361,7 +461,7 @@ mod tests {
         };
         let coverage = Coverage {
             covered,
-            missing: missing.to_vec(),
+            missing: missing.iter().copied().map(Gap::from).collect(),
         };
         check_coverage(&camera(required), &coverage, is_newer, may_come)
             .err()
@@ -435,7 +535,7 @@ mod tests {
     fn message_says_what_is_missing() {
         let coverage = Coverage {
             covered: vec![],
-            missing: vec![interval(0, 500); 7],
+            missing: vec![interval(0, 500).into(); 7],
         };
         let error = check_coverage(&camera(RequiredCoverage::Complete), &coverage, true, false)
             .expect_err("it is missing");
@@ -559,6 +659,89 @@ mod tests {
         assert_eq!(
             absent(3 * 86_400_000 - 59_999, false).await,
             ErrorKind::OutOfRange
+        );
+    }
+
+    /// A recording of 24 seconds.
+    const WHOLE: &[u8] = include_bytes!("../../../crates/mp4-cut/tests/data/colour-bars.mp4");
+
+    /// Plans a minute of which the recordings are one of 24 seconds, one that was cut short, and an empty one.
+    async fn planned_with_broken_recordings(coverage: RequiredCoverage) -> Result<Plan, ClipError> {
+        const KEYS: [&str; 3] = [
+            "hi-pipeline/20180802T154000000.mp4",
+            "hi-pipeline/20180802T154024000.mp4",
+            "hi-pipeline/20180802T154040000.mp4",
+        ];
+        let listing = mock!(aws_sdk_s3::Client::list_objects_v2).then_output(|| page(&KEYS, None));
+        let object = |key: &'static str, file: &'static [u8]| {
+            mock!(aws_sdk_s3::Client::get_object)
+                .match_requests(move |get| get.key() == Some(key))
+                .then_compute_output(move |get| part_of(file, get.range().expect("a range")))
+        };
+        let empty = mock!(aws_sdk_s3::Client::get_object)
+            .match_requests(|get| get.key() == Some(KEYS[2]))
+            .then_http_response(|| {
+                let error = "<Error><Code>InvalidRange</Code></Error>";
+                HttpResponse::new(416.try_into().expect("a status"), SdkBody::from(error))
+            });
+        let (whole, short) = (object(KEYS[0], WHOLE), object(KEYS[1], &WHOLE[..600]));
+        let rules = [&listing, &whole, &short, &empty];
+        let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
+        let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
+            "thumbnails": [], "metadata": {}});
+        let request = parse(request).expect("a request");
+        let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+        let opener = Opener::new(&s3, &request, &ffmpeg, 1 << 20).expect("a folder");
+        let started_at = Timestamp::from_ms(START_MS + 86_400_000).expect("a time");
+        recordings()
+            .plan(&opener, &camera(coverage), started_at, false)
+            .await
+    }
+
+    fn part_of(file: &'static [u8], range: &str) -> GetObjectOutput {
+        let (first, last) = range["bytes=".len()..].split_once('-').expect("a range");
+        let [first, last]: [usize; 2] = [first, last].map(|at| at.parse().expect("an offset"));
+        let part = &file[first..file.len().min(last + 1)];
+        GetObjectOutput::builder()
+            .content_range(format!("bytes {first}-{last}/{}", file.len()))
+            .e_tag("one")
+            .body(ByteStream::from_static(part))
+            .build()
+    }
+
+    #[tokio::test]
+    async fn broken_recording_is_a_gap_with_its_reason_where_there_may_be_gaps() {
+        let planned = planned_with_broken_recordings(RequiredCoverage::Partial).await;
+        let plan = planned.expect("what is there");
+        assert_eq!((plan.segments.len(), plan.sources.len()), (1, 1));
+        let coverage = plan.coverage.expect("a coverage");
+        assert_eq!(coverage.covered, [interval(0, 24_000)]);
+        let [gap] = &coverage.missing[..] else {
+            panic!("{coverage:?}");
+        };
+        assert_eq!(gap.interval, interval(24_000, 60_000));
+        let reason = gap.reason.as_deref().expect("a reason");
+        let (short, empty) = reason.split_once("; ").expect("two reasons");
+        let start = "recording hi-pipeline/20180802T154024000.mp4: ";
+        assert!(short.starts_with(start), "{reason}");
+        let start = "recording hi-pipeline/20180802T154040000.mp4: ";
+        assert!(
+            empty.starts_with(start) && empty.contains("is empty"),
+            "{reason}"
+        );
+    }
+
+    #[tokio::test]
+    async fn broken_recording_refuses_a_window_that_may_have_no_gap() {
+        let planned = planned_with_broken_recordings(RequiredCoverage::Complete).await;
+        let error = planned.expect_err("a recording is broken");
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+        assert!(
+            error
+                .message
+                .starts_with("recording hi-pipeline/20180802T154024000.mp4: "),
+            "{}",
+            error.message
         );
     }
 }

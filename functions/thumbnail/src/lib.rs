@@ -9,18 +9,19 @@ use aws::{
     source::S3Source,
     upload::{self, Destination},
 };
+use bytes::Bytes;
 use ffmpeg::{
     process::{Ffmpeg, Input as File, Limits},
     scratch::Scratch,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use lambda::environment;
 use model::{
     ClipError,
     outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
     request::{ClipRequest, Format, Preview, Source},
 };
-use mp4_cut::{Movie, Window};
+use mp4_cut::{Movie, Window, io::RangeRead};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
@@ -30,7 +31,7 @@ const TIME: Duration = Duration::from_mins(4);
 const MAX_PICTURE_BYTES: u64 = 32 * 1024 * 1024;
 /// How long a preview plays, if the clip goes on for that long, in seconds.
 const PREVIEW_SECONDS: f64 = 3.0;
-/// Its pictures a second.
+/// Its pictures a second, as [`SHOWN`] has them.
 const PREVIEW_RATE: u32 = 10;
 /// Its width in pixels, never above the clip's own.
 const PREVIEW_WIDTH: u32 = 480;
@@ -154,54 +155,126 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
     let clip = S3Source::pin(deps.s3.clone(), &at)
         .await
         .map_err(own_fault)?;
-    let quarter = input.delivered.duration_seconds / 4.0;
-    let seconds = if input.request.preview.is_some() {
-        PREVIEW_SECONDS
-    } else {
-        0.0
+    let Input {
+        request, delivered, ..
+    } = input;
+    let making = Making {
+        ffmpeg: &deps.ffmpeg,
+        scratch_bytes: deps.scratch_bytes,
+        clip: &clip,
+        quarter: delivered.duration_seconds / 4.0,
+        widths,
+        preview: request.preview,
     };
-    let (scratch, file) = match input.request.format {
+    match request.format {
         Format::Webm => {
-            let scratch =
-                Scratch::new(clip.object().bytes + MAX_PICTURE_BYTES, deps.scratch_bytes)?;
-            scratch.save("clip.webm", clip.stream()).await?;
-            let mut file = File::webm("clip.webm");
-            file.options = vec!["-ss".to_owned(), format!("{quarter:.6}")];
-            (scratch, file)
+            let seconds = delivered.duration_seconds;
+            making.of_webm(clip.stream(), seconds).await
         }
-        Format::Mp4 | Format::Hevc => {
-            let window = window(&clip, quarter, seconds).await.map_err(own_fault)?;
-            let scratch = Scratch::new(
-                window.facts.output_bytes + MAX_PICTURE_BYTES,
-                deps.scratch_bytes,
-            )?;
-            scratch
-                .save("window.mp4", window.stream(&clip, CONNECTIONS))
-                .await?;
-            (scratch, File::mp4("window.mp4"))
-        }
-    };
-    let limits = Limits {
-        time: TIME,
-        file_bytes: MAX_PICTURE_BYTES,
-    };
-    let arguments = arguments(widths, input.request.preview);
-    deps.ffmpeg
-        .run(scratch.path(), &[file], &arguments, limits)
-        .await
-        .map_err(own_fault)?;
-    Ok(scratch)
+        Format::Mp4 | Format::Hevc => making.of_mp4().await,
+    }
+    .map_err(own_fault)
 }
 
-/// The pictures from `start_seconds` on for `seconds`, at least one of them, as far as they are of one piece.
-async fn window(clip: &S3Source, start_seconds: f64, seconds: f64) -> Result<Window, ClipError> {
-    let pieces = Movie::read_edits(clip).await?;
-    let (movie, start) = piece_at(&pieces, start_seconds)
-        .ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
-    let video = &movie.facts.video;
-    let least = 1.5 / video.frame_rate.max(1.0);
-    let end = (start + seconds.max(least)).min(video.duration_seconds);
-    Ok(movie.window(start, end)?)
+/// The making of pictures of a clip.
+struct Making<'a, S> {
+    ffmpeg: &'a Ffmpeg,
+    scratch_bytes: u64,
+    clip: &'a S,
+    /// When the pictures begin, in seconds.
+    quarter: f64,
+    widths: &'a [u32],
+    preview: Option<Preview>,
+}
+
+impl<S: RangeRead> Making<'_, S> {
+    /// Makes the pictures of a `WebM`, which is all of `content` and lasts `clip_seconds`. What is shown at the quarter may
+    /// begin long before it, so reading begins at the keyframe before, and the quarter is second 0.
+    async fn of_webm(
+        &self,
+        content: impl Stream<Item = Result<Bytes, impl Into<ClipError>>>,
+        clip_seconds: f64,
+    ) -> Result<Scratch, ClipError> {
+        let bytes = self.clip.len() + MAX_PICTURE_BYTES;
+        let scratch = Scratch::new(bytes, self.scratch_bytes)?;
+        scratch.save("clip.webm", content).await?;
+        let mut file = File::webm("clip.webm");
+        let quarter = format!("{:.6}", self.quarter);
+        file.options = ["-noaccurate_seek", "-ss", &quarter]
+            .map(str::to_owned)
+            .into();
+        self.run(&scratch, file, clip_seconds - self.quarter, &[])
+            .await?;
+        Ok(scratch)
+    }
+
+    /// Makes the pictures of an MP4: where the first of them is damaged, of the next one that is not, or else of any.
+    async fn of_mp4(&self) -> Result<Scratch, ClipError> {
+        let pieces = Movie::read_edits(self.clip).await?;
+        let (movie, start) = piece_at(&pieces, self.quarter)
+            .ok_or_else(|| ClipError::internal("the clip's edit list is not ours"))?;
+        let seconds = if self.preview.is_some() {
+            PREVIEW_SECONDS
+        } else {
+            0.0
+        };
+        let end = movie.facts.video.duration_seconds;
+        let windows = [(start, start + seconds), (start, end), (0.0, end)];
+        let mut made = Err(ClipError::internal("the clip has no picture"));
+        for (index, (start, end)) in windows.into_iter().enumerate() {
+            let window = movie.window_shown(start, end)?;
+            let on_errors: &[&str] = if index == 0 { &[] } else { &["-noxerror"] };
+            made = self.of_window(&window, on_errors).await;
+            match &made {
+                Err(error) if error.kind.is_rejection() => {
+                    tracing::warn!(error.message, "the pictures at a quarter do not decode");
+                }
+                _ => break,
+            }
+        }
+        made
+    }
+
+    async fn of_window(&self, window: &Window, options: &[&str]) -> Result<Scratch, ClipError> {
+        let bytes = window.facts.output_bytes + MAX_PICTURE_BYTES;
+        let scratch = Scratch::new(bytes, self.scratch_bytes)?;
+        scratch
+            .save("window.mp4", window.stream(self.clip, CONNECTIONS))
+            .await?;
+        let file = File::mp4("window.mp4");
+        self.run(&scratch, file, window.facts.duration_seconds, options)
+            .await?;
+        Ok(scratch)
+    }
+
+    /// Makes the pictures of a file of which `seconds` are shown from its second 0 on.
+    async fn run(
+        &self,
+        scratch: &Scratch,
+        file: File,
+        seconds: f64,
+        options: &[&str],
+    ) -> Result<(), ClipError> {
+        let limits = Limits {
+            time: TIME,
+            file_bytes: MAX_PICTURE_BYTES,
+        };
+        let arguments: Vec<OsString> = options
+            .iter()
+            .map(OsString::from)
+            .chain(arguments(self.widths, self.preview, seconds))
+            .collect();
+        self.ffmpeg
+            .run(scratch.path(), &[file], &arguments, limits)
+            .await?;
+        let mut names = self.widths.iter().map(thumbnail_name);
+        match names.find(|name| !scratch.file(name).exists()) {
+            Some(name) => Err(ClipError::unsupported_media(format!(
+                "no picture decodes for {name}"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The piece of a clip that is shown at `seconds`, and the time within it; the last one at the end.
@@ -226,9 +299,17 @@ fn own_fault(error: ClipError) -> ClipError {
     }
 }
 
-fn arguments(widths: &[u32], preview: Option<Preview>) -> Vec<OsString> {
+/// Shows at each tick of [`PREVIEW_RATE`] what is shown then, from second 0 on: also of a picture that began before it,
+/// and of one that is shown for less than a tick.
+const SHOWN: &str = "fps=10:start_time=0:round=up";
+
+/// The output options that make thumbnails, and a preview of the first `seconds`.
+fn arguments(widths: &[u32], preview: Option<Preview>, seconds: f64) -> Vec<OsString> {
     let each = |width: &u32| {
-        let scale = format!("scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p");
+        let scale = format!(
+            "{SHOWN},\
+             scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p"
+        );
         let (map, name) = (
             ["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"],
             thumbnail_name(width),
@@ -239,19 +320,27 @@ fn arguments(widths: &[u32], preview: Option<Preview>) -> Vec<OsString> {
     };
     let thumbnails = widths.iter().flat_map(each);
     thumbnails
-        .chain(preview.into_iter().flat_map(preview_arguments))
+        .chain(
+            preview
+                .into_iter()
+                .flat_map(|preview| preview_arguments(preview, seconds)),
+        )
         .map(OsString::from)
         .collect()
 }
 
-fn preview_arguments(preview: Preview) -> Vec<String> {
-    let small = format!("fps={PREVIEW_RATE},scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos");
-    let length = PREVIEW_SECONDS.to_string();
+fn preview_arguments(preview: Preview, seconds: f64) -> Vec<String> {
+    let small = format!(
+        "{SHOWN},\
+         scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos"
+    );
+    let length = format!("{:.6}", seconds.clamp(0.001, PREVIEW_SECONDS));
     let (filter, rest) = match preview {
-        // The colours of a GIF are chosen for this one.
+        // The colours of a GIF are chosen for this one, once its last picture is there.
         Preview::Gif => (
             format!(
-                "{small},split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"
+                "{small},trim=duration={length},split[a][b];[a]palettegen=stats_mode=diff[p];\
+                 [b][p]paletteuse=dither=bayer:bayer_scale=4"
             ),
             vec!["-loop", "0", "preview.gif"],
         ),
@@ -270,11 +359,108 @@ fn preview_arguments(preview: Preview) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn no_thumbnail_is_wider_than_the_clip() {
         assert_eq!(widths(&[300, 640, 1500, 3000], 1280), [300, 640, 1280]);
         assert_eq!(widths(&[300], 1280), [300]);
         assert_eq!(widths(&[], 1280), [0; 0]);
+    }
+
+    /// A clip of pictures that last `seconds_each`, as `FFmpeg` makes it with `options`.
+    fn clip(frames: u32, seconds_each: f64, name: &str, options: &str) -> Bytes {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rate = 1.0 / seconds_each;
+        let source = format!("testsrc2=size=160x90:rate={rate}");
+        let made = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", &source])
+            .args(["-frames:v", &frames.to_string(), "-pix_fmt", "yuv420p"])
+            .args(options.split(' '))
+            .arg(name)
+            .current_dir(folder.path())
+            .status();
+        assert!(made.expect("ffmpeg on the PATH").success());
+        std::fs::read(folder.path().join(name))
+            .expect("a clip")
+            .into()
+    }
+
+    /// How many pictures of a file decode.
+    fn pictures(scratch: &Scratch, name: &str) -> usize {
+        let decoded = Command::new("ffmpeg")
+            .args([
+                "-nostdin",
+                "-v",
+                "error",
+                "-i",
+                name,
+                "-fps_mode",
+                "passthrough",
+            ])
+            .args(["-s", "8x8", "-pix_fmt", "gray", "-f", "rawvideo", "-"])
+            .current_dir(scratch.path())
+            .output();
+        decoded.expect("ffmpeg on the PATH").stdout.len() / 64
+    }
+
+    const H264: &str = "-c:v libx264 -preset ultrafast";
+    const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8";
+
+    /// How many pictures the thumbnail and the preview of a clip have.
+    async fn made(clip: &Bytes, seconds: f64, preview: Preview, format: Format) -> [usize; 2] {
+        let making = Making {
+            ffmpeg: &Ffmpeg::find().expect("ffmpeg"),
+            scratch_bytes: 1 << 30,
+            clip,
+            quarter: seconds / 4.0,
+            widths: &[64],
+            preview: Some(preview),
+        };
+        let scratch = match format {
+            Format::Webm => {
+                let content = stream::iter([Ok::<_, ClipError>(clip.clone())]);
+                making.of_webm(content, seconds).await
+            }
+            Format::Mp4 | Format::Hevc => making.of_mp4().await,
+        };
+        let scratch = scratch.expect("pictures");
+        let name = match preview {
+            Preview::Gif => "preview.gif",
+            Preview::Webp => "preview.ivf",
+        };
+        ["thumb-64.jpg", name].map(|name| pictures(&scratch, name))
+    }
+
+    #[tokio::test]
+    async fn picture_that_is_shown_at_a_quarter_is_taken_however_long_it_lasts() {
+        for (frames, seconds_each, preview) in [(4, 2.5, 30), (1, 4.0, 30), (1, 0.04, 1)] {
+            let seconds = f64::from(frames) * seconds_each;
+            let mp4 = clip(frames, seconds_each, "clip.mp4", H264);
+            let of_mp4 = made(&mp4, seconds, Preview::Gif, Format::Mp4).await;
+            let webm = clip(frames, seconds_each, "clip.webm", VP9);
+            let of_webm = made(&webm, seconds, Preview::Webp, Format::Webm).await;
+            assert_eq!([of_mp4, of_webm], [[1, preview]; 2], "{seconds} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn next_good_picture_is_taken_where_the_one_at_a_quarter_is_damaged() {
+        let whole = clip(40, 0.1, "clip.mp4", &format!("{H264} -g 1"));
+        let movie = Movie::read(&whole).await.expect("a clip");
+        let damaged = movie.window_shown(1.0, 1.0).expect("a picture");
+        let at = damaged.facts.source_span.expect("one sample");
+        let mut file = whole.to_vec();
+        file[usize::try_from(at.start).expect("an offset")..][..4].fill(0xff);
+        let thumbnail = Making {
+            ffmpeg: &Ffmpeg::find().expect("ffmpeg"),
+            scratch_bytes: 1 << 30,
+            clip: &Bytes::from(file),
+            quarter: 1.0,
+            widths: &[64],
+            preview: None,
+        };
+        let scratch = thumbnail.of_mp4().await.expect("a thumbnail");
+        assert_eq!(pictures(&scratch, "thumb-64.jpg"), 1);
     }
 }

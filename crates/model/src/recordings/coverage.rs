@@ -4,6 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
+/// A gap's reason to which nothing is added any more, in bytes.
+const MAX_REASON_BYTES: usize = 1000;
+
 /// An interval of the clock in milliseconds since 1970, UTC; the end is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Interval {
@@ -31,7 +34,27 @@ pub struct Coverage {
     /// What is there.
     pub covered: Vec<Interval>,
     /// What no recording shows.
-    pub missing: Vec<Interval>,
+    pub missing: Vec<Gap>,
+}
+
+/// What no recording shows of a window.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Gap {
+    /// When.
+    #[serde(flatten)]
+    pub interval: Interval,
+    /// Why, for a person, where a recording is there that cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl From<Interval> for Gap {
+    fn from(interval: Interval) -> Self {
+        Self {
+            interval,
+            reason: None,
+        }
+    }
 }
 
 impl Interval {
@@ -39,6 +62,10 @@ impl Interval {
     #[must_use]
     pub fn duration_ms(self) -> i64 {
         self.end_ms - self.start_ms
+    }
+
+    fn overlaps(self, other: Self) -> bool {
+        self.start_ms < other.end_ms && other.start_ms < self.end_ms
     }
 
     /// Whether nothing is in it.
@@ -83,7 +110,7 @@ impl Coverage {
     /// missing there, or the recordings' keys cannot tell.
     #[must_use]
     pub fn of(window: Interval, pieces: &[Piece], tolerance_ms: i64) -> Self {
-        let mut coverage = Self::default();
+        let (mut covered, mut missing) = (Vec::new(), Vec::new());
         let mut at = window.start_ms;
         let end = Interval {
             start_ms: window.end_ms,
@@ -95,14 +122,33 @@ impl Coverage {
                 end_ms: interval.start_ms,
             };
             if pieces.is_empty() || gap.duration_ms() >= tolerance_ms {
-                add(&mut coverage.missing, gap);
+                add(&mut missing, gap);
             } else {
-                add(&mut coverage.covered, gap);
+                add(&mut covered, gap);
             }
-            add(&mut coverage.covered, interval);
+            add(&mut covered, interval);
             at = interval.end_ms;
         }
-        coverage
+        let missing = missing.into_iter().map(Gap::from).collect();
+        Self { covered, missing }
+    }
+
+    /// Says why something is missing: a recording that cannot be read would have shown some of this interval.
+    pub fn explain(&mut self, unreadable: Interval, why: &str) {
+        let gaps = self
+            .missing
+            .iter_mut()
+            .filter(|gap| gap.interval.overlaps(unreadable));
+        for gap in gaps {
+            match &mut gap.reason {
+                None => gap.reason = Some(why.to_owned()),
+                Some(reason) if reason.len() < MAX_REASON_BYTES => {
+                    reason.push_str("; ");
+                    reason.push_str(why);
+                }
+                Some(_) => {}
+            }
+        }
     }
 }
 
@@ -119,6 +165,12 @@ fn add(intervals: &mut Vec<Interval>, next: Interval) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl PartialEq<Interval> for Gap {
+        fn eq(&self, interval: &Interval) -> bool {
+            self.interval == *interval && self.reason.is_none()
+        }
+    }
 
     fn interval(start_ms: i64, end_ms: i64) -> Interval {
         Interval { start_ms, end_ms }
@@ -199,6 +251,23 @@ mod tests {
         assert_eq!(covered(interval(0, 10), &[], 34).missing, [interval(0, 10)]);
     }
 
+    #[test]
+    fn gap_says_which_recordings_in_it_cannot_be_read() {
+        let mut coverage = covered(interval(0, 900), &[interval(300, 600)], 34);
+        coverage.explain(interval(100, 300), "one is empty");
+        coverage.explain(interval(0, 50), "one is cut short");
+        coverage.explain(interval(400, 500), "covered by another");
+        let reasons: Vec<_> = coverage
+            .missing
+            .iter()
+            .map(|gap| gap.reason.as_deref())
+            .collect();
+        assert_eq!(reasons, [Some("one is empty; one is cut short"), None]);
+        let gap = serde_json::to_value(&coverage.missing[1]).expect("JSON");
+        let bare = serde_json::json!({"startTimestampInMs": 600, "endTimestampInMs": 900});
+        assert_eq!(gap, bare);
+    }
+
     fn intervals() -> impl Strategy<Value = Interval> {
         (0_i64..300, 0_i64..120).prop_map(|(start, length)| interval(start, start + length))
     }
@@ -231,6 +300,7 @@ mod tests {
             tolerance_ms in 0_i64..40,
         ) {
             let Coverage { covered, missing } = covered(window, &recordings, tolerance_ms);
+            let missing: Vec<_> = missing.into_iter().map(|gap| gap.interval).collect();
             let mut all = [covered.clone(), missing.clone()].concat();
             all.sort_by_key(|interval| interval.start_ms);
             prop_assert!(all.iter().all(|interval| !interval.is_empty()));

@@ -96,9 +96,38 @@ impl Movie {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for a time beyond the source; [`Error::Interval`] for an interval that is not one or holds no
-    /// frame; [`Error::Unsupported`] for a source whose samples overlap in the file.
+    /// frame; [`Error::Unsupported`] for a source whose samples overlap in the file, and for a first keyframe of no bytes.
     pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window> {
         self.window_of(&self.snap(start_seconds, end_seconds)?)
+    }
+
+    /// Chooses the samples of every frame that is shown at some time from `start_seconds` up to, not including,
+    /// `end_seconds`; of the frame that is shown at `start_seconds` where that is all. Times in front of the first frame
+    /// and behind the last one are theirs.
+    ///
+    /// # Errors
+    /// [`Error::Interval`] for a time that is negative or not finite; [`Error::Unsupported`] for a source whose samples
+    /// overlap in the file.
+    pub fn window_shown(&self, start_seconds: f64, end_seconds: f64) -> Result<Window> {
+        let end_seconds = end_seconds.max(start_seconds.next_up());
+        Self::check_interval(start_seconds, end_seconds)?;
+        let extent = self.video_extent;
+        let precise = |media_time: i64| i128::from(media_time) * self.precision();
+        let [wanted_start, wanted_end] =
+            [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
+        let (mut start, mut last, mut end) = (extent.start, extent.start, extent.end);
+        for frame in self.video.samples.frames()? {
+            if !self.video.edit_segment.shows(frame.time) {
+                continue;
+            }
+            last = last.max(frame.time);
+            if precise(frame.time) <= wanted_start {
+                start = start.max(frame.time);
+            } else if precise(frame.time) >= wanted_end {
+                end = end.min(frame.time);
+            }
+        }
+        self.window_of(&(start.min(last)..end))
     }
 
     /// Checks that two times, in seconds, are an interval.
@@ -173,6 +202,13 @@ impl Movie {
                 .presentation(media_time)
                 .seconds_since(self.origin)
         };
+        let keyframe = selection.keyframe;
+        if self.video.samples.bytes(keyframe.index..keyframe.index + 1) == 0 {
+            let at = seconds(keyframe.time);
+            return Err(Error::unsupported(format!(
+                "the keyframe at {at:.3} s, which decoding begins with, has no bytes"
+            )));
+        }
         let facts = WindowFacts {
             // A source whose start is known to the microsecond may begin a fraction of one in front of it.
             start_seconds: seconds(interval.start).max(0.0),
