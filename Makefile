@@ -32,9 +32,10 @@ logs: ## Print logs [NAME=a function, ministack, mongod, mediaconvert or supervi
 test: lint unit e2e ## Check everything: lint, unit, then e2e
 	@echo 'passed: lint, unit, e2e'
 
-lint: ## Formatting, clippy, Terraform, Python, and the state machine's definition with each of its paths
+lint: ## Check formatting, clippy, dependencies, Terraform, Python and the state machine's definition
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(LOCAL) check-dependencies
 	$(LOCAL) check-terraform
 	$(LOCAL) check-definition
 	$(LOCAL) check-python
