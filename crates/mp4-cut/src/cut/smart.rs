@@ -18,7 +18,8 @@
 //! for rounding, and all intervals share the longest delay of any. Encoders get the same options
 //! for all parts, so there is one set of their parameters; access unit delimiters tell IDR pictures
 //! apart where a part of one picture meets the next. An interval in which no copy can begin is all
-//! head.
+//! head. What an encoder made is checked before it is joined: size, chroma, depth, ids and number
+//! of frames.
 
 use crate::{
     boxes::parse::damaged,
