@@ -1,7 +1,6 @@
 # Everything a person does with this repository. `make` lists the targets.
 #
-# The programs that the targets need beyond cargo, Terraform and Python are installed below target/local/ by the first
-# target that uses them.
+# The first target that needs a program beyond cargo, Terraform and Python installs it below target/local/.
 
 PYTHON ?= python3
 LOCAL := $(PYTHON) -m local
@@ -23,7 +22,7 @@ up: ## Bring the local stack up, or up to date, and leave it running
 down: ## End the local stack
 	@$(LOCAL) down
 
-status: ## Say what of the local stack runs, and where
+status: ## Show what runs of the local stack, and where
 	@$(LOCAL) status
 
 logs: ## Print logs [NAME=a function, ministack, mongod, mediaconvert or supervisor]
@@ -32,34 +31,35 @@ logs: ## Print logs [NAME=a function, ministack, mongod, mediaconvert or supervi
 test: lint unit e2e ## Check everything: lint, unit, then e2e
 	@echo 'passed: lint, unit, e2e'
 
-lint: ## Formatting, clippy, Terraform, Python, and the state machine's definition with each of its paths
+lint: ## Check formatting, clippy, dependencies, Terraform, Python and the state machine's definition
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(LOCAL) check-dependencies
 	$(LOCAL) check-terraform
 	$(LOCAL) check-definition
 	$(LOCAL) check-python
 
-unit: ## Tests that need no stack
+unit: ## Run the tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet
 	$(LOCAL) run --programs -- target/local/venv/bin/python -m unittest discover --quiet --start-directory local/tests --top-level-directory .
 
-snapshots: ## Take down anew what tests have in */tests/snapshots/; look at what changed with git diff
+snapshots: ## Write the tests' snapshots anew; git diff shows what changed
 	@find cli crates functions -path '*/tests/snapshots/*' -type f -delete
 	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
-e2e: ## Tests on the local stack
+e2e: ## Run the tests on the local stack
 	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun
 
 fuzz: ## Fuzz the MP4 reader with cargo-fuzz [SECONDS=60]
 	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
-browser: ## Show clips in headless Chromium (Debian's package chromium) and look at their frames
+browser: ## Play clips in headless Chromium (Debian's package chromium) and check their frames
 	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) $(LOCAL) run --programs -- \
 		cargo test --workspace --no-default-features --locked --quiet --test mp4 browser
 
-bench: ## Measure what clipflow promises, against its limits [ONLY='bytes copy …'; ONLY=--help lists them]
+bench: ## Measure the promised numbers, compare them with their limits and write docs/performance.md [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package
-	@# Along with the functions, so that all share their dependencies.
+	@# Built along with the functions, so that all share their dependencies.
 	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --bins
 	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/release/bench $(ONLY)
 

@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         "check-definition", help="check the state machine's definition"
     ).set_defaults(run=_check_definition)
 
+    commands.add_parser(
+        "check-dependencies", help="check the licences and sources of Rust's dependencies"
+    ).set_defaults(run=_check_dependencies)
     commands.add_parser("check-python", help="check the Python of the local stack").set_defaults(
         run=_check_python
     )
@@ -144,6 +147,12 @@ def _check_terraform(_: argparse.Namespace) -> int:
 def _check_definition(_: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
         checks.definition(progress)
+    return 0
+
+
+def _check_dependencies(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.dependencies(progress)
     return 0
 
 

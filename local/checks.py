@@ -101,6 +101,33 @@ def _validate(progress: Progress) -> None:
         )
 
 
+def dependencies(progress: Progress) -> None:
+    """Checks the licences and sources of the crates that this workspace depends on, bans those that
+    deny.toml names, and looks for security advisories where their database can be fetched.
+
+    # Errors
+    Failure with what cargo-deny said.
+    """
+    packages.install(progress)
+    packages.install_deny(progress)
+    with progress.step("cargo deny: licences, bans and sources"):
+        _deny("check", "licenses", "bans", "sources")
+    with progress.step("cargo deny: advisories") as step:
+        try:
+            _deny("fetch", "db")
+        except Failure:
+            step.say("skipped, because the database of advisories cannot be fetched")
+            return
+        _deny("check", "advisories")
+
+
+def _deny(verb: str, *options: str) -> None:
+    program = str(paths.DENY / "bin" / "cargo-deny")
+    environment = processes.environment()
+    log = paths.LOGS / f"cargo-deny-{verb}.log"
+    processes.run([program, "--locked", verb, *options], log=log, environment=environment)
+
+
 def python(progress: Progress) -> None:
     """Checks the Python of this folder: its rules, its format and its types.
 

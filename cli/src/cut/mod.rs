@@ -59,8 +59,8 @@ nearest frame. By default the clip is exact in every player: of H.264 only the f
 encoded, and its sound; other sources are encoded whole. With --copy nothing is encoded; players that ignore edit lists \
 then show up to a group of pictures from before the start.
 
-Encoding takes FFmpeg 7.0 or newer, on the PATH or named by CLIPFLOW_FFMPEG; so does reading MPEG-TS, Matroska, WebM and \
-fragmented MP4. An S3 object is read with the credentials and the region that AWS's own tools use, or with --profile and \
+Encoding takes FFmpeg 7.0 or newer, on the PATH or named by CLIPFLOW_FFMPEG; so does reading MPEG-TS, Matroska and \
+WebM. An S3 object is read with the credentials and the region that AWS's own tools use, or with --profile and \
 --region.")]
 pub struct Args {
     #[arg(help = "A file, an http(s) URL, or s3://BUCKET/KEY")]

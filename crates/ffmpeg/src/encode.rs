@@ -1,5 +1,8 @@
 //! What `FFmpeg` does with the windows of a clip that is encoded whole: its filter graph, its encoders and the options of
 //! its output.
+//!
+//! All inputs are open at the same time, with one decoder thread each: about 18 MB of memory for
+//! every 1080p cut.
 
 use crate::audio;
 use model::{

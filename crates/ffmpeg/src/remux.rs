@@ -3,6 +3,25 @@
 //! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). Of any other container `FFmpeg` remuxes what an
 //! interval needs into an MP4, an excerpt, reading the source through [`RangeServer`]; the excerpt is cut like any other
 //! MP4, and its times are those of the source.
+//!
+//! - *Timestamps* are kept (`-copyts`), and second 0 is that of the first picture or sound.
+//!   `FFmpeg`'s own second 0 is that of the first of all streams. In a movie timescale of
+//!   microseconds the empty edit at the start, which holds the excerpt's start, is exact in any
+//!   timescale. A transport stream that starts within a minute before its clock wraps starts below
+//!   zero, which an MP4 cannot hold: its excerpts count from its start (`-itsoffset`).
+//! - *Streams* are described from one second of the source, or from three, and mapped by their
+//!   numbers. Sound that an MP4 cannot hold, or of which nothing is found by then, is dropped by
+//!   name.
+//! - *Where to begin.* Matroska's cues lead to a keyframe. Seeking a transport stream by timestamp
+//!   may not land on one, so we start 2.5 s early and double that until a keyframe precedes the
+//!   interval. The plan keeps the lead that sufficed.
+//! - *Budgets.* Each run has a byte budget; exceeding it rejects the source. What was read last is
+//!   kept for the next run.
+//! - *An interval too long for the scratch space* is planned by the frame rate alone, and the other
+//!   engine makes the clip.
+//!
+//! `-xerror` would end a remux at the first damaged packet, such as transport streams begin with,
+//! so remuxes run without it.
 
 use crate::{
     process::{Ffmpeg, Input, Limits},

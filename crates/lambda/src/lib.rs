@@ -1,4 +1,7 @@
 //! The way from a Lambda invocation to a function's `handle` and back.
+//!
+//! `lambda_runtime` names a boxed error after its Rust type, which nothing in a definition can
+//! match, so errors are converted into `Diagnostic` here.
 
 pub mod environment;
 

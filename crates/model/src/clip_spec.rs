@@ -4,6 +4,8 @@
 //! first one sets the format: pictures of another size are scaled to fit and framed in black, all frames lie on the grid
 //! of the first one's rate (made constant as [`FrameGrid`] says), and a cut without sound is silent. Where the sources'
 //! frames are of that size and lie on that grid, it is the same clip whether they are encoded or copied.
+//! Each cut's audio is as long as its video, so sums of rounded lengths do not drift, and both
+//! engines count the same frames.
 
 use crate::{
     edits::{Crop, Fit, Position, Resize, Watermark},

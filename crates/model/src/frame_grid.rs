@@ -1,4 +1,8 @@
 //! How `MediaConvert` numbers frames.
+//!
+//! Frames count from the first picture, and `EndTimecode` names the last frame. Jobs make constant
+//! rates only, and `verify` counts on the same grid. Time codes have two digits for the frame and
+//! one day, so more than 100 frames per second or 24 hours is `UnsupportedMedia`.
 
 use crate::error::ClipError;
 use mp4_cut::{VideoFacts, WindowFacts};

@@ -1,4 +1,7 @@
 //! Which clip a request names, and which execution makes it.
+//!
+//! `bson` turns on `preserve_order` of `serde_json` for the whole workspace, so no JSON object's
+//! keys are sorted unless they are put into canonical form.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

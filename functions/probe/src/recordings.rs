@@ -2,6 +2,10 @@
 //!
 //! One listing, from a key to a key, whatever the archive's size; then those recordings are opened that the window
 //! needs. The times of the clock are exact to the precision of the keys.
+//!
+//! A recording is opened only if the window needs it: the last that began before the window, those
+//! that begin in it, and earlier ones while something is missing that they may hold. It starts at
+//! the time of its key and ends with its pictures.
 
 use crate::{
     SOURCES_AT_ONCE,

@@ -5,6 +5,14 @@
 //!
 //! Events arrive late and twice, so the execution's history is asked how it stands: one that has been redriven since is
 //! left alone, and the document of a newer execution, or the clip that this one has delivered after all, stays.
+//!
+//! The newest events of the history are read in one call. The last one says how the execution
+//! stands: a late event about an execution that has been redriven is dropped, and one that is ahead
+//! of the history is tried again. The state that failed is the last one that was entered, unless it
+//! was exited; a redrive does not enter it again. The document is written before the message is
+//! sent, and every failure is announced, also that of an execution whose document stays another's.
+//! Only a failure in `Transcode` makes this function look for jobs, because `MediaConvert` allows
+//! few searches a second and all clips fail in `Store` together.
 
 pub mod history;
 

@@ -4,6 +4,9 @@
 //!
 //! Events arrive late, twice and out of order, so a task that no longer waits is success: a job's end completes its task
 //! once, and whatever comes after that changes nothing. Fails only where trying again may help, or somebody must look.
+//!
+//! The task token, up to 1,024 characters, travels in the job's user metadata, 256 to a key. There
+//! are no events while a job is queued, so the task's heartbeat is as long as a job may wait there.
 
 use aws::{sdk, upload, waiting};
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};

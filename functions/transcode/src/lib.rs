@@ -4,6 +4,14 @@
 //! finished job of this version of the function has made out of the same sources is found, and the task completed at
 //! once. Such a job that still waits or runs is taken over, as [`waiting`] says. Raises `SourceNotFound` when a source changed since `probe`, `UnsupportedMedia` for a frame rate or length that time
 //! codes cannot count, `TooLong` for what only `trim` can do, and `TooExpensive`.
+//!
+//! `MediaConvert` cannot write object metadata, so the job carries the mark (this function's
+//! version, the key and a digest of the sources' `ETag`s), and finished jobs of the same input are
+//! searched for it. The client request token is a hash of execution and task token: a new attempt
+//! waits with a new token, and an old job would hand back the old one. A job cannot be told an
+//! `ETag`, so the sources are compared right before it is created. Failed jobs are not billed, so
+//! the codes of `MediaConvert` that pass are retried. The price is checked right before a job is
+//! submitted, also after a hand-over from `trim`.
 
 pub mod job;
 

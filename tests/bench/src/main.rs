@@ -26,7 +26,8 @@ Measures clipflow's functions and compares the numbers with their limits.
 
 Usage: make bench [ONLY='MEASURE…']
 
-Prints a table and writes target/bench/results.json. Ends with 1 if a number is above its limit.
+Prints a table and writes target/bench/results.json; a run of all measures also writes the table into
+docs/performance.md. Ends with 1 if a number is above its limit.
 
 Measures (default: all):";
 
@@ -67,6 +68,9 @@ fn run(chosen: &[String]) -> Outcome<bool> {
     {
         eprintln!("measuring {}", measure.what);
         rows.extend((measure.take)(&bench)?);
+    }
+    if chosen.is_empty() {
+        report::write_page(&rows, &root.join("docs/performance.md"))?;
     }
     report::write(&rows, &root.join("target/bench/results.json"))
 }

@@ -1,5 +1,11 @@
 //! Clips in a real browser: headless Chromium seeks in a `<video>`, draws it on a canvas and reads the number that is
 //! burned into each frame.
+//!
+//! In Chromium `seeked` fires before the frame is painted, so a page that draws on a canvas waits
+//! for `requestVideoFrameCallback`, which is silent when the frame stays the same. Where frames
+//! last differently long and are reordered, Chromium shows one for as long as it takes to the next
+//! that is decoded, so after a seek the frame before may be seen, in clips and in their sources;
+//! those are compared with `FFmpeg` only.
 
 use crate::common::{
     ffmpeg::{BITS, BITS_ROW, Folder, SIZE, load, number_of, numbered, words},

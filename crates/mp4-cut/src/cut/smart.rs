@@ -4,6 +4,22 @@
 //! The copy begins with an IDR picture, so nothing behind it refers to anything before it. Encoded and copied frames share
 //! one track and one sample entry; each part refers to its own parameter sets by id. Every part begins with an IDR
 //! picture, so several intervals can follow each other in any order. The file has only what is shown, in one edit.
+//!
+//! An interval is divided into a head, encoded, up to the first IDR picture that divides what is
+//! shown as it divides what is decoded; a body, copied; and a tail, encoded, of the frames that
+//! cannot be decoded without later ones, at most one mini-GOP.
+//!
+//! The head has no B-frames and is shown as long after it is decoded as the body's first keyframe,
+//! so decode times go on evenly. The tail's delay is never longer than that: players that find
+//! keyframes by decode time (`FFmpeg`, Chromium) take the first delay for all of them, and would
+//! start after the frame that they look for.
+//!
+//! Every interval's media lasts exactly as long as it is shown, since its last duration makes up
+//! for rounding, and all intervals share the longest delay of any. Encoders get the same options
+//! for all parts, so there is one set of their parameters; access unit delimiters tell IDR pictures
+//! apart where a part of one picture meets the next. An interval in which no copy can begin is all
+//! head. What an encoder made is checked before it is joined: size, chroma, depth, ids and number
+//! of frames.
 
 use crate::{
     boxes::parse::damaged,

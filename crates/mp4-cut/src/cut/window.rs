@@ -1,4 +1,16 @@
 //! An interval of a source as a file of its own.
+//!
+//! `FFmpeg` leaves out as many samples of sound as what an edit hides lasts, whatever was decoded
+//! of it. A gap there, which MP4 writes as one long sample, would take as much of what is shown, so
+//! hidden sound is written without gaps. FLAC and ALAC it decodes several packets at a time and
+//! leaves out others than those that are hidden, so nothing of them is hidden but part of the first
+//! packet.
+//!
+//! Negative composition offsets with B-frames at the cut defeat `FFmpeg`'s correction, so they are
+//! raised to 0 and above.
+//!
+//! `setts` with `duration=` alone sets presentation times to decode times and loses frames, so
+//! `pts=PTS:dts=DTS` stands beside it.
 
 use crate::{
     cut::audio_decoder::{Decoder, StartsAt},

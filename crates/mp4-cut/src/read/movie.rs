@@ -1,4 +1,8 @@
 //! A source as its index describes it.
+//!
+//! Second 0 is the first picture or sound that a player shows, whatever the timestamps say.
+//! `FFmpeg` does the same: it shows an edited video from the first frame inside the edit and shifts
+//! by the container's start time.
 
 use crate::{
     boxes::parse::{FourCC, children, damaged, decode, require},
