@@ -114,5 +114,6 @@ pub use error::{Bound, Error, Result};
 pub use read::{
     fragmented::FragmentedMovie,
     fragments::Container,
-    movie::{AudioFacts, Facts, Movie, Opened, VideoFacts},
+    movie::{AudioFacts, Facts, Movie, VideoFacts},
+    open::Opened,
 };

@@ -121,6 +121,7 @@ fn joined_smart_cuts() -> String {
     let sound = AudioFormat {
         sample_rate: 48_000,
         channels: 1,
+        layout: "mono",
     };
     noted(async || {
         let source = decode(&path).await;

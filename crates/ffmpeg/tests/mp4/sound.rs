@@ -1,10 +1,10 @@
 //! Sound of every codec that a source may have, behind an edit.
 
-use super::{
-    containers::assert_cuts_are_exact,
+use super::containers::assert_cuts_are_exact;
+use crate::common::{
     ffmpeg::{Folder, SAMPLE_RATE, decode, ffmpeg, load, pictures, probe, read, sound, words},
-    footage::{H264, Source, edit, encode, microseconds},
     smart::{smart_cut, smart_cuts},
+    source::{H264, Source, edit, encode, microseconds},
 };
 use serde_json::json;
 use std::{

@@ -6,6 +6,7 @@ pub(crate) mod fragmented;
 pub(crate) mod fragments;
 pub(crate) mod moov;
 pub(crate) mod movie;
+pub(crate) mod open;
 pub(crate) mod parameter_sets;
 pub(crate) mod sample_entry;
 pub(crate) mod samples;

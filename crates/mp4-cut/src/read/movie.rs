@@ -8,9 +8,7 @@ use crate::{
     boxes::parse::{FourCC, children, damaged, decode, require},
     error::{Error, Result},
     io::RangeRead,
-    read::fragmented::FragmentedMovie,
-    read::fragments::Container,
-    read::moov::{self, Found, Moov},
+    read::moov::{self, Moov},
     read::parameter_sets,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
@@ -39,17 +37,6 @@ pub struct Movie {
     pub(crate) video_extent: VideoExtent,
     /// The first video or audio that a player presents, on the movie's timeline: second 0 of the source.
     pub(crate) origin: Time,
-}
-
-/// What [`Movie::open`] finds.
-#[derive(Debug, Clone)]
-pub enum Opened {
-    /// A source with an index.
-    Indexed(Box<Movie>),
-    /// A fragmented source with an index of its fragments.
-    Fragmented(Box<FragmentedMovie>),
-    /// A source of another container.
-    Other(Container),
 }
 
 /// The extent of the video that a player shows, in media time.
@@ -162,25 +149,6 @@ impl Facts {
 }
 
 impl Movie {
-    /// Reads the index of `source`, as [`read`](Self::read) does, or tells which other container it is.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub async fn open(source: &impl RangeRead) -> Result<Opened> {
-        Ok(match Moov::find(source).await? {
-            Found::Moov(index) => {
-                let mut movie = Self::of_one_edit(&index, source.len())?;
-                parameter_sets::describe(&mut movie.video, source).await?;
-                Opened::Indexed(Box::new(movie))
-            }
-            Found::Fragmented(index, fragments) => {
-                let movie = FragmentedMovie::open(index, fragments, source).await?;
-                Opened::Fragmented(Box::new(movie))
-            }
-            Found::Other(container) => Opened::Other(container),
-        })
-    }
-
     /// Reads a file that another program remuxed from a part of a longer source and that keeps the source's timestamps.
     ///
     /// Times of this movie count from the source's second 0, whose timestamp is `start_microseconds`. The source lasts
