@@ -10,4 +10,5 @@ pub(crate) mod parameter_sets;
 pub(crate) mod sample_entry;
 pub(crate) mod samples;
 mod sniff;
+mod stream_aspect;
 pub(crate) mod track;
