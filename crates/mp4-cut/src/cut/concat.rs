@@ -8,7 +8,7 @@
 
 use crate::{
     boxes::table::Run,
-    cut::window::{BegunSample, Chosen, Window, in_order_of_source},
+    cut::window::{BegunSample, Chosen, Preamble, Window, in_order_of_source},
     error::{Error, Result},
     hevc,
     io::RangeRead,
@@ -67,6 +67,8 @@ impl Join {
             .collect();
         align(&mut parts, timescale);
         align_composition_offsets(&mut parts, timescale);
+        let preambles = parts.iter().map(|part| part.first().and_then(Preamble::of));
+        let preambles: Vec<_> = preambles.collect();
         let Layout {
             header,
             copies,
@@ -75,10 +77,11 @@ impl Join {
         let windows = chosen
             .into_iter()
             .zip(copies)
-            .zip(begun)
-            .map(|((chosen, copies), begun)| {
+            .zip(begun.into_iter().zip(preambles))
+            .map(|((chosen, copies), (begun, preamble))| {
                 let mut part = Window::part(chosen.facts, copies);
                 part.begun = begun;
+                part.preamble = preamble;
                 part
             });
         Ok(Self {
@@ -173,7 +176,8 @@ pub(crate) fn difference(one: &Track, other: &Track, is_audio: bool) -> Result<O
         )
     };
     let parameters = |track: &Track| decoding_parameters(&track.samples.descriptions, is_audio);
-    if parameters(one)? != parameters(other)? {
+    let names_version = |track: &Track| !track.samples.preamble.is_empty();
+    if parameters(one)? != parameters(other)? || names_version(one) != names_version(other) {
         return Ok(Some(format!("its {what} are coded differently")));
     }
     if shape(one) != shape(other) {

@@ -7,6 +7,7 @@ pub(crate) mod fragments;
 pub(crate) mod moov;
 pub(crate) mod movie;
 pub(crate) mod parameter_sets;
+pub(crate) mod pictures;
 pub(crate) mod sample_entry;
 pub(crate) mod samples;
 mod sniff;

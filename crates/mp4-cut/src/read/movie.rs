@@ -12,6 +12,7 @@ use crate::{
     read::fragments::Container,
     read::moov::{self, Found, Moov},
     read::parameter_sets,
+    read::pictures,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
     read::track::{Track, TrackHeader},
@@ -171,6 +172,7 @@ impl Movie {
             Found::Moov(index) => {
                 let mut movie = Self::of_one_edit(&index, source.len())?;
                 parameter_sets::describe(&mut movie.video, source).await?;
+                pictures::look(&mut movie.video, source).await?;
                 Opened::Indexed(Box::new(movie))
             }
             Found::Fragmented(index, fragments) => {
@@ -225,6 +227,7 @@ impl Movie {
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
         let mut movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
         parameter_sets::describe(&mut movie.video, source).await?;
+        pictures::look(&mut movie.video, source).await?;
         Ok(movie)
     }
 
