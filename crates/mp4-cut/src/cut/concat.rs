@@ -65,8 +65,9 @@ impl Join {
             .enumerate()
             .map(begin_amid_stream)
             .collect();
-        align(&mut parts, timescale);
+        // Delayed first: a part must last to the end of what it shows then.
         align_composition_offsets(&mut parts, timescale);
+        align(&mut parts, timescale);
         let preambles = parts.iter().map(|part| part.first().and_then(Preamble::of));
         let preambles: Vec<_> = preambles.collect();
         let Layout {
