@@ -159,8 +159,8 @@ async fn encode<'a, S: RangeRead>(
     let names = save(&windows, ranges, scratch).await?;
     let why = if !request.may_keep_pictures() {
         "what is asked for changes every picture".to_owned()
-    } else if !spec.preserves_timing {
-        "the frames of its cuts lie on no common grid".to_owned()
+    } else if let Some(why) = spec.why_no_copies() {
+        why.to_owned()
     } else if plan.encodes_hevc_whole && request.format == Format::Hevc {
         "this deployment makes no smart cuts of HEVC".to_owned()
     } else {

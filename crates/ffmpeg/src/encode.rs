@@ -16,8 +16,9 @@ use std::ffi::OsString;
 /// and behind them the watermark. `window` is the only part's, where there is only one.
 #[must_use]
 pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
-    let mut options = if spec.plain {
-        let mut options = words("-map 0:v:0 -map 0:a?");
+    let mut options = if let (true, [part]) = (spec.plain, spec.parts.as_slice()) {
+        let stored = stored_as_they_are(part);
+        let mut options = words(&format!("-map 0:v:0 -map 0:a? -filter:v {stored}"));
         if spec.audio.is_some() {
             options.extend(["-filter:a".to_owned(), audio::track_filters(request.format)]);
         }
@@ -146,6 +147,16 @@ fn chain(filters: &[String]) -> String {
     } else {
         filters.join(",")
     }
+}
+
+/// A part's pictures in the size that they are stored in, with pixels of such a shape that they are shown in the size that
+/// the source's index says, whatever its stream says. Sizes have up to 16 bits.
+fn stored_as_they_are(part: &Part) -> String {
+    let Part { decoded, shown, .. } = part;
+    format!(
+        "scale={}:{},setsar={}/{}:max=65535",
+        decoded.width, decoded.height, shown.width, decoded.width
+    )
 }
 
 /// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the

@@ -318,6 +318,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 }
                 Err(error)
                     if from <= 0.0
+                        || lead >= MAX_LEAD_SECONDS
                         || !matches!(error, Error::Unsupported(_) | Error::Damaged(_)) =>
                 {
                     return Err(error.into());

@@ -81,11 +81,12 @@ pub struct ClipSpec {
     pub audio: Option<AudioFormat>,
     /// What each segment gives to the clip.
     pub parts: Vec<Part>,
-    /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size.
+    /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size. Its pictures
+    /// are stored in the size that its source's are, and their pixels have the same shape.
     pub plain: bool,
     /// Whether `MediaConvert` can name the frames at which its cuts begin and end.
     pub has_timecodes: bool,
-    /// Whether its frames, before edits of what is in them, are those of its sources, each at its time and in its size.
+    /// Whether its frames, before edits of what is in them, are those of its sources, each at its time.
     pub preserves_timing: bool,
 }
 
@@ -154,7 +155,10 @@ impl ClipSpec {
             .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
         let video = &plan.sources[first.source].facts.video;
         let edits = &request.edits;
-        let canvas = Size::shown(video).even();
+        let shown = Size::shown(video);
+        let is_one = plan.segments.len() == 1;
+        let as_stored = is_one && edits.is_none() && Size::keeps_shape(video);
+        let canvas = if as_stored { shown } else { shown.even() };
         let turned = if edits.rotate.unwrap_or(0) % 180 == 90 {
             canvas.turned()
         } else {
@@ -164,7 +168,7 @@ impl ClipSpec {
         let (scaled, size) = edits
             .resize
             .map_or((cropped, cropped), |resize| cropped.resized(resize));
-        let retimed = plan.segments.len() > 1 || edits.speed.is_some();
+        let retimed = !is_one || edits.speed.is_some();
         let with_sound = plan
             .segments
             .iter()
@@ -191,7 +195,7 @@ impl ClipSpec {
             fade_out_seconds: fade(|fade| fade.out_seconds),
             audio: audio.map(|audio| AudioFormat::of(audio, request.format)),
             parts: Vec::new(),
-            plain: plan.segments.len() == 1 && edits.is_none() && canvas == Size::shown(video),
+            plain: as_stored,
             has_timecodes: plan.segments.iter().all(|segment| {
                 let grid = FrameGrid::of(&plan.sources[segment.source].facts.video);
                 let frames = grid.frames(&segment.window);
@@ -351,6 +355,19 @@ impl ClipSpec {
         }
     }
 
+    /// Why pictures of its sources cannot be copied, even if nothing that is asked for changes them; `None` if they can.
+    #[must_use]
+    pub fn why_no_copies(&self) -> Option<&'static str> {
+        if self.parts.iter().any(|part| part.shown != self.canvas) {
+            Some("its pictures have a size that is not encoded, or several sizes")
+        } else if !self.preserves_timing {
+            Some("the frames of its cuts lie on no common grid")
+        } else {
+            None
+        }
+    }
+
+    /// How many frames the clip has.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.parts.iter().map(|part| part.frames).sum()
@@ -459,6 +476,14 @@ impl Size {
         } else {
             coded.turned()
         }
+    }
+
+    /// Whether an encoder that takes a source's pictures as they are stored, with pixels of the same shape, makes a clip
+    /// that is shown in the source's size. It stores even sizes only, and pixels of another shape widen pictures, never
+    /// heighten them.
+    fn keeps_shape(video: &VideoFacts) -> bool {
+        let decoded = Self::decoded(video);
+        decoded == decoded.even() && decoded.height == video.height
     }
 
     /// The next smaller size that is even, which subsampled colour needs.

@@ -35,11 +35,7 @@ impl Expected {
         let spec = ClipSpec::of(request, plan)?;
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let mut expected = Self {
-            size: if spec.plain {
-                Size::shown(first)
-            } else {
-                spec.size
-            },
+            size: spec.size,
             frames: spec.frames(),
             frames_tolerance: 0,
             seconds: spec.seconds(),

@@ -85,11 +85,7 @@ pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<OutputTrack>]) 
     let mut media_bytes = 0;
     for part in parts {
         let placement = place(part, media_bytes)?;
-        media_bytes += placement
-            .copies
-            .iter()
-            .map(|copy| copy.range.end - copy.range.start)
-            .sum::<u64>();
+        media_bytes = placement.end;
         copies.push(placement.copies);
         for (track, offsets) in tracks.iter_mut().zip(placement.chunk_offsets) {
             track.chunk_offsets.extend(offsets);
@@ -180,6 +176,8 @@ struct Placement {
     /// Of each track's chunks, relative to the first sample of the file.
     chunk_offsets: Vec<Vec<u64>>,
     copies: Vec<FileSpan>,
+    /// Where the samples end, relative to the first sample of the file.
+    end: u64,
 }
 
 /// Places the samples of a part behind the `at` bytes of the parts before it.
@@ -220,11 +218,15 @@ fn place(tracks: &[OutputTrack], mut at: u64) -> Result<Placement> {
                 range: offset..offset + bytes,
             }),
         }
+        if chunk == 0 {
+            at += tracks[track].samples.preamble.len() as u64;
+        }
         at += bytes;
     }
     Ok(Placement {
         chunk_offsets,
         copies,
+        end: at,
     })
 }
 

@@ -129,7 +129,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     }
     let spec = ClipSpec::of(request, &plan)?;
     plan.encodes_hevc_whole = request.format == Format::Hevc && !deps.hevc_smart_cuts;
-    if request.may_keep_pictures() && spec.preserves_timing && !plan.encodes_hevc_whole {
+    if request.may_keep_pictures() && spec.why_no_copies().is_none() && !plan.encodes_hevc_whole {
         opener.smart_cut(&mut plan).await?;
     }
     let clip_seconds = spec.seconds();

@@ -3,9 +3,9 @@
 use crate::{AUDIO_TOLERANCE_SECONDS, Found};
 use aws::source::S3Source;
 use ffmpeg::scratch::Scratch;
-use matroska_demuxer::{Frame, MatroskaFile, TrackEntry, TrackType};
+use matroska_demuxer::{DisplayUnit, Frame, MatroskaFile, TrackEntry, TrackType, Video};
 use model::{ClipError, clip_spec::Size};
-use std::{fs::File, io::BufReader, path::Path};
+use std::{fs::File, io::BufReader, num::NonZeroU64, path::Path};
 
 /// Reads the clip `object`, which takes as many bytes of `scratch_bytes`.
 ///
@@ -35,11 +35,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
     let video = video_track
         .video()
         .ok_or_else(|| unreadable(&"its video has no size"))?;
-    let in_32_bits = |pixels: u64| u32::try_from(pixels).unwrap_or(u32::MAX);
-    let size = Size {
-        width: in_32_bits(video.pixel_width().get()),
-        height: in_32_bits(video.pixel_height().get()),
-    };
+    let size = shown_size(video);
     let video_codec = codec(video_track);
     let audio_codec = track(TrackType::Audio).map(codec);
     let audio_tracks = file
@@ -75,6 +71,19 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         audio_codec,
         audio_tracks,
     })
+}
+
+/// The size in which pictures are shown: theirs, unless the file names another one in pixels (RFC 9559, 5.1.4.1.28.8).
+fn shown_size(video: &Video) -> Size {
+    let in_pixels = matches!(video.display_unit(), None | Some(DisplayUnit::Pixels));
+    let shown = |named: Option<NonZeroU64>, stored: NonZeroU64| {
+        let pixels = named.filter(|_| in_pixels).unwrap_or(stored);
+        u32::try_from(pixels.get()).unwrap_or(u32::MAX)
+    };
+    Size {
+        width: shown(video.display_width(), video.pixel_width()),
+        height: shown(video.display_height(), video.pixel_height()),
+    }
 }
 
 /// `FFmpeg`'s name of a track's codec, for those that clips have.

@@ -2,10 +2,14 @@
 
 use crate::common::{
     boxes,
+    conform::{Way, assert_conforms},
     ffmpeg::{Folder, load, pictures, read, sound, words},
-    source::{AAC, H264, Source, edit},
+    property::assert_for_any,
+    smart::smart_cut,
+    source::{AAC, H264, Source, clip_of, edit},
 };
 use model::clip_spec::Size;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -20,12 +24,7 @@ async fn assert_has_size(path: &Path, edits: Value, size: &str) {
         (size, spec.frames()),
         "{edits}"
     );
-    let wanted = if spec.plain {
-        Size::shown(&source.movie.facts.video)
-    } else {
-        spec.size
-    };
-    assert_eq!(wanted.to_string(), size, "{edits}");
+    assert_eq!(spec.size.to_string(), size, "{edits}");
 }
 
 fn build(folder: &Folder, name: &str, options: &str) -> PathBuf {
@@ -102,4 +101,98 @@ async fn clean_aperture_is_left_to_players() {
     std::fs::write(&path, file).expect("room");
     assert_has_size(&path, json!({}), "320x180").await;
     assert_has_size(&path, json!({"rotate": 180}), "320x180").await;
+}
+
+/// How many sizes and shapes are tried.
+const SHAPES: u32 = 6;
+
+#[test]
+fn clip_of_any_size_and_any_shape_of_pixels_has_the_size_that_was_planned() {
+    let values = (
+        (8_u32..200, 8_u32..200),
+        (1_u32..40, 1_u32..40),
+        prop::sample::select(vec![0, 90, 180, 270]),
+    );
+    assert_for_any(
+        SHAPES,
+        &values,
+        async |((across, down), (pixel_width, pixel_height), degrees)| {
+            let folder = Folder::new();
+            let shape = format!(
+                "-vf scale={}:{},setsar={pixel_width}/{pixel_height} -frames:v 20 -g 5",
+                2 * across,
+                2 * down
+            );
+            let built = folder.build(
+                "upright.mp4",
+                &[pictures("30", 1), words(H264), words(&shape)],
+            );
+            let turned = [
+                words(&format!("-display_rotation {degrees} -i")),
+                vec![built.display().to_string()],
+                words("-c copy"),
+            ];
+            let path = folder.build("source.mp4", &turned);
+            let source = Source::decode(&path).await;
+            let (window, copy) = source.cut(0.1..0.6).await;
+            let (clip, spec) = edit(&source, &window, &copy, &json!({})).await;
+            let label = format!("{:?} {:?}", source.movie.facts.video, spec);
+            let size = |file: &Path| {
+                let file = load(file);
+                async move { Size::shown(&read(&file).await.facts.video) }
+            };
+            assert_eq!(size(&clip).await, spec.size, "{label}");
+            if spec.why_no_copies().is_none() {
+                let (.., clip) = smart_cut(&source, 0.1..0.6).await.expect("a smart cut");
+                assert_eq!(size(&clip).await, spec.size, "{label}");
+            }
+        },
+    );
+}
+
+#[tokio::test]
+async fn clip_whose_width_is_shown_odd_is_smart_cut_and_encoded_alike() {
+    let folder = Folder::new();
+    // Shown 319 wide.
+    let path = build(&folder, "source.mp4", "-vf setsar=1280/1281:max=2000 -g 10");
+    assert_has_size(&path, json!({}), "319x180").await;
+    let source = Source::decode(&path).await;
+    let (window, facts, clip) = smart_cut(&source, 0.5..1.5).await.expect("a smart cut");
+    assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+}
+
+#[tokio::test]
+async fn pictures_that_an_encoder_cannot_show_in_their_size_are_not_copied() {
+    let folder = Folder::new();
+    let odd = build(&folder, "odd.mp4", "-vf scale=321:181 -pix_fmt yuv444p");
+    let movie = read(&load(&odd)).await;
+    let window = movie.window(0.2, 1.2).expect("an interval").facts;
+    let (_, spec) = clip_of(&[&movie.facts], &[(0, window)], &json!({}));
+    assert_eq!(
+        spec.why_no_copies(),
+        Some("its pictures have a size that is not encoded, or several sizes")
+    );
+}
+
+/// Removes the box that says what shape pixels have, and what the header of the track says of it.
+fn forget_shape(path: &Path) {
+    let mut file = load(path).to_vec();
+    let at = |file: &[u8], kind: &[u8; 4]| {
+        file.windows(4)
+            .position(|found| found == kind)
+            .expect("a box")
+    };
+    let pasp = at(&file, b"pasp");
+    file[pasp..pasp + 4].copy_from_slice(b"free");
+    let width = at(&file, b"tkhd") + 80;
+    file[width..width + 4].copy_from_slice(&(320_u32 << 16).to_be_bytes());
+    std::fs::write(path, file).expect("room");
+}
+
+#[tokio::test]
+async fn shape_of_pixels_that_a_stream_of_mpeg4_alone_knows_is_kept() {
+    let folder = Folder::new();
+    let path = build(&folder, "source.mp4", "-c:v mpeg4 -aspect 4:3");
+    forget_shape(&path);
+    assert_has_size(&path, json!({}), "240x180").await;
 }

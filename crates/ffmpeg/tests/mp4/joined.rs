@@ -1,13 +1,19 @@
 //! Intervals of several sources, joined without encoding.
 
-use crate::common::ffmpeg::{
-    Folder, Picture, decode, decode_pictures, level, load, pictures, read, sample_at, sound, words,
-};
 use crate::common::source::HEVC;
+use crate::common::{
+    ffmpeg::{
+        Folder, Picture, decode, decode_pictures, level, load, pictures, read, sample_at, sound,
+        words,
+    },
+    property::{assert_for_any, runtime},
+    source::{TIME_TOLERANCE, microseconds},
+};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use model::{ClipError, ErrorKind};
 use mp4_cut::{Join, Movie};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
@@ -88,13 +94,11 @@ fn options(rest: &str) -> String {
 fn expected(shown: &[Vec<Picture>], cuts: &[(usize, f64, f64)]) -> Vec<Picture> {
     let mut begin = 0;
     let mut expected = Vec::new();
-    for (source, start, end) in cuts.iter().copied() {
-        #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
-        let microseconds = |seconds: f64| (seconds * 1e6).round() as i64;
-        let (start, end) = (microseconds(start), microseconds(end));
-        let within = shown[source]
-            .iter()
-            .filter(|picture| (start..end).contains(&picture.time));
+    for (source, start, end) in cuts {
+        let (start, end) = (microseconds(*start), microseconds(*end));
+        let within = shown[*source].iter().filter(|picture| {
+            (start - TIME_TOLERANCE..end - TIME_TOLERANCE).contains(&picture.time)
+        });
         expected.extend(within.map(|picture| Picture {
             time: picture.time - start + begin,
             ..picture.clone()
@@ -197,6 +201,70 @@ async fn joined_cuts_show_exactly_their_pictures_one_after_the_other() {
         .await
         .expect_err("several pieces");
     assert_eq!(ClipError::from(error).kind, ErrorKind::UnsupportedMedia);
+}
+
+/// How many joins are tried.
+const JOINS: u32 = 12;
+
+/// Pairs of sources that differ in how long after decoding pictures are shown, and in how many are reordered.
+const PAIRS: [[&str; 2]; 4] = [
+    ["-bf 3 -x264-params b-pyramid=normal", "-vf negate"],
+    ["-bf 0 -g 12", "-bf 0 -bsf:v setts=pts=PTS+3:dts=DTS"],
+    ["-g 250", "-g 250 -vf negate -bsf:v setts=pts=PTS+4:dts=DTS"],
+    [
+        "-bf 3 -x264-params b-pyramid=normal",
+        "-bf 3 -movflags +negative_cts_offsets -x264-params b-pyramid=normal",
+    ],
+];
+
+#[test]
+fn any_cuts_that_are_joined_show_exactly_their_pictures() {
+    let runtime = runtime();
+    let pairs = PAIRS.map(|pair| {
+        let sources = runtime.block_on(Sources::build(
+            pair.map(options).each_ref().map(|options| &options[..]),
+        ));
+        let shown: Vec<_> = sources
+            .paths
+            .iter()
+            .map(|path| decode_pictures(path))
+            .collect();
+        (sources, shown)
+    });
+    let cut = (0..2_usize, 0.0..3.9, 0.0..1.0_f64);
+    let values = (0..PAIRS.len(), prop::collection::vec(cut, 2..7));
+    assert_for_any(JOINS, &values, async |(pair, cuts): (usize, Vec<_>)| {
+        let (sources, shown) = &pairs[pair];
+        let mut snapped = Vec::new();
+        let mut frames = Vec::new();
+        for (source, start, length) in cuts {
+            let end = start + 0.1 + length * length * (3.9 - start);
+            let window = sources.movies[source]
+                .window(start, end)
+                .expect("an interval");
+            frames.push(window.facts.frames);
+            snapped.push((source, window.facts.start_seconds, window.facts.end_seconds));
+        }
+        let joined = sources.join(&snapped).await.expect("a clip");
+        let label = format!("{:?} {snapped:?}", PAIRS[pair]);
+        let pieces = Movie::read_edits(&load(&joined))
+            .await
+            .expect("a clip of ours");
+        let found: Vec<_> = pieces
+            .iter()
+            .map(|piece| piece.facts.video.frames)
+            .collect();
+        assert_eq!(found, frames, "{label}");
+        let (found, expected) = (decode_pictures(&joined), expected(shown, &snapped));
+        assert_eq!(found.len(), expected.len(), "{label}");
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_eq!(found.hash, expected.hash, "picture {index}, {label}");
+            assert!(
+                (found.time - expected.time).abs() <= TIME_TOLERANCE * 2,
+                "picture {index}, {label}"
+            );
+        }
+    });
 }
 
 #[tokio::test]

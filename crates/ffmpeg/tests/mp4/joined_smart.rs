@@ -4,7 +4,7 @@ use crate::common::{
     conform::{Way, assert_all_conform},
     ffmpeg::{Folder, decode, level, load, pictures, read, sound, words},
     kinds::footage,
-    property::assert_for_any,
+    property::{assert_for_any, runtime},
     smart::{MadeCut, smart_cuts},
     source::{AAC, H264, HEVC, Source, clip_of},
 };
@@ -198,6 +198,34 @@ async fn joined_smart_cuts_of_several_sources_are_exact() {
         ];
         sources.assert_joined_is_exact(&intervals).await;
     }
+}
+
+/// How many joins are tried.
+const JOINS: u32 = 3;
+
+#[test]
+fn any_smart_cuts_that_are_joined_are_exact() {
+    let runtime = runtime();
+    let late = "-vf negate -bsf:v setts=pts=PTS+2:dts=DTS";
+    let pyramid = "-bf 3 -g 25 -x264-params b-pyramid=normal";
+    let pairs = [
+        ["", late],
+        [pyramid, "-bf 3 -g 12"],
+        ["-bf 0 -g 12", "-g 20"],
+    ]
+    .map(|pair| runtime.block_on(Sources::build("30", &pair)));
+    let cut = (0..2_usize, 0.0..3.5, 0.0..1.0_f64);
+    let values = (0..pairs.len(), prop::collection::vec(cut, 2..5));
+    assert_for_any(JOINS, &values, async |(pair, cuts): (usize, Vec<_>)| {
+        let interval = |(source, start, length): (usize, f64, f64)| {
+            (source, start..start + 0.1 + length * (3.9 - start))
+        };
+        let intervals: Vec<Interval> = cuts.into_iter().map(interval).collect();
+        let sources: &Sources = &pairs[pair];
+        if sources.join(&intervals).await.is_ok() {
+            sources.assert_joined_is_exact(&intervals).await;
+        }
+    });
 }
 
 #[tokio::test]

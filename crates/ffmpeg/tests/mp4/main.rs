@@ -13,3 +13,4 @@ mod packets;
 mod quicktime;
 mod smart;
 mod sound;
+mod streams;

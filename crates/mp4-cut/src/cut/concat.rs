@@ -8,7 +8,7 @@
 
 use crate::{
     boxes::table::Run,
-    cut::window::{BegunSample, Chosen, Window, in_order_of_source},
+    cut::window::{BegunSample, Chosen, Preamble, Window, in_order_of_source},
     error::{Error, Result},
     hevc,
     io::RangeRead,
@@ -65,8 +65,11 @@ impl Join {
             .enumerate()
             .map(begin_amid_stream)
             .collect();
-        align(&mut parts, timescale);
+        // Delayed first: a part must last to the end of what it shows then.
         align_composition_offsets(&mut parts, timescale);
+        align(&mut parts, timescale);
+        let preambles = parts.iter().map(|part| part.first().and_then(Preamble::of));
+        let preambles: Vec<_> = preambles.collect();
         let Layout {
             header,
             copies,
@@ -75,10 +78,11 @@ impl Join {
         let windows = chosen
             .into_iter()
             .zip(copies)
-            .zip(begun)
-            .map(|((chosen, copies), begun)| {
+            .zip(begun.into_iter().zip(preambles))
+            .map(|((chosen, copies), (begun, preamble))| {
                 let mut part = Window::part(chosen.facts, copies);
                 part.begun = begun;
+                part.preamble = preamble;
                 part
             });
         Ok(Self {
@@ -173,7 +177,8 @@ pub(crate) fn difference(one: &Track, other: &Track, is_audio: bool) -> Result<O
         )
     };
     let parameters = |track: &Track| decoding_parameters(&track.samples.descriptions, is_audio);
-    if parameters(one)? != parameters(other)? {
+    let names_version = |track: &Track| !track.samples.preamble.is_empty();
+    if parameters(one)? != parameters(other)? || names_version(one) != names_version(other) {
         return Ok(Some(format!("its {what} are coded differently")));
     }
     if shape(one) != shape(other) {

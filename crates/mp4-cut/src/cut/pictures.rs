@@ -10,7 +10,7 @@ use bytes::Bytes;
 /// Pictures that may be joined with encoded ones, by their codec.
 #[derive(Debug, Clone)]
 pub(crate) enum Pictures {
-    H264(Avc),
+    H264(Box<Avc>),
     Hevc(Box<Hevc>),
 }
 
@@ -22,7 +22,7 @@ impl Pictures {
     pub fn read(track: &Track, samples: &[Bytes]) -> Result<Self, String> {
         let stsd = &track.samples.descriptions;
         match track.codec.as_str() {
-            "h264" => Avc::read(stsd).map(Self::H264),
+            "h264" => Avc::read(stsd).map(|avc| Self::H264(avc.into())),
             "hevc" => Hevc::read(stsd, samples).map(|hevc| Self::Hevc(hevc.into())),
             codec => Err(format!("the source is {codec}, not H.264 or HEVC")),
         }

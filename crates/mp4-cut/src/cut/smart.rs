@@ -185,6 +185,17 @@ impl SmartCut {
             }
             pictures = Pictures::read(&first.video, &heads)?;
         }
+        // Behind another version's pictures, decoders decode those of old versions wrongly.
+        let version = |movie: &Movie| movie.video.samples.preamble.clone();
+        if intervals
+            .iter()
+            .map(|(movie, ..)| version(movie))
+            .any(|version| !version.is_empty() && !crate::h264::picture::is_right_in_444(&version))
+        {
+            return Err(SmartCutError::Ineligible(
+                "how its pictures in 4:4:4 decode depends on the version of x264".to_owned(),
+            ));
+        }
         let chosen = intervals
             .into_iter()
             .map(|(movie, source, interval)| movie.smart_cut(&pictures, source, interval));
@@ -510,7 +521,7 @@ impl SmartCut {
         let mut parts = Vec::new();
         let cuts = self.cuts.iter().zip(files).zip(encoded);
         for ((cut, (movie, file)), Encoded { head, tail }) in cuts {
-            read.push(self.copied_media(cut, movie, file)?);
+            read.push(self.copied_media(cut, movie, file));
             let file = read.len() - 1;
             let (head, tail) = (
                 Part::read_pictures(&mut read, head, &self.pictures).await?,
@@ -560,17 +571,17 @@ impl SmartCut {
         cut: &SmartCutInterval,
         movie: &Movie,
         file: &R,
-    ) -> Result<Media<R>, SmartCutError> {
+    ) -> Media<R> {
         let first = cut.copied_runs(&movie.video.samples).next();
         let (Pictures::Hevc(hevc), Some(run)) = (&self.pictures, first) else {
-            return Ok(Media::of(file.clone()));
+            return Media::of(file.clone());
         };
         let bytes = movie
             .video
             .samples
             .bytes(cut.body.start..cut.body.start + 1);
         let range = run.offset..run.offset + bytes;
-        Ok(Media::begun(file.clone(), range, hevc.length_size()))
+        Media::begun(file.clone(), range, hevc.length_size())
     }
 
     /// The video track, under the headers of `source`. Its media begins with the first frame, and every cut's media
@@ -751,7 +762,7 @@ impl Part {
     async fn read<R: RangeRead>(
         files: &mut Vec<Media<R>>,
         file: Option<R>,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Option<Self>, SmartCutError> {
         let Some(file) = file else { return Ok(None) };
         let track = encoded_track(&file).await?;
         files.push(Media::of(file));
@@ -768,7 +779,7 @@ impl Part {
         pictures: &Pictures,
     ) -> Result<Option<Self>, SmartCutError> {
         let Pictures::Hevc(hevc) = pictures else {
-            return Ok(Self::read(files, file).await?);
+            return Self::read(files, file).await;
         };
         let Some(file) = file else { return Ok(None) };
         let track = encoded_track(&file).await?;
@@ -907,9 +918,9 @@ fn encoded_part(
     )))
 }
 
-async fn encoded_track(file: &impl RangeRead) -> Result<Track> {
+async fn encoded_track(file: &impl RangeRead) -> Result<Track, SmartCutError> {
     let track = read_track(file).await?;
-    track.ok_or_else(|| Error::internal("the encoder wrote no track"))
+    track.ok_or_else(|| "nothing of a part could be decoded".to_owned().into())
 }
 
 /// Where the copied samples of a file lie, the first of which is decoded at `start` from the start of the clip.

@@ -55,6 +55,7 @@ pub struct Window {
     even: bool,
     /// The sample that is changed so that a stream can go on with it.
     pub(crate) begun: Option<BegunSample>,
+    pub(crate) preamble: Option<Preamble>,
 }
 
 /// A sample of H.265 with which a copy begins amid a stream.
@@ -63,6 +64,26 @@ pub(crate) struct BegunSample {
     /// Where it lies in the source, in bytes.
     pub range: Range<u64>,
     pub size: LengthSize,
+}
+
+/// Bytes that are put in front of a sample.
+#[derive(Debug, Clone)]
+pub(crate) struct Preamble {
+    /// Where the sample begins in the source.
+    sample_at: u64,
+    bytes: Bytes,
+}
+
+impl Preamble {
+    /// What stands in front of the first sample of a track's part.
+    pub fn of(track: &OutputTrack) -> Option<Self> {
+        let bytes = track.samples.preamble.clone();
+        let first = track.chunks.first()?;
+        (!bytes.is_empty()).then_some(Self {
+            sample_at: first.run.offset,
+            bytes,
+        })
+    }
 }
 
 /// What a window holds. Times are seconds from the first video or audio that a player presents of the source.
@@ -170,6 +191,7 @@ impl Movie {
             last_frame,
             last_frame_duration,
         } = self.choose(interval)?;
+        let preamble = tracks.first().and_then(Preamble::of);
         let Layout {
             header,
             copies,
@@ -192,6 +214,7 @@ impl Movie {
             last_frame,
             last_frame_duration,
             even,
+            preamble,
             ..part
         })
     }
@@ -334,7 +357,10 @@ impl Movie {
     }
 
     fn video_cut(&self, interval: &Range<i64>, selection: &Selection) -> Cut<'_> {
-        let mut samples = self.video.samples.select(selection.samples.clone());
+        let mut samples = self
+            .video
+            .samples
+            .select_behind_preamble(selection.samples.clone());
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
         let shift = samples.make_composition_offsets_nonnegative();
         let media_start = selection.keyframe.decode_time - shift;
@@ -445,6 +471,7 @@ impl Selection {
         let mut shown: Option<Range<u32>> = None;
         let mut frames = 0;
         let mut last_frame = interval.start;
+        let mut refreshes = Vec::new();
         for frame in video.samples.frames()? {
             if interval.contains(&frame.time) && video.edit_segment.shows(frame.time) {
                 let first = shown.map_or(frame.index, |shown| shown.start);
@@ -452,10 +479,15 @@ impl Selection {
                 frames += 1;
                 last_frame = last_frame.max(frame.time);
             }
-            let can_start = frame.sync
-                && shown
-                    .as_ref()
-                    .is_none_or(|shown| shown.start == frame.index);
+            let nothing_shown_before = shown
+                .as_ref()
+                .is_none_or(|shown| shown.start == frame.index);
+            if video.samples.recovery_frames > 0 && nothing_shown_before {
+                let complete = Refresh::next(&mut refreshes, frame, video.samples.recovery_frames);
+                keyframe = complete.or(keyframe);
+            }
+            let can_start =
+                frame.sync && nothing_shown_before && video.samples.recovery_frames == 0;
             if keyframe.is_none() || (can_start && frame.time <= interval.start) {
                 keyframe = Some(frame);
             } else if next_keyframe.is_none() && frame.sync && frame.time > interval.start {
@@ -493,6 +525,37 @@ impl Selection {
             earliest,
             last_frame,
         })
+    }
+}
+
+/// A keyframe whose parts are spread over several frames.
+struct Refresh {
+    keyframe: Frame,
+    /// How many frames are missing that are shown later than all before them: others may not count.
+    missing: u32,
+    last_shown: i64,
+}
+
+impl Refresh {
+    /// Goes on to the next `frame` in decode order. Returns the last keyframe that is complete with it.
+    fn next(refreshes: &mut Vec<Self>, frame: Frame, recovery_frames: u32) -> Option<Frame> {
+        for refresh in refreshes
+            .iter_mut()
+            .filter(|refresh| frame.time > refresh.last_shown)
+        {
+            refresh.last_shown = frame.time;
+            refresh.missing = refresh.missing.saturating_sub(1);
+        }
+        let complete = refreshes.iter().rposition(|refresh| refresh.missing == 0);
+        let complete = complete.and_then(|index| refreshes.drain(..=index).next_back());
+        if frame.sync && frame.index > 0 {
+            refreshes.push(Self {
+                keyframe: frame,
+                missing: recovery_frames,
+                last_shown: frame.time,
+            });
+        }
+        complete.map(|refresh| refresh.keyframe)
     }
 }
 
@@ -648,6 +711,7 @@ impl Window {
         S: Deref<Target: RangeRead + Sized> + Clone + Send + Sync,
     {
         let copies = self.copies.clone();
+        let mut preamble = self.preamble.clone();
         let mut next = 0;
         let parts = fetch::read_ranges(source, &self.spans, connections);
         let parts = match self.begun.clone() {
@@ -662,7 +726,16 @@ impl Window {
             while let Some(copy) = copies.get(next)
                 && copy.start < end
             {
-                kept.push(Ok(part.slice(within(copy.start)..within(copy.end))));
+                let mut from = copy.start;
+                let is_next = |preamble: &mut Preamble| {
+                    (from.max(start)..copy.end.min(end)).contains(&preamble.sample_at)
+                };
+                if let Some(Preamble { sample_at, bytes }) = preamble.take_if(is_next) {
+                    kept.push(Ok(part.slice(within(from)..within(sample_at))));
+                    kept.push(Ok(bytes));
+                    from = sample_at;
+                }
+                kept.push(Ok(part.slice(within(from)..within(copy.end))));
                 if copy.end > end {
                     break;
                 }
@@ -692,6 +765,7 @@ impl Window {
             last_frame_duration: 0,
             even: true,
             begun: None,
+            preamble: None,
         }
     }
 }

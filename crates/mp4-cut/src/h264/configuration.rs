@@ -235,6 +235,14 @@ pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
     }
 }
 
+/// The parameters in an `stsd` box, and how many bytes say how long a NAL unit of a sample is; `None` where they cannot be
+/// read, or lie among the pictures.
+pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, usize)> {
+    let config = config(&only_video_entry(stsd)?)?;
+    let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
+    Some((sps, config.length_size.into()))
+}
+
 fn config(entry: &Child) -> Option<Avcc> {
     let boxes = entry_boxes(entry, VISUAL_ENTRY_BYTES).ok()?;
     let config = find(&boxes, *b"avcC").ok()??;

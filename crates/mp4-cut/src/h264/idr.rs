@@ -37,7 +37,7 @@ pub(crate) fn has_message(mut messages: &[u8], kind: usize) -> bool {
 }
 
 /// A type or length, which is the sum of its bytes up to the first that is not 255.
-fn sei_number(bytes: &mut &[u8]) -> Option<usize> {
+pub(crate) fn sei_number(bytes: &mut &[u8]) -> Option<usize> {
     let last = bytes.iter().position(|byte| *byte < 255)?;
     let (number, rest) = bytes.split_at(last + 1);
     *bytes = rest;

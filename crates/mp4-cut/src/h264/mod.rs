@@ -3,7 +3,8 @@
 pub(crate) mod bits;
 pub(crate) mod configuration;
 pub(crate) mod idr;
+pub(crate) mod picture;
 pub(crate) mod sps;
 
-pub(crate) use configuration::{Avc, pixel_aspect};
+pub(crate) use configuration::{Avc, parameters, pixel_aspect};
 pub(crate) use idr::{cannot_begin_with, has_message};

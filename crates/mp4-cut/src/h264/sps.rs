@@ -10,6 +10,8 @@ pub(crate) struct Sps {
     pub bits: Vec<bool>,
     pub id: u32,
     pub shape: Shape,
+    /// Bits of `frame_num` in a slice header.
+    pub frame_num_bits: u32,
     pub max_num_ref_frames: u32,
     /// Where `vui_parameters_present_flag` stands.
     pub vui_at: usize,
@@ -76,7 +78,7 @@ impl Sps {
         let id = bits.ue()?;
         let mut shape = Shape::default();
         shape.read_chroma(&mut bits, profile)?;
-        bits.ue()?;
+        let frame_num_bits = bits.ue()?.min(12) + 4;
         skip_picture_order(&mut bits)?;
         let max_num_ref_frames = bits.ue()?;
         bits.flag()?;
@@ -91,6 +93,7 @@ impl Sps {
             bits: bits.all,
             id,
             shape,
+            frame_num_bits,
             max_num_ref_frames,
             vui_at,
             vui,

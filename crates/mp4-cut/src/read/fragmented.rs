@@ -7,7 +7,7 @@ use crate::{
         fragments::Fragments,
         moov::Moov,
         movie::{Facts, Movie, audio_extent},
-        parameter_sets,
+        parameter_sets, pictures,
     },
     time::Time,
 };
@@ -104,6 +104,7 @@ impl FragmentedMovie {
                 {
                     let mut movie = movie;
                     parameter_sets::describe(&mut movie.video, source).await?;
+                    pictures::look(&mut movie.video, source).await?;
                     return Ok(movie);
                 }
                 Err(error) if is_last || !matches!(error, Error::Unsupported(_)) => {

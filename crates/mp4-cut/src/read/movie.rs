@@ -10,6 +10,7 @@ use crate::{
     io::RangeRead,
     read::moov::{self, Moov},
     read::parameter_sets,
+    read::pictures,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
     read::track::{Track, TrackHeader},
@@ -193,6 +194,7 @@ impl Movie {
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
         let mut movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
         parameter_sets::describe(&mut movie.video, source).await?;
+        pictures::look(&mut movie.video, source).await?;
         Ok(movie)
     }
 

@@ -8,7 +8,7 @@ use crate::{
         fragments::Container,
         moov::{Found, Moov},
         movie::Movie,
-        parameter_sets,
+        parameter_sets, pictures,
     },
 };
 
@@ -33,6 +33,7 @@ impl Movie {
             Found::Moov(index) => {
                 let mut movie = Self::of_one_edit(&index, source.len())?;
                 parameter_sets::describe(&mut movie.video, source).await?;
+                pictures::look(&mut movie.video, source).await?;
                 Opened::Indexed(Box::new(movie))
             }
             Found::Fragmented(index, fragments) => {

@@ -9,6 +9,7 @@ use crate::{
     h264,
     read::channels::{Channels, decoder_config},
     read::samples::Packet,
+    read::stream_aspect,
 };
 use bytes::{Buf, Bytes};
 use mp4_atom::{Atom, Esds};
@@ -64,7 +65,10 @@ impl VideoEntry {
             width: size.get_u16(),
             height: size.get_u16(),
             pixel_aspect: pixel_aspect(&boxes),
-            stream_aspect: h264::pixel_aspect(&boxes),
+            stream_aspect: match find(&boxes, *b"esds")? {
+                Some(esds) => stream_aspect::of_configuration(&esds.body),
+                None => h264::pixel_aspect(&boxes),
+            },
         })
     }
 }

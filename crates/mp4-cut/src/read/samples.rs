@@ -11,6 +11,9 @@ use std::{iter, ops::Range};
 /// The most samples of a video track that are looked at one by one; half a day at 60 frames a second is 2.6 million.
 const MAX_VIDEO_SAMPLES: u32 = 4_000_000;
 
+/// How many samples a keyframe is compared with.
+const SAMPLES_COMPARED: u32 = 8;
+
 /// The tables of an `stbl` box, read where they stand in the index.
 #[derive(Debug, Clone)]
 pub(crate) struct SampleTable {
@@ -33,6 +36,11 @@ pub(crate) struct SampleTable {
     sync: Option<Vec<u32>>,
     dependencies: Option<Bytes>,
     groups: Vec<Group>,
+    /// How many frames behind any sync sample but the first have to be decoded until pictures are right: above zero for
+    /// intra refresh.
+    pub recovery_frames: u32,
+    /// What has to stand in front of the first of any samples, in a sample, that are not the first of all.
+    pub preamble: Bytes,
 }
 
 #[derive(Debug, Clone)]
@@ -138,6 +146,8 @@ impl SampleTable {
             dependencies: find(stbl, *b"sdtp")?
                 .and_then(|child| child.body.get(4..).map(|rest| child.body.slice_ref(rest))),
             groups,
+            recovery_frames: 0,
+            preamble: Bytes::new(),
         };
         table.check(file_bytes)?;
         table.sync = read_sync(stbl, &table)?;
@@ -212,6 +222,32 @@ impl SampleTable {
             decode_time += i64::from(duration);
             Some(frame)
         }))
+    }
+
+    /// A sample that is said to be one that decoding can start at, and may be none: the second, where all are said to be, and
+    /// otherwise one that is not much larger than those behind it.
+    pub fn doubtful_keyframe(&self) -> Option<u32> {
+        let Some(sync) = &self.sync else {
+            return (self.count > 1).then_some(1);
+        };
+        let bytes = |index: u32| self.bytes(index..index + 1);
+        let second = *sync.iter().find(|index| **index > 0)?;
+        let behind = second + 1..self.count.min(second.saturating_add(1 + SAMPLES_COMPARED));
+        let largest = behind.map(bytes).max()?;
+        (bytes(second) < 2 * largest).then_some(second)
+    }
+
+    /// Takes all sync samples but the first of all samples for none.
+    pub fn only_first_is_keyframe(&mut self) {
+        self.sync = Some(vec![0]);
+    }
+
+    /// Up to `most` samples that decoding can start at, from all over the track; the first of all where there are none.
+    pub fn keyframes(&self, most: usize) -> impl Iterator<Item = u32> {
+        let sync = self.sync.as_deref().unwrap_or_default();
+        let step = sync.len().div_ceil(most).max(1);
+        let first = if sync.is_empty() { Some(0) } else { None };
+        first.into_iter().chain(sync.iter().copied().step_by(step))
     }
 
     /// When sample `index` is decoded.
@@ -366,6 +402,17 @@ impl SampleTable {
         )
     }
 
+    /// As [`select`](Self::select), with what has to stand in front of the first.
+    pub fn select_behind_preamble(&self, range: Range<u32>) -> SampleList {
+        let is_behind_first = range.start > 0 && !self.preamble.is_empty();
+        let samples = self.select(range);
+        if is_behind_first {
+            samples.behind(self.preamble.clone())
+        } else {
+            samples
+        }
+    }
+
     /// The tables of the samples in `range`, as a track of their own.
     pub fn select(&self, range: Range<u32>) -> SampleList {
         let Range { start, end } = range;
@@ -380,9 +427,10 @@ impl SampleTable {
                 .collect(),
             sync: self.sync.as_ref().map(|sync| {
                 let at = |index: u32| sync.partition_point(|sync| *sync < index);
-                sync[at(start)..at(end)]
-                    .iter()
-                    .map(|index| index - start)
+                let within = sync[at(start)..at(end)].iter().map(|index| index - start);
+                // Readers begin at the last in front of what is shown, which may be too late then.
+                within
+                    .filter(|index| self.recovery_frames == 0 || *index == 0)
                     .collect()
             }),
             sizes: match &self.sizes {
@@ -404,6 +452,7 @@ impl SampleTable {
                 .iter()
                 .map(|group| (group.head.clone(), group.runs.slice(start, end).collect()))
                 .collect(),
+            preamble: Bytes::new(),
             range,
         }
     }
@@ -424,6 +473,8 @@ pub(crate) struct SampleList {
     pub dependencies: Option<Bytes>,
     /// The fields of each `sbgp` box in front of its table, and the table.
     pub groups: Vec<(Bytes, Vec<Run>)>,
+    /// Bytes of the first sample that are not the source's, and stand in front of those.
+    pub preamble: Bytes,
 }
 
 /// Lengths of samples, as they are written.
@@ -449,6 +500,7 @@ impl SampleList {
             sizes: SampleSizes::joined(lists.clone())?,
             dependencies: None,
             groups: joined_groups(lists.clone()),
+            preamble: Bytes::new(),
         };
         let reordered = lists.clone().any(|list| !list.composition.is_empty());
         let some_sync = lists.clone().any(|list| list.sync.is_some());
@@ -475,6 +527,20 @@ impl SampleList {
             whole.dependencies = Some(dependencies.into());
         }
         Ok(whole)
+    }
+
+    /// These samples with more bytes in front of the first.
+    fn behind(mut self, preamble: Bytes) -> Self {
+        let SampleSizes::Each(sizes) = &self.sizes else {
+            return self;
+        };
+        let Some((first, rest)) = sizes.split_first_chunk() else {
+            return self;
+        };
+        let added = u32::try_from(preamble.len()).unwrap_or(u32::MAX);
+        let first = u32::from_be_bytes(*first).saturating_add(added);
+        self.sizes = SampleSizes::Each([&first.to_be_bytes(), rest].concat().into());
+        Self { preamble, ..self }
     }
 
     pub fn count(&self) -> u32 {
@@ -904,6 +970,7 @@ mod tests {
             sizes: SampleSizes::Each(Bytes::from_static(&[0, 0, 0, 1])),
             dependencies: None,
             groups: Vec::new(),
+            preamble: Bytes::new(),
         };
         let most = i64::from(i32::MAX);
         for (wanted, duration) in [(600, 600), (most + 1, 600), (most, most), (most + 1, most)] {

@@ -1,0 +1,206 @@
+//! What the NAL units of a sample say of its picture: its first slice header (ITU-T H.264, 7.3.3) and its messages (annex D).
+
+use crate::h264::{
+    bits::{Bits, unpack},
+    idr::sei_number,
+    sps::Sps,
+};
+use std::iter;
+
+/// Bytes of a slice that are looked at: more than the fields of its header that are read here take.
+const SLICE_HEAD_BYTES: usize = 32;
+/// The type of a message from where on pictures are right (D.1.8).
+const RECOVERY_POINT: usize = 6;
+/// The type of a message that programs give a meaning to, which a number of 16 bytes names (D.1.7).
+const USER_DATA_UNREGISTERED: usize = 5;
+/// The number of x264's message of its version.
+const X264: [u8; 16] = [
+    0xdc, 0x45, 0xe9, 0xbd, 0xe6, 0xd9, 0x48, 0xb7, 0x96, 0x2c, 0xd8, 0x20, 0xd9, 0x23, 0xee, 0xef,
+];
+
+/// The first version of x264 whose 4:4:4 is what the standard says; decoders know what those before it wrote.
+const FIRST_RIGHT_BUILD: u32 = 151;
+
+/// Whether pictures in 4:4:4 decode as others do behind the NAL unit that says which x264 wrote them.
+pub(crate) fn is_right_in_444(version: &[u8]) -> bool {
+    const BEFORE_BUILD: &[u8] = b"x264 - core ";
+    let before = version
+        .windows(BEFORE_BUILD.len())
+        .position(|bytes| bytes == BEFORE_BUILD);
+    let digits = before.map_or(&[][..], |at| &version[at + BEFORE_BUILD.len()..]);
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let build = digits.fold(0_u32, |build, digit| {
+        build
+            .saturating_mul(10)
+            .saturating_add(u32::from(digit - b'0'))
+    });
+    build >= FIRST_RIGHT_BUILD
+}
+
+/// What a sample is, as far as its beginning tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Picture {
+    pub is_idr: bool,
+    /// Whether its first slice refers to no other picture.
+    pub is_intra: bool,
+    /// How many further frames have to be decoded until pictures are right, where a message says so.
+    pub recovery_frames: Option<u32>,
+    /// Whether its first slice is of a bottom field; `None` for a frame.
+    pub is_bottom_field: Option<bool>,
+    /// The NAL unit, with its length in front, in which x264 says its version: some decoders depend on it.
+    pub version: Option<Vec<u8>>,
+}
+
+impl Picture {
+    /// Reads the sample that begins with `head`; `None` where no slice is in it.
+    pub fn read(head: &[u8], sps: &Sps, length_bytes: usize) -> Option<Self> {
+        let mut picture = Self::default();
+        for (whole, unit) in nal_units(head, length_bytes) {
+            match unit.first()? & 31 {
+                kind @ (1 | 5) => {
+                    picture.is_idr = kind == 5;
+                    picture.read_slice(unit, sps)?;
+                    return Some(picture);
+                }
+                6 => picture.read_messages(whole, &unit[1..]),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn read_slice(&mut self, unit: &[u8], sps: &Sps) -> Option<()> {
+        let mut bits = Bits {
+            all: unpack(&unit[..unit.len().min(SLICE_HEAD_BYTES)]),
+            at: 8,
+        };
+        bits.ue()?;
+        self.is_intra = matches!(bits.ue()? % 5, 2 | 4);
+        bits.ue()?;
+        if sps.shape.separate_planes {
+            bits.number(2)?;
+        }
+        bits.number(sps.frame_num_bits as usize)?;
+        if !sps.shape.frame_mbs_only && bits.flag()? {
+            self.is_bottom_field = Some(bits.flag()?);
+        }
+        Some(())
+    }
+
+    fn read_messages(&mut self, whole: &[u8], messages: &[u8]) {
+        for (kind, payload) in sei_messages(messages) {
+            if kind == RECOVERY_POINT {
+                let mut bits = Bits {
+                    all: unpack(payload),
+                    at: 0,
+                };
+                self.recovery_frames = bits.ue();
+            }
+            if kind == USER_DATA_UNREGISTERED && payload.starts_with(&X264) {
+                self.version = Some(whole.to_vec());
+            }
+        }
+    }
+}
+
+/// The NAL units at the beginning of a sample, each with its length in front and without; the last may be cut short.
+fn nal_units(mut head: &[u8], length_bytes: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+    iter::from_fn(move || {
+        let (length, rest) = head.split_at_checked(length_bytes)?;
+        let length = length
+            .iter()
+            .fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        let bytes = length.min(rest.len());
+        let (whole, next) = head.split_at(length_bytes + bytes);
+        head = next;
+        (bytes > 0).then(|| (whole, &whole[length_bytes..]))
+    })
+}
+
+/// The messages of an SEI NAL unit (7.3.2.3.1), each with its type.
+fn sei_messages(mut messages: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    iter::from_fn(move || {
+        let (kind, bytes) = (sei_number(&mut messages)?, sei_number(&mut messages)?);
+        let (payload, rest) = messages.split_at_checked(bytes)?;
+        messages = rest;
+        Some((kind, payload))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h264::bits::{pack, write_ue};
+    use proptest::prelude::*;
+
+    /// Parameters of pictures that may be fields.
+    fn interlaced() -> Sps {
+        const X264: &[u8] = &[
+            0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00,
+            0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
+        ];
+        let mut sps = Sps::read(X264).expect("parameters");
+        sps.shape.frame_mbs_only = false;
+        sps
+    }
+
+    /// A sample of a slice, of a field or of a frame.
+    fn sample(nal: u8, slice_type: u32, is_bottom_field: Option<bool>) -> Vec<u8> {
+        let mut bits = Vec::new();
+        for value in [0, slice_type, 0] {
+            write_ue(&mut bits, value);
+        }
+        bits.extend(vec![false; interlaced().frame_num_bits as usize]);
+        bits.push(is_bottom_field.is_some());
+        bits.extend(is_bottom_field);
+        unit(&[&[nal][..], &pack(bits)].concat())
+    }
+
+    fn unit(nal: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(nal.len()).expect("a short unit");
+        [&length.to_be_bytes(), nal].concat()
+    }
+
+    #[test]
+    fn slice_tells_what_its_picture_is() {
+        let read = |sample: &[u8]| Picture::read(sample, &interlaced(), 4).expect("a picture");
+        let idr = read(&sample(0x65, 7, None));
+        assert!(idr.is_idr && idr.is_intra && idr.is_bottom_field.is_none());
+        let field = read(&sample(0x41, 5, Some(true)));
+        assert!(!field.is_idr && !field.is_intra);
+        assert_eq!(field.is_bottom_field, Some(true));
+    }
+
+    #[test]
+    fn messages_in_front_of_a_slice_are_understood() {
+        let mut recovery = Vec::new();
+        write_ue(&mut recovery, 19);
+        let recovery = pack(recovery);
+        let length = u8::try_from(recovery.len()).expect("short");
+        let recovery = unit(&[&[6, 6, length][..], &recovery, &[0x80]].concat());
+        let version = unit(&[&[6, 5, 18][..], &X264, b"x2", &[0x80]].concat());
+        let all = [&version[..], &recovery, &sample(0x41, 0, None)].concat();
+        let picture = Picture::read(&all, &interlaced(), 4).expect("a picture");
+        assert_eq!(picture.recovery_frames, Some(19));
+        assert_eq!(picture.version, Some(version));
+    }
+
+    #[test]
+    fn old_versions_are_told_by_their_number() {
+        for (version, is_right) in [
+            (&b"x264 - core 164 r3108"[..], true),
+            (b"x264 - core 151", true),
+            (b"x264 - core 142 r50", false),
+            (b"x264 - core", false),
+        ] {
+            assert_eq!(is_right_in_444(version), is_right);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_picture_or_not(bytes in prop::collection::vec(0_u8..70, 0..80), length_bytes in 1..5_usize) {
+            let _ = Picture::read(&bytes, &interlaced(), length_bytes);
+        }
+    }
+}
