@@ -84,6 +84,7 @@ pub fn clip_of_request(
             width: 200,
             height: 100,
         }),
+        encodes_hevc_whole: false,
     };
     let spec = ClipSpec::of(&request, &plan).expect("a clip");
     (request, spec)
