@@ -1,5 +1,8 @@
 //! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
 //! the one loopback URL that an input may name.
+//!
+//! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
+//! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
 
 use crate::range_server::RangeServer;
 use model::{error::ClipError, text::shorten};

@@ -1,6 +1,9 @@
 //! Makes the thumbnails and the preview, from the pictures at a quarter of the delivered clip.
 //!
 //! Of an MP4 it reads only those pictures and what they depend on, of a `WebM` all.
+//!
+//! `fps=…:start_time=0:round=up` shows at each tick what is shown then, also of a frame that began
+//! before second 0 and of a last one that is shorter than a tick.
 
 mod webp;
 

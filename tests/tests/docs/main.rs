@@ -446,13 +446,16 @@ fn default_text(default: &Value) -> String {
     }
 }
 
-/// The first sentence of a description.
-fn first_sentence(description: &Value) -> &str {
+/// The first sentence of a description, on one line.
+fn first_sentence(description: &Value) -> String {
     let text = description.as_str().expect("a description");
-    let sentence = Regex::new(r"(?s)^.*?\.(?:\s|$)").expect("a pattern");
+    let words: Vec<_> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    let sentence = Regex::new(r"^.*?\.(?:\s|$)").expect("a pattern");
     sentence
-        .find(text)
-        .map_or(text, |sentence| sentence.as_str().trim_end())
+        .find(&text)
+        .map_or(text.as_str(), |sentence| sentence.as_str().trim_end())
+        .to_owned()
 }
 
 /// The rows by the names that their first cells have as code.

@@ -7,6 +7,13 @@
 //! that a stream can go on with. Nothing here decodes pictures, and slice headers are not parsed
 //! beyond the id that they begin with.
 //!
+//! x265 gives its parameter sets ids that cannot be chosen, the ones that sources have. Encoded slices
+//! move to an id of 15 to 30, which takes 9 bits where id 0 takes one: the eight bits that are
+//! inserted leave all that follows where it was in its bytes. A copy begins at an IDR or CRA picture.
+//! A CRA becomes a BLA, its leading pictures are left out of the copy and encoded in the head, and
+//! later CRAs with leading pictures are no places to seek to. The sample entry is `hvc1` and names
+//! both sets of parameters.
+//!
 //! Names and layouts are those of ITU-T H.265 and of ISO/IEC 14496-15, clause 8.
 
 mod bits;
