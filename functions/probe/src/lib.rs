@@ -344,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn camera_of_a_deployment_without_recordings_is_invalid_request() {
-        let error = refusal(1, None).await;
+        let error = Box::pin(refusal(1, None)).await;
         assert_eq!(error.kind, ErrorKind::InvalidRequest);
         assert!(
             error
@@ -363,7 +363,7 @@ mod tests {
             longest_ms: 1,
             retention_ms: 86_400_000,
         };
-        let error = refusal(61, Some(recordings)).await;
+        let error = Box::pin(refusal(61, Some(recordings))).await;
         assert_eq!(
             error,
             ClipError::too_long(
