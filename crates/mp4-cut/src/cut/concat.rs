@@ -215,7 +215,18 @@ fn align(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
             }
         }
     }
-    for part in parts {
+    let starts: Vec<_> = parts
+        .iter()
+        .map(|part| part.first().map(|video| video.edit.media_time))
+        .collect();
+    let next_starts = starts.into_iter().skip(1).chain([None]);
+    for (part, next_start) in parts.iter_mut().zip(next_starts) {
+        // What is hidden behind the end of a part must not be shown with the next.
+        if let (Some(video), Some(start)) = (part.first_mut(), next_start)
+            && let Some(latest) = video.samples.latest_time()
+        {
+            video.samples.extend_to(latest + 1 - start.cast_signed());
+        }
         for track in part.iter_mut() {
             let timescale = track.source.edit_segment.timescale;
             let end =

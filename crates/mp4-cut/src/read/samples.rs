@@ -677,6 +677,18 @@ impl SampleList {
         None
     }
 
+    /// When the sample is shown that is shown last, in the list's own time.
+    pub fn latest_time(&self) -> Option<i64> {
+        let mut offsets = Run::values(&self.composition);
+        let mut decode_time = 0_i64;
+        let times = Run::values(&self.durations).map(|duration| {
+            let time = decode_time + offsets.next().unwrap_or(0);
+            decode_time += i64::from(duration);
+            time
+        });
+        times.max()
+    }
+
     /// Shows all samples later, by so many units of the track's timescale.
     pub fn delay(&mut self, by: i64) {
         if self.composition.is_empty() {
