@@ -258,7 +258,8 @@ def _check_properties(use: dict[str, Any], value: dict[str, Any], path: str) -> 
 _LONGEST = {"tags": (128, 256), "userMetadata": (256, 256)}
 """How long names and values of an object are at most."""
 _LARGEST = {"H_264": (4096, 2160), "H_265": (8192, 4320)}
-"""The longer and the shorter side of pictures at most (user guide, "Maximum supported output resolutions")."""
+"""The longer and the shorter side of pictures at most (user guide, "Maximum supported output
+resolutions")."""
 
 
 def _check_rules(job: dict[str, Any]) -> None:
