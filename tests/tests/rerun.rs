@@ -359,7 +359,12 @@ async fn bucket_that_is_missing() {
 
 #[tokio::test]
 async fn s3_that_denies_access() {
-    let case = Case::of("Thumbnail", "dependency", "DependencyUnavailable", "clip.mp4");
+    let case = Case::of(
+        "Thumbnail",
+        "dependency",
+        "DependencyUnavailable",
+        "clip.mp4",
+    );
     fails_by_release(
         &case,
         "thumbnail",
