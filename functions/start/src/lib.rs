@@ -9,6 +9,7 @@ use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use futures::future::join_all;
 use lambda::environment;
 use model::{ClipError, identity::Identity};
+use std::time::Duration;
 
 /// The largest input of an execution, in bytes (Step Functions developer guide, "Service quotas").
 const MAX_INPUT_BYTES: usize = 256 * 1024;
@@ -23,14 +24,22 @@ pub struct Deps {
     pub sfn: aws_sdk_sfn::Client,
     /// The state machine to start.
     pub state_machine_arn: String,
+    /// How long an invocation lasts at least for each of its messages, so that no more executions are started a minute
+    /// than the deployment allows; zero where it sets no rate.
+    pub interval: Duration,
 }
 
 impl Deps {
     /// # Errors
-    /// `Internal`, naming the environment variable that is missing.
+    /// `Internal`, naming the environment variable that is missing or no number.
     pub async fn from_env() -> Result<Self, ClipError> {
         let state_machine_arn = environment::required("CLIPFLOW_STATE_MACHINE_ARN")?;
+        let interval_ms = match environment::optional("CLIPFLOW_START_INTERVAL_MS") {
+            Some(_) => environment::parsed("CLIPFLOW_START_INTERVAL_MS")?,
+            None => 0,
+        };
         Ok(Self {
+            interval: Duration::from_millis(interval_ms),
             sfn: aws_sdk_sfn::Client::new(&sdk::sdk_config().await),
             state_machine_arn,
         })
@@ -57,9 +66,11 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
             Err(_) => Some(message.message_id.clone().unwrap_or_default()),
         }
     });
-    let failed = join_all(started).await.into_iter().flatten();
+    let messages = u32::try_from(input.records.len()).unwrap_or(u32::MAX);
+    let pace = tokio::time::sleep(deps.interval * messages);
+    let (failed, ()) = tokio::join!(join_all(started), pace);
     let mut output = SqsBatchResponse::default();
-    for message_id in failed {
+    for message_id in failed.into_iter().flatten() {
         let mut failure = BatchItemFailure::default();
         failure.item_identifier = message_id;
         output.batch_item_failures.push(failure);
@@ -124,6 +135,10 @@ mod tests {
     use serde_json::json;
 
     async fn failures(rule: &Rule, bodies: &[&str]) -> Vec<String> {
+        paced_failures(rule, bodies, Duration::ZERO).await
+    }
+
+    async fn paced_failures(rule: &Rule, bodies: &[&str], interval: Duration) -> Vec<String> {
         let records: Vec<_> = bodies
             .iter()
             .enumerate()
@@ -133,6 +148,7 @@ mod tests {
         let deps = Deps {
             sfn: mock_client!(aws_sdk_sfn, [rule]),
             state_machine_arn: "arn:clip".into(),
+            interval,
         };
         let output = handle(&deps, input)
             .await
@@ -177,6 +193,19 @@ mod tests {
             .is_empty()
         );
         assert_eq!(rule.num_calls(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invocation_lasts_as_long_as_its_messages_may_take_at_the_rate() {
+        let began = tokio::time::Instant::now();
+        let body = r#"{"clipId":"a","start":1}"#;
+        let interval = Duration::from_millis(400);
+        assert!(
+            paced_failures(&started(), &[body; 3], interval)
+                .await
+                .is_empty()
+        );
+        assert!(began.elapsed() >= 3 * interval, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
