@@ -4,7 +4,8 @@
 //! interval needs into an MP4, an excerpt, reading the source through [`RangeServer`]; the excerpt is cut like any other
 //! MP4, and its times are those of the source.
 //!
-//! - *Timestamps* are kept (`-copyts`), and second 0 is that of the first picture or sound.
+//! - *Timestamps* are kept (`-copyts`), and second 0 is that of the first picture or sound; where a
+//!   source begins between keyframes, that of its first keyframe.
 //!   `FFmpeg`'s own second 0 is that of the first of all streams. In a movie timescale of
 //!   microseconds the empty edit at the start, which holds the excerpt's start, is exact in any
 //!   timescale. A transport stream that starts within a minute before its clock wraps starts below
