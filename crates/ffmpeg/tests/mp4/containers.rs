@@ -752,3 +752,46 @@ async fn source_that_changes_while_ffmpeg_reads_it_is_said_to() {
         .expect_err("it changed");
     assert_eq!(error, ClipError::source_not_found("it changed"));
 }
+
+#[tokio::test]
+async fn interval_from_second_0_begins_there_where_the_source_starts_a_microsecond_earlier() {
+    let folder = Folder::new();
+    let file = load(&build(&folder, "a.mp4", &[words(H264)]));
+    let movie = mp4_cut::Movie::read_remuxed(&file, 1, f64::from(SECONDS)).await;
+    let movie = movie.expect("a source");
+    let facts = movie.window(0.0, 1.0).expect("a window").facts;
+    assert_eq!(facts.frames, 30);
+    // What was planned is asked for again when the clip is made.
+    let again = movie.window(facts.start_seconds, facts.end_seconds);
+    assert_eq!(again.expect("the same window").facts, facts);
+}
+
+#[tokio::test]
+async fn recording_that_begins_between_keyframes_begins_with_its_first_keyframe() {
+    let folder = Folder::new();
+    let path = build(
+        &folder,
+        "a.ts",
+        &[words(H264), words("-g 60 -keyint_min 60")],
+    );
+    let whole = load(&path);
+    let packets = whole.len() / 188;
+    std::fs::write(&path, &whole[packets / 8 * 188..]).expect("room");
+    let work = Work::new();
+    let media = work.open(&path).await.expect("a source");
+    let range = work
+        .remuxed_range(&media, (0.0, 1.0))
+        .await
+        .expect("a part");
+    let facts = range.movie.window(0.0, 1.0).expect("a window").facts;
+    assert_eq!((facts.frames, facts.preroll_frames), (30, 0));
+    assert!(
+        facts.start_seconds < 0.001 && facts.keyframe_seconds.abs() < 0.001,
+        "{facts:?}"
+    );
+    assert!(
+        media.facts.duration_seconds < 6.1,
+        "{:?}",
+        media.facts.duration_seconds
+    );
+}
