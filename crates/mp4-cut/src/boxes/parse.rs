@@ -146,6 +146,12 @@ pub(crate) fn decode<T: Atom>(child: &Child) -> Result<T> {
         .map_err(|error| damaged(format!("box {}: {error}", T::KIND)))
 }
 
+/// A box of a length that fits in 32 bits, as tables and sample entries are.
+pub(crate) fn boxed(kind: FourCC, body: &[u8]) -> Vec<u8> {
+    let bytes = u32::try_from(body.len() + 8).unwrap_or(u32::MAX);
+    [&bytes.to_be_bytes()[..], &kind, body].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! Sample entries, the descriptions in an `stsd` box (ISO/IEC 14496-12, 8.5.2).
 
 use crate::{
-    boxes::parse::{Child, children, damaged},
+    boxes::parse::{Child, boxed, children, damaged},
     error::Result,
 };
 use bytes::{Buf, Bytes};
@@ -77,9 +77,4 @@ pub(crate) fn with_entry(stsd: &Bytes, kind: [u8; 4], entry: &[u8]) -> Result<By
         .get(..HEAD_BYTES)
         .ok_or_else(|| damaged("box stsd is too short"))?;
     Ok(boxed(*b"stsd", &[head, &boxed(kind, entry)].concat()).into())
-}
-
-fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
-    let bytes = u32::try_from(body.len() + 8).unwrap_or(u32::MAX);
-    [&bytes.to_be_bytes()[..], &kind, body].concat()
 }

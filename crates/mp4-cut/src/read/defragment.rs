@@ -1,7 +1,7 @@
 //! Fragments as one set of sample tables, as if the file had a complete index (ISO/IEC 14496-12, 8.8).
 
 use crate::{
-    boxes::parse::{Child, FourCC, children, damaged, decode, find, require},
+    boxes::parse::{Child, FourCC, boxed, children, damaged, decode, find, require},
     boxes::table::Run,
     error::{Error, Result},
     read::samples::SampleTable,
@@ -408,13 +408,7 @@ fn table(count: u32, numbers: impl Iterator<Item = u32>) -> Vec<u8> {
 }
 
 fn full_box(kind: FourCC, version: u8, body: &[u8]) -> Vec<u8> {
-    plain_box(kind, &[&[version, 0, 0, 0], body].concat())
-}
-
-/// A box. Tables are shorter than an index may be, so its length fits.
-fn plain_box(kind: FourCC, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(8 + body.len()).unwrap_or(u32::MAX);
-    [&length.to_be_bytes()[..], &kind, body].concat()
+    boxed(kind, &[&[version, 0, 0, 0], body].concat())
 }
 
 /// A box in which the tables of the `stbl` box at the end of `path` are replaced by `tables`.
@@ -434,5 +428,5 @@ fn replaced(parent: &Child, path: &[FourCC], tables: &[u8]) -> Result<Vec<u8>> {
     if path.len() == 1 {
         body.extend_from_slice(tables);
     }
-    Ok(plain_box(parent.kind, &body))
+    Ok(boxed(parent.kind, &body))
 }

@@ -123,7 +123,7 @@ impl Fragments {
     /// [`Error::Unsupported`] for many fragments without an index; and whatever the source raises.
     pub async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Found> {
         let mut boxes = BoxReader::new(source, &ALL);
-        let Some(first) = boxes.find(head_end, INDEX).await? else {
+        let Some(first) = boxes.find(head_end, &[b"sidx", b"moof"]).await? else {
             return Ok(Found::None);
         };
         if let Some(fragments) = Self::indexed(&mut boxes, first, moov, head_end).await? {
