@@ -32,8 +32,8 @@ Examples:
   clipflow rerun --failed --error DependencyUnavailable --since 2d --dry-run
   clipflow rerun --failed --since 12h --yes --rate 2
 
-An execution is redriven: it goes on with the state that failed. Where that is not to be had (14 days after its end, or \
-on the local stack), a new execution of the same request is started, which finds what is already done.")]
+An execution is redriven: it goes on with the state that failed. Where that is not to be had (14 days after its \
+end), a new execution of the same request is started, which finds what is already done.")]
 pub struct Args {
     /// clipIds (their newest execution), names or ARNs of executions
     #[arg(
