@@ -31,7 +31,6 @@ import tempfile
 import threading
 import time
 import urllib.parse
-import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -154,9 +153,9 @@ def _next_constant(average: Fraction) -> Fraction:
 
 
 def arguments(
-    settings: dict[str, Any], files: list[Path], image: tuple[Path, int, int] | None, output: Path
+    settings: dict[str, Any], files: list[Path], image: Path | None, output: Path
 ) -> list[str]:
-    """The command line that makes a job's output out of its inputs' files and the pixels of its
+    """The command line that makes a job's output out of the files of its inputs and of its
     image."""
     wanted = settings["outputGroups"][0]["outputs"][0]
     pictures = wanted["videoDescription"]
@@ -211,17 +210,7 @@ def arguments(
         line += (["-noautorotate"] if source.turn else []) + ["-i", str(source.path)]
     over = "null"
     if image:
-        file, width, height = image
-        line += [
-            "-f",
-            "rawvideo",
-            "-pixel_format",
-            "rgba",
-            "-video_size",
-            f"{width}x{height}",
-            "-i",
-            str(file),
-        ]
+        line += ["-f", "png_pipe", "-i", str(image)]
         graph.append(
             _overlay(
                 pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)
@@ -321,47 +310,6 @@ def _part_sound(
         return f"[{index}:a:0]{cut},{shape}[a{index}_{clip}]"
     seconds = float(((end or source.frames) - start) / source.rate)
     return f"anullsrc=r={sound['sampleRate']}:cl={layout},atrim=duration={seconds}[a{index}_{clip}]"
-
-
-def pixels(png: bytes) -> tuple[bytes, int, int]:
-    """The pixels of a PNG as red, green, blue and alpha, its width and its height. FFmpeg here has
-    no decoder for it.
-
-    # Errors
-    JobError for what is not a PNG of 8 bits a sample, in colour and not interlaced.
-    """
-    chunks: dict[bytes, bytes] = {}
-    at = 8
-    while png[:8] == b"\x89PNG\r\n\x1a\n" and at < len(png):
-        length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
-        chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
-        at += 12 + length
-    header = chunks.get(b"IHDR", b"")
-    if len(header) != 13 or header[8] != 8 or header[9] not in (2, 6) or header[12]:
-        raise JobError(1010, "the image is not a PNG that this stand-in reads")
-    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    step = 4 if header[9] == 6 else 3
-    raw, rows, before = zlib.decompress(chunks[b"IDAT"]), bytearray(), bytearray(width * step)
-    for row in range(height):
-        start = row * (width * step + 1)
-        line = bytearray(raw[start + 1 : start + 1 + width * step])
-        for i in range(width * step):
-            left = line[i - step] if i >= step else 0
-            corner = before[i - step] if i >= step else 0
-            line[i] = (line[i] + _predicted(raw[start], left, before[i], corner)) % 256
-        before = line
-        for pixel in range(width):
-            rows += line[pixel * step : pixel * step + 3] + (
-                line[pixel * step + 3 : pixel * step + 4] if step == 4 else b"\xff"
-            )
-    return bytes(rows), width, height
-
-
-def _predicted(kind: int, left: int, above: int, corner: int) -> int:
-    if kind == 4:
-        near = left + above - corner
-        return min((left, above, corner), key=lambda each: abs(near - each))
-    return (0, left, above, (left + above) // 2)[kind]
 
 
 class Service:
@@ -543,9 +491,8 @@ class Service:
             image = None
             for each in _images(job):
                 bucket, _, key = each["imageInserterInput"][5:].partition("/")
-                raw, width, height = pixels(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-                image = (Path(folder) / "image.rgba", width, height)
-                image[0].write_bytes(raw)
+                image = Path(folder) / "image.png"
+                image.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
             output = Path(folder) / "output.mp4"
             _run_ffmpeg(arguments(job["settings"], files, image, output), cancelled)
             uri = f"{_destination(job)}.mp4"

@@ -83,6 +83,12 @@ impl Input {
         Self::file("matroska", Vec::new(), file)
     }
 
+    /// A picture in a PNG.
+    #[must_use]
+    pub fn png(file: impl Into<String>) -> Self {
+        Self::file("png_pipe", Vec::new(), file)
+    }
+
     /// One picture as its pixels, each as red, green, blue and alpha.
     #[must_use]
     pub fn pixels(file: impl Into<String>, width: u32, height: u32) -> Self {

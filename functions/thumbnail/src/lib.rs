@@ -5,8 +5,6 @@
 //! `fps=…:start_time=0:round=up` shows at each tick what is shown then, also of a frame that began
 //! before second 0 and of a last one that is shorter than a tick.
 
-mod webp;
-
 use aws::{
     sdk,
     source::S3Source,
@@ -34,8 +32,6 @@ const TIME: Duration = Duration::from_mins(4);
 const MAX_PICTURE_BYTES: u64 = 32 * 1024 * 1024;
 /// How long a preview plays, if the clip goes on for that long, in seconds.
 const PREVIEW_SECONDS: f64 = 3.0;
-/// Its pictures a second, as [`SHOWN`] has them.
-const PREVIEW_RATE: u32 = 10;
 /// Its width in pixels, never above the clip's own.
 const PREVIEW_WIDTH: u32 = 480;
 /// Ranged reads of the clip that are under way at once.
@@ -132,10 +128,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let preview = match preview {
         None => None,
         Some(Preview::Gif) => Some(put("preview.gif".to_owned(), "image/gif").await?),
-        Some(Preview::Webp) => {
-            webp::assemble(&scratch, PREVIEW_RATE).await?;
-            Some(put(webp::FILE.to_owned(), "image/webp").await?)
-        }
+        Some(Preview::Webp) => Some(put("preview.webp".to_owned(), "image/webp").await?),
     };
     Ok(Output {
         thumbnails,
@@ -302,9 +295,11 @@ fn own_fault(error: ClipError) -> ClipError {
     }
 }
 
-/// Shows at each tick of [`PREVIEW_RATE`] what is shown then, from second 0 on: also of a picture that began before it,
+/// Shows at each tick of a tenth of a second what is shown then, from second 0 on: also of a picture that began before it,
 /// and of one that is shown for less than a tick.
 const SHOWN: &str = "fps=10:start_time=0:round=up";
+/// The pixels that a lossy `WebP` has (RFC 9649, section 2.5).
+const WEBP_PIXELS: &str = "scale=out_color_matrix=bt601:out_range=limited,format=yuv420p";
 
 /// The output options that make thumbnails, and a preview of the first `seconds`.
 fn arguments(widths: &[u32], preview: Option<Preview>, seconds: f64) -> Vec<OsString> {
@@ -348,8 +343,10 @@ fn preview_arguments(preview: Preview, seconds: f64) -> Vec<String> {
             vec!["-loop", "0", "preview.gif"],
         ),
         Preview::Webp => (
-            format!("{small},{}", webp::PIXELS),
-            webp::ENCODER.split(' ').collect(),
+            format!("{small},{WEBP_PIXELS}"),
+            "-c:v libwebp_anim -quality 80 -compression_level 2 -loop 0 preview.webp"
+                .split(' ')
+                .collect(),
         ),
     };
     ["-map", "0:v:0", "-t", &length, "-vf", &filter]
@@ -410,8 +407,8 @@ mod tests {
     const H264: &str = "-c:v libx264 -preset ultrafast";
     const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8";
 
-    /// How many pictures the thumbnail and the preview of a clip have.
-    async fn made(clip: &Bytes, seconds: f64, preview: Preview, format: Format) -> [usize; 2] {
+    /// The thumbnail and the preview of a clip.
+    async fn made(clip: &Bytes, seconds: f64, preview: Preview, format: Format) -> Scratch {
         let making = Making {
             ffmpeg: &Ffmpeg::find().expect("ffmpeg"),
             scratch_bytes: 1 << 30,
@@ -420,31 +417,63 @@ mod tests {
             widths: &[64],
             preview: Some(preview),
         };
-        let scratch = match format {
+        let made = match format {
             Format::Webm => {
                 let content = stream::iter([Ok::<_, ClipError>(clip.clone())]);
                 making.of_webm(content, seconds).await
             }
             Format::Mp4 | Format::Hevc => making.of_mp4().await,
         };
-        let scratch = scratch.expect("pictures");
-        let name = match preview {
-            Preview::Gif => "preview.gif",
-            Preview::Webp => "preview.ivf",
-        };
-        ["thumb-64.jpg", name].map(|name| pictures(&scratch, name))
+        made.expect("pictures")
     }
 
     #[tokio::test]
     async fn picture_that_is_shown_at_a_quarter_is_taken_however_long_it_lasts() {
-        for (frames, seconds_each, preview) in [(4, 2.5, 30), (1, 4.0, 30), (1, 0.04, 1)] {
+        // A WebP holds what stays the same once.
+        for (frames, seconds_each, gif, webp) in [(4, 2.5, 30, 2), (1, 4.0, 30, 1), (1, 0.04, 1, 1)]
+        {
             let seconds = f64::from(frames) * seconds_each;
             let mp4 = clip(frames, seconds_each, "clip.mp4", H264);
             let of_mp4 = made(&mp4, seconds, Preview::Gif, Format::Mp4).await;
+            let of_mp4 = ["thumb-64.jpg", "preview.gif"].map(|name| pictures(&of_mp4, name));
             let webm = clip(frames, seconds_each, "clip.webm", VP9);
             let of_webm = made(&webm, seconds, Preview::Webp, Format::Webm).await;
-            assert_eq!([of_mp4, of_webm], [[1, preview]; 2], "{seconds} s");
+            let of_webm = ["thumb-64.jpg", "preview.webp"].map(|name| pictures(&of_webm, name));
+            assert_eq!([of_mp4, of_webm], [[1, gif], [1, webp]], "{seconds} s");
         }
+    }
+
+    #[tokio::test]
+    async fn preview_as_webp_shows_every_picture_in_its_colour_for_its_time() {
+        // Red for a second, then blue.
+        let colours =
+            format!("{H264} -vf drawbox=c=red:t=fill,drawbox=c=blue:t=fill:enable='gte(n,10)'");
+        let mp4 = clip(20, 0.1, "clip.mp4", &colours);
+        let scratch = made(&mp4, 0.0, Preview::Webp, Format::Mp4).await;
+        let decoded = Command::new("ffmpeg")
+            .args([
+                "-nostdin",
+                "-v",
+                "error",
+                "-i",
+                "preview.webp",
+                "-vf",
+                "fps=10",
+            ])
+            .args(["-s", "1x1", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"])
+            .current_dir(scratch.path())
+            .output();
+        let decoded = decoded.expect("ffmpeg on the PATH").stdout;
+        let colours = decoded
+            .as_chunks()
+            .0
+            .iter()
+            .map(|[r, g, b]| [r, g, b].map(|c| *c > 128));
+        let (red, blue) = ([true, false, false], [false, false, true]);
+        assert_eq!(
+            colours.collect::<Vec<_>>(),
+            [[red; 10], [blue; 10]].concat()
+        );
     }
 
     #[tokio::test]
