@@ -157,11 +157,11 @@ async fn encode<'a, S: RangeRead>(
     let spec = ClipSpec::of(request, plan)?;
     let windows = windows(plan, ranges)?;
     let names = save(&windows, ranges, scratch).await?;
-    let why = if !request.may_keep_pictures() {
+    let mut why = if !request.may_keep_pictures() {
         "what is asked for changes every picture".to_owned()
     } else if let Some(why) = spec.why_no_copies() {
         why.to_owned()
-    } else if plan.encodes_hevc_whole && request.format == Format::Hevc {
+    } else if plan.encodes_hevc_whole {
         "this deployment makes no smart cuts of HEVC".to_owned()
     } else {
         let look = (request.format, request.quality);
@@ -176,6 +176,9 @@ async fn encode<'a, S: RangeRead>(
             Err(error) => why_encoded_whole(error)?,
         }
     };
+    if request.format == Format::Source {
+        why.push_str(", so the clip is H.264");
+    }
     tracing::info!(why, "encoding all of it");
     let mut files: Vec<_> = names.into_iter().map(Input::mp4).collect();
     if let Some(watermark) = watermark {

@@ -54,7 +54,7 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
 fn encoders(request: &ClipRequest) -> Vec<String> {
     let quality = request.quality;
     words(&match request.format {
-        Format::Mp4 => format!(
+        Format::Mp4 | Format::Source => format!(
             "-c:v libx264 -preset veryfast -crf {} -pix_fmt yuv420p -c:a aac -movflags +faststart",
             quality.crf()
         ),

@@ -51,16 +51,17 @@ pub async fn cut(
         let file = LocalFile::open(scratch.file(window))?;
         files.push((Movie::read(&file).await?, file));
     }
-    if let Some((movie, _)) = files.first() {
-        format.check_codec(&movie.facts.video.codec)?;
-    }
+    let codec = files
+        .first()
+        .map_or("", |(movie, _)| &movie.facts.video.codec);
+    format.check_codec(codec)?;
     let smart_cut = SmartCut::of_all(&files).await?;
-    check_encoder(ffmpeg, &smart_cut, format).await?;
+    check_encoder(ffmpeg, &smart_cut, codec).await?;
     let work = Work {
         ffmpeg,
         scratch,
-        crf: match format {
-            Format::Hevc => quality.hevc_crf(),
+        crf: match codec {
+            "hevc" => quality.hevc_crf(),
             _ => quality.crf(),
         } - BETTER_CRF,
         limits,
@@ -86,16 +87,16 @@ pub async fn cut(
     Ok((smart_cut, smart_clip))
 }
 
-/// Checks that there is an encoder for the pictures of a smart cut of a format.
+/// Checks that there is an encoder for the pictures of a smart cut of a codec.
 ///
 /// # Errors
 /// `Ineligible` when there is none.
 pub async fn check_encoder(
     ffmpeg: &Ffmpeg,
     smart_cut: &SmartCut,
-    format: Format,
+    codec: &str,
 ) -> Result<(), SmartCutError> {
-    if format != Format::Hevc || smart_cut.bits() == 8 {
+    if codec != "hevc" || smart_cut.bits() == 8 {
         return Ok(());
     }
     let bits = smart_cut.bits();

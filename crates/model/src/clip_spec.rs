@@ -349,7 +349,7 @@ impl ClipSpec {
     #[must_use]
     pub fn largest_of_mediaconvert(format: Format) -> Option<Size> {
         match format {
-            Format::Mp4 => Some(MAX_MEDIACONVERT_H264),
+            Format::Mp4 | Format::Source => Some(MAX_MEDIACONVERT_H264),
             Format::Hevc => Some(MAX_MEDIACONVERT_HEVC),
             Format::Webm => None,
         }
@@ -423,7 +423,7 @@ impl AudioFormat {
 #[must_use]
 pub fn layouts(format: Format) -> &'static [(&'static str, u32)] {
     match format {
-        Format::Mp4 | Format::Hevc => &AAC_LAYOUTS,
+        Format::Mp4 | Format::Hevc | Format::Source => &AAC_LAYOUTS,
         Format::Webm => &OPUS_LAYOUTS,
     }
 }

@@ -128,6 +128,13 @@ pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
 }
 
 impl Plan {
+    /// `FFmpeg`'s name of the codec of the first cut's pictures.
+    #[must_use]
+    pub fn first_codec(&self) -> Option<&str> {
+        let source = &self.sources[self.segments.first()?.source];
+        Some(&source.facts.video.codec)
+    }
+
     /// Upper bound, in bytes, on scratch space for remuxing what the cuts need of sources without an index.
     #[must_use]
     pub fn remuxed_bytes(&self) -> u64 {

@@ -106,9 +106,15 @@ impl Estimates {
                     / speed;
             }
             let rate = lossy(spec.frames()) / seconds;
+            let is_smart_cut = plan
+                .segments
+                .iter()
+                .all(|segment| segment.smart_cut.is_some());
+            let stays_hevc = is_smart_cut && plan.first_codec() == Some("hevc");
             let encoder = match request.format {
-                Format::Mp4 => 1.0,
                 Format::Hevc => HEVC_FACTOR,
+                Format::Source if stays_hevc => HEVC_FACTOR,
+                Format::Mp4 | Format::Source => 1.0,
                 Format::Webm => VP9_FACTOR,
             };
             trim_seconds += seconds * load(spec.size, rate) * ENCODE_SECONDS * encoder / speed;

@@ -167,7 +167,7 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
             let seconds = delivered.duration_seconds;
             making.of_webm(clip.stream(), seconds).await
         }
-        Format::Mp4 | Format::Hevc => making.of_mp4().await,
+        Format::Mp4 | Format::Hevc | Format::Source => making.of_mp4().await,
     }
     .map_err(own_fault)
 }
@@ -422,7 +422,7 @@ mod tests {
                 let content = stream::iter([Ok::<_, ClipError>(clip.clone())]);
                 making.of_webm(content, seconds).await
             }
-            Format::Mp4 | Format::Hevc => making.of_mp4().await,
+            Format::Mp4 | Format::Hevc | Format::Source => making.of_mp4().await,
         };
         made.expect("pictures")
     }

@@ -106,7 +106,9 @@ async fn read(
     let source = S3Source::pin(deps.s3.clone(), at).await?;
     let found = match format {
         Format::Webm => webm::read(&source, deps.scratch_bytes).await?,
-        Format::Mp4 | Format::Hevc => Found::of(&Movie::read_edits(&source).await?)?,
+        Format::Mp4 | Format::Hevc | Format::Source => {
+            Found::of(&Movie::read_edits(&source).await?)?
+        }
     };
     Ok((source.object().clone(), found))
 }
@@ -186,8 +188,9 @@ impl Found {
         if self.size != expected.size {
             return differs("size", &expected.size, &self.size);
         }
-        if self.video_codec != expected.video_codec {
-            return differs("video codec", &expected.video_codec, &self.video_codec);
+        if !expected.video_codecs.contains(&self.video_codec) {
+            let expected = expected.video_codecs.join(" or ");
+            return differs("video codec", &expected, &self.video_codec);
         }
         if self.audio_codec.is_some() != expected.has_audio {
             return differs("audio", &expected.has_audio, &self.audio_codec.is_some());

@@ -59,6 +59,7 @@ impl Environment<'_> {
             ("AWS_SECRET_ACCESS_KEY", "bench"),
             ("AWS_ENDPOINT_URL", &self.s3),
             ("CLIPFLOW_BUCKET", crate::CLIPS),
+            ("CLIPFLOW_DEFAULT_FORMAT", "mp4"),
             ("CLIPFLOW_SOURCE_BUCKETS", crate::ARCHIVE),
             ("CLIPFLOW_MAX_CLIP_SECONDS", "10800"),
             ("CLIPFLOW_MAX_COST_USD", "5"),

@@ -317,10 +317,13 @@ async fn channels_of_a_layout_without_a_number_get_one_and_stay_where_they_are()
         ),
         (
             "six.mp4",
-            "6.1",
-            &in_6_1,
+            "6.1(back)",
+            &["FL", "FR", "FC", "LFE", "BL", "BR", "silence"],
             "-c:a aac",
-            ("7.1", &in_7_1),
+            (
+                "7.1",
+                &["FL", "FR", "FC", "LFE", "BL", "BR", "silence", "silence"],
+            ),
             "channels 7 to 8",
         ),
         (
