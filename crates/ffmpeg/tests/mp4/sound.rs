@@ -30,16 +30,18 @@ const CODECS: [(&str, &str); 13] = [
 ];
 /// Intervals that begin and end within packets: close to the start, across keyframes, within a group of pictures.
 const INTERVALS: [Range<f64>; 3] = [0.1..0.633, 0.733..2.5, 2.3..2.9];
+/// The same that end with packets of up to ten frames of 20 ms: of one that is cut off, `FFmpeg` shows nothing.
+const PACKET_INTERVALS: [Range<f64>; 3] = [0.1..0.6, 0.733..2.4, 2.2..2.8];
 
 /// How far sound may be off, in samples: 1 ms.
 const MAX_OFF: usize = SAMPLE_RATE / 1000;
 
 /// Copies, smart cuts and encodes of a source have its sound in place, and all of it. Its decoder takes `settling_seconds`
 /// to get going.
-async fn assert_sound_is_in_place(path: &Path, settling_seconds: f64) {
+async fn assert_sound_is_in_place(path: &Path, settling_seconds: f64, cuts: &[Range<f64>]) {
     let source = Source::decode(path).await;
     assert!(source.movie.facts.audio.is_some(), "{}", path.display());
-    for interval in INTERVALS {
+    for interval in cuts {
         let (window, copy) = source.cut(interval.clone()).await;
         assert!(window.facts.has_audio);
         let encoded = encode(&source, &window, &copy).await;
@@ -86,7 +88,7 @@ async fn sound_of_every_codec_is_in_place_behind_an_edit() {
             name,
             &[pictures("30", 3), sound(3), words(H264), words(options)],
         );
-        assert_sound_is_in_place(&path, 0.0).await;
+        assert_sound_is_in_place(&path, 0.0, &INTERVALS).await;
     }
 }
 
@@ -164,13 +166,13 @@ async fn sound_of_packets_of_several_frames_is_in_place_behind_an_edit() {
             &format!("{name}.3gp"),
             &[pictures("30", 3), input, words(H264), words("-c:a copy")],
         );
-        assert_sound_is_in_place(&path, 0.0).await;
+        assert_sound_is_in_place(&path, 0.0, &INTERVALS).await;
         for count in [2, 5, 10] {
             let mut file = load(&path).to_vec();
             pack(&mut file, &media, count);
             let packed = folder.path(&format!("{name}-{count}.3gp"));
             std::fs::write(&packed, file).expect("room");
-            assert_sound_is_in_place(&packed, 0.1).await;
+            assert_sound_is_in_place(&packed, 0.1, &PACKET_INTERVALS).await;
         }
     }
 }
