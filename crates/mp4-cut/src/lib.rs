@@ -96,6 +96,7 @@
 
 mod boxes;
 mod cut;
+mod encode_target;
 mod error;
 mod h264;
 mod hevc;
@@ -108,8 +109,9 @@ pub use boxes::parse::MAX_INDEX_BYTES;
 pub use cut::{
     concat::Join,
     smart::{Encoded, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval},
-    window::{Window, WindowFacts},
+    window::{FrameTiming, Window, WindowFacts},
 };
+pub use encode_target::EncodeTarget;
 pub use error::{Bound, Error, Result};
 pub use read::{
     fragmented::FragmentedMovie,

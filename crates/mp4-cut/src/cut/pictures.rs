@@ -1,6 +1,7 @@
 //! What joining copied pictures with encoded ones takes of their codec.
 
 use crate::{
+    encode_target::EncodeTarget,
     h264::{self, Avc},
     hevc::{self, Hevc},
     read::track::Track,
@@ -46,19 +47,10 @@ impl Pictures {
         }
     }
 
-    /// The options with which pictures are encoded that can stand beside these.
-    pub fn encode_arguments(&self) -> Vec<String> {
+    pub fn encode_target(&self) -> EncodeTarget {
         match self {
-            Self::H264(avc) => avc.encode_arguments().into(),
-            Self::Hevc(hevc) => hevc.encode_arguments(),
-        }
-    }
-
-    /// Bits of a sample.
-    pub fn bits(&self) -> u8 {
-        match self {
-            Self::H264(avc) => avc.bits(),
-            Self::Hevc(hevc) => hevc.bits(),
+            Self::H264(avc) => avc.encode_target(),
+            Self::Hevc(hevc) => hevc.encode_target(),
         }
     }
 

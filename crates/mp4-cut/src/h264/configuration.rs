@@ -3,6 +3,7 @@
 use crate::{
     boxes::parse::{Child, children, find},
     boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},
+    encode_target::EncodeTarget,
     error::{Error, Result},
     h264::bits::{escape, pack, write_ue},
     h264::sps::{Sps, pps_id},
@@ -71,64 +72,23 @@ impl Avc {
         let taken: Option<Vec<u32>> = all.iter().map(|sps| Some(sps.id)).chain(pps_ids).collect();
         let taken = taken.ok_or("the source's H.264 parameters (PPS) cannot be read")?;
         let free_id = (0..=MAX_SPS_ID).rev().find(|id| !taken.contains(id));
-        let avc = Self {
+        Ok(Self {
             free_id: free_id.ok_or("the source uses every id of parameter sets")?,
             config,
             sps,
-        };
-        avc.profile_name().map(|_| ()).ok_or_else(|| {
-            format!(
-                "the source's H.264 profile is {}, which is not encoded",
-                avc.sps.profile()
-            )
-        })?;
-        Ok(avc)
-    }
-
-    /// The options with which libx264 encodes pictures that can stand in front of the source's: the source's profile
-    /// and level, an id that the source does not use, and no picture that is shown in another order than it is decoded.
-    /// Every picture begins with a delimiter: where one encoded part follows another, nothing else may tell their IDR
-    /// pictures apart (7.4.1.2.4).
-    pub fn encode_arguments(&self) -> [String; 6] {
-        let profile = self.profile_name().unwrap_or("high");
-        // Constraint set 3 makes level 11 what x264 calls 1b in these profiles (annex A.3.1 and A.3.2).
-        let is_1b = self.sps.level() == 11
-            && self.sps.constraints() & 0x10 != 0
-            && self.sps.profile() < 100;
-        let level = if is_1b {
-            "1b".to_owned()
-        } else {
-            self.sps.level().to_string()
-        };
-        let parameters = format!(
-            "sps-id={}:level={level}:bframes=0:ref=1:aud=1",
-            self.free_id
-        );
-        [
-            "-profile:v".into(),
-            profile.into(),
-            "-x264-params".into(),
-            parameters,
-            "-c:v".into(),
-            "libx264".into(),
-        ]
-    }
-
-    /// Bits of a luma sample.
-    pub fn bits(&self) -> u8 {
-        u8::try_from(8 + self.sps.shape.luma_depth).unwrap_or(u8::MAX)
-    }
-
-    fn profile_name(&self) -> Option<&'static str> {
-        Some(match self.sps.profile() {
-            66 => "baseline",
-            77 => "main",
-            100 => "high",
-            110 => "high10",
-            122 => "high422",
-            244 => "high444",
-            _ => return None,
         })
+    }
+
+    pub fn encode_target(&self) -> EncodeTarget {
+        let (profile, level) = (self.sps.profile(), self.sps.level());
+        EncodeTarget::H264 {
+            profile,
+            level,
+            // Constraint set 3 says so in these profiles (annex A.3.1 and A.3.2).
+            is_level_1b: level == 11 && profile < 100 && self.sps.constraints() & 0x10 != 0,
+            parameter_set_id: self.free_id,
+            bits: u8::try_from(8 + self.sps.shape.luma_depth).unwrap_or(u8::MAX),
+        }
     }
 
     /// The `stsd` box of a track that holds frames of the source and of `encoded`, the `stsd` boxes of encoded
