@@ -102,6 +102,7 @@ mod h264;
 mod hevc;
 pub mod io;
 mod mux;
+mod nal;
 mod read;
 mod time;
 

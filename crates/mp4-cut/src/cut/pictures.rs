@@ -4,6 +4,7 @@ use crate::{
     encode_target::EncodeTarget,
     h264::{self, Avc},
     hevc::{self, Hevc},
+    nal::LengthSize,
     read::track::Track,
 };
 use bytes::Bytes;
@@ -42,7 +43,7 @@ impl Pictures {
     /// Why a copy cannot begin with the sample that begins with `head`; `None` if it can.
     pub fn cannot_begin_with(&self, head: &[u8]) -> Option<&'static str> {
         match self {
-            Self::H264(_) => h264::cannot_begin_with(head),
+            Self::H264(_) => h264::cannot_begin_with(head, LengthSize::Four),
             Self::Hevc(hevc) => hevc::cannot_begin_with(head, hevc.length_size()),
         }
     }

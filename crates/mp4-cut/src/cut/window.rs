@@ -12,10 +12,11 @@
 use crate::{
     cut::audio_decoder::{Decoder, StartsAt},
     error::{Bound, Error, Result},
-    hevc::{self, LengthSize},
+    hevc,
     io::RangeRead,
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
+    nal::LengthSize,
     read::movie::Movie,
     read::samples::{ChunkRun, Frame, SampleList},
     read::track::Track,

@@ -5,14 +5,12 @@ use crate::{
     boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},
     encode_target::EncodeTarget,
     error::{Error, Result},
-    h264::bits::{escape, pack, write_ue},
     h264::sps::{Sps, pps_id},
+    nal::{LengthSize, bits::BitWriter},
 };
 use bytes::Bytes;
 use mp4_atom::{Atom, Avcc, Encode};
 
-/// Bytes in front of each NAL unit of a sample, which say how long it is.
-const LENGTH_BYTES: u8 = 4;
 /// The highest id of a sequence parameter set.
 const MAX_SPS_ID: u32 = 31;
 
@@ -40,7 +38,7 @@ impl Avc {
         }
         let config =
             config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
-        if config.length_size != LENGTH_BYTES {
+        if length_size(&config) != Some(LengthSize::Four) {
             return Err(format!(
                 "the source's NAL units have lengths of {} bytes",
                 config.length_size
@@ -159,15 +157,18 @@ impl Avc {
             reorder_frames,
             self.sps.max_dpb_frames().max(reorder_frames),
         ));
-        let mut bits = encoded.bits[..encoded.vui_at].to_vec();
-        bits.push(true);
+        let mut bits = BitWriter::default();
+        bits.copy(&encoded.rbsp, 0..24);
+        bits.number(self.sps.level().into(), 8);
+        bits.copy(&encoded.rbsp, 32..encoded.vui_at);
+        bits.flag(true);
         match self.sps.vui.common.clone() {
-            Some(common) => bits.extend_from_slice(&self.sps.bits[common]),
-            None => bits.extend_from_slice(&[false; 5]),
+            Some(common) => bits.copy(&self.sps.rbsp, common),
+            None => bits.number(0, 5),
         }
         // No HRD parameters for NAL units or VCL NAL units, no pic_struct; then the bitstream restriction: vectors may
         // point over the edges, no bound on bytes or bits, vectors as long as the level allows.
-        bits.extend_from_slice(&[false, false, false, true, true]);
+        bits.number(0b11, 5);
         for value in [
             0,
             0,
@@ -176,11 +177,9 @@ impl Avc {
             reorder_frames,
             buffered_frames.max(encoded.max_num_ref_frames),
         ] {
-            write_ue(&mut bits, value);
+            bits.ue(value);
         }
-        let mut nal = pack(bits);
-        nal[3] = self.sps.level();
-        Ok(escape(&nal))
+        Ok(bits.into_nal())
     }
 }
 
@@ -197,10 +196,14 @@ pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
 
 /// The parameters in an `stsd` box, and how many bytes say how long a NAL unit of a sample is; `None` where they cannot be
 /// read, or lie among the pictures.
-pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, usize)> {
+pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, LengthSize)> {
     let config = config(&only_video_entry(stsd)?)?;
     let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
-    Some((sps, config.length_size.into()))
+    Some((sps, length_size(&config)?))
+}
+
+fn length_size(config: &Avcc) -> Option<LengthSize> {
+    LengthSize::of_bytes(config.length_size)
 }
 
 fn config(entry: &Child) -> Option<Avcc> {

@@ -3,17 +3,18 @@
 use super::{
     configuration::Configuration,
     joinable::JoinableSource,
-    nal::{Kind, LengthSize, Picture, picture, units},
+    nal::{Kind, Picture, picture, units},
     parameter_sets::ParameterSets,
     sample_entry::{configuration, dolby_vision, with_record},
 };
-use crate::{boxes::parse::Child, encode_target::EncodeTarget, h264::has_message};
+use crate::{
+    boxes::parse::Child,
+    encode_target::EncodeTarget,
+    nal::{self, LengthSize},
+};
 use bytes::Bytes;
 
 const NO_RANDOM_ACCESS: &str = "decoding cannot start at the clip's keyframes";
-/// The type of a message that turns or mirrors pictures (D.2.17), which encoded ones would not have.
-const DISPLAY_ORIENTATION: usize = 47;
-
 /// A source of H.265 whose pictures may be joined with encoded ones.
 #[derive(Debug, Clone)]
 pub struct Hevc {
@@ -114,7 +115,7 @@ pub fn cannot_begin_with(head: &[u8], size: LengthSize) -> Option<&'static str> 
     }
     let turns = units(head, size).map_while(|unit| unit).any(|unit| {
         let payload = unit.bytes.get(2..).unwrap_or_default();
-        unit.kind == Kind::Sei && has_message(payload, DISPLAY_ORIENTATION)
+        unit.kind == Kind::Sei && nal::turns_pictures(payload)
     });
     turns.then_some("the source's pictures say how to turn them")
 }
