@@ -181,12 +181,11 @@ impl<'a> Opener<'a> {
         &self,
         cuts: &[(&Movie, &Samples<S3Source>, f64, f64)],
     ) -> Result<SmartCut, SmartCutError> {
-        let codec = cuts
-            .first()
-            .map_or("", |(movie, ..)| &movie.facts.video.codec);
-        self.request.format.check_codec(codec)?;
+        if let Some((movie, ..)) = cuts.first() {
+            self.request.format.check_codec(&movie.facts.video.codec)?;
+        }
         let smart_cut = SmartCut::of(cuts).await?;
-        smart::check_encoder(self.ffmpeg, &smart_cut, codec).await?;
+        smart::check_encoder(self.ffmpeg, &smart_cut).await?;
         Ok(smart_cut)
     }
 }
