@@ -171,6 +171,7 @@ def arguments(
     sources = [_probe(file, specified, turn) for file, turn in zip(files, turns, strict=True)]
     rate = specified or sources[0].rate
     size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
+    pixels = "yuv420p10le" if encoder.get("codecProfile") == "MAIN10_MAIN" else "yuv420p"
     graph, parts = [], []
     for index, (source, each) in enumerate(zip(sources, settings["inputs"], strict=True)):
         clippings = each.get("inputClippings") or [{}]
@@ -192,7 +193,7 @@ def arguments(
                 )
             parts.append((index, clip))
             graph.append(
-                _part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size))
+                _part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size, pixels))
             )
             if sound:
                 graph.append(
@@ -216,8 +217,8 @@ def arguments(
                 pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)
             )
         )
-        over = "[image]overlay={imageX}:{imageY}:format=auto,format=yuv420p".format(
-            **pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0]
+        over = "[image]overlay={imageX}:{imageY}:format=auto,format={pixels}".format(
+            pixels=pixels, **pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0]
         )
     graph.append(f"[joined]{over}[v]")
     line += ["-filter_complex", ";".join(graph), "-map", "[v]", "-fps_mode", "passthrough"]
@@ -244,7 +245,7 @@ def arguments(
         "-bufsize",
         str(2 * encoder["maxBitrate"]),
         "-pix_fmt",
-        "yuv420p",
+        pixels,
     ]
     if sound:
         line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
@@ -252,8 +253,21 @@ def arguments(
     return [*line, *container, "-f", "mp4", str(output)]
 
 
-def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
-    """The filters that crop an input and bring it to the output's size."""
+_TO_BT709 = (
+    "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=709,tonemap=hable,"
+    "zscale=transfer=709:matrix=709:range=limited,"
+)
+"""Brings pictures of a high dynamic range to SDR."""
+
+
+def _placed(pictures: dict[str, Any], width: int, height: int, pixels: str) -> str:
+    """The filters that crop an input and bring it to the output's size and colours."""
+    corrected = "colorCorrector" in pictures.get("videoPreprocessors", {})
+    colours = f"{_TO_BT709 if corrected else ''}format={pixels}"
+    return f"{_scaled(pictures, width, height)},{colours}"
+
+
+def _scaled(pictures: dict[str, Any], width: int, height: int) -> str:
     crop = "crop={width}:{height}:{x}:{y},".format(**pictures["crop"]) if "crop" in pictures else ""
     behaviour = pictures.get("scalingBehavior", "DEFAULT")
     if behaviour == "STRETCH_TO_OUTPUT":
@@ -285,7 +299,7 @@ def _part_pictures(
     again = f",fps={rate}" if rate != source.rate else ""
     cut = f"{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS{again}"
     return (
-        f"[{index}:v:0]{turn}{cut},{placed},setsar=1,format=yuv420p,settb=1/90000[v{index}_{clip}]"
+        f"[{index}:v:0]{turn}{cut},{placed},setsar=1,settb=1/90000[v{index}_{clip}]"
     )
 
 

@@ -472,6 +472,9 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
         _ if said.contains("Unknown encoder") => Err(ClipError::internal(format!(
             "this ffmpeg was built without an encoder: {said}"
         ))),
+        _ if said.contains("No such filter") => Err(ClipError::internal(format!(
+            "this ffmpeg was built without a filter (bringing HDR to SDR takes zscale): {said}"
+        ))),
         _ => Err(ClipError::unsupported_media(format!(
             "ffmpeg cannot read the source: {said}"
         ))),

@@ -1,7 +1,7 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
 use crate::recordings::Coverage;
-use mp4_cut::{Container, Facts, SmartCutFacts, WindowFacts};
+use mp4_cut::{Container, Facts, SmartCutFacts, VideoFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -128,11 +128,11 @@ pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
 }
 
 impl Plan {
-    /// `FFmpeg`'s name of the codec of the first cut's pictures.
+    /// The video of the first cut's source.
     #[must_use]
-    pub fn first_codec(&self) -> Option<&str> {
+    pub fn first_video(&self) -> Option<&VideoFacts> {
         let source = &self.sources[self.segments.first()?.source];
-        Some(&source.facts.video.codec)
+        Some(&source.facts.video)
     }
 
     /// Upper bound, in bytes, on scratch space for remuxing what the cuts need of sources without an index.

@@ -128,7 +128,9 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
     let spec = ClipSpec::of(request, &plan)?;
-    let is_hevc = plan.first_codec() == Some("hevc");
+    let is_hevc = plan
+        .first_video()
+        .is_some_and(|video| video.codec == "hevc");
     let may_stay_hevc = is_hevc && matches!(request.format, Format::Hevc | Format::Source);
     plan.encodes_hevc_whole = may_stay_hevc && !deps.hevc_smart_cuts;
     if request.may_keep_pictures() && spec.why_no_copies().is_none() && !plan.encodes_hevc_whole {

@@ -12,6 +12,7 @@ use aws::{
 };
 use bytes::Bytes;
 use ffmpeg::{
+    pixels,
     process::{Ffmpeg, Input as File, Limits},
     scratch::Scratch,
 };
@@ -22,7 +23,7 @@ use model::{
     outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
     request::{ClipRequest, Format, Preview, Source},
 };
-use mp4_cut::{Movie, Window, io::RangeRead};
+use mp4_cut::{Movie, PixelFormat, Window, io::RangeRead};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
@@ -199,7 +200,7 @@ impl<S: RangeRead> Making<'_, S> {
         file.options = ["-noaccurate_seek", "-ss", &quarter]
             .map(str::to_owned)
             .into();
-        self.run(&scratch, file, clip_seconds - self.quarter, &[])
+        self.run(&scratch, file, clip_seconds - self.quarter, &[], None)
             .await?;
         Ok(scratch)
     }
@@ -220,7 +221,8 @@ impl<S: RangeRead> Making<'_, S> {
         for (index, (start, end)) in windows.into_iter().enumerate() {
             let window = movie.window_shown(start, end)?;
             let on_errors: &[&str] = if index == 0 { &[] } else { &["-noxerror"] };
-            made = self.of_window(&window, on_errors).await;
+            let pixels = movie.facts.video.pixels.as_ref();
+            made = self.of_window(&window, on_errors, pixels).await;
             match &made {
                 Err(error) if error.kind.is_rejection() => {
                     tracing::warn!(error.message, "the pictures at a quarter do not decode");
@@ -231,15 +233,20 @@ impl<S: RangeRead> Making<'_, S> {
         made
     }
 
-    async fn of_window(&self, window: &Window, options: &[&str]) -> Result<Scratch, ClipError> {
+    async fn of_window(
+        &self,
+        window: &Window,
+        options: &[&str],
+        pixels: Option<&PixelFormat>,
+    ) -> Result<Scratch, ClipError> {
         let bytes = window.facts.output_bytes + MAX_PICTURE_BYTES;
         let scratch = Scratch::new(bytes, self.scratch_bytes)?;
         scratch
             .save("window.mp4", window.stream(self.clip, CONNECTIONS))
             .await?;
         let file = File::mp4("window.mp4");
-        self.run(&scratch, file, window.facts.duration_seconds, options)
-            .await?;
+        let seconds = window.facts.duration_seconds;
+        self.run(&scratch, file, seconds, options, pixels).await?;
         Ok(scratch)
     }
 
@@ -250,6 +257,7 @@ impl<S: RangeRead> Making<'_, S> {
         file: File,
         seconds: f64,
         options: &[&str],
+        pixels: Option<&PixelFormat>,
     ) -> Result<(), ClipError> {
         let limits = Limits {
             time: TIME,
@@ -258,7 +266,7 @@ impl<S: RangeRead> Making<'_, S> {
         let arguments: Vec<OsString> = options
             .iter()
             .map(OsString::from)
-            .chain(arguments(self.widths, self.preview, seconds))
+            .chain(arguments(self.widths, self.preview, seconds, pixels))
             .collect();
         self.ffmpeg
             .run(scratch.path(), &[file], &arguments, limits)
@@ -301,59 +309,70 @@ const SHOWN: &str = "fps=10:start_time=0:round=up";
 /// The pixels that a lossy `WebP` has (RFC 9649, section 2.5).
 const WEBP_PIXELS: &str = "scale=out_color_matrix=bt601:out_range=limited,format=yuv420p";
 
-/// The output options that make thumbnails, and a preview of the first `seconds`.
-fn arguments(widths: &[u32], preview: Option<Preview>, seconds: f64) -> Vec<OsString> {
-    let each = |width: &u32| {
-        let scale = format!(
-            "{SHOWN},\
-             scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p"
-        );
-        let (map, name) = (
-            ["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"],
-            thumbnail_name(width),
-        );
-        map.map(str::to_owned)
-            .into_iter()
-            .chain([scale, "-update".into(), "1".into(), name])
-    };
-    let thumbnails = widths.iter().flat_map(each);
-    thumbnails
-        .chain(
-            preview
-                .into_iter()
-                .flat_map(|preview| preview_arguments(preview, seconds)),
-        )
+/// The output options that make thumbnails, and a preview of the first `seconds`. All are made of the same decoded
+/// pictures, which become SDR where `pixels` are of a high dynamic range.
+fn arguments(
+    widths: &[u32],
+    preview: Option<Preview>,
+    seconds: f64,
+    pixels: Option<&PixelFormat>,
+) -> Vec<OsString> {
+    let mut filters: Vec<_> = pixels::tagged(pixels).into_iter().collect();
+    filters.push(SHOWN.to_owned());
+    if pixels.is_some_and(PixelFormat::is_hdr) {
+        filters.push(pixels::TONE_MAP.to_owned());
+    }
+    let (mut chains, mut outputs) = (Vec::new(), Vec::new());
+    for width in widths {
+        chains.push(format!(
+            "scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p"
+        ));
+        let name = thumbnail_name(width);
+        outputs.push(format!("-frames:v 1 -q:v 3 -update 1 {name}"));
+    }
+    if let Some(preview) = preview {
+        let (chain, output) = preview_arguments(preview, seconds);
+        chains.push(chain);
+        outputs.push(output.to_owned());
+    }
+    let count = chains.len();
+    let labels: Vec<_> = (0..count).map(|index| format!("[shown{index}]")).collect();
+    let mut graph = format!(
+        "[0:v:0]{},split={count}{}",
+        filters.join(","),
+        labels.concat()
+    );
+    for (index, chain) in chains.iter().enumerate() {
+        graph = format!("{graph};[shown{index}]{chain}[made{index}]");
+        outputs[index].insert_str(0, &format!("-map [made{index}] "));
+    }
+    let outputs = outputs.join(" ");
+    ["-filter_complex", &graph]
+        .into_iter()
+        .chain(outputs.split_whitespace())
         .map(OsString::from)
         .collect()
 }
 
-fn preview_arguments(preview: Preview, seconds: f64) -> Vec<String> {
-    let small = format!(
-        "{SHOWN},\
-         scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos"
-    );
-    let length = format!("{:.6}", seconds.clamp(0.001, PREVIEW_SECONDS));
-    let (filter, rest) = match preview {
+/// The filters and the output options of a preview.
+fn preview_arguments(preview: Preview, seconds: f64) -> (String, &'static str) {
+    let length = seconds.clamp(0.001, PREVIEW_SECONDS);
+    let small =
+        format!("trim=duration={length:.6},scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos");
+    match preview {
         // The colours of a GIF are chosen for this one, once its last picture is there.
         Preview::Gif => (
             format!(
-                "{small},trim=duration={length},split[a][b];[a]palettegen=stats_mode=diff[p];\
+                "{small},split[a][b];[a]palettegen=stats_mode=diff[p];\
                  [b][p]paletteuse=dither=bayer:bayer_scale=4"
             ),
-            vec!["-loop", "0", "preview.gif"],
+            "-loop 0 preview.gif",
         ),
         Preview::Webp => (
             format!("{small},{WEBP_PIXELS}"),
-            "-c:v libwebp_anim -quality 80 -compression_level 2 -loop 0 preview.webp"
-                .split(' ')
-                .collect(),
+            "-c:v libwebp_anim -quality 80 -compression_level 2 -loop 0 preview.webp",
         ),
-    };
-    ["-map", "0:v:0", "-t", &length, "-vf", &filter]
-        .into_iter()
-        .chain(rest)
-        .map(str::to_owned)
-        .collect()
+    }
 }
 
 #[cfg(test)]

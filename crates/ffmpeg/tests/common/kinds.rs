@@ -239,8 +239,6 @@ fn foreign() -> Vec<Kind> {
         Kind::foreign("vp9", "30", vp9),
         Kind::foreign("av1", "30", av1),
         Kind::foreign("av1::10_bits", "30", &format!("{av1} -pix_fmt yuv420p10le")),
-        Kind::foreign("vvc", "30", "-c:v libvvenc -preset faster -qp 30 -period 1"),
-        Kind::foreign("mpeg4", "30", "-c:v mpeg4 -q:v 8 -bf 2"),
     ]
 }
 

@@ -1,6 +1,9 @@
 //! Parameter sets (ITU-T H.264, 7.3.2.1.1 and 7.3.2.2) with video usability information (annex E).
 
-use crate::nal::bits::{BitReader, unescape};
+use crate::nal::{
+    VideoSignal,
+    bits::{BitReader, unescape},
+};
 use std::ops::Range;
 
 /// A sequence parameter set (7.3.2.1.1).
@@ -63,8 +66,7 @@ pub(crate) struct Vui {
     pub common: Option<Range<usize>>,
     /// `max_num_reorder_frames` and `max_dec_frame_buffering`.
     pub bounds: Option<(u32, u32)>,
-    /// Whether the planes are green, blue and red (table E-5).
-    pub is_rgb: bool,
+    pub signal: VideoSignal,
 }
 
 impl Sps {
@@ -242,21 +244,7 @@ impl Vui {
                 index => PIXEL_ASPECTS.get((index as usize).wrapping_sub(1)).copied(),
             },
         };
-        if bits.flag()? {
-            bits.flag()?;
-        }
-        let mut is_rgb = false;
-        if bits.flag()? {
-            bits.skip(4)?;
-            if bits.flag()? {
-                bits.skip(16)?;
-                is_rgb = bits.number(8)? == 0;
-            }
-        }
-        if bits.flag()? {
-            bits.ue()?;
-            bits.ue()?;
-        }
+        let signal = VideoSignal::read(bits)?;
         if bits.flag()? {
             bits.skip(65)?;
         }
@@ -278,7 +266,7 @@ impl Vui {
             pixel_aspect,
             common,
             bounds,
-            is_rgb,
+            signal,
         })
     }
 }
