@@ -11,6 +11,7 @@ use crate::{
     edits::{Crop, Fit, Position, Resize, Watermark},
     error::{ClipError, invalid},
     frame_grid::FrameGrid,
+    number::{whole, whole_u32},
     plan::{Plan, PlannedSegment},
     request::{ClipRequest, Format},
 };
@@ -654,13 +655,8 @@ impl Position {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
 fn nearest_even(pixels: f64) -> u32 {
-    ((pixels / 2.0).round() as u32).max(1) * 2
+    whole_u32(pixels / 2.0).max(1) * 2
 }
 
 impl std::fmt::Display for Size {
@@ -676,16 +672,16 @@ impl FrameRate {
     pub fn nearest(hertz: f64) -> Self {
         const TOLERANCE: f64 = 1e-4;
         let whole = Self {
-            numerator: round(hertz),
+            numerator: whole_u32(hertz),
             denominator: 1,
         };
         let ntsc = Self {
-            numerator: round(hertz * 1.001).saturating_mul(1000),
+            numerator: whole_u32(hertz * 1.001).saturating_mul(1000),
             denominator: 1001,
         };
         let near = |rate: &Self| (rate.hertz() / hertz - 1.0).abs() < TOLERANCE;
         let decimal = Self {
-            numerator: round(hertz * 10_000.0).max(1),
+            numerator: whole_u32(hertz * 10_000.0).max(1),
             denominator: 10_000,
         };
         [whole, ntsc].into_iter().find(near).unwrap_or(decimal)
@@ -705,13 +701,7 @@ impl FrameRate {
     /// How many frames are shown in `seconds`, at least one.
     #[must_use]
     pub fn frames(self, seconds: f64) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "such a cast saturates"
-        )]
-        let frames = (seconds * self.hertz()).round() as u64;
-        frames.max(1)
+        whole(seconds * self.hertz()).max(1)
     }
 
     /// How long `frames` are shown, in seconds.
@@ -735,15 +725,6 @@ impl std::fmt::Display for FrameRate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.numerator, self.denominator)
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn round(value: f64) -> u32 {
-    value.round() as u32
 }
 
 #[cfg(test)]

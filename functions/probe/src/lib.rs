@@ -28,7 +28,7 @@ use model::{
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
-use opener::{Opened, Opener};
+use opener::{Opened, Opener, SOURCES_AT_ONCE};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +36,6 @@ use serde::{Deserialize, Serialize};
 const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
 /// The widest and the highest watermark, in pixels.
 const MAX_WATERMARK_SIDE: u32 = 4096;
-/// Sources that are opened at once.
-pub(crate) const SOURCES_AT_ONCE: usize = 8;
 /// Excerpts that are made at once.
 const EXCERPTS_AT_ONCE: usize = 4;
 

@@ -9,7 +9,7 @@ use crate::{
         movie::{Facts, Movie, audio_extent},
         parameter_sets, pictures,
     },
-    time::Time,
+    time::{Time, whole},
 };
 
 /// How much more than an interval is read at its start: the index knows nothing of the edit list, which shifts times by a
@@ -134,13 +134,4 @@ fn to_f64(bytes: u64) -> f64 {
 )]
 fn ticks_to_f64(ticks: i64) -> f64 {
     ticks as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
 }
