@@ -7,20 +7,20 @@
 use crate::audio;
 use model::{
     clip_spec::{ClipSpec, Overlay, Part, Size},
-    request::{ClipRequest, Format},
+    request::{Format, Look},
 };
 use mp4_cut::Window;
 use std::ffi::OsString;
 
-/// The output options that make the clip `spec` of `request` out of its inputs: the windows of its parts in order,
+/// The output options that make the clip `spec` that is to look like `look` out of its inputs: the windows of its parts in order,
 /// and behind them the watermark. `window` is the only part's, where there is only one.
 #[must_use]
-pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
+pub fn arguments(look: Look, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
     let mut options = if let (true, [part]) = (spec.plain, spec.parts.as_slice()) {
         let stored = stored_as_they_are(part);
         let mut options = words(&format!("-map 0:v:0 -map 0:a? -filter:v {stored}"));
         if spec.audio.is_some() {
-            options.extend(["-filter:a".to_owned(), audio::track_filters(request.format)]);
+            options.extend(["-filter:a".to_owned(), audio::track_filters(look.format)]);
         }
         options
     } else {
@@ -35,7 +35,7 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
     };
     // FFmpeg keeps the time of creation only when it is told to.
     options.extend(words("-map_metadata 0"));
-    options.extend(encoders(request));
+    options.extend(encoders(look));
     options.extend(match spec.frame_rate {
         None => timing_arguments(window),
         Some(rate) => words(&format!(
@@ -45,7 +45,7 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
             timescale = rate.timescale(),
         )),
     });
-    options.push(request.format.file_name().to_owned());
+    options.push(look.format.file_name().to_owned());
     options.into_iter().map(OsString::from).collect()
 }
 
@@ -78,9 +78,9 @@ pub fn timing_arguments(window: &Window) -> Vec<String> {
 
 /// The encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart in players
 /// that ignore edit lists. How fast they are is in `probe`'s estimates.
-fn encoders(request: &ClipRequest) -> Vec<String> {
-    let quality = request.quality;
-    words(&match request.format {
+fn encoders(look: Look) -> Vec<String> {
+    let quality = look.quality;
+    words(&match look.format {
         Format::Mp4 => format!(
             "-c:v libx264 -preset veryfast -crf {} -pix_fmt yuv420p -c:a aac -movflags +faststart",
             quality.crf()

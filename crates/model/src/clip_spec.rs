@@ -13,7 +13,7 @@ use crate::{
     frame_grid::FrameGrid,
     number::{whole, whole_u32},
     plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Format},
+    request::{Format, Look},
 };
 use mp4_cut::{AudioFacts, VideoFacts};
 
@@ -145,17 +145,17 @@ pub struct Part {
 }
 
 impl ClipSpec {
-    /// What the clip of `request` and `plan` will be.
+    /// What the clip of `plan` will be that is to look like `look`.
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
-    pub fn of(request: &ClipRequest, plan: &Plan) -> Result<Self, ClipError> {
+    pub fn of<O>(look: Look, plan: &Plan<O>) -> Result<Self, ClipError> {
         let first = plan
             .segments
             .first()
             .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
         let video = &plan.sources[first.source].facts.video;
-        let edits = &request.edits;
+        let edits = look.edits;
         let shown = Size::shown(video);
         let is_one = plan.segments.len() == 1;
         let as_stored = is_one && edits.is_none() && Size::keeps_shape(video);
@@ -194,7 +194,7 @@ impl ClipSpec {
             speed: edits.speed(),
             fade_in_seconds: fade(|fade| fade.in_seconds),
             fade_out_seconds: fade(|fade| fade.out_seconds),
-            audio: audio.map(|audio| AudioFormat::of(audio, request.format)),
+            audio: audio.map(|audio| AudioFormat::of(audio, look.format)),
             parts: Vec::new(),
             plain: as_stored,
             has_timecodes: plan.segments.iter().all(|segment| {
@@ -224,7 +224,7 @@ impl ClipSpec {
 
     /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
     /// as long, to half a frame in all.
-    fn is_on_grid(&self, rate: FrameRate, plan: &Plan) -> bool {
+    fn is_on_grid<O>(&self, rate: FrameRate, plan: &Plan<O>) -> bool {
         let has_its_frames = |(part, segment): (&Part, &PlannedSegment)| {
             let video = &plan.sources[segment.source].facts.video;
             part.shown == self.canvas && rate.is_of(video) && part.frames == segment.window.frames
@@ -238,7 +238,7 @@ impl ClipSpec {
             && (self.seconds() - shown).abs() * rate.hertz() < 0.5
     }
 
-    fn part(&self, plan: &Plan, segment: &PlannedSegment) -> Part {
+    fn part<O>(&self, plan: &Plan<O>, segment: &PlannedSegment) -> Part {
         let (window, facts) = (&segment.window, &plan.sources[segment.source].facts);
         let shown = Size::shown(&facts.video);
         let mut part = Part {
@@ -307,8 +307,8 @@ impl ClipSpec {
     /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it; `source` where that is not
     /// in the request but in its sources.
     #[must_use]
-    pub fn unsupported_by_mediaconvert(&self, request: &ClipRequest) -> Option<&'static str> {
-        let edits = &request.edits;
+    pub fn unsupported_by_mediaconvert(&self, look: Look) -> Option<&'static str> {
+        let edits = look.edits;
         let differ = self
             .parts
             .iter()
@@ -320,7 +320,7 @@ impl ClipSpec {
                 .iter()
                 .any(|end| watermark.key.ends_with(end))
         });
-        let largest = Self::largest_of_mediaconvert(request.format);
+        let largest = Self::largest_of_mediaconvert(look.format);
         let asked = [
             ("edits.speed", edits.speed.is_some()),
             ("edits.fade", edits.fade.is_some()),
@@ -756,7 +756,8 @@ mod tests {
         };
         let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
             "thumbnails": [], "metadata": {}});
-        let request: ClipRequest = crate::parse(merge(request, asked)).expect("a request");
+        let request: crate::request::ClipRequest =
+            crate::parse(merge(request, asked)).expect("a request");
         let base = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000,
             "frames": 300, "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
@@ -769,8 +770,8 @@ mod tests {
         let plan = json!({"sources": [{"object": object, "facts": facts}],
             "segments": [{"source": 0, "window": window}]});
         let plan: Plan = crate::parse(plan).expect("a plan");
-        let spec = ClipSpec::of(&request, &plan).expect("a clip");
-        spec.unsupported_by_mediaconvert(&request)
+        let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
+        spec.unsupported_by_mediaconvert(request.look())
     }
 
     fn of_size(format: &str, width: u32, height: u32) -> Option<&'static str> {
