@@ -106,7 +106,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 #[must_use]
 pub fn graph(spec: &ClipSpec) -> String {
     let ClipSpec {
-        audio: sound,
+        audio,
         parts,
         overlay,
         ..
@@ -114,25 +114,28 @@ pub fn graph(spec: &ClipSpec) -> String {
     let mut chains = Vec::new();
     let mut labels = Vec::new();
     for (index, part) in parts.iter().enumerate() {
-        chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(spec, part)));
+        chains.push(format!(
+            "[{index}:v:0]{}[v{index}]",
+            video_filters(spec, part)
+        ));
         labels.push(format!("[v{index}]"));
-        if let Some(sound) = sound {
+        if let Some(format) = audio {
             let input = part.has_audio.then_some(index);
             chains.push(format!(
                 "{}[a{index}]",
-                audio::filters(input, *sound, spec.speed, part.seconds)
+                crate::audio::filters(input, *format, spec.speed, part.seconds)
             ));
             labels.push(format!("[a{index}]"));
         }
     }
-    let sounds = u8::from(sound.is_some());
-    let joined = if sound.is_some() {
+    let audio_tracks = u8::from(audio.is_some());
+    let joined = if audio.is_some() {
         "[joined][sound]"
     } else {
         "[joined]"
     };
     chains.push(format!(
-        "{}concat=n={}:v=1:a={sounds}{joined}",
+        "{}concat=n={}:v=1:a={audio_tracks}{joined}",
         labels.concat(),
         parts.len()
     ));
@@ -162,7 +165,7 @@ pub fn graph(spec: &ClipSpec) -> String {
             ));
         }
     }
-    if sound.is_some() {
+    if audio.is_some() {
         chains.push(format!("[sound]{}[a]", chain(&fades("afade", spec))));
     }
     chains.join(";")
@@ -188,7 +191,7 @@ fn stored_as_they_are(part: &Part) -> String {
 
 /// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the
 /// grid of the clip's frames.
-fn pictures(spec: &ClipSpec, part: &Part) -> String {
+fn video_filters(spec: &ClipSpec, part: &Part) -> String {
     let mut filters = Vec::new();
     if part.decoded != spec.canvas {
         let fits = part.shown.even() == spec.canvas;

@@ -588,7 +588,7 @@ impl Description {
         let video = video.ok_or_else(|| {
             Error::no_video(self.streams.iter().any(|stream| is(stream, "audio")))
         })?;
-        let (sound, others): (Vec<_>, Vec<_>) = self
+        let (audio, others): (Vec<_>, Vec<_>) = self
             .streams
             .iter()
             .enumerate()
@@ -596,7 +596,7 @@ impl Description {
             .partition(|(_, stream)| stream.is_sound());
         let starts = [
             Some(&self.streams[video]),
-            sound.first().map(|(_, first)| *first),
+            audio.first().map(|(_, first)| *first),
         ]
         .into_iter()
         .flatten();
@@ -616,7 +616,7 @@ impl Description {
         })?;
         let start_microseconds = number::signed(start * 1e6);
         let streams = std::iter::once(video)
-            .chain(sound.iter().map(|(index, _)| *index))
+            .chain(audio.iter().map(|(index, _)| *index))
             .collect();
         let remuxed = Remuxed {
             container,
@@ -625,7 +625,7 @@ impl Description {
             streams,
         };
         let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
-        let audio = sound.first().map(|(_, first)| first.audio(sound.len()));
+        let audio = audio.first().map(|(_, first)| first.audio(audio.len()));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
         let facts = Facts {
             container: container.name().to_owned(),

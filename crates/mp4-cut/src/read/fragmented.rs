@@ -50,7 +50,7 @@ impl FragmentedMovie {
         let video_seconds = end.seconds_since(origin) - first.facts.video.start_seconds;
         let mut facts = first.facts.clone();
         facts.duration_seconds = sound_end
-            .map_or(end, |sound| if end.is_before(sound) { sound } else { end })
+            .map_or(end, |audio| if end.is_before(audio) { audio } else { end })
             .seconds_since(origin);
         let video = &mut facts.video;
         video.duration_seconds = video_seconds;
