@@ -212,7 +212,10 @@ mod tests {
     #[tokio::test]
     async fn message_behind_a_mendable_rejection_starts_a_new_execution() {
         let first = ("a-9f3eaa787b49", 500, rejected("SourceNotFound"));
-        assert_eq!(asked(&ended(&[first.clone()])).await, ["a-9f3eaa787b49-r1"]);
+        assert_eq!(
+            asked(&ended(std::slice::from_ref(&first))).await,
+            ["a-9f3eaa787b49-r1"]
+        );
         let second = ("a-9f3eaa787b49-r1", 999, rejected("IncompleteCoverage"));
         assert_eq!(asked(&ended(&[first, second])).await, ["a-9f3eaa787b49-r2"]);
     }
