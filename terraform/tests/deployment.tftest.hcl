@@ -80,8 +80,9 @@ run "functions_are_told_what_they_read" {
   assert {
     condition = jsonencode({ for name, function in aws_lambda_function.this : name => function.environment[0].variables }) == jsonencode({
       start = {
-        CLIPFLOW_LOG               = "info"
-        CLIPFLOW_STATE_MACHINE_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
+        CLIPFLOW_DESCRIBE_INTERVAL_MS = "1000"
+        CLIPFLOW_LOG                  = "info"
+        CLIPFLOW_STATE_MACHINE_ARN    = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
       }
       validate = {
         CLIPFLOW_LOG            = "info"
