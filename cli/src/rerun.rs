@@ -100,7 +100,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         }
         let rows: Vec<_> = by_error
             .iter()
-            .map(|(error, count)| vec![(*error).to_owned(), count.to_string()])
+            .map(|(error, count)| vec![render::plain(error), count.to_string()])
             .collect();
         if !json && !rows.is_empty() {
             render::say(render::table(&["ERROR", "EXECUTIONS"], &rows));

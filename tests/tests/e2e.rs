@@ -453,6 +453,10 @@ async fn rejection_that_was_mended_can_be_asked_again() {
     let request = stack.request("e2e-late", &key, &json!(0), &json!(0.4));
     let ended = stack.run(&request).await;
     assert_eq!(ended.output["reason"], "SourceNotFound", "{ended:?}");
+    assert_eq!(
+        stack.notification("e2e-late").await["Message"],
+        ended.output
+    );
     let folder = source(&stack, &key, &["-an", "-c:v", "libx264"]).await;
     stack.send(&request.to_string()).await;
     let again = stack.ended_execution(format!("{}-r1", ended.arn)).await;
