@@ -8,6 +8,7 @@ use crate::{
     identity::{Identity, is_clip_id},
     quality::Quality,
     recordings::{CameraWindow, Interval, RequiredCoverage, is_camera_id},
+    sent,
     text::shorten,
     time::{Moment, Time},
     timestamp::Timestamp,
@@ -17,8 +18,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::str::FromStr;
 
-/// The largest request, in bytes of its canonical form.
-pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// The largest `metadata`, in bytes of its JSON.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 /// The most cuts of a clip.
@@ -275,20 +274,18 @@ impl Request {
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field at fault.
-    pub fn validate(sent: Value, limits: &Limits) -> Result<ClipRequest, ClipError> {
-        let identity = Identity::of(&sent);
-        let bytes = identity.canonical.len();
-        if bytes > MAX_REQUEST_BYTES {
-            return Err(ClipError::invalid_request(format!(
-                "the request has {bytes} bytes, at most {MAX_REQUEST_BYTES}"
-            )));
+    pub fn validate(request: Value, limits: &Limits) -> Result<ClipRequest, ClipError> {
+        let identity = Identity::of(&request);
+        if let Some(why) = sent::why_unreadable(&request) {
+            return Err(ClipError::invalid_request(why));
         }
-        if !sent.is_object() {
+        sent::check(&identity.canonical)?;
+        if !request.is_object() {
             return Err(ClipError::invalid_request(
                 "the request is not a JSON object",
             ));
         }
-        parse::<Self>(sent)?.resolve(identity, limits)
+        parse::<Self>(request)?.resolve(identity, limits)
     }
 
     /// Checks what the types cannot say and fills in the defaults.
@@ -503,13 +500,39 @@ impl Segment {
     }
 }
 
-impl ClipRequest {
+/// What of a request concerns the clip itself, and not who asks for it and where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// How the sources are cut.
+    pub cut: Cut,
+    /// How pictures and sound are changed.
+    pub edits: &'a Edits,
+    /// The clip's codecs and container.
+    pub format: Format,
+    /// How good the clip looks.
+    pub quality: Quality,
+}
+
+impl Look<'_> {
     /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
         let as_they_are =
             self.edits.is_none() && self.format != Format::Webm && self.quality != Quality::Low;
         self.cut == Cut::Exact && as_they_are
+    }
+}
+
+impl ClipRequest {
+    /// What of it concerns the clip itself.
+    #[must_use]
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            cut: self.cut,
+            edits: &self.edits,
+            format: self.format,
+            quality: self.quality,
+        }
     }
 
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.

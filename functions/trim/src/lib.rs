@@ -146,7 +146,14 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         let with = (&deps.ffmpeg, limits);
         watermark::fetch(&deps.s3, picture, edit.opacity, &scratch, with).boxed()
     });
-    let made = clip::make(&input.request, &input.probe, &ranges, watermark, remuxer).await?;
+    let made = clip::make(
+        input.request.look(),
+        &input.probe,
+        &ranges,
+        watermark,
+        remuxer,
+    )
+    .await?;
     let why = printable(&made.method.to_string());
     let to = Destination {
         bucket: &deps.bucket,
