@@ -172,6 +172,7 @@ def arguments(
     rate = specified or sources[0].rate
     size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
     pixels = "yuv420p10le" if encoder.get("codecProfile") == "MAIN10_MAIN" else "yuv420p"
+    placed = _placed(pictures, *size, pixels)
     graph, parts = [], []
     for index, (source, each) in enumerate(zip(sources, settings["inputs"], strict=True)):
         clippings = each.get("inputClippings") or [{}]
@@ -192,9 +193,7 @@ def arguments(
                     1404, f"the clip starts at frame {start}, and the input has {source.frames}"
                 )
             parts.append((index, clip))
-            graph.append(
-                _part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size, pixels))
-            )
+            graph.append(_part_pictures(index, clip, source, start, end, rate, placed))
             if sound:
                 graph.append(
                     _part_sound(
@@ -298,9 +297,7 @@ def _part_pictures(
     last = f":end_frame={end}" if end else ""
     again = f",fps={rate}" if rate != source.rate else ""
     cut = f"{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS{again}"
-    return (
-        f"[{index}:v:0]{turn}{cut},{placed},setsar=1,settb=1/90000[v{index}_{clip}]"
-    )
+    return f"[{index}:v:0]{turn}{cut},{placed},setsar=1,settb=1/90000[v{index}_{clip}]"
 
 
 def _part_sound(

@@ -203,15 +203,12 @@ impl Work<'_> {
         let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
         self.scratch.save(&input, window.stream(file, 1)).await?;
         let quality = ["-preset", "veryfast", "-crf", &self.crf.to_string()].map(str::to_owned);
-        let target = self.smart_cut.encode_target();
-        let arguments = part_arguments(target)
+        let arguments = part_arguments(self.smart_cut.encode_target())
             .into_iter()
             .chain(quality)
             .chain(timing_arguments(&window));
-        let input = match target {
-            EncodeTarget::H264 { .. } => Input::mp4(input),
-            EncodeTarget::Hevc { .. } => Input::mp4(input).uncropped(),
-        };
+        // As they are coded: the parameter sets say what is cropped.
+        let input = Input::mp4(input).uncropped();
         self.run(vec![input], &output, arguments).await.map(Some)
     }
 

@@ -28,7 +28,7 @@ async fn encoded(source: &Source, format: &str) -> PathBuf {
     let windows = [(0, window.facts.clone())];
     let request = json!({"format": format});
     let (request, spec) = clip_of_request(&[&source.movie.facts], &windows, &request);
-    let arguments = encode::arguments(&request, &spec, &window);
+    let arguments = encode::arguments(request.look(), &spec, &window);
     let (folder, input) = (copy.parent().expect("a folder"), copy.file_name());
     let input = Input::mp4(input.expect("a name").to_string_lossy());
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");

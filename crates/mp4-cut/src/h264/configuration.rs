@@ -135,7 +135,7 @@ impl Avc {
         with_config(stsd, &entry, &joined).map_err(|error| error.to_string())
     }
 
-    /// The encoder's sequence parameters with the source's video usability information (colours, pixel aspect,
+    /// The encoder's sequence parameters with the source's cropping and video usability information (colours, pixel aspect,
     /// timing), and with the source's bounds on reordering and buffering, so that decoders need not empty their buffers
     /// between the parts (C.4.4) and know from the first picture on how many to hold back.
     fn like_source(&self, encoded: &[u8], reorder_frames: u32) -> Result<Vec<u8>, String> {
@@ -160,7 +160,8 @@ impl Avc {
         let mut bits = BitWriter::default();
         bits.copy(&encoded.rbsp, 0..24);
         bits.number(self.sps.level().into(), 8);
-        bits.copy(&encoded.rbsp, 32..encoded.vui_at);
+        bits.copy(&encoded.rbsp, 32..encoded.cropping.start);
+        bits.copy(&self.sps.rbsp, self.sps.cropping.clone());
         bits.flag(true);
         match self.sps.vui.common.clone() {
             Some(common) => bits.copy(&self.sps.rbsp, common),
