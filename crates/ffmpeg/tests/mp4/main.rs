@@ -8,6 +8,7 @@ mod containers;
 mod dynamic_range;
 mod edited;
 mod footage;
+mod generations;
 mod joined;
 mod joined_smart;
 mod packets;
