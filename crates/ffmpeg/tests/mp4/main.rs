@@ -7,6 +7,7 @@ mod common;
 mod containers;
 mod edited;
 mod footage;
+mod held;
 mod joined;
 mod joined_smart;
 mod packets;
