@@ -27,7 +27,7 @@ use crate::{
     cut::concat,
     cut::media::{Media, MovedSamples},
     cut::pictures::Pictures,
-    cut::window::{Window, movie_timescale},
+    cut::window::{Held, Window, movie_timescale},
     encode_target::EncodeTarget,
     error::{Error, Result},
     io::RangeRead,
@@ -223,7 +223,7 @@ impl Movie {
         interval: Range<i64>,
     ) -> Result<(SmartCutInterval, Option<&'static str>), SmartCutError> {
         let table = &self.video.samples;
-        let (window, held) = self.samples_of(&interval)?;
+        let (window, begun) = self.samples_of(&interval)?;
         if window.len() > MAX_FRAMES {
             return Err(SmartCutError::Ineligible(format!(
                 "the clip has more than {MAX_FRAMES} frames"
@@ -234,7 +234,7 @@ impl Movie {
             .skip(window.start as usize)
             .take(window.len())
             .collect();
-        if let Some((index, shown_for)) = held {
+        if let Some(Held { index, shown_for }) = begun {
             frames[(index - window.start) as usize].time += shown_for;
         }
         let keyframes = dividing_keyframes(&frames, &interval, pictures.leave_out_leading());

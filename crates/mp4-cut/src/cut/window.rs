@@ -282,10 +282,7 @@ impl Movie {
 
     /// The samples that showing an interval takes, in decode order; and the one that it begins within, and for how long
     /// that was shown by then, if it does.
-    pub(crate) fn samples_of(
-        &self,
-        interval: &Range<i64>,
-    ) -> Result<(Range<u32>, Option<(u32, i64)>)> {
+    pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<(Range<u32>, Option<Held>)> {
         Selection::of(&self.video, interval).map(|selection| (selection.samples, selection.held))
     }
 
@@ -417,7 +414,7 @@ impl Movie {
             .video
             .samples
             .select_behind_preamble(selection.samples.clone());
-        if let Some((index, shown_for)) = selection.held {
+        if let Some(Held { index, shown_for }) = selection.held {
             // An edit that begins within a frame would lose it in players that show whole frames.
             samples.show_later(index - selection.samples.start, shown_for);
         }
@@ -510,6 +507,13 @@ pub(crate) struct Chosen<'a> {
     pub last_frame_duration: i64,
 }
 
+/// A sample that an interval begins within: its place among all samples, and for how long it was shown by then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub index: u32,
+    pub shown_for: i64,
+}
+
 /// The video samples that an interval needs.
 #[derive(Debug, Clone)]
 struct Selection {
@@ -524,7 +528,7 @@ struct Selection {
     /// The last frame that is shown.
     last_frame: Frame,
     /// The frame that the interval begins within, and for how long it was shown by then, if it does.
-    held: Option<(u32, i64)>,
+    held: Option<Held>,
 }
 
 impl Selection {
@@ -549,7 +553,10 @@ impl Selection {
                     last_frame = Some(frame);
                 }
                 if frame.time == on_screen && on_screen < interval.start {
-                    held = Some((frame.index, interval.start - on_screen));
+                    held = Some(Held {
+                        index: frame.index,
+                        shown_for: interval.start - on_screen,
+                    });
                 }
             }
             let nothing_shown_before = shown
