@@ -27,6 +27,7 @@
 //! so remuxes run without it.
 
 use crate::{
+    pixels::PixelNames,
     process::{Ffmpeg, Input, Limits},
     range_server::RangeServer,
     scratch::Scratch,
@@ -597,6 +598,8 @@ struct Stream {
     disposition: Disposition,
     tags: Tags,
     side_data_list: Vec<SideData>,
+    #[serde(flatten)]
+    pixels: PixelNames,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -617,7 +620,8 @@ struct SideData {
 }
 
 const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
-     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate:stream_disposition=attached_pic:\
+     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate,\
+     pix_fmt,color_range,color_primaries,color_transfer,color_space:stream_disposition=attached_pic:\
      stream_tags=language:stream_side_data=rotation:packet=stream_index,pts_time,flags";
 
 async fn describe<S: RangeRead + Clone + 'static>(
@@ -805,6 +809,7 @@ impl Stream {
             start_seconds,
             duration_seconds,
             bit_rate: self.bit_rate().unwrap_or_else(|| number::whole(all)),
+            pixels: self.pixels.format(),
         })
     }
 
