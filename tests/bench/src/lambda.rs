@@ -48,7 +48,7 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    fn variables(&self) -> [(&str, &str); 26] {
+    fn variables(&self) -> [(&str, &str); 27] {
         [
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB),
@@ -69,6 +69,7 @@ impl Environment<'_> {
             ("CLIPFLOW_TRIM_MEMORY_MB", MEMORY_MB),
             ("CLIPFLOW_TRIM_TIMEOUT_SECONDS", "900"),
             ("CLIPFLOW_SCRATCH_BYTES", "10737418240"),
+            ("CLIPFLOW_MAX_WHOLE_SOURCE_BYTES", "524288000"),
             (
                 "CLIPFLOW_STATE_MACHINE_ARN",
                 "arn:aws:states:us-east-1:000000000000:stateMachine:clip",
