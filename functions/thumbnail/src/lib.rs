@@ -15,7 +15,7 @@ use aws::{
 use bytes::Bytes;
 use ffmpeg::{
     process::{Ffmpeg, Input as File, Limits},
-    scratch::Scratch,
+    scratch::{self, Scratch},
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use lambda::environment;
@@ -78,6 +78,7 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
+        scratch::clean();
         Ok(Self {
             bucket: environment::required("CLIPFLOW_BUCKET")?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
