@@ -29,6 +29,8 @@ const REMUX_TIME: Duration = Duration::from_secs(40);
 /// The most that is held of indexes until all cuts are planned, in bytes. What is beyond that is read again, so that many
 /// sources with long indexes fit into the function's memory.
 const MAX_HELD_BYTES: u64 = 256 << 20;
+/// Sources that are opened at once.
+pub(crate) const SOURCES_AT_ONCE: usize = 8;
 
 /// A source that was opened.
 pub(crate) struct Opened {
