@@ -47,6 +47,7 @@ pub(crate) struct Opener<'a> {
     ffmpeg: &'a Ffmpeg,
     scratch: Scratch,
     scratch_bytes: u64,
+    max_whole_bytes: u64,
     /// What of [`scratch_bytes`](Self::scratch_bytes) is promised to excerpts.
     promised_bytes: AtomicU64,
     /// The indexes that are held, in bytes.
@@ -56,12 +57,14 @@ pub(crate) struct Opener<'a> {
 }
 
 impl<'a> Opener<'a> {
-    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes.
+    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes. Sources of up to
+    /// `max_whole_bytes` may be read from their start.
     pub fn new(
         s3: &'a aws_sdk_s3::Client,
         request: &'a ClipRequest,
         ffmpeg: &'a Ffmpeg,
         scratch_bytes: u64,
+        max_whole_bytes: u64,
     ) -> Result<Self, ClipError> {
         Ok(Self {
             s3,
@@ -69,6 +72,7 @@ impl<'a> Opener<'a> {
             ffmpeg,
             scratch: Scratch::new(0, scratch_bytes)?,
             scratch_bytes,
+            max_whole_bytes,
             promised_bytes: AtomicU64::new(0),
             held_bytes: AtomicU64::new(0),
             cuts: Mutex::default(),
@@ -84,6 +88,7 @@ impl<'a> Opener<'a> {
             ffmpeg: self.ffmpeg,
             scratch: &self.scratch,
             limits,
+            max_whole_bytes: self.max_whole_bytes.min(self.scratch_bytes / 2),
         }
     }
 
@@ -116,7 +121,7 @@ impl<'a> Opener<'a> {
             return self.plan_of(media, source, interval, number, true).await;
         }
         let again = S3Source::pinned(self.s3.clone(), opened.object.clone());
-        let media = Media::reopen(again, opened.facts.clone()).await?;
+        let media = Media::reopen(again, opened.facts.clone(), self.remuxer()).await?;
         self.plan_of(&media, source, interval, number, false).await
     }
 
@@ -212,12 +217,11 @@ impl<'a> Opener<'a> {
         &self,
         cuts: &[(&Movie, &Samples<S3Source>, f64, f64)],
     ) -> Result<SmartCut, SmartCutError> {
-        let format = self.request.format;
         if let Some((movie, ..)) = cuts.first() {
-            format.check_codec(&movie.facts.video.codec)?;
+            self.request.format.check_codec(&movie.facts.video.codec)?;
         }
         let smart_cut = SmartCut::of(cuts).await?;
-        smart::check_encoder(self.ffmpeg, &smart_cut, format).await?;
+        smart::check_encoder(self.ffmpeg, &smart_cut).await?;
         Ok(smart_cut)
     }
 }

@@ -67,6 +67,7 @@ async fn fifty_sources_with_long_indexes_fit_into_the_memory() {
         recordings: None,
         ffmpeg: Ffmpeg::find().expect("ffmpeg"),
         scratch_bytes: 1 << 30,
+        max_whole_source_bytes: 1 << 20,
     };
     let segments: Vec<_> = (0..50)
         .map(|number| {
