@@ -13,10 +13,16 @@ use model::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
 use time::OffsetDateTime;
 
 /// How many calls are under way at a time: few enough for the quotas of Step Functions, whose refusals the SDK retries.
 pub const CONCURRENCY: usize = 8;
+/// How many executions are kept at the most: some tens of megabytes.
+const MAX_KEPT: usize = 10_000;
 
 /// What became of a clip, or is becoming of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
@@ -74,6 +80,8 @@ pub struct Listed {
     pub arn: String,
     /// Its name, taken apart; none when somebody started it by hand.
     pub name: Option<ExecutionName>,
+    /// Its status there.
+    pub status: ExecutionStatus,
     /// When it was started first.
     pub started_at: OffsetDateTime,
     /// Where Step Functions has it in its lists, newest first: when it ended or, while it runs, started.
@@ -137,6 +145,17 @@ impl Execution {
             Status::Rejected => self.output["message"].as_str().map(str::to_owned),
             _ => self.cause.as_deref().map(message_in),
         }
+    }
+
+    /// Whether a text stands in its name, request or outcome, or in what went wrong; in capitals or not.
+    pub fn has(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        let output = self.output.to_string();
+        let cause = self.cause.as_deref().unwrap_or_default();
+        let places = [&self.name, &self.input_text, &output, cause];
+        places
+            .iter()
+            .any(|place| place.to_lowercase().contains(&text))
     }
 
     /// How long it has taken, in seconds.
@@ -211,9 +230,55 @@ impl From<&ExecutionListItem> for Listed {
         Self {
             arn: item.execution_arn.clone(),
             name: ExecutionName::parse(&item.name),
+            status: item.status.clone(),
             started_at: when::of_sdk(&item.start_date),
             position: when::of_sdk(item.stop_date.as_ref().unwrap_or(&item.start_date)),
         }
+    }
+}
+
+/// Executions that have ended, by when they started: a list tells whether one is still as it was read.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<BTreeMap<(OffsetDateTime, String), Execution>>);
+
+impl Kept {
+    /// Shows `see` the listed execution, unless it was never read or goes on again.
+    pub fn with<T>(&self, listed: &Listed, see: impl FnOnce(&Execution) -> T) -> Option<T> {
+        let key = (listed.started_at, listed.arn.clone());
+        let executions = self.executions();
+        let kept = executions.get(&key)?;
+        (kept.stopped_at == Some(listed.position)).then(|| see(kept))
+    }
+
+    /// The kept execution of this ARN, if it succeeded.
+    pub fn succeeded(&self, arn: &str) -> Option<Execution> {
+        let executions = self.executions();
+        let mut kept = executions.values().filter(|one| one.arn == arn);
+        kept.find(|one| matches!(one.status, Status::Available | Status::Rejected))
+            .cloned()
+    }
+
+    /// How many of these would have to be read.
+    pub fn lacks(&self, listed: &[Listed]) -> usize {
+        let is_lacking = |one: &&Listed| self.with(one, |_| ()).is_none();
+        listed.iter().filter(is_lacking).count()
+    }
+
+    /// Keeps an execution; the oldest make room.
+    fn keep(&self, execution: &Execution) {
+        let key = (execution.started_at, execution.arn.clone());
+        let mut executions = self.executions();
+        executions.remove(&key);
+        if execution.status != Status::Running {
+            executions.insert(key, execution.clone());
+        }
+        while executions.len() > MAX_KEPT {
+            executions.pop_first();
+        }
+    }
+
+    fn executions(&self) -> MutexGuard<'_, BTreeMap<(OffsetDateTime, String), Execution>> {
+        self.0.lock().expect("nothing panics meanwhile")
     }
 }
 
@@ -240,7 +305,11 @@ impl Deployment {
             .send()
             .await
         {
-            Ok(described) => Ok(Some(described.into())),
+            Ok(described) => {
+                let execution: Execution = described.into();
+                self.kept.keep(&execution);
+                Ok(Some(execution))
+            }
             Err(error)
                 if matches!(
                     error.as_service_error(),
@@ -256,10 +325,16 @@ impl Deployment {
         }
     }
 
-    /// These executions, in the same order.
+    /// These executions, in the same order. Those that were read before and have ended are not read again.
     pub async fn describe_all(&self, listed: &[Listed]) -> Result<Vec<Execution>, Failure> {
-        let described = stream::iter(listed)
-            .map(|one| self.describe(&one.arn))
+        let read = |one: Listed| async move {
+            match self.kept.with(&one, Execution::clone) {
+                Some(kept) => Ok(Some(kept)),
+                None => self.describe(&one.arn).await,
+            }
+        };
+        let described = stream::iter(listed.to_vec())
+            .map(read)
             .buffered(CONCURRENCY);
         Ok(described
             .try_collect::<Vec<_>>()
@@ -379,6 +454,21 @@ impl Deployment {
     }
 }
 
+/// A deployment without queues and buckets, of which Step Functions is this.
+#[cfg(test)]
+pub fn deployment_with(sfn: aws_sdk_sfn::Client) -> Deployment {
+    let sqs = aws_sdk_sqs::Config::builder().behavior_version_latest();
+    let s3 = aws_sdk_s3::Config::builder().behavior_version_latest();
+    Deployment {
+        outputs: serde_json::from_value(json!({"state_machine_arn": "arn"})).expect("outputs"),
+        is_local: false,
+        sfn,
+        sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+        s3: aws_sdk_s3::Client::from_conf(s3.build()),
+        kept: Kept::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,16 +525,7 @@ mod tests {
                     .expect("complete")
             })
             .build();
-        let deployment = Deployment {
-            outputs: serde_json::from_value(json!({"state_machine_arn": "arn"})).expect("outputs"),
-            is_local: false,
-            sfn: mock_client!(aws_sdk_sfn, [&rule]),
-            sqs: aws_sdk_sqs::Client::from_conf(
-                aws_sdk_sqs::Config::builder()
-                    .behavior_version_latest()
-                    .build(),
-            ),
-        };
+        let deployment = deployment_with(mock_client!(aws_sdk_sfn, [&rule]));
         let since =
             since.map(|second| OffsetDateTime::from_unix_timestamp(second).expect("a moment"));
         let found = deployment
@@ -473,6 +554,51 @@ mod tests {
             listed(Some(95), usize::MAX).await,
             (vec![100, 99, 98, 97], 2)
         );
+    }
+
+    #[tokio::test]
+    async fn execution_is_read_again_only_when_it_went_on() {
+        let described = |stopped: Option<i64>| {
+            let status = stopped.map_or(ExecutionStatus::Running, |_| ExecutionStatus::Failed);
+            let described = DescribeExecutionOutput::builder()
+                .execution_arn("arn")
+                .state_machine_arn("arn")
+                .status(status);
+            described
+                .start_date(DateTime::from_secs(0))
+                .set_stop_date(stopped.map(DateTime::from_secs))
+                .build()
+                .expect("complete")
+        };
+        let rule = mock!(aws_sdk_sfn::Client::describe_execution)
+            .sequence()
+            .output(move || described(Some(5)))
+            .output(move || described(None))
+            .output(move || described(Some(9)))
+            .build();
+        let deployment = deployment_with(mock_client!(aws_sdk_sfn, [&rule]));
+        let listed = |stopped: Option<i64>| {
+            let item = ExecutionListItem::builder()
+                .execution_arn("arn")
+                .state_machine_arn("arn")
+                .name("a-0123456789ab")
+                .status(ExecutionStatus::Failed);
+            let item = item
+                .start_date(DateTime::from_secs(0))
+                .set_stop_date(stopped.map(DateTime::from_secs));
+            [Listed::from(&item.build().expect("complete"))]
+        };
+        for (stopped, calls) in [
+            (Some(5), 1),
+            (Some(5), 1),
+            (None, 2),
+            (Some(9), 3),
+            (Some(9), 3),
+        ] {
+            let read = deployment.describe_all(&listed(stopped)).await;
+            assert_eq!(read.expect("an execution").len(), 1);
+            assert_eq!(rule.num_calls(), calls, "{stopped:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Everything about executions is read from Step Functions and SQS: an operator's machine seldom reaches `MongoDB`, whose documents are
 //! the executions' outputs anyway.
 
+mod console;
 mod cost;
 mod cut;
 mod deployment;
@@ -41,6 +42,7 @@ Examples:
   clipflow list --status failed --since 2d
   clipflow show dawn-patrol-0042 --watch
   clipflow rerun --failed --error DependencyUnavailable --since 2d
+  clipflow console --local
   clipflow cut surf.mp4 --start 1:12.5 --end 1:30 -o clip.mp4
 
 The deployment is found by --terraform DIR (the outputs of Terraform), by --local (the local stack of this checkout), \
@@ -70,6 +72,7 @@ enum Command {
     Stop(stop::StopArgs),
     Dlq(dlq::Args),
     Cost(cost::Args),
+    Console(console::Args),
     Cut(cut::Args),
     /// Print the completions of a shell
     #[command(after_help = "Example: clipflow completions bash > /etc/bash_completion.d/clipflow")]
@@ -99,7 +102,7 @@ async fn main() -> ExitCode {
         Err(failure) => {
             eprintln!(
                 "{}: {}",
-                console::style("error").red().for_stderr(),
+                ::console::style("error").red().for_stderr(),
                 failure.message
             );
             ExitCode::from(failure.code)
@@ -127,6 +130,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stop(args) => stop::run(&deployment, args, cli.json).await,
         Command::Dlq(args) => dlq::run(&deployment, args, cli.json).await,
         Command::Cost(args) => cost::run(&deployment, args, cli.json).await,
+        Command::Console(args) => Box::pin(console::run(deployment, args, cli.json)).await,
         Command::Cut(_) | Command::Completions { .. } => unreachable!("they need no deployment"),
     }
 }

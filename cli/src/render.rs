@@ -18,7 +18,12 @@ pub fn say(line: impl Display) {
 
 /// Prints JSON.
 pub fn json(value: &impl Serialize) {
-    say(serde_json::to_string_pretty(value).expect("it has keys of text only"));
+    say(json_text(value));
+}
+
+/// JSON as it is printed.
+pub fn json_text(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("it has keys of text only")
 }
 
 /// A status in its colour.
