@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         run=_format_python
     )
 
+    commands.add_parser(
+        "install-axe", help="install what looks for barriers in the console's pages"
+    ).set_defaults(run=_install_axe)
+
     run = commands.add_parser("run", help="run a command with the stack up, such as tests")
     run.add_argument(
         "--programs",
@@ -94,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="cut a clip out of a video, from the request to the notification"
     )
     demo.add_argument(
-        "--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny"
+        "--video", type=Path, help="the video to cut; default: footage of a street, with sound"
     )
     demo.add_argument(
         "--start", help="where the clip starts: seconds, HH:MM:SS.fff or a percentage"
@@ -165,6 +169,12 @@ def _check_python(_: argparse.Namespace) -> int:
 def _format_python(_: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
         checks.format_python(progress)
+    return 0
+
+
+def _install_axe(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.install_axe(progress)
     return 0
 
 

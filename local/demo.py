@@ -23,7 +23,7 @@ from .console import Failure, Progress, coloured, seconds
 WAIT_SECONDS = 120
 """How long anything may take before the demonstration gives up on it."""
 
-_DEFAULT_VIDEO = ("bigbuckbunny.mp4", "1.2", "00:00:04.2")
+_DEFAULT_SPAN_OF_FOOTAGE = ("2.3", "00:00:08.1")
 _DEFAULT_SPAN = ("25%", "75%")
 
 T = TypeVar("T")
@@ -46,8 +46,18 @@ class Choice:
             if not self.video.is_file():
                 raise Failure(f"there is no video {self.video}")
             return self.video, self.start or _DEFAULT_SPAN[0], self.end or _DEFAULT_SPAN[1]
-        name, start, end = _DEFAULT_VIDEO
-        return packages.footage(name), self.start or start, self.end or end
+        start, end = _DEFAULT_SPAN_OF_FOOTAGE
+        return _footage_with_sound(), self.start or start, self.end or end
+
+
+def _footage_with_sound() -> Path:
+    """Footage with a keyframe every two seconds, and the sound of other footage."""
+    pictures, sound = packages.footage("bikes.mp4"), packages.footage("bigbuckbunny.mp4")
+    file = paths.TEMPORARY / "street.mp4"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    inputs = ["-i", str(pictures), "-stream_loop", "-1", "-i", str(sound)]
+    _ffmpeg(*inputs, "-map", "0:v", "-map", "1:a", "-c", "copy", "-shortest", str(file))
+    return file
 
 
 class Stage:
@@ -286,7 +296,7 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
     paths.DEMO.mkdir(parents=True)
     try:
         key = stage.upload(video)
-        request = clip_scene(stage, key, start, end)
+        request = clip_scene(stage, key, start, end, is_ours=choice.video is None)
         rejected_scene(stage, key)
         duplicate_scene(stage, request)
         long_scene(stage)
@@ -302,8 +312,9 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
     return 0
 
 
-def clip_scene(stage: Stage, key: str, start: str, end: str) -> dict[str, Any]:
-    """A clip is cut, stored and announced. Returns the request."""
+def clip_scene(stage: Stage, key: str, start: str, end: str, *, is_ours: bool) -> dict[str, Any]:
+    """A clip is cut, stored and announced; of footage of ours, most is copied. Returns the
+    request."""
     stage.scene(
         "clip",
         "Footage with sound is cut: only what cannot be copied is encoded",
@@ -318,6 +329,8 @@ def clip_scene(stage: Stage, key: str, start: str, end: str) -> dict[str, Any]:
     }
     stage.enqueue(request)
     document = _available(stage, "clip", clip_id, stage.follow(clip_id))
+    if is_ours:
+        _expect("how it was cut", document["engine"]["cutting"]["method"], "smartCut")
     for line in _cutting(document):
         stage.progress.line(f"  {line}")
     if not document.get("thumbnails"):
@@ -408,7 +421,7 @@ def duplicate_scene(stage: Stage, request: dict[str, Any]) -> None:
     stage.scene(
         "duplicate",
         "The same request, sent again, starts nothing",
-        "An execution is named after its request, so a message that comes twice does nothing twice.",
+        "An execution is named after its request, so a message that comes again does nothing.",
     )
     before, dead = stage.executions(request["clipId"]), stage.messages("dead_letter_queue_url")
     stage.enqueue(request)
@@ -487,9 +500,7 @@ def _camera_scene(
     if arrives is not None:
         video = _film(paths.TEMPORARY / "camera-future.mp4", 0, 4)
         execution = stage.execution(clip_id)["name"]
-        stage.wait(
-            lambda: "SourceNotReady" in json.dumps(stage.history(execution)), "a first look"
-        )
+        stage.wait(lambda: "SourceNotReady" in json.dumps(stage.history(execution)), "a first look")
         ends = arrives + 4000
         stage.wait(lambda: _now() > ends, "the end of the recording")
         stage.upload(video, _recording_key(window["cameraId"], arrives))
@@ -515,28 +526,16 @@ def _film(file: Path, start: float, end: float) -> Path:
     picture = f"{test},trim=start={start},setpts=PTS-STARTPTS"
     sound = f"sine=frequency=440:duration={end - start}:sample_rate=48000"
     options = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    _ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *options, str(file))
+    return file
+
+
+def _ffmpeg(*arguments: str) -> None:
     processes.run(
-        [
-            str(paths.BIN / "ffmpeg"),
-            "-nostdin",
-            "-v",
-            "error",
-            "-y",
-            "-f",
-            "lavfi",
-            "-i",
-            picture,
-            "-f",
-            "lavfi",
-            "-i",
-            sound,
-            *options,
-            str(file),
-        ],
+        [str(paths.BIN / "ffmpeg"), "-nostdin", "-v", "error", "-y", *arguments],
         log=paths.LOGS / "demo-ffmpeg.log",
         environment=processes.environment(),
     )
-    return file
 
 
 def _now() -> int:

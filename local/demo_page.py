@@ -18,8 +18,10 @@ from .console import Failure
 
 _STYLE = """
 .scene { border-top: 1px solid var(--line); margin-top: 40px; padding-top: 24px; }
-.scene > h2 { font-size: 20px; margin: 0 0 4px; } .scene > h3 { font-size: 15px; margin: 24px 0 8px; }
-.checked { list-style: none; padding: 0; margin: 8px 0 20px; display: flex; flex-wrap: wrap; gap: 4px 18px; }
+.scene > h2 { font-size: 20px; margin: 0 0 4px; }
+.scene > h3 { font-size: 15px; margin: 24px 0 8px; }
+.checked { list-style: none; padding: 0; margin: 8px 0 20px; display: flex;
+  flex-wrap: wrap; gap: 4px 18px; }
 .checked li::before { content: "✓ "; color: var(--green); font-weight: 700; }
 .scene h1 { font-size: 16px; }
 .contents { columns: 2; padding-left: 20px; }
@@ -51,7 +53,7 @@ def write(scenes: list[Scene]) -> Path:
     index = paths.DEMO / "index.html"
     index.write_text(
         f'<!DOCTYPE html><html lang="en"><head>{head}<style>{_STYLE}</style></head><body><main>'
-        f"<h1>What make demo did</h1><ol class=\"contents\">{contents}</ol>{body}"
+        f'<h1>What make demo did</h1><ol class="contents">{contents}</ol>{body}'
         "</main></body></html>\n",
         encoding="utf-8",
     )

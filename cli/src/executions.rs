@@ -21,6 +21,9 @@ use time::OffsetDateTime;
 
 /// How many calls are under way at a time: few enough for the quotas of Step Functions, whose refusals the SDK retries.
 pub const CONCURRENCY: usize = 8;
+/// How many executions are listed by a call: as few as one page of clips takes, or as many as may be.
+const MIN_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
 /// How many executions are kept at the most: some tens of megabytes.
 const MAX_KEPT: usize = 10_000;
 
@@ -363,7 +366,7 @@ impl Deployment {
         }
         if is_clip_id(clip) {
             let mut newest: Option<Listed> = None;
-            self.scan(None, None, |page| {
+            self.scan(None, None, MAX_PAGE, |page| {
                 let of_clip =
                     |one: &&Listed| one.name.as_ref().is_some_and(|name| name.clip_id == clip);
                 newest = page
@@ -391,6 +394,7 @@ impl Deployment {
         &self,
         status: Option<&ExecutionStatus>,
         since: Option<OffsetDateTime>,
+        page_size: usize,
         mut see: impl FnMut(&[Listed]) -> bool,
     ) -> Result<(), Failure> {
         let list = self
@@ -399,7 +403,7 @@ impl Deployment {
             .state_machine_arn(&self.outputs.state_machine_arn);
         let mut pages = list
             .set_status_filter(status.cloned())
-            .max_results(1000)
+            .max_results(i32::try_from(page_size).unwrap_or(i32::MAX))
             .into_paginator()
             .send();
         while let Some(page) = pages.next().await {
@@ -437,9 +441,11 @@ impl Deployment {
         } else {
             statuses.iter().map(Some).collect()
         };
+        // Some executions may have ended in another order than they started in.
+        let page_size = enough.saturating_mul(2).clamp(MIN_PAGE, MAX_PAGE);
         let mut found: Vec<Listed> = Vec::new();
         for filter in filters {
-            self.scan(filter, since, |page| {
+            self.scan(filter, since, page_size, |page| {
                 found.extend(page.iter().filter(|one| passes(one)).cloned());
                 found.sort_by_key(|one| std::cmp::Reverse(one.started_at));
                 let last_needed = found

@@ -1,9 +1,9 @@
-//! What a person does about executions: the same functions as the commands, after the same questions.
+//! What a person does about executions: by the functions of the commands, after the same questions.
 
 use super::{
     Answer, Shared,
     clips::Params,
-    html::{clip_path, page, status},
+    html::{clip_path, head_of_table, page, status},
 };
 use crate::{
     executions::Execution,
@@ -90,18 +90,28 @@ fn planned(params: &Params, executions: &[Execution], is_read_only: bool) -> Mar
         h1 { "Rerun what failed" }
         p .sub {
             "The newest executions of their clips, if they failed"
-            @for (name, value) in chosen.iter().filter(|(_, value)| !value.is_empty()) { " · " (name) " " strong { (value) } }
+            @for (name, value) in chosen.iter().filter(|(_, value)| !value.is_empty()) {
+                " · " (name) " " strong { (value) }
+            }
         }
         @if executions.is_empty() { p .empty { "There is nothing to rerun." } } @else {
             table {
-                thead { tr { th scope="col" { "Error" } th scope="col" { "Executions" } } }
-                tbody { @for (error, count) in rerun::by_error(executions) { tr { th scope="row" { (error) } td .number { (count) } } } }
+                (head_of_table(&["Error", "Executions"]))
+                tbody {
+                    @for (error, count) in rerun::by_error(executions) {
+                        tr { th scope="row" { (error) } td .number { (count) } }
+                    }
+                }
             }
             details #named {
                 summary { "Which" }
                 ul {
-                    @for one in executions.iter().take(NAMED) { li { a href=(clip_path(&one.name)) { (one.name) } " " (status(one.status)) } }
-                    @if executions.len() > NAMED { li { "and " (executions.len() - NAMED) " more" } }
+                    @for one in executions.iter().take(NAMED) {
+                        li { a href=(clip_path(&one.name)) { (one.name) } " " (status(one.status)) }
+                    }
+                    @if executions.len() > NAMED {
+                        li { "and " (executions.len() - NAMED) " more" }
+                    }
                 }
             }
             @if !is_read_only {

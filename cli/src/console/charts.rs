@@ -21,12 +21,16 @@ pub struct Part {
     pub seek: Option<f64>,
 }
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 180.0;
+const WIDTH: f64 = 1080.0;
+const HEIGHT: f64 = 200.0;
+/// The widest that a column is.
+const WIDEST: f64 = 44.0;
 /// Room for the numbers on the left, and for the labels below.
-const AXES: (f64, f64) = (52.0, 22.0);
+const AXES: (f64, f64) = (84.0, 22.0);
+/// Room for half a label on the right.
+const MARGIN: f64 = 24.0;
 /// So many labels fit below.
-const LABELS: usize = 8;
+const LABELS: usize = 12;
 
 /// Columns of `series`, each a class and a name; `number` writes their sums.
 pub fn columns(
@@ -40,11 +44,13 @@ pub fn columns(
     html! {
         figure .chart {
             figcaption { (title) (legend(series)) }
-            svg role="img" aria-label=(format!("{title}: at most {}", number(most)))
-                viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } {
-                (grid(most, &number))
-                @for (index, column) in columns.iter().enumerate() {
-                    (stack(index, columns.len(), column, series, most, &number))
+            div .scroll tabindex="0" role="region" aria-label=(title) {
+                svg role="img" aria-label=(format!("{title}: at most {}", number(most)))
+                    viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } {
+                    (grid(most, &number))
+                    @for (index, column) in columns.iter().enumerate() {
+                        (stack(index, columns.len(), column, series, most, &number))
+                    }
                 }
             }
             details {
@@ -68,7 +74,7 @@ fn legend(series: &[(&'static str, &str)]) -> Markup {
 fn grid(most: f64, number: &impl Fn(f64) -> String) -> Markup {
     let bottom = HEIGHT - AXES.1;
     html! {
-        @for (part, value) in [(0.0, most), (0.5, most / 2.0), (1.0, 0.0)] {
+        @for (part, value) in [(0.0, most), (1.0, 0.0)] {
             @let y = 6.0 + part * (bottom - 6.0);
             line .grid x1=(AXES.0) x2=(WIDTH) y1=(y) y2=(y) {}
             text .axis x=(AXES.0 - 6.0) y=(y + 4.0) text-anchor="end" { (number(value)) }
@@ -85,7 +91,8 @@ fn stack(
     most: f64,
     number: &impl Fn(f64) -> String,
 ) -> Markup {
-    let (bottom, step) = (HEIGHT - AXES.1, (WIDTH - AXES.0) / count as f64);
+    let (bottom, step) = (HEIGHT - AXES.1, (WIDTH - AXES.0 - MARGIN) / count as f64);
+    let width = (step * 0.76).min(WIDEST);
     let x = AXES.0 + step * index as f64;
     let mut y = bottom;
     let parts = series
@@ -108,8 +115,8 @@ fn stack(
     html! {
         @for (class, title, y, height) in parts.collect::<Vec<_>>() {
             @if height > 0.0 {
-                rect class=(class) x=(format!("{:.1}", x + step * 0.12)) y=(format!("{y:.1}"))
-                    width=(format!("{:.1}", step * 0.76)) height=(format!("{height:.1}")) {
+                rect class=(class) x=(format!("{:.1}", x + (step - width) / 2.0)) y=(format!("{y:.1}"))
+                    width=(format!("{width:.1}")) height=(format!("{height:.1}")) {
                     title { (title) }
                 }
             }
@@ -127,9 +134,11 @@ fn table(
     columns: &[Column],
     number: &impl Fn(f64) -> String,
 ) -> Markup {
+    let mut names = vec!["From (UTC)"];
+    names.extend(series.iter().map(|(_, name)| *name));
     html! {
         table {
-            thead { tr { th scope="col" { "From (UTC)" } @for (_, name) in series { th scope="col" { (name) } } } }
+            (super::html::head_of_table(&names))
             tbody {
                 @for column in columns {
                     tr {
@@ -146,7 +155,8 @@ fn table(
 pub fn line(label: &str, parts: &[Part]) -> Markup {
     html! {
         svg .line role="img" aria-label=(label) viewBox="0 0 1000 24" preserveAspectRatio="none" {
-            pattern #hatch width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
+            pattern #hatch width="8" height="8" patternUnits="userSpaceOnUse"
+                patternTransform="rotate(45)" {
                 rect .hatch-ground width="8" height="8" {}
                 rect .hatch-line width="3" height="8" {}
             }

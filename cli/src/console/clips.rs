@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Shared,
-    html::{ago, clip_path, encoded, page, status},
+    html::{ago, clip_path, encoded, head_of_table, page, status},
     live::Region,
     media::{self, Media},
 };
@@ -36,16 +36,21 @@ const SPANS: [(&str, &str); 6] = [
     ("90d", "the last 90 days"),
 ];
 
+/// What the table says of a clip.
+const COLUMNS: [&str; 8] = [
+    "", "Clip", "Status", "Camera", "Length", "Engine", "Cost", "Started",
+];
+
 /// Which clips, as the page's form and its links say it.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub struct Params {
-    pub status: String,
+    status: String,
     pub error: String,
     pub camera: String,
     pub text: String,
     pub since: String,
-    pub until: String,
+    until: String,
 }
 
 impl Params {
@@ -75,6 +80,15 @@ impl Params {
             limit: PAGE,
             max_reads: MAX_READS,
         })
+    }
+
+    /// What ended with an error, of a span of time.
+    pub fn of(error: &str, since: &str) -> Self {
+        Self {
+            error: error.to_owned(),
+            since: since.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// The same choice under a path.
@@ -147,12 +161,17 @@ pub fn form(params: &Params) -> Markup {
                     }
                 }
             }
-            input #text type="search" name="text" value=(params.text) placeholder="Search name, request, outcome" aria-label="Text";
-            input type="text" name="error" value=(params.error) placeholder="Error" aria-label="Error" list="errors";
+            input #text type="search" name="text" value=(params.text) placeholder="Search"
+                aria-label="Text in name, request or outcome";
+            input type="text" name="error" value=(params.error) placeholder="Error" list="errors"
+                aria-label="Error";
             datalist #errors { @for kind in ErrorKind::ALL { option value=(kind.name()) {} } }
-            input type="text" name="camera" value=(params.camera) placeholder="Camera" aria-label="Camera";
+            input type="text" name="camera" value=(params.camera) placeholder="Camera"
+                aria-label="Camera";
             select name="since" aria-label="Started within" {
-                @for (value, name) in SPANS { option value=(value) selected[params.since == value] { (name) } }
+                @for (value, name) in SPANS {
+                    option value=(value) selected[params.since == value] { (name) }
+                }
             }
             noscript { button { "Apply" } }
         }
@@ -172,7 +191,10 @@ pub fn section(params: &Params, found: &Page, now: OffsetDateTime, is_read_only:
     });
     html! {
         @if found.executions.is_empty() {
-            p .empty { @if more.is_some() { "None of the executions that were looked at is like that." } @else { "No executions." } }
+            p .empty {
+                @if more.is_some() { "None of the executions that were looked at is like that." }
+                @else { "No executions." }
+            }
         } @else {
             (table(&found.executions, now))
         }
@@ -189,12 +211,7 @@ pub fn section(params: &Params, found: &Page, now: OffsetDateTime, is_read_only:
 fn table(executions: &[Execution], now: OffsetDateTime) -> Markup {
     html! {
         table .clips {
-            thead {
-                tr {
-                    th scope="col" { span .hidden { "Picture" } }
-                    @for title in ["Clip", "Status", "Camera", "Length", "Engine", "Cost", "Started"] { th scope="col" { (title) } }
-                }
-            }
+            (head_of_table(&COLUMNS))
             tbody { @for execution in executions { (row(execution, now)) } }
         }
     }
@@ -203,25 +220,32 @@ fn table(executions: &[Execution], now: OffsetDateTime) -> Markup {
 fn row(execution: &Execution, now: OffsetDateTime) -> Markup {
     let output = &execution.output;
     let path = clip_path(&execution.name);
+    let length = output["delivered"]["durationSeconds"].as_f64();
+    let cost = output["engine"]["estimateUsd"].as_f64();
     let picture = media::thumbnail(execution, 300).map(|key| Media::Console.url(execution, key));
     html! {
         tr {
             td .thumb {
                 a href=(path) tabindex="-1" aria-hidden="true" {
-                    @if let Some(url) = picture { img src=(url) alt="" loading="lazy" width="128" height="72"; }
+                    @if let Some(url) = picture {
+                        img src=(url) alt="" loading="lazy" width="96" height="54";
+                    }
                 }
             }
             th .clip scope="row" {
                 a href=(path) { (execution.clip_id()) }
                 @if let Some(error) = execution.error() {
-                    p .error { (error) @if let Some(message) = execution.message() { ": " (message) } }
+                    p class={ "why " (execution.status.name()) } {
+                        (error)
+                        @if let Some(message) = execution.message() { ": " (message) }
+                    }
                 }
             }
             td .state { (status(execution.status)) }
             td .camera { (execution.input["cameraId"].as_str().unwrap_or_default()) }
-            td .number { (output["delivered"]["durationSeconds"].as_f64().map(when::span).unwrap_or_default()) }
+            td .number { (length.map(when::span).unwrap_or_default()) }
             td .engine { (output["engine"]["name"].as_str().unwrap_or_default()) }
-            td .number { (output["engine"]["estimateUsd"].as_f64().map(render::usd).unwrap_or_default()) }
+            td .number { (cost.map(render::usd).unwrap_or_default()) }
             td .age { (ago(execution.started_at, now)) " ago" }
         }
     }

@@ -57,30 +57,43 @@ impl Graph {
         let places = self.places();
         let right = places.values().map(|(x, _)| x + BOX.0).max().unwrap_or(0);
         let bottom = places.values().map(|(_, y)| y + BOX.1).max().unwrap_or(0);
-        let lanes = self
-            .arrows
-            .iter()
-            .filter(|arrow| self.is_beside(arrow))
-            .count();
-        let size = (right + MARGIN + LANE * (lanes + 1), bottom + MARGIN);
+        let lanes = self.lanes(right);
+        let size = (right + LANE * (lanes.len() + 1), bottom + MARGIN);
         let path: Vec<_> = states.iter().map(|state| state.name.as_str()).collect();
-        let label = format!("The path taken: {}", path.join(", "));
-        let mut lane = right;
+        let is_taken =
+            |arrow: &&Arrow| path.windows(2).any(|pair| pair == [&arrow.from, &arrow.to]);
+        // What was taken is drawn over what was not.
+        let (taken, others): (Vec<_>, Vec<_>) = self.arrows.iter().partition(is_taken);
+        let arrows = others.into_iter().map(|arrow| (arrow, false));
+        let arrows = arrows.chain(taken.into_iter().map(|arrow| (arrow, true)));
         html! {
-            svg .graph role="img" aria-label=(label) width=(size.0) height=(size.1)
-                viewBox={ "0 0 " (size.0) " " (size.1) } {
-                marker #arrow-head viewBox="0 0 8 8" refX="3" refY="4" markerWidth="8" markerHeight="8"
-                    orient="auto" markerUnits="userSpaceOnUse" {
+            svg .graph role="img" aria-label=(format!("The path taken: {}", path.join(", ")))
+                width=(size.0) height=(size.1) viewBox={ "0 0 " (size.0) " " (size.1) } {
+                marker #arrow-head viewBox="0 0 8 8" refX="3" refY="4" markerWidth="8"
+                    markerHeight="8" orient="auto" markerUnits="userSpaceOnUse" {
                     path d="M0 0L8 4L0 8z" {}
                 }
-                @for arrow in &self.arrows {
-                    (self.arrow(arrow, &places, &path, &mut lane))
+                @for (arrow, is_taken) in arrows {
+                    path .arrow .catch[arrow.catches] .taken[is_taken] marker-end="url(#arrow-head)"
+                        d=(self.line(arrow, &places, &lanes)) {}
                 }
                 @for (name, place) in &places {
                     (node(name, *place, states.iter().rfind(|state| state.name == **name)))
                 }
             }
         }
+    }
+
+    /// Beside the boxes, where the lines to a state run that lead there from afar.
+    fn lanes(&self, right: usize) -> BTreeMap<&str, usize> {
+        let afar = self.arrows.iter().filter(|arrow| self.is_beside(arrow));
+        let targets: BTreeSet<&str> = afar.map(|arrow| arrow.to.as_str()).collect();
+        let mut targets: Vec<&str> = targets.into_iter().collect();
+        targets.sort_by_key(|target| self.row(target));
+        let lanes = targets.into_iter().zip(1..);
+        lanes
+            .map(|(target, lane)| (target, right + LANE * lane))
+            .collect()
     }
 
     /// Where the upper left corners of the boxes are.
@@ -108,53 +121,50 @@ impl Graph {
         arrow.from == arrow.to || (to != from + 1 && to != from)
     }
 
-    fn arrow(
+    /// Whether a box is the last of its row.
+    fn is_last(&self, name: &str) -> bool {
+        self.rows[self.row(name)]
+            .last()
+            .is_some_and(|last| last == name)
+    }
+
+    /// The line of an arrow, as SVG draws a path.
+    fn line(
         &self,
         arrow: &Arrow,
         places: &BTreeMap<&str, (usize, usize)>,
-        path: &[&str],
-        lane: &mut usize,
-    ) -> Markup {
+        lanes: &BTreeMap<&str, usize>,
+    ) -> String {
         let (from, to) = (places[arrow.from.as_str()], places[arrow.to.as_str()]);
-        let middle = |(x, y): (usize, usize)| (x + BOX.0 / 2, y + BOX.1 / 2);
-        let line = if self.is_beside(arrow) {
-            *lane += LANE;
-            let (right, y) = (from.0 + BOX.0, middle(from).1 + 6);
-            let (end, end_y) = (to.0 + BOX.0, middle(to).1 - 4);
-            format!(
-                "M{right} {y} H{} Q{lane} {y} {lane} {} V{} Q{lane} {end_y} {} {end_y} H{}",
-                *lane - 6,
-                if end_y > y { y + 6 } else { y - 6 },
-                if end_y > y { end_y - 6 } else { end_y + 6 },
-                *lane - 6,
-                end + 5
-            )
-        } else if from.1 == to.1 {
-            let y = middle(from).1;
-            let right = to.0 > from.0;
-            let (begin, end) = if right {
-                (from.0 + BOX.0, to.0 - 5)
+        let (middle, end) = (from.1 + BOX.1 / 2, to.0 + BOX.0 / 2);
+        if let Some(lane) = lanes
+            .get(arrow.to.as_str())
+            .filter(|_| self.is_beside(arrow))
+        {
+            let end_y = to.1 + BOX.1 / 2 - 6;
+            let end = to.0 + BOX.0 + 5;
+            return if self.is_last(&arrow.from) {
+                let begin = from.0 + BOX.0;
+                format!("M{begin} {} H{lane} V{end_y} H{end}", middle + 6)
             } else {
-                (from.0, to.0 + BOX.0 + 5)
+                // Around the boxes on its right.
+                let (begin, y) = (from.0 + BOX.0 - 16, from.1 + BOX.1);
+                format!("M{begin} {y} V{} H{lane} V{end_y} H{end}", y + GAP.1 / 2)
             };
-            format!("M{begin} {y} H{end}")
-        } else {
-            let (begin, end) = (middle(from).0, middle(to).0);
-            let (y, end_y) = (from.1 + BOX.1, to.1 - 5);
-            format!(
-                "M{begin} {y} C{begin} {} {end} {} {end} {end_y}",
-                y + 12,
-                end_y - 12
-            )
-        };
-        let taken = path.windows(2).any(|pair| pair == [&arrow.from, &arrow.to]);
-        let class = match (taken, arrow.catches) {
-            (true, true) => "arrow taken catch",
-            (true, false) => "arrow taken",
-            (false, true) => "arrow catch",
-            (false, false) => "arrow",
-        };
-        html! { path class=(class) d=(line) marker-end="url(#arrow-head)" {} }
+        }
+        if from.1 == to.1 {
+            return if to.0 > from.0 {
+                format!("M{} {middle} H{}", from.0 + BOX.0, to.0 - 5)
+            } else {
+                format!("M{} {middle} H{}", from.0, to.0 + BOX.0 + 5)
+            };
+        }
+        let (begin, y, end_y) = (from.0 + BOX.0 / 2, from.1 + BOX.1, to.1 - 5);
+        format!(
+            "M{begin} {y} C{begin} {} {end} {} {end} {end_y}",
+            y + 12,
+            end_y - 12
+        )
     }
 }
 
@@ -177,6 +187,9 @@ fn node(name: &str, (x, y): (usize, usize), state: Option<&State>) -> Markup {
     }
 }
 
+/// What became of a state that was left without an error that counts.
+pub const DONE: &str = "done";
+
 /// What became of a state: its class, its mark, and in words.
 pub fn fate(state: &State) -> (&'static str, &'static str, &'static str) {
     match state.status {
@@ -186,7 +199,7 @@ pub fn fate(state: &State) -> (&'static str, &'static str, &'static str) {
         history::Status::Exited if state.errors.len() > state.retries => {
             ("node caught", "!", "its error was caught")
         }
-        history::Status::Exited => ("node exited", "✓", "done"),
+        history::Status::Exited => ("node exited", "✓", DONE),
     }
 }
 

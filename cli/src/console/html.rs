@@ -16,7 +16,8 @@ const PLAIN: AsciiSet = NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 /// What htmx may do under the pages' policy: it runs no text as code and adds no styles.
-const HTMX: &str = r#"{"allowEval":false,"allowScriptTags":false,"includeIndicatorStyles":false,"historyCacheSize":0,"selfRequestsOnly":true}"#;
+const HTMX: &str = r#"{"allowEval":false,"allowScriptTags":false,"includeIndicatorStyles":false,
+"historyCacheSize":0,"selfRequestsOnly":true}"#;
 
 /// What every page says of the console.
 #[derive(Debug)]
@@ -99,6 +100,21 @@ pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> Markup {
     let title = format!("{} UTC", when::moment(at));
     html! {
         time datetime=(when::rfc3339(at)) title=(title) { (when::age((now - at).as_seconds_f64())) }
+    }
+}
+
+/// The head of a table. A column without a name has a word for those who cannot see that it needs none.
+pub fn head_of_table(columns: &[&str]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for name in columns {
+                    th scope="col" {
+                        @if name.is_empty() { span .hidden { "What" } } @else { (name) }
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The page of messages that were given up on.
 
-use super::{Answer, Shared, html::page};
+use super::{
+    Answer, Shared,
+    html::{head_of_table, page},
+};
 use crate::{
     dlq::{DeadLetters, Which},
     failure::Failure,
@@ -29,7 +32,9 @@ pub async fn show(State(console): State<Shared>, headers: HeaderMap) -> Result<A
     let content = html! {
         h1 { "Dead letters" }
         p .sub { "Requests that start gave up on. Looking at them hides them from others for a moment." }
-        div hx-get="/dead-letters" hx-trigger="load" hx-swap="outerHTML" { p .empty role="status" { "Asking the queue…" } }
+        div hx-get="/dead-letters" hx-trigger="load" hx-swap="outerHTML" {
+            p .empty role="status" { "Asking the queue…" }
+        }
     };
     Ok(Answer::Page(page(
         &console.frame,
@@ -61,14 +66,18 @@ fn table(messages: &[Value], is_read_only: bool) -> Markup {
             @if messages.is_empty() { p .empty { "There are none." } } @else {
                 @if !is_read_only { (replay_form(None, messages.len())) }
                 table .letters {
-                    thead { tr { th scope="col" { "Sent (UTC)" } th scope="col" { "Problem" } th scope="col" { "Message" } th scope="col" { span .hidden { "Action" } } } }
+                    (head_of_table(&["Sent (UTC)", "Problem", "Message", ""]))
                     tbody {
                         @for message in messages {
                             tr {
                                 td { (text(message, "sentAt")) }
                                 td { (text(message, "problem")) }
                                 td { pre tabindex="0" { (text(message, "body")) } }
-                                td { @if !is_read_only { (replay_form(Some(&text(message, "messageId")), 1)) } }
+                                td {
+                                    @if !is_read_only {
+                                        (replay_form(Some(&text(message, "messageId")), 1))
+                                    }
+                                }
                             }
                         }
                     }
@@ -83,7 +92,11 @@ fn replay_form(id: Option<&str>, count: usize) -> Markup {
         details .action {
             summary .button { @if id.is_some() { "Replay…" } @else { "Replay all…" } }
             form method="post" action="/dead-letters/replay" {
-                p { (count) @if count == 1 { " message goes" } @else { " messages, and any that came since, go" } " to the queue of requests again." }
+                p {
+                    @if id.is_some() { "This message goes" }
+                    @else { "These messages (" (count) "), and any that came since, go" }
+                    " to the queue of requests again."
+                }
                 @if let Some(id) = id { input type="hidden" name="id" value=(id); }
                 button { "Replay now" }
             }

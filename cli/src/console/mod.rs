@@ -7,6 +7,7 @@ mod actions;
 mod charts;
 mod clip;
 mod clips;
+mod cut;
 mod graph;
 mod guard;
 mod html;
@@ -14,6 +15,7 @@ mod letters;
 mod live;
 mod media;
 mod overview;
+mod waterfall;
 
 use crate::{
     deployment::Deployment, executions::Status, failure::Failure, render, show::Shown, stop,
@@ -41,6 +43,10 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 const STYLE: &str = include_str!("assets/style.css");
+
+/// What a page that is a file may do: show what lies beside it.
+const FILE_POLICY: &str =
+    "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'";
 
 /// Serve a page on this machine where clips play, executions can be followed and rerun
 #[derive(Debug, clap::Args)]
@@ -293,7 +299,7 @@ fn document(title: &str, content: &Markup) -> Markup {
         (DOCTYPE)
         html lang="en" {
             head {
-                meta http-equiv="Content-Security-Policy" content="script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'";
+                meta http-equiv="Content-Security-Policy" content=(FILE_POLICY);
                 (html::head(title))
                 // Our own file, which closes no element.
                 style { (PreEscaped(STYLE)) }

@@ -8,7 +8,7 @@ use super::{
     Answer, Shared,
     charts::{self, Column},
     clips::Params,
-    html::page,
+    html::{head_of_table, page},
     live::Region,
 };
 use crate::{
@@ -110,7 +110,8 @@ pub async fn show(
             h1 { "Overview" }
             nav .tabs aria-label="Span of time" {
                 @for (value, name, _) in SPANS {
-                    a href=(format!("/overview?since={value}")) aria-current=[(span.since == value).then_some("true")] { (name) }
+                    a href=(format!("/overview?since={value}"))
+                        aria-current=[(span.since == value).then_some("true")] { (name) }
                 }
             }
         }
@@ -297,7 +298,7 @@ fn numbers(tally: &Tally, queues: &[Queue], since: &str) -> Markup {
                 }
             }
         }
-        (charts::columns("Executions", &STATUSES, &columns(&tally.statuses), |count| format!("{count}")))
+        (charts::columns("Executions", &STATUSES, &columns(&tally.statuses), |n| n.to_string()))
         div .columns {
             (errors(tally, since))
             (waiting(queues))
@@ -332,14 +333,19 @@ fn errors(tally: &Tally, since: &str) -> Markup {
             h2 { "Errors" }
             @if errors.is_empty() { p .empty { "None." } } @else {
                 table {
-                    thead { tr { th scope="col" { "Error" } th scope="col" { "Status" } th scope="col" { "Executions" } } }
+                    (head_of_table(&["Error", "Status", "Executions", ""]))
                     tbody {
                         @for (error, (status, count)) in errors {
-                            @let params = Params { error: error.clone(), since: since.to_owned(), ..Params::default() };
+                            @let params = Params::of(error, since);
                             tr {
                                 th scope="row" { a href=(params.url("/")) { (error) } }
                                 td { (super::html::status(*status)) }
                                 td .number { (count) }
+                                td {
+                                    @if *status == Status::Failed {
+                                        a href=(params.url("/rerun")) { "Rerun…" }
+                                    }
+                                }
                             }
                         }
                     }
@@ -354,7 +360,7 @@ fn waiting(queues: &[Queue]) -> Markup {
         section aria-label="Queues" {
             h2 { "Queues" }
             table {
-                thead { tr { th scope="col" { "Queue" } th scope="col" { "Waiting" } th scope="col" { "In flight" } } }
+                (head_of_table(&["Queue", "Waiting", "In flight"]))
                 tbody {
                     @for queue in queues {
                         tr .alarming[queue.is_dead_letters && queue.waiting > 0] {

@@ -48,9 +48,9 @@ impl Browser {
             session: format!("http://127.0.0.1:{port}/session"),
             _profile: profile,
         };
-        let program = std::env::var("CLIPFLOW_CHROMIUM").unwrap_or("chromium".to_owned());
+        let program = std::env::var("CLIPFLOW_CHROMIUM").expect("CLIPFLOW_CHROMIUM is set as well");
         let profile = format!("--user-data-dir={}", browser._profile.path().display());
-        let chrome = json!({"binary": program, "args": ["--headless=new", "--no-sandbox", "--disable-gpu",
+        let chrome = json!({"binary": on_path(&program), "args": ["--headless=new", "--no-sandbox", "--disable-gpu",
             "--mute-audio", "--no-first-run", "--autoplay-policy=no-user-gesture-required", profile]});
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": chrome,
             "goog:loggingPrefs": {"browser": "ALL"}}}});
@@ -161,6 +161,15 @@ impl Drop for Browser {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A program where the `PATH` has it: chromedriver takes nothing else.
+fn on_path(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.exists())
+        .unwrap_or_else(|| program.into())
 }
 
 fn folder() -> PathBuf {
