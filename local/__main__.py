@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="cut a clip out of a video, from the request to the notification"
     )
     demo.add_argument(
-        "--video", type=Path, help="the video to cut; default: footage of a street, with sound"
+        "--video", type=Path, help="the video to cut; default: footage of Big Buck Bunny"
     )
     demo.add_argument(
         "--start", help="where the clip starts: seconds, HH:MM:SS.fff or a percentage"

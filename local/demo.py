@@ -23,7 +23,7 @@ from .console import Failure, Progress, coloured, seconds
 WAIT_SECONDS = 120
 """How long anything may take before the demonstration gives up on it."""
 
-_DEFAULT_SPAN_OF_FOOTAGE = ("2.3", "00:00:08.1")
+_DEFAULT_SPAN_OF_FOOTAGE = ("1.2", "00:00:04.2")
 _DEFAULT_SPAN = ("25%", "75%")
 
 T = TypeVar("T")
@@ -51,12 +51,11 @@ class Choice:
 
 
 def _footage_with_sound() -> Path:
-    """Footage with a keyframe every two seconds, and the sound of other footage."""
-    pictures, sound = packages.footage("bikes.mp4"), packages.footage("bigbuckbunny.mp4")
-    file = paths.TEMPORARY / "street.mp4"
+    """Footage with its sound, and with a keyframe a second, as cameras write it."""
+    file = paths.TEMPORARY / "bigbuckbunny.mp4"
     file.parent.mkdir(parents=True, exist_ok=True)
-    inputs = ["-i", str(pictures), "-stream_loop", "-1", "-i", str(sound)]
-    _ffmpeg(*inputs, "-map", "0:v", "-map", "1:a", "-c", "copy", "-shortest", str(file))
+    source = str(packages.footage("bigbuckbunny.mp4"))
+    _ffmpeg("-i", source, "-c:v", "libx264", "-g", "25", "-c:a", "copy", str(file))
     return file
 
 

@@ -95,7 +95,8 @@ impl Guard {
         headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
         for (name, value) in [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
+            // With no-referrer, browsers would send `Origin: null` along with forms.
+            (header::REFERRER_POLICY, "same-origin"),
             (header::X_FRAME_OPTIONS, "DENY"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));

@@ -13,11 +13,18 @@ use tests::Stack;
 const WIDE: (u32, u32) = (1180, 860);
 const PHONE: (u32, u32) = (390, 780);
 
-/// Uploads footage and makes a source of half a minute with one keyframe, which `MediaConvert` cuts.
+/// Uploads footage with a keyframe a second, and half a minute with one keyframe, which `MediaConvert` cuts: under keys
+/// of this run, so that its requests were never sent before.
 async fn sources(stack: &Stack) -> [String; 2] {
-    let footage = stack.description.footage.join("bigbuckbunny.mp4");
-    stack.upload("console/footage.mp4", &footage).await;
     let folder = tempfile::tempdir().expect("a folder");
+    let footage = stack.description.footage.join("bigbuckbunny.mp4");
+    let file = folder.path().join("footage.mp4");
+    let [from, to] = [&footage, &file].map(|file| file.to_str().expect("UTF-8"));
+    stack.ffmpeg(&[
+        "-i", from, "-c:v", "libx264", "-g", "25", "-c:a", "copy", to,
+    ]);
+    let keys = ["footage", "long"].map(|name| format!("console/{}/{name}.mp4", std::process::id()));
+    stack.upload(&keys[0], &file).await;
     let file = folder.path().join("long.mp4");
     let pictures = [
         "-f",
@@ -27,8 +34,8 @@ async fn sources(stack: &Stack) -> [String; 2] {
     ];
     let encode = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
     stack.ffmpeg(&[&pictures[..], &encode, &[file.to_str().expect("UTF-8")]].concat());
-    stack.upload("console/long.mp4", &file).await;
-    ["console/footage.mp4", "console/long.mp4"].map(str::to_owned)
+    stack.upload(&keys[1], &file).await;
+    keys
 }
 
 fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
@@ -79,7 +86,7 @@ async fn browser_plays_a_clip_and_sees_a_failure_mended_by_a_click() {
     };
     let stack = Stack::connect().await;
     let [footage, long] = sources(&stack).await;
-    let mut request = stack.request("dawn-patrol", &footage, &json!(1.2), &json!(4.2));
+    let mut request = stack.request("dawn-patrol", &footage, &json!(1.21), &json!(4.2));
     request["metadata"] = json!({"spot": "Pipeline", "heat": 3});
     request["output"] = json!({"thumbnails": [300, 640]});
     stack.run(&request).await;

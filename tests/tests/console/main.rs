@@ -27,7 +27,7 @@ async fn only_a_browser_with_the_token_and_of_this_host_is_let_in() {
         "{policy}"
     );
     assert!(!policy.contains("unsafe"), "{policy}");
-    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    assert_eq!(page.header("referrer-policy"), "same-origin");
     let own = ("origin", console.origin.as_str());
     let evil = ("origin", "https://evil.example");
     for (status, method, path, headers) in [
