@@ -7,20 +7,20 @@
 use crate::audio;
 use model::{
     clip_spec::{ClipSpec, Overlay, Part, Size},
-    request::{ClipRequest, Format},
+    request::{Format, Look},
 };
 use mp4_cut::Window;
 use std::ffi::OsString;
 
-/// The output options that make the clip `spec` of `request` out of its inputs: the windows of its parts in order,
+/// The output options that make the clip `spec` that is to look like `look` out of its inputs: the windows of its parts in order,
 /// and behind them the watermark. `window` is the only part's, where there is only one.
 #[must_use]
-pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
+pub fn arguments(look: Look, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
     let mut options = if let (true, [part]) = (spec.plain, spec.parts.as_slice()) {
         let stored = stored_as_they_are(part);
         let mut options = words(&format!("-map 0:v:0 -map 0:a? -filter:v {stored}"));
         if spec.audio.is_some() {
-            options.extend(["-filter:a".to_owned(), audio::track_filters(request.format)]);
+            options.extend(["-filter:a".to_owned(), audio::track_filters(look.format)]);
         }
         options
     } else {
@@ -35,9 +35,9 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
     };
     // FFmpeg keeps the time of creation only when it is told to.
     options.extend(words("-map_metadata 0"));
-    options.extend(encoders(request));
+    options.extend(encoders(look));
     options.extend(match spec.frame_rate {
-        None => window.encode_arguments(),
+        None => timing_arguments(window),
         Some(rate) => words(&format!(
             "-fps_mode passthrough -enc_time_base:v {}/{} -video_track_timescale {timescale} -movie_timescale {timescale}",
             rate.denominator,
@@ -45,15 +45,42 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
             timescale = rate.timescale(),
         )),
     });
-    options.push(request.format.file_name().to_owned());
+    options.push(look.format.file_name().to_owned());
     options.into_iter().map(OsString::from).collect()
+}
+
+/// The output options with which `FFmpeg`, given a window as its input, encodes exactly its frames: each at its time and
+/// none twice, the last one for as long as in the source, and the audio up to the end.
+///
+/// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
+/// edit list to milliseconds, and to let the audio end with its last packet. A frame that is shown for longer than
+/// others is the last to be decoded, too: another one's duration would be written for the end of the track. `setts` with
+/// `duration=` alone sets presentation times to decode times and loses frames, so `pts=PTS:dts=DTS` stands beside it.
+#[must_use]
+pub fn timing_arguments(window: &Window) -> Vec<String> {
+    let Window { facts, timing, .. } = window;
+    // The audio's edit is rounded to this, so it must not be coarse.
+    let timescale = u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into());
+    // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
+    let last = timing.last_frame;
+    let end = last + timing.last_frame_duration;
+    let length = facts.duration_seconds + 0.000_000_5;
+    let mut options = words(&format!(
+        "-fps_mode passthrough -enc_time_base:v demux -video_track_timescale {timescale} -movie_timescale {timescale} \
+         -bsf:v setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS)) \
+         -t {length:.6}"
+    ));
+    if !timing.even {
+        options.extend(words("-bf 0"));
+    }
+    options
 }
 
 /// The encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart in players
 /// that ignore edit lists. How fast they are is in `probe`'s estimates.
-fn encoders(request: &ClipRequest) -> Vec<String> {
-    let quality = request.quality;
-    words(&match request.format {
+fn encoders(look: Look) -> Vec<String> {
+    let quality = look.quality;
+    words(&match look.format {
         Format::Mp4 => format!(
             "-c:v libx264 -preset veryfast -crf {} -pix_fmt yuv420p -c:a aac -movflags +faststart",
             quality.crf()
@@ -71,7 +98,7 @@ fn encoders(request: &ClipRequest) -> Vec<String> {
     })
 }
 
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -79,7 +106,7 @@ fn words(line: &str) -> Vec<String> {
 #[must_use]
 pub fn graph(spec: &ClipSpec) -> String {
     let ClipSpec {
-        audio: sound,
+        audio,
         parts,
         overlay,
         ..
@@ -87,25 +114,28 @@ pub fn graph(spec: &ClipSpec) -> String {
     let mut chains = Vec::new();
     let mut labels = Vec::new();
     for (index, part) in parts.iter().enumerate() {
-        chains.push(format!("[{index}:v:0]{}[v{index}]", pictures(spec, part)));
+        chains.push(format!(
+            "[{index}:v:0]{}[v{index}]",
+            video_filters(spec, part)
+        ));
         labels.push(format!("[v{index}]"));
-        if let Some(sound) = sound {
+        if let Some(format) = audio {
             let input = part.has_audio.then_some(index);
             chains.push(format!(
                 "{}[a{index}]",
-                audio::filters(input, *sound, spec.speed, part.seconds)
+                crate::audio::filters(input, *format, spec.speed, part.seconds)
             ));
             labels.push(format!("[a{index}]"));
         }
     }
-    let sounds = u8::from(sound.is_some());
-    let joined = if sound.is_some() {
+    let audio_tracks = u8::from(audio.is_some());
+    let joined = if audio.is_some() {
         "[joined][sound]"
     } else {
         "[joined]"
     };
     chains.push(format!(
-        "{}concat=n={}:v=1:a={sounds}{joined}",
+        "{}concat=n={}:v=1:a={audio_tracks}{joined}",
         labels.concat(),
         parts.len()
     ));
@@ -135,7 +165,7 @@ pub fn graph(spec: &ClipSpec) -> String {
             ));
         }
     }
-    if sound.is_some() {
+    if audio.is_some() {
         chains.push(format!("[sound]{}[a]", chain(&fades("afade", spec))));
     }
     chains.join(";")
@@ -161,7 +191,7 @@ fn stored_as_they_are(part: &Part) -> String {
 
 /// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the
 /// grid of the clip's frames.
-fn pictures(spec: &ClipSpec, part: &Part) -> String {
+fn video_filters(spec: &ClipSpec, part: &Part) -> String {
     let mut filters = Vec::new();
     if part.decoded != spec.canvas {
         let fits = part.shown.even() == spec.canvas;

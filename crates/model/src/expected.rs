@@ -32,7 +32,7 @@ impl Expected {
     /// # Errors
     /// As [`ClipSpec::of`].
     pub fn of(request: &ClipRequest, plan: &Plan, engine: EngineName) -> Result<Self, ClipError> {
-        let spec = ClipSpec::of(request, plan)?;
+        let spec = ClipSpec::of(request.look(), plan)?;
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let mut expected = Self {
             size: spec.size,

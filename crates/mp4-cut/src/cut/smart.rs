@@ -28,6 +28,7 @@ use crate::{
     cut::media::{Media, MovedSamples},
     cut::pictures::Pictures,
     cut::window::{Window, movie_timescale},
+    encode_target::EncodeTarget,
     error::{Error, Result},
     io::RangeRead,
     io::fetch,
@@ -386,7 +387,7 @@ async fn keyframe_heads(movie: &Movie, source: &impl RangeRead) -> Result<Vec<By
 }
 
 impl SmartCutInterval {
-    /// What has to be encoded in front of the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
+    /// What has to be encoded in front of the copy, as [`SmartCut::encode_target`] says; `None` when nothing has.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -394,7 +395,7 @@ impl SmartCutInterval {
         part(movie, self.interval.start..self.copied.start)
     }
 
-    /// What has to be encoded behind the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
+    /// What has to be encoded behind the copy, as [`SmartCut::encode_target`] says; `None` when nothing has.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -481,26 +482,10 @@ impl SmartCut {
         audio_headers(files).len()
     }
 
-    /// The output options with which `FFmpeg` encodes the video of a part, besides those of its window.
+    /// What the encoder of a part has to make.
     #[must_use]
-    pub fn encode_arguments(&self) -> Vec<String> {
-        ["-map", "0:v:0"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain(self.pictures.encode_arguments())
-            .collect()
-    }
-
-    /// Bits of a sample of the pictures that are to be encoded.
-    #[must_use]
-    pub fn bits(&self) -> u8 {
-        self.pictures.bits()
-    }
-
-    /// Whether pictures are to be encoded with what their codec crops of them.
-    #[must_use]
-    pub fn encodes_uncropped(&self) -> bool {
-        matches!(self.pictures, Pictures::Hevc(_))
+    pub fn encode_target(&self) -> EncodeTarget {
+        self.pictures.encode_target()
     }
 
     /// What the source has and the clip does not, such as metadata of Dolby Vision.
@@ -527,8 +512,8 @@ impl SmartCut {
             read.push(self.copied_media(cut, movie, file));
             let file = read.len() - 1;
             let (head, tail) = (
-                Part::read_pictures(&mut read, head, &self.pictures).await?,
-                Part::read_pictures(&mut read, tail, &self.pictures).await?,
+                EncodedPart::read_video(&mut read, head, &self.pictures).await?,
+                EncodedPart::read_video(&mut read, tail, &self.pictures).await?,
             );
             parts.push(CutParts {
                 movie,
@@ -539,14 +524,14 @@ impl SmartCut {
         }
         let mut audio_parts = Vec::new();
         for file in audio {
-            audio_parts.extend(Part::read(&mut read, Some(file)).await?);
+            audio_parts.extend(EncodedPart::read(&mut read, Some(file)).await?);
         }
         let [CutParts { movie: first, .. }, ..] = parts.as_slice() else {
             return Err(Error::internal("there is nothing to join").into());
         };
         let timescale = movie_timescale(
             first.video.edit_segment.timescale,
-            audio_parts.first().map_or(1, Part::timescale),
+            audio_parts.first().map_or(1, EncodedPart::timescale),
         );
         let mut tracks = vec![self.video_track(&first.video, &parts, timescale)?];
         for (source, part) in audio_headers(files).into_iter().zip(&audio_parts) {
@@ -684,8 +669,8 @@ struct CutParts<'a> {
     movie: &'a Movie,
     /// The place in the list of files of the one that `movie` was read from.
     file: usize,
-    head: Option<Part>,
-    tail: Option<Part>,
+    head: Option<EncodedPart>,
+    tail: Option<EncodedPart>,
 }
 
 impl CutParts<'_> {
@@ -753,7 +738,7 @@ fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>> {
 }
 
 /// A part that was encoded.
-struct Part {
+struct EncodedPart {
     track: Track,
     /// Its file's place in the list of files.
     file: usize,
@@ -761,7 +746,7 @@ struct Part {
     moved: Option<MovedSamples>,
 }
 
-impl Part {
+impl EncodedPart {
     async fn read<R: RangeRead>(
         files: &mut Vec<Media<R>>,
         file: Option<R>,
@@ -776,7 +761,7 @@ impl Part {
         }))
     }
 
-    async fn read_pictures<R: RangeRead>(
+    async fn read_video<R: RangeRead>(
         files: &mut Vec<Media<R>>,
         file: Option<R>,
         pictures: &Pictures,
@@ -878,7 +863,7 @@ impl Part {
 /// The samples of an encoded part, whose frames are shown at `times` of the source and end at `end`, each `delay` after
 /// it is decoded; the first is decoded at `start` from the start of the clip.
 fn encoded_part(
-    part: Option<&Part>,
+    part: Option<&EncodedPart>,
     times: &[i64],
     end: i64,
     delay: i64,
