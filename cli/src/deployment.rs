@@ -1,6 +1,6 @@
 //! Which deployment a command works on, and its clients.
 
-use crate::{executions::Kept, failure::Failure};
+use crate::{execution::Kept, failure::Failure};
 use aws_config::{ConfigLoader, Region, SdkConfig};
 use lambda::environment;
 use model::execution::state_machine_arn;

@@ -378,8 +378,8 @@ impl<'a> DeadLetters<'a> {
 
     async fn send(&self, message: &Message, target: &str) -> Result<(), Failure> {
         let body = message.body().unwrap_or_default();
-        let send = self.deployment.sqs.send_message().queue_url(target);
-        let sent = send.message_body(body).send().await;
+        let message = self.deployment.sqs.send_message().queue_url(target);
+        let sent = message.message_body(body).send().await;
         sent.map(drop)
             .map_err(Failure::of_call("sending to the queue"))
     }

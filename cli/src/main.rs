@@ -9,6 +9,7 @@ mod cut;
 mod deployment;
 mod dlq;
 mod enqueue;
+mod execution;
 mod executions;
 mod failure;
 mod history;
@@ -124,7 +125,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Enqueue(args) => enqueue::run(&deployment, args, cli.json).await,
         Command::List(args) => list::run(&deployment, args, cli.json).await,
-        Command::Show(args) => show::run(&deployment, args, cli.json).await,
+        Command::Show(args) => show::run(&deployment, args, cli.json, console::write).await,
         Command::Open(args) => stop::open(&deployment, args, cli.json).await,
         Command::Rerun(args) => rerun::run(&deployment, args, cli.json).await,
         Command::Stop(args) => stop::run(&deployment, args, cli.json).await,

@@ -10,7 +10,7 @@ use crate::{
 use model::{console::execution_url, text::shorten};
 use serde_json::Value;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use time::OffsetDateTime;
@@ -67,8 +67,13 @@ impl Shown {
     }
 }
 
-/// Shows an execution.
-pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
+/// Shows an execution. `write` writes its page into a file.
+pub async fn run(
+    deployment: &Deployment,
+    args: Args,
+    json: bool,
+    write: impl AsyncFn(&Deployment, &Shown, &Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let execution = deployment.resolve(&args.clip).await?;
     let is_quiet = json || args.history || args.html.is_some();
     let shown = if args.watch {
@@ -77,7 +82,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         Shown::read(deployment, execution).await?
     };
     if let Some(file) = &args.html {
-        crate::console::write(deployment, &shown, file).await?;
+        write(deployment, &shown, file).await?;
     } else if args.history && json {
         render::json(&shown.events);
     } else if args.history {

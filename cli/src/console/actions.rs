@@ -1,9 +1,10 @@
 //! What a person does about executions: by the functions of the commands, after the same questions.
 
 use super::{
-    Answer, Shared,
+    answer::Answer,
     clips::Params,
     html::{clip_path, head_of_table, page, status},
+    state::{Bulk, Shared},
 };
 use crate::{
     executions::Execution,
@@ -18,7 +19,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// The most executions that a bulk rerun begins in a second.
 const RATE: u64 = 5;
@@ -30,15 +31,6 @@ const NAMED: usize = 100;
 pub struct How {
     #[serde(default)]
     how: String,
-}
-
-/// A bulk rerun that was begun last.
-#[derive(Debug, Default)]
-pub struct Bulk {
-    total: usize,
-    /// What became of each so far.
-    told: Vec<String>,
-    has_ended: bool,
 }
 
 /// Reruns an execution and leads to its page, or that of the new one.
@@ -132,7 +124,7 @@ pub async fn bulk(
     let filter: Filter = params.filter()?;
     let executions = rerun::failed(&console.deployment, &filter).await?;
     {
-        let mut bulk = lock(&console.bulk);
+        let mut bulk = console.bulk();
         if bulk.total > 0 && !bulk.has_ended {
             return Err(Failure::unsuccessful(
                 "a rerun is under way; wait for its end",
@@ -146,9 +138,9 @@ pub async fn bulk(
     }
     let work = Arc::clone(&console);
     tokio::spawn(async move {
-        let told = |line| lock(&work.bulk).told.push(line);
+        let told = |line| work.bulk().told.push(line);
         let done = rerun::rerun_all(&work.deployment, &executions, false, RATE, told).await;
-        let mut bulk = lock(&work.bulk);
+        let mut bulk = work.bulk();
         bulk.told.extend(done.err().map(|failure| failure.message));
         bulk.has_ended = true;
     });
@@ -161,7 +153,7 @@ pub async fn progress(
     headers: axum::http::HeaderMap,
 ) -> Result<Answer, Failure> {
     let (content, has_ended) = {
-        let bulk = lock(&console.bulk);
+        let bulk = console.bulk();
         (told(&bulk), bulk.has_ended || bulk.total == 0)
     };
     let region = super::live::Region {
@@ -183,8 +175,4 @@ fn told(bulk: &Bulk) -> Markup {
         ul .mono { @for line in &bulk.told { li { (line) } } }
         p { a href="/" { "All clips" } }
     }
-}
-
-fn lock(bulk: &Mutex<Bulk>) -> std::sync::MutexGuard<'_, Bulk> {
-    bulk.lock().expect("nothing panics meanwhile")
 }

@@ -121,7 +121,7 @@ fn stack(
                 }
             }
         }
-        @if index % count.div_ceil(LABELS) == 0 {
+        @if index.is_multiple_of(count.div_ceil(LABELS)) {
             text .axis x=(format!("{:.1}", x + step / 2.0)) y=(HEIGHT - 6.0) text-anchor="middle" {
                 (column.label)
             }

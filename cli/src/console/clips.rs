@@ -1,10 +1,11 @@
 //! The page of clips: newest first, by the same filters as `clipflow list`.
 
 use super::{
-    Answer, Shared,
+    answer::Answer,
     html::{ago, clip_path, encoded, head_of_table, page, status},
     live::Region,
     media::{self, Media},
+    state::Shared,
 };
 use crate::{
     executions::{Execution, Status},

@@ -3,12 +3,9 @@
 //! `Host` is checked because a foreign page could give its own name this machine's address, `Origin` because a foreign
 //! page could send forms here. The token of the first URL becomes a cookie, so it does not stay in the address bar.
 
-use super::Shared;
 use crate::failure::Failure;
 use axum::{
-    extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
-    middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
 use std::fmt::Write;
@@ -55,6 +52,20 @@ impl Guard {
         format!("http://127.0.0.1:{}/?token={}", self.port, self.token)
     }
 
+    /// The answer to a request that does not pass: the cookie for one that brings the token, or a refusal.
+    pub fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+        match self.judge(method, uri, headers) {
+            Verdict::Passes => None,
+            Verdict::Refused(status, why) => Some((status, why).into_response()),
+            Verdict::Enters => {
+                let (name, session) = (self.cookie_name(), &self.session);
+                let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Strict");
+                let to_clips = Redirect::to("/");
+                Some(([(header::SET_COOKIE, cookie)], to_clips).into_response())
+            }
+        }
+    }
+
     fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Verdict {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let hosts = ["127.0.0.1", "localhost"].map(|name| format!("{name}:{}", self.port));
@@ -91,7 +102,8 @@ impl Guard {
         format!("clipflow-{}", self.port)
     }
 
-    fn secure(&self, headers: &mut HeaderMap) {
+    /// Adds to an answer what has the browser keep to the policy.
+    pub fn secure(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
         for (name, value) in [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -105,22 +117,6 @@ impl Guard {
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
     }
-}
-
-/// Lets a request pass, or answers it.
-pub async fn check(State(console): State<Shared>, request: Request, next: Next) -> Response {
-    let guard = &console.guard;
-    let mut response = match guard.judge(request.method(), request.uri(), request.headers()) {
-        Verdict::Passes => next.run(request).await,
-        Verdict::Refused(status, why) => (status, why).into_response(),
-        Verdict::Enters => {
-            let (name, session) = (guard.cookie_name(), &guard.session);
-            let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Strict");
-            ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
-        }
-    };
-    guard.secure(response.headers_mut());
-    response
 }
 
 /// 32 bytes that nobody can guess, in hexadecimal digits.
@@ -151,14 +147,14 @@ mod tests {
     const PORT: u16 = 8017;
 
     /// What becomes of a request with these headers.
-    fn verdict(guard: &Guard, method: Method, path: &str, headers: &[(&str, &str)]) -> Verdict {
+    fn verdict(guard: &Guard, method: &Method, path: &str, headers: &[(&str, &str)]) -> Verdict {
         let uri: Uri = path.parse().expect("a path");
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = header::HeaderName::from_bytes(name.as_bytes()).expect("a name");
             map.append(name, value.parse().expect("a value"));
         }
-        guard.judge(&method, &uri, &map)
+        guard.judge(method, &uri, &map)
     }
 
     #[test]
@@ -167,16 +163,19 @@ mod tests {
         let host = ("host", "127.0.0.1:8017");
         let url = guard.url();
         let path = url.strip_prefix("http://127.0.0.1:8017").expect("the URL");
-        assert_eq!(verdict(&guard, Method::GET, path, &[host]), Verdict::Enters);
+        assert_eq!(
+            verdict(&guard, &Method::GET, path, &[host]),
+            Verdict::Enters
+        );
         let cookie = format!("a=b; clipflow-8017={}", guard.session);
         let cookie = ("cookie", cookie.as_str());
         assert_eq!(
-            verdict(&guard, Method::GET, "/", &[host, cookie]),
+            verdict(&guard, &Method::GET, "/", &[host, cookie]),
             Verdict::Passes
         );
         let origin = ("origin", "http://127.0.0.1:8017");
         let post = [host, cookie, origin];
-        assert_eq!(verdict(&guard, Method::POST, "/", &post), Verdict::Passes);
+        assert_eq!(verdict(&guard, &Method::POST, "/", &post), Verdict::Passes);
     }
 
     #[test]
@@ -212,7 +211,7 @@ mod tests {
                 &[host, cookie, ("origin", "http://127.0.0.1:80")],
             ),
         ] {
-            let verdict = verdict(&guard, method, path, headers);
+            let verdict = verdict(&guard, &method, path, headers);
             assert!(
                 matches!(verdict, Verdict::Refused(..)),
                 "{path} {headers:?}"

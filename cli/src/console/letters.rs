@@ -1,8 +1,9 @@
 //! The page of messages that were given up on.
 
 use super::{
-    Answer, Shared,
+    answer::Answer,
     html::{head_of_table, page},
+    state::Shared,
 };
 use crate::{
     dlq::{DeadLetters, Which},

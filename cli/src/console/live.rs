@@ -1,7 +1,7 @@
 //! Parts of pages that follow what happens: the browser asks for them again and again, and is answered only when they have
 //! changed.
 
-use super::Answer;
+use super::answer::Answer;
 use crate::deployment::Deployment;
 use axum::http::HeaderMap;
 use maud::{Markup, html};

@@ -3,7 +3,7 @@
 //! The console's pages name objects by execution. A browser that asks for one is sent to S3 by a presigned URL, which so
 //! stands in no page. The page that `show --html` writes has its media beside it.
 
-use super::{Shared, html};
+use super::{html, state::Shared};
 use crate::{
     deployment::Deployment,
     executions::{Execution, Status},

@@ -4,6 +4,7 @@
 //! asks for parts of them again while something happens.
 
 mod actions;
+mod answer;
 mod charts;
 mod clip;
 mod clips;
@@ -15,17 +16,19 @@ mod letters;
 mod live;
 mod media;
 mod overview;
+mod state;
 mod waterfall;
 
 use crate::{
     deployment::Deployment, executions::Status, failure::Failure, render, show::Shown, stop,
 };
+use answer::Answer;
 use axum::{
     Router,
     extract::{Path, Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use clip::View;
@@ -35,6 +38,7 @@ use live::Region;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use media::Media;
 use serde_json::json;
+use state::{Console, Shared};
 use std::{
     net::Ipv4Addr,
     sync::{Arc, Mutex},
@@ -66,62 +70,6 @@ pub struct Args {
     /// Open the page in the browser as well
     #[arg(long)]
     browser: bool,
-}
-
-/// What all pages share.
-#[derive(Debug)]
-pub struct Console {
-    deployment: Deployment,
-    guard: Guard,
-    frame: html::Frame,
-    bulk: Mutex<actions::Bulk>,
-}
-
-type Shared = Arc<Console>;
-
-/// What a request is answered.
-#[derive(Debug)]
-pub enum Answer {
-    Page(Markup),
-    /// The browser has it already.
-    Same,
-    /// It is elsewhere.
-    To(String),
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Page(page) => page.into_response(),
-            Self::Same => StatusCode::NO_CONTENT.into_response(),
-            Self::To(url) => Redirect::to(&url).into_response(),
-        }
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let status = match self.code {
-            2 => StatusCode::BAD_REQUEST,
-            3 => StatusCode::NOT_FOUND,
-            4 => StatusCode::CONFLICT,
-            _ => StatusCode::BAD_GATEWAY,
-        };
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head { (html::head("Problem")) link rel="stylesheet" href="/assets/style.css"; }
-                body {
-                    main {
-                        h1 { "That did not work" }
-                        p .problem .failed { (self.message) }
-                        p { a href="/" { "All clips" } }
-                    }
-                }
-            }
-        };
-        (status, page).into_response()
-    }
 }
 
 /// Serves the pages until it is interrupted.
@@ -179,9 +127,20 @@ fn router(console: Shared) -> Router {
         ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&console),
-            guard::check,
+            guarded,
         ))
         .with_state(console)
+}
+
+/// Lets only requests pass that the guard lets in.
+async fn guarded(State(console): State<Shared>, request: Request, next: Next) -> Response {
+    let guard = &console.guard;
+    let mut response = match guard.answer(request.method(), request.uri(), request.headers()) {
+        Some(answer) => answer,
+        None => next.run(request).await,
+    };
+    guard.secure(response.headers_mut());
+    response
 }
 
 /// Refuses whatever changes something in a console that is read-only.

@@ -5,11 +5,12 @@
 //! kept.
 
 use super::{
-    Answer, Shared,
+    answer::Answer,
     charts::{self, Column},
     clips::Params,
     html::{head_of_table, page},
     live::Region,
+    state::Shared,
 };
 use crate::{
     deployment::Deployment,
