@@ -6,7 +6,7 @@ use aws_sdk_sfn::{
     types::{ExecutionListItem, ExecutionRedriveStatus, ExecutionStatus},
 };
 use clap::ValueEnum;
-use model::execution::ExecutionName;
+use model::{ErrorKind, execution::ExecutionName};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
@@ -26,7 +26,7 @@ pub enum Status {
     Running,
     /// There is a clip
     Available,
-    /// The request was at fault; a rerun cannot help
+    /// The request, its source or a limit was at fault
     Rejected,
     /// Something else was at fault, or time ran out: rerun it when that is mended
     Failed,
@@ -160,6 +160,17 @@ impl Execution {
     /// Whether it can be made to go on, or started anew.
     pub fn is_rerunnable(&self) -> bool {
         matches!(self.status, Status::Failed | Status::Aborted)
+    }
+
+    /// Whether it was rejected for what may be mended without another request.
+    pub fn is_mendable(&self) -> bool {
+        let kind = self.error().and_then(ErrorKind::of_name);
+        self.status == Status::Rejected && kind.is_some_and(ErrorKind::is_mendable)
+    }
+
+    /// Whether a new execution of the same request may follow it.
+    pub fn may_be_followed(&self) -> bool {
+        self.is_rerunnable() || self.is_mendable()
     }
 
     /// What every command says of an execution in JSON.

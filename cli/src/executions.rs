@@ -46,6 +46,20 @@ impl Deployment {
         }
     }
 
+    /// The newest execution of a request whose first one has this name.
+    pub async fn newest(&self, first: &ExecutionName) -> Result<Option<Execution>, Failure> {
+        let (mut newest, mut name) = (None, Some(first.clone()));
+        while let Some(one) = name {
+            let arn = execution_arn(&self.outputs.state_machine_arn, &one.to_string());
+            let Some(execution) = self.describe(&arn).await? else {
+                break;
+            };
+            name = one.next().filter(|_| execution.may_be_followed());
+            newest = Some(execution);
+        }
+        Ok(newest)
+    }
+
     /// These executions, in the same order. Those that were read before and have ended are not read again.
     pub async fn describe_all(&self, listed: &[Listed]) -> Result<Vec<Execution>, Failure> {
         let read = |one: Listed| async move {
@@ -180,7 +194,7 @@ impl Deployment {
 
 /// A deployment without queues and buckets, of which Step Functions is this.
 #[cfg(test)]
-fn deployment_with(sfn: aws_sdk_sfn::Client) -> Deployment {
+pub fn deployment_with(sfn: aws_sdk_sfn::Client) -> Deployment {
     let sqs = aws_sdk_sqs::Config::builder().behavior_version_latest();
     let s3 = aws_sdk_s3::Config::builder().behavior_version_latest();
     Deployment {

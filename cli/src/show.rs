@@ -274,10 +274,11 @@ pub fn states_in_lines(states: &[State]) -> Vec<String> {
 pub fn in_lines(execution: &Execution, link: Option<String>, options: &str) -> Vec<String> {
     let mut lines = vec![format!(
         "{}  {}",
-        console::style(execution.clip_id()).bold(),
+        console::style(render::plain(execution.clip_id())).bold(),
         render::status(execution.status)
     )];
     for (name, text) in facts(execution, link) {
+        let text = render::plain(&text);
         lines.push(format!("  {} {text}", render::dim(format!("{name:10}"))));
     }
     if execution.is_rerunnable() {
@@ -297,8 +298,8 @@ fn told(states: &[State]) -> Vec<String> {
                 "  {} {:14} {}: {}",
                 console::style("!").yellow(),
                 state.name,
-                error.reason,
-                one_line(&error.message)
+                render::plain(&error.reason),
+                render::plain(&one_line(&error.message))
             )
         });
         let took = when::span(state.duration_seconds);

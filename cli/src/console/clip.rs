@@ -206,7 +206,11 @@ fn actions(execution: &Execution, last: Option<&State>) -> Markup {
         "The execution ends as aborted. It can be rerun.",
     )];
     html! {
-        @if execution.is_rerunnable() { (action(&format!("{path}/rerun"), "Rerun", &rerun)) }
+        @if execution.is_rerunnable() {
+            (action(&format!("{path}/rerun"), "Rerun", &rerun))
+        } @else if execution.is_mendable() {
+            (action(&format!("{path}/rerun"), "Rerun", &rerun[1..]))
+        }
         @if execution.status == Status::Running { (action(&format!("{path}/stop"), "Stop", &stop)) }
     }
 }

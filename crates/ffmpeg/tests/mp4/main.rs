@@ -5,8 +5,10 @@ mod browser;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod common;
 mod containers;
+mod dynamic_range;
 mod edited;
 mod footage;
+mod held;
 mod joined;
 mod joined_smart;
 mod packets;
