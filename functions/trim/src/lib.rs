@@ -12,7 +12,7 @@ mod watermark;
 use aws::{
     sdk,
     source::S3Source,
-    upload::{self, Destination},
+    upload::{self, Destination, Found},
 };
 use ffmpeg::{
     clip::{self, Content},
@@ -24,7 +24,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use lambda::environment;
 use model::{
     ClipError,
-    outcome::{Engine, Execution, Object},
+    outcome::{Cutting, Engine, Execution, Object},
     plan::Plan,
     request::{ClipRequest, Cut},
 };
@@ -42,6 +42,10 @@ const RESERVE: Duration = Duration::from_secs(5);
 const MADE_BY: &str = "made-by";
 /// The metadata of a clip that says why it was made as it was.
 const WHY: &str = "why";
+/// The metadata of a clip that says what of it was copied and what encoded, in JSON.
+const CUTTING: &str = "cutting";
+/// The most of that, in bytes: S3 takes 2 kB of metadata.
+const MAX_CUTTING_BYTES: usize = 1000;
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -63,7 +67,7 @@ pub struct Input {
 pub struct Output {
     /// The clip.
     pub clip: Object,
-    /// Its `why` says in addition how the clip was cut.
+    /// Its `why` says in addition how the clip was cut, and its `cutting` where.
     pub engine: Engine,
 }
 
@@ -112,8 +116,9 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         input.probe.sources_digest()
     );
     let mut engine = input.engine;
-    let mut output = |clip: Object, why: &str| {
+    let mut output = |clip: Object, why: &str, cutting: Option<Cutting>| {
         engine.why = format!("{}; {why}", engine.why);
+        engine.cutting = cutting;
         Ok(Output {
             clip,
             engine: engine.clone(),
@@ -136,9 +141,11 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         open(deps, &input.probe, remuxer),
     )
     .await;
-    if let Some((clip, why)) = found? {
+    if let Some(found) = found? {
         tracing::info!(key, "the clip is there already");
-        return output(clip, &why);
+        let of = |name: &str| found.metadata.get(name).cloned().unwrap_or_default();
+        let cutting = serde_json::from_str(&of(CUTTING)).ok();
+        return output(found.object, &of(WHY), cutting);
     }
     let ranges = remuxed_ranges(&sources?, &input.probe, remuxer).await?;
     let watermark = input
@@ -159,11 +166,12 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
     )
     .await?;
     let why = printable(&made.method.to_string());
+    let cutting = made.method.cutting();
     let to = Destination {
         bucket: &deps.bucket,
         key: &key,
         content_type: format.content_type(),
-        metadata: HashMap::from([(MADE_BY.to_owned(), made_by), (WHY.to_owned(), why.clone())]),
+        metadata: metadata(made_by, why.clone(), &cutting),
     };
     let put = match made.content {
         Content::Stream(stream) => upload::put(&deps.s3, &to, stream).await?,
@@ -177,23 +185,23 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
             etag: put.etag,
         },
         &why,
+        Some(cutting),
     )
 }
 
-/// The clip, if this version of the function has made it out of the same source before, and why it is as it is.
-async fn made_before(
-    deps: &Deps,
-    key: &str,
-    made_by: &str,
-) -> Result<Option<(Object, String)>, ClipError> {
-    let Some(found) = upload::find(&deps.s3, &deps.bucket, key).await? else {
-        return Ok(None);
-    };
-    if found.metadata.get(MADE_BY).is_none_or(|by| by != made_by) {
-        return Ok(None);
+/// The clip, if this version of the function has made it out of the same source before.
+async fn made_before(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Found>, ClipError> {
+    let found = upload::find(&deps.s3, &deps.bucket, key).await?;
+    Ok(found.filter(|found| found.metadata.get(MADE_BY).is_some_and(|by| by == made_by)))
+}
+
+fn metadata(made_by: String, why: String, cutting: &Cutting) -> HashMap<String, String> {
+    let mut metadata = HashMap::from([(MADE_BY.to_owned(), made_by), (WHY.to_owned(), why)]);
+    let json = serde_json::to_string(cutting).unwrap_or_default();
+    if json.len() <= MAX_CUTTING_BYTES {
+        metadata.insert(CUTTING.to_owned(), json);
     }
-    let why = found.metadata.get(WHY).cloned().unwrap_or_default();
-    Ok(Some((found.object, why)))
+    metadata
 }
 
 /// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.
