@@ -17,6 +17,7 @@ use ffmpeg::{
 use lambda::environment;
 use model::{
     ClipError,
+    damage::OnDamage,
     edits::Edits,
     plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
     quality::Quality,
@@ -278,6 +279,7 @@ fn request(copy: bool) -> ClipRequest {
         segments: Vec::new(),
         camera: None,
         cut: if copy { Cut::Copy } else { Cut::Exact },
+        damage: OnDamage::Accept,
         edits: Edits::default(),
         format: Format::Mp4,
         quality: Quality::default(),

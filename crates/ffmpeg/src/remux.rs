@@ -25,6 +25,8 @@
 //! so remuxes run without it.
 
 use crate::{
+    check,
+    decoded::Picture,
     process::{Ffmpeg, Input, Limits},
     range_server::RangeServer,
     scratch::Scratch,
@@ -50,6 +52,8 @@ const PROBE_BYTES: &str = "2000000";
 const TAIL_SECONDS: f64 = 0.5;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MAX_LEAD_SECONDS: f64 = 40.0;
+/// How far before what is looked at decoding begins, in seconds: further than the index may ask for.
+const LOOK_LEAD_SECONDS: f64 = 5.0;
 /// The packets at a source's start among which its first keyframe is looked for.
 const FIRST_PACKETS: u32 = 64;
 /// The same for a source that goes on without one, as a recording that was begun between two keyframes.
@@ -332,6 +336,46 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 _ => lead = (2.0 * lead).max(1.0),
             }
         }
+    }
+
+    /// What `FFmpeg` itself decodes of the source between two of its seconds, and some before them. Times count from
+    /// second 0 of the source. The file `name` is written where [`remuxed_range`](Self::remuxed_range) would.
+    ///
+    /// # Errors
+    /// As [`remuxed_range`](Self::remuxed_range) and [`check::look`].
+    pub async fn look(
+        &self,
+        (start_seconds, end_seconds): (f64, f64),
+        lead_seconds: Option<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<Vec<Picture>, ClipError> {
+        let Remuxer {
+            ffmpeg,
+            scratch,
+            limits,
+        } = remuxer;
+        let range = self
+            .remuxed_range((start_seconds, end_seconds), lead_seconds, name, remuxer)
+            .await?;
+        let origin = range.movie.origin_seconds();
+        let decoded = match range.samples {
+            Samples::Source(source) => {
+                let source = CachedSource::new(source);
+                let place = origin + start_seconds - LOOK_LEAD_SECONDS..origin + end_seconds;
+                check::look(&source, "mov", place, ffmpeg, scratch.path(), limits).await?
+            }
+            Samples::File(_) => {
+                ffmpeg
+                    .look(scratch.path(), &Input::mp4(name), limits)
+                    .await?
+            }
+        };
+        let by_the_source = decoded.pictures.into_iter().map(|picture| Picture {
+            seconds: picture.seconds - origin,
+            ..picture
+        });
+        Ok(by_the_source.collect())
     }
 
     /// Writes what lies between two seconds of the source as the file `name`.

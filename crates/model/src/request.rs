@@ -3,6 +3,7 @@
 pub use crate::source::Source;
 use crate::{
     ClipError,
+    damage::OnDamage,
     edits::Edits,
     error::{invalid, parse},
     identity::{Identity, is_clip_id},
@@ -73,6 +74,9 @@ pub struct Request {
     /// How the clip is cut.
     #[serde(default)]
     pub cut: Cut,
+    /// What becomes of the clip if its source is damaged within the cut.
+    #[serde(default, skip_serializing_if = "OnDamage::is_accept")]
+    pub damage: OnDamage,
     /// How pictures and sound are changed.
     #[serde(default, skip_serializing_if = "Edits::is_none")]
     pub edits: Edits,
@@ -216,6 +220,9 @@ pub struct ClipRequest {
     pub camera: Option<CameraWindow>,
     /// How they are cut.
     pub cut: Cut,
+    /// What becomes of the clip if its source is damaged.
+    #[serde(default, skip_serializing_if = "OnDamage::is_accept")]
+    pub damage: OnDamage,
     /// How pictures and sound are changed.
     #[serde(default, skip_serializing_if = "Edits::is_none")]
     pub edits: Edits,
@@ -291,6 +298,7 @@ impl Request {
             segments,
             camera,
             cut: self.cut,
+            damage: self.damage,
             edits: self.edits,
             format: self.output.format.unwrap_or_default(),
             quality: self.output.quality.unwrap_or_default(),

@@ -114,6 +114,6 @@ pub use error::{Bound, Error, Result};
 pub use read::{
     fragmented::FragmentedMovie,
     fragments::Container,
-    movie::{AudioFacts, Facts, Movie, VideoFacts},
+    movie::{AudioFacts, Facts, Movie, ShownFrame, VideoFacts},
     open::Opened,
 };

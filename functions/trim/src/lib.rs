@@ -24,7 +24,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use lambda::environment;
 use model::{
     ClipError,
-    outcome::{Engine, Execution, Object},
+    damage::Damaged,
+    outcome::{Engine, Execution, MadeClip, Object},
     plan::Plan,
     request::{ClipRequest, Cut},
 };
@@ -42,6 +43,9 @@ const RESERVE: Duration = Duration::from_secs(5);
 const MADE_BY: &str = "made-by";
 /// The metadata of a clip that says why it was made as it was.
 const WHY: &str = "why";
+
+/// The metadata of a clip that says what of it was damaged in its sources, as JSON.
+const DAMAGED: &str = "damaged";
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -62,7 +66,7 @@ pub struct Input {
 #[serde(rename_all = "camelCase")]
 pub struct Output {
     /// The clip.
-    pub clip: Object,
+    pub clip: MadeClip,
     /// Its `why` says in addition how the clip was cut.
     pub engine: Engine,
 }
@@ -111,7 +115,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         input.probe.sources_digest()
     );
     let mut engine = input.engine;
-    let mut output = |clip: Object, why: &str| {
+    let mut output = |clip: MadeClip, why: &str| {
         engine.why = format!("{}; {why}", engine.why);
         Ok(Output {
             clip,
@@ -146,25 +150,33 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         .map(|(picture, edit)| watermark::fetch(&deps.s3, picture, edit.opacity, &scratch).boxed());
     let made = clip::make(&input.request, &input.probe, &ranges, watermark, remuxer).await?;
     let why = printable(&made.method.to_string());
+    let mut metadata =
+        HashMap::from([(MADE_BY.to_owned(), made_by), (WHY.to_owned(), why.clone())]);
+    metadata.extend(made.damaged.as_ref().map(described));
     let to = Destination {
         bucket: &deps.bucket,
         key: &key,
         content_type: format.content_type(),
-        metadata: HashMap::from([(MADE_BY.to_owned(), made_by), (WHY.to_owned(), why.clone())]),
+        metadata,
     };
     let put = match made.content {
         Content::Stream(stream) => upload::put(&deps.s3, &to, stream).await?,
         Content::File(file) => upload::put_file(&deps.s3, &to, &file).await?,
     };
-    output(
-        Object {
-            key,
-            url: None,
-            bytes: put.bytes,
-            etag: put.etag,
-        },
-        &why,
-    )
+    let object = Object {
+        key,
+        url: None,
+        bytes: put.bytes,
+        etag: put.etag,
+    };
+    let damaged = made.damaged;
+    output(MadeClip { object, damaged }, &why)
+}
+
+/// The metadata of a clip that is damaged.
+fn described(damaged: &Damaged) -> (String, String) {
+    let json = serde_json::to_string(damaged).expect("numbers are JSON");
+    (DAMAGED.to_owned(), json)
 }
 
 /// The clip, if this version of the function has made it out of the same source before, and why it is as it is.
@@ -172,7 +184,7 @@ async fn made_before(
     deps: &Deps,
     key: &str,
     made_by: &str,
-) -> Result<Option<(Object, String)>, ClipError> {
+) -> Result<Option<(MadeClip, String)>, ClipError> {
     let Some(found) = upload::find(&deps.s3, &deps.bucket, key).await? else {
         return Ok(None);
     };
@@ -180,7 +192,10 @@ async fn made_before(
         return Ok(None);
     }
     let why = found.metadata.get(WHY).cloned().unwrap_or_default();
-    Ok(Some((found.object, why)))
+    let damaged = found.metadata.get(DAMAGED);
+    let damaged = damaged.and_then(|damaged| serde_json::from_str(damaged).ok());
+    let object = found.object;
+    Ok(Some((MadeClip { object, damaged }, why)))
 }
 
 /// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.
