@@ -4,6 +4,7 @@ use crate::{
     error::{Error, Result},
     h264::{self, picture::Picture, sps::Sps},
     io::{RangeRead, fetch},
+    nal::LengthSize,
     read::samples::SampleTable,
     read::track::Track,
 };
@@ -34,13 +35,13 @@ pub(crate) async fn look(track: &mut Track, source: &impl RangeRead) -> Result<(
     if track.codec != "h264" || track.samples.count < 2 {
         return Ok(());
     }
-    let Some((sps, length_bytes)) = h264::parameters(&track.samples.descriptions) else {
+    let Some((sps, length_size)) = h264::parameters(&track.samples.descriptions) else {
         return Ok(());
     };
     let look = Look {
         source,
         sps,
-        length_bytes,
+        length_size,
     };
     look.at_keyframes(&mut track.samples).await?;
     look.at_version(&mut track.samples).await?;
@@ -50,7 +51,7 @@ pub(crate) async fn look(track: &mut Track, source: &impl RangeRead) -> Result<(
 struct Look<'a, R> {
     source: &'a R,
     sps: Sps,
-    length_bytes: usize,
+    length_size: LengthSize,
 }
 
 impl<R: RangeRead> Look<'_, R> {
@@ -60,7 +61,7 @@ impl<R: RangeRead> Look<'_, R> {
         };
         let head = run.offset..run.offset + run.bytes.min(HEAD_BYTES);
         let head = fetch::read_exact(self.source, head).await?;
-        Ok(Picture::read(&head, &self.sps, self.length_bytes))
+        Ok(Picture::read(&head, &self.sps, self.length_size))
     }
 
     async fn at_keyframes(&self, table: &mut SampleTable) -> Result<()> {
