@@ -33,7 +33,7 @@ use crate::{
 };
 use bytes::Bytes;
 use model::{
-    ClipError, clip_spec,
+    ClipError, ErrorKind, clip_spec,
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
@@ -66,6 +66,9 @@ const DESCRIPTION_BYTES: u64 = 24 << 20;
 const SEARCH_BYTES: u64 = 8 << 20;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MAX_UNEVEN: u64 = 8;
+
+/// Leaves out packets of which a part was lost.
+const DISCARD_CORRUPT: [&str; 2] = ["-fflags", "+discardcorrupt"];
 
 /// The codecs that `FFmpeg` puts into an MP4, by its names.
 const PICTURES: &str =
@@ -381,6 +384,31 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// Writes what lies between two seconds of the source as the file `name`.
     async fn remux(
         &self,
+        other: &Other<S>,
+        seconds: Range<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<(), ClipError> {
+        match self
+            .remux_with(&[], other, seconds.clone(), name, remuxer)
+            .await
+        {
+            // Of sound that lacks packets, what is left of a frame may not be what an MP4 can hold.
+            Err(error)
+                if error.kind == ErrorKind::UnsupportedMedia
+                    && other.remuxed.container == Container::MpegTs =>
+            {
+                tracing::warn!(error.message, "remuxing without damaged packets");
+                self.remux_with(&DISCARD_CORRUPT, other, seconds, name, remuxer)
+                    .await
+            }
+            done => done,
+        }
+    }
+
+    async fn remux_with(
+        &self,
+        more_options: &[&str],
         Other { remuxed, source }: &Other<S>,
         seconds: Range<f64>,
         name: &str,
@@ -391,14 +419,15 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             (SEARCH_BYTES + self.bytes_of(MAX_LEAD_SECONDS)).saturating_add(interval_bytes);
         let loopback = RangeServer::serve(source.clone(), most_bytes)?;
         // FFmpeg seeks to a keyframe by its decode time: to the second where the first has none.
-        let options = if seconds.start > 0.0 {
+        let mut options = if seconds.start > 0.0 {
             read_from(remuxed, seconds.start)
         } else {
             read_on(remuxed)
         };
+        options.extend(more_options.iter().map(ToString::to_string));
         let input = Input::loopback(demuxer(remuxed.container), options, &loopback);
         let to = stamp(seconds.end, remuxed.remuxed_start_microseconds());
-        let arguments = remux_arguments(&self.facts, &remuxed.streams, &to, name);
+        let arguments = remux_arguments(&self.facts, remuxed, &to, name);
         loopback.classify_exit(
             remuxer
                 .ffmpeg
@@ -409,20 +438,29 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
 }
 
 /// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
-fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Vec<OsString> {
+fn remux_arguments(facts: &Facts, remuxed: &Remuxed, to: &str, name: &str) -> Vec<OsString> {
     // Apple's players want the parameter sets where hvc1 says that they are.
     let tag: &[&str] = if facts.video.codec == "hevc" {
         &["-tag:v", "hvc1"]
     } else {
         &[]
     };
-    let maps = streams
+    // Without being told, it gives up at a packet that lacks its header.
+    let unframed: &[&str] = match &facts.audio {
+        Some(audio) if audio.codec == "aac" && remuxed.container == Container::MpegTs => {
+            &["-bsf:a:0", "aac_adtstoasc"]
+        }
+        _ => &[],
+    };
+    let maps = remuxed
+        .streams
         .iter()
         .flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")])
         .map(OsString::from);
     let options = [
         &["-c", "copy"],
         tag,
+        unframed,
         // A damaged packet spoils a picture, and not the whole clip.
         &["-noxerror", "-copypriorss:v", "1", "-to", to],
         // When the source was made.
