@@ -9,7 +9,9 @@ mod source;
 
 use crate::{deployment::Target, failure::Failure, render};
 use ffmpeg::{
+    check::Clip,
     clip::{self, Content, Method},
+    damage,
     process::{self, Ffmpeg, Limits},
     remux::{Media, Remuxer},
     scratch::Scratch,
@@ -17,12 +19,16 @@ use ffmpeg::{
 use lambda::environment;
 use model::{
     ClipError,
-    damage::OnDamage,
+    damage::{Damaged, OnDamage},
     edits::Edits,
     plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
     quality::Quality,
     request::{ClipRequest, Cut, Format},
     time::Time,
+};
+use mp4_cut::{
+    Movie,
+    io::{CachedSource, LocalFile},
 };
 use progress::Progress;
 use serde::Serialize;
@@ -114,6 +120,9 @@ struct Report {
     copied_seconds: f64,
     encoded_seconds: f64,
     dropped_tracks: Vec<String>,
+    /// What of it is damaged in the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<Damaged>,
     elapsed_seconds: f64,
 }
 
@@ -221,9 +230,15 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     };
     let ranges = [range];
     let made = clip::make(&request, &plan, &ranges, None, encoder).await?;
-    let bytes = put(made.content, &scratch, &args).await?;
+    let file = complete(made.content, &scratch).await?;
+    let damaged = match made.damaged {
+        None if made.method.copies() => found_damaged(&file, encoder).await?,
+        found => found,
+    };
+    let bytes = put(file, &args)?;
     let report = Report::of(&plan, made.method, args.output, bytes);
     Ok(Report {
+        damaged,
         read_bytes: progress.read_bytes(),
         elapsed_seconds: begun.elapsed().as_secs_f64(),
         ..report
@@ -290,15 +305,44 @@ fn request(copy: bool) -> ClipRequest {
     }
 }
 
-/// Completes the clip in the working folder and renames it to its place. Returns its length.
-async fn put(content: Content<'_>, scratch: &Scratch, args: &Args) -> Result<u64, Failure> {
-    let made = match content {
+/// Completes the clip in the working folder. Returns its file.
+async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, ClipError> {
+    Ok(match content {
         Content::File(file) => file,
         Content::Stream(stream) => {
             scratch.save("finished.mp4", stream).await?;
             scratch.file("finished.mp4")
         }
+    })
+}
+
+/// What is damaged of a clip that has pictures of its source, as far as `verify` would look for it.
+async fn found_damaged(
+    file: &Path,
+    Remuxer {
+        ffmpeg, scratch, ..
+    }: Remuxer<'_>,
+) -> Result<Option<Damaged>, ClipError> {
+    if ffmpeg.is_missing() {
+        return Ok(None);
+    }
+    let file = LocalFile::open(file)?;
+    let movie = Movie::read(&file).await?;
+    let shown = movie.shown_frames()?;
+    let clip = Clip {
+        file: CachedSource::new(file),
+        demuxer: "mov",
+        codec: &movie.facts.video.codec,
+        shown: &shown,
+        end_seconds: movie.origin_seconds() + movie.facts.duration_seconds,
     };
+    let checked = clip.check(&[], ffmpeg, scratch.path()).await?;
+    damage::check_first(&checked.flaws, &checked.complaints)?;
+    Ok(Some(clip.damaged(&checked)).filter(|damaged| !damaged.is_none()))
+}
+
+/// Renames the clip to its place. Returns its length.
+fn put(made: PathBuf, args: &Args) -> Result<u64, Failure> {
     let file = &args.output;
     let failed = |error: io::Error| Failure::new(format!("writing {}: {error}", file.display()));
     let bytes = made.metadata().map_err(failed)?.len();
@@ -353,6 +397,7 @@ impl Report {
             copied_seconds,
             encoded_seconds,
             dropped_tracks,
+            damaged: None,
             elapsed_seconds: 0.0,
         }
     }
@@ -395,6 +440,9 @@ fn text(report: &Report) -> String {
     if !report.dropped_tracks.is_empty() {
         lines.push(format!("left out: {}", report.dropped_tracks.join(", ")));
     }
+    if let Some(damaged) = &report.damaged {
+        lines.push(format!("damaged in the source: {damaged}"));
+    }
     lines.join("\n")
 }
 
@@ -419,6 +467,7 @@ mod tests {
             copied_seconds: 2.76,
             encoded_seconds: 0.24,
             dropped_tracks: Vec::new(),
+            damaged: None,
             elapsed_seconds: 0.92,
         }
     }
@@ -439,6 +488,10 @@ mod tests {
             method: How::Copy,
             hidden_frames: 30,
             dropped_tracks: vec!["time code".into()],
+            damaged: Some(Damaged {
+                audio: true,
+                ..Damaged::default()
+            }),
             ..report()
         };
         let said = text(&copy);
@@ -446,7 +499,10 @@ mod tests {
             said.contains("copied; edit lists hide 30 frames from before the start"),
             "{said}"
         );
-        assert!(said.ends_with("left out: time code"), "{said}");
+        assert!(
+            said.ends_with("left out: time code\ndamaged in the source: its sound"),
+            "{said}"
+        );
         let whole = Report {
             method: How::EncodedWhole,
             why: Some("the source is mpeg4".into()),

@@ -9,7 +9,7 @@ use crate::{
     process::{Ffmpeg, Input, Limits},
     range_server::RangeServer,
 };
-use model::{ClipError, ErrorKind};
+use model::{ClipError, ErrorKind, damage::Damaged};
 use mp4_cut::{
     ShownFrame,
     io::{CachedSource, RangeRead},
@@ -128,6 +128,26 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
             checked.add(flaws, decoded);
         }
         Ok(checked)
+    }
+
+    /// What was found, as an outcome has it.
+    #[must_use]
+    pub fn damaged(&self, checked: &Checked) -> Damaged {
+        let second = |index: usize| {
+            let at = self
+                .shown
+                .get(index)
+                .map_or(self.end_seconds, |frame| frame.seconds);
+            at - self.shown[0].seconds
+        };
+        let mut damaged = Damaged {
+            audio: checked.is_audio_damaged,
+            ..Damaged::default()
+        };
+        for Flaw { index, .. } in &checked.flaws {
+            damaged.add(second(*index)..second(index + 1));
+        }
+        damaged
     }
 
     async fn look(

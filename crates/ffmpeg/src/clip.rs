@@ -73,6 +73,14 @@ pub enum Method {
     },
 }
 
+impl Method {
+    /// Whether the clip has pictures as they are in the source.
+    #[must_use]
+    pub fn copies(&self) -> bool {
+        !matches!(self, Self::EncodedWhole { .. })
+    }
+}
+
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -217,6 +217,12 @@ impl Ffmpeg {
         }
     }
 
+    /// Whether it is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.program.is_err()
+    }
+
     /// Has its runs write to `encoded_microseconds`, several times a second, how far the furthest of them is.
     #[must_use]
     pub fn watched(self, encoded_microseconds: Arc<AtomicU64>) -> Self {

@@ -7,7 +7,7 @@ use crate::{Deps, Input, found::Found};
 use aws::source::S3Source;
 use ffmpeg::{
     check::{Checked, Clip},
-    damage::{self, Flaw},
+    damage,
     process::Limits,
     remux::{Media, Remuxer, Samples},
     scratch::Scratch,
@@ -76,16 +76,12 @@ impl Decoding<'_> {
             .await?;
         self.blame(&checked, &parts).await?;
         damage::check_first(&checked.flaws, &checked.complaints)?;
-        let mut damaged = self.input.clip.damaged.clone().unwrap_or_default();
-        damaged.audio |= checked.is_audio_damaged && self.input.request.cut == Cut::Copy;
-        for Flaw { index, .. } in checked.flaws {
-            let start = shown[0].seconds;
-            let end = shown
-                .get(index + 1)
-                .map_or(clip.end_seconds, |next| next.seconds);
-            damaged.add(shown[index].seconds - start..end - start);
-        }
-        Ok((damaged, checked.undecoded))
+        let mut damaged = clip.damaged(&checked);
+        // Sound is copied with pictures only.
+        damaged.audio &= self.input.request.cut == Cut::Copy;
+        // What was encoded decodes, whatever was not copied.
+        let encoded = self.input.clip.damaged.clone();
+        Ok((encoded.unwrap_or(damaged), checked.undecoded))
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
