@@ -10,8 +10,9 @@ use model::text::shorten;
 const LEVELS: &str = "repeat+level+info";
 /// What is said of a picture that was decoded in part, in front of the line of its time.
 const IN_PART: &str = "corrupt decoded frame";
-/// In front of the time of a picture that was decoded.
-const PICTURE: &str = "] [info] decoder -> pts:";
+/// In front of the time of a picture that was decoded. What another thread is about to say may stand in front of it, and
+/// then its own level does not.
+const PICTURE: &str = "decoder -> pts:";
 /// Whose lines are about sound.
 const OF_AUDIO: &str = "[aist#";
 /// Said where a codec is one that this program does not decode; AV1 it decodes with hardware only.
@@ -133,6 +134,7 @@ mod tests {
             "[vist#0:0/h264 @ 0x7f] [dec:h264 @ 0x7e] [info] decoder -> pts:1024 pts_time:0.0666667 \
              duration:512 keyframe:0 frame_type:2 time_base:1/15360",
             "[vist#0:0/h264 @ 0x7f] [dec:h264 @ 0x7e] [info] decoder -> pts:NOPTS pts_time:NOPTS time_base:1/15360",
+            "  Stream #0:0(und)decoder -> pts:1536 pts_time:0.1 duration:512 keyframe:0 time_base:1/15360",
         ] {
             decoded.hear(line);
         }
@@ -142,7 +144,11 @@ mod tests {
         };
         assert_eq!(
             decoded.pictures,
-            [picture(512.0, true), picture(1024.0, false)]
+            [
+                picture(512.0, true),
+                picture(1024.0, false),
+                picture(1536.0, true)
+            ]
         );
         assert_eq!(
             decoded.complaints,

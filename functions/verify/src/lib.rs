@@ -96,7 +96,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         found: &found,
         scratch: &scratch,
     };
-    let (damaged, undecoded) = decoding.check(file).await?;
+    let (damaged, undecoded) = Box::pin(decoding.check(file)).await?;
     input.request.damage.check(&damaged)?;
     Ok(delivered(&input, found, expected, damaged, undecoded))
 }

@@ -2,13 +2,14 @@
 
 use crate::common::{
     boxes,
+    conform::check,
     ffmpeg::{Folder, decode_pictures, load, pictures, probe, sound, words},
     smart::smart_cuts,
     source::{AAC, H264, HEVC, LIMITS, Source},
 };
 use bytes::Bytes;
 use ffmpeg::{
-    check::{Checked, Clip},
+    check::Checked,
     clip::{self, Content, Method},
     damage::Flaw,
     process::Ffmpeg,
@@ -22,7 +23,6 @@ use model::{
     plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
     request::ClipRequest,
 };
-use mp4_cut::{Movie, io::CachedSource};
 use serde_json::json;
 use std::path::Path;
 
@@ -147,25 +147,6 @@ impl Work {
         error.message
     }
 
-    async fn check(&self, clip: &Bytes, seams: &[f64]) -> Checked {
-        let pieces = Movie::read_edits(clip).await.expect("a clip");
-        let facts = || pieces.iter().map(|piece| &piece.facts.video);
-        let shown = pieces
-            .iter()
-            .map(|piece| piece.shown_frames().expect("frames"));
-        let shown: Vec<_> = shown.flatten().collect();
-        let clip = Clip {
-            file: CachedSource::new(clip.clone()),
-            demuxer: "mov",
-            codec: &facts().next().expect("a piece").codec,
-            shown: &shown,
-            end_seconds: facts().map(|video| video.duration_seconds).sum(),
-        };
-        clip.check(seams, &self.ffmpeg, self.scratch.path())
-            .await
-            .expect("a clip that can be read")
-    }
-
     fn shown(&self, clip: &Bytes) -> usize {
         let path = self.folder.path("clip.mp4");
         std::fs::write(&path, clip).expect("room for a clip");
@@ -217,7 +198,7 @@ async fn picture_that_does_not_decode_is_left_out_and_said() {
     assert_eq!(made.damaged, Some(damaged));
     assert!(matches!(made.method, Method::EncodedWhole { .. }));
     assert_eq!(work.shown(&made.bytes), 23);
-    assert_eq!(work.check(&made.bytes, &[]).await, Checked::default());
+    assert_eq!(check(&made.bytes, &[]).await, Checked::default());
 }
 
 #[tokio::test]
@@ -358,11 +339,11 @@ async fn damaged_picture_of_a_copy_is_found_where_it_is_looked_for() {
         let made = work.cut(source, (1.1, 4.9), copy).await.expect("a clip");
         assert_eq!(made.damaged, None);
         // The one in the middle is not looked at.
-        let checked = work.check(&made.bytes, &[]).await;
+        let checked = check(&made.bytes, &[]).await;
         let index = 12;
         assert_eq!(checked.flaws, [Flaw { index, is_missing }]);
         assert!(!checked.complaints.is_empty());
-        let checked = work.check(&made.bytes, &[1.3]).await;
+        let checked = check(&made.bytes, &[1.3]).await;
         assert_eq!(checked.flaws.len(), 2);
     }
 }
@@ -378,17 +359,12 @@ async fn smart_clip(codec: &str) -> Bytes {
 
 #[tokio::test]
 async fn clip_whose_seams_do_not_decode_is_found() {
-    let work = Work::new();
     for codec in [
         H264,
         &format!("{HEVC} -x265-params keyint=30:log-level=error:open-gop=0"),
     ] {
         let clip = smart_clip(codec).await;
-        assert_eq!(
-            work.check(&clip, &[2.0]).await,
-            Checked::default(),
-            "{codec}"
-        );
+        assert_eq!(check(&clip, &[2.0]).await, Checked::default(), "{codec}");
         // The encoder's picture parameter set, the last one, is no longer one.
         let (configuration, nal): (&[u8], &[u8]) = match codec {
             H264 => (b"avcC", &[0x68]),
@@ -401,7 +377,7 @@ async fn clip_whose_seams_do_not_decode_is_found() {
         let last = at + sets.rposition(|bytes| bytes == nal).expect("a set");
         let mut sabotaged = clip.to_vec();
         sabotaged[last + nal.len()..last + nal.len() + 3].fill(0xff);
-        let checked = work.check(&sabotaged.into(), &[2.0]).await;
+        let checked = check(&sabotaged.into(), &[2.0]).await;
         assert!(!checked.flaws.is_empty(), "{codec}");
     }
 }
@@ -418,7 +394,7 @@ async fn seam_that_loses_pictures_is_found() {
     };
     let mut sabotaged = clip.to_vec();
     sabotaged[at + 4..at + bytes].fill(0);
-    let checked = work.check(&sabotaged.into(), &[0.5, 2.0]).await;
+    let checked = check(&sabotaged.into(), &[0.5, 2.0]).await;
     assert!(
         checked.flaws.iter().any(|flaw| flaw.index == 15),
         "{checked:?}"
@@ -432,7 +408,7 @@ async fn clip_without_a_decoder_is_not_checked_and_that_is_said() {
     let path = work
         .folder
         .build("av1.mp4", &[pictures("30", 1), words(codec)]);
-    let checked = work.check(&load(&path), &[]).await;
+    let checked = check(&load(&path), &[]).await;
     assert_eq!(
         checked.undecoded.as_deref(),
         Some("this FFmpeg has no decoder for av1")
