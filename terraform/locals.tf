@@ -45,9 +45,12 @@ locals {
         description     = "Starts one execution a request."
         state           = false
         timeout_seconds = 30
-        permissions     = ["receive_requests", "start_executions"]
+        permissions     = ["receive_requests", "start_executions", "describe_executions"]
         environment = merge(
-          { CLIPFLOW_STATE_MACHINE_ARN = local.arn.state_machine },
+          {
+            CLIPFLOW_STATE_MACHINE_ARN    = local.arn.state_machine
+            CLIPFLOW_DESCRIBE_INTERVAL_MS = local.describe_interval_ms
+          },
           local.start_interval_ms == null ? {} : { CLIPFLOW_START_INTERVAL_MS = local.start_interval_ms },
         )
       }
@@ -55,6 +58,7 @@ locals {
         description = "Turns a request into its canonical form, or rejects it."
         environment = {
           CLIPFLOW_BUCKET         = local.name.bucket
+          CLIPFLOW_DEFAULT_FORMAT = var.default_format
           CLIPFLOW_SOURCE_BUCKETS = join(",", sort(var.source_buckets))
         }
       }
@@ -67,12 +71,13 @@ locals {
         permissions     = ["read_sources"]
         environment = merge(
           {
-            CLIPFLOW_HEVC_SMART_CUTS      = var.hevc_smart_cuts
-            CLIPFLOW_MAX_CLIP_SECONDS     = var.max_clip_seconds
-            CLIPFLOW_MAX_COST_USD         = var.max_cost_usd
-            CLIPFLOW_MAX_TRIM_SECONDS     = var.max_trim_seconds
-            CLIPFLOW_TRIM_MEMORY_MB       = var.trim_memory_mb
-            CLIPFLOW_TRIM_TIMEOUT_SECONDS = var.trim_timeout_seconds
+            CLIPFLOW_HEVC_SMART_CUTS        = var.hevc_smart_cuts
+            CLIPFLOW_MAX_CLIP_SECONDS       = var.max_clip_seconds
+            CLIPFLOW_MAX_COST_USD           = var.max_cost_usd
+            CLIPFLOW_MAX_TRIM_SECONDS       = var.max_trim_seconds
+            CLIPFLOW_MAX_WHOLE_SOURCE_BYTES = var.max_whole_source_mb * 1024 * 1024
+            CLIPFLOW_TRIM_MEMORY_MB         = var.trim_memory_mb
+            CLIPFLOW_TRIM_TIMEOUT_SECONDS   = var.trim_timeout_seconds
           },
           var.recordings == null ? {} : {
             CLIPFLOW_RECORDINGS_BUCKET            = var.recordings.bucket

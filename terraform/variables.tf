@@ -172,6 +172,18 @@ variable "max_trim_seconds" {
   }
 }
 
+variable "max_whole_source_mb" {
+  description = "Largest source in MB that is read from its start because nothing in it leads to a time: Matroska without cues, AVI, FLV, MPEG-PS. Larger ones are rejected as UnsupportedMedia. At most half of trim_ephemeral_storage_mb counts."
+  type        = number
+  default     = 500
+  nullable    = false
+
+  validation {
+    condition     = var.max_whole_source_mb >= 0 && floor(var.max_whole_source_mb) == var.max_whole_source_mb
+    error_message = "max_whole_source_mb is a whole number, 0 or more."
+  }
+}
+
 variable "transcode_timeout_seconds" {
   description = "Seconds after which an execution gives up on a MediaConvert job, including the job's wait in the queue."
   type        = number
@@ -233,9 +245,24 @@ variable "max_cost_usd" {
   }
 }
 
+variable "default_format" {
+  description = <<-EOT
+    The format of exact clips whose request has no output.format: "mp4" (H.264, which plays everywhere), "source" (H.264 or
+    HEVC, as the source is, and H.264 where its pictures cannot be kept), "hevc" or "webm".
+  EOT
+  type        = string
+  default     = "mp4"
+  nullable    = false
+
+  validation {
+    condition     = contains(["mp4", "source", "hevc", "webm"], var.default_format)
+    error_message = "default_format must be mp4, source, hevc or webm."
+  }
+}
+
 variable "hevc_smart_cuts" {
   description = <<-EOT
-    Whether exact clips of HEVC (output.format "hevc") copy the pictures of an HEVC source and encode only those at their
+    Whether exact clips of HEVC (output.format "hevc" or "source") copy the pictures of an HEVC source and encode only those at their
     ends. Such a clip has two sets of parameters in its sample entry, which the standard allows; FFmpeg and libde265 were
     seen to play it. Where a player does not, false has these clips encoded whole.
   EOT
@@ -337,7 +364,7 @@ variable "max_starts_per_minute" {
 }
 
 variable "start_max_concurrency" {
-  description = "Most concurrent invocations of start, from 2 to 1000. Null leaves the number to Lambda."
+  description = "Most concurrent invocations of start, from 2 to 1000. Null is 10, which is enough for the quotas of Step Functions. More of them ask less often, each, whether a request may be asked again."
   type        = number
   default     = null
 

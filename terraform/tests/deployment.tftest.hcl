@@ -80,23 +80,26 @@ run "functions_are_told_what_they_read" {
   assert {
     condition = jsonencode({ for name, function in aws_lambda_function.this : name => function.environment[0].variables }) == jsonencode({
       start = {
-        CLIPFLOW_LOG               = "info"
-        CLIPFLOW_STATE_MACHINE_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
+        CLIPFLOW_DESCRIBE_INTERVAL_MS = "1000"
+        CLIPFLOW_LOG                  = "info"
+        CLIPFLOW_STATE_MACHINE_ARN    = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
       }
       validate = {
         CLIPFLOW_LOG            = "info"
         CLIPFLOW_BUCKET         = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_DEFAULT_FORMAT = "mp4"
         CLIPFLOW_SOURCE_BUCKETS = "another-archive,surf-archive"
       }
       probe = {
-        CLIPFLOW_HEVC_SMART_CUTS      = "true"
-        CLIPFLOW_LOG                  = "info"
-        CLIPFLOW_MAX_CLIP_SECONDS     = "10800"
-        CLIPFLOW_MAX_COST_USD         = "5"
-        CLIPFLOW_MAX_TRIM_SECONDS     = "600"
-        CLIPFLOW_SCRATCH_BYTES        = "2147483648"
-        CLIPFLOW_TRIM_MEMORY_MB       = "3008"
-        CLIPFLOW_TRIM_TIMEOUT_SECONDS = "900"
+        CLIPFLOW_HEVC_SMART_CUTS        = "true"
+        CLIPFLOW_LOG                    = "info"
+        CLIPFLOW_MAX_CLIP_SECONDS       = "10800"
+        CLIPFLOW_MAX_COST_USD           = "5"
+        CLIPFLOW_MAX_TRIM_SECONDS       = "600"
+        CLIPFLOW_MAX_WHOLE_SOURCE_BYTES = "524288000"
+        CLIPFLOW_SCRATCH_BYTES          = "2147483648"
+        CLIPFLOW_TRIM_MEMORY_MB         = "3008"
+        CLIPFLOW_TRIM_TIMEOUT_SECONDS   = "900"
       }
       trim = {
         CLIPFLOW_LOG           = "info"
@@ -192,6 +195,7 @@ run "roles_reach_only_what_is_named" {
         "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-requests",
         "sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:123456789012:surf-requests",
         "sqs:ReceiveMessage arn:aws:sqs:eu-west-1:123456789012:surf-requests",
+        "states:DescribeExecution arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
         "states:StartExecution arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
       ]
       validate = []
@@ -649,8 +653,19 @@ run "a_job_that_waits_sounds_the_alarm_before_it_is_given_up" {
 
 run "requests_start_as_fast_as_they_come" {
   assert {
-    condition     = aws_lambda_event_source_mapping.start.batch_size == 10 && length(aws_lambda_event_source_mapping.start.scaling_config) == 0
+    condition = (
+      aws_lambda_event_source_mapping.start.batch_size == 10 &&
+      !can(aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_START_INTERVAL_MS)
+    )
     error_message = "Requests are held back although nobody asked for it."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.start.scaling_config[0].maximum_concurrency * 1000 ==
+      10 * tonumber(aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_DESCRIBE_INTERVAL_MS)
+    )
+    error_message = "All environments of start together describe other than ten executions a second."
   }
 }
 

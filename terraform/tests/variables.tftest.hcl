@@ -18,6 +18,7 @@ run "names_and_texts_out_of_form_are_refused" {
     definition_file     = "tests/nowhere.json"
     mediaconvert_queue  = "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf"
     architecture        = "riscv64"
+    default_format      = "avi"
     log_filter          = " "
     source_buckets      = ["Surf_Archive"]
     public_base_url     = "cdn.example"
@@ -33,7 +34,7 @@ run "names_and_texts_out_of_form_are_refused" {
 
   expect_failures = [
     var.clips_bucket_policy, var.mongodb_ca_file, var.permissions_boundary,
-    var.name_prefix, var.tags, var.definition_file, var.mediaconvert_queue, var.architecture, var.log_filter, var.source_buckets,
+    var.name_prefix, var.tags, var.definition_file, var.mediaconvert_queue, var.architecture, var.default_format, var.log_filter, var.source_buckets,
     var.public_base_url, var.mongodb_uri, var.mongodb_database, var.alarm_topic_arns, var.source_kms_key_arns,
   ]
 }
@@ -47,6 +48,7 @@ run "numbers_below_their_range_are_refused" {
     trim_timeout_seconds      = 0
     trim_ephemeral_storage_mb = 511
     max_trim_seconds          = 0
+    max_whole_source_mb       = -1
     transcode_timeout_seconds = 59
     max_clip_seconds          = 0
     max_cost_usd              = 0
@@ -63,7 +65,7 @@ run "numbers_below_their_range_are_refused" {
   expect_failures = [
     var.report_max_concurrency, var.trim_reserved_concurrency, var.transcode_heartbeat_seconds,
     var.expire_noncurrent_after_days,
-    var.log_retention_days, var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.max_trim_seconds,
+    var.log_retention_days, var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.max_trim_seconds, var.max_whole_source_mb,
     var.transcode_timeout_seconds,
     var.max_clip_seconds, var.max_cost_usd, var.start_max_concurrency, var.abort_uploads_after_days, var.mongodb_uri_version,
   ]

@@ -21,9 +21,9 @@ use model::{
     ClipError,
     damage::{Damaged, OnDamage},
     edits::Edits,
-    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
+    plan::{Plan, PlannedSegment, ProbedSource},
     quality::Quality,
-    request::{ClipRequest, Cut, Format},
+    request::{Cut, Format, Look},
     time::Time,
 };
 use mp4_cut::{
@@ -32,7 +32,6 @@ use mp4_cut::{
 };
 use progress::Progress;
 use serde::Serialize;
-use serde_json::Map;
 use source::Source;
 use std::{
     io,
@@ -176,6 +175,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         ffmpeg: &ffmpeg,
         scratch: &scratch,
         limits: LIMITS,
+        max_whole_bytes: u64::MAX,
     };
     let source = Source::open(&args.source, target, progress.read_bytes.clone()).await?;
     let name = source.name.clone();
@@ -200,15 +200,16 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     };
     progress.plan(to_read, window.duration_seconds);
 
-    let request = request(args.copy);
+    let look = Look {
+        cut: if args.copy { Cut::Copy } else { Cut::Exact },
+        edits: &Edits::default(),
+        format: Format::Mp4,
+        quality: Quality::default(),
+        damage: OnDamage::Accept,
+    };
     let plan = Plan {
         sources: vec![ProbedSource {
-            object: PinnedObject {
-                bucket: String::new(),
-                key: name,
-                etag: String::new(),
-                bytes: media.facts.bytes,
-            },
+            object: name,
             facts: media.facts,
         }],
         segments: vec![PlannedSegment {
@@ -229,7 +230,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         ..remuxer
     };
     let ranges = [range];
-    let made = clip::make(&request, &plan, &ranges, None, encoder).await?;
+    let made = clip::make(look, &plan, &ranges, None, encoder).await?;
     let file = complete(made.content, &scratch).await?;
     let damaged = match made.damaged {
         None if made.method.copies() => found_damaged(&file, encoder).await?,
@@ -284,25 +285,6 @@ async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
     let program = std::path::absolute(&program).unwrap_or(program);
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ffmpeg::at(program, u32::try_from(threads).unwrap_or(1)).await
-}
-
-/// What the workflow would be asked for.
-fn request(copy: bool) -> ClipRequest {
-    ClipRequest {
-        clip_id: String::new(),
-        prefix: String::new(),
-        segments: Vec::new(),
-        camera: None,
-        cut: if copy { Cut::Copy } else { Cut::Exact },
-        damage: OnDamage::Accept,
-        edits: Edits::default(),
-        format: Format::Mp4,
-        quality: Quality::default(),
-        preview: None,
-        thumbnails: Vec::new(),
-        metadata: Map::new(),
-        max_cost_usd: None,
-    }
 }
 
 /// Completes the clip in the working folder. Returns its file.
@@ -360,7 +342,7 @@ fn put(made: PathBuf, args: &Args) -> Result<u64, Failure> {
 }
 
 impl Report {
-    fn of(plan: &Plan, method: Method, file: PathBuf, bytes: u64) -> Self {
+    fn of(plan: &Plan<String>, method: Method, file: PathBuf, bytes: u64) -> Self {
         let dropped_tracks = plan.dropped(usize::MAX);
         let (Some(source), Some(segment)) = (plan.sources.first(), plan.segments.first()) else {
             unreachable!("the plan has one source and one segment")
@@ -378,8 +360,8 @@ impl Report {
             Method::EncodedWhole { why } => (How::EncodedWhole, Some(why), 0.0, all),
         };
         Self {
-            source: source.object.key.clone(),
-            source_bytes: source.object.bytes,
+            source: source.object.clone(),
+            source_bytes: source.facts.bytes,
             read_bytes: 0,
             file,
             bytes,
@@ -416,7 +398,7 @@ fn text(report: &Report) -> String {
             report.encoded_seconds, report.copied_seconds
         ),
         How::EncodedWhole => {
-            let why = report.why.as_deref().unwrap_or_default();
+            let why = render::plain(report.why.as_deref().unwrap_or_default());
             format!("encoded whole, because {why}")
         }
     };
@@ -438,7 +420,8 @@ fn text(report: &Report) -> String {
         ),
     ];
     if !report.dropped_tracks.is_empty() {
-        lines.push(format!("left out: {}", report.dropped_tracks.join(", ")));
+        let dropped = render::plain(&report.dropped_tracks.join(", "));
+        lines.push(format!("left out: {dropped}"));
     }
     if let Some(damaged) = &report.damaged {
         lines.push(format!("damaged in the source: {damaged}"));

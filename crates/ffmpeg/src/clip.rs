@@ -20,7 +20,7 @@ use model::{
     damage::Damaged,
     error::why_encoded_whole,
     plan::Plan,
-    request::{ClipRequest, Cut, Format},
+    request::{Cut, Format, Look},
 };
 use mp4_cut::{
     Join, Movie, SmartCutFacts, Window,
@@ -108,31 +108,31 @@ impl fmt::Display for Method {
     }
 }
 
-/// Makes the clip of `request` and `plan`. `ranges` are what the plan's segments are cut out of, in order; `watermark`
-/// puts the request's watermark into the working folder, and is awaited only if it is needed.
+/// Makes the clip of `plan` that is to look like `look`. `ranges` are what the plan's segments are cut out of, in order; `watermark`
+/// puts its watermark into the working folder, and is awaited only if it is needed.
 ///
 /// # Errors
 /// `InvalidRequest` when copies cannot be joined, whatever a source raises, and what
 /// [`Ffmpeg::run`](crate::process::Ffmpeg::run) raises.
-pub async fn make<'a, S: RangeRead + 'static>(
-    request: &ClipRequest,
-    plan: &Plan,
+pub async fn make<'a, O, S: RangeRead + 'static>(
+    look: Look<'_>,
+    plan: &Plan<O>,
     ranges: &'a [RemuxedRange<S>],
     watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
     remuxer: Remuxer<'_>,
 ) -> Result<Clip<'a>, ClipError> {
-    match request.cut {
+    match look.cut {
         Cut::Copy => Ok(Clip {
             content: Content::Stream(copy(plan, ranges)?),
             method: Method::Copy,
             damaged: None,
         }),
-        Cut::Exact => encode(request, plan, ranges, watermark, remuxer).await,
+        Cut::Exact => encode(look, plan, ranges, watermark, remuxer).await,
     }
 }
 
-fn copy<'a, S: RangeRead>(
-    plan: &Plan,
+fn copy<'a, O, S: RangeRead>(
+    plan: &Plan<O>,
     ranges: &'a [RemuxedRange<S>],
 ) -> Result<BoxStream<'a, mp4_cut::Result<Bytes>>, ClipError> {
     if let [range] = ranges {
@@ -151,7 +151,7 @@ fn copy<'a, S: RangeRead>(
     Ok(Join::of(&intervals)?.stream(read_from, CONNECTIONS).boxed())
 }
 
-fn windows<S>(plan: &Plan, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, ClipError> {
+fn windows<O, S>(plan: &Plan<O>, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, ClipError> {
     let windows = ranges.iter().zip(&plan.segments).map(|(range, segment)| {
         let facts = &segment.window;
         let window = range.movie.window(facts.start_seconds, facts.end_seconds);
@@ -161,9 +161,9 @@ fn windows<S>(plan: &Plan, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, Cl
 }
 
 /// Encodes as little of the windows of a clip as what is asked for and the sources allow.
-async fn encode<'a, S: RangeRead>(
-    request: &ClipRequest,
-    plan: &Plan,
+async fn encode<'a, O, S: RangeRead>(
+    look: Look<'_>,
+    plan: &Plan<O>,
     ranges: &[RemuxedRange<S>],
     watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
     remuxer: Remuxer<'_>,
@@ -172,20 +172,29 @@ async fn encode<'a, S: RangeRead>(
         ffmpeg,
         scratch,
         limits,
+        ..
     } = remuxer;
     let begun = Instant::now();
-    let spec = ClipSpec::of(request, plan)?;
+    let spec = ClipSpec::of(look, plan)?;
     let windows = windows(plan, ranges)?;
     let names = save(&windows, ranges, scratch).await?;
-    let why = if !request.may_keep_pictures() {
+    let mut why = if !look.may_keep_pictures() {
         "what is asked for changes every picture".to_owned()
     } else if let Some(why) = spec.why_no_copies() {
         why.to_owned()
-    } else if plan.encodes_hevc_whole && request.format == Format::Hevc {
+    } else if plan.encodes_hevc_whole {
         "this deployment makes no smart cuts of HEVC".to_owned()
     } else {
-        let look = (request.format, request.quality);
-        match smart::cut(ffmpeg, scratch, &names, spec.audio, look, limits).await {
+        match smart::cut(
+            ffmpeg,
+            scratch,
+            &names,
+            spec.audio,
+            (look.format, look.quality),
+            limits,
+        )
+        .await
+        {
             Ok((smart_cut, clip)) => {
                 let (facts, dropped) = (smart_cut.facts(), smart_cut.dropped());
                 return Ok(Clip {
@@ -197,24 +206,27 @@ async fn encode<'a, S: RangeRead>(
             Err(error) => why_encoded_whole(error)?,
         }
     };
+    if look.format == Format::Source {
+        why.push_str(", so the clip is H.264");
+    }
     tracing::info!(why, "encoding all of it");
     let mut files: Vec<_> = names.iter().map(Input::mp4).collect();
     if let Some(watermark) = watermark {
         files.push(watermark.await?);
     }
     let work = EncodedWhole {
-        request,
+        look,
         spec: &spec,
         names: &names,
         files: &files,
-        arguments: encode::arguments(request, &spec, &windows[0]),
+        arguments: encode::arguments(look, &spec, &windows[0]),
         frames: windows[0].facts.frames,
         remuxer,
         begun,
     };
     let damaged = work.run().await?;
     Ok(Clip {
-        content: Content::File(scratch.file(request.format.file_name())),
+        content: Content::File(scratch.file(look.format.file_name())),
         method: Method::EncodedWhole { why },
         damaged,
     })
@@ -222,7 +234,7 @@ async fn encode<'a, S: RangeRead>(
 
 /// The encode of all pictures of a clip.
 struct EncodedWhole<'a> {
-    request: &'a ClipRequest,
+    look: Look<'a>,
     spec: &'a ClipSpec,
     /// The windows.
     names: &'a [String],
@@ -244,7 +256,7 @@ impl EncodedWhole<'_> {
             done => return done.map(|()| None),
         };
         let damaged = damage::survey(self.names, self.spec, self.left()).await?;
-        self.request.damage.check(&damaged)?;
+        self.look.damage.check(&damaged)?;
         match given_up {
             // Whatever it is, it lies not in the source.
             Some(error) if damaged.is_none() => return Err(error),
@@ -260,6 +272,7 @@ impl EncodedWhole<'_> {
             ffmpeg,
             scratch,
             limits,
+            ..
         } = self.left();
         let options = options.iter().map(OsString::from);
         let arguments: Vec<_> = options.chain(self.arguments.iter().cloned()).collect();
@@ -280,10 +293,10 @@ impl EncodedWhole<'_> {
 
     /// Whether fewer pictures were encoded than the window shows: a decoder may leave some out without a word.
     async fn lacks_pictures(&self) -> Result<bool, ClipError> {
-        if self.spec.frame_rate.is_some() || self.request.format == Format::Webm {
+        if self.spec.frame_rate.is_some() || self.look.format == Format::Webm {
             return Ok(false);
         }
-        let name = self.request.format.file_name();
+        let name = self.look.format.file_name();
         let made = LocalFile::open(self.remuxer.scratch.file(name))?;
         Ok(Movie::read(&made).await?.facts.video.frames < self.frames)
     }

@@ -18,6 +18,8 @@
 //!   interval. The plan keeps the lead that sufficed.
 //! - *Budgets.* Each run has a byte budget; exceeding it rejects the source. What was read last is
 //!   kept for the next run.
+//! - *A source that nothing leads into*, such as Matroska without cues, AVI, FLV and MPEG-PS, is remuxed from its start to
+//!   its end, if it is not too large.
 //! - *An interval too long for the scratch space* is planned by the frame rate alone, and the other
 //!   engine makes the clip.
 //!
@@ -27,13 +29,14 @@
 use crate::{
     check,
     decoded::Picture,
+    pixels::PixelNames,
     process::{Ffmpeg, Input, Limits},
     range_server::RangeServer,
     scratch::Scratch,
 };
 use bytes::Bytes;
 use model::{
-    ClipError, ErrorKind, clip_spec,
+    ClipError, ErrorKind, clip_spec, number,
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
@@ -41,7 +44,11 @@ use mp4_cut::{
     io::{CachedSource, LocalFile, RangeRead},
 };
 use serde::Deserialize;
-use std::{ffi::OsString, ops::Range};
+use std::{
+    ffi::OsString,
+    ops::Range,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 /// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
 /// does not tell everything.
@@ -85,6 +92,8 @@ pub struct Remuxer<'a> {
     pub scratch: &'a Scratch,
     /// What each run may use.
     pub limits: Limits,
+    /// The largest source, in bytes, that is read from its start because nothing in it leads to an interval.
+    pub max_whole_bytes: u64,
 }
 
 /// A source that was opened.
@@ -100,6 +109,8 @@ enum Form<S> {
     Indexed(Box<Movie>, S),
     Fragmented(Box<FragmentedMovie>, S),
     Other(Box<Other<S>>),
+    /// All of it, remuxed.
+    Whole(Box<Movie>, LocalFile),
 }
 
 /// A source of another container.
@@ -160,6 +171,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 facts: movie.facts.clone().into(),
                 form: Form::Fragmented(movie, source),
             },
+            Opened::Other(container) if container.is_read_whole() => {
+                Self::open_whole(container, source, remuxer).await?
+            }
             Opened::Other(container) => {
                 let source = CachedSource::new(source);
                 let (facts, how) = describe(container, &source, remuxer).await?;
@@ -180,12 +194,19 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn reopen(source: S, facts: SourceFacts) -> Result<Self, ClipError> {
+    pub async fn reopen(
+        source: S,
+        facts: SourceFacts,
+        remuxer: Remuxer<'_>,
+    ) -> Result<Self, ClipError> {
         let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
             (Opened::Fragmented(movie), _) => Form::Fragmented(movie, source),
-            (Opened::Other(_), Some(remuxed)) => Form::Other(Box::new(Other {
-                remuxed,
+            (Opened::Other(container), _) if container.is_read_whole() => {
+                return Self::open_whole(container, source, remuxer).await;
+            }
+            (Opened::Other(_), Some(how)) => Form::Other(Box::new(Other {
+                remuxed: how,
                 source: CachedSource::new(source),
             })),
             (Opened::Other(_), None) => {
@@ -193,6 +214,69 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             }
         };
         Ok(Self { facts, form })
+    }
+
+    /// Remuxes all of a source to an MP4 in the working folder, which is then cut.
+    async fn open_whole(
+        container: Container,
+        source: S,
+        remuxer: Remuxer<'_>,
+    ) -> Result<Self, ClipError> {
+        static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (bytes, max_bytes) = (source.len(), remuxer.max_whole_bytes);
+        if bytes > max_bytes {
+            return Err(ClipError::unsupported_media(format!(
+                "the source is {} without an index that leads to every interval, and has {bytes} bytes; up to \
+                 {max_bytes} it is read from its start. Remux it first: ffmpeg -i SOURCE -c copy -movflags +faststart \
+                 SOURCE.mp4",
+                container.name()
+            )));
+        }
+        let source = CachedSource::new(source);
+        let (described, how) = describe(container, &source, remuxer).await?;
+        let name = format!("whole-{}.mp4", NEXT_NUMBER.fetch_add(1, Relaxed));
+        let server =
+            RangeServer::serve(source, SEARCH_BYTES.saturating_add(bytes.saturating_mul(2)))?;
+        let mut options = look(how.look_microseconds);
+        options.extend(["-fflags", "+genpts"].map(str::to_owned));
+        let input = Input::loopback(demuxer(container), options, &server);
+        let arguments = remux_arguments(&described, &how, None, &name);
+        let Remuxer {
+            ffmpeg,
+            scratch,
+            limits,
+            ..
+        } = remuxer;
+        let run = ffmpeg
+            .run(scratch.path(), &[input], &arguments, limits)
+            .await;
+        server
+            .classify_exit(run)
+            .map_err(|error| match error.kind {
+                ErrorKind::TrimBudgetExceeded => ClipError::unsupported_media(format!(
+                    "the source is {}, which takes too long to be read from its start: {}",
+                    container.name(),
+                    error.message
+                )),
+                _ => error,
+            })?;
+        let file = LocalFile::open(scratch.file(&name))?;
+        let movie = Movie::read(&file).await?;
+        let facts = Facts {
+            container: described.container,
+            bytes,
+            index_start: 0,
+            index_bytes: 0,
+            dropped_tracks: described.dropped_tracks,
+            ..movie.facts.clone()
+        };
+        Ok(Self {
+            facts: SourceFacts {
+                facts,
+                remuxed: Some(how),
+            },
+            form: Form::Whole(Box::new(movie), file),
+        })
     }
 
     /// About how many bytes of the source an interval of so many seconds is.
@@ -230,7 +314,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             timescale,
             ..
         } = self.facts.video;
-        let frame = |seconds: f64| whole((seconds - first).max(0.0) * frame_rate);
+        let frame = |seconds: f64| number::whole_u32((seconds - first).max(0.0) * frame_rate);
         let (start, end) = (
             frame(start_seconds),
             u64::from(frame(end_seconds)).min(frames),
@@ -292,6 +376,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 return Ok(RemuxedRange {
                     movie: Movie::clone(movie),
                     samples,
+                    lead_seconds: None,
+                });
+            }
+            Form::Whole(movie, file) => {
+                return Ok(RemuxedRange {
+                    movie: Movie::clone(movie),
+                    samples: Samples::File(file.clone()),
                     lead_seconds: None,
                 });
             }
@@ -357,6 +448,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             ffmpeg,
             scratch,
             limits,
+            ..
         } = remuxer;
         let range = self
             .remuxed_range((start_seconds, end_seconds), lead_seconds, name, remuxer)
@@ -427,7 +519,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         options.extend(more_options.iter().map(ToString::to_string));
         let input = Input::loopback(demuxer(remuxed.container), options, &loopback);
         let to = stamp(seconds.end, remuxed.remuxed_start_microseconds());
-        let arguments = remux_arguments(&self.facts, remuxed, &to, name);
+        let arguments = remux_arguments(&self.facts, remuxed, Some(&to), name);
         loopback.classify_exit(
             remuxer
                 .ffmpeg
@@ -438,7 +530,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
 }
 
 /// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
-fn remux_arguments(facts: &Facts, remuxed: &Remuxed, to: &str, name: &str) -> Vec<OsString> {
+fn remux_arguments(
+    facts: &Facts,
+    remuxed: &Remuxed,
+    to: Option<&str>,
+    name: &str,
+) -> Vec<OsString> {
     // Apple's players want the parameter sets where hvc1 says that they are.
     let tag: &[&str] = if facts.video.codec == "hevc" {
         &["-tag:v", "hvc1"]
@@ -457,12 +554,14 @@ fn remux_arguments(facts: &Facts, remuxed: &Remuxed, to: &str, name: &str) -> Ve
         .iter()
         .flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")])
         .map(OsString::from);
+    let to = to.map_or_else(Vec::new, |to| vec!["-to", to]);
     let options = [
         &["-c", "copy"],
         tag,
         unframed,
         // A damaged packet spoils a picture, and not the whole clip.
-        &["-noxerror", "-copypriorss:v", "1", "-to", to],
+        &["-noxerror", "-copypriorss:v", "1"],
+        &to,
         // When the source was made.
         &["-map_metadata", "0", "-map_chapters", "-1"],
         // In microseconds the start of the excerpt is exact.
@@ -484,7 +583,10 @@ fn remux_arguments(facts: &Facts, remuxed: &Remuxed, to: &str, name: &str) -> Ve
 fn demuxer(container: Container) -> &'static str {
     match container {
         Container::MpegTs => "mpegts",
-        Container::Matroska => "matroska",
+        Container::Matroska | Container::MatroskaWithoutCues => "matroska",
+        Container::Avi => "avi",
+        Container::Flv => "flv",
+        Container::MpegPs => "mpeg",
     }
 }
 
@@ -499,7 +601,7 @@ fn look(microseconds: u32) -> Vec<String> {
 fn container_lead_seconds(container: Container) -> f64 {
     match container {
         Container::MpegTs => 2.5,
-        Container::Matroska => 0.0,
+        _ => 0.0,
     }
 }
 /// The input options that keep the source's time stamps, but for those below zero, which an MP4 cannot hold.
@@ -534,8 +636,7 @@ fn read_from(remuxed: &Remuxed, seconds: f64) -> Vec<String> {
 
 /// The time stamp of a second of a source that starts at `start_microseconds`, as `FFmpeg` takes it.
 fn stamp(seconds: f64, start_microseconds: i64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
-    let microseconds = start_microseconds.saturating_add((seconds * 1e6).round() as i64);
+    let microseconds = start_microseconds.saturating_add(number::signed(seconds * 1e6));
     format!("{microseconds}us")
 }
 
@@ -580,6 +681,8 @@ struct Stream {
     disposition: Disposition,
     tags: Tags,
     side_data_list: Vec<SideData>,
+    #[serde(flatten)]
+    pixels: PixelNames,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -600,7 +703,8 @@ struct SideData {
 }
 
 const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
-     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate:stream_disposition=attached_pic:\
+     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate,\
+     pix_fmt,color_range,color_primaries,color_transfer,color_space:stream_disposition=attached_pic:\
      stream_tags=language:stream_side_data=rotation:packet=stream_index,pts_time,flags";
 
 async fn describe<S: RangeRead + Clone + 'static>(
@@ -671,7 +775,7 @@ impl Description {
         let video = video.ok_or_else(|| {
             Error::no_video(self.streams.iter().any(|stream| is(stream, "audio")))
         })?;
-        let (sound, others): (Vec<_>, Vec<_>) = self
+        let (audio, others): (Vec<_>, Vec<_>) = self
             .streams
             .iter()
             .enumerate()
@@ -679,7 +783,7 @@ impl Description {
             .partition(|(_, stream)| stream.is_sound());
         let starts = [
             Some(&self.streams[video]),
-            sound.first().map(|(_, first)| *first),
+            audio.first().map(|(_, first)| *first),
         ]
         .into_iter()
         .flatten();
@@ -693,14 +797,15 @@ impl Description {
             Container::MpegTs => told,
             // Matroska counts from zero, whenever the first picture is shown.
             Container::Matroska => told.map(|end| end - all_start.max(0.0)),
+            // Once it is remuxed, its own index tells.
+            _ => Some(1.0),
         };
         let duration_seconds = duration.filter(|duration| *duration > 0.0).ok_or_else(|| {
             ClipError::unsupported_media("the source does not tell how long it is")
         })?;
-        #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
-        let start_microseconds = (start * 1e6).round() as i64;
+        let start_microseconds = number::signed(start * 1e6);
         let streams = std::iter::once(video)
-            .chain(sound.iter().map(|(index, _)| *index))
+            .chain(audio.iter().map(|(index, _)| *index))
             .collect();
         let remuxed = Remuxed {
             container,
@@ -709,7 +814,7 @@ impl Description {
             streams,
         };
         let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
-        let audio = sound.first().map(|(_, first)| first.audio(sound.len()));
+        let audio = audio.first().map(|(_, first)| first.audio(audio.len()));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
         let facts = Facts {
             container: container.name().to_owned(),
@@ -753,9 +858,9 @@ impl Stream {
             .find_map(|data| data.rotation)
             .unwrap_or(0.0);
         // FFmpeg counts anticlockwise.
-        let quarters = whole((-turned / 90.0).rem_euclid(4.0)) % 4;
+        let quarters = number::whole_u32((-turned / 90.0).rem_euclid(4.0)) % 4;
         let shown = [
-            whole((f64::from(self.width) * aspect + 1e-6).floor()),
+            number::whole_u32((f64::from(self.width) * aspect + 1e-6).floor()),
             self.height,
         ];
         let [width, height] = if quarters.is_multiple_of(2) {
@@ -776,16 +881,18 @@ impl Stream {
             height,
             rotation_degrees: u16::try_from(quarters * 90).unwrap_or(0),
             frame_rate,
+            grid_frame_rate: None,
             constant_frame_rate: constant,
             timescale: self
                 .time_base
                 .split_once('/')
                 .and_then(|(_, units)| units.parse().ok())
                 .unwrap_or(1000),
-            frames: u64::from(whole(duration_seconds * frame_rate)),
+            frames: number::whole(duration_seconds * frame_rate),
             start_seconds,
             duration_seconds,
-            bit_rate: self.bit_rate().unwrap_or_else(|| whole(all).into()),
+            bit_rate: self.bit_rate().unwrap_or_else(|| number::whole(all)),
+            pixels: self.pixels.format(),
         })
     }
 
@@ -875,15 +982,6 @@ fn ratio(text: &str, sign: char) -> Option<f64> {
     let (numerator, denominator) = text.split_once(sign)?;
     let ratio = numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?;
     (ratio.is_finite() && ratio > 0.0).then_some(ratio)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn whole(value: f64) -> u32 {
-    value.round() as u32
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

@@ -11,10 +11,11 @@ use crate::{
     edits::{Crop, Fit, Position, Resize, Watermark},
     error::{ClipError, invalid},
     frame_grid::FrameGrid,
+    number::{whole, whole_u32},
     plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Format},
+    request::{Format, Look},
 };
-use mp4_cut::{AudioFacts, VideoFacts};
+use mp4_cut::{AudioFacts, PixelFormat, VideoFacts};
 
 /// Sample rates that AAC has and browsers play, in Hz; sound of another becomes 48 kHz.
 const SAMPLE_RATES: [u32; 9] = [
@@ -84,6 +85,8 @@ pub struct ClipSpec {
     /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size. Its pictures
     /// are stored in the size that its source's are, and their pixels have the same shape.
     pub plain: bool,
+    /// Bits of a sample of pictures that are encoded.
+    pub bit_depth: u8,
     /// Whether `MediaConvert` can name the frames at which its cuts begin and end.
     pub has_timecodes: bool,
     /// Whether its frames, before edits of what is in them, are those of its sources, each at its time.
@@ -139,22 +142,26 @@ pub struct Part {
     pub shown: Size,
     /// The size in which they are decoded, turned as they are shown; another one where their pixels are not square.
     pub decoded: Size,
+    /// How the source's pixels are stored, where that is known.
+    pub pixels: Option<PixelFormat>,
+    /// Whether pictures of a high dynamic range become SDR where they are encoded.
+    pub becomes_sdr: bool,
     /// How it was brought to the clip's format, for a person; empty where nothing differs.
     pub conformed: Vec<String>,
 }
 
 impl ClipSpec {
-    /// What the clip of `request` and `plan` will be.
+    /// What the clip of `plan` will be that is to look like `look`.
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
-    pub fn of(request: &ClipRequest, plan: &Plan) -> Result<Self, ClipError> {
+    pub fn of<O>(look: Look, plan: &Plan<O>) -> Result<Self, ClipError> {
         let first = plan
             .segments
             .first()
             .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
         let video = &plan.sources[first.source].facts.video;
-        let edits = &request.edits;
+        let edits = look.edits;
         let shown = Size::shown(video);
         let is_one = plan.segments.len() == 1;
         let as_stored = is_one && edits.is_none() && Size::keeps_shape(video);
@@ -189,13 +196,14 @@ impl ClipSpec {
             scaled,
             size,
             overlay: overlay.map(|(watermark, picture)| Overlay::of(watermark, picture, size)),
-            frame_rate: retimed.then(|| FrameRate::nearest(FrameGrid::of(video).rate)),
+            frame_rate: retimed.then(|| FrameRate::nearest(FrameGrid::of(video).clip_rate())),
             speed: edits.speed(),
             fade_in_seconds: fade(|fade| fade.in_seconds),
             fade_out_seconds: fade(|fade| fade.out_seconds),
-            audio: audio.map(|audio| AudioFormat::of(audio, request.format)),
+            audio: audio.map(|audio| AudioFormat::of(audio, look.format)),
             parts: Vec::new(),
             plain: as_stored,
+            bit_depth: 8,
             has_timecodes: plan.segments.iter().all(|segment| {
                 let grid = FrameGrid::of(&plan.sources[segment.source].facts.video);
                 let frames = grid.frames(&segment.window);
@@ -208,6 +216,7 @@ impl ClipSpec {
             .iter()
             .map(|segment| spec.part(plan, segment))
             .collect();
+        spec.decide_pixels(look.format);
         spec.preserves_timing |= spec
             .frame_rate
             .is_some_and(|rate| spec.is_on_grid(rate, plan));
@@ -223,7 +232,7 @@ impl ClipSpec {
 
     /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
     /// as long, to half a frame in all.
-    fn is_on_grid(&self, rate: FrameRate, plan: &Plan) -> bool {
+    fn is_on_grid<O>(&self, rate: FrameRate, plan: &Plan<O>) -> bool {
         let has_its_frames = |(part, segment): (&Part, &PlannedSegment)| {
             let video = &plan.sources[segment.source].facts.video;
             part.shown == self.canvas && rate.is_of(video) && part.frames == segment.window.frames
@@ -237,7 +246,26 @@ impl ClipSpec {
             && (self.seconds() - shown).abs() * rate.hertz() < 0.5
     }
 
-    fn part(&self, plan: &Plan, segment: &PlannedSegment) -> Part {
+    /// HEVC has as many bits as the deepest source, up to 10, and its dynamic range where that is the same in all parts.
+    /// The other formats are for players that know SDR of 8 bits only.
+    fn decide_pixels(&mut self, format: Format) {
+        let colours = |part: &Part| {
+            let pixels = part.pixels.as_ref();
+            pixels.map(|pixels| (pixels.primaries, pixels.transfer, pixels.matrix))
+        };
+        let is_hevc = format.encoded() == Format::Hevc;
+        let first = self.parts.first().and_then(colours);
+        let keeps_hdr = is_hevc && self.parts.iter().all(|part| colours(part) == first);
+        for part in &mut self.parts {
+            let Some(pixels) = &part.pixels else { continue };
+            part.becomes_sdr = pixels.is_hdr() && !keeps_hdr;
+            if is_hevc && pixels.bit_depth > 8 {
+                self.bit_depth = 10;
+            }
+        }
+    }
+
+    fn part<O>(&self, plan: &Plan<O>, segment: &PlannedSegment) -> Part {
         let (window, facts) = (&segment.window, &plan.sources[segment.source].facts);
         let shown = Size::shown(&facts.video);
         let mut part = Part {
@@ -246,6 +274,8 @@ impl ClipSpec {
             has_audio: window.has_audio && self.audio.is_some(),
             shown,
             decoded: Size::decoded(&facts.video),
+            pixels: facts.video.pixels.clone(),
+            becomes_sdr: false,
             conformed: Vec::new(),
         };
         let Some(rate) = self.frame_rate else {
@@ -306,8 +336,8 @@ impl ClipSpec {
     /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it; `source` where that is not
     /// in the request but in its sources.
     #[must_use]
-    pub fn unsupported_by_mediaconvert(&self, request: &ClipRequest) -> Option<&'static str> {
-        let edits = &request.edits;
+    pub fn unsupported_by_mediaconvert(&self, look: Look) -> Option<&'static str> {
+        let edits = look.edits;
         let differ = self
             .parts
             .iter()
@@ -319,7 +349,7 @@ impl ClipSpec {
                 .iter()
                 .any(|end| watermark.key.ends_with(end))
         });
-        let largest = Self::largest_of_mediaconvert(request.format);
+        let largest = Self::largest_of_mediaconvert(look.format);
         let asked = [
             ("edits.speed", edits.speed.is_some()),
             ("edits.fade", edits.fade.is_some()),
@@ -349,7 +379,7 @@ impl ClipSpec {
     #[must_use]
     pub fn largest_of_mediaconvert(format: Format) -> Option<Size> {
         match format {
-            Format::Mp4 => Some(MAX_MEDIACONVERT_H264),
+            Format::Mp4 | Format::Source => Some(MAX_MEDIACONVERT_H264),
             Format::Hevc => Some(MAX_MEDIACONVERT_HEVC),
             Format::Webm => None,
         }
@@ -423,7 +453,7 @@ impl AudioFormat {
 #[must_use]
 pub fn layouts(format: Format) -> &'static [(&'static str, u32)] {
     match format {
-        Format::Mp4 | Format::Hevc => &AAC_LAYOUTS,
+        Format::Mp4 | Format::Hevc | Format::Source => &AAC_LAYOUTS,
         Format::Webm => &OPUS_LAYOUTS,
     }
 }
@@ -654,13 +684,8 @@ impl Position {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
 fn nearest_even(pixels: f64) -> u32 {
-    ((pixels / 2.0).round() as u32).max(1) * 2
+    whole_u32(pixels / 2.0).max(1) * 2
 }
 
 impl std::fmt::Display for Size {
@@ -676,16 +701,16 @@ impl FrameRate {
     pub fn nearest(hertz: f64) -> Self {
         const TOLERANCE: f64 = 1e-4;
         let whole = Self {
-            numerator: round(hertz),
+            numerator: whole_u32(hertz),
             denominator: 1,
         };
         let ntsc = Self {
-            numerator: round(hertz * 1.001).saturating_mul(1000),
+            numerator: whole_u32(hertz * 1.001).saturating_mul(1000),
             denominator: 1001,
         };
         let near = |rate: &Self| (rate.hertz() / hertz - 1.0).abs() < TOLERANCE;
         let decimal = Self {
-            numerator: round(hertz * 10_000.0).max(1),
+            numerator: whole_u32(hertz * 10_000.0).max(1),
             denominator: 10_000,
         };
         [whole, ntsc].into_iter().find(near).unwrap_or(decimal)
@@ -705,13 +730,7 @@ impl FrameRate {
     /// How many frames are shown in `seconds`, at least one.
     #[must_use]
     pub fn frames(self, seconds: f64) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "such a cast saturates"
-        )]
-        let frames = (seconds * self.hertz()).round() as u64;
-        frames.max(1)
+        whole(seconds * self.hertz()).max(1)
     }
 
     /// How long `frames` are shown, in seconds.
@@ -735,15 +754,6 @@ impl std::fmt::Display for FrameRate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.numerator, self.denominator)
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn round(value: f64) -> u32 {
-    value.round() as u32
 }
 
 #[cfg(test)]
@@ -775,7 +785,8 @@ mod tests {
         };
         let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
             "thumbnails": [], "metadata": {}});
-        let request: ClipRequest = crate::parse(merge(request, asked)).expect("a request");
+        let request: crate::request::ClipRequest =
+            crate::parse(merge(request, asked)).expect("a request");
         let base = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000,
             "frames": 300, "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
@@ -788,8 +799,8 @@ mod tests {
         let plan = json!({"sources": [{"object": object, "facts": facts}],
             "segments": [{"source": 0, "window": window}]});
         let plan: Plan = crate::parse(plan).expect("a plan");
-        let spec = ClipSpec::of(&request, &plan).expect("a clip");
-        spec.unsupported_by_mediaconvert(&request)
+        let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
+        spec.unsupported_by_mediaconvert(request.look())
     }
 
     fn of_size(format: &str, width: u32, height: u32) -> Option<&'static str> {

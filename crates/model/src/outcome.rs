@@ -4,9 +4,10 @@ use crate::{
     damage::Damaged,
     identity::Identity,
     recordings::{Coverage, is_camera_id},
-    request::MAX_REQUEST_BYTES,
+    sent,
     timestamp::Timestamp,
 };
+use mp4_cut::PixelFormat;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt::Display;
@@ -50,7 +51,7 @@ pub struct Outcome {
     /// The animated picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Object>,
-    /// The request as it was sent; absent when it is larger than a request may be.
+    /// The request as it was sent; absent when it is larger or deeper than a request may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Value>,
     /// What `verify` found in the clip.
@@ -214,6 +215,12 @@ pub struct Delivered {
     /// For example `aac`; absent when the clip is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_codec: Option<String>,
+    /// How the clip's pixels are stored, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<PixelFormat>,
+    /// How those of its first source are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_pixels: Option<PixelFormat>,
     /// What of a camera's window the clip shows, and what no recording does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -267,7 +274,9 @@ impl Outcome {
     #[must_use]
     pub fn new(status: Status, request: &Value, execution: Execution, bucket: &str) -> Self {
         let identity = Identity::of(request);
-        let requested = (identity.canonical.len() <= MAX_REQUEST_BYTES).then(|| request.clone());
+        let requested = sent::check(&identity.canonical)
+            .is_ok()
+            .then(|| request.clone());
         let metadata = requested
             .as_ref()
             .and_then(|request| request.get("metadata")?.as_object().cloned());

@@ -1,10 +1,20 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
-use crate::recordings::Coverage;
-use mp4_cut::{Container, Facts, SmartCutFacts, WindowFacts};
+use crate::{
+    recordings::Coverage,
+    text::{shorten, visible},
+};
+use mp4_cut::{Container, Facts, SmartCutFacts, VideoFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
+
+/// The most tracks of a source that are named.
+const MAX_SOURCE_NAMES: usize = 8;
+/// The most tracks of all sources that an outcome names.
+const MAX_NAMES: usize = 100;
+/// The most characters of a name out of a file.
+const MAX_NAME: usize = 40;
 
 /// An S3 object as it was when it was seen first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -20,11 +30,47 @@ pub struct PinnedObject {
 /// A source, pinned and described.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ProbedSource {
-    /// The object as it was seen.
-    pub object: PinnedObject,
+pub struct ProbedSource<O = PinnedObject> {
+    /// The object as it was seen, or what names a source that lies elsewhere.
+    pub object: O,
     /// What it holds.
     pub facts: SourceFacts,
+}
+
+impl ProbedSource {
+    /// A source whose texts have bounds, whatever stands in the file: a plan goes from state to state, and Step Functions
+    /// allows 256 KiB.
+    #[must_use]
+    pub fn new(object: PinnedObject, facts: SourceFacts) -> Self {
+        let SourceFacts { mut facts, remuxed } = facts;
+        facts.container = bounded_name(&facts.container);
+        facts.video.codec = bounded_name(&facts.video.codec);
+        if let Some(audio) = &mut facts.audio {
+            audio.codec = bounded_name(&audio.codec);
+        }
+        facts.dropped_tracks = bounded_list(&facts.dropped_tracks, MAX_SOURCE_NAMES);
+        let facts = SourceFacts { facts, remuxed };
+        Self { object, facts }
+    }
+}
+
+/// A name out of a file: short, and without characters that JSON writes as six.
+fn bounded_name(name: &str) -> String {
+    visible(&shorten(name, MAX_NAME))
+}
+
+/// The first of many names, and how many more there are.
+fn bounded_list(names: &[String], most: usize) -> Vec<String> {
+    let more = names.len().saturating_sub(most);
+    let mut names: Vec<_> = names
+        .iter()
+        .take(most)
+        .map(|name| bounded_name(name))
+        .collect();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names
 }
 
 /// What a source is, and how it is read.
@@ -107,8 +153,8 @@ pub struct ProbedPicture {
 /// The plan of a cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Plan {
-    pub sources: Vec<ProbedSource>,
+pub struct Plan<O = PinnedObject> {
+    pub sources: Vec<ProbedSource<O>>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
     /// What of a camera's window there is.
@@ -127,17 +173,33 @@ pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
     interval_bytes.saturating_add(interval_bytes / 2)
 }
 
-impl Plan {
+impl<O> Plan<O> {
+    /// The video of the first cut's source.
+    #[must_use]
+    pub fn first_video(&self) -> Option<&VideoFacts> {
+        let source = &self.sources[self.segments.first()?.source];
+        Some(&source.facts.video)
+    }
+
     /// Upper bound, in bytes, on scratch space for remuxing what the cuts need of sources without an index.
     #[must_use]
     pub fn remuxed_bytes(&self) -> u64 {
-        let remuxed = self
+        let is_whole = |facts: &SourceFacts| {
+            let remuxed = facts.remuxed.as_ref();
+            remuxed.map(|remuxed| remuxed.container.is_read_whole())
+        };
+        let whole = self.sources.iter().map(|source| &source.facts);
+        let whole = whole.filter(|facts| is_whole(facts) == Some(true));
+        let ranges = self
             .segments
             .iter()
-            .filter(|segment| self.sources[segment.source].facts.remuxed.is_some());
-        remuxed
-            .map(|segment| remuxed_range_bytes(segment.window.output_bytes))
-            .sum()
+            .filter(|segment| is_whole(&self.sources[segment.source].facts) == Some(false));
+        whole
+            .map(|facts| remuxed_range_bytes(facts.bytes))
+            .sum::<u64>()
+            + ranges
+                .map(|segment| remuxed_range_bytes(segment.window.output_bytes))
+                .sum::<u64>()
     }
 
     /// The tracks of the sources that a clip does not have, of which `audio_tracks` of each are kept, for a person.
@@ -168,9 +230,11 @@ impl Plan {
                     .map(|name| format!("{of}{name}")),
             );
         }
-        dropped
+        bounded_list(&dropped, MAX_NAMES)
     }
+}
 
+impl Plan {
     /// Tells whether two plans read the same versions of the same sources: 12 hexadecimal digits.
     #[must_use]
     pub fn sources_digest(&self) -> String {
@@ -194,6 +258,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
     use serde_json::{Value, json};
 
     fn source(audio_tracks: usize, dropped_tracks: &[&str]) -> Value {
@@ -242,5 +307,51 @@ mod tests {
             two.dropped(1),
             ["segments[2]: text (deu)", "segments[2]: audio track 2"]
         );
+    }
+
+    /// A source with these names in its file, as it goes into a plan.
+    fn bounded(name: &str, dropped: Vec<String>, key: &str) -> ProbedSource {
+        let read: ProbedSource = serde_json::from_value(source(1, &[])).expect("a source");
+        let mut facts = read.facts;
+        facts.facts.container = name.to_owned();
+        facts.facts.video.codec = name.to_owned();
+        facts.facts.dropped_tracks = dropped;
+        let object = PinnedObject {
+            key: key.to_owned(),
+            ..read.object
+        };
+        ProbedSource::new(object, facts)
+    }
+
+    #[test]
+    fn tracks_by_the_ten_thousand_are_counted() {
+        for tracks in [20_000, 150_000] {
+            let source = bounded("isom", vec!["text (deu)".to_owned(); tracks], "k");
+            let names = &source.facts.dropped_tracks;
+            assert_eq!((names.len(), names[0].as_str()), (9, "text (deu)"));
+            assert_eq!(names[8], format!("{} more", tracks - 8));
+        }
+        let mut many = plan(&[], &[]);
+        let names = || vec!["text".to_owned(); 8];
+        many.sources = (0..50).map(|_| bounded("isom", names(), "k")).collect();
+        let dropped = many.dropped(1);
+        assert_eq!((dropped.len(), dropped[100].as_str()), (101, "300 more"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// `Trim` is handed the request, of 64 KiB at the most, and the plan.
+        #[test]
+        fn plan_fits_into_a_payload_beside_the_largest_request(
+            name in "[\\PC\0-\x1f]{0,300}", tracks in vec("[\\PC\0-\x1f\"]{0,90}", 0..99), key in "[a-z/]{1024}",
+        ) {
+            let mut plan = plan(&[source(1, &[])], &[0; 50]);
+            plan.sources = vec![bounded(&name, tracks, &key); 50];
+            let bytes = serde_json::to_vec(&plan).expect("JSON").len();
+            prop_assert!(bytes + crate::sent::MAX_REQUEST_BYTES < 250_000, "{bytes}");
+            let dropped = serde_json::to_vec(&plan.dropped(0)).expect("JSON").len();
+            prop_assert!(dropped < 30_000, "{dropped}");
+        }
     }
 }

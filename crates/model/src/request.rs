@@ -9,6 +9,7 @@ use crate::{
     identity::{Identity, is_clip_id},
     quality::Quality,
     recordings::{CameraWindow, Interval, RequiredCoverage, is_camera_id},
+    sent,
     text::shorten,
     time::{Moment, Time},
     timestamp::Timestamp,
@@ -16,9 +17,8 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::str::FromStr;
 
-/// The largest request, in bytes of its canonical form.
-pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// The largest `metadata`, in bytes of its JSON.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 /// The most cuts of a clip.
@@ -118,7 +118,8 @@ pub struct Output {
     /// An animated picture of up to three seconds, from a quarter of the clip on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
-    /// The clip's codecs and container.
+    /// The clip's codecs and container; when it is left out what the deployment says, which is `mp4` unless it was
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// How good the clip looks, and how large it is; medium when it is left out.
@@ -147,6 +148,17 @@ pub enum Format {
     Webm,
     /// H.265 and AAC in an MP4: `clip.mp4`.
     Hevc,
+    /// The source's own codec, where its pictures can be kept, and otherwise as `mp4`: `clip.mp4`.
+    Source,
+}
+
+impl FromStr for Format {
+    type Err = ClipError;
+
+    /// Reads the name that requests have for it.
+    fn from_str(name: &str) -> Result<Self, ClipError> {
+        parse(Value::String(name.to_owned()))
+    }
 }
 
 impl Format {
@@ -154,18 +166,28 @@ impl Format {
     #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {
-            Self::Mp4 | Self::Hevc => "clip.mp4",
+            Self::Mp4 | Self::Hevc | Self::Source => "clip.mp4",
             Self::Webm => "clip.webm",
         }
     }
 
-    /// `FFmpeg`'s name of the codec of its pictures, where they are not copied from a source of another.
+    /// The format of a clip of which no picture is kept.
     #[must_use]
-    pub fn codec(self) -> &'static str {
+    pub fn encoded(self) -> Self {
         match self {
-            Self::Mp4 => "h264",
-            Self::Hevc => "hevc",
-            Self::Webm => "vp9",
+            Self::Source => Self::Mp4,
+            format => format,
+        }
+    }
+
+    /// `FFmpeg`'s names of the codecs that pictures of an exact clip may have.
+    #[must_use]
+    pub fn codecs(self) -> &'static [&'static str] {
+        match self {
+            Self::Mp4 => &["h264"],
+            Self::Hevc => &["hevc"],
+            Self::Webm => &["vp9"],
+            Self::Source => &["h264", "hevc"],
         }
     }
 
@@ -175,10 +197,11 @@ impl Format {
     /// Why they may not.
     pub fn check_codec(self, codec: &str) -> Result<(), String> {
         let own = match self {
-            _ if codec == self.codec() => return Ok(()),
+            _ if self.codecs().contains(&codec) => return Ok(()),
             Self::Mp4 => "H.264",
             Self::Hevc => "HEVC",
             Self::Webm => "VP9",
+            Self::Source => "H.264 or HEVC",
         };
         Err(format!("the source is {codec}, not {own}"))
     }
@@ -187,7 +210,7 @@ impl Format {
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::Mp4 | Self::Hevc => "video/mp4",
+            Self::Mp4 | Self::Hevc | Self::Source => "video/mp4",
             Self::Webm => "video/webm",
         }
     }
@@ -244,11 +267,13 @@ pub struct ClipRequest {
     pub max_cost_usd: Option<f64>,
 }
 
-/// What a deployment lets requests ask for.
+/// What a deployment lets requests ask for, and what those get that do not say.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The buckets that sources and watermarks may lie in.
     pub source_buckets: Vec<String>,
+    /// The format of exact clips.
+    pub default_format: Format,
 }
 
 impl Request {
@@ -256,20 +281,18 @@ impl Request {
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field at fault.
-    pub fn validate(sent: Value, limits: &Limits) -> Result<ClipRequest, ClipError> {
-        let identity = Identity::of(&sent);
-        let bytes = identity.canonical.len();
-        if bytes > MAX_REQUEST_BYTES {
-            return Err(ClipError::invalid_request(format!(
-                "the request has {bytes} bytes, at most {MAX_REQUEST_BYTES}"
-            )));
+    pub fn validate(request: Value, limits: &Limits) -> Result<ClipRequest, ClipError> {
+        let identity = Identity::of(&request);
+        if let Some(why) = sent::why_unreadable(&request) {
+            return Err(ClipError::invalid_request(why));
         }
-        if !sent.is_object() {
+        sent::check(&identity.canonical)?;
+        if !request.is_object() {
             return Err(ClipError::invalid_request(
                 "the request is not a JSON object",
             ));
         }
-        parse::<Self>(sent)?.resolve(identity, limits)
+        parse::<Self>(request)?.resolve(identity, limits)
     }
 
     /// Checks what the types cannot say and fills in the defaults.
@@ -300,7 +323,10 @@ impl Request {
             cut: self.cut,
             damage: self.damage,
             edits: self.edits,
-            format: self.output.format.unwrap_or_default(),
+            format: match self.cut {
+                Cut::Exact => self.output.format.unwrap_or(limits.default_format),
+                Cut::Copy => Format::default(),
+            },
             quality: self.output.quality.unwrap_or_default(),
             preview: self.output.preview,
             thumbnails: self.output.thumbnail_widths(),
@@ -338,7 +364,7 @@ impl Request {
         }
         let changed = if let Some(field) = self.edits.first_field() {
             format!("edits.{field}")
-        } else if self.output.format.unwrap_or_default() != Format::Mp4 {
+        } else if matches!(self.output.format, Some(Format::Hevc | Format::Webm)) {
             "output.format".to_owned()
         } else if self.output.quality.is_some() {
             "output.quality".to_owned()
@@ -482,13 +508,42 @@ impl Segment {
     }
 }
 
-impl ClipRequest {
+/// What of a request concerns the clip itself, and not who asks for it and where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// How the sources are cut.
+    pub cut: Cut,
+    /// How pictures and sound are changed.
+    pub edits: &'a Edits,
+    /// The clip's codecs and container.
+    pub format: Format,
+    /// How good the clip looks.
+    pub quality: Quality,
+    /// What becomes of the clip if its source is damaged.
+    pub damage: OnDamage,
+}
+
+impl Look<'_> {
     /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
         let as_they_are =
             self.edits.is_none() && self.format != Format::Webm && self.quality != Quality::Low;
         self.cut == Cut::Exact && as_they_are
+    }
+}
+
+impl ClipRequest {
+    /// What of it concerns the clip itself.
+    #[must_use]
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            cut: self.cut,
+            edits: &self.edits,
+            format: self.format,
+            quality: self.quality,
+            damage: self.damage,
+        }
     }
 
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
@@ -599,6 +654,7 @@ mod tests {
     fn validated(request: Value, source_bucket: &str) -> Result<ClipRequest, ClipError> {
         let limits = Limits {
             source_buckets: vec![source_bucket.to_owned()],
+            default_format: Format::Hevc,
         };
         Request::validate(request, &limits)
     }
@@ -703,6 +759,20 @@ mod tests {
                 format!("{field}: cannot be had with the cut \"copy\", which encodes nothing")
             );
         }
+    }
+
+    #[test]
+    fn format_that_is_left_out_is_the_deployments_and_that_of_a_copy_its_sources() {
+        let format = |cut: &str, output: Value| {
+            let source = json!({"bucket": "archive", "key": "k.mp4"});
+            let request =
+                json!({"source": source, "start": 1, "end": 2, "cut": cut, "output": output});
+            validated(request, "archive").expect("a request").format
+        };
+        assert_eq!(format("exact", json!({})), Format::Hevc);
+        assert_eq!(format("exact", json!({"format": "source"})), Format::Source);
+        assert_eq!(format("copy", json!({})), Format::Mp4);
+        assert_eq!(format("copy", json!({"format": "source"})), Format::Mp4);
     }
 
     /// The message with which these segments are refused.

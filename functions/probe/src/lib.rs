@@ -21,14 +21,14 @@ use model::{
     ClipError,
     clip_spec::ClipSpec,
     edits::Watermark,
-    outcome::{Engine, Execution},
+    outcome::{Engine, EngineName, Execution},
     plan::{PinnedObject, Plan, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
     request::{ClipRequest, Format, Source},
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
-use opener::{Opened, Opener};
+use opener::{Opened, Opener, SOURCES_AT_ONCE};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +36,6 @@ use serde::{Deserialize, Serialize};
 const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
 /// The widest and the highest watermark, in pixels.
 const MAX_WATERMARK_SIDE: u32 = 4096;
-/// Sources that are opened at once.
-pub(crate) const SOURCES_AT_ONCE: usize = 8;
 /// Excerpts that are made at once.
 const EXCERPTS_AT_ONCE: usize = 4;
 
@@ -92,6 +90,8 @@ pub struct Deps {
     pub ffmpeg: Ffmpeg,
     /// The function's space in `/tmp`, in bytes: as much as that of `trim`, which remuxes the same.
     pub scratch_bytes: u64,
+    /// The largest source that is read from its start because nothing in it leads to an interval, in bytes.
+    pub max_whole_source_bytes: u64,
 }
 
 impl Deps {
@@ -108,6 +108,7 @@ impl Deps {
             recordings: Recordings::from_env()?,
             ffmpeg: Ffmpeg::find()?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            max_whole_source_bytes: environment::parsed("CLIPFLOW_MAX_WHOLE_SOURCE_BYTES")?,
             s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
@@ -119,7 +120,13 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let opener = Opener::new(&deps.s3, request, &deps.ffmpeg, deps.scratch_bytes)?;
+    let opener = Opener::new(
+        &deps.s3,
+        request,
+        &deps.ffmpeg,
+        deps.scratch_bytes,
+        deps.max_whole_source_bytes,
+    )?;
     let mut plan = match &request.camera {
         Some(camera) => plan_camera(deps, &opener, camera, &input).await?,
         None => plan_segments(&opener, request).await?,
@@ -127,9 +134,16 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
-    let spec = ClipSpec::of(request, &plan)?;
-    plan.encodes_hevc_whole = request.format == Format::Hevc && !deps.hevc_smart_cuts;
-    if request.may_keep_pictures() && spec.why_no_copies().is_none() && !plan.encodes_hevc_whole {
+    let spec = ClipSpec::of(request.look(), &plan)?;
+    let is_hevc = plan
+        .first_video()
+        .is_some_and(|video| video.codec == "hevc");
+    let may_stay_hevc = is_hevc && matches!(request.format, Format::Hevc | Format::Source);
+    plan.encodes_hevc_whole = may_stay_hevc && !deps.hevc_smart_cuts;
+    if request.look().may_keep_pictures()
+        && spec.why_no_copies().is_none()
+        && !plan.encodes_hevc_whole
+    {
         opener.smart_cut(&mut plan).await?;
     }
     let clip_seconds = spec.seconds();
@@ -146,7 +160,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.min_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
-    let trim_only_field = spec.unsupported_by_mediaconvert(request);
+    let trim_only_field = spec.unsupported_by_mediaconvert(request.look());
     let work = Work {
         cut: request.cut,
         clip_seconds,
@@ -154,11 +168,16 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         is_trim_only: trim_only_field.is_some(),
         estimates,
     };
-    let engine = work.engine(TrimLimits {
+    let mut engine = work.engine(TrimLimits {
         encoded_seconds: deps.max_trim_seconds,
         timeout_seconds: deps.trim_timeout_seconds,
         scratch_bytes: deps.scratch_bytes,
     });
+    if engine.name == EngineName::Transcode && request.format == Format::Source {
+        engine
+            .why
+            .push_str("; MediaConvert keeps no pictures, so the clip is H.264");
+    }
     Ok(Output {
         plan,
         clip_seconds,
@@ -261,10 +280,7 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         .await?;
     let mut sources = Vec::new();
     for Opened { object, media } in found.into_iter().flatten() {
-        sources.push(ProbedSource {
-            object,
-            facts: media.facts,
-        });
+        sources.push(ProbedSource::new(object, media.facts));
     }
     Ok(Plan {
         sources,
@@ -338,6 +354,7 @@ mod tests {
             recordings,
             ffmpeg: Ffmpeg::find().expect("ffmpeg"),
             scratch_bytes: 1 << 20,
+            max_whole_source_bytes: 1 << 20,
         };
         handle(&deps, input).await.expect_err("it is refused")
     }

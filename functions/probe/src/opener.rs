@@ -26,6 +26,9 @@ use std::{
 /// How long each excerpt may take; what takes longer is not for a Lambda.
 const REMUX_TIME: Duration = Duration::from_secs(40);
 
+/// Sources that are opened at once.
+pub(crate) const SOURCES_AT_ONCE: usize = 8;
+
 /// A source that was opened.
 pub(crate) struct Opened {
     pub object: PinnedObject,
@@ -39,6 +42,7 @@ pub(crate) struct Opener<'a> {
     ffmpeg: &'a Ffmpeg,
     scratch: Scratch,
     scratch_bytes: u64,
+    max_whole_bytes: u64,
     /// What of [`scratch_bytes`](Self::scratch_bytes) is promised to excerpts.
     promised_bytes: AtomicU64,
     /// What cuts are made of, by their numbers.
@@ -46,12 +50,14 @@ pub(crate) struct Opener<'a> {
 }
 
 impl<'a> Opener<'a> {
-    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes.
+    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes. Sources of up to
+    /// `max_whole_bytes` may be read from their start.
     pub fn new(
         s3: &'a aws_sdk_s3::Client,
         request: &'a ClipRequest,
         ffmpeg: &'a Ffmpeg,
         scratch_bytes: u64,
+        max_whole_bytes: u64,
     ) -> Result<Self, ClipError> {
         let (scratch, promised_bytes, cuts) = (
             Scratch::new(0, scratch_bytes)?,
@@ -64,6 +70,7 @@ impl<'a> Opener<'a> {
             ffmpeg,
             scratch,
             scratch_bytes,
+            max_whole_bytes,
             promised_bytes,
             cuts,
         })
@@ -78,6 +85,7 @@ impl<'a> Opener<'a> {
             ffmpeg: self.ffmpeg,
             scratch: &self.scratch,
             limits,
+            max_whole_bytes: self.max_whole_bytes.min(self.scratch_bytes / 2),
         }
     }
 
@@ -181,12 +189,11 @@ impl<'a> Opener<'a> {
         &self,
         cuts: &[(&Movie, &Samples<S3Source>, f64, f64)],
     ) -> Result<SmartCut, SmartCutError> {
-        let format = self.request.format;
         if let Some((movie, ..)) = cuts.first() {
-            format.check_codec(&movie.facts.video.codec)?;
+            self.request.format.check_codec(&movie.facts.video.codec)?;
         }
         let smart_cut = SmartCut::of(cuts).await?;
-        smart::check_encoder(self.ffmpeg, &smart_cut, format).await?;
+        smart::check_encoder(self.ffmpeg, &smart_cut).await?;
         Ok(smart_cut)
     }
 }

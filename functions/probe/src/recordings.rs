@@ -7,10 +7,7 @@
 //! that begin in it, and earlier ones while something is missing that they may hold. It starts at
 //! the time of its key and ends with its pictures.
 
-use crate::{
-    SOURCES_AT_ONCE,
-    opener::{Opened, Opener},
-};
+use crate::opener::{Opened, Opener, SOURCES_AT_ONCE};
 use aws::s3_error::Call;
 use futures::{StreamExt, stream};
 use lambda::environment;
@@ -286,10 +283,8 @@ async fn plan_cuts(
         })?;
         if let Some(segment) = planned {
             plan.segments.push(segment);
-            plan.sources.push(ProbedSource {
-                object: object.clone(),
-                facts: media.facts.clone(),
-            });
+            let source = ProbedSource::new(object.clone(), media.facts.clone());
+            plan.sources.push(source);
         }
     }
     if plan.segments.is_empty() {
@@ -628,7 +623,7 @@ mod tests {
             "thumbnails": [], "metadata": {}}),
         );
         let (request, ffmpeg) = (request.expect("a request"), Ffmpeg::find().expect("ffmpeg"));
-        let opener = Opener::new(&s3, &request, &ffmpeg, 0).expect("a folder");
+        let opener = Opener::new(&s3, &request, &ffmpeg, 0, 0).expect("a folder");
         let planned = recordings()
             .plan(
                 &opener,
@@ -695,7 +690,7 @@ mod tests {
             "thumbnails": [], "metadata": {}});
         let request = parse(request).expect("a request");
         let ffmpeg = Ffmpeg::find().expect("ffmpeg");
-        let opener = Opener::new(&s3, &request, &ffmpeg, 1 << 20).expect("a folder");
+        let opener = Opener::new(&s3, &request, &ffmpeg, 1 << 20, 1 << 20).expect("a folder");
         let started_at = Timestamp::from_ms(START_MS + 86_400_000).expect("a time");
         recordings()
             .plan(&opener, &camera(coverage), started_at, false)

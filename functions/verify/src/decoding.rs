@@ -64,7 +64,7 @@ impl Decoding<'_> {
             file: CachedSource::new(file),
             demuxer: match self.input.request.format {
                 Format::Webm => "matroska",
-                Format::Mp4 | Format::Hevc => "mov",
+                Format::Mp4 | Format::Hevc | Format::Source => "mov",
             },
             codec: video_codec,
             shown,
@@ -170,7 +170,6 @@ impl Decoding<'_> {
         let probed = &self.input.probe.sources[*source];
         let by_the_source = |seconds: f64| seconds - part.shown.start + window.start_seconds;
         let object = S3Source::pinned(self.deps.s3.clone(), probed.object.clone());
-        let media = Media::reopen(object, probed.facts.clone()).await?;
         let interval = (
             (by_the_source(times[0]) - AROUND_SECONDS).max(0.0),
             by_the_source(times[times.len() - 1]) + AROUND_SECONDS,
@@ -183,7 +182,9 @@ impl Decoding<'_> {
             ffmpeg: &self.deps.ffmpeg,
             scratch: self.scratch,
             limits,
+            max_whole_bytes: self.deps.scratch_bytes,
         };
+        let media = Media::reopen(object, probed.facts.clone(), remuxer).await?;
         let decoded = media
             .look(interval, *lead_seconds, "source.mp4", remuxer)
             .await?;

@@ -1,7 +1,7 @@
 //! What a delivered clip is, and whether that is what was asked for.
 
 use model::{ClipError, clip_spec::Size, expected::Expected};
-use mp4_cut::{Movie, ShownFrame};
+use mp4_cut::{Movie, PixelFormat, ShownFrame};
 use std::fmt::Display;
 
 /// How far the clip's sound may end from its pictures, in seconds: two frames of AAC at 44.1 kHz.
@@ -20,6 +20,7 @@ pub struct Found {
     /// How much longer than its pictures the sound is.
     pub excess_seconds: f64,
     pub video_codec: String,
+    pub pixels: Option<PixelFormat>,
     pub audio_codec: Option<String>,
     pub audio_tracks: usize,
 }
@@ -51,6 +52,7 @@ impl Found {
                 })
                 .fold(0.0, f64::max),
             video_codec: first.facts.video.codec.clone(),
+            pixels: first.facts.video.pixels.clone(),
             audio_codec: first.facts.audio.as_ref().map(|audio| audio.codec.clone()),
             audio_tracks: first.facts.audio.as_ref().map_or(0, |audio| audio.tracks),
         })
@@ -88,8 +90,9 @@ impl Found {
         if self.size != expected.size {
             return differs("size", &expected.size, &self.size);
         }
-        if self.video_codec != expected.video_codec {
-            return differs("video codec", &expected.video_codec, &self.video_codec);
+        if !expected.video_codecs.contains(&self.video_codec) {
+            let expected = expected.video_codecs.join(" or ");
+            return differs("video codec", &expected, &self.video_codec);
         }
         if self.audio_codec.is_some() != expected.has_audio {
             return differs("audio", &expected.has_audio, &self.audio_codec.is_some());

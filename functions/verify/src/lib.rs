@@ -17,11 +17,11 @@ use model::{
     ClipError,
     damage::Damaged,
     expected::Expected,
-    outcome::{Delivered, Engine, Execution, MadeClip},
-    plan::Plan,
-    request::{ClipRequest, Format, Source},
+    outcome::{Delivered, Engine, EngineName, Execution, MadeClip},
+    plan::{Plan, ProbedSource},
+    request::{ClipRequest, Cut, Format, Source},
 };
-use mp4_cut::Movie;
+use mp4_cut::{Movie, PixelFormat};
 use serde::Deserialize;
 
 /// What the state hands over.
@@ -101,6 +101,21 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     Ok(delivered(&input, found, expected, damaged, undecoded))
 }
 
+/// What the sources have and the clip does not, for a person.
+fn dropped(input: &Input, kept_audio_tracks: usize) -> Vec<String> {
+    let mut dropped = input.probe.dropped(kept_audio_tracks);
+    let is_copy = input.engine.name == EngineName::Trim && input.request.cut == Cut::Copy;
+    let mut sources = input.probe.sources.iter();
+    let has_metadata = |source: &ProbedSource| {
+        let pixels = source.facts.video.pixels.as_ref();
+        pixels.is_some_and(|pixels| pixels.dolby_vision)
+    };
+    if !is_copy && sources.any(has_metadata) {
+        dropped.push("metadata of Dolby Vision".to_owned());
+    }
+    dropped
+}
+
 /// What the clip is, and where its bytes are.
 async fn read(
     deps: &Deps,
@@ -113,7 +128,7 @@ async fn read(
             let (found, file) = webm::read(&source, scratch, deps.scratch_bytes).await?;
             (found, Samples::File(file))
         }
-        Format::Mp4 | Format::Hevc => {
+        Format::Mp4 | Format::Hevc | Format::Source => {
             let found = Found::of(&Movie::read_edits(&source).await?)?;
             (found, Samples::Source(source))
         }
@@ -142,6 +157,15 @@ fn delivered(
         found.audio_tracks
     };
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
+    let source_pixels = input
+        .probe
+        .first_video()
+        .and_then(|video| video.pixels.clone());
+    let mut conformed = expected.conformed;
+    let is_hdr = |pixels: &Option<PixelFormat>| pixels.as_ref().is_some_and(PixelFormat::is_hdr);
+    if is_hdr(&source_pixels) && !is_hdr(&found.pixels) {
+        conformed.push("high dynamic range to SDR".to_owned());
+    }
     Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
         end: last.map_or(0.0, |segment| segment.window.end_seconds),
@@ -151,10 +175,12 @@ fn delivered(
         height: found.size.height,
         video_codec: found.video_codec,
         audio_codec: found.audio_codec,
+        pixels: found.pixels,
+        source_pixels,
         coverage: input.probe.coverage.clone(),
-        conformed: expected.conformed,
+        conformed,
         damaged: Some(damaged).filter(|damaged| !damaged.is_none()),
         undecoded,
-        dropped: input.probe.dropped(kept_audio_tracks),
+        dropped: dropped(input, kept_audio_tracks),
     }
 }

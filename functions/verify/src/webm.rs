@@ -78,6 +78,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         imprecision_seconds: AUDIO_TOLERANCE_SECONDS,
         excess_seconds: 0.0,
         video_codec,
+        pixels: None,
         audio_codec,
         audio_tracks,
     })

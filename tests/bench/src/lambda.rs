@@ -3,6 +3,7 @@
 use crate::{
     Outcome,
     http::{self, Connection, Request},
+    usage,
 };
 use serde_json::Value;
 use std::{
@@ -47,7 +48,7 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    fn variables(&self) -> [(&str, &str); 25] {
+    fn variables(&self) -> [(&str, &str); 26] {
         [
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB),
@@ -59,6 +60,7 @@ impl Environment<'_> {
             ("AWS_SECRET_ACCESS_KEY", "bench"),
             ("AWS_ENDPOINT_URL", &self.s3),
             ("CLIPFLOW_BUCKET", crate::CLIPS),
+            ("CLIPFLOW_DEFAULT_FORMAT", "mp4"),
             ("CLIPFLOW_SOURCE_BUCKETS", crate::ARCHIVE),
             ("CLIPFLOW_MAX_CLIP_SECONDS", "10800"),
             ("CLIPFLOW_MAX_COST_USD", "5"),
@@ -67,6 +69,7 @@ impl Environment<'_> {
             ("CLIPFLOW_TRIM_MEMORY_MB", MEMORY_MB),
             ("CLIPFLOW_TRIM_TIMEOUT_SECONDS", "900"),
             ("CLIPFLOW_SCRATCH_BYTES", "10737418240"),
+            ("CLIPFLOW_MAX_WHOLE_SOURCE_BYTES", "524288000"),
             (
                 "CLIPFLOW_STATE_MACHINE_ARN",
                 "arn:aws:states:us-east-1:000000000000:stateMachine:clip",
@@ -152,6 +155,14 @@ impl Function {
             answer.map_err(|error| format!("{}: {error}", self.name))?,
             took,
         ))
+    }
+
+    /// The processor time of the process and its children up to now.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn processor_time(&self) -> Outcome<Duration> {
+        usage::processor_time(self.process.id())
     }
 
     /// The most memory that the process has had resident up to now, in bytes.

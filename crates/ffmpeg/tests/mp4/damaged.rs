@@ -95,6 +95,7 @@ impl Work {
             ffmpeg: &self.ffmpeg,
             scratch: &self.scratch,
             limits: LIMITS,
+            max_whole_bytes: 1 << 30,
         };
         let media = Media::open(source, remuxer).await?;
         let range = media
@@ -123,7 +124,7 @@ impl Work {
             encodes_hevc_whole: false,
         };
         let ranges = [range];
-        let made = clip::make(&request, &plan, &ranges, None, remuxer).await?;
+        let made = clip::make(request.look(), &plan, &ranges, None, remuxer).await?;
         let bytes = match made.content {
             Content::File(file) => load(&file),
             Content::Stream(stream) => stream

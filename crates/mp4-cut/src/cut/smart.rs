@@ -27,7 +27,7 @@ use crate::{
     cut::concat,
     cut::media::{Media, MovedSamples},
     cut::pictures::Pictures,
-    cut::window::{Window, movie_timescale},
+    cut::window::{Held, Window, movie_timescale},
     encode_target::EncodeTarget,
     error::{Error, Result},
     io::RangeRead,
@@ -223,17 +223,20 @@ impl Movie {
         interval: Range<i64>,
     ) -> Result<(SmartCutInterval, Option<&'static str>), SmartCutError> {
         let table = &self.video.samples;
-        let window = self.samples_of(&interval)?;
+        let (window, begun) = self.samples_of(&interval)?;
         if window.len() > MAX_FRAMES {
             return Err(SmartCutError::Ineligible(format!(
                 "the clip has more than {MAX_FRAMES} frames"
             )));
         }
-        let frames: Vec<Frame> = table
+        let mut frames: Vec<Frame> = table
             .frames()?
             .skip(window.start as usize)
             .take(window.len())
             .collect();
+        if let Some(Held { index, shown_for }) = begun {
+            frames[(index - window.start) as usize].time += shown_for;
+        }
         let keyframes = dividing_keyframes(&frames, &interval, pictures.leave_out_leading());
         let mut why = "the clip has no keyframe that a copy can begin with";
         for (first, left_out) in keyframes.into_iter().take(MAX_KEYFRAMES) {
@@ -421,6 +424,11 @@ impl SmartCutInterval {
             return None;
         }
         let mut samples = table.select(self.body.clone());
+        let offset = samples.composition.first().map_or(0, |run| run.value);
+        let shown_for = self.copied.start - table.decode_time(self.body.start) - offset;
+        if shown_for > 0 {
+            samples.show_later(0, shown_for);
+        }
         // What is left out is decoded at no time.
         let begin = self.body.start + self.left_out;
         if self.left_out > 0 {
@@ -509,8 +517,8 @@ impl SmartCut {
             read.push(self.copied_media(cut, movie, file));
             let file = read.len() - 1;
             let (head, tail) = (
-                Part::read_pictures(&mut read, head, &self.pictures).await?,
-                Part::read_pictures(&mut read, tail, &self.pictures).await?,
+                EncodedPart::read_video(&mut read, head, &self.pictures).await?,
+                EncodedPart::read_video(&mut read, tail, &self.pictures).await?,
             );
             parts.push(CutParts {
                 movie,
@@ -521,14 +529,14 @@ impl SmartCut {
         }
         let mut audio_parts = Vec::new();
         for file in audio {
-            audio_parts.extend(Part::read(&mut read, Some(file)).await?);
+            audio_parts.extend(EncodedPart::read(&mut read, Some(file)).await?);
         }
         let [CutParts { movie: first, .. }, ..] = parts.as_slice() else {
             return Err(Error::internal("there is nothing to join").into());
         };
         let timescale = movie_timescale(
             first.video.edit_segment.timescale,
-            audio_parts.first().map_or(1, Part::timescale),
+            audio_parts.first().map_or(1, EncodedPart::timescale),
         );
         let mut tracks = vec![self.video_track(&first.video, &parts, timescale)?];
         for (source, part) in audio_headers(files).into_iter().zip(&audio_parts) {
@@ -666,8 +674,8 @@ struct CutParts<'a> {
     movie: &'a Movie,
     /// The place in the list of files of the one that `movie` was read from.
     file: usize,
-    head: Option<Part>,
-    tail: Option<Part>,
+    head: Option<EncodedPart>,
+    tail: Option<EncodedPart>,
 }
 
 impl CutParts<'_> {
@@ -735,7 +743,7 @@ fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>> {
 }
 
 /// A part that was encoded.
-struct Part {
+struct EncodedPart {
     track: Track,
     /// Its file's place in the list of files.
     file: usize,
@@ -743,7 +751,7 @@ struct Part {
     moved: Option<MovedSamples>,
 }
 
-impl Part {
+impl EncodedPart {
     async fn read<R: RangeRead>(
         files: &mut Vec<Media<R>>,
         file: Option<R>,
@@ -758,7 +766,7 @@ impl Part {
         }))
     }
 
-    async fn read_pictures<R: RangeRead>(
+    async fn read_video<R: RangeRead>(
         files: &mut Vec<Media<R>>,
         file: Option<R>,
         pictures: &Pictures,
@@ -860,7 +868,7 @@ impl Part {
 /// The samples of an encoded part, whose frames are shown at `times` of the source and end at `end`, each `delay` after
 /// it is decoded; the first is decoded at `start` from the start of the clip.
 fn encoded_part(
-    part: Option<&Part>,
+    part: Option<&EncodedPart>,
     times: &[i64],
     end: i64,
     delay: i64,

@@ -29,5 +29,6 @@ mod sps;
 pub use encoded::{Hevc, cannot_begin_with, encoded_sets};
 pub use joinable::JoinableSource;
 pub use parameter_sets::ParameterSets;
-pub use sample_entry::{length_size, needs_sets_of_samples, with_sets_of_samples};
+pub(crate) use sample_entry::DOLBY_VISION;
+pub use sample_entry::{length_size, needs_sets_of_samples, pixel_format, with_sets_of_samples};
 pub use slices::begin_copy;

@@ -8,9 +8,11 @@ use crate::{
     boxes::parse::{FourCC, children, damaged, decode, require},
     error::{Error, Result},
     io::RangeRead,
+    read::frame_grid,
     read::moov::{self, Moov},
     read::parameter_sets,
     read::pictures,
+    read::pixel_format::PixelFormat,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
     read::track::{Track, TrackHeader},
@@ -94,6 +96,13 @@ pub struct VideoFacts {
     pub frame_rate: f64,
     /// Whether all frames last equally long, to one unit of the timescale.
     pub constant_frame_rate: bool,
+    /// The rate on whose grid all frames lie, at which at least every second place has one; `None` where they lie on no
+    /// usual one, and where the rate is constant.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub grid_frame_rate: Option<f64>,
     /// Units per second of the track's times (`mdhd`, 8.4.2).
     pub timescale: u32,
     /// Number of frames that a player presents.
@@ -104,6 +113,12 @@ pub struct VideoFacts {
     pub duration_seconds: f64,
     /// Average bits per second.
     pub bit_rate: u64,
+    /// How pixels are stored; `None` where the sample entry does not say.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub pixels: Option<PixelFormat>,
 }
 
 /// What a source's audio is.
@@ -452,6 +467,7 @@ struct Survey {
     end: i64,
     shortest: u32,
     longest: u32,
+    grid_frame_rate: Option<f64>,
 }
 
 impl Survey {
@@ -483,6 +499,9 @@ impl Survey {
             }
         }
         survey.end = survey.last.map_or(0, |last| survey.end_of(last, video));
+        if let (false, Ok(extent)) = (survey.is_constant(), survey.video_extent()) {
+            survey.grid_frame_rate = frame_grid::rate(video, extent.start..extent.end)?;
+        }
         Ok(survey)
     }
 
@@ -545,6 +564,7 @@ fn video_facts(
         rotation_degrees,
         frame_rate: per_second(survey.shown, duration),
         constant_frame_rate: survey.is_constant(),
+        grid_frame_rate: survey.grid_frame_rate,
         timescale: video.edit_segment.timescale,
         frames: survey.shown,
         start_seconds: video
@@ -553,6 +573,7 @@ fn video_facts(
             .seconds_since(origin),
         duration_seconds: duration.seconds(),
         bit_rate: bit_rate(video),
+        pixels: PixelFormat::of(&video.samples.descriptions),
     }
 }
 
