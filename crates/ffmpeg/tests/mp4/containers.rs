@@ -50,13 +50,13 @@ const CONTAINERS: [(&str, &str); 8] = [
 ];
 
 /// A working folder and a program for excerpts.
-struct Work {
+pub struct Work {
     ffmpeg: Ffmpeg,
     scratch: Scratch,
 }
 
 impl Work {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             ffmpeg: Ffmpeg::find().expect("ffmpeg"),
             scratch: Scratch::new(0, 0).expect("a folder"),
@@ -71,7 +71,7 @@ impl Work {
         }
     }
 
-    async fn open(&self, file: &Path) -> Result<Media<Bytes>, ClipError> {
+    pub async fn open(&self, file: &Path) -> Result<Media<Bytes>, ClipError> {
         Media::open(load(file), self.remuxer()).await
     }
 
@@ -86,7 +86,12 @@ impl Work {
     }
 
     /// The source of a cut: the excerpt's index and bytes, and what is shown of the source itself.
-    async fn source(&self, media: &Media<Bytes>, interval: (f64, f64), shown: &Shown) -> Source {
+    pub async fn source(
+        &self,
+        media: &Media<Bytes>,
+        interval: (f64, f64),
+        shown: &Shown,
+    ) -> Source {
         let remuxed_range = self
             .remuxed_range(media, interval)
             .await
@@ -111,22 +116,24 @@ impl Work {
 }
 
 /// What a player shows of a source.
-struct Shown {
+pub struct Shown {
     path: PathBuf,
-    pictures: Vec<Picture>,
+    pub pictures: Vec<Picture>,
     sound: Vec<f64>,
     pixels: Vec<Vec<u8>>,
 }
 
 impl Shown {
-    fn of(file: &Path, media: &Media<Bytes>) -> Self {
+    pub fn of(file: &Path, media: &Media<Bytes>) -> Self {
         let Decoded {
             mut pictures,
             sound,
             ..
         } = decode(file, media.facts.audio.is_some());
         // Of a transport stream, FFmpeg counts from the first picture when it decodes nothing else.
-        let late = microseconds(media.facts.video.start_seconds) - pictures[0].time;
+        let video = &media.facts.video;
+        let size = [video.coded_width, video.coded_height];
+        let late = microseconds(video.start_seconds) - pictures[0].time;
         for picture in &mut pictures {
             picture.time += late;
         }
@@ -134,7 +141,7 @@ impl Shown {
             path: file.to_owned(),
             pictures,
             sound,
-            pixels: decode_pixels(file, SIZE.into()),
+            pixels: decode_pixels(file, size.map(|pixels| pixels as usize)),
         }
     }
 }

@@ -6,6 +6,7 @@ mod browser;
 mod common;
 mod containers;
 mod edited;
+mod fields;
 mod footage;
 mod joined;
 mod joined_smart;

@@ -230,8 +230,7 @@ impl Movie {
         }
         let frames: Vec<Frame> = table
             .frames()?
-            .skip(window.start as usize)
-            .take(window.len())
+            .filter(|frame| window.contains(&frame.index))
             .collect();
         let keyframes = dividing_keyframes(&frames, &interval, pictures.leave_out_leading());
         let mut why = "the clip has no keyframe that a copy can begin with";

@@ -475,7 +475,7 @@ impl Selection {
         for frame in video.samples.frames()? {
             if interval.contains(&frame.time) && video.edit_segment.shows(frame.time) {
                 let first = shown.map_or(frame.index, |shown| shown.start);
-                shown = Some(first..frame.index + 1);
+                shown = Some(first..frame.end);
                 frames += 1;
                 last_frame = last_frame.max(frame.time);
             }
@@ -503,8 +503,7 @@ impl Selection {
         let within = video
             .samples
             .frames()?
-            .skip(samples.start as usize)
-            .take(samples.len());
+            .filter(|frame| samples.contains(&frame.index));
         let (mut preroll_frames, mut earliest) = (0, interval.start);
         for frame in within {
             if frame.time < interval.start {

@@ -45,10 +45,18 @@ pub(crate) struct Picture {
     pub is_intra: bool,
     /// How many further frames have to be decoded until pictures are right, where a message says so.
     pub recovery_frames: Option<u32>,
-    /// Whether its first slice is of a bottom field; `None` for a frame.
-    pub is_bottom_field: Option<bool>,
+    /// The field that its first slice is of; `None` for a frame.
+    pub field: Option<Field>,
     /// The NAL unit, with its length in front, in which x264 says its version: some decoders depend on it.
     pub version: Option<Vec<u8>>,
+}
+
+/// A field of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// What both fields of a frame have in common.
+    pub frame_num: u32,
+    pub is_bottom: bool,
 }
 
 impl Picture {
@@ -69,6 +77,19 @@ impl Picture {
         None
     }
 
+    /// The field that a whole sample is, if it is one, and not two.
+    pub fn lone_field(sample: &[u8], sps: &Sps, length_bytes: usize) -> Option<Field> {
+        let slices =
+            nal_units(sample, length_bytes).filter(|(_, unit)| matches!(unit[0] & 31, 1 | 5));
+        let mut fields = slices.map(|(_, unit)| {
+            let mut picture = Self::default();
+            picture.read_slice(unit, sps)?;
+            picture.field
+        });
+        let first = fields.next()??;
+        fields.all(|other| other == Some(first)).then_some(first)
+    }
+
     fn read_slice(&mut self, unit: &[u8], sps: &Sps) -> Option<()> {
         let mut bits = Bits {
             all: unpack(&unit[..unit.len().min(SLICE_HEAD_BYTES)]),
@@ -80,9 +101,12 @@ impl Picture {
         if sps.shape.separate_planes {
             bits.number(2)?;
         }
-        bits.number(sps.frame_num_bits as usize)?;
+        let frame_num = bits.number(sps.frame_num_bits as usize)?;
         if !sps.shape.frame_mbs_only && bits.flag()? {
-            self.is_bottom_field = Some(bits.flag()?);
+            self.field = Some(Field {
+                frame_num,
+                is_bottom: bits.flag()?,
+            });
         }
         Some(())
     }
@@ -165,10 +189,23 @@ mod tests {
     fn slice_tells_what_its_picture_is() {
         let read = |sample: &[u8]| Picture::read(sample, &interlaced(), 4).expect("a picture");
         let idr = read(&sample(0x65, 7, None));
-        assert!(idr.is_idr && idr.is_intra && idr.is_bottom_field.is_none());
+        assert!(idr.is_idr && idr.is_intra && idr.field.is_none());
         let field = read(&sample(0x41, 5, Some(true)));
         assert!(!field.is_idr && !field.is_intra);
-        assert_eq!(field.is_bottom_field, Some(true));
+        assert!(field.field.is_some_and(|field| field.is_bottom));
+    }
+
+    #[test]
+    fn sample_of_both_fields_is_no_lone_field() {
+        let field = |bottom: bool| sample(0x41, 5, Some(bottom));
+        let lone = |samples: &[Vec<u8>]| {
+            let found = Picture::lone_field(&samples.concat(), &interlaced(), 4);
+            found.map(|field| field.is_bottom)
+        };
+        assert_eq!(lone(&[field(true)]), Some(true));
+        assert_eq!(lone(&[field(false), field(false)]), Some(false));
+        assert_eq!(lone(&[field(false), field(true)]), None);
+        assert_eq!(lone(&[sample(0x41, 5, None)]), None);
     }
 
     #[test]

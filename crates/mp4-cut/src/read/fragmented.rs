@@ -7,7 +7,6 @@ use crate::{
         fragments::Fragments,
         moov::Moov,
         movie::{Facts, Movie, audio_extent},
-        parameter_sets, pictures,
     },
     time::Time,
 };
@@ -40,9 +39,11 @@ impl FragmentedMovie {
         source: &impl RangeRead,
     ) -> Result<Self> {
         let first = moov.of_samples(&fragments.first(source, &moov.body).await?)?;
-        let first = Movie::of_one_edit(&first, source.len())?;
+        let mut first = Movie::of_one_edit(&first, source.len())?;
+        first.count_fields(source).await?;
         let last = moov.of_samples(&fragments.last(source, &moov.body).await?)?;
-        let last = Movie::of_one_edit(&last, source.len())?;
+        let mut last = Movie::of_one_edit(&last, source.len())?;
+        last.count_fields(source).await?;
         let origin = first.origin;
         let edit = first.video.edit_segment;
         let end = last.video.edit_segment.presentation(last.video_extent.end);
@@ -102,10 +103,7 @@ impl FragmentedMovie {
                             .first_keyframe_seconds()
                             .is_ok_and(|at| at <= start_seconds) =>
                 {
-                    let mut movie = movie;
-                    parameter_sets::describe(&mut movie.video, source).await?;
-                    pictures::look(&mut movie.video, source).await?;
-                    return Ok(movie);
+                    return movie.looked_at(source).await;
                 }
                 Err(error) if is_last || !matches!(error, Error::Unsupported(_)) => {
                     return Err(error);

@@ -192,10 +192,28 @@ impl Movie {
     /// [`Error::Unsupported`] for what is not an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
     /// an index that contradicts itself; and whatever the source raises, as [`Error::Read`].
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
-        let mut movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
-        parameter_sets::describe(&mut movie.video, source).await?;
-        pictures::look(&mut movie.video, source).await?;
-        Ok(movie)
+        let movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
+        movie.looked_at(source).await
+    }
+
+    /// The movie with what only its pictures tell.
+    pub(super) async fn looked_at(mut self, source: &impl RangeRead) -> Result<Self> {
+        parameter_sets::describe(&mut self.video, source).await?;
+        pictures::look(&mut self.video, source).await?;
+        self.count_fields(source).await?;
+        Ok(self)
+    }
+
+    /// Counts two fields that have samples of their own as a frame.
+    pub(super) async fn count_fields(&mut self, source: &impl RangeRead) -> Result<()> {
+        let fields = pictures::field_duration(&self.video, source).await?;
+        if fields.is_some() {
+            self.video.samples.field_duration = fields;
+            let survey = Survey::of(&self.video)?;
+            self.video_extent = survey.video_extent()?;
+            survey.describe(&mut self.facts.video);
+        }
+        Ok(())
     }
 
     pub(super) fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
@@ -213,7 +231,11 @@ impl Movie {
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn read_edits(source: &impl RangeRead) -> Result<Vec<Self>> {
-        Self::from_index(&Moov::read(source).await?, source.len(), MAX_EDITS)
+        let mut edits = Self::from_index(&Moov::read(source).await?, source.len(), MAX_EDITS)?;
+        for edit in &mut edits {
+            edit.count_fields(source).await?;
+        }
+        Ok(edits)
     }
 
     /// A movie for each edit; none when there are more than `max_edits`, or when the tracks differ in their number.
@@ -429,7 +451,7 @@ impl Survey {
         let count = video.samples.count;
         for frame in video.samples.frames()? {
             // Writers put anything into the last duration.
-            if frame.index + 1 < count {
+            if frame.end < count {
                 survey.shortest = survey.shortest.min(frame.duration);
                 survey.longest = survey.longest.max(frame.duration);
             }
@@ -477,6 +499,15 @@ impl Survey {
         }
     }
 
+    /// Fills in how many frames there are, and how many a second.
+    fn describe(&self, video: &mut VideoFacts) {
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
+        let frames = self.shown as f64;
+        video.frames = self.shown;
+        video.frame_rate = frames / video.duration_seconds;
+        video.constant_frame_rate = self.is_constant();
+    }
+
     fn is_constant(&self) -> bool {
         self.longest <= self.shortest || (self.shortest >= 10 && self.longest - self.shortest == 1)
     }
@@ -501,24 +532,26 @@ fn video_facts(
         ticks: extent.end - extent.start,
         timescale: video.edit_segment.timescale,
     };
-    VideoFacts {
+    let mut facts = VideoFacts {
         codec: entry.codec.clone(),
         coded_width,
         coded_height,
         width,
         height,
         rotation_degrees,
-        frame_rate: per_second(survey.shown, duration),
-        constant_frame_rate: survey.is_constant(),
+        frame_rate: 0.0,
+        constant_frame_rate: false,
         timescale: video.edit_segment.timescale,
-        frames: survey.shown,
+        frames: 0,
         start_seconds: video
             .edit_segment
             .presentation(extent.start)
             .seconds_since(origin),
         duration_seconds: duration.seconds(),
         bit_rate: bit_rate(video),
-    }
+    };
+    survey.describe(&mut facts);
+    facts
 }
 
 /// The picture's size before it is turned. As `FFmpeg` does, the pixels' aspect is believed before the track's header,
@@ -566,11 +599,6 @@ pub(super) fn audio_extent(audio: &Track) -> (Time, Time) {
         audio.edit_segment.presentation(start),
         audio.edit_segment.presentation(end),
     )
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
-fn per_second(count: u64, duration: Time) -> f64 {
-    count as f64 / duration.seconds()
 }
 
 fn bit_rate(track: &Track) -> u64 {

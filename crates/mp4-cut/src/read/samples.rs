@@ -41,6 +41,8 @@ pub(crate) struct SampleTable {
     pub recovery_frames: u32,
     /// What has to stand in front of the first of any samples, in a sample, that are not the first of all.
     pub preamble: Bytes,
+    /// Where fields have samples of their own: how long the shortest lasts that is the first of a frame.
+    pub field_duration: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,11 +77,13 @@ pub(crate) struct Group {
     pub runs: Runs,
 }
 
-/// A sample's place in time.
+/// A frame's place in time. It is a sample, or two of a field each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// Zero-based, in decode order.
+    /// Its first sample: zero-based, in decode order.
     pub index: u32,
+    /// The first sample behind it.
+    pub end: u32,
     /// When it is decoded, in the track's timescale.
     pub decode_time: i64,
     /// When it is shown, before edits, in the track's timescale.
@@ -148,6 +152,7 @@ impl SampleTable {
             groups,
             recovery_frames: 0,
             preamble: Bytes::new(),
+            field_duration: None,
         };
         table.check(file_bytes)?;
         table.sync = read_sync(stbl, &table)?;
@@ -187,7 +192,7 @@ impl SampleTable {
         Ok(())
     }
 
-    /// Every sample's place in time, in decode order.
+    /// Every frame's place in time, in decode order. A field without another is none: no player shows it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
@@ -202,7 +207,7 @@ impl SampleTable {
         let mut offsets = self.composition.iter().flat_map(Runs::values);
         let mut sync = self.sync.as_ref().map(|sync| sync.iter().peekable());
         let (mut next_index, mut decode_time) = (0, 0_i64);
-        Ok(iter::from_fn(move || {
+        let mut samples = iter::from_fn(move || {
             if next_index == self.count {
                 return None;
             }
@@ -210,6 +215,7 @@ impl SampleTable {
             let offset = offsets.next().unwrap_or(0).cast_signed();
             let frame = Frame {
                 index: next_index,
+                end: next_index + 1,
                 decode_time,
                 time: decode_time + i64::from(offset),
                 duration,
@@ -220,6 +226,20 @@ impl SampleTable {
             };
             next_index += 1;
             decode_time += i64::from(duration);
+            Some(frame)
+        });
+        // A frame lasts for at least two fields.
+        let is_field = |duration: u32| {
+            self.field_duration
+                .is_some_and(|field| u64::from(duration) * 2 < u64::from(field) * 3)
+        };
+        Ok(iter::from_fn(move || {
+            let mut frame = samples.next()?;
+            if is_field(frame.duration) {
+                let second = samples.next()?;
+                frame.end = second.end;
+                frame.duration = frame.duration.saturating_add(second.duration);
+            }
             Some(frame)
         }))
     }
