@@ -7,6 +7,14 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   tags              = var.tags
 }
 
+# Each interval is 1.1 times the one before it, up to ten times the first: 25 intervals, 98.35 times as long as the first.
+locals {
+  recordings_intervals = try(var.recordings.wait_seconds / var.recordings.retry_seconds, 0)
+  recordings_retries = (local.recordings_intervals <= 98.35
+    ? ceil(log(1 + 0.1 * local.recordings_intervals, 1.1))
+  : 25 + ceil((local.recordings_intervals - 98.35) / 10))
+}
+
 resource "aws_sfn_state_machine" "clip" {
   name     = local.name.state_machine
   type     = "STANDARD"
@@ -24,7 +32,8 @@ resource "aws_sfn_state_machine" "clip" {
           # Step Functions wants it to be less than the time-out.
           transcode_heartbeat_seconds = min(var.transcode_heartbeat_seconds, var.transcode_timeout_seconds - 1)
           recordings_retry_seconds    = try(var.recordings.retry_seconds, 30)
-          recordings_retries          = try(ceil(var.recordings.wait_seconds / var.recordings.retry_seconds), 0)
+          recordings_max_seconds      = try(10 * var.recordings.retry_seconds, 300)
+          recordings_retries          = local.recordings_retries
         },
       ),
     ),

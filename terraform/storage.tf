@@ -96,9 +96,23 @@ resource "aws_s3_bucket_policy" "this" {
 
 resource "aws_s3_bucket_lifecycle_configuration" "clips" {
   # checkov:skip=CKV_AWS_300: abort_uploads_after_days sets the period.
-  count = anytrue([for days in [var.abort_uploads_after_days, var.expire_noncurrent_after_days] : days != null]) ? length(aws_s3_bucket.clips) : 0
+  count = length(aws_s3_bucket.clips)
 
   bucket = aws_s3_bucket.clips[0].id
+
+  # A task can be redriven for 14 days. After that nobody waits for its job.
+  rule {
+    id     = "expire-waiting-tasks"
+    status = "Enabled"
+
+    filter {
+      prefix = "tasks/"
+    }
+
+    expiration {
+      days = 15
+    }
+  }
 
   dynamic "rule" {
     for_each = var.abort_uploads_after_days == null ? [] : [var.abort_uploads_after_days]

@@ -258,8 +258,9 @@ variable "recordings" {
       clip.
     - retention_hours: age of the oldest recordings. Requests for older clips are rejected as OutOfRange.
     - wait_seconds: how long an execution waits for a recording that does not exist yet.
-    - retry_seconds: how often it looks for the recording while it waits. A wait has at most 400 of these attempts. Each
-      is a state transition, 0.01 USD for 400, and three of the 25,000 events that an execution can have.
+    - retry_seconds: the first interval at which it looks for the recording while it waits. Each interval is 1.1 times the
+      one before it, up to ten times the first. A wait has at most 400 attempts. Each is a state transition, 0.01 USD for
+      400, and three of the 25,000 events that an execution can have.
   EOT
   type = object({
     bucket          = string
@@ -312,8 +313,8 @@ variable "recordings" {
   }
 
   validation {
-    condition     = var.recordings == null ? true : try(ceil(var.recordings.wait_seconds / var.recordings.retry_seconds), 0) <= 400
-    error_message = "recordings.wait_seconds is at most 400 times retry_seconds. Every attempt is a billed state transition and adds three events to the execution's history, which can have 25,000."
+    condition     = var.recordings == null ? true : var.recordings.wait_seconds <= 3848 * var.recordings.retry_seconds
+    error_message = "recordings.wait_seconds is at most 3,848 times retry_seconds: 400 attempts. Every attempt is a billed state transition and adds three events to the execution's history, which can have 25,000."
   }
 }
 

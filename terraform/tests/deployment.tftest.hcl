@@ -281,7 +281,7 @@ run "definition_names_aliases_and_limits" {
   assert {
     condition = jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output == {
       functions = [for _ in range(8) : "arn:aws:lambda:eu-west-1:123456789012:function:mock:live"]
-      numbers   = [21600, 7200, 30, 0]
+      numbers   = [21600, 7200, 30, 0, 300]
     }
     error_message = "The definition's placeholders are not the aliases and limits."
   }
@@ -310,7 +310,7 @@ run "limits_of_the_engines_reach_everything_that_reads_them" {
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_TRIM_TIMEOUT_SECONDS == "300" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_MAX_TRIM_SECONDS == "90.5" &&
       aws_lambda_function.this["probe"].environment[0].variables.CLIPFLOW_SCRATCH_BYTES == "536870912" &&
-      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90, 89, 30, 0]
+      jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers == [90, 89, 30, 0, 300]
     )
     error_message = "trim, probe's estimates and the definition disagree about the engines' limits."
   }
@@ -334,15 +334,18 @@ run "recordings_reach_what_looks_for_them" {
   }
 
   assert {
-    condition     = slice(jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers, 2, 4) == [40, 23]
-    error_message = "A recording is not waited for a quarter of an hour."
+    condition     = slice(jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers, 2, 5) == [40, 13, 400]
+    error_message = "A recording is not waited for a quarter of an hour, at intervals that widen."
   }
 }
 
-run "requests_that_fail_five_times_are_kept" {
+run "requests_outlast_a_burst_and_are_kept" {
   assert {
-    condition     = jsondecode(aws_sqs_queue_redrive_policy.requests.redrive_policy).maxReceiveCount == 5
-    error_message = "The redrive policy does not give up after five receives."
+    condition = (
+      jsondecode(aws_sqs_queue_redrive_policy.requests.redrive_policy).maxReceiveCount *
+      aws_sqs_queue.requests.visibility_timeout_seconds >= 5 * 60 * 60
+    )
+    error_message = "A request is given up while a burst throttles start."
   }
 
   assert {
@@ -480,8 +483,9 @@ run "clips_are_private_versioned_and_kept" {
     condition = {
       for rule in aws_s3_bucket_lifecycle_configuration.clips[0].rule : rule.id => flatten([
         rule.abort_incomplete_multipart_upload[*].days_after_initiation, rule.noncurrent_version_expiration[*].noncurrent_days,
+        [for expiration in rule.expiration : expiration.days if rule.id == "expire-waiting-tasks"],
       ])
-    } == { abort-unfinished-uploads = [1], expire-noncurrent-versions = [30] }
+    } == { expire-waiting-tasks = [15], abort-unfinished-uploads = [1], expire-noncurrent-versions = [30] }
     error_message = "Unfinished uploads and overwritten clips are kept, or for how long is not as the variables say."
   }
 }
@@ -729,7 +733,7 @@ run "options_are_passed_on" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket_lifecycle_configuration.clips) == 0
+    condition     = join(" ", aws_s3_bucket_lifecycle_configuration.clips[0].rule[*].id) == "expire-waiting-tasks"
     error_message = "There is a lifecycle rule although none was asked for."
   }
 

@@ -305,7 +305,7 @@ run "waits_of_more_attempts_than_an_execution_should_have_are_refused" {
   command = plan
 
   variables {
-    recordings = { bucket = "surf-archive", wait_seconds = 12001, retry_seconds = 30 }
+    recordings = { bucket = "surf-archive", wait_seconds = 43200, retry_seconds = 11 }
   }
 
   expect_failures = [var.recordings]
@@ -315,7 +315,7 @@ run "waits_of_400_attempts_are_accepted" {
   command = plan
 
   variables {
-    recordings = { bucket = "surf-archive", wait_seconds = 12000, retry_seconds = 30 }
+    recordings = { bucket = "surf-archive", wait_seconds = 42328, retry_seconds = 11 }
   }
 }
 

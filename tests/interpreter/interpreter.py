@@ -45,6 +45,7 @@ NUMBERS = {
     "transcode_timeout_seconds": 21600,
     "transcode_heartbeat_seconds": 1800,
     "recordings_retry_seconds": 30,
+    "recordings_max_seconds": 300,
     "recordings_retries": 3,
 }
 """What Terraform fills into the definition, besides the functions' ARNs."""

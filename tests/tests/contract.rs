@@ -182,7 +182,7 @@ fn every_task_has_a_timeout_and_retries_what_passes() {
             "{state} retries everything"
         );
         for entry in task["Retry"].as_array().expect("retries") {
-            // A recording is looked for at regular intervals.
+            // Jitter would make the wait for a recording shorter than it is promised.
             let waits = entry["ErrorEquals"] == json!(["SourceNotReady"]);
             assert_eq!(entry["JitterStrategy"] == "FULL", !waits, "{state}");
         }

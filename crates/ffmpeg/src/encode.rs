@@ -37,7 +37,7 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
     options.extend(words("-map_metadata 0"));
     options.extend(encoders(request));
     options.extend(match spec.frame_rate {
-        None => window.encode_arguments(),
+        None => timing_arguments(window),
         Some(rate) => words(&format!(
             "-fps_mode passthrough -enc_time_base:v {}/{} -video_track_timescale {timescale} -movie_timescale {timescale}",
             rate.denominator,
@@ -47,6 +47,33 @@ pub fn arguments(request: &ClipRequest, spec: &ClipSpec, window: &Window) -> Vec
     });
     options.push(request.format.file_name().to_owned());
     options.into_iter().map(OsString::from).collect()
+}
+
+/// The output options with which `FFmpeg`, given a window as its input, encodes exactly its frames: each at its time and
+/// none twice, the last one for as long as in the source, and the audio up to the end.
+///
+/// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
+/// edit list to milliseconds, and to let the audio end with its last packet. A frame that is shown for longer than
+/// others is the last to be decoded, too: another one's duration would be written for the end of the track. `setts` with
+/// `duration=` alone sets presentation times to decode times and loses frames, so `pts=PTS:dts=DTS` stands beside it.
+#[must_use]
+pub fn timing_arguments(window: &Window) -> Vec<String> {
+    let Window { facts, timing, .. } = window;
+    // The audio's edit is rounded to this, so it must not be coarse.
+    let timescale = u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into());
+    // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
+    let last = timing.last_frame;
+    let end = last + timing.last_frame_duration;
+    let length = facts.duration_seconds + 0.000_000_5;
+    let mut options = words(&format!(
+        "-fps_mode passthrough -enc_time_base:v demux -video_track_timescale {timescale} -movie_timescale {timescale} \
+         -bsf:v setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS)) \
+         -t {length:.6}"
+    ));
+    if !timing.even {
+        options.extend(words("-bf 0"));
+    }
+    options
 }
 
 /// The encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart in players
@@ -71,7 +98,7 @@ fn encoders(request: &ClipRequest) -> Vec<String> {
     })
 }
 
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 

@@ -10,6 +10,7 @@
 
 use crate::{
     audio,
+    encode::{timing_arguments, words},
     process::{Ffmpeg, Input, Limits},
     scratch::Scratch,
 };
@@ -21,7 +22,8 @@ use model::{
     request::Format,
 };
 use mp4_cut::{
-    Encoded, Movie, SmartClip, SmartCut, SmartCutError, SmartCutInterval, Window, io::LocalFile,
+    EncodeTarget, Encoded, Movie, SmartClip, SmartCut, SmartCutError, SmartCutInterval, Window,
+    io::LocalFile,
 };
 use std::{ffi::OsString, time::Instant};
 
@@ -30,6 +32,12 @@ const CUTS_AT_ONCE: usize = 2;
 /// By how much the rate factor of encoded parts is better than that of whole clips. x264 is sparing with the last frames of
 /// a part, which none refers to; and these few stand beside the source's own.
 const BETTER_CRF: u8 = 2;
+/// What keeps libx265's memory low: few pictures at once, and small blocks. Blocks of no less than eight pixels divide all
+/// sizes, so that pictures need no padding of their own.
+const FRUGAL: &str =
+    "ref=1:frame-threads=1:pools=1:rc-lookahead=1:ctu=32:min-cu-size=8:max-tu-size=32";
+/// One coded sequence, whose pictures are shown in the order in which they are decoded.
+const IN_ORDER: &str = "bframes=0:keyint=-1:min-keyint=1:scenecut=0:open-gop=0:repeat-headers=0";
 
 /// Cuts everything that is shown of the files `windows` in `scratch`, one behind the other; `scratch` is where the encoded
 /// parts are written too. The sound of several becomes one track in the format `joined_sound`, silent where a file is; a
@@ -95,19 +103,69 @@ pub async fn check_encoder(
     smart_cut: &SmartCut,
     format: Format,
 ) -> Result<(), SmartCutError> {
-    if format != Format::Hevc || smart_cut.bits() == 8 {
-        return Ok(());
+    match (format, smart_cut.encode_target()) {
+        (_, EncodeTarget::H264 { profile, .. }) if h264_profile(profile).is_none() => {
+            Err(SmartCutError::Ineligible(format!(
+                "the source's H.264 profile is {profile}, which is not encoded"
+            )))
+        }
+        (Format::Hevc, EncodeTarget::H264 { bits, .. } | EncodeTarget::Hevc { bits })
+            if bits != 8 && !ffmpeg.encodes("libx265", &pixel_format(bits)).await? =>
+        {
+            Err(SmartCutError::Ineligible(format!(
+                "the source has {bits} bits, which this FFmpeg does not encode in HEVC"
+            )))
+        }
+        _ => Ok(()),
     }
-    let bits = smart_cut.bits();
-    if ffmpeg
-        .encodes("libx265", &format!("yuv420p{bits}le"))
-        .await?
-    {
-        return Ok(());
+}
+
+/// What libx264 calls a profile.
+fn h264_profile(profile_idc: u8) -> Option<&'static str> {
+    Some(match profile_idc {
+        66 => "baseline",
+        77 => "main",
+        100 => "high",
+        110 => "high10",
+        122 => "high422",
+        244 => "high444",
+        _ => return None,
+    })
+}
+
+fn pixel_format(bits: u8) -> String {
+    match bits {
+        8 => "yuv420p".to_owned(),
+        _ => format!("yuv420p{bits}le"),
     }
-    Err(SmartCutError::Ineligible(format!(
-        "the source has {bits} bits, which this FFmpeg does not encode in HEVC"
-    )))
+}
+
+/// The output options with which the pictures of a part are encoded, besides those of its window.
+fn part_arguments(target: EncodeTarget) -> Vec<String> {
+    words(&match target {
+        EncodeTarget::H264 {
+            profile,
+            level,
+            is_level_1b,
+            parameter_set_id,
+            ..
+        } => {
+            let profile = h264_profile(profile).unwrap_or("high");
+            let level = if is_level_1b {
+                "1b".to_owned()
+            } else {
+                level.to_string()
+            };
+            format!(
+                "-map 0:v:0 -profile:v {profile} \
+                 -x264-params sps-id={parameter_set_id}:level={level}:bframes=0:ref=1:aud=1 -c:v libx264"
+            )
+        }
+        EncodeTarget::Hevc { bits } => format!(
+            "-map 0:v:0 -pix_fmt {} -x265-params log-level=error:{IN_ORDER}:{FRUGAL} -tag:v hvc1 -c:v libx265",
+            pixel_format(bits)
+        ),
+    })
 }
 
 struct Work<'a> {
@@ -149,17 +207,14 @@ impl Work<'_> {
         let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
         self.scratch.save(&input, window.stream(file, 1)).await?;
         let quality = ["-preset", "veryfast", "-crf", &self.crf.to_string()].map(str::to_owned);
-        let arguments = self
-            .smart_cut
-            .encode_arguments()
+        let target = self.smart_cut.encode_target();
+        let arguments = part_arguments(target)
             .into_iter()
             .chain(quality)
-            .chain(window.encode_arguments());
-        let input = Input::mp4(input);
-        let input = if self.smart_cut.encodes_uncropped() {
-            input.uncropped()
-        } else {
-            input
+            .chain(timing_arguments(&window));
+        let input = match target {
+            EncodeTarget::H264 { .. } => Input::mp4(input),
+            EncodeTarget::Hevc { .. } => Input::mp4(input).uncropped(),
         };
         self.run(vec![input], &output, arguments).await.map(Some)
     }

@@ -96,11 +96,13 @@
 
 mod boxes;
 mod cut;
+mod encode_target;
 mod error;
 mod h264;
 mod hevc;
 pub mod io;
 mod mux;
+mod nal;
 mod read;
 mod time;
 
@@ -108,8 +110,9 @@ pub use boxes::parse::MAX_INDEX_BYTES;
 pub use cut::{
     concat::Join,
     smart::{Encoded, SmartClip, SmartCut, SmartCutError, SmartCutFacts, SmartCutInterval},
-    window::{Window, WindowFacts},
+    window::{FrameTiming, Window, WindowFacts},
 };
+pub use encode_target::EncodeTarget;
 pub use error::{Bound, Error, Result};
 pub use read::{
     fragmented::FragmentedMovie,

@@ -3,8 +3,9 @@
 use crate::{
     boxes::parse::damaged,
     error::Result,
-    hevc::{self, Hevc, JoinableSource, LengthSize, ParameterSets},
+    hevc::{self, Hevc, JoinableSource, ParameterSets},
     io::{RangeRead, fetch},
+    nal::LengthSize,
     read::samples::{ChunkRun, SampleSizes, SampleTable},
 };
 use bytes::{Bytes, BytesMut};

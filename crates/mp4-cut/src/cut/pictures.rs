@@ -1,8 +1,10 @@
 //! What joining copied pictures with encoded ones takes of their codec.
 
 use crate::{
+    encode_target::EncodeTarget,
     h264::{self, Avc},
     hevc::{self, Hevc},
+    nal::LengthSize,
     read::track::Track,
 };
 use bytes::Bytes;
@@ -41,24 +43,15 @@ impl Pictures {
     /// Why a copy cannot begin with the sample that begins with `head`; `None` if it can.
     pub fn cannot_begin_with(&self, head: &[u8]) -> Option<&'static str> {
         match self {
-            Self::H264(_) => h264::cannot_begin_with(head),
+            Self::H264(_) => h264::cannot_begin_with(head, LengthSize::Four),
             Self::Hevc(hevc) => hevc::cannot_begin_with(head, hevc.length_size()),
         }
     }
 
-    /// The options with which pictures are encoded that can stand beside these.
-    pub fn encode_arguments(&self) -> Vec<String> {
+    pub fn encode_target(&self) -> EncodeTarget {
         match self {
-            Self::H264(avc) => avc.encode_arguments().into(),
-            Self::Hevc(hevc) => hevc.encode_arguments(),
-        }
-    }
-
-    /// Bits of a sample.
-    pub fn bits(&self) -> u8 {
-        match self {
-            Self::H264(avc) => avc.bits(),
-            Self::Hevc(hevc) => hevc.bits(),
+            Self::H264(avc) => avc.encode_target(),
+            Self::Hevc(hevc) => hevc.encode_target(),
         }
     }
 

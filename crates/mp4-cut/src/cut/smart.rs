@@ -28,6 +28,7 @@ use crate::{
     cut::media::{Media, MovedSamples},
     cut::pictures::Pictures,
     cut::window::{Window, movie_timescale},
+    encode_target::EncodeTarget,
     error::{Error, Result},
     io::RangeRead,
     io::fetch,
@@ -382,7 +383,7 @@ async fn keyframe_heads(movie: &Movie, source: &impl RangeRead) -> Result<Vec<By
 }
 
 impl SmartCutInterval {
-    /// What has to be encoded in front of the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
+    /// What has to be encoded in front of the copy, as [`SmartCut::encode_target`] says; `None` when nothing has.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -390,7 +391,7 @@ impl SmartCutInterval {
         part(movie, self.interval.start..self.copied.start)
     }
 
-    /// What has to be encoded behind the copy, with [`SmartCut::encode_arguments`]; `None` when nothing has.
+    /// What has to be encoded behind the copy, as [`SmartCut::encode_target`] says; `None` when nothing has.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -477,26 +478,10 @@ impl SmartCut {
         audio_headers(files).len()
     }
 
-    /// The output options with which `FFmpeg` encodes the video of a part, besides those of its window.
+    /// What the encoder of a part has to make.
     #[must_use]
-    pub fn encode_arguments(&self) -> Vec<String> {
-        ["-map", "0:v:0"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain(self.pictures.encode_arguments())
-            .collect()
-    }
-
-    /// Bits of a sample of the pictures that are to be encoded.
-    #[must_use]
-    pub fn bits(&self) -> u8 {
-        self.pictures.bits()
-    }
-
-    /// Whether pictures are to be encoded with what their codec crops of them.
-    #[must_use]
-    pub fn encodes_uncropped(&self) -> bool {
-        matches!(self.pictures, Pictures::Hevc(_))
+    pub fn encode_target(&self) -> EncodeTarget {
+        self.pictures.encode_target()
     }
 
     /// What the source has and the clip does not, such as metadata of Dolby Vision.

@@ -8,17 +8,15 @@
 //!
 //! Negative composition offsets with B-frames at the cut defeat `FFmpeg`'s correction, so they are
 //! raised to 0 and above.
-//!
-//! `setts` with `duration=` alone sets presentation times to decode times and loses frames, so
-//! `pts=PTS:dts=DTS` stands beside it.
 
 use crate::{
     cut::audio_decoder::{Decoder, StartsAt},
     error::{Bound, Error, Result},
-    hevc::{self, LengthSize},
+    hevc,
     io::RangeRead,
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
+    nal::LengthSize,
     read::movie::Movie,
     read::samples::{ChunkRun, Frame, SampleList},
     read::track::Track,
@@ -44,18 +42,25 @@ const MAX_GAP_BYTES: u64 = 256 << 10;
 pub struct Window {
     /// What the window holds.
     pub facts: WindowFacts,
+    /// How its frames lie in time.
+    pub timing: FrameTiming,
     header: Bytes,
     copies: Vec<Range<u64>>,
     spans: Vec<Range<u64>>,
-    /// When the last frame is shown, from the start, in the video's timescale.
-    last_frame: i64,
-    /// How long, in the video's timescale.
-    last_frame_duration: i64,
-    /// Whether frames last equally long, the last one too.
-    even: bool,
     /// The sample that is changed so that a stream can go on with it.
     pub(crate) begun: Option<BegunSample>,
     pub(crate) preamble: Option<Preamble>,
+}
+
+/// What an encoder has to know to time a window's frames as the source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameTiming {
+    /// When the last frame is shown, from the start, in the video's timescale.
+    pub last_frame: i64,
+    /// How long, in the video's timescale.
+    pub last_frame_duration: i64,
+    /// Whether frames last equally long, the last one too.
+    pub even: bool,
 }
 
 /// A sample of H.265 with which a copy begins amid a stream.
@@ -211,9 +216,11 @@ impl Movie {
             && last_seconds * self.facts.video.frame_rate < 1.5;
         Ok(Window {
             header,
-            last_frame,
-            last_frame_duration,
-            even,
+            timing: FrameTiming {
+                last_frame,
+                last_frame_duration,
+                even,
+            },
             preamble,
             ..part
         })
@@ -643,47 +650,6 @@ fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 impl Window {
-    /// The output options with which `FFmpeg`, given the window as its input (`-f mov`), encodes exactly its frames:
-    /// each at its time and none twice, the last one for as long as in the source, and the audio up to the end.
-    ///
-    /// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
-    /// edit list to milliseconds, and to let the audio end with its last packet. A frame that is shown for longer than
-    /// others is the last to be decoded, too: another one's duration would be written for the end of the track.
-    #[must_use]
-    pub fn encode_arguments(&self) -> Vec<String> {
-        let Self {
-            facts,
-            last_frame,
-            last_frame_duration,
-            even,
-            ..
-        } = self;
-        // The audio's edit is rounded to this, so it must not be coarse.
-        let timescale =
-            (u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into())).to_string();
-        // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
-        let end = last_frame + last_frame_duration;
-        let durations = format!(
-            "setts=pts=PTS:dts=DTS:duration=if(eq(PTS\\,{last_frame})\\,{end}-PTS\\,min(DURATION\\,{end}-PTS))"
-        );
-        let length = format!("{:.6}", facts.duration_seconds + 0.000_000_5);
-        let in_order: &[_] = if *even { &[] } else { &[["-bf", "0"]] };
-        let options = [
-            ["-fps_mode", "passthrough"],
-            ["-enc_time_base:v", "demux"],
-            ["-video_track_timescale", &timescale],
-            ["-movie_timescale", &timescale],
-            ["-bsf:v", &durations],
-            ["-t", &length],
-        ];
-        [&options, in_order]
-            .concat()
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect()
-    }
-
     /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
     /// `connections` requests in flight. At most 2 MiB a connection are held at any time.
     ///
@@ -757,12 +723,14 @@ impl Window {
         };
         Self {
             facts,
+            timing: FrameTiming {
+                last_frame: 0,
+                last_frame_duration: 0,
+                even: true,
+            },
             header: Bytes::new(),
             copies,
             spans,
-            last_frame: 0,
-            last_frame_duration: 0,
-            even: true,
             begun: None,
             preamble: None,
         }

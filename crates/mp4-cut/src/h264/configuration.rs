@@ -3,15 +3,14 @@
 use crate::{
     boxes::parse::{Child, children, find},
     boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},
+    encode_target::EncodeTarget,
     error::{Error, Result},
-    h264::bits::{escape, pack, write_ue},
     h264::sps::{Sps, pps_id},
+    nal::{LengthSize, bits::BitWriter},
 };
 use bytes::Bytes;
 use mp4_atom::{Atom, Avcc, Encode};
 
-/// Bytes in front of each NAL unit of a sample, which say how long it is.
-const LENGTH_BYTES: u8 = 4;
 /// The highest id of a sequence parameter set.
 const MAX_SPS_ID: u32 = 31;
 
@@ -39,7 +38,7 @@ impl Avc {
         }
         let config =
             config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
-        if config.length_size != LENGTH_BYTES {
+        if length_size(&config) != Some(LengthSize::Four) {
             return Err(format!(
                 "the source's NAL units have lengths of {} bytes",
                 config.length_size
@@ -71,64 +70,23 @@ impl Avc {
         let taken: Option<Vec<u32>> = all.iter().map(|sps| Some(sps.id)).chain(pps_ids).collect();
         let taken = taken.ok_or("the source's H.264 parameters (PPS) cannot be read")?;
         let free_id = (0..=MAX_SPS_ID).rev().find(|id| !taken.contains(id));
-        let avc = Self {
+        Ok(Self {
             free_id: free_id.ok_or("the source uses every id of parameter sets")?,
             config,
             sps,
-        };
-        avc.profile_name().map(|_| ()).ok_or_else(|| {
-            format!(
-                "the source's H.264 profile is {}, which is not encoded",
-                avc.sps.profile()
-            )
-        })?;
-        Ok(avc)
-    }
-
-    /// The options with which libx264 encodes pictures that can stand in front of the source's: the source's profile
-    /// and level, an id that the source does not use, and no picture that is shown in another order than it is decoded.
-    /// Every picture begins with a delimiter: where one encoded part follows another, nothing else may tell their IDR
-    /// pictures apart (7.4.1.2.4).
-    pub fn encode_arguments(&self) -> [String; 6] {
-        let profile = self.profile_name().unwrap_or("high");
-        // Constraint set 3 makes level 11 what x264 calls 1b in these profiles (annex A.3.1 and A.3.2).
-        let is_1b = self.sps.level() == 11
-            && self.sps.constraints() & 0x10 != 0
-            && self.sps.profile() < 100;
-        let level = if is_1b {
-            "1b".to_owned()
-        } else {
-            self.sps.level().to_string()
-        };
-        let parameters = format!(
-            "sps-id={}:level={level}:bframes=0:ref=1:aud=1",
-            self.free_id
-        );
-        [
-            "-profile:v".into(),
-            profile.into(),
-            "-x264-params".into(),
-            parameters,
-            "-c:v".into(),
-            "libx264".into(),
-        ]
-    }
-
-    /// Bits of a luma sample.
-    pub fn bits(&self) -> u8 {
-        u8::try_from(8 + self.sps.shape.luma_depth).unwrap_or(u8::MAX)
-    }
-
-    fn profile_name(&self) -> Option<&'static str> {
-        Some(match self.sps.profile() {
-            66 => "baseline",
-            77 => "main",
-            100 => "high",
-            110 => "high10",
-            122 => "high422",
-            244 => "high444",
-            _ => return None,
         })
+    }
+
+    pub fn encode_target(&self) -> EncodeTarget {
+        let (profile, level) = (self.sps.profile(), self.sps.level());
+        EncodeTarget::H264 {
+            profile,
+            level,
+            // Constraint set 3 says so in these profiles (annex A.3.1 and A.3.2).
+            is_level_1b: level == 11 && profile < 100 && self.sps.constraints() & 0x10 != 0,
+            parameter_set_id: self.free_id,
+            bits: u8::try_from(8 + self.sps.shape.luma_depth).unwrap_or(u8::MAX),
+        }
     }
 
     /// The `stsd` box of a track that holds frames of the source and of `encoded`, the `stsd` boxes of encoded
@@ -199,15 +157,18 @@ impl Avc {
             reorder_frames,
             self.sps.max_dpb_frames().max(reorder_frames),
         ));
-        let mut bits = encoded.bits[..encoded.vui_at].to_vec();
-        bits.push(true);
+        let mut bits = BitWriter::default();
+        bits.copy(&encoded.rbsp, 0..24);
+        bits.number(self.sps.level().into(), 8);
+        bits.copy(&encoded.rbsp, 32..encoded.vui_at);
+        bits.flag(true);
         match self.sps.vui.common.clone() {
-            Some(common) => bits.extend_from_slice(&self.sps.bits[common]),
-            None => bits.extend_from_slice(&[false; 5]),
+            Some(common) => bits.copy(&self.sps.rbsp, common),
+            None => bits.number(0, 5),
         }
         // No HRD parameters for NAL units or VCL NAL units, no pic_struct; then the bitstream restriction: vectors may
         // point over the edges, no bound on bytes or bits, vectors as long as the level allows.
-        bits.extend_from_slice(&[false, false, false, true, true]);
+        bits.number(0b11, 5);
         for value in [
             0,
             0,
@@ -216,11 +177,9 @@ impl Avc {
             reorder_frames,
             buffered_frames.max(encoded.max_num_ref_frames),
         ] {
-            write_ue(&mut bits, value);
+            bits.ue(value);
         }
-        let mut nal = pack(bits);
-        nal[3] = self.sps.level();
-        Ok(escape(&nal))
+        Ok(bits.into_nal())
     }
 }
 
@@ -237,10 +196,14 @@ pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
 
 /// The parameters in an `stsd` box, and how many bytes say how long a NAL unit of a sample is; `None` where they cannot be
 /// read, or lie among the pictures.
-pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, usize)> {
+pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, LengthSize)> {
     let config = config(&only_video_entry(stsd)?)?;
     let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
-    Some((sps, config.length_size.into()))
+    Some((sps, length_size(&config)?))
+}
+
+fn length_size(config: &Avcc) -> Option<LengthSize> {
+    LengthSize::of_bytes(config.length_size)
 }
 
 fn config(entry: &Child) -> Option<Avcc> {

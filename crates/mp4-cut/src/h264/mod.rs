@@ -1,10 +1,9 @@
 //! H.264 (ITU-T H.264): whether encoded frames can stand in one stream with a source's, and making them do so.
 
-pub(crate) mod bits;
 pub(crate) mod configuration;
 pub(crate) mod idr;
 pub(crate) mod picture;
 pub(crate) mod sps;
 
 pub(crate) use configuration::{Avc, parameters, pixel_aspect};
-pub(crate) use idr::{cannot_begin_with, has_message};
+pub(crate) use idr::cannot_begin_with;

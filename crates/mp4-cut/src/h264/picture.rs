@@ -1,11 +1,12 @@
 //! What the NAL units of a sample say of its picture: its first slice header (ITU-T H.264, 7.3.3) and its messages (annex D).
 
-use crate::h264::{
-    bits::{Bits, unpack},
-    idr::sei_number,
-    sps::Sps,
+use crate::{
+    h264::sps::Sps,
+    nal::{
+        self, LengthSize,
+        bits::{BitReader, unescape},
+    },
 };
-use std::iter;
 
 /// Bytes of a slice that are looked at: more than the fields of its header that are read here take.
 const SLICE_HEAD_BYTES: usize = 32;
@@ -61,16 +62,16 @@ pub(crate) struct Field {
 
 impl Picture {
     /// Reads the sample that begins with `head`; `None` where no slice is in it.
-    pub fn read(head: &[u8], sps: &Sps, length_bytes: usize) -> Option<Self> {
+    pub fn read(head: &[u8], sps: &Sps, size: LengthSize) -> Option<Self> {
         let mut picture = Self::default();
-        for (whole, unit) in nal_units(head, length_bytes) {
-            match unit.first()? & 31 {
-                kind @ (1 | 5) => {
+        for unit in nal::units(head, size).map_while(|unit| unit) {
+            match unit.bytes.first().map(|header| header & 31) {
+                Some(kind @ (1 | 5)) => {
                     picture.is_idr = kind == 5;
-                    picture.read_slice(unit, sps)?;
+                    picture.read_slice(unit.bytes, sps)?;
                     return Some(picture);
                 }
-                6 => picture.read_messages(whole, &unit[1..]),
+                Some(6) if unit.is_whole => picture.read_messages(unit.prefixed, &unit.bytes[1..]),
                 _ => {}
             }
         }
@@ -78,12 +79,15 @@ impl Picture {
     }
 
     /// The field that a whole sample is, if it is one, and not two.
-    pub fn lone_field(sample: &[u8], sps: &Sps, length_bytes: usize) -> Option<Field> {
-        let slices =
-            nal_units(sample, length_bytes).filter(|(_, unit)| matches!(unit[0] & 31, 1 | 5));
-        let mut fields = slices.map(|(_, unit)| {
+    pub fn lone_field(sample: &[u8], sps: &Sps, size: LengthSize) -> Option<Field> {
+        let units = nal::units(sample, size).map_while(|unit| unit);
+        let slices = units.filter(|unit| {
+            let header = unit.bytes.first();
+            header.is_some_and(|header| matches!(header & 31, 1 | 5))
+        });
+        let mut fields = slices.map(|unit| {
             let mut picture = Self::default();
-            picture.read_slice(unit, sps)?;
+            picture.read_slice(unit.bytes, sps)?;
             picture.field
         });
         let first = fields.next()??;
@@ -91,17 +95,16 @@ impl Picture {
     }
 
     fn read_slice(&mut self, unit: &[u8], sps: &Sps) -> Option<()> {
-        let mut bits = Bits {
-            all: unpack(&unit[..unit.len().min(SLICE_HEAD_BYTES)]),
-            at: 8,
-        };
+        let rbsp = unescape(&unit[..unit.len().min(SLICE_HEAD_BYTES)]);
+        let mut bits = BitReader::of_beginning(&rbsp);
+        bits.skip(8)?;
         bits.ue()?;
         self.is_intra = matches!(bits.ue()? % 5, 2 | 4);
         bits.ue()?;
         if sps.shape.separate_planes {
-            bits.number(2)?;
+            bits.skip(2)?;
         }
-        let frame_num = bits.number(sps.frame_num_bits as usize)?;
+        let frame_num = bits.number(sps.frame_num_bits)?;
         if !sps.shape.frame_mbs_only && bits.flag()? {
             self.field = Some(Field {
                 frame_num,
@@ -112,13 +115,9 @@ impl Picture {
     }
 
     fn read_messages(&mut self, whole: &[u8], messages: &[u8]) {
-        for (kind, payload) in sei_messages(messages) {
+        for (kind, payload) in nal::sei_messages(messages) {
             if kind == RECOVERY_POINT {
-                let mut bits = Bits {
-                    all: unpack(payload),
-                    at: 0,
-                };
-                self.recovery_frames = bits.ue();
+                self.recovery_frames = BitReader::of_beginning(&unescape(payload)).ue();
             }
             if kind == USER_DATA_UNREGISTERED && payload.starts_with(&X264) {
                 self.version = Some(whole.to_vec());
@@ -127,34 +126,10 @@ impl Picture {
     }
 }
 
-/// The NAL units at the beginning of a sample, each with its length in front and without; the last may be cut short.
-fn nal_units(mut head: &[u8], length_bytes: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
-    iter::from_fn(move || {
-        let (length, rest) = head.split_at_checked(length_bytes)?;
-        let length = length
-            .iter()
-            .fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-        let bytes = length.min(rest.len());
-        let (whole, next) = head.split_at(length_bytes + bytes);
-        head = next;
-        (bytes > 0).then(|| (whole, &whole[length_bytes..]))
-    })
-}
-
-/// The messages of an SEI NAL unit (7.3.2.3.1), each with its type.
-fn sei_messages(mut messages: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    iter::from_fn(move || {
-        let (kind, bytes) = (sei_number(&mut messages)?, sei_number(&mut messages)?);
-        let (payload, rest) = messages.split_at_checked(bytes)?;
-        messages = rest;
-        Some((kind, payload))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::h264::bits::{pack, write_ue};
+    use crate::nal::bits::BitWriter;
     use proptest::prelude::*;
 
     /// Parameters of pictures that may be fields.
@@ -170,14 +145,17 @@ mod tests {
 
     /// A sample of a slice, of a field or of a frame.
     fn sample(nal: u8, slice_type: u32, is_bottom_field: Option<bool>) -> Vec<u8> {
-        let mut bits = Vec::new();
+        let mut bits = BitWriter::default();
+        bits.number(nal.into(), 8);
         for value in [0, slice_type, 0] {
-            write_ue(&mut bits, value);
+            bits.ue(value);
         }
-        bits.extend(vec![false; interlaced().frame_num_bits as usize]);
-        bits.push(is_bottom_field.is_some());
-        bits.extend(is_bottom_field);
-        unit(&[&[nal][..], &pack(bits)].concat())
+        bits.number(0, interlaced().frame_num_bits);
+        bits.flag(is_bottom_field.is_some());
+        if let Some(is_bottom) = is_bottom_field {
+            bits.flag(is_bottom);
+        }
+        unit(&bits.into_nal())
     }
 
     fn unit(nal: &[u8]) -> Vec<u8> {
@@ -187,7 +165,9 @@ mod tests {
 
     #[test]
     fn slice_tells_what_its_picture_is() {
-        let read = |sample: &[u8]| Picture::read(sample, &interlaced(), 4).expect("a picture");
+        let read = |sample: &[u8]| {
+            Picture::read(sample, &interlaced(), LengthSize::Four).expect("a picture")
+        };
         let idr = read(&sample(0x65, 7, None));
         assert!(idr.is_idr && idr.is_intra && idr.field.is_none());
         let field = read(&sample(0x41, 5, Some(true)));
@@ -199,7 +179,7 @@ mod tests {
     fn sample_of_both_fields_is_no_lone_field() {
         let field = |bottom: bool| sample(0x41, 5, Some(bottom));
         let lone = |samples: &[Vec<u8>]| {
-            let found = Picture::lone_field(&samples.concat(), &interlaced(), 4);
+            let found = Picture::lone_field(&samples.concat(), &interlaced(), LengthSize::Four);
             found.map(|field| field.is_bottom)
         };
         assert_eq!(lone(&[field(true)]), Some(true));
@@ -210,14 +190,14 @@ mod tests {
 
     #[test]
     fn messages_in_front_of_a_slice_are_understood() {
-        let mut recovery = Vec::new();
-        write_ue(&mut recovery, 19);
-        let recovery = pack(recovery);
+        let mut recovery = BitWriter::default();
+        recovery.ue(19);
+        let recovery = recovery.into_nal();
         let length = u8::try_from(recovery.len()).expect("short");
         let recovery = unit(&[&[6, 6, length][..], &recovery, &[0x80]].concat());
         let version = unit(&[&[6, 5, 18][..], &X264, b"x2", &[0x80]].concat());
         let all = [&version[..], &recovery, &sample(0x41, 0, None)].concat();
-        let picture = Picture::read(&all, &interlaced(), 4).expect("a picture");
+        let picture = Picture::read(&all, &interlaced(), LengthSize::Four).expect("a picture");
         assert_eq!(picture.recovery_frames, Some(19));
         assert_eq!(picture.version, Some(version));
     }
@@ -236,8 +216,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_picture_or_not(bytes in prop::collection::vec(0_u8..70, 0..80), length_bytes in 1..5_usize) {
-            let _ = Picture::read(&bytes, &interlaced(), length_bytes);
+        fn any_bytes_are_a_picture_or_not(bytes in prop::collection::vec(0_u8..70, 0..80), length_bytes in 1..5_u8) {
+            let size = LengthSize::of_bytes(length_bytes).unwrap_or(LengthSize::Four);
+            let _ = Picture::read(&bytes, &interlaced(), size);
         }
     }
 }

@@ -1,19 +1,19 @@
 //! Parameter sets (ITU-T H.264, 7.3.2.1.1 and 7.3.2.2) with video usability information (annex E).
 
-use crate::h264::bits::{Bits, number, unpack};
+use crate::nal::bits::{BitReader, unescape};
 use std::ops::Range;
 
 /// A sequence parameter set (7.3.2.1.1).
 #[derive(Debug, Clone)]
 pub(crate) struct Sps {
     /// The NAL unit without emulation prevention.
-    pub bits: Vec<bool>,
+    pub rbsp: Vec<u8>,
     pub id: u32,
     pub shape: Shape,
     /// Bits of `frame_num` in a slice header.
     pub frame_num_bits: u32,
     pub max_num_ref_frames: u32,
-    /// Where `vui_parameters_present_flag` stands.
+    /// Where `vui_parameters_present_flag` stands, in bits.
     pub vui_at: usize,
     pub vui: Vui,
 }
@@ -59,7 +59,7 @@ const PIXEL_ASPECTS: [(u32, u32); 16] = [
 pub(crate) struct Vui {
     /// A pixel's width and height in relation to each other.
     pub pixel_aspect: Option<(u32, u32)>,
-    /// Where aspect ratio, overscan, video signal type, chroma location and timing stand.
+    /// Where aspect ratio, overscan, video signal type, chroma location and timing stand, in bits.
     pub common: Option<Range<usize>>,
     /// `max_num_reorder_frames` and `max_dec_frame_buffering`.
     pub bounds: Option<(u32, u32)>,
@@ -69,12 +69,11 @@ pub(crate) struct Vui {
 
 impl Sps {
     pub fn read(nal: &[u8]) -> Option<Self> {
-        let mut bits = Bits {
-            all: unpack(nal),
-            at: 8,
-        };
-        let profile = bits.number(8)?;
-        bits.number(16)?;
+        let rbsp = unescape(nal);
+        let mut bits = BitReader::of_beginning(&rbsp);
+        bits.skip(8)?;
+        let profile = bits.byte(8)?;
+        bits.skip(16)?;
         let id = bits.ue()?;
         let mut shape = Shape::default();
         shape.read_chroma(&mut bits, profile)?;
@@ -83,14 +82,14 @@ impl Sps {
         let max_num_ref_frames = bits.ue()?;
         bits.flag()?;
         shape.read_size(&mut bits)?;
-        let vui_at = bits.at;
+        let vui_at = bits.position();
         let vui = if bits.flag()? {
             Vui::read(&mut bits)?
         } else {
             Vui::default()
         };
         Some(Self {
-            bits: bits.all,
+            rbsp,
             id,
             shape,
             frame_num_bits,
@@ -100,16 +99,16 @@ impl Sps {
         })
     }
 
-    pub fn profile(&self) -> u32 {
-        number(&self.bits[8..16])
+    pub fn profile(&self) -> u8 {
+        self.rbsp[1]
     }
 
-    pub fn constraints(&self) -> u32 {
-        number(&self.bits[16..24])
+    pub fn constraints(&self) -> u8 {
+        self.rbsp[2]
     }
 
     pub fn level(&self) -> u8 {
-        u8::try_from(number(&self.bits[24..32])).unwrap_or(u8::MAX)
+        self.rbsp[3]
     }
 
     /// `MaxDpbFrames` (A.3.1, table A-1): how many frames a decoder of the level buffers when the stream does not say.
@@ -136,8 +135,8 @@ impl Sps {
 
 impl Shape {
     /// Reads what only some profiles have; for the others, 4:2:0 of 8 bits is the default.
-    fn read_chroma(&mut self, bits: &mut Bits, profile: u32) -> Option<()> {
-        const WITH_CHROMA_FORMAT: [u32; 13] =
+    fn read_chroma(&mut self, bits: &mut BitReader, profile: u8) -> Option<()> {
+        const WITH_CHROMA_FORMAT: [u8; 13] =
             [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
         self.chroma_format = 1;
         if !WITH_CHROMA_FORMAT.contains(&profile) {
@@ -150,13 +149,13 @@ impl Shape {
         self.may_be_lossless = bits.flag()?;
         if bits.flag()? {
             for list in 0..if self.chroma_format == 3 { 12 } else { 8 } {
-                bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
+                skip_scaling_list(bits, if list < 6 { 16 } else { 64 })?;
             }
         }
         Some(())
     }
 
-    fn read_size(&mut self, bits: &mut Bits) -> Option<()> {
+    fn read_size(&mut self, bits: &mut BitReader) -> Option<()> {
         self.width_mbs = bits.ue()?;
         self.height_map_units = bits.ue()?;
         self.frame_mbs_only = bits.flag()?;
@@ -174,7 +173,7 @@ impl Shape {
 }
 
 /// Skips `pic_order_cnt_type` and what belongs to it.
-fn skip_picture_order(bits: &mut Bits) -> Option<()> {
+fn skip_picture_order(bits: &mut BitReader) -> Option<()> {
     match bits.ue()? {
         0 => _ = bits.ue()?,
         1 => {
@@ -190,10 +189,52 @@ fn skip_picture_order(bits: &mut Bits) -> Option<()> {
     Some(())
 }
 
+/// Skips a list of `length` scaling factors (7.3.2.1.1.1), if it is there.
+fn skip_scaling_list(bits: &mut BitReader, length: u32) -> Option<()> {
+    if !bits.flag()? {
+        return Some(());
+    }
+    let (mut last, mut next) = (8_i64, 8_i64);
+    for _ in 0..length {
+        if next != 0 {
+            let coded = i64::from(bits.ue()?);
+            let delta = if coded % 2 == 0 {
+                -(coded / 2)
+            } else {
+                coded / 2 + 1
+            };
+            next = (last + delta).rem_euclid(256);
+        }
+        if next != 0 {
+            last = next;
+        }
+    }
+    Some(())
+}
+
+/// Skips HRD parameters (E.1.2), and tells whether they are there.
+fn skip_hrd(bits: &mut BitReader) -> Option<bool> {
+    if !bits.flag()? {
+        return Some(false);
+    }
+    let count = bits.ue()?;
+    if count >= 32 {
+        return None;
+    }
+    bits.skip(8)?;
+    for _ in 0..=count {
+        bits.ue()?;
+        bits.ue()?;
+        bits.flag()?;
+    }
+    bits.skip(20)?;
+    Some(true)
+}
+
 impl Vui {
-    fn read(bits: &mut Bits) -> Option<Self> {
+    fn read(bits: &mut BitReader) -> Option<Self> {
         const EXTENDED_SAR: u32 = 255;
-        let start = bits.at;
+        let start = bits.position();
         let pixel_aspect = match bits.flag()?.then(|| bits.number(8)) {
             None => None,
             Some(index) => match index? {
@@ -206,9 +247,9 @@ impl Vui {
         }
         let mut is_rgb = false;
         if bits.flag()? {
-            bits.number(4)?;
+            bits.skip(4)?;
             if bits.flag()? {
-                bits.number(16)?;
+                bits.skip(16)?;
                 is_rgb = bits.number(8)? == 0;
             }
         }
@@ -217,12 +258,10 @@ impl Vui {
             bits.ue()?;
         }
         if bits.flag()? {
-            bits.number(32)?;
-            bits.number(32)?;
-            bits.flag()?;
+            bits.skip(65)?;
         }
-        let common = Some(start..bits.at);
-        let hrd = [bits.skip_hrd()?, bits.skip_hrd()?];
+        let common = Some(start..bits.position());
+        let hrd = [skip_hrd(bits)?, skip_hrd(bits)?];
         if hrd.contains(&true) {
             bits.flag()?;
         }
@@ -246,11 +285,10 @@ impl Vui {
 
 /// The id of a picture parameter set (7.3.2.2).
 pub(crate) fn pps_id(nal: &[u8]) -> Option<u32> {
-    Bits {
-        all: unpack(nal),
-        at: 8,
-    }
-    .ue()
+    let rbsp = unescape(nal);
+    let mut bits = BitReader::of_beginning(&rbsp);
+    bits.skip(8)?;
+    bits.ue()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The decoder configuration record, `hvcC` (ISO/IEC 14496-15, 8.3.3.1).
 
-use super::{ineligible::Ineligible, nal::LengthSize, parameter_sets::ParameterSets, sps::Sps};
+use super::{ineligible::Ineligible, parameter_sets::ParameterSets, sps::Sps};
+use crate::nal::LengthSize;
 use mp4_atom::{Atom, HvcCArray, Hvcc};
 
 const VPS_TYPE: u8 = 32;

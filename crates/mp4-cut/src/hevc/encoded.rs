@@ -1,25 +1,20 @@
-//! The sample entry of copied and encoded pictures in one track, and how the encoder is to make them.
+//! The sample entry of copied and encoded pictures in one track.
 
 use super::{
     configuration::Configuration,
     joinable::JoinableSource,
-    nal::{Kind, LengthSize, Picture, picture, units},
+    nal::{Kind, Picture, picture, units},
     parameter_sets::ParameterSets,
     sample_entry::{configuration, dolby_vision, with_record},
 };
-use crate::{boxes::parse::Child, h264::has_message};
+use crate::{
+    boxes::parse::Child,
+    encode_target::EncodeTarget,
+    nal::{self, LengthSize},
+};
 use bytes::Bytes;
 
-/// What keeps the encoder's memory low: few pictures at once, and small blocks. Blocks of no less than eight pixels divide
-/// all sizes, so that pictures need no padding of their own.
-const FRUGAL: &str =
-    "ref=1:frame-threads=1:pools=1:rc-lookahead=1:ctu=32:min-cu-size=8:max-tu-size=32";
-/// Every part is one coded sequence, whose pictures are shown in the order in which they are decoded.
-const IN_ORDER: &str = "bframes=0:keyint=-1:min-keyint=1:scenecut=0:open-gop=0:repeat-headers=0";
 const NO_RANDOM_ACCESS: &str = "decoding cannot start at the clip's keyframes";
-/// The type of a message that turns or mirrors pictures (D.2.17), which encoded ones would not have.
-const DISPLAY_ORIENTATION: usize = 47;
-
 /// A source of H.265 whose pictures may be joined with encoded ones.
 #[derive(Debug, Clone)]
 pub struct Hevc {
@@ -70,38 +65,16 @@ impl Hevc {
         &self.source
     }
 
-    /// Bits of a sample of the pictures.
-    #[must_use]
-    pub fn bits(&self) -> u8 {
-        self.source.format().luma_depth
+    pub fn encode_target(&self) -> EncodeTarget {
+        EncodeTarget::Hevc {
+            bits: self.source.format().luma_depth,
+        }
     }
 
     /// What of the source's description a joined clip does not have.
     #[must_use]
     pub fn dropped(&self) -> Option<&'static str> {
         dolby_vision(&self.entry).map(|_| "Dolby Vision metadata")
-    }
-
-    /// The options with which libx265 encodes pictures that can stand in front of the source's.
-    #[must_use]
-    pub fn encode_arguments(&self) -> Vec<String> {
-        let pixels = match self.bits() {
-            10 => "yuv420p10le",
-            _ => "yuv420p",
-        };
-        let parameters = format!("log-level=error:{IN_ORDER}:{FRUGAL}");
-        [
-            "-pix_fmt",
-            pixels,
-            "-x265-params",
-            &parameters,
-            "-tag:v",
-            "hvc1",
-            "-c:v",
-            "libx265",
-        ]
-        .map(str::to_owned)
-        .into()
     }
 
     /// The `stsd` box of a track that holds pictures of the source and of encoded parts, whose parameter sets are
@@ -142,7 +115,7 @@ pub fn cannot_begin_with(head: &[u8], size: LengthSize) -> Option<&'static str> 
     }
     let turns = units(head, size).map_while(|unit| unit).any(|unit| {
         let payload = unit.bytes.get(2..).unwrap_or_default();
-        unit.kind == Kind::Sei && has_message(payload, DISPLAY_ORIENTATION)
+        unit.kind == Kind::Sei && nal::turns_pictures(payload)
     });
     turns.then_some("the source's pictures say how to turn them")
 }

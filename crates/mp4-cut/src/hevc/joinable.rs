@@ -3,11 +3,12 @@
 use super::{
     configuration::Configuration,
     ineligible::Ineligible,
-    nal::{Kind, LengthSize, units},
+    nal::{Kind, units},
     parameter_sets::{ParameterSets, SEVERAL_LAYERS, Set, moved_pps, new_vps, pps_ids, vps_layers},
     slices::{PPS_IDS, move_to_pps},
     sps::{Bounds, Format, MAX_SPS_ID, MAX_VPS_ID, Replacement, Sps, Window},
 };
+use crate::nal::LengthSize;
 
 const MAIN: u8 = 1;
 const MAIN_10: u8 = 2;

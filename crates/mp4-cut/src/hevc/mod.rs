@@ -16,7 +16,6 @@
 //!
 //! Names and layouts are those of ITU-T H.265 and of ISO/IEC 14496-15, clause 8.
 
-mod bits;
 mod configuration;
 mod encoded;
 mod ineligible;
@@ -29,7 +28,6 @@ mod sps;
 
 pub use encoded::{Hevc, cannot_begin_with, encoded_sets};
 pub use joinable::JoinableSource;
-pub use nal::LengthSize;
 pub use parameter_sets::ParameterSets;
 pub use sample_entry::{length_size, needs_sets_of_samples, with_sets_of_samples};
 pub use slices::begin_copy;

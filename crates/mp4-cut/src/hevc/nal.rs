@@ -1,58 +1,9 @@
 //! NAL units of samples (H.265, 7.4.2.2; ISO/IEC 14496-15, 8.3.2).
 
+use crate::nal::{self, LengthSize};
+
 /// Bytes of the header that each NAL unit begins with.
 pub const HEADER_BYTES: usize = 2;
-
-/// How many bytes in front of each NAL unit of a sample say how long the unit is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LengthSize {
-    /// Units of at most 255 bytes.
-    One,
-    /// Units of less than 64 KiB.
-    Two,
-    /// What nearly all files have.
-    Four,
-}
-
-impl LengthSize {
-    /// `None` for a number that the file format does not have.
-    #[must_use]
-    pub fn of_bytes(bytes: u8) -> Option<Self> {
-        match bytes {
-            1 => Some(Self::One),
-            2 => Some(Self::Two),
-            4 => Some(Self::Four),
-            _ => None,
-        }
-    }
-
-    fn bytes(self) -> usize {
-        match self {
-            Self::One => 1,
-            Self::Two => 2,
-            Self::Four => 4,
-        }
-    }
-
-    fn split_length(self, data: &[u8]) -> Option<(usize, &[u8])> {
-        let (length, rest) = data.split_at_checked(self.bytes())?;
-        let length = length
-            .iter()
-            .fold(0, |length, byte| length << 8 | u32::from(*byte));
-        Some((usize::try_from(length).ok()?, rest))
-    }
-
-    /// Appends a NAL unit to a sample; `None` when it is too long for its length.
-    pub(super) fn append(self, sample: &mut Vec<u8>, nal: &[u8]) -> Option<()> {
-        match self {
-            Self::One => sample.push(u8::try_from(nal.len()).ok()?),
-            Self::Two => sample.extend(u16::try_from(nal.len()).ok()?.to_be_bytes()),
-            Self::Four => sample.extend(u32::try_from(nal.len()).ok()?.to_be_bytes()),
-        }
-        sample.extend_from_slice(nal);
-        Some(())
-    }
-}
 
 /// What a picture is to those around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,27 +85,15 @@ fn unit_type(first: u8) -> u8 {
     first >> 1 & 63
 }
 
-/// The NAL units of a sample, or of the beginning of one. Ends with `None` where lengths lead
-/// beyond a unit's header.
-pub(super) fn units(mut sample: &[u8], size: LengthSize) -> impl Iterator<Item = Option<Unit<'_>>> {
-    std::iter::from_fn(move || {
-        if sample.is_empty() {
-            return None;
-        }
-        let Some((length, rest)) = size.split_length(sample) else {
-            sample = &[];
-            return Some(None);
-        };
-        let (bytes, behind) = rest.split_at(length.min(rest.len()));
-        sample = behind;
-        let unit = Unit::read(bytes);
-        if unit.is_none() {
-            sample = &[];
-        }
-        Some(unit.map(|unit| Unit {
-            is_whole: bytes.len() == length,
-            ..unit
-        }))
+/// The NAL units of a sample, or of the beginning of one. `None` stands for one that is too short for its header, and for
+/// what follows a length that is cut off.
+pub(super) fn units(sample: &[u8], size: LengthSize) -> impl Iterator<Item = Option<Unit<'_>>> {
+    nal::units(sample, size).map(|unit| {
+        let unit = unit?;
+        Some(Unit {
+            is_whole: unit.is_whole,
+            ..Unit::read(unit.bytes)?
+        })
     })
 }
 
@@ -250,16 +189,5 @@ mod tests {
                 let _ = picture(&sample, size);
             }
         }
-    }
-
-    #[test]
-    fn unit_too_long_for_its_length_is_refused() {
-        let mut sample = Vec::new();
-        assert_eq!(LengthSize::One.append(&mut sample, &[0; 256]), None);
-        assert_eq!(
-            LengthSize::Two.append(&mut sample, &vec![0; 0x1_0000]),
-            None
-        );
-        assert_eq!(LengthSize::of_bytes(3), None);
     }
 }

@@ -1,10 +1,13 @@
 //! The parameter sets of a stream, from its configuration record and from its samples.
 
 use super::{
-    bits::{BitReader, BitWriter, unescape},
     ineligible::Ineligible,
-    nal::{Kind, LengthSize, Unit, units},
+    nal::{Kind, Unit, units},
     sps::{Bounds, General, MAX_SPS_ID, MAX_VPS_ID, sps_id},
+};
+use crate::nal::{
+    LengthSize,
+    bits::{BitReader, BitWriter, unescape},
 };
 
 /// The highest id that a picture parameter set may have.

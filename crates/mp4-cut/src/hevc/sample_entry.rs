@@ -1,6 +1,7 @@
 //! Sample entries of H.265: where the parameter sets are, and what else is said of the stream.
 
-use super::{configuration::Configuration, nal::LengthSize, parameter_sets::ParameterSets};
+use super::{configuration::Configuration, parameter_sets::ParameterSets};
+use crate::nal::LengthSize;
 use crate::{
     boxes::parse::{Child, FourCC, children, find},
     boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},

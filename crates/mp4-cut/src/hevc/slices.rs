@@ -2,9 +2,10 @@
 //! (H.265, 7.3.6.1): `first_slice_segment_in_pic_flag`, `no_output_of_prior_pics_flag` in pictures
 //! at which decoding can start, and `slice_pic_parameter_set_id`.
 
-use super::{
+use super::nal::{HEADER_BYTES, Kind, Picture, Unit, units};
+use crate::nal::{
+    LengthSize,
     bits::{escape, unescape},
-    nal::{HEADER_BYTES, Kind, LengthSize, Picture, Unit, units},
 };
 use std::{borrow::Cow, ops::RangeInclusive};
 
@@ -96,7 +97,7 @@ mod tests {
 
     /// A slice of a picture parameter set below 63, `flags` in front of its id.
     fn slice(unit_type: u8, flags: &[bool], pps_id: u8, rest: &[u8]) -> Vec<u8> {
-        let mut bits = super::super::bits::BitWriter::default();
+        let mut bits = crate::nal::bits::BitWriter::default();
         bits.number(u32::from(unit_type) << 9 | 1, 16);
         for flag in flags {
             bits.flag(*flag);

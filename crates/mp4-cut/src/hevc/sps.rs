@@ -3,7 +3,7 @@
 //! Only what smart cuts need is kept: what all pictures of a stream have in common, and where
 //! those fields lie that an encoded sequence takes over from its source.
 
-use super::bits::{BitReader, BitWriter, unescape};
+use crate::nal::bits::{BitReader, BitWriter, unescape};
 use std::ops::Range;
 
 /// The highest ids that parameter sets may have.

@@ -8,6 +8,7 @@ use crate::{
         sps::Sps,
     },
     io::{RangeRead, fetch},
+    nal::LengthSize,
     read::samples::SampleTable,
     read::track::Track,
 };
@@ -93,7 +94,7 @@ pub(crate) async fn field_duration(track: &Track, source: &impl RangeRead) -> Re
 struct Look<'a, R> {
     source: &'a R,
     sps: Sps,
-    length_bytes: usize,
+    length_size: LengthSize,
 }
 
 impl<'a, R: RangeRead> Look<'a, R> {
@@ -102,11 +103,11 @@ impl<'a, R: RangeRead> Look<'a, R> {
         if track.codec != "h264" || track.samples.count < 2 {
             return None;
         }
-        let (sps, length_bytes) = h264::parameters(&track.samples.descriptions)?;
+        let (sps, length_size) = h264::parameters(&track.samples.descriptions)?;
         Some(Self {
             source,
             sps,
-            length_bytes,
+            length_size,
         })
     }
 
@@ -120,7 +121,7 @@ impl<'a, R: RangeRead> Look<'a, R> {
 
     async fn at(&self, table: &SampleTable, sample: u32) -> Result<Option<Picture>> {
         let head = self.bytes(table, sample, HEAD_BYTES).await?;
-        Ok(Picture::read(&head, &self.sps, self.length_bytes))
+        Ok(Picture::read(&head, &self.sps, self.length_size))
     }
 
     /// Which of some samples are a field; those that cannot be read are none of them.
@@ -134,7 +135,7 @@ impl<'a, R: RangeRead> Look<'a, R> {
             let field = match picture.as_ref().map(|picture| picture.field) {
                 Some(Some(_)) => {
                     let whole = self.bytes(table, sample, u64::MAX).await?;
-                    Picture::lone_field(&whole, &self.sps, self.length_bytes)
+                    Picture::lone_field(&whole, &self.sps, self.length_size)
                 }
                 _ => None,
             };

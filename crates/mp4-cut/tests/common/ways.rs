@@ -55,7 +55,7 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<Error> {
 async fn cut(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<()> {
     let window = movie.window(interval.start, interval.end)?;
     let clip = collect(window.stream(file, 4), window.facts.output_bytes).await?;
-    assert!(!window.encode_arguments().is_empty());
+    assert!(window.timing.last_frame_duration > 0);
     // Times that make no sense make a clip of none.
     Movie::read(&clip).await.map(drop)
 }
@@ -86,7 +86,6 @@ async fn smart_cut(
                     tail: part(file, cut.tail(movie)?).await?,
                 });
             }
-            assert!(!smart_cut.encode_arguments().is_empty());
             let files = vec![(movie.clone(), file.clone()); count];
             smart_cut
                 .join(

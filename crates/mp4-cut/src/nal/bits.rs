@@ -1,4 +1,4 @@
-//! Bits of NAL units: emulation prevention (H.265, 7.3.1.1) and Exp-Golomb numbers (9.2).
+//! Bits of NAL units: emulation prevention (ITU-T H.264, 7.4.1.1; H.265, 7.4.2) and Exp-Golomb numbers (9.1; 9.2).
 
 use std::ops::Range;
 
@@ -48,9 +48,17 @@ impl<'a> BitReader<'a> {
         let last = rbsp.iter().rposition(|byte| *byte != 0);
         let end = last.map_or(0, |at| at * 8 + 7 - rbsp[at].trailing_zeros() as usize);
         Self {
+            end,
+            ..Self::of_beginning(rbsp)
+        }
+    }
+
+    /// Reads the beginning of an unescaped NAL unit, which may be cut off anywhere.
+    pub fn of_beginning(rbsp: &'a [u8]) -> Self {
+        Self {
             bytes: rbsp,
             position: 0,
-            end,
+            end: rbsp.len() * 8,
         }
     }
 
