@@ -56,6 +56,7 @@ pub fn group_frames() -> u32 {
 }
 
 fn file(samples: Vec<Sample>, media: &[u8]) -> Vec<u8> {
+    let duration: u32 = samples.iter().map(|sample| sample.duration).sum();
     let track = Track {
         is_video: true,
         timescale: TIMESCALE,
@@ -74,6 +75,8 @@ fn file(samples: Vec<Sample>, media: &[u8]) -> Vec<u8> {
     let mut file = shape.file_with_index_last();
     let mut index = decode_index(&file);
     let track = &mut index.trak[0];
+    let edit = track.edts.as_mut().and_then(|edits| edits.elst.as_mut());
+    edit.expect("an edit").entries[0].segment_duration = (duration / 90).into();
     (track.tkhd.width, track.tkhd.height) = (SIZE.into(), SIZE.into());
     track.mdia.minf.stbl.stsd.codecs = vec![Codec::Avc1(description())];
     let at = super::boxes::last(&file, *b"mdat") + 8;
@@ -111,7 +114,7 @@ fn sequence_parameters() -> Vec<u8> {
     bits.number(77, 8);
     bits.number(30, 16);
     // The id, four bits of frame_num, eight of the order in which frames are shown, two references without gaps.
-    [0, 0, 0, 4, 2].map(|value| bits.golomb(value));
+    bits.golombs(&[0, 0, 0, 4, 2]);
     bits.number(0, 1);
     bits.golomb(u32::from(SIZE / 16) - 1);
     bits.golomb(u32::from(SIZE / 32) - 1);
@@ -122,17 +125,17 @@ fn sequence_parameters() -> Vec<u8> {
     bits.number(TIMESCALE / FIELD, 32);
     // Fixed, no buffers, no picture structure, bounds.
     bits.number(0b1000_1_1, 6);
-    [0, 0, 15, 15, 1, 2].map(|value| bits.golomb(value));
+    bits.golombs(&[0, 0, 15, 15, 1, 2]);
     bits.unit(0x67)
 }
 
 fn picture_parameters() -> Vec<u8> {
     let mut bits = Bits::default();
-    [0, 0].map(|value| bits.golomb(value));
+    bits.golombs(&[0, 0]);
     bits.number(0, 2);
-    [0, 0, 0].map(|value| bits.golomb(value));
+    bits.golombs(&[0, 0, 0]);
     bits.number(0, 3);
-    [0, 0, 0].map(|value| bits.golomb(value));
+    bits.golombs(&[0, 0, 0]);
     bits.number(0, 3);
     bits.unit(0x68)
 }
@@ -173,7 +176,7 @@ impl Slices {
             (false, false) => (6, 48, 0x01),
         };
         let mut bits = Bits::default();
-        [0, slice_type, 0].map(|value| bits.golomb(value));
+        bits.golombs(&[0, slice_type, 0]);
         bits.number(self.place / 2 + u32::from(self.place > 0), 4);
         bits.number(field.is_some().into(), 1);
         if field.is_some() {
@@ -223,6 +226,10 @@ impl Bits {
         let length = 32 - (value + 1).leading_zeros();
         self.number(0, length - 1);
         self.number(value + 1, length);
+    }
+
+    fn golombs(&mut self, values: &[u32]) {
+        values.iter().for_each(|value| self.golomb(*value));
     }
 
     /// The samples of a macroblock, at the next byte behind the header of a unit.

@@ -5,7 +5,7 @@ use crate::common::{
     boxes,
     conform::{Way, assert_conforms},
     ffmpeg::{
-        Decoded, Folder, Picture, SIZE, decode, decode_pixels, load, pictures, probe, sound, words,
+        Decoded, Folder, Picture, decode, decode_pixels, load, pictures, probe, sound, words,
     },
     smart::smart_cut,
     source::{AAC, H264, HEVC, Source, microseconds},
@@ -801,4 +801,90 @@ async fn recording_that_begins_between_keyframes_begins_with_its_first_keyframe(
         "{:?}",
         media.facts.duration_seconds
     );
+}
+
+/// The packets of a transport stream.
+fn packets(file: &mut [u8]) -> impl Iterator<Item = &mut [u8; 188]> {
+    file.as_chunks_mut().0.iter_mut()
+}
+
+fn stream_of(packet: &[u8; 188]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+}
+
+/// The check of a section of a transport stream (ITU-T H.222.0, annex A).
+fn crc(section: &[u8]) -> u32 {
+    section.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    })
+}
+
+#[tokio::test]
+async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
+    const VIDEO: u16 = 0x100;
+    const SOUND: u16 = 0x101;
+    const PROGRAM_MAP: u16 = 0x1000;
+    let scramble = |file: &mut [u8], stream: u16| {
+        for packet in packets(file).filter(|packet| stream_of(packet) == stream) {
+            packet[3] |= 0x80;
+        }
+    };
+    let scramble_pes = |file: &mut [u8]| {
+        for packet in
+            packets(file).filter(|packet| stream_of(packet) == VIDEO && packet[1] & 0x40 != 0)
+        {
+            let payload = 4 + if packet[3] & 0x20 == 0 {
+                0
+            } else {
+                1 + usize::from(packet[4])
+            };
+            packet[payload + 6] |= 0x20;
+        }
+    };
+    let sample_aes = |file: &mut [u8]| {
+        for packet in packets(file).filter(|packet| stream_of(packet) == PROGRAM_MAP) {
+            let section = 5 + usize::from(packet[4]);
+            let end = section + 3 + usize::from(packet[section + 2]) - 4;
+            let video = section + 12 + usize::from(packet[section + 11]);
+            assert_eq!(packet[video], 0x1b);
+            packet[video] = 0xdb;
+            let crc = crc(&packet[section..end]).to_be_bytes();
+            packet[end..end + 4].copy_from_slice(&crc);
+        }
+    };
+    // In place of a track's number: ContentEncodings, ContentEncoding, ContentEncryption, and nothing.
+    let encrypt_track = |file: &mut [u8]| {
+        let number = file
+            .windows(3)
+            .position(|bytes| bytes == [0x73, 0xc5, 0x88]);
+        let number = number.expect("a track's number");
+        let encrypted = [
+            0x6d, 0x80, 0x88, 0x62, 0x40, 0x85, 0x50, 0x35, 0x82, 0xec, 0x80,
+        ];
+        file[number..number + encrypted.len()].copy_from_slice(&encrypted);
+    };
+    let video = |file: &mut [u8]| scramble(file, VIDEO);
+    let sound = |file: &mut [u8]| scramble(file, SOUND);
+    for (name, encrypt) in [
+        ("video.ts", &video as &dyn Fn(&mut [u8])),
+        ("sound.ts", &sound),
+        ("pes.ts", &scramble_pes),
+        ("sample-aes.ts", &sample_aes),
+        ("track.mkv", &encrypt_track),
+    ] {
+        let folder = Folder::new();
+        let path = build(&folder, name, &[words(H264), words(AAC)]);
+        let mut file = load(&path).to_vec();
+        assert!(Work::new().open(&path).await.is_ok(), "{name}");
+        encrypt(&mut file);
+        std::fs::write(&path, file).expect("room");
+        let error = Work::new().open(&path).await.expect_err(name);
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia, "{name}: {error}");
+        assert_eq!(
+            error.message, "the source is encrypted, which is not supported",
+            "{name}"
+        );
+    }
 }

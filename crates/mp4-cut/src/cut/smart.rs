@@ -191,10 +191,12 @@ impl SmartCut {
         if intervals
             .iter()
             .map(|(movie, ..)| version(movie))
-            .any(|version| !version.is_empty() && !crate::h264::picture::is_right_in_444(&version))
+            .any(|version| {
+                !version.is_empty() && !crate::h264::picture::is_as_standardized(&version)
+            })
         {
             return Err(SmartCutError::Ineligible(
-                "how its pictures in 4:4:4 decode depends on the version of x264".to_owned(),
+                "how its pictures decode depends on the version of x264".to_owned(),
             ));
         }
         let chosen = intervals

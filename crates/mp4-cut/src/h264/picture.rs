@@ -19,11 +19,13 @@ const X264: [u8; 16] = [
     0xdc, 0x45, 0xe9, 0xbd, 0xe6, 0xd9, 0x48, 0xb7, 0x96, 0x2c, 0xd8, 0x20, 0xd9, 0x23, 0xee, 0xef,
 ];
 
-/// The first version of x264 whose 4:4:4 is what the standard says; decoders know what those before it wrote.
+/// The first version of x264 whose 4:4:4 and lossless pictures are what the standard says; decoders know what those
+/// before it wrote.
 const FIRST_RIGHT_BUILD: u32 = 151;
 
-/// Whether pictures in 4:4:4 decode as others do behind the NAL unit that says which x264 wrote them.
-pub(crate) fn is_right_in_444(version: &[u8]) -> bool {
+/// Whether pictures in 4:4:4 or without loss decode as the standard says behind the NAL unit that says which x264 wrote
+/// them.
+pub(crate) fn is_as_standardized(version: &[u8]) -> bool {
     const BEFORE_BUILD: &[u8] = b"x264 - core ";
     let before = version
         .windows(BEFORE_BUILD.len())
@@ -210,7 +212,7 @@ mod tests {
             (b"x264 - core 142 r50", false),
             (b"x264 - core", false),
         ] {
-            assert_eq!(is_right_in_444(version), is_right);
+            assert_eq!(is_as_standardized(version), is_right);
         }
     }
 

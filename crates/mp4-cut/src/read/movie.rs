@@ -199,9 +199,28 @@ impl Movie {
     /// The movie with what only its pictures tell.
     pub(super) async fn looked_at(mut self, source: &impl RangeRead) -> Result<Self> {
         parameter_sets::describe(&mut self.video, source).await?;
-        pictures::look(&mut self.video, source).await?;
+        if let Some(sample) = pictures::look(&mut self.video, source).await? {
+            self.begin_with(sample)?;
+        }
         self.count_fields(source).await?;
         Ok(self)
+    }
+
+    /// Shows no frame that is shown before that of a sample: those cannot be decoded.
+    fn begin_with(&mut self, sample: u32) -> Result<()> {
+        self.video.samples.first_keyframe_is(sample);
+        let begin = self
+            .video
+            .samples
+            .frames()?
+            .find(|frame| frame.index >= sample);
+        let edit = &mut self.video.edit_segment;
+        if let Some(begin) = begin.filter(|begin| edit.media_start < begin.time) {
+            edit.shown_at += begin.time - edit.media_start;
+            edit.media_start = begin.time;
+            self.survey_again()?;
+        }
+        Ok(())
     }
 
     /// Counts two fields that have samples of their own as a frame.
@@ -209,10 +228,29 @@ impl Movie {
         let fields = pictures::field_duration(&self.video, source).await?;
         if fields.is_some() {
             self.video.samples.field_duration = fields;
-            let survey = Survey::of(&self.video)?;
-            self.video_extent = survey.video_extent()?;
-            survey.describe(&mut self.facts.video);
+            self.survey_again()?;
         }
+        Ok(())
+    }
+
+    /// Says what the source is when other frames turn out to be shown. Second 0 is the first of them, where it was.
+    fn survey_again(&mut self) -> Result<()> {
+        let survey = Survey::of(&self.video)?;
+        let extent = survey.video_extent()?;
+        let at = |media_time: i64| self.video.edit_segment.presentation(media_time);
+        let sound_start = self.audio.as_ref().map(|audio| audio_extent(audio).0);
+        let (before, start) = (self.origin, at(extent.start));
+        if self.origin == at(self.video_extent.start)
+            && sound_start.is_none_or(|sound_start| start.is_before(sound_start))
+        {
+            self.origin = start;
+        }
+        let video = &mut self.facts.video;
+        video.start_seconds = start.seconds_since(self.origin);
+        video.duration_seconds = at(extent.end).seconds_since(start);
+        survey.describe(video);
+        self.facts.duration_seconds -= self.origin.seconds_since(before);
+        self.video_extent = extent;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::{
         picture::{Field, Picture},
         sps::Sps,
     },
+    hevc,
     io::{RangeRead, fetch},
     nal::LengthSize,
     read::samples::SampleTable,
@@ -18,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// Bytes of a sample that are read: more than its parameter sets and messages take.
 const HEAD_BYTES: u64 = 16 << 10;
+/// How many keyframes of H.265 are looked at in search of one that decoding can begin with.
+const FIRST_KEYFRAMES: usize = 4;
 /// How many samples behind the first, and behind keyframes, are looked at in search of fields.
 const SAMPLES: u32 = 4;
 /// How many keyframes those are.
@@ -29,19 +32,58 @@ const YUV444: u32 = 3;
 
 /// Looks at pictures of a source, where its index gives a reason to:
 ///
-/// - keyframes, where all samples are said to be some, or where those that are said to be are no larger than others: what
-///   none is does not count as one, and of intra refresh (a keyframe's parts spread over several pictures) it counts only
-///   once all parts are there;
-/// - the first picture of 4:4:4, for x264's version: decoders take it into account.
+/// - keyframes, where all samples are said to be some, or where those that are said to be are no larger than others, and of
+///   H.265 always: what none is does not count as one, and of intra refresh (a keyframe's parts spread over several
+///   pictures) it counts only once all parts are there;
+/// - the first picture of 4:4:4 and of what may be lossless, for x264's version: decoders take it into account.
+///
+/// Returns the sample that decoding begins with, where pictures that are shown before its own are in the source.
 ///
 /// # Errors
-/// Whatever the source raises.
-pub(crate) async fn look(track: &mut Track, source: &impl RangeRead) -> Result<()> {
+/// [`Error::Unsupported`] where decoding can begin nowhere; and whatever the source raises.
+pub(crate) async fn look(track: &mut Track, source: &impl RangeRead) -> Result<Option<u32>> {
+    if track.codec == "hevc" && track.samples.count > 1 {
+        return look_at_hevc(&mut track.samples, source).await;
+    }
     let Some(look) = Look::of(track, source) else {
-        return Ok(());
+        return Ok(None);
     };
-    look.at_keyframes(&mut track.samples).await?;
-    look.at_version(&mut track.samples).await
+    let table = &mut track.samples;
+    look.at_keyframes(table).await?;
+    look.at_version(table).await?;
+    look.at_start(table).await
+}
+
+async fn look_at_hevc(table: &mut SampleTable, source: &impl RangeRead) -> Result<Option<u32>> {
+    let Some(size) = hevc::length_size(&table.descriptions) else {
+        return Ok(None);
+    };
+    let picture = async |table: &SampleTable, sample| {
+        let head = bytes_of(source, table, sample, HEAD_BYTES).await?;
+        Ok::<_, Error>(hevc::picture(&head, size))
+    };
+    if let Some(second) = table.second_keyframe()
+        && let Some(second) = picture(table, second).await?
+        && !second.is_random_access()
+    {
+        table.only_first_is_keyframe();
+    }
+    for sample in table.first_keyframes().take(FIRST_KEYFRAMES) {
+        match picture(table, sample).await? {
+            Some(found) if found.is_random_access() => {
+                // An IDR picture, and what needs nothing in front of it.
+                let is_whole = sample == 0
+                    && (found == hevc::Picture::Idr
+                        || picture(table, 1).await? != Some(hevc::Picture::Rasl));
+                return Ok((!is_whole).then_some(sample));
+            }
+            Some(_) => {}
+            None => return Ok(None),
+        }
+    }
+    Err(Error::unsupported(
+        "the source's keyframes are no pictures that decoding can begin with",
+    ))
 }
 
 /// How long the field lasts that is the first of a frame, at the least, where fields have samples of their own. Pictures
@@ -111,16 +153,8 @@ impl<'a, R: RangeRead> Look<'a, R> {
         })
     }
 
-    /// Up to so many bytes of a sample.
-    async fn bytes(&self, table: &SampleTable, sample: u32, most: u64) -> Result<Bytes> {
-        let Some(run) = table.chunk_runs(sample..sample + 1).next() else {
-            return Ok(Bytes::new());
-        };
-        fetch::read_exact(self.source, run.offset..run.offset + run.bytes.min(most)).await
-    }
-
     async fn at(&self, table: &SampleTable, sample: u32) -> Result<Option<Picture>> {
-        let head = self.bytes(table, sample, HEAD_BYTES).await?;
+        let head = bytes_of(self.source, table, sample, HEAD_BYTES).await?;
         Ok(Picture::read(&head, &self.sps, self.length_size))
     }
 
@@ -134,7 +168,7 @@ impl<'a, R: RangeRead> Look<'a, R> {
             let picture = self.at(table, sample).await?;
             let field = match picture.as_ref().map(|picture| picture.field) {
                 Some(Some(_)) => {
-                    let whole = self.bytes(table, sample, u64::MAX).await?;
+                    let whole = bytes_of(self.source, table, sample, u64::MAX).await?;
                     Picture::lone_field(&whole, &self.sps, self.length_size)
                 }
                 _ => None,
@@ -164,12 +198,39 @@ impl<'a, R: RangeRead> Look<'a, R> {
         Ok(())
     }
 
+    /// A recording may begin between keyframes.
+    async fn at_start(&self, table: &SampleTable) -> Result<Option<u32>> {
+        let first = table.first_keyframes().next().filter(|first| *first > 0);
+        if first.is_none() {
+            return Ok(None);
+        }
+        let picture = self.at(table, 0).await?;
+        let is_start = |picture: Picture| {
+            picture.is_idr || picture.is_intra || picture.recovery_frames.is_some()
+        };
+        Ok(first.filter(|_| picture.is_some_and(|picture| !is_start(picture))))
+    }
+
     async fn at_version(&self, table: &mut SampleTable) -> Result<()> {
-        if self.sps.shape.chroma_format == YUV444
+        let shape = &self.sps.shape;
+        if (shape.chroma_format == YUV444 || shape.may_be_lossless)
             && let Some(first) = self.at(table, 0).await?
         {
             table.preamble = first.version.unwrap_or_default().into();
         }
         Ok(())
     }
+}
+
+/// Up to so many bytes of a sample.
+async fn bytes_of(
+    source: &impl RangeRead,
+    table: &SampleTable,
+    sample: u32,
+    most: u64,
+) -> Result<Bytes> {
+    let Some(run) = table.chunk_runs(sample..sample + 1).next() else {
+        return Ok(Bytes::new());
+    };
+    fetch::read_exact(source, run.offset..run.offset + run.bytes.min(most)).await
 }

@@ -244,14 +244,22 @@ impl SampleTable {
         }))
     }
 
-    /// A sample that is said to be one that decoding can start at, and may be none: the second, where all are said to be, and
-    /// otherwise one that is not much larger than those behind it.
+    /// The first sample behind the first of all that is said to be one that decoding can start at.
+    pub fn second_keyframe(&self) -> Option<u32> {
+        match &self.sync {
+            Some(sync) => sync.iter().copied().find(|index| *index > 0),
+            None => (self.count > 1).then_some(1),
+        }
+    }
+
+    /// The [second](Self::second_keyframe), where all are said to be some, or where it is not much larger than samples behind
+    /// it: it may be none.
     pub fn doubtful_keyframe(&self) -> Option<u32> {
-        let Some(sync) = &self.sync else {
-            return (self.count > 1).then_some(1);
-        };
+        let second = self.second_keyframe()?;
+        if self.sync.is_none() {
+            return Some(second);
+        }
         let bytes = |index: u32| self.bytes(index..index + 1);
-        let second = *sync.iter().find(|index| **index > 0)?;
         let behind = second + 1..self.count.min(second.saturating_add(1 + SAMPLES_COMPARED));
         let largest = behind.map(bytes).max()?;
         (bytes(second) < 2 * largest).then_some(second)
@@ -262,12 +270,23 @@ impl SampleTable {
         self.sync = Some(vec![0]);
     }
 
+    /// Takes all samples in front of `sample` for ones that decoding cannot start at.
+    pub fn first_keyframe_is(&mut self, sample: u32) {
+        let sync = self.sync.get_or_insert_with(|| (0..self.count).collect());
+        sync.retain(|index| *index >= sample);
+    }
+
+    /// Samples that decoding can start at, in order; the first of all where there are none, or where all are some.
+    pub fn first_keyframes(&self) -> impl Iterator<Item = u32> {
+        let sync = self.sync.as_deref().unwrap_or_default();
+        let first = if sync.is_empty() { Some(0) } else { None };
+        first.into_iter().chain(sync.iter().copied())
+    }
+
     /// Up to `most` samples that decoding can start at, from all over the track; the first of all where there are none.
     pub fn keyframes(&self, most: usize) -> impl Iterator<Item = u32> {
-        let sync = self.sync.as_deref().unwrap_or_default();
-        let step = sync.len().div_ceil(most).max(1);
-        let first = if sync.is_empty() { Some(0) } else { None };
-        first.into_iter().chain(sync.iter().copied().step_by(step))
+        let count = self.sync.as_ref().map_or(1, Vec::len);
+        self.first_keyframes().step_by(count.div_ceil(most).max(1))
     }
 
     /// When sample `index` is decoded.
