@@ -63,6 +63,8 @@ const DESCRIPTION_BYTES: u64 = 24 << 20;
 /// What finding an interval may read besides it and what lies between it and a keyframe, in bytes. It takes up to 3 MB;
 /// a source whose index leads nowhere would be read from its start.
 const SEARCH_BYTES: u64 = 8 << 20;
+/// No interlaced frames are shown at a higher rate, in Hz.
+const MAX_INTERLACED_RATE: f64 = 40.0;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MAX_UNEVEN: u64 = 8;
 
@@ -681,17 +683,14 @@ impl Stream {
         }
         let [average, lowest] =
             [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
-        let is = |rate: f64, times: f64, other: f64| (rate / other / times - 1.0).abs() < 0.002;
-        // Where frames may be fields, FFmpeg's lowest rate is that of fields.
-        let rate = average.zip(lowest).and_then(|(average, lowest)| {
-            if is(average, 1.0, lowest) {
-                Some(lowest)
-            } else {
-                (self.is_interlaced() && is(average, 0.5, lowest)).then_some(average)
-            }
-        });
-        let constant = rate.is_some();
-        let frame_rate = rate.or(average).or(lowest);
+        // Where frames are fields, FFmpeg may take those for frames, on average or as the least.
+        let fields = |rate: &f64| self.is_interlaced() && *rate > MAX_INTERLACED_RATE;
+        let [average, lowest] = [average, lowest]
+            .map(|rate| rate.map(|rate| if fields(&rate) { rate / 2.0 } else { rate }));
+        let constant = average
+            .zip(lowest)
+            .is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
+        let frame_rate = if constant { lowest } else { average.or(lowest) };
         let frame_rate = frame_rate
             .ok_or_else(|| ClipError::unsupported_media("the source has no frame rate"))?;
         let aspect = self

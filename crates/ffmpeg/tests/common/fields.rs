@@ -20,6 +20,8 @@ pub enum Coded {
     /// As two fields, which have samples of their own or share one.
     Fields,
     FieldsInOneSample,
+    /// As one field, whose other one is missing.
+    OneField,
 }
 
 /// An MP4 of so many groups of frames, of which `coded` says what each is, by its number in the order of decoding.
@@ -30,6 +32,7 @@ pub fn mp4(groups: u32, coded: impl Fn(u32) -> Coded) -> Vec<u8> {
         let parts = match coded(number) {
             Coded::Frame => vec![slices.nal(None)],
             Coded::Fields => vec![slices.nal(Some(false)), slices.nal(Some(true))],
+            Coded::OneField => vec![slices.nal(Some(false))],
             Coded::FieldsInOneSample => {
                 vec![[slices.nal(Some(false)), slices.nal(Some(true))].concat()]
             }
@@ -37,7 +40,10 @@ pub fn mp4(groups: u32, coded: impl Fn(u32) -> Coded) -> Vec<u8> {
         // Shown a frame late, so that none is shown before it is decoded.
         let offset = i64::from(slices.shown) - i64::from(number) + 1;
         let offset = i32::try_from(offset * i64::from(2 * FIELD)).expect("few frames");
-        let duration = 2 * FIELD / u32::try_from(parts.len()).expect("two at the most");
+        let duration = match coded(number) {
+            Coded::Fields | Coded::OneField => FIELD,
+            Coded::Frame | Coded::FieldsInOneSample => 2 * FIELD,
+        };
         for (index, part) in parts.iter().enumerate() {
             samples.push(Sample {
                 bytes: u32::try_from(part.len()).expect("a short sample"),

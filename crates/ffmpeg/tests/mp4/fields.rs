@@ -6,7 +6,7 @@ use crate::common::{
     ffmpeg::{Folder, decode_pictures, words},
     fields::{Coded, group_frames, mp4},
     smart::smart_cut,
-    source::encode,
+    source::{Source, encode},
 };
 use crate::containers::{Shown, Work};
 use model::{ClipError, ErrorKind};
@@ -79,9 +79,6 @@ async fn two_fields_are_a_frame_whatever_the_samples_and_the_container() {
         let folder = Folder::new();
         let path = folder.path("source.mp4");
         std::fs::write(&path, mp4(GROUPS, coded)).expect("room");
-        if label == "fields" {
-            std::fs::copy(&path, "/tmp/media/f.mp4").unwrap();
-        }
         assert_cut_as_frames(&path, label).await;
         let input = || vec!["-i".to_owned(), path.display().to_string()];
         for (name, options) in [
@@ -119,6 +116,31 @@ async fn joined_copies_of_fields_have_the_frames_of_their_parts() {
         let shown = decode_pictures(&folder.path("joined.mp4"));
         assert_eq!(shown.len(), 41, "{label}");
     }
+}
+
+#[tokio::test]
+async fn field_at_the_end_whose_other_is_missing_is_no_frame() {
+    let last = GROUPS * group_frames() - 1;
+    let file = mp4(GROUPS, |number| {
+        if number == last {
+            Coded::OneField
+        } else {
+            Coded::Fields
+        }
+    });
+    let folder = Folder::new();
+    let path = folder.path("source.mp4");
+    std::fs::write(&path, file).expect("room");
+    let source = Source::decode(&path).await;
+    let frames = source.movie.facts.video.frames;
+    assert_eq!(
+        (frames, source.pictures.len() as u64),
+        (u64::from(last), frames)
+    );
+    let (window, copy) = source.cut(3.6..4.0).await;
+    assert_conforms(&source, &window, Way::Copy, &copy).await;
+    let clip = encode(&source, &window, &copy).await;
+    assert_conforms(&source, &window, Way::Encode, &clip).await;
 }
 
 #[tokio::test]

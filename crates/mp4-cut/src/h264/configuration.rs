@@ -38,7 +38,7 @@ impl Avc {
         }
         let config =
             config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
-        if length_size(&config) != Some(LengthSize::Four) {
+        if LengthSize::of_bytes(config.length_size) != Some(LengthSize::Four) {
             return Err(format!(
                 "the source's NAL units have lengths of {} bytes",
                 config.length_size
@@ -208,11 +208,12 @@ pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
 pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, LengthSize)> {
     let config = config(&only_video_entry(stsd)?)?;
     let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
-    Some((sps, length_size(&config)?))
+    Some((sps, LengthSize::of_bytes(config.length_size)?))
 }
 
-fn length_size(config: &Avcc) -> Option<LengthSize> {
-    LengthSize::of_bytes(config.length_size)
+/// How many bytes say how long a NAL unit of a sample is.
+pub(crate) fn length_size(stsd: &Bytes) -> Option<LengthSize> {
+    LengthSize::of_bytes(config(&only_video_entry(stsd)?)?.length_size)
 }
 
 fn config(entry: &Child) -> Option<Avcc> {

@@ -14,7 +14,7 @@ use crate::{
     read::track::Track,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use std::collections::BTreeMap;
 
 /// Bytes of a sample that are read: more than its parameter sets and messages take.
@@ -62,28 +62,36 @@ async fn look_at_hevc(table: &mut SampleTable, source: &impl RangeRead) -> Resul
         let head = bytes_of(source, table, sample, HEAD_BYTES).await?;
         Ok::<_, Error>(hevc::picture(&head, size))
     };
-    if let Some(second) = table.second_keyframe()
-        && let Some(second) = picture(table, second).await?
-        && !second.is_random_access()
-    {
+    let is_none =
+        |found: Option<hevc::Picture>| found.is_some_and(|found| !found.is_random_access());
+    let second = table.second_keyframe();
+    let (first, second, behind_first) = future::try_join3(
+        picture(table, 0),
+        picture(table, second.unwrap_or(0)),
+        picture(table, 1),
+    )
+    .await?;
+    if is_none(second) {
         table.only_first_is_keyframe();
     }
+    let mut begins_with = None;
     for sample in table.first_keyframes().take(FIRST_KEYFRAMES) {
-        match picture(table, sample).await? {
-            Some(found) if found.is_random_access() => {
-                // An IDR picture, and what needs nothing in front of it.
-                let is_whole = sample == 0
-                    && (found == hevc::Picture::Idr
-                        || picture(table, 1).await? != Some(hevc::Picture::Rasl));
-                return Ok((!is_whole).then_some(sample));
-            }
-            Some(_) => {}
-            None => return Ok(None),
+        let found = if sample == 0 {
+            first
+        } else {
+            picture(table, sample).await?
+        };
+        if !is_none(found) {
+            begins_with = Some(sample);
+            break;
         }
     }
-    Err(Error::unsupported(
-        "the source's keyframes are no pictures that decoding can begin with",
-    ))
+    let begins_with = begins_with.ok_or_else(|| {
+        Error::unsupported("the source's keyframes are no pictures that decoding can begin with")
+    })?;
+    // Pictures behind the first may need what is in front of it.
+    let is_whole = begins_with == 0 && behind_first != Some(hevc::Picture::Rasl);
+    Ok((!is_whole).then_some(begins_with))
 }
 
 /// How long the field lasts that is the first of a frame, at the least, where fields have samples of their own. Pictures
