@@ -210,7 +210,13 @@ impl Slices {
         }
         let unit = bits.unit(header);
         let length = u32::try_from(unit.len()).expect("a short unit");
-        [&length.to_be_bytes(), &unit[..]].concat()
+        // A delimiter of pictures, but for fields that are the second of a frame.
+        let delimiter: &[u8] = if is_bottom {
+            &[]
+        } else {
+            &[0, 0, 0, 2, 9, 0xf0]
+        };
+        [delimiter, &length.to_be_bytes(), &unit].concat()
     }
 
     fn shade(&self) -> u8 {

@@ -34,12 +34,17 @@ const SECONDS: u32 = 8;
 const INTERVALS: [(f64, f64); 5] = [(0.0, 8.0), (0.0, 0.7), (3.123, 6.4), (5.0, 5.1), (6.6, 8.0)];
 
 /// How to write a container: the file's name, which says what it is, and options.
-const CONTAINERS: [(&str, &str); 8] = [
+const CONTAINERS: [(&str, &str); 9] = [
     ("a.ts", ""),
     ("a.mkv", ""),
     (
         "sidx.mp4",
         "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
+    ),
+    // So many that the clip's are found by their index.
+    (
+        "many.mp4",
+        "-g 12 -movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
     ),
     ("mfra.mp4", "-movflags +frag_keyframe+delay_moov"),
     ("late.ts", "-output_ts_offset 3600"),
@@ -75,7 +80,7 @@ impl Work {
         Media::open(load(file), self.remuxer()).await
     }
 
-    async fn remuxed_range(
+    pub async fn remuxed_range(
         &self,
         media: &Media<Bytes>,
         interval: (f64, f64),

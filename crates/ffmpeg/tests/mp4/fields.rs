@@ -51,7 +51,11 @@ async fn assert_cut_as_frames(path: &Path, label: &str) {
         .await
         .unwrap_or_else(|error| panic!("{label}: {error}"));
     let video = &media.facts.video;
-    assert_eq!(video.frames, u64::from(GROUPS * group_frames()), "{label}");
+    assert_eq!(
+        video.frames,
+        u64::from(GROUPS * group_frames()),
+        "{label}: {video:?}"
+    );
     assert!(
         (video.frame_rate - 25.0).abs() < 0.01 && video.constant_frame_rate,
         "{label}: {video:?}"
@@ -73,6 +77,21 @@ async fn assert_cut_as_frames(path: &Path, label: &str) {
     }
 }
 
+/// A source is refused because times do not tell its fields.
+async fn assert_refused(path: &Path, label: &str) {
+    let work = Work::new();
+    let media = work.open(path).await.expect("a source");
+    let error = work
+        .remuxed_range(&media, (1.07, 1.33))
+        .await
+        .expect_err(label);
+    assert_eq!(error.kind, ErrorKind::UnsupportedMedia, "{label}: {error}");
+    assert!(
+        error.message.contains("field-coded H.264 (PAFF)"),
+        "{label}: {error}"
+    );
+}
+
 #[tokio::test]
 async fn two_fields_are_a_frame_whatever_the_samples_and_the_container() {
     for (label, coded) in CODED {
@@ -86,11 +105,17 @@ async fn two_fields_are_a_frame_whatever_the_samples_and_the_container() {
             ("a.mkv", ""),
             (
                 "fragments.mp4",
-                "-movflags +frag_keyframe+delay_moov+global_sidx",
+                "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
             ),
         ] {
             let remuxed = folder.build(name, &[input(), words("-c copy"), words(options)]);
-            assert_cut_as_frames(&remuxed, &format!("{label}, {name}")).await;
+            let label = format!("{label}, {name}");
+            if name == "a.mkv" && coded(0) == Coded::Fields {
+                // Matroska wants both fields in one block; of others FFmpeg gets decode times wrong.
+                assert_refused(&remuxed, &label).await;
+            } else {
+                assert_cut_as_frames(&remuxed, &label).await;
+            }
         }
     }
 }

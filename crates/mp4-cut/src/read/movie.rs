@@ -13,7 +13,7 @@ use crate::{
     read::pictures,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
-    read::track::{Track, TrackHeader},
+    read::track::{EditSegment, Track, TrackHeader},
     time::Time,
 };
 use mp4_atom::{Matrix, Mvhd};
@@ -221,6 +221,17 @@ impl Movie {
             self.survey_again()?;
         }
         Ok(())
+    }
+
+    /// Where the video is shown, in the media time of the whole source, of which this is a part.
+    pub(super) fn edit_of_source(&self) -> EditSegment {
+        self.video.edit_segment.later(self.video.first_decode_time)
+    }
+
+    /// Shows this part of a source where the whole is shown: its own first frame is not the one that the edit begins with.
+    pub(super) fn show_by(&mut self, edit_of_source: EditSegment) -> Result<()> {
+        self.video.edit_segment = edit_of_source.later(-self.video.first_decode_time);
+        self.survey_again()
     }
 
     /// Counts two fields that have samples of their own as a frame.
