@@ -18,7 +18,7 @@ from . import runs, walker
 REDRIVABLE, NOT_REDRIVABLE, BY_MAP_RUN = "REDRIVABLE", "NOT_REDRIVABLE", "REDRIVABLE_BY_MAP_RUN"
 PERIOD = datetime.timedelta(days=14)
 LONGEST = datetime.timedelta(days=365)
-MOST_EVENTS = 24_999
+MAX_EVENTS = 24_999
 """An execution with so many events or more has no room for another run."""
 
 _TOKENS, _TOKENS_LAST = 10, datetime.timedelta(minutes=15)
@@ -81,7 +81,7 @@ def _obstacle(execution: runs.Execution, now: datetime.datetime) -> str | None:
         return "State machine is in DELETING status"
     if execution["status"] in ("RUNNING", "SUCCEEDED"):
         return f"Execution is {execution['status']} and cannot be redriven"
-    if len(execution["events"]) >= MOST_EVENTS:
+    if len(execution["events"]) >= MAX_EVENTS:
         return "Execution history event limit exceeded"
     if now - _parsed(execution["startDate"]) > LONGEST:
         return "Execution has exceeded the max execution time"

@@ -18,14 +18,13 @@ use lambda::environment;
 use model::{
     ClipError,
     edits::Edits,
-    plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
+    plan::{Plan, PlannedSegment, ProbedSource},
     quality::Quality,
-    request::{ClipRequest, Cut, Format},
+    request::{Cut, Format, Look},
     time::Time,
 };
 use progress::Progress;
 use serde::Serialize;
-use serde_json::Map;
 use source::Source;
 use std::{
     io,
@@ -190,15 +189,15 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     };
     progress.plan(to_read, window.duration_seconds);
 
-    let request = request(args.copy);
+    let look = Look {
+        cut: if args.copy { Cut::Copy } else { Cut::Exact },
+        edits: &Edits::default(),
+        format: Format::Mp4,
+        quality: Quality::default(),
+    };
     let plan = Plan {
         sources: vec![ProbedSource {
-            object: PinnedObject {
-                bucket: String::new(),
-                key: name,
-                etag: String::new(),
-                bytes: media.facts.bytes,
-            },
+            object: name,
             facts: media.facts,
         }],
         segments: vec![PlannedSegment {
@@ -219,7 +218,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         ..remuxer
     };
     let ranges = [range];
-    let made = clip::make(&request, &plan, &ranges, None, encoder).await?;
+    let made = clip::make(look, &plan, &ranges, None, encoder).await?;
     let bytes = put(made.content, &scratch, &args).await?;
     let report = Report::of(&plan, made.method, args.output, bytes);
     Ok(Report {
@@ -270,24 +269,6 @@ async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
     Ffmpeg::at(program, u32::try_from(threads).unwrap_or(1)).await
 }
 
-/// What the workflow would be asked for.
-fn request(copy: bool) -> ClipRequest {
-    ClipRequest {
-        clip_id: String::new(),
-        prefix: String::new(),
-        segments: Vec::new(),
-        camera: None,
-        cut: if copy { Cut::Copy } else { Cut::Exact },
-        edits: Edits::default(),
-        format: Format::Mp4,
-        quality: Quality::default(),
-        preview: None,
-        thumbnails: Vec::new(),
-        metadata: Map::new(),
-        max_cost_usd: None,
-    }
-}
-
 /// Completes the clip in the working folder and renames it to its place. Returns its length.
 async fn put(content: Content<'_>, scratch: &Scratch, args: &Args) -> Result<u64, Failure> {
     let made = match content {
@@ -314,7 +295,7 @@ async fn put(content: Content<'_>, scratch: &Scratch, args: &Args) -> Result<u64
 }
 
 impl Report {
-    fn of(plan: &Plan, method: Method, file: PathBuf, bytes: u64) -> Self {
+    fn of(plan: &Plan<String>, method: Method, file: PathBuf, bytes: u64) -> Self {
         let dropped_tracks = plan.dropped(usize::MAX);
         let (Some(source), Some(segment)) = (plan.sources.first(), plan.segments.first()) else {
             unreachable!("the plan has one source and one segment")
@@ -332,8 +313,8 @@ impl Report {
             Method::EncodedWhole { why } => (How::EncodedWhole, Some(why), 0.0, all),
         };
         Self {
-            source: source.object.key.clone(),
-            source_bytes: source.object.bytes,
+            source: source.object.clone(),
+            source_bytes: source.facts.bytes,
             read_bytes: 0,
             file,
             bytes,

@@ -142,12 +142,12 @@ pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Fou
 
 /// A part of an object, in the pieces in which it came.
 #[derive(Debug, Default)]
-struct Part {
+struct UploadPart {
     pieces: Vec<Bytes>,
     bytes: usize,
 }
 
-impl Part {
+impl UploadPart {
     fn push(&mut self, piece: Bytes) {
         self.bytes += piece.len();
         self.pieces.push(piece);
@@ -180,10 +180,10 @@ impl Part {
 /// Regroups a stream into parts of [`PART_BYTES`], the last one shorter.
 fn parts(
     content: impl Stream<Item = Result<Bytes, ClipError>>,
-) -> impl Stream<Item = Result<Part, ClipError>> {
+) -> impl Stream<Item = Result<UploadPart, ClipError>> {
     let state = (Box::pin(content), Bytes::new());
     stream::try_unfold(state, |(mut content, mut rest)| async move {
-        let mut part = Part::default();
+        let mut part = UploadPart::default();
         loop {
             part.push(rest.split_to(rest.len().min(PART_BYTES - part.bytes)));
             if part.bytes == PART_BYTES {
@@ -202,7 +202,7 @@ fn parts(
 async fn put_at_once(
     client: &Client,
     to: &Destination<'_>,
-    content: Part,
+    content: UploadPart,
 ) -> Result<Uploaded, ClipError> {
     let bytes = content.bytes;
     let put = client
@@ -245,7 +245,7 @@ async fn put_parts(
     client: &Client,
     to: &Destination<'_>,
     upload_id: &str,
-    parts: impl Stream<Item = Result<Part, ClipError>>,
+    parts: impl Stream<Item = Result<UploadPart, ClipError>>,
 ) -> Result<Uploaded, ClipError> {
     let done: Vec<(u64, CompletedPart)> = parts
         .zip(stream::iter(1..))
@@ -279,7 +279,7 @@ async fn put_part(
     to: &Destination<'_>,
     upload_id: &str,
     number: i32,
-    content: Part,
+    content: UploadPart,
 ) -> Result<(u64, CompletedPart), ClipError> {
     let (bytes, checksum) = (content.bytes, content.checksum());
     let put = client
@@ -392,7 +392,7 @@ mod tests {
 
     #[tokio::test]
     async fn part_can_be_sent_twice() {
-        let mut part = Part::default();
+        let mut part = UploadPart::default();
         for piece in ["1234", "56789"] {
             part.push(Bytes::from(piece));
         }
@@ -477,7 +477,7 @@ mod tests {
         #[test]
         fn parts_are_full_but_the_last(lengths in proptest::collection::vec(0..PART_BYTES * 2, 0..6)) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            let parts: Vec<Part> = runtime.block_on(parts(chunks(&lengths)).try_collect()).expect("no error");
+            let parts: Vec<UploadPart> = runtime.block_on(parts(chunks(&lengths)).try_collect()).expect("no error");
             let total: usize = lengths.iter().sum();
             prop_assert_eq!(parts.iter().map(|part| part.bytes).sum::<usize>(), total);
             prop_assert_eq!(parts.len(), total.div_ceil(PART_BYTES));

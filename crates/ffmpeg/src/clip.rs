@@ -19,7 +19,7 @@ use model::{
     clip_spec::ClipSpec,
     error::why_encoded_whole,
     plan::Plan,
-    request::{ClipRequest, Cut, Format},
+    request::{Cut, Format, Look},
 };
 use mp4_cut::{Join, SmartCutFacts, Window, io::RangeRead};
 use std::{fmt, path::PathBuf};
@@ -91,30 +91,30 @@ impl fmt::Display for Method {
     }
 }
 
-/// Makes the clip of `request` and `plan`. `ranges` are what the plan's segments are cut out of, in order; `watermark`
-/// puts the request's watermark into the working folder, and is awaited only if it is needed.
+/// Makes the clip of `plan` that is to look like `look`. `ranges` are what the plan's segments are cut out of, in order; `watermark`
+/// puts its watermark into the working folder, and is awaited only if it is needed.
 ///
 /// # Errors
 /// `InvalidRequest` when copies cannot be joined, whatever a source raises, and what
 /// [`Ffmpeg::run`](crate::process::Ffmpeg::run) raises.
-pub async fn make<'a, S: RangeRead + 'static>(
-    request: &ClipRequest,
-    plan: &Plan,
+pub async fn make<'a, O, S: RangeRead + 'static>(
+    look: Look<'_>,
+    plan: &Plan<O>,
     ranges: &'a [RemuxedRange<S>],
     watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
     remuxer: Remuxer<'_>,
 ) -> Result<Clip<'a>, ClipError> {
-    match request.cut {
+    match look.cut {
         Cut::Copy => Ok(Clip {
             content: Content::Stream(copy(plan, ranges).await?),
             method: Method::Copy,
         }),
-        Cut::Exact => encode(request, plan, ranges, watermark, remuxer).await,
+        Cut::Exact => encode(look, plan, ranges, watermark, remuxer).await,
     }
 }
 
-async fn copy<'a, S: RangeRead>(
-    plan: &Plan,
+async fn copy<'a, O, S: RangeRead>(
+    plan: &Plan<O>,
     ranges: &'a [RemuxedRange<S>],
 ) -> Result<BoxStream<'a, mp4_cut::Result<Bytes>>, ClipError> {
     if let [range] = ranges {
@@ -135,7 +135,7 @@ async fn copy<'a, S: RangeRead>(
     Ok(join.stream(read_from, CONNECTIONS).boxed())
 }
 
-fn windows<S>(plan: &Plan, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, ClipError> {
+fn windows<O, S>(plan: &Plan<O>, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, ClipError> {
     let windows = ranges.iter().zip(&plan.segments).map(|(range, segment)| {
         let facts = &segment.window;
         let window = range.movie.window(facts.start_seconds, facts.end_seconds);
@@ -145,9 +145,9 @@ fn windows<S>(plan: &Plan, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, Cl
 }
 
 /// Encodes as little of the windows of a clip as what is asked for and the sources allow.
-async fn encode<'a, S: RangeRead>(
-    request: &ClipRequest,
-    plan: &Plan,
+async fn encode<'a, O, S: RangeRead>(
+    look: Look<'_>,
+    plan: &Plan<O>,
     ranges: &[RemuxedRange<S>],
     watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
     Remuxer {
@@ -156,18 +156,26 @@ async fn encode<'a, S: RangeRead>(
         limits,
     }: Remuxer<'_>,
 ) -> Result<Clip<'a>, ClipError> {
-    let spec = ClipSpec::of(request, plan)?;
+    let spec = ClipSpec::of(look, plan)?;
     let windows = windows(plan, ranges)?;
     let names = save(&windows, ranges, scratch).await?;
-    let why = if !request.may_keep_pictures() {
+    let why = if !look.may_keep_pictures() {
         "what is asked for changes every picture".to_owned()
     } else if let Some(why) = spec.why_no_copies() {
         why.to_owned()
-    } else if plan.encodes_hevc_whole && request.format == Format::Hevc {
+    } else if plan.encodes_hevc_whole && look.format == Format::Hevc {
         "this deployment makes no smart cuts of HEVC".to_owned()
     } else {
-        let look = (request.format, request.quality);
-        match smart::cut(ffmpeg, scratch, &names, spec.audio, look, limits).await {
+        match smart::cut(
+            ffmpeg,
+            scratch,
+            &names,
+            spec.audio,
+            (look.format, look.quality),
+            limits,
+        )
+        .await
+        {
             Ok((smart_cut, clip)) => {
                 let (facts, dropped) = (smart_cut.facts(), smart_cut.dropped());
                 return Ok(Clip {
@@ -183,12 +191,12 @@ async fn encode<'a, S: RangeRead>(
     if let Some(watermark) = watermark {
         files.push(watermark.await?);
     }
-    let arguments = encode::arguments(request, &spec, &windows[0]);
+    let arguments = encode::arguments(look, &spec, &windows[0]);
     ffmpeg
         .run(scratch.path(), &files, &arguments, limits)
         .await?;
     Ok(Clip {
-        content: Content::File(scratch.file(request.format.file_name())),
+        content: Content::File(scratch.file(look.format.file_name())),
         method: Method::EncodedWhole { why },
     })
 }

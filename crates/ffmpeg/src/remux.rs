@@ -32,7 +32,7 @@ use crate::{
 };
 use bytes::Bytes;
 use model::{
-    ClipError, clip_spec,
+    ClipError, clip_spec, number,
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
@@ -228,7 +228,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             timescale,
             ..
         } = self.facts.video;
-        let frame = |seconds: f64| whole((seconds - first).max(0.0) * frame_rate);
+        let frame = |seconds: f64| number::whole_u32((seconds - first).max(0.0) * frame_rate);
         let (start, end) = (
             frame(start_seconds),
             u64::from(frame(end_seconds)).min(frames),
@@ -457,8 +457,7 @@ fn read_from(remuxed: &Remuxed, seconds: f64) -> Vec<String> {
 
 /// The time stamp of a second of a source that starts at `start_microseconds`, as `FFmpeg` takes it.
 fn stamp(seconds: f64, start_microseconds: i64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
-    let microseconds = start_microseconds.saturating_add((seconds * 1e6).round() as i64);
+    let microseconds = start_microseconds.saturating_add(number::signed(seconds * 1e6));
     format!("{microseconds}us")
 }
 
@@ -618,7 +617,7 @@ impl Description {
         let video = video.ok_or_else(|| {
             Error::no_video(self.streams.iter().any(|stream| is(stream, "audio")))
         })?;
-        let (sound, others): (Vec<_>, Vec<_>) = self
+        let (audio, others): (Vec<_>, Vec<_>) = self
             .streams
             .iter()
             .enumerate()
@@ -626,7 +625,7 @@ impl Description {
             .partition(|(_, stream)| stream.is_sound());
         let starts = [
             Some(&self.streams[video]),
-            sound.first().map(|(_, first)| *first),
+            audio.first().map(|(_, first)| *first),
         ]
         .into_iter()
         .flatten();
@@ -644,10 +643,9 @@ impl Description {
         let duration_seconds = duration.filter(|duration| *duration > 0.0).ok_or_else(|| {
             ClipError::unsupported_media("the source does not tell how long it is")
         })?;
-        #[expect(clippy::cast_possible_truncation, reason = "such a cast saturates")]
-        let start_microseconds = (start * 1e6).round() as i64;
+        let start_microseconds = number::signed(start * 1e6);
         let streams = std::iter::once(video)
-            .chain(sound.iter().map(|(index, _)| *index))
+            .chain(audio.iter().map(|(index, _)| *index))
             .collect();
         let remuxed = Remuxed {
             container,
@@ -656,7 +654,7 @@ impl Description {
             streams,
         };
         let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
-        let audio = sound.first().map(|(_, first)| first.audio(sound.len()));
+        let audio = audio.first().map(|(_, first)| first.audio(audio.len()));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
         let facts = Facts {
             container: container.name().to_owned(),
@@ -704,9 +702,9 @@ impl Stream {
             .find_map(|data| data.rotation)
             .unwrap_or(0.0);
         // FFmpeg counts anticlockwise.
-        let quarters = whole((-turned / 90.0).rem_euclid(4.0)) % 4;
+        let quarters = number::whole_u32((-turned / 90.0).rem_euclid(4.0)) % 4;
         let shown = [
-            whole((f64::from(self.width) * aspect + 1e-6).floor()),
+            number::whole_u32((f64::from(self.width) * aspect + 1e-6).floor()),
             self.height,
         ];
         let [width, height] = if quarters.is_multiple_of(2) {
@@ -733,10 +731,10 @@ impl Stream {
                 .split_once('/')
                 .and_then(|(_, units)| units.parse().ok())
                 .unwrap_or(1000),
-            frames: u64::from(whole(duration_seconds * frame_rate)),
+            frames: number::whole(duration_seconds * frame_rate),
             start_seconds,
             duration_seconds,
-            bit_rate: self.bit_rate().unwrap_or_else(|| whole(all).into()),
+            bit_rate: self.bit_rate().unwrap_or_else(|| number::whole(all)),
         })
     }
 
@@ -843,15 +841,6 @@ fn ratio(text: &str, sign: char) -> Option<f64> {
     let (numerator, denominator) = text.split_once(sign)?;
     let ratio = numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?;
     (ratio.is_finite() && ratio > 0.0).then_some(ratio)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn whole(value: f64) -> u32 {
-    value.round() as u32
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

@@ -40,7 +40,7 @@ const FRUGAL: &str =
 const IN_ORDER: &str = "bframes=0:keyint=-1:min-keyint=1:scenecut=0:open-gop=0:repeat-headers=0";
 
 /// Cuts everything that is shown of the files `windows` in `scratch`, one behind the other; `scratch` is where the encoded
-/// parts are written too. The sound of several becomes one track in the format `joined_sound`, silent where a file is; a
+/// parts are written too. The sound of several becomes one track in the format `joined_audio`, silent where a file is; a
 /// single one keeps all of its tracks.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub async fn cut(
     ffmpeg: &Ffmpeg,
     scratch: &Scratch,
     windows: &[String],
-    joined_sound: Option<AudioFormat>,
+    joined_audio: Option<AudioFormat>,
     (format, quality): (Format, Quality),
     limits: Limits,
 ) -> Result<(SmartCut, SmartClip<LocalFile>), SmartCutError> {
@@ -81,16 +81,16 @@ pub async fn cut(
         .cuts
         .iter()
         .enumerate()
-        .map(|(index, cut)| work.encode_pictures(index, cut));
+        .map(|(index, cut)| work.encode_video(index, cut));
     let pictures = stream::iter(pictures).buffered(CUTS_AT_ONCE).try_collect();
-    let (encoded, sound) =
-        tokio::try_join!(pictures, work.encode_sound(joined_sound)).map_err(|error| match error
+    let (encoded, audio) =
+        tokio::try_join!(pictures, work.encode_audio(joined_audio)).map_err(|error| match error
             .kind
         {
             ErrorKind::UnsupportedMedia => SmartCutError::Ineligible(error.message),
             _ => error.into(),
         })?;
-    let smart_clip = smart_cut.join(&files, encoded, sound).await?;
+    let smart_clip = smart_cut.join(&files, encoded, audio).await?;
     Ok((smart_cut, smart_clip))
 }
 
@@ -184,7 +184,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn encode_pictures(
+    async fn encode_video(
         &self,
         index: usize,
         cut: &SmartCutInterval,
@@ -222,14 +222,14 @@ impl Work<'_> {
     }
 
     /// Encodes every track of sound of the clip.
-    async fn encode_sound(&self, joined: Option<AudioFormat>) -> Result<Vec<LocalFile>, ClipError> {
+    async fn encode_audio(&self, joined: Option<AudioFormat>) -> Result<Vec<LocalFile>, ClipError> {
         match (self.files, joined) {
             ([(movie, _)], _) => {
                 let tracks = 0..SmartCut::audio_tracks(self.files);
                 try_join_all(tracks.map(|number| self.encode_track(movie, number))).await
             }
-            (_, Some(sound)) if SmartCut::audio_tracks(self.files) > 0 => {
-                Ok(vec![self.encode_joined(sound).await?])
+            (_, Some(audio)) if SmartCut::audio_tracks(self.files) > 0 => {
+                Ok(vec![self.encode_joined(audio).await?])
             }
             _ => Ok(Vec::new()),
         }
@@ -241,7 +241,7 @@ impl Work<'_> {
             .facts
             .audio
             .as_ref()
-            .map_or(48_000, |sound| sound.sample_rate);
+            .map_or(48_000, |audio| audio.sample_rate);
         let length = movie.facts.video.duration_seconds;
         let filters = audio::track_filters(Format::Mp4);
         let arguments = format!(
@@ -249,7 +249,7 @@ impl Work<'_> {
         );
         self.run(
             self.inputs(),
-            &format!("sound-{number}.mp4"),
+            &format!("audio-{number}.mp4"),
             arguments.split(' ').map(str::to_owned),
         )
         .await
@@ -257,8 +257,8 @@ impl Work<'_> {
 
     /// Encodes the sound of all files in one run, so that no packet is cut off between them. Each file's begins with its
     /// pictures, to the nearest sample, so that what is rounded does not add up.
-    async fn encode_joined(&self, sound: AudioFormat) -> Result<LocalFile, ClipError> {
-        let rate = f64::from(sound.sample_rate);
+    async fn encode_joined(&self, audio: AudioFormat) -> Result<LocalFile, ClipError> {
+        let rate = f64::from(audio.sample_rate);
         let nearest_sample = |seconds: f64| (seconds * rate).round() / rate;
         let (mut chains, mut labels) = (Vec::new(), Vec::new());
         let mut end = 0.0;
@@ -269,7 +269,7 @@ impl Work<'_> {
             let input = movie.facts.audio.as_ref().map(|_| index);
             chains.push(format!(
                 "{}[a{index}]",
-                audio::filters(input, sound, 1.0, seconds)
+                audio::filters(input, audio, 1.0, seconds)
             ));
             labels.push(format!("[a{index}]"));
         }
@@ -278,7 +278,7 @@ impl Work<'_> {
             labels.concat(),
             self.files.len()
         ));
-        let timescale = sound.sample_rate.to_string();
+        let timescale = audio.sample_rate.to_string();
         let arguments = [
             "-filter_complex",
             &chains.join(";"),
@@ -291,7 +291,7 @@ impl Work<'_> {
         ];
         self.run(
             self.inputs(),
-            "sound.mp4",
+            "audio.mp4",
             arguments.into_iter().map(str::to_owned),
         )
         .await

@@ -44,10 +44,14 @@ where
     I: DeserializeOwned,
     O: Serialize,
 {
-    run_until(deps, async |deps: &D, input: I, _: SystemTime| {
-        handle(deps, input).await
-    })
-    .await
+    run_until(deps, without_deadline(handle)).await
+}
+
+/// A function that need not know when Lambda will end the invocation, as one that is told.
+fn without_deadline<D, I, O>(
+    handle: impl AsyncFn(&D, I) -> Result<O, ClipError>,
+) -> impl AsyncFn(&D, I, SystemTime) -> Result<O, ClipError> {
+    async move |deps: &D, input: I, _: SystemTime| handle(deps, input).await
 }
 
 /// As [`run`], for a function that gets events of `EventBridge` out of a queue, one an invocation: a failed one stays
@@ -63,10 +67,7 @@ where
     I: DeserializeOwned,
     O: Serialize,
 {
-    serve(deps, queued, async |deps: &D, input: I, _: SystemTime| {
-        handle(deps, input).await
-    })
-    .await
+    serve(deps, queued, without_deadline(handle)).await
 }
 
 /// As [`run`], for a function that must know when Lambda will end the invocation.

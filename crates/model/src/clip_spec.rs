@@ -11,8 +11,9 @@ use crate::{
     edits::{Crop, Fit, Position, Resize, Watermark},
     error::{ClipError, invalid},
     frame_grid::FrameGrid,
+    number::{whole, whole_u32},
     plan::{Plan, PlannedSegment},
-    request::{ClipRequest, Format},
+    request::{Format, Look},
 };
 use mp4_cut::{AudioFacts, VideoFacts};
 
@@ -146,17 +147,17 @@ pub struct Part {
 }
 
 impl ClipSpec {
-    /// What the clip of `request` and `plan` will be.
+    /// What the clip of `plan` will be that is to look like `look`.
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
-    pub fn of(request: &ClipRequest, plan: &Plan) -> Result<Self, ClipError> {
+    pub fn of<O>(look: Look, plan: &Plan<O>) -> Result<Self, ClipError> {
         let first = plan
             .segments
             .first()
             .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
         let video = &plan.sources[first.source].facts.video;
-        let edits = &request.edits;
+        let edits = look.edits;
         let shown = Size::shown(video);
         let is_one = plan.segments.len() == 1;
         let as_stored = is_one && edits.is_none() && Size::keeps_shape(video);
@@ -195,7 +196,7 @@ impl ClipSpec {
             speed: edits.speed(),
             fade_in_seconds: fade(|fade| fade.in_seconds),
             fade_out_seconds: fade(|fade| fade.out_seconds),
-            audio: audio.map(|audio| AudioFormat::of(audio, request.format)),
+            audio: audio.map(|audio| AudioFormat::of(audio, look.format)),
             parts: Vec::new(),
             plain: as_stored,
             has_timecodes: plan.segments.iter().all(|segment| {
@@ -225,7 +226,7 @@ impl ClipSpec {
 
     /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
     /// as long, to half a frame in all.
-    fn is_on_grid(&self, rate: FrameRate, plan: &Plan) -> bool {
+    fn is_on_grid<O>(&self, rate: FrameRate, plan: &Plan<O>) -> bool {
         let has_its_frames = |(part, segment): (&Part, &PlannedSegment)| {
             let video = &plan.sources[segment.source].facts.video;
             part.shown == self.canvas && rate.is_of(video) && part.frames == segment.window.frames
@@ -239,7 +240,7 @@ impl ClipSpec {
             && (self.seconds() - shown).abs() * rate.hertz() < 0.5
     }
 
-    fn part(&self, plan: &Plan, segment: &PlannedSegment) -> Part {
+    fn part<O>(&self, plan: &Plan<O>, segment: &PlannedSegment) -> Part {
         let (window, facts) = (&segment.window, &plan.sources[segment.source].facts);
         let shown = Size::shown(&facts.video);
         let mut part = Part {
@@ -308,8 +309,8 @@ impl ClipSpec {
     /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it; `source` where that is not
     /// in the request but in its sources.
     #[must_use]
-    pub fn unsupported_by_mediaconvert(&self, request: &ClipRequest) -> Option<&'static str> {
-        let edits = &request.edits;
+    pub fn unsupported_by_mediaconvert(&self, look: Look) -> Option<&'static str> {
+        let edits = look.edits;
         let differ = self
             .parts
             .iter()
@@ -321,7 +322,7 @@ impl ClipSpec {
                 .iter()
                 .any(|end| watermark.key.ends_with(end))
         });
-        let largest = Self::largest_of_mediaconvert(request.format);
+        let largest = Self::largest_of_mediaconvert(look.format);
         let asked = [
             ("edits.speed", edits.speed.is_some()),
             ("edits.fade", edits.fade.is_some()),
@@ -383,7 +384,7 @@ impl ClipSpec {
 
     /// The same clip with the audio that `MediaConvert` makes.
     #[must_use]
-    pub fn of_mediaconvert(mut self, plan: &Plan) -> Self {
+    pub fn of_mediaconvert<O>(mut self, plan: &Plan<O>) -> Self {
         self.audio = self.audio.map(AudioFormat::of_mediaconvert);
         let parts = plan.segments.iter();
         self.parts = parts.map(|segment| self.part(plan, segment)).collect();
@@ -701,13 +702,8 @@ impl Position {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
 fn nearest_even(pixels: f64) -> u32 {
-    ((pixels / 2.0).round() as u32).max(1) * 2
+    whole_u32(pixels / 2.0).max(1) * 2
 }
 
 impl std::fmt::Display for Size {
@@ -723,16 +719,16 @@ impl FrameRate {
     pub fn nearest(hertz: f64) -> Self {
         const TOLERANCE: f64 = 1e-4;
         let whole = Self {
-            numerator: round(hertz),
+            numerator: whole_u32(hertz),
             denominator: 1,
         };
         let ntsc = Self {
-            numerator: round(hertz * 1.001).saturating_mul(1000),
+            numerator: whole_u32(hertz * 1.001).saturating_mul(1000),
             denominator: 1001,
         };
         let near = |rate: &Self| (rate.hertz() / hertz - 1.0).abs() < TOLERANCE;
         let decimal = Self {
-            numerator: round(hertz * 10_000.0).max(1),
+            numerator: whole_u32(hertz * 10_000.0).max(1),
             denominator: 10_000,
         };
         [whole, ntsc].into_iter().find(near).unwrap_or(decimal)
@@ -752,13 +748,7 @@ impl FrameRate {
     /// How many frames are shown in `seconds`, at least one.
     #[must_use]
     pub fn frames(self, seconds: f64) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "such a cast saturates"
-        )]
-        let frames = (seconds * self.hertz()).round() as u64;
-        frames.max(1)
+        whole(seconds * self.hertz()).max(1)
     }
 
     /// How long `frames` are shown, in seconds.
@@ -782,15 +772,6 @@ impl std::fmt::Display for FrameRate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.numerator, self.denominator)
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn round(value: f64) -> u32 {
-    value.round() as u32
 }
 
 #[cfg(test)]
@@ -822,7 +803,8 @@ mod tests {
         };
         let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact",
             "thumbnails": [], "metadata": {}});
-        let request: ClipRequest = crate::parse(merge(request, asked)).expect("a request");
+        let request: crate::request::ClipRequest =
+            crate::parse(merge(request, asked)).expect("a request");
         let base = json!({"codec": "h264", "codedWidth": 640, "codedHeight": 360, "width": 640, "height": 360,
             "rotationDegrees": 0, "frameRate": 30.0, "constantFrameRate": true, "timescale": 30000,
             "frames": 300, "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1000});
@@ -835,8 +817,8 @@ mod tests {
         let plan = json!({"sources": [{"object": object, "facts": facts}],
             "segments": [{"source": 0, "window": window}]});
         let plan: Plan = crate::parse(plan).expect("a plan");
-        let spec = ClipSpec::of(&request, &plan).expect("a clip");
-        spec.unsupported_by_mediaconvert(&request)
+        let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
+        spec.unsupported_by_mediaconvert(request.look())
     }
 
     fn of_size(format: &str, width: u32, height: u32) -> Option<&'static str> {

@@ -32,9 +32,10 @@ impl Expected {
     /// # Errors
     /// As [`ClipSpec::of`].
     pub fn of(request: &ClipRequest, plan: &Plan, engine: EngineName) -> Result<Self, ClipError> {
+        let spec = ClipSpec::of(request.look(), plan)?;
         let spec = match engine {
-            EngineName::Trim => ClipSpec::of(request, plan)?,
-            EngineName::Transcode => ClipSpec::of(request, plan)?.of_mediaconvert(plan),
+            EngineName::Trim => spec,
+            EngineName::Transcode => spec.of_mediaconvert(plan),
         };
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let mut expected = Self {

@@ -4,7 +4,7 @@
 //! rates only, and `verify` counts on the same grid. Time codes have two digits for the frame and
 //! one day, so more than 100 frames per second or 24 hours is `UnsupportedMedia`.
 
-use crate::error::ClipError;
+use crate::{error::ClipError, number::whole};
 use mp4_cut::{VideoFacts, WindowFacts};
 use std::ops::Range;
 
@@ -51,12 +51,7 @@ impl FrameGrid {
     /// The frames of a window, the end exclusive; at least one.
     #[must_use]
     pub fn frames(&self, window: &WindowFacts) -> Range<u64> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "negative saturates to 0"
-        )]
-        let number = |seconds: f64| ((seconds - self.origin_seconds) * self.rate).round() as u64;
+        let number = |seconds: f64| whole((seconds - self.origin_seconds) * self.rate);
         let start = number(window.start_seconds);
         start..number(window.end_seconds).max(start + 1)
     }

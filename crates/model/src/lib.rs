@@ -9,6 +9,7 @@ pub mod expected;
 pub mod frame_grid;
 pub mod identity;
 pub mod job_metadata;
+pub mod number;
 pub mod outcome;
 pub mod plan;
 pub mod prices;

@@ -20,9 +20,9 @@ pub struct PinnedObject {
 /// A source, pinned and described.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ProbedSource {
-    /// The object as it was seen.
-    pub object: PinnedObject,
+pub struct ProbedSource<O = PinnedObject> {
+    /// The object as it was seen, or what names a source that lies elsewhere.
+    pub object: O,
     /// What it holds.
     pub facts: SourceFacts,
 }
@@ -107,8 +107,8 @@ pub struct ProbedPicture {
 /// The plan of a cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Plan {
-    pub sources: Vec<ProbedSource>,
+pub struct Plan<O = PinnedObject> {
+    pub sources: Vec<ProbedSource<O>>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
     /// What of a camera's window there is.
@@ -127,7 +127,7 @@ pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
     interval_bytes.saturating_add(interval_bytes / 2)
 }
 
-impl Plan {
+impl<O> Plan<O> {
     /// Upper bound, in bytes, on scratch space for remuxing what the cuts need of sources without an index.
     #[must_use]
     pub fn remuxed_bytes(&self) -> u64 {
@@ -170,7 +170,9 @@ impl Plan {
         }
         dropped
     }
+}
 
+impl Plan {
     /// Tells whether two plans read the same versions of the same sources: 12 hexadecimal digits.
     #[must_use]
     pub fn sources_digest(&self) -> String {

@@ -474,13 +474,39 @@ impl Segment {
     }
 }
 
-impl ClipRequest {
+/// What of a request concerns the clip itself, and not who asks for it and where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// How the sources are cut.
+    pub cut: Cut,
+    /// How pictures and sound are changed.
+    pub edits: &'a Edits,
+    /// The clip's codecs and container.
+    pub format: Format,
+    /// How good the clip looks.
+    pub quality: Quality,
+}
+
+impl Look<'_> {
     /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
         let as_they_are =
             self.edits.is_none() && self.format != Format::Webm && self.quality != Quality::Low;
         self.cut == Cut::Exact && as_they_are
+    }
+}
+
+impl ClipRequest {
+    /// What of it concerns the clip itself.
+    #[must_use]
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            cut: self.cut,
+            edits: &self.edits,
+            format: self.format,
+            quality: self.quality,
+        }
     }
 
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.

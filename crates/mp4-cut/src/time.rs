@@ -9,6 +9,16 @@ pub(crate) fn rescale(value: i64, from: u32, to: u32) -> i64 {
     i64::try_from(rescaled).unwrap_or(if rescaled < 0 { i64::MIN } else { i64::MAX })
 }
 
+/// The nearest whole number, at least 0. What does not fit saturates.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "such a cast saturates"
+)]
+pub(crate) fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
+
 /// An instant, or a length of time, in units of 1/`timescale` second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time {

@@ -183,7 +183,7 @@ mod tests {
         Estimates::of(
             &request,
             &plan,
-            &ClipSpec::of(&request, &plan).expect("a clip"),
+            &ClipSpec::of(request.look(), &plan).expect("a clip"),
             3538,
         )
     }

@@ -28,7 +28,7 @@ use model::{
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
-use opener::{Opened, Opener};
+use opener::{Opened, Opener, SOURCES_AT_ONCE};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +36,6 @@ use serde::{Deserialize, Serialize};
 const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
 /// The widest and the highest watermark, in pixels.
 const MAX_WATERMARK_SIDE: u32 = 4096;
-/// Sources that are opened at once.
-pub(crate) const SOURCES_AT_ONCE: usize = 8;
 /// Excerpts that are made at once.
 const EXCERPTS_AT_ONCE: usize = 4;
 
@@ -127,9 +125,12 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
-    let spec = ClipSpec::of(request, &plan)?;
+    let spec = ClipSpec::of(request.look(), &plan)?;
     plan.encodes_hevc_whole = request.format == Format::Hevc && !deps.hevc_smart_cuts;
-    if request.may_keep_pictures() && spec.why_no_copies().is_none() && !plan.encodes_hevc_whole {
+    if request.look().may_keep_pictures()
+        && spec.why_no_copies().is_none()
+        && !plan.encodes_hevc_whole
+    {
         opener.smart_cut(&mut plan).await?;
     }
     let clip_seconds = spec.seconds();
@@ -146,7 +147,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.min_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
-    let trim_only_field = spec.unsupported_by_mediaconvert(request);
+    let trim_only_field = spec.unsupported_by_mediaconvert(request.look());
     let work = Work {
         cut: request.cut,
         clip_seconds,

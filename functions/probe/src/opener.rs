@@ -26,6 +26,9 @@ use std::{
 /// How long each excerpt may take; what takes longer is not for a Lambda.
 const REMUX_TIME: Duration = Duration::from_secs(40);
 
+/// Sources that are opened at once.
+pub(crate) const SOURCES_AT_ONCE: usize = 8;
+
 /// A source that was opened.
 pub(crate) struct Opened {
     pub object: PinnedObject,

@@ -7,10 +7,7 @@
 //! that begin in it, and earlier ones while something is missing that they may hold. It starts at
 //! the time of its key and ends with its pictures.
 
-use crate::{
-    SOURCES_AT_ONCE,
-    opener::{Opened, Opener},
-};
+use crate::opener::{Opened, Opener, SOURCES_AT_ONCE};
 use aws::s3_error::Call;
 use futures::{StreamExt, stream};
 use lambda::environment;

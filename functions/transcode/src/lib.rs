@@ -107,8 +107,8 @@ impl Deps {
 /// # Errors
 /// See the module; `DependencyUnavailable` when `MediaConvert`, S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
-    let spec = ClipSpec::of(&input.request, &input.probe)?;
-    if let Some(field) = spec.unsupported_by_mediaconvert(&input.request) {
+    let spec = ClipSpec::of(input.request.look(), &input.probe)?;
+    if let Some(field) = spec.unsupported_by_mediaconvert(input.request.look()) {
         let what = match ClipSpec::largest_of_mediaconvert(input.request.format) {
             Some(largest) if field == "output.format" => format!(
                 "makes at most {largest} in this format; the clip is {}",
@@ -568,7 +568,7 @@ mod tests {
     }
 
     fn settings(input: &Input) -> aws_sdk_mediaconvert::types::JobSettings {
-        let spec = ClipSpec::of(&input.request, &input.probe).expect("a clip");
+        let spec = ClipSpec::of(input.request.look(), &input.probe).expect("a clip");
         job::settings(
             &input.request,
             &input.probe,

@@ -144,7 +144,14 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         .zip(input.request.edits.watermark.as_ref());
     let watermark = watermark
         .map(|(picture, edit)| watermark::fetch(&deps.s3, picture, edit.opacity, &scratch).boxed());
-    let made = clip::make(&input.request, &input.probe, &ranges, watermark, remuxer).await?;
+    let made = clip::make(
+        input.request.look(),
+        &input.probe,
+        &ranges,
+        watermark,
+        remuxer,
+    )
+    .await?;
     let why = printable(&made.method.to_string());
     let to = Destination {
         bucket: &deps.bucket,

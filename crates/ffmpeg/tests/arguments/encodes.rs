@@ -99,7 +99,7 @@ pub fn arguments(request: &str, cuts: Cuts) -> String {
     let request = serde_json::from_str(request).expect("JSON");
     let sources = movies.each_ref().map(|movie| &movie.facts);
     let (request, spec) = clip_of_request(&sources, &facts, &request);
-    let arguments = encode::arguments(&request, &spec, &windows[0].1);
+    let arguments = encode::arguments(request.look(), &spec, &windows[0].1);
     lines(
         arguments
             .into_iter()

@@ -86,7 +86,7 @@ pub fn clip_of_request(
         }),
         encodes_hevc_whole: false,
     };
-    let spec = ClipSpec::of(&request, &plan).expect("a clip");
+    let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
     (request, spec)
 }
 
@@ -103,7 +103,7 @@ pub async fn edit(
     edits: &Value,
 ) -> (PathBuf, ClipSpec) {
     let (request, spec) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
-    let arguments = encode::arguments(&request, &spec, window);
+    let arguments = encode::arguments(request.look(), &spec, window);
     let folder = copy.parent().expect("a folder");
     let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");

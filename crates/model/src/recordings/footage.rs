@@ -1,7 +1,7 @@
 //! Recordings that were opened: when their pictures are shown, and what of them a window needs.
 
-use super::{Coverage, Interval, Piece, pieces};
-use crate::{ClipError, ErrorKind, timestamp::clock};
+use super::coverage::{Coverage, Interval, Piece, pieces};
+use crate::{ClipError, ErrorKind, number::signed, timestamp::clock};
 use mp4_cut::VideoFacts;
 
 /// A recording that was opened.
@@ -107,7 +107,6 @@ fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "saturates")]
 fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1000.0).round() as i64
+    signed(seconds * 1000.0)
 }

@@ -9,11 +9,11 @@ use time::{Date, Month, OffsetDateTime};
 /// A template of the keys of recordings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTemplate {
-    parts: Vec<Part>,
+    parts: Vec<KeyPart>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum KeyPart {
     Text(String),
     Camera,
     Start(Field),
@@ -94,13 +94,13 @@ impl FromStr for KeyTemplate {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
-            parts.push(Part::Text(before.into()));
+            parts.push(KeyPart::Text(before.into()));
             let (inside, after) = behind
                 .split_once('}')
                 .ok_or_else(|| TemplateError(format!("{rest:?} has no closing brace")))?;
             match inside.strip_prefix("start:") {
                 Some(format) => start_parts(format, &mut parts)?,
-                None if inside == "camera" => parts.push(Part::Camera),
+                None if inside == "camera" => parts.push(KeyPart::Camera),
                 None => {
                     return Err(TemplateError(format!(
                         "{{{inside}}} is neither {{camera}} nor {{start:…}}"
@@ -109,8 +109,8 @@ impl FromStr for KeyTemplate {
             }
             rest = after;
         }
-        parts.push(Part::Text(rest.into()));
-        parts.retain(|part| *part != Part::Text(String::new()));
+        parts.push(KeyPart::Text(rest.into()));
+        parts.retain(|part| *part != KeyPart::Text(String::new()));
         let template = Self { parts };
         template.check()?;
         Ok(template)
@@ -118,15 +118,15 @@ impl FromStr for KeyTemplate {
 }
 
 /// The parts of what stands behind `{start:`.
-fn start_parts(format: &str, parts: &mut Vec<Part>) -> Result<(), TemplateError> {
+fn start_parts(format: &str, parts: &mut Vec<KeyPart>) -> Result<(), TemplateError> {
     let mut rest = format;
     while let Some(at) = rest.find('%') {
         let (field, after) = Field::parse(&rest[at..])?;
-        parts.push(Part::Text(rest[..at].into()));
-        parts.push(Part::Start(field));
+        parts.push(KeyPart::Text(rest[..at].into()));
+        parts.push(KeyPart::Start(field));
         rest = after;
     }
-    parts.push(Part::Text(rest.into()));
+    parts.push(KeyPart::Text(rest.into()));
     Ok(())
 }
 
@@ -135,7 +135,7 @@ impl KeyTemplate {
     fn check(&self) -> Result<(), TemplateError> {
         let error = |message: &str| Err(TemplateError(message.into()));
         for part in &self.parts {
-            if let Part::Text(text) = part
+            if let KeyPart::Text(text) = part
                 && !text
                     .bytes()
                     .all(|byte| byte.is_ascii_graphic() && !b"{}%".contains(&byte))
@@ -148,8 +148,8 @@ impl KeyTemplate {
         let first_field = self
             .parts
             .iter()
-            .position(|part| matches!(part, Part::Start(_)));
-        let first_camera = self.parts.iter().position(|part| *part == Part::Camera);
+            .position(|part| matches!(part, KeyPart::Start(_)));
+        let first_camera = self.parts.iter().position(|part| *part == KeyPart::Camera);
         match (first_camera, first_field) {
             (None, _) => return error("there is no {camera}"),
             (_, None) => return error("there is no {start:…}"),
@@ -189,7 +189,7 @@ impl KeyTemplate {
 
     fn fields(&self) -> impl Iterator<Item = Field> {
         self.parts.iter().filter_map(|part| {
-            if let Part::Start(field) = part {
+            if let KeyPart::Start(field) = part {
                 Some(*field)
             } else {
                 None
@@ -213,7 +213,7 @@ impl KeyTemplate {
         let parts = self
             .parts
             .iter()
-            .take_while(|part| !matches!(part, Part::Start(_)));
+            .take_while(|part| !matches!(part, KeyPart::Start(_)));
         render(parts, camera, OffsetDateTime::UNIX_EPOCH)
     }
 
@@ -237,9 +237,9 @@ impl KeyTemplate {
         let mut rest = key;
         for part in &self.parts {
             rest = match part {
-                Part::Text(text) => rest.strip_prefix(text.as_str())?,
-                Part::Camera => rest.strip_prefix(camera)?,
-                Part::Start(field) => {
+                KeyPart::Text(text) => rest.strip_prefix(text.as_str())?,
+                KeyPart::Camera => rest.strip_prefix(camera)?,
+                KeyPart::Start(field) => {
                     let (digits, after) = rest.split_at_checked(field.digits())?;
                     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                         return None;
@@ -278,13 +278,17 @@ fn seconds(values: &[Option<i64>; 8]) -> Option<i64> {
     )
 }
 
-fn render<'a>(parts: impl Iterator<Item = &'a Part>, camera: &str, at: OffsetDateTime) -> String {
+fn render<'a>(
+    parts: impl Iterator<Item = &'a KeyPart>,
+    camera: &str,
+    at: OffsetDateTime,
+) -> String {
     let mut key = String::new();
     for part in parts {
         match part {
-            Part::Text(text) => key.push_str(text),
-            Part::Camera => key.push_str(camera),
-            Part::Start(field) => {
+            KeyPart::Text(text) => key.push_str(text),
+            KeyPart::Camera => key.push_str(camera),
+            KeyPart::Start(field) => {
                 write!(key, "{:0width$}", field.of(at), width = field.digits())
                     .expect("a String takes any text");
             }

@@ -1,6 +1,6 @@
 //! The interval of a camera's recordings that a request asks for.
 
-use super::Interval;
+use super::coverage::Interval;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -510,8 +510,8 @@ impl SmartCut {
             read.push(self.copied_media(cut, movie, file));
             let file = read.len() - 1;
             let (head, tail) = (
-                Part::read_pictures(&mut read, head, &self.pictures).await?,
-                Part::read_pictures(&mut read, tail, &self.pictures).await?,
+                EncodedPart::read_video(&mut read, head, &self.pictures).await?,
+                EncodedPart::read_video(&mut read, tail, &self.pictures).await?,
             );
             parts.push(CutParts {
                 movie,
@@ -522,14 +522,14 @@ impl SmartCut {
         }
         let mut audio_parts = Vec::new();
         for file in audio {
-            audio_parts.extend(Part::read(&mut read, Some(file)).await?);
+            audio_parts.extend(EncodedPart::read(&mut read, Some(file)).await?);
         }
         let [CutParts { movie: first, .. }, ..] = parts.as_slice() else {
             return Err(Error::internal("there is nothing to join").into());
         };
         let timescale = movie_timescale(
             first.video.edit_segment.timescale,
-            audio_parts.first().map_or(1, Part::timescale),
+            audio_parts.first().map_or(1, EncodedPart::timescale),
         );
         let mut tracks = vec![self.video_track(&first.video, &parts, timescale)?];
         for (source, part) in audio_headers(files).into_iter().zip(&audio_parts) {
@@ -667,8 +667,8 @@ struct CutParts<'a> {
     movie: &'a Movie,
     /// The place in the list of files of the one that `movie` was read from.
     file: usize,
-    head: Option<Part>,
-    tail: Option<Part>,
+    head: Option<EncodedPart>,
+    tail: Option<EncodedPart>,
 }
 
 impl CutParts<'_> {
@@ -736,7 +736,7 @@ fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>> {
 }
 
 /// A part that was encoded.
-struct Part {
+struct EncodedPart {
     track: Track,
     /// Its file's place in the list of files.
     file: usize,
@@ -744,7 +744,7 @@ struct Part {
     moved: Option<MovedSamples>,
 }
 
-impl Part {
+impl EncodedPart {
     async fn read<R: RangeRead>(
         files: &mut Vec<Media<R>>,
         file: Option<R>,
@@ -759,7 +759,7 @@ impl Part {
         }))
     }
 
-    async fn read_pictures<R: RangeRead>(
+    async fn read_video<R: RangeRead>(
         files: &mut Vec<Media<R>>,
         file: Option<R>,
         pictures: &Pictures,
@@ -861,7 +861,7 @@ impl Part {
 /// The samples of an encoded part, whose frames are shown at `times` of the source and end at `end`, each `delay` after
 /// it is decoded; the first is decoded at `start` from the start of the clip.
 fn encoded_part(
-    part: Option<&Part>,
+    part: Option<&EncodedPart>,
     times: &[i64],
     end: i64,
     delay: i64,

@@ -9,7 +9,7 @@ use crate::{
         movie::{Facts, Movie, audio_extent},
         track::EditSegment,
     },
-    time::Time,
+    time::{Time, whole},
 };
 
 /// How much more than an interval is read at its start: the index knows nothing of the edit list, which shifts times by a
@@ -55,7 +55,7 @@ impl FragmentedMovie {
         let video_seconds = end.seconds_since(origin) - first.facts.video.start_seconds;
         let mut facts = first.facts.clone();
         facts.duration_seconds = sound_end
-            .map_or(end, |sound| if end.is_before(sound) { sound } else { end })
+            .map_or(end, |audio| if end.is_before(audio) { audio } else { end })
             .seconds_since(origin);
         let video = &mut facts.video;
         video.duration_seconds = video_seconds;
@@ -138,13 +138,4 @@ fn to_f64(bytes: u64) -> f64 {
 )]
 fn ticks_to_f64(ticks: i64) -> f64 {
     ticks as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
 }

@@ -10,6 +10,7 @@ use crate::{
     read::channels::{Channels, decoder_config},
     read::samples::Packet,
     read::stream_aspect,
+    time::whole,
 };
 use bytes::{Buf, Bytes};
 use mp4_atom::{Atom, Esds};
@@ -120,7 +121,7 @@ impl AudioEntry {
 
     fn read_version_2(&mut self, mut fields: Bytes) {
         fields.advance(4);
-        self.sample_rate = whole_hertz(fields.get_f64());
+        self.sample_rate = u32::try_from(whole(fields.get_f64())).unwrap_or(u32::MAX);
         self.channels = Channels::of_count("", fields.get_u32());
         fields.advance(12);
         let bytes = fields.get_u32();
@@ -155,15 +156,6 @@ fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
         (0, _) | (_, 0) => None,
         aspect => Some(aspect),
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast saturates"
-)]
-fn whole_hertz(rate: f64) -> u32 {
-    rate.round() as u32
 }
 
 /// The name that people and `FFmpeg` use; for an unknown codec its four-character code.
