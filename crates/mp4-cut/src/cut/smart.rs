@@ -966,6 +966,7 @@ mod tests {
     fn frames(times: &[i64], sync: &[usize]) -> Vec<Frame> {
         let frame = |(index, time): (usize, &i64)| Frame {
             index: u32::try_from(index).expect("few frames"),
+            end: u32::try_from(index + 1).expect("few frames"),
             decode_time: i64::try_from(index).expect("few frames"),
             time: *time,
             duration: 1,

@@ -78,7 +78,8 @@ impl Sps {
         bits.skip(16)?;
         let id = bits.ue()?;
         let mut shape = Shape::default();
-        let lossless_at = shape.read_chroma(&mut bits, profile)?;
+        let mut lossless_at = None;
+        shape.read_chroma(&mut bits, profile, &mut lossless_at)?;
         let frame_num_bits = bits.ue()?.min(12) + 4;
         skip_picture_order(&mut bits)?;
         let max_num_ref_frames = bits.ue()?;
@@ -137,27 +138,31 @@ impl Sps {
 }
 
 impl Shape {
-    /// Reads what only some profiles have; for the others, 4:2:0 of 8 bits is the default. Returns where
-    /// `may_be_lossless` stands.
-    fn read_chroma(&mut self, bits: &mut BitReader, profile: u8) -> Option<Option<usize>> {
+    /// Reads what only some profiles have, and where `may_be_lossless` stands; for the others, 4:2:0 of 8 bits is the default.
+    fn read_chroma(
+        &mut self,
+        bits: &mut BitReader,
+        profile: u8,
+        lossless_at: &mut Option<usize>,
+    ) -> Option<()> {
         const WITH_CHROMA_FORMAT: [u8; 13] =
             [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
         self.chroma_format = 1;
         if !WITH_CHROMA_FORMAT.contains(&profile) {
-            return Some(None);
+            return Some(());
         }
         self.chroma_format = bits.ue()?;
         self.separate_planes = self.chroma_format == 3 && bits.flag()?;
         self.luma_depth = bits.ue()?;
         self.chroma_depth = bits.ue()?;
-        let lossless_at = bits.position();
+        *lossless_at = Some(bits.position());
         self.may_be_lossless = bits.flag()?;
         if bits.flag()? {
             for list in 0..if self.chroma_format == 3 { 12 } else { 8 } {
                 skip_scaling_list(bits, if list < 6 { 16 } else { 64 })?;
             }
         }
-        Some(Some(lossless_at))
+        Some(())
     }
 
     fn read_size(&mut self, bits: &mut BitReader) -> Option<()> {
