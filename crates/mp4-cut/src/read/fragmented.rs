@@ -102,13 +102,14 @@ impl FragmentedMovie {
             let movie = self.movie(&self.moov.of_samples(&samples)?, source.len());
             let is_last = start_seconds <= lead || lead >= MAX_LEAD_SECONDS;
             match movie {
-                Ok(movie)
+                Ok(mut movie)
                     if is_last
                         || movie
                             .first_keyframe_seconds()
                             .is_ok_and(|at| at <= start_seconds) =>
                 {
-                    return movie.looked_at(source).await;
+                    movie.look(source).await?;
+                    return Ok(movie);
                 }
                 Err(error) if is_last || !matches!(error, Error::Unsupported(_)) => {
                     return Err(error);

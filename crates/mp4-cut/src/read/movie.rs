@@ -192,18 +192,19 @@ impl Movie {
     /// [`Error::Unsupported`] for what is not an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
     /// an index that contradicts itself; and whatever the source raises, as [`Error::Read`].
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
-        let movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
-        movie.looked_at(source).await
+        let mut movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
+        movie.look(source).await?;
+        Ok(movie)
     }
 
-    /// The movie with what only its pictures tell.
-    pub(super) async fn looked_at(mut self, source: &impl RangeRead) -> Result<Self> {
+    /// Adds what only the pictures tell.
+    pub(super) async fn look(&mut self, source: &impl RangeRead) -> Result<()> {
         parameter_sets::describe(&mut self.video, source).await?;
-        if let Some(sample) = pictures::look(&mut self.video, source).await? {
+        let begins_with = Box::pin(pictures::look(&mut self.video, source)).await?;
+        if let Some(sample) = begins_with {
             self.begin_with(sample)?;
         }
-        self.count_fields(source).await?;
-        Ok(self)
+        self.count_fields(source).await
     }
 
     /// Shows no frame that is shown before that of a sample: those cannot be decoded.
@@ -236,7 +237,7 @@ impl Movie {
 
     /// Counts two fields that have samples of their own as a frame.
     pub(super) async fn count_fields(&mut self, source: &impl RangeRead) -> Result<()> {
-        let fields = pictures::field_duration(&self.video, source).await?;
+        let fields = Box::pin(pictures::field_duration(&self.video, source)).await?;
         if fields.is_some() {
             self.video.samples.field_duration = fields;
             self.survey_again()?;

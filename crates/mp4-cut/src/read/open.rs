@@ -30,8 +30,9 @@ impl Movie {
     pub async fn open(source: &impl RangeRead) -> Result<Opened> {
         Ok(match Moov::find(source).await? {
             Found::Moov(index) => {
-                let movie = Self::of_one_edit(&index, source.len())?;
-                Opened::Indexed(Box::new(movie.looked_at(source).await?))
+                let mut movie = Box::new(Self::of_one_edit(&index, source.len())?);
+                movie.look(source).await?;
+                Opened::Indexed(movie)
             }
             Found::Fragmented(index, fragments) => {
                 let movie = FragmentedMovie::open(index, fragments, source).await?;
