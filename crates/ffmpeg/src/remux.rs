@@ -52,7 +52,7 @@ const TAIL_SECONDS: f64 = 0.5;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MAX_LEAD_SECONDS: f64 = 40.0;
 /// Bytes at its beginning that tell whether it is encrypted.
-const HEAD_BYTES: u64 = 1 << 20;
+const HEAD_BYTES: u64 = 256 << 10;
 /// The packets at a source's start among which its first keyframe is looked for.
 const FIRST_PACKETS: u32 = 64;
 /// The same for a source that goes on without one, as a recording that was begun between two keyframes.

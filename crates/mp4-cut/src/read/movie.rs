@@ -238,6 +238,10 @@ impl Movie {
     /// Counts two fields that have samples of their own as a frame.
     pub(super) async fn count_fields(&mut self, source: &impl RangeRead) -> Result<()> {
         let fields = Box::pin(pictures::field_duration(&self.video, source)).await?;
+        self.count_fields_lasting(fields)
+    }
+
+    fn count_fields_lasting(&mut self, fields: Option<u32>) -> Result<()> {
         if fields.is_some() {
             self.video.samples.field_duration = fields;
             self.survey_again()?;
@@ -282,8 +286,11 @@ impl Movie {
     /// As [`read`](Self::read).
     pub async fn read_edits(source: &impl RangeRead) -> Result<Vec<Self>> {
         let mut edits = Self::from_index(&Moov::read(source).await?, source.len(), MAX_EDITS)?;
-        for edit in &mut edits {
-            edit.count_fields(source).await?;
+        if let Some(first) = edits.first() {
+            let fields = Box::pin(pictures::field_duration(&first.video, source)).await?;
+            for edit in &mut edits {
+                edit.count_fields_lasting(fields)?;
+            }
         }
         Ok(edits)
     }
