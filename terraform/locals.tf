@@ -70,12 +70,13 @@ locals {
         permissions     = ["read_sources"]
         environment = merge(
           {
-            CLIPFLOW_HEVC_SMART_CUTS      = var.hevc_smart_cuts
-            CLIPFLOW_MAX_CLIP_SECONDS     = var.max_clip_seconds
-            CLIPFLOW_MAX_COST_USD         = var.max_cost_usd
-            CLIPFLOW_MAX_TRIM_SECONDS     = var.max_trim_seconds
-            CLIPFLOW_TRIM_MEMORY_MB       = var.trim_memory_mb
-            CLIPFLOW_TRIM_TIMEOUT_SECONDS = var.trim_timeout_seconds
+            CLIPFLOW_HEVC_SMART_CUTS        = var.hevc_smart_cuts
+            CLIPFLOW_MAX_CLIP_SECONDS       = var.max_clip_seconds
+            CLIPFLOW_MAX_COST_USD           = var.max_cost_usd
+            CLIPFLOW_MAX_TRIM_SECONDS       = var.max_trim_seconds
+            CLIPFLOW_MAX_WHOLE_SOURCE_BYTES = var.max_whole_source_mb * 1024 * 1024
+            CLIPFLOW_TRIM_MEMORY_MB         = var.trim_memory_mb
+            CLIPFLOW_TRIM_TIMEOUT_SECONDS   = var.trim_timeout_seconds
           },
           var.recordings == null ? {} : {
             CLIPFLOW_RECORDINGS_BUCKET            = var.recordings.bucket

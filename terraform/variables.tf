@@ -172,6 +172,18 @@ variable "max_trim_seconds" {
   }
 }
 
+variable "max_whole_source_mb" {
+  description = "Largest source in MB that is read from its start because nothing in it leads to a time: Matroska without cues, AVI, FLV, MPEG-PS. Larger ones are rejected as UnsupportedMedia. At most half of trim_ephemeral_storage_mb counts."
+  type        = number
+  default     = 500
+  nullable    = false
+
+  validation {
+    condition     = var.max_whole_source_mb >= 0 && floor(var.max_whole_source_mb) == var.max_whole_source_mb
+    error_message = "max_whole_source_mb is a whole number, 0 or more."
+  }
+}
+
 variable "transcode_timeout_seconds" {
   description = "Seconds after which an execution gives up on a MediaConvert job, including the job's wait in the queue."
   type        = number

@@ -90,14 +90,15 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_SOURCE_BUCKETS = "another-archive,surf-archive"
       }
       probe = {
-        CLIPFLOW_HEVC_SMART_CUTS      = "true"
-        CLIPFLOW_LOG                  = "info"
-        CLIPFLOW_MAX_CLIP_SECONDS     = "10800"
-        CLIPFLOW_MAX_COST_USD         = "5"
-        CLIPFLOW_MAX_TRIM_SECONDS     = "600"
-        CLIPFLOW_SCRATCH_BYTES        = "2147483648"
-        CLIPFLOW_TRIM_MEMORY_MB       = "3008"
-        CLIPFLOW_TRIM_TIMEOUT_SECONDS = "900"
+        CLIPFLOW_HEVC_SMART_CUTS        = "true"
+        CLIPFLOW_LOG                    = "info"
+        CLIPFLOW_MAX_CLIP_SECONDS       = "10800"
+        CLIPFLOW_MAX_COST_USD           = "5"
+        CLIPFLOW_MAX_TRIM_SECONDS       = "600"
+        CLIPFLOW_MAX_WHOLE_SOURCE_BYTES = "524288000"
+        CLIPFLOW_SCRATCH_BYTES          = "2147483648"
+        CLIPFLOW_TRIM_MEMORY_MB         = "3008"
+        CLIPFLOW_TRIM_TIMEOUT_SECONDS   = "900"
       }
       trim = {
         CLIPFLOW_LOG           = "info"

@@ -47,6 +47,7 @@ run "numbers_below_their_range_are_refused" {
     trim_timeout_seconds      = 0
     trim_ephemeral_storage_mb = 511
     max_trim_seconds          = 0
+    max_whole_source_mb       = -1
     transcode_timeout_seconds = 59
     max_clip_seconds          = 0
     max_cost_usd              = 0
@@ -63,7 +64,7 @@ run "numbers_below_their_range_are_refused" {
   expect_failures = [
     var.report_max_concurrency, var.trim_reserved_concurrency, var.transcode_heartbeat_seconds,
     var.expire_noncurrent_after_days,
-    var.log_retention_days, var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.max_trim_seconds,
+    var.log_retention_days, var.trim_memory_mb, var.trim_timeout_seconds, var.trim_ephemeral_storage_mb, var.max_trim_seconds, var.max_whole_source_mb,
     var.transcode_timeout_seconds,
     var.max_clip_seconds, var.max_cost_usd, var.start_max_concurrency, var.abort_uploads_after_days, var.mongodb_uri_version,
   ]

@@ -165,6 +165,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         ffmpeg: &ffmpeg,
         scratch: &scratch,
         limits: LIMITS,
+        max_whole_bytes: u64::MAX,
     };
     let source = Source::open(&args.source, target, progress.read_bytes.clone()).await?;
     let name = source.name.clone();

@@ -154,6 +154,7 @@ async fn encode<'a, O, S: RangeRead>(
         ffmpeg,
         scratch,
         limits,
+        ..
     }: Remuxer<'_>,
 ) -> Result<Clip<'a>, ClipError> {
     let spec = ClipSpec::of(look, plan)?;

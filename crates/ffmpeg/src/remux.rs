@@ -18,6 +18,8 @@
 //!   interval. The plan keeps the lead that sufficed.
 //! - *Budgets.* Each run has a byte budget; exceeding it rejects the source. What was read last is
 //!   kept for the next run.
+//! - *A source that nothing leads into*, such as Matroska without cues, AVI, FLV and MPEG-PS, is remuxed from its start to
+//!   its end, if it is not too large.
 //! - *An interval too long for the scratch space* is planned by the frame rate alone, and the other
 //!   engine makes the clip.
 //!
@@ -32,7 +34,7 @@ use crate::{
 };
 use bytes::Bytes;
 use model::{
-    ClipError, clip_spec, number,
+    ClipError, ErrorKind, clip_spec, number,
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
@@ -40,7 +42,11 @@ use mp4_cut::{
     io::{CachedSource, LocalFile, RangeRead},
 };
 use serde::Deserialize;
-use std::{ffi::OsString, ops::Range};
+use std::{
+    ffi::OsString,
+    ops::Range,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 /// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
 /// does not tell everything.
@@ -83,6 +89,8 @@ pub struct Remuxer<'a> {
     pub scratch: &'a Scratch,
     /// What each run may use.
     pub limits: Limits,
+    /// The largest source, in bytes, that is read from its start because nothing in it leads to an interval.
+    pub max_whole_bytes: u64,
 }
 
 /// A source that was opened.
@@ -98,6 +106,8 @@ enum Form<S> {
     Indexed(Box<Movie>, S),
     Fragmented(Box<FragmentedMovie>, S),
     Other(Box<Other<S>>),
+    /// All of it, remuxed.
+    Whole(Box<Movie>, LocalFile),
 }
 
 /// A source of another container.
@@ -158,6 +168,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 facts: movie.facts.clone().into(),
                 form: Form::Fragmented(movie, source),
             },
+            Opened::Other(container) if container.is_read_whole() => {
+                Self::open_whole(container, source, remuxer).await?
+            }
             Opened::Other(container) => {
                 let source = CachedSource::new(source);
                 let (facts, how) = describe(container, &source, remuxer).await?;
@@ -178,12 +191,19 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn reopen(source: S, facts: SourceFacts) -> Result<Self, ClipError> {
+    pub async fn reopen(
+        source: S,
+        facts: SourceFacts,
+        remuxer: Remuxer<'_>,
+    ) -> Result<Self, ClipError> {
         let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
             (Opened::Fragmented(movie), _) => Form::Fragmented(movie, source),
-            (Opened::Other(_), Some(remuxed)) => Form::Other(Box::new(Other {
-                remuxed,
+            (Opened::Other(container), _) if container.is_read_whole() => {
+                return Self::open_whole(container, source, remuxer).await;
+            }
+            (Opened::Other(_), Some(how)) => Form::Other(Box::new(Other {
+                remuxed: how,
                 source: CachedSource::new(source),
             })),
             (Opened::Other(_), None) => {
@@ -191,6 +211,69 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             }
         };
         Ok(Self { facts, form })
+    }
+
+    /// Remuxes all of a source to an MP4 in the working folder, which is then cut.
+    async fn open_whole(
+        container: Container,
+        source: S,
+        remuxer: Remuxer<'_>,
+    ) -> Result<Self, ClipError> {
+        static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (bytes, max_bytes) = (source.len(), remuxer.max_whole_bytes);
+        if bytes > max_bytes {
+            return Err(ClipError::unsupported_media(format!(
+                "the source is {} without an index that leads to every interval, and has {bytes} bytes; up to \
+                 {max_bytes} it is read from its start. Remux it first: ffmpeg -i SOURCE -c copy -movflags +faststart \
+                 SOURCE.mp4",
+                container.name()
+            )));
+        }
+        let source = CachedSource::new(source);
+        let (described, how) = describe(container, &source, remuxer).await?;
+        let name = format!("whole-{}.mp4", NEXT_NUMBER.fetch_add(1, Relaxed));
+        let server =
+            RangeServer::serve(source, SEARCH_BYTES.saturating_add(bytes.saturating_mul(2)))?;
+        let mut options = look(how.look_microseconds);
+        options.extend(["-fflags", "+genpts"].map(str::to_owned));
+        let input = Input::loopback(demuxer(container), options, &server);
+        let arguments = remux_arguments(&described, &how.streams, None, &name);
+        let Remuxer {
+            ffmpeg,
+            scratch,
+            limits,
+            ..
+        } = remuxer;
+        let run = ffmpeg
+            .run(scratch.path(), &[input], &arguments, limits)
+            .await;
+        server
+            .classify_exit(run)
+            .map_err(|error| match error.kind {
+                ErrorKind::TrimBudgetExceeded => ClipError::unsupported_media(format!(
+                    "the source is {}, which takes too long to be read from its start: {}",
+                    container.name(),
+                    error.message
+                )),
+                _ => error,
+            })?;
+        let file = LocalFile::open(scratch.file(&name))?;
+        let movie = Movie::read(&file).await?;
+        let facts = Facts {
+            container: described.container,
+            bytes,
+            index_start: 0,
+            index_bytes: 0,
+            dropped_tracks: described.dropped_tracks,
+            ..movie.facts.clone()
+        };
+        Ok(Self {
+            facts: SourceFacts {
+                facts,
+                remuxed: Some(how),
+            },
+            form: Form::Whole(Box::new(movie), file),
+        })
     }
 
     /// About how many bytes of the source an interval of so many seconds is.
@@ -293,6 +376,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                     lead_seconds: None,
                 });
             }
+            Form::Whole(movie, file) => {
+                return Ok(RemuxedRange {
+                    movie: Movie::clone(movie),
+                    samples: Samples::File(file.clone()),
+                    lead_seconds: None,
+                });
+            }
             Form::Fragmented(movie, source) => {
                 Movie::check_interval(start_seconds, end_seconds)?;
                 return Ok(RemuxedRange {
@@ -359,7 +449,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         };
         let input = Input::loopback(demuxer(remuxed.container), options, &loopback);
         let to = stamp(seconds.end, remuxed.remuxed_start_microseconds());
-        let arguments = remux_arguments(&self.facts, &remuxed.streams, &to, name);
+        let arguments = remux_arguments(&self.facts, &remuxed.streams, Some(&to), name);
         loopback.classify_exit(
             remuxer
                 .ffmpeg
@@ -370,7 +460,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
 }
 
 /// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
-fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Vec<OsString> {
+fn remux_arguments(
+    facts: &Facts,
+    streams: &[usize],
+    to: Option<&str>,
+    name: &str,
+) -> Vec<OsString> {
     // Apple's players want the parameter sets where hvc1 says that they are.
     let tag: &[&str] = if facts.video.codec == "hevc" {
         &["-tag:v", "hvc1"]
@@ -381,11 +476,13 @@ fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Ve
         .iter()
         .flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")])
         .map(OsString::from);
+    let to = to.map_or_else(Vec::new, |to| vec!["-to", to]);
     let options = [
         &["-c", "copy"],
         tag,
         // A damaged packet spoils a picture, and not the whole clip.
-        &["-noxerror", "-copypriorss:v", "1", "-to", to],
+        &["-noxerror", "-copypriorss:v", "1"],
+        &to,
         // When the source was made.
         &["-map_metadata", "0", "-map_chapters", "-1"],
         // In microseconds the start of the excerpt is exact.
@@ -407,7 +504,10 @@ fn remux_arguments(facts: &Facts, streams: &[usize], to: &str, name: &str) -> Ve
 fn demuxer(container: Container) -> &'static str {
     match container {
         Container::MpegTs => "mpegts",
-        Container::Matroska => "matroska",
+        Container::Matroska | Container::MatroskaWithoutCues => "matroska",
+        Container::Avi => "avi",
+        Container::Flv => "flv",
+        Container::MpegPs => "mpeg",
     }
 }
 
@@ -422,7 +522,7 @@ fn look(microseconds: u32) -> Vec<String> {
 fn container_lead_seconds(container: Container) -> f64 {
     match container {
         Container::MpegTs => 2.5,
-        Container::Matroska => 0.0,
+        _ => 0.0,
     }
 }
 /// The input options that keep the source's time stamps, but for those below zero, which an MP4 cannot hold.
@@ -576,7 +676,10 @@ impl Description {
     fn is_encrypted(&self, container: Container, head: &[u8]) -> bool {
         let is_stream_encrypted = |stream: &Stream| match container {
             Container::MpegTs => stream.is_scrambled(head),
-            Container::Matroska => encrypted::has_encrypted_track(head),
+            Container::Matroska | Container::MatroskaWithoutCues => {
+                encrypted::has_encrypted_track(head)
+            }
+            Container::Avi | Container::Flv | Container::MpegPs => false,
         };
         ["video", "audio"].into_iter().any(|kind| {
             let streams = self.streams.iter();
@@ -639,6 +742,8 @@ impl Description {
             Container::MpegTs => told,
             // Matroska counts from zero, whenever the first picture is shown.
             Container::Matroska => told.map(|end| end - all_start.max(0.0)),
+            // Once it is remuxed, its own index tells.
+            _ => Some(1.0),
         };
         let duration_seconds = duration.filter(|duration| *duration > 0.0).ok_or_else(|| {
             ClipError::unsupported_media("the source does not tell how long it is")
@@ -725,6 +830,7 @@ impl Stream {
             height,
             rotation_degrees: u16::try_from(quarters * 90).unwrap_or(0),
             frame_rate,
+            grid_frame_rate: None,
             constant_frame_rate: constant,
             timescale: self
                 .time_base

@@ -192,7 +192,7 @@ impl ClipSpec {
             scaled,
             size,
             overlay: overlay.map(|(watermark, picture)| Overlay::of(watermark, picture, size)),
-            frame_rate: retimed.then(|| FrameRate::nearest(FrameGrid::of(video).rate)),
+            frame_rate: retimed.then(|| FrameRate::nearest(FrameGrid::of(video).clip_rate())),
             speed: edits.speed(),
             fade_in_seconds: fade(|fade| fade.in_seconds),
             fade_out_seconds: fade(|fade| fade.out_seconds),

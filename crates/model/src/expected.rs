@@ -72,7 +72,7 @@ impl Expected {
 /// segment that it brings to the first one's rate in its own way.
 fn transcoded_frames(plan: &Plan) -> (u64, u64) {
     let grid = |segment: &PlannedSegment| FrameGrid::of(&plan.sources[segment.source].facts.video);
-    let rate = FrameRate::nearest(grid(&plan.segments[0]).rate);
+    let rate = FrameRate::nearest(grid(&plan.segments[0]).clip_rate());
     let (mut frames, mut tolerance) = (0, 0);
     for segment in &plan.segments {
         let own = grid(segment);

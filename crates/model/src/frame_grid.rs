@@ -23,10 +23,10 @@ const MAX_TIMECODE_SECONDS: u64 = 24 * 3600;
 /// the next higher rate of a short list, and its frames are those of that grid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameGrid {
-    /// Frames a second.
+    /// Frames a second, as time codes count them.
     pub rate: f64,
-    /// The rate that a source with a variable one is given; `None` where the source's own is kept.
-    pub converted_to: Option<u32>,
+    /// The rate that a clip of a source with a variable one has; `None` where the source's own is kept.
+    pub converted_to: Option<f64>,
     origin_seconds: f64,
 }
 
@@ -34,18 +34,25 @@ impl FrameGrid {
     /// The grid of a source.
     #[must_use]
     pub fn of(video: &VideoFacts) -> Self {
-        let converted_to = (!video.constant_frame_rate).then(|| {
-            let next = CONSTANT_RATES
-                .into_iter()
-                .find(|rate| f64::from(*rate) >= video.frame_rate - 0.001);
-            next.unwrap_or(CONSTANT_RATES[CONSTANT_RATES.len() - 1])
-        });
-        let rate = converted_to.map_or(video.frame_rate, f64::from);
+        let is_high = |rate: &f64| *rate >= video.frame_rate - 0.001;
+        let next = || CONSTANT_RATES.into_iter().map(f64::from).find(is_high);
+        let (rate, converted_to) = if video.constant_frame_rate {
+            (video.frame_rate, None)
+        } else {
+            let rate = next().unwrap_or(f64::from(CONSTANT_RATES[CONSTANT_RATES.len() - 1]));
+            (rate, Some(video.grid_frame_rate.unwrap_or(rate)))
+        };
         Self {
             rate,
             converted_to,
             origin_seconds: video.start_seconds,
         }
+    }
+
+    /// Frames a second of a clip of the source: where frames lie on a grid and some are left out, those of that grid.
+    #[must_use]
+    pub fn clip_rate(&self) -> f64 {
+        self.converted_to.unwrap_or(self.rate)
     }
 
     /// The frames of a window, the end exclusive; at least one.
@@ -112,6 +119,7 @@ mod tests {
             rotation_degrees: 0,
             frame_rate,
             constant_frame_rate,
+            grid_frame_rate: None,
             timescale: 30000,
             frames: 300,
             start_seconds,
@@ -167,16 +175,26 @@ mod tests {
     #[test]
     fn variable_rate_is_laid_on_the_next_higher_constant_one() {
         let grid = FrameGrid::of(&video(27.3, false, 0.0));
-        assert_eq!((grid.rate, grid.converted_to), (30.0, Some(30)));
+        assert_eq!((grid.rate, grid.converted_to), (30.0, Some(30.0)));
         assert_eq!(grid.frames(&window(1.0, 2.5)), 30..75);
         assert_eq!(
             FrameGrid::of(&video(30.0, false, 0.0)).converted_to,
-            Some(30)
+            Some(30.0)
         );
         assert_eq!(
             FrameGrid::of(&video(75.0, false, 0.0)).converted_to,
-            Some(60)
+            Some(60.0)
         );
+    }
+
+    #[test]
+    fn clip_of_frames_on_a_grid_has_the_rate_of_that_grid() {
+        let video = VideoFacts {
+            grid_frame_rate: Some(25.0),
+            ..video(24.9, false, 0.0)
+        };
+        let grid = FrameGrid::of(&video);
+        assert_eq!((grid.rate, grid.clip_rate()), (30.0, 25.0));
     }
 
     #[test]

@@ -177,13 +177,22 @@ impl<O> Plan<O> {
     /// Upper bound, in bytes, on scratch space for remuxing what the cuts need of sources without an index.
     #[must_use]
     pub fn remuxed_bytes(&self) -> u64 {
-        let remuxed = self
+        let is_whole = |facts: &SourceFacts| {
+            let remuxed = facts.remuxed.as_ref();
+            remuxed.map(|remuxed| remuxed.container.is_read_whole())
+        };
+        let whole = self.sources.iter().map(|source| &source.facts);
+        let whole = whole.filter(|facts| is_whole(facts) == Some(true));
+        let ranges = self
             .segments
             .iter()
-            .filter(|segment| self.sources[segment.source].facts.remuxed.is_some());
-        remuxed
-            .map(|segment| remuxed_range_bytes(segment.window.output_bytes))
-            .sum()
+            .filter(|segment| is_whole(&self.sources[segment.source].facts) == Some(false));
+        whole
+            .map(|facts| remuxed_range_bytes(facts.bytes))
+            .sum::<u64>()
+            + ranges
+                .map(|segment| remuxed_range_bytes(segment.window.output_bytes))
+                .sum::<u64>()
     }
 
     /// The tracks of the sources that a clip does not have, of which `audio_tracks` of each are kept, for a person.

@@ -130,7 +130,7 @@ impl Estimates {
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let job = Job {
             lines: spec.size.width.min(spec.size.height),
-            frame_rate: FrameGrid::of(first).rate,
+            frame_rate: FrameGrid::of(first).clip_rate(),
             seconds,
             accelerated: seconds >= ACCELERATED_SECONDS,
             hevc: request.format == Format::Hevc,

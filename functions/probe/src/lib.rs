@@ -90,6 +90,8 @@ pub struct Deps {
     pub ffmpeg: Ffmpeg,
     /// The function's space in `/tmp`, in bytes: as much as that of `trim`, which remuxes the same.
     pub scratch_bytes: u64,
+    /// The largest source that is read from its start because nothing in it leads to an interval, in bytes.
+    pub max_whole_source_bytes: u64,
 }
 
 impl Deps {
@@ -106,6 +108,7 @@ impl Deps {
             recordings: Recordings::from_env()?,
             ffmpeg: Ffmpeg::find()?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
+            max_whole_source_bytes: environment::parsed("CLIPFLOW_MAX_WHOLE_SOURCE_BYTES")?,
             s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
@@ -117,7 +120,13 @@ impl Deps {
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
-    let opener = Opener::new(&deps.s3, request, &deps.ffmpeg, deps.scratch_bytes)?;
+    let opener = Opener::new(
+        &deps.s3,
+        request,
+        &deps.ffmpeg,
+        deps.scratch_bytes,
+        deps.max_whole_source_bytes,
+    )?;
     let mut plan = match &request.camera {
         Some(camera) => plan_camera(deps, &opener, camera, &input).await?,
         None => plan_segments(&opener, request).await?,
@@ -336,6 +345,7 @@ mod tests {
             recordings,
             ffmpeg: Ffmpeg::find().expect("ffmpeg"),
             scratch_bytes: 1 << 20,
+            max_whole_source_bytes: 1 << 20,
         };
         handle(&deps, input).await.expect_err("it is refused")
     }

@@ -42,6 +42,7 @@ pub(crate) struct Opener<'a> {
     ffmpeg: &'a Ffmpeg,
     scratch: Scratch,
     scratch_bytes: u64,
+    max_whole_bytes: u64,
     /// What of [`scratch_bytes`](Self::scratch_bytes) is promised to excerpts.
     promised_bytes: AtomicU64,
     /// What cuts are made of, by their numbers.
@@ -49,12 +50,14 @@ pub(crate) struct Opener<'a> {
 }
 
 impl<'a> Opener<'a> {
-    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes.
+    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes. Sources of up to
+    /// `max_whole_bytes` may be read from their start.
     pub fn new(
         s3: &'a aws_sdk_s3::Client,
         request: &'a ClipRequest,
         ffmpeg: &'a Ffmpeg,
         scratch_bytes: u64,
+        max_whole_bytes: u64,
     ) -> Result<Self, ClipError> {
         let (scratch, promised_bytes, cuts) = (
             Scratch::new(0, scratch_bytes)?,
@@ -67,6 +70,7 @@ impl<'a> Opener<'a> {
             ffmpeg,
             scratch,
             scratch_bytes,
+            max_whole_bytes,
             promised_bytes,
             cuts,
         })
@@ -81,6 +85,7 @@ impl<'a> Opener<'a> {
             ffmpeg: self.ffmpeg,
             scratch: &self.scratch,
             limits,
+            max_whole_bytes: self.max_whole_bytes.min(self.scratch_bytes / 2),
         }
     }
 

@@ -623,7 +623,7 @@ mod tests {
             "thumbnails": [], "metadata": {}}),
         );
         let (request, ffmpeg) = (request.expect("a request"), Ffmpeg::find().expect("ffmpeg"));
-        let opener = Opener::new(&s3, &request, &ffmpeg, 0).expect("a folder");
+        let opener = Opener::new(&s3, &request, &ffmpeg, 0, 0).expect("a folder");
         let planned = recordings()
             .plan(
                 &opener,
@@ -690,7 +690,7 @@ mod tests {
             "thumbnails": [], "metadata": {}});
         let request = parse(request).expect("a request");
         let ffmpeg = Ffmpeg::find().expect("ffmpeg");
-        let opener = Opener::new(&s3, &request, &ffmpeg, 1 << 20).expect("a folder");
+        let opener = Opener::new(&s3, &request, &ffmpeg, 1 << 20, 1 << 20).expect("a folder");
         let started_at = Timestamp::from_ms(START_MS + 86_400_000).expect("a time");
         recordings()
             .plan(&opener, &camera(coverage), started_at, false)

@@ -57,7 +57,7 @@ pub fn settings(
         .collect();
     let same_rate = spec.parts.len() == 1
         || plan.segments.iter().all(|segment| {
-            let rate = |video| FrameRate::nearest(FrameGrid::of(video).rate);
+            let rate = |video| FrameRate::nearest(FrameGrid::of(video).clip_rate());
             rate(&plan.sources[segment.source].facts.video) == rate(video)
         });
     let mp4 = ContainerSettings::builder()
@@ -160,11 +160,12 @@ fn video_description(
     } = spec;
     let grid = FrameGrid::of(video);
     let rate = if same_rate {
-        grid.converted_to.map(|rate| (rate, 1))
+        grid.converted_to
+            .map(|rate| fraction(FrameRate::nearest(rate)))
     } else {
         spec.frame_rate.map(fraction)
     };
-    let pixels_per_second = f64::from(size.width) * f64::from(size.height) * grid.rate;
+    let pixels_per_second = f64::from(size.width) * f64::from(size.height) * grid.clip_rate();
     #[expect(clippy::cast_possible_truncation, reason = "it is below 2^31")]
     let max_bitrate =
         (pixels_per_second * MAX_BITS_PER_PIXEL).clamp(MIN_MAX_BITRATE, MAX_MAX_BITRATE) as i32;

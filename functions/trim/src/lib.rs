@@ -118,25 +118,28 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
             engine: engine.clone(),
         })
     };
-    let (found, sources) =
-        future::join(made_before(deps, &key, &made_by), open(deps, &input.probe)).await;
-    if let Some((clip, why)) = found? {
-        tracing::info!(key, "the clip is there already");
-        return output(clip, &why);
-    }
-    let sources = sources?;
     let inputs_bytes = inputs_bytes(&input.request, &input.probe);
     let scratch_bytes = inputs_bytes
         .saturating_mul(2)
         .max(input.probe.remuxed_bytes());
     let scratch = Scratch::new(scratch_bytes, deps.scratch_bytes)?;
-    let limits = limits(deps, inputs_bytes, deadline);
     let remuxer = Remuxer {
         ffmpeg: &deps.ffmpeg,
         scratch: &scratch,
-        limits,
+        limits: limits(deps, inputs_bytes, deadline),
+        // `probe` has decided.
+        max_whole_bytes: u64::MAX,
     };
-    let ranges = remuxed_ranges(&sources, &input.probe, remuxer).await?;
+    let (found, sources) = future::join(
+        made_before(deps, &key, &made_by),
+        open(deps, &input.probe, remuxer),
+    )
+    .await;
+    if let Some((clip, why)) = found? {
+        tracing::info!(key, "the clip is there already");
+        return output(clip, &why);
+    }
+    let ranges = remuxed_ranges(&sources?, &input.probe, remuxer).await?;
     let watermark = input
         .probe
         .watermark
@@ -191,7 +194,11 @@ async fn made_before(
 }
 
 /// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.
-async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<Media<S3Source>>, ClipError> {
+async fn open(
+    deps: &Deps,
+    plan: &Plan,
+    remuxer: Remuxer<'_>,
+) -> Result<Vec<Media<S3Source>>, ClipError> {
     let open = plan
         .sources
         .iter()
@@ -208,7 +215,7 @@ async fn open(deps: &Deps, plan: &Plan) -> Result<Vec<Media<S3Source>>, ClipErro
                     .read_ahead(probed.facts.index_reads().into_iter().chain(spans))
                     .await?;
             }
-            Media::reopen(source, probed.facts.clone()).await
+            Media::reopen(source, probed.facts.clone(), remuxer).await
         });
     stream::iter(open)
         .buffered(FILES_AT_ONCE)

@@ -68,6 +68,7 @@ impl Environment<'_> {
             ("CLIPFLOW_TRIM_MEMORY_MB", MEMORY_MB),
             ("CLIPFLOW_TRIM_TIMEOUT_SECONDS", "900"),
             ("CLIPFLOW_SCRATCH_BYTES", "10737418240"),
+            ("CLIPFLOW_MAX_WHOLE_SOURCE_BYTES", "524288000"),
             (
                 "CLIPFLOW_STATE_MACHINE_ARN",
                 "arn:aws:states:us-east-1:000000000000:stateMachine:clip",

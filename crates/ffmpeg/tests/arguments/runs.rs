@@ -142,6 +142,7 @@ fn remux(name: &str) -> String {
             ffmpeg: &ffmpeg,
             scratch: &scratch,
             limits: LIMITS,
+            max_whole_bytes: 1 << 24,
         };
         let media = Media::open(load(&path), remuxer()).await.expect("a source");
         let range = media.remuxed_range((5.0, 6.0), None, "range.mp4", remuxer());

@@ -141,9 +141,10 @@ impl Cut<'_> {
             let (first, pictures) = (source.first_picture(window), source.pictures_in(window));
             for (index, picture) in pictures.iter().enumerate() {
                 let end = pictures.get(index + 1).map_or(end, |next| next.time);
+                let time = if index == 0 { start } else { picture.time };
                 expected.push(Expected {
-                    time: picture.time - start + begin,
-                    duration: end - picture.time,
+                    time: time - start + begin,
+                    duration: end - time,
                     hash: &picture.hash,
                     pixels: if self.way.is_copy() {
                         &[]

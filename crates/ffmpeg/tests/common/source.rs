@@ -179,9 +179,13 @@ impl Source {
         (window, path)
     }
 
-    /// The number of the first picture of a window.
+    /// The number of the first picture of a window: what is on the screen when it starts.
     pub fn first_picture(&self, window: &Window) -> usize {
-        self.pictures_before(window.facts.start_seconds)
+        let start = microseconds(window.facts.start_seconds) + TIME_TOLERANCE;
+        let behind = self
+            .pictures
+            .partition_point(|picture| picture.time <= start);
+        behind.saturating_sub(1)
     }
 
     pub fn pictures_in(&self, window: &Window) -> &[Picture] {

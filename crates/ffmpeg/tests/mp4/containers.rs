@@ -73,6 +73,7 @@ impl Work {
             ffmpeg: &self.ffmpeg,
             scratch: &self.scratch,
             limits: LIMITS,
+            max_whole_bytes: 1 << 24,
         }
     }
 
@@ -103,9 +104,11 @@ impl Work {
             .expect("an excerpt");
         let (path, bytes) = match remuxed_range.samples {
             Samples::Source(bytes) => (shown.path.clone(), bytes),
-            Samples::File(_) => {
-                let path = self.scratch.file("excerpt.mp4");
-                (path.clone(), load(&path))
+            Samples::File(file) => {
+                let bytes = file.read(0..file.len()).await.expect("the excerpt");
+                let path = self.scratch.file("copied.mp4");
+                std::fs::write(&path, &bytes).expect("room");
+                (path, bytes)
             }
         };
         Source {
@@ -271,6 +274,85 @@ async fn copies_of_other_codecs_in_other_containers_are_exact() {
 }
 
 #[tokio::test]
+async fn cuts_of_containers_that_lead_to_no_interval_are_exact() {
+    for (name, options) in [
+        (
+            "live.mkv",
+            "-c:v libx264 -g 48 -bf 2 -pix_fmt yuv420p -c:a aac -live 1",
+        ),
+        (
+            "live.webm",
+            "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 48 -pix_fmt yuv420p -c:a libopus -live 1",
+        ),
+        (
+            "a.flv",
+            "-c:v libx264 -g 48 -bf 2 -pix_fmt yuv420p -c:a aac",
+        ),
+        (
+            "a.mpg",
+            "-c:v mpeg2video -q:v 6 -g 15 -bf 2 -pix_fmt yuv420p -c:a mp2 -f vob",
+        ),
+        (
+            "a.avi",
+            "-c:v mpeg4 -q:v 6 -g 30 -bf 0 -pix_fmt yuv420p -c:a libmp3lame",
+        ),
+        (
+            "mjpeg.avi",
+            "-c:v mjpeg -q:v 6 -pix_fmt yuvj420p -c:a libmp3lame",
+        ),
+    ] {
+        let folder = Folder::new();
+        let path = build(&folder, name, &[words(options)]);
+        let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS[..3]).await;
+        assert!(
+            copied > 1.0 || !options.contains("x264"),
+            "{name}: {copied} s; {refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn recording_that_was_never_closed_is_read_as_far_as_it_goes() {
+    let folder = Folder::new();
+    for (name, options) in [("open.mkv", "-live 1"), ("open.flv", "")] {
+        let all = [
+            words("-c:v libx264 -g 48 -bf 2 -pix_fmt yuv420p -c:a aac"),
+            words(options),
+        ];
+        let whole = load(&build(&folder, name, &all));
+        let path = folder.path(name);
+        std::fs::write(&path, &whole[..whole.len() * 2 / 3]).expect("room");
+        assert_cuts_are_exact(&path, &[(1.2, 3.4)]).await;
+    }
+}
+
+#[tokio::test]
+async fn source_that_is_too_large_to_be_read_whole_is_refused_with_the_command_that_helps() {
+    let folder = Folder::new();
+    let options = words("-c:v mpeg4 -q:v 6 -c:a libmp3lame");
+    let path = build(&folder, "a.avi", &[options]);
+    let work = Work::new();
+    let remuxer = Remuxer {
+        max_whole_bytes: 1000,
+        ..work.remuxer()
+    };
+    let error = Media::open(load(&path), remuxer)
+        .await
+        .expect_err("too large");
+    assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    assert!(
+        error
+            .message
+            .starts_with("the source is AVI without an index"),
+        "{error:?}"
+    );
+    assert!(
+        error.message.contains("ffmpeg -i SOURCE -c copy"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn facts_of_other_containers_are_those_of_the_source() {
     let folder = Folder::new();
     let base = build(
@@ -423,10 +505,6 @@ async fn container_that_does_not_lead_to_an_interval_is_unsupported_media() {
         build(&folder, name, &[words(H264), words(AAC), words(options)])
     };
     for (path, message) in [
-        (
-            muxed("live.mkv", "-live 1"),
-            "the source is a Matroska or WebM file without an index (Cues)",
-        ),
         (
             muxed(
                 "vp8.webm",

@@ -5,13 +5,14 @@ use crate::common::{
     conform::{Way, assert_conforms},
     ffmpeg::{Folder, load, pictures, probe, read, sound, words},
     smart::smart_cut,
-    source::{AAC, H264, HEVC, Source, encode},
+    source::{AAC, H264, HEVC, Source, clip_of, encode},
     synthetic::decode_index,
 };
 use futures::TryStreamExt;
 use model::{ClipError, ErrorKind};
 use mp4_atom::{Codec, StszSamples};
 use mp4_cut::Movie;
+use serde_json::json;
 use std::{path::Path, sync::Arc};
 
 #[tokio::test]
@@ -117,6 +118,38 @@ async fn facts_are_those_of_the_source() {
         (audio.codec.as_str(), audio.channels, audio.sample_rate),
         ("aac", 2, 48_000)
     );
+}
+
+#[tokio::test]
+async fn frames_that_leave_some_out_are_joined_at_the_rate_of_their_grid() {
+    let folder = Folder::new();
+    for (rate, seconds, left_out, grid) in [
+        ("25", 5, "eq(n\\,40)", Some(25.0)),
+        (
+            "30000/1001",
+            5,
+            "eq(mod(n\\,50)\\,7)",
+            Some(30_000.0 / 1001.0),
+        ),
+        ("24", 5, "gt(mod(n\\,30)\\,27)", Some(24.0)),
+        ("50", 3, "mod(n\\,5)", None),
+    ] {
+        let select = format!("-vf select='not({left_out})' -fps_mode passthrough");
+        let options = [pictures(rate, seconds), words(&select), words(H264)];
+        let movie = read(&load(&folder.build("left-out.mp4", &options))).await;
+        let facts = &movie.facts;
+        assert!(
+            !facts.video.constant_frame_rate || grid.is_none(),
+            "{facts:?}"
+        );
+        assert_eq!(facts.video.grid_frame_rate, grid, "{rate}");
+        let Some(grid) = grid else { continue };
+        let window = movie.window(0.0, 2.0).expect("a window").facts;
+        let windows = [(0, window.clone()), (0, window)];
+        let (_, spec) = clip_of(&[facts], &windows, &json!({}));
+        let joined = spec.frame_rate.expect("a rate").hertz();
+        assert!((joined - grid).abs() < 0.001, "{joined}");
+    }
 }
 
 #[tokio::test]
@@ -274,12 +307,8 @@ async fn sources_that_cannot_be_cut_are_named() {
     };
     for (source, message) in [
         (
-            muxed("a.avi", ""),
-            "the source is an AVI file; supported are MP4, MOV, MPEG-TS, Matroska and WebM",
-        ),
-        (
-            muxed("a.mpg", "-c:v mpeg2video -c:a mp2 -f vob"),
-            "the source is an MPEG program stream; supported are",
+            "OggS\0\u{2}\0\0\0\0\0\0\0\0".into(),
+            "the source is an Ogg file; supported are MP4, MOV, MPEG-TS, Matroska, WebM, AVI, FLV and MPEG-PS",
         ),
         (
             muxed("a.m4a", "-vn"),

@@ -8,6 +8,7 @@ mod containers;
 mod edited;
 mod fields;
 mod footage;
+mod held;
 mod joined;
 mod joined_smart;
 mod packets;

@@ -27,7 +27,7 @@ use crate::{
     cut::concat,
     cut::media::{Media, MovedSamples},
     cut::pictures::Pictures,
-    cut::window::{Window, movie_timescale},
+    cut::window::{Held, Window, movie_timescale},
     encode_target::EncodeTarget,
     error::{Error, Result},
     io::RangeRead,
@@ -225,16 +225,19 @@ impl Movie {
         interval: Range<i64>,
     ) -> Result<(SmartCutInterval, Option<&'static str>), SmartCutError> {
         let table = &self.video.samples;
-        let window = self.samples_of(&interval)?;
+        let (window, begun) = self.samples_of(&interval)?;
         if window.len() > MAX_FRAMES {
             return Err(SmartCutError::Ineligible(format!(
                 "the clip has more than {MAX_FRAMES} frames"
             )));
         }
-        let frames: Vec<Frame> = table
+        let mut frames: Vec<Frame> = table
             .frames()?
             .filter(|frame| window.contains(&frame.index))
             .collect();
+        if let Some(Held { index, shown_for }) = begun {
+            frames[(index - window.start) as usize].time += shown_for;
+        }
         let keyframes = dividing_keyframes(&frames, &interval, pictures.leave_out_leading());
         let mut why = "the clip has no keyframe that a copy can begin with";
         for (first, left_out) in keyframes.into_iter().take(MAX_KEYFRAMES) {
@@ -422,6 +425,11 @@ impl SmartCutInterval {
             return None;
         }
         let mut samples = table.select(self.body.clone());
+        let offset = samples.composition.first().map_or(0, |run| run.value);
+        let shown_for = self.copied.start - table.decode_time(self.body.start) - offset;
+        if shown_for > 0 {
+            samples.show_later(0, shown_for);
+        }
         // What is left out is decoded at no time.
         let begin = self.body.start + self.left_out;
         if self.left_out > 0 {

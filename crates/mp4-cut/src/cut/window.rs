@@ -17,7 +17,7 @@ use crate::{
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
     nal::LengthSize,
-    read::movie::Movie,
+    read::movie::{Movie, VideoExtent},
     read::samples::{ChunkRun, Frame, SampleList},
     read::track::Track,
     time::{Time, rescale},
@@ -228,7 +228,7 @@ impl Movie {
 
     /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
     pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>> {
-        let selection = Selection::of(&self.video, interval.clone())?;
+        let selection = Selection::of(&self.video, interval)?;
         let video = self.video_cut(interval, &selection);
         let audio_cut = |audio| self.audio_cut(audio, interval, &video);
         let audio = self.audio.as_ref().and_then(audio_cut);
@@ -244,6 +244,7 @@ impl Movie {
                 .presentation(media_time)
                 .seconds_since(self.origin)
         };
+        let last_frame = selection.last_frame.time.max(interval.start);
         let keyframe = selection.keyframe;
         if self.video.samples.bytes(keyframe.index..keyframe.index + 1) == 0 {
             let at = seconds(keyframe.time);
@@ -274,14 +275,15 @@ impl Movie {
                 .map(|cut| cut.track(timescale))
                 .collect(),
             timescale,
-            last_frame: selection.last_frame - interval.start,
-            last_frame_duration: interval.end - selection.last_frame,
+            last_frame: last_frame - interval.start,
+            last_frame_duration: interval.end - last_frame,
         })
     }
 
-    /// The samples that showing an interval takes, in decode order.
-    pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<Range<u32>> {
-        Selection::of(&self.video, interval.clone()).map(|selection| selection.samples)
+    /// The samples that showing an interval takes, in decode order; and the one that it begins within, and for how long
+    /// that was shown by then, if it does.
+    pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<(Range<u32>, Option<Held>)> {
+        Selection::of(&self.video, interval).map(|selection| (selection.samples, selection.held))
     }
 
     fn ticks(&self, ticks: i64) -> Time {
@@ -321,21 +323,7 @@ impl Movie {
                 ),
             ));
         }
-        let mut nearest = [extent.start, extent.end];
-        for frame in self
-            .video
-            .samples
-            .frames()?
-            .filter(|frame| self.video.edit_segment.shows(frame.time))
-        {
-            for (nearest, wanted) in nearest.iter_mut().zip(wanted) {
-                let distance = |media_time: i64| (precise(media_time).abs_diff(wanted), media_time);
-                if distance(frame.time) < distance(*nearest) {
-                    *nearest = frame.time;
-                }
-            }
-        }
-        let [start, end] = nearest;
+        let [start, end] = self.cut_points(wanted)?;
         if start < end {
             Ok(start..end)
         } else {
@@ -343,6 +331,64 @@ impl Movie {
                 Bound::End,
                 format!("no frame lies between {start_seconds} s and {end_seconds} s"),
             ))
+        }
+    }
+
+    /// Where the video is cut for two wanted times: at the nearest boundary of frames, the earlier of two that are equally
+    /// near, or within a frame that is held for longer than frames usually last.
+    fn cut_points(&self, wanted: [i128; 2]) -> Result<[i64; 2]> {
+        let VideoExtent { start, end, .. } = self.video_extent;
+        let mut around = [start..end, start..end];
+        for frame in self.video.samples.frames()? {
+            if !self.video.edit_segment.shows(frame.time) {
+                continue;
+            }
+            let time = i128::from(frame.time) * self.precision();
+            for (around, wanted) in around.iter_mut().zip(wanted) {
+                if time <= wanted {
+                    around.start = around.start.max(frame.time);
+                } else {
+                    around.end = around.end.min(frame.time);
+                }
+            }
+        }
+        let [first, second] = around;
+        Ok(
+            [(first, wanted[0]), (second, wanted[1])].map(|(frame, wanted)| {
+                let wanted = wanted.clamp(
+                    i128::from(frame.start) * self.precision(),
+                    i128::from(frame.end) * self.precision(),
+                );
+                let distance =
+                    |media_time: i64| (i128::from(media_time) * self.precision()).abs_diff(wanted);
+                let nearest = if distance(frame.end) < distance(frame.start) {
+                    frame.end
+                } else {
+                    frame.start
+                };
+                let usual = self.usual_duration();
+                let within = i64::try_from((wanted + self.precision() / 2) / self.precision());
+                match within {
+                    Ok(within)
+                        if frame.end - frame.start > 2 * usual
+                            && 2 * (within - nearest).abs() > usual =>
+                    {
+                        within
+                    }
+                    _ => nearest,
+                }
+            }),
+        )
+    }
+
+    /// How long frames are taken to last that are not held, in the video's timescale: where all last equally long, as long
+    /// as they do, and otherwise a tenth of a second at the most.
+    fn usual_duration(&self) -> i64 {
+        let usual = i64::from(self.video.samples.usual_duration());
+        if self.facts.video.constant_frame_rate {
+            usual
+        } else {
+            usual.min(i64::from(self.video.edit_segment.timescale / 10))
         }
     }
 
@@ -368,6 +414,14 @@ impl Movie {
             .video
             .samples
             .select_behind_preamble(selection.samples.clone());
+        if let Some(Held { index, shown_for }) = selection.held {
+            // An edit that begins within a frame would lose it in players that show whole frames.
+            samples.show_later(index - selection.samples.start, shown_for);
+        }
+        let last = selection.last_frame;
+        if last.end == selection.samples.end {
+            samples.shorten_last(interval.end - last.time.max(interval.start));
+        }
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
         let shift = samples.make_composition_offsets_nonnegative();
         let media_start = selection.keyframe.decode_time - shift;
@@ -453,8 +507,15 @@ pub(crate) struct Chosen<'a> {
     pub last_frame_duration: i64,
 }
 
+/// A sample that an interval begins within: its place among all samples, and for how long it was shown by then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub index: u32,
+    pub shown_for: i64,
+}
+
 /// The video samples that an interval needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Selection {
     /// In decode order, from the keyframe to the last that is shown.
     samples: Range<u32>,
@@ -464,73 +525,116 @@ struct Selection {
     preroll_frames: u64,
     /// The media time of the earliest frame, if it were shown.
     earliest: i64,
-    /// The media time of the last frame that is shown.
-    last_frame: i64,
+    /// The last frame that is shown.
+    last_frame: Frame,
+    /// The frame that the interval begins within, and for how long it was shown by then, if it does.
+    held: Option<Held>,
 }
 
 impl Selection {
     /// Chooses the keyframe that is the last before everything shown in the interval, both when decoding and when
     /// showing: so that an interval which starts with the leading pictures of an open GOP gets the
     /// keyframe of the group before, which they refer to.
-    fn of(video: &Track, interval: Range<i64>) -> Result<Self> {
-        let mut keyframe: Option<Frame> = None;
-        let mut next_keyframe = None;
-        let mut shown: Option<Range<u32>> = None;
-        let mut frames = 0;
-        let mut last_frame = interval.start;
-        let mut refreshes = Vec::new();
+    fn of(video: &Track, interval: &Range<i64>) -> Result<Self> {
+        let on_screen = on_screen_at(video, interval.start)?;
+        let (mut shown, mut frames, mut last_frame) = (None, 0, None::<Frame>);
+        let mut held = None;
+        let mut keyframes = Keyframes::default();
         for frame in video.samples.frames()? {
-            if interval.contains(&frame.time) && video.edit_segment.shows(frame.time) {
-                let first = shown.map_or(frame.index, |shown| shown.start);
+            if (on_screen..interval.end).contains(&frame.time)
+                && video.edit_segment.shows(frame.time)
+            {
+                let first = shown
+                    .as_ref()
+                    .map_or(frame.index, |shown: &Range<u32>| shown.start);
                 shown = Some(first..frame.end);
                 frames += 1;
-                last_frame = last_frame.max(frame.time);
+                if last_frame.is_none_or(|last| last.time <= frame.time) {
+                    last_frame = Some(frame);
+                }
+                if frame.time == on_screen && on_screen < interval.start {
+                    held = Some(Held {
+                        index: frame.index,
+                        shown_for: interval.start - on_screen,
+                    });
+                }
             }
             let nothing_shown_before = shown
                 .as_ref()
                 .is_none_or(|shown| shown.start == frame.index);
-            if video.samples.recovery_frames > 0 && nothing_shown_before {
-                let complete = Refresh::next(&mut refreshes, frame, video.samples.recovery_frames);
-                keyframe = complete.or(keyframe);
-            }
-            let can_start =
-                frame.sync && nothing_shown_before && video.samples.recovery_frames == 0;
-            if keyframe.is_none() || (can_start && frame.time <= interval.start) {
-                keyframe = Some(frame);
-            } else if next_keyframe.is_none() && frame.sync && frame.time > interval.start {
-                next_keyframe = Some(frame);
-            }
+            keyframes.look_at(
+                frame,
+                nothing_shown_before,
+                on_screen,
+                video.samples.recovery_frames,
+            );
         }
-        let (Some(keyframe), Some(shown)) = (keyframe, shown) else {
+        let (Some(keyframe), Some(shown), Some(last_frame)) = (keyframes.last, shown, last_frame)
+        else {
             return Err(Error::internal(
                 "an interval between frame boundaries has no frame",
             ));
         };
         let samples = keyframe.index..shown.end;
-        let within = video
+        let (mut preroll_frames, mut earliest) = (0, interval.start);
+        for frame in video
             .samples
             .frames()?
-            .filter(|frame| samples.contains(&frame.index));
-        let (mut preroll_frames, mut earliest) = (0, interval.start);
-        for frame in within {
-            if frame.time < interval.start {
+            .filter(|frame| samples.contains(&frame.index))
+        {
+            if frame.time < on_screen {
                 preroll_frames += 1;
                 earliest = earliest.min(frame.time);
             }
         }
-        let next_keyframe = match next_keyframe {
-            Some(next) if interval.contains(&next.time) => Some(next),
-            _ => None,
-        };
         Ok(Self {
             samples,
             keyframe,
-            next_keyframe,
+            next_keyframe: keyframes.next.filter(|next| interval.contains(&next.time)),
             frames,
             preroll_frames,
             earliest,
             last_frame,
+            held,
         })
+    }
+}
+
+/// The media time of the frame that is shown at `time`; `time` where there is none.
+fn on_screen_at(video: &Track, time: i64) -> Result<i64> {
+    let shown = video.samples.frames()?.map(|frame| frame.time);
+    let before = shown.filter(|shown| *shown <= time && video.edit_segment.shows(*shown));
+    Ok(before.max().unwrap_or(time))
+}
+
+/// The keyframes around the start of an interval.
+#[derive(Default)]
+struct Keyframes {
+    /// The last that decoding can start at.
+    last: Option<Frame>,
+    next: Option<Frame>,
+    refreshes: Vec<Refresh>,
+}
+
+impl Keyframes {
+    /// Goes on to the next `frame` in decode order, of an interval that shows a frame of media time `start` first.
+    fn look_at(
+        &mut self,
+        frame: Frame,
+        nothing_shown_before: bool,
+        start: i64,
+        recovery_frames: u32,
+    ) {
+        if recovery_frames > 0 && nothing_shown_before {
+            let complete = Refresh::next(&mut self.refreshes, frame, recovery_frames);
+            self.last = complete.or(self.last);
+        }
+        let can_start = frame.sync && nothing_shown_before && recovery_frames == 0;
+        if self.last.is_none() || (can_start && frame.time <= start) {
+            self.last = Some(frame);
+        } else if self.next.is_none() && frame.sync && frame.time > start {
+            self.next = Some(frame);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use mp4_atom::{Mdhd, Mfra, Sidx, Tkhd};
 use std::{collections::BTreeMap, ops::Range};
 
-/// A container that `FFmpeg` reads. Each leads to any interval without being read from its start.
+/// A container that is no MP4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
@@ -20,6 +20,14 @@ pub enum Container {
     MpegTs,
     /// Matroska or `WebM` with cues.
     Matroska,
+    /// Matroska or `WebM` without cues, as live recordings and unfinished ones are.
+    MatroskaWithoutCues,
+    /// AVI.
+    Avi,
+    /// Flash video.
+    Flv,
+    /// An MPEG program stream.
+    MpegPs,
 }
 
 /// The identifiers of Matroska's elements (RFC 9559, section 5.1).
@@ -58,15 +66,21 @@ impl Container {
     pub fn name(self) -> &'static str {
         match self {
             Self::MpegTs => "MPEG-TS",
-            Self::Matroska => "Matroska",
+            Self::Matroska | Self::MatroskaWithoutCues => "Matroska",
+            Self::Avi => "AVI",
+            Self::Flv => "FLV",
+            Self::MpegPs => "MPEG-PS",
         }
     }
 
-    /// The container of a file that begins with `head` and is no MP4; `None` for one that is not read.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for a file that would have to be read from its start.
-    pub(crate) fn of(head: &[u8]) -> Result<Option<Self>> {
+    /// Whether nothing in it leads to an interval for sure, so that it has to be read from its start.
+    #[must_use]
+    pub fn is_read_whole(self) -> bool {
+        !matches!(self, Self::MpegTs | Self::Matroska)
+    }
+
+    /// The container of a file that begins with `head` and is no MP4; `None` for one that is not known.
+    pub(crate) fn of(head: &[u8]) -> Option<Self> {
         let at = |offset: usize, magic: &[u8]| {
             head.get(offset..)
                 .is_some_and(|rest| rest.starts_with(magic))
@@ -74,20 +88,27 @@ impl Container {
         let sync_bytes =
             |first: usize, packet: usize| (0..3).all(|index| at(first + index * packet, b"\x47"));
         if sync_bytes(0, 188) || sync_bytes(4, 192) {
-            return Ok(Some(Self::MpegTs));
+            return Some(Self::MpegTs);
+        }
+        if at(0, b"RIFF") && at(8, b"AVI ") {
+            return Some(Self::Avi);
+        }
+        if at(0, b"FLV\x01") {
+            return Some(Self::Flv);
+        }
+        if at(0, b"\0\0\x01\xba") {
+            return Some(Self::MpegPs);
         }
         if !at(0, b"\x1a\x45\xdf\xa3") {
-            return Ok(None);
+            return None;
         }
         // Cues are named by the head, or lie in it.
         let in_front = head.windows(4).take_while(|bytes| *bytes != CLUSTER);
-        if in_front.into_iter().any(|bytes| bytes == CUES) {
-            Ok(Some(Self::Matroska))
+        Some(if in_front.into_iter().any(|bytes| bytes == CUES) {
+            Self::Matroska
         } else {
-            Err(Error::unsupported(
-                "the source is a Matroska or WebM file without an index (Cues), as live recordings are: remux it first",
-            ))
-        }
+            Self::MatroskaWithoutCues
+        })
     }
 }
 

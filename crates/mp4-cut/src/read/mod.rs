@@ -4,6 +4,7 @@ mod channels;
 mod defragment;
 pub(crate) mod fragmented;
 pub(crate) mod fragments;
+mod frame_grid;
 pub(crate) mod moov;
 pub(crate) mod movie;
 pub(crate) mod open;

@@ -178,7 +178,7 @@ impl Moov {
 
 /// What a file is that begins with `head` and not with a box.
 fn other_container(head: &[u8]) -> Result<Found> {
-    match Container::of(head)? {
+    match Container::of(head) {
         Some(container) => Ok(Found::Other(container)),
         None => Err(unsupported(
             sniff::describe(head).unwrap_or("of no known format"),
@@ -249,7 +249,7 @@ fn cut_short(how: &str) -> Error {
 }
 
 fn unsupported(what: &str) -> Error {
-    let supported = "MP4, MOV, MPEG-TS, Matroska and WebM";
+    let supported = "MP4, MOV, MPEG-TS, Matroska, WebM, AVI, FLV and MPEG-PS";
     Error::unsupported(format!("the source is {what}; supported are {supported}"))
 }
 

@@ -8,6 +8,7 @@ use crate::{
     boxes::parse::{FourCC, children, damaged, decode, require},
     error::{Error, Result},
     io::RangeRead,
+    read::frame_grid,
     read::moov::{self, Moov},
     read::parameter_sets,
     read::pictures,
@@ -94,6 +95,13 @@ pub struct VideoFacts {
     pub frame_rate: f64,
     /// Whether all frames last equally long, to one unit of the timescale.
     pub constant_frame_rate: bool,
+    /// The rate on whose grid all frames lie, at which at least every second place has one; `None` where they lie on no
+    /// usual one, and where the rate is constant.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub grid_frame_rate: Option<f64>,
     /// Units per second of the track's times (`mdhd`, 8.4.2).
     pub timescale: u32,
     /// Number of frames that a player presents.
@@ -496,6 +504,7 @@ struct Survey {
     end: i64,
     shortest: u32,
     longest: u32,
+    grid_frame_rate: Option<f64>,
 }
 
 impl Survey {
@@ -527,6 +536,9 @@ impl Survey {
             }
         }
         survey.end = survey.last.map_or(0, |last| survey.end_of(last, video));
+        if let (false, Ok(extent)) = (survey.is_constant(), survey.video_extent()) {
+            survey.grid_frame_rate = frame_grid::rate(video, extent.start..extent.end)?;
+        }
         Ok(survey)
     }
 
@@ -563,6 +575,7 @@ impl Survey {
         video.frames = self.shown;
         video.frame_rate = frames / video.duration_seconds;
         video.constant_frame_rate = self.is_constant();
+        video.grid_frame_rate = self.grid_frame_rate;
     }
 
     fn is_constant(&self) -> bool {
@@ -598,6 +611,7 @@ fn video_facts(
         rotation_degrees,
         frame_rate: 0.0,
         constant_frame_rate: false,
+        grid_frame_rate: None,
         timescale: video.edit_segment.timescale,
         frames: 0,
         start_seconds: video

@@ -739,6 +739,43 @@ impl SampleList {
         }
     }
 
+    /// Shows one sample later.
+    pub fn show_later(&mut self, index: u32, by: i64) {
+        if self.composition.is_empty() {
+            let count = self.count();
+            self.composition.push(Run { count, value: 0 });
+        }
+        let mut changed = Vec::with_capacity(self.composition.len() + 2);
+        let mut start = 0;
+        for run in &self.composition {
+            let end = start + run.count;
+            if (start..end).contains(&index) {
+                let value = run.value;
+                let parts = [
+                    (index - start, value),
+                    (1, value + by),
+                    (end - index - 1, value),
+                ];
+                changed.extend(parts.map(|(count, value)| Run { count, value }));
+            } else {
+                changed.push(*run);
+            }
+            start = end;
+        }
+        changed.retain(|run| run.count > 0);
+        self.composition = changed;
+    }
+
+    /// Makes the last sample last no longer than `duration`.
+    pub fn shorten_last(&mut self, duration: i64) {
+        if let Some(last) = self.durations.last()
+            && i64::from(last.value) > duration
+        {
+            let others = i64::try_from(self.duration()).unwrap_or(i64::MAX) - i64::from(last.value);
+            self.fit_to(others + duration);
+        }
+    }
+
     /// Makes the last sample longer, so that the sum of the durations is at least `duration`.
     pub fn extend_to(&mut self, duration: i64) {
         if i64::try_from(self.duration()).is_ok_and(|own| own < duration) {

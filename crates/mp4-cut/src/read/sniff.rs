@@ -9,13 +9,10 @@ pub(crate) fn describe(head: &[u8]) -> Option<&'static str> {
     let starts = |magic: &[u8]| at(0, magic);
 
     Some(match () {
-        () if starts(b"\0\0\x01\xba") => "an MPEG program stream",
         () if starts(b"\0\0\x01\xb3") || starts(b"\0\0\0\x01") => "a raw video stream",
-        () if starts(b"RIFF") && at(8, b"AVI ") => "an AVI file",
         () if starts(b"RIFF") && at(8, b"WAVE") => "a WAV file",
         () if starts(b"RIFF") && at(8, b"WEBP") => "a WebP image",
         () if starts(b"#EXTM3U") => "an HLS playlist",
-        () if starts(b"FLV\x01") => "a Flash video",
         () if starts(b"OggS") => "an Ogg file",
         () if starts(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11") => "a Windows Media file",
         () if starts(b"\x06\x0e\x2b\x34") => "an MXF file",
@@ -56,7 +53,7 @@ mod tests {
     #[test]
     fn files_are_known_by_their_first_bytes() {
         for (head, name) in [
-            (&b"RIFF\x24\x60\x5d\x01AVI LIST"[..], "an AVI file"),
+            (&b"RIFF\x24\x60\x5d\x01WAVEfmt "[..], "a WAV file"),
             (b"#EXTM3U\n#EXT-X-VERSION:3\n", "an HLS playlist"),
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG image"),
             ("Une vidéo renommée".as_bytes(), "a text file"),
