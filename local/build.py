@@ -18,6 +18,10 @@ from .console import Failure, Progress
 NEWEST_GLIBC = (2, 34)
 """The C library of Amazon Linux 2023, which `provided.al2023` runs on."""
 
+LARGEST_UNPACKED = 262_144_000
+"""The most bytes that a function and its layers may have together (Lambda developer guide, "Lambda
+quotas")."""
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -91,10 +95,33 @@ def command() -> Path:
 
 
 def package_layer(way: Build) -> None:
-    """Packs FFmpeg as a layer; its `bin/` is on a function's PATH."""
-    _pack(
-        {f"bin/{name}": way.programs / name for name in ("ffmpeg", "ffprobe")}, "ffmpeg-layer", way
-    )
+    """Packs FFmpeg as a layer; its `bin/` is on a function's PATH.
+
+    # Errors
+    Failure when the largest of the functions would be too large with it.
+    """
+    programs = {f"bin/{name}": way.programs / name for name in ("ffmpeg", "ffprobe")}
+    _pack(programs, "ffmpeg-layer", way)
+    if way is not FOR_STACK:
+        for program in programs.values():
+            _check_glibc(program)
+        check_size(way)
+
+
+def check_size(way: Build) -> None:
+    """Checks that Lambda takes every function together with the layer.
+
+    # Errors
+    Failure when one is too large.
+    """
+    layer = way.zip("ffmpeg-layer")
+    for package in set(way.packages.glob("*.zip")) - {layer}:
+        unpacked = _unpacked(layer) + _unpacked(package)
+        if unpacked > LARGEST_UNPACKED:
+            raise Failure(
+                f"{package.stem} and the layer have {unpacked:,} bytes, and Lambda takes"
+                f" {LARGEST_UNPACKED:,}."
+            )
 
 
 def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
@@ -203,6 +230,11 @@ def _pack(members: dict[str, Path], name: str, way: Build) -> None:
             entry.external_attr = 0o100755 << 16
             packed.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, way.compression)
     os.replace(unfinished, archive)
+
+
+def _unpacked(archive: Path) -> int:
+    with zipfile.ZipFile(archive) as packed:
+        return sum(entry.file_size for entry in packed.infolist())
 
 
 def _is_current(members: dict[str, Path], archive: Path) -> bool:

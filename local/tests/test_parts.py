@@ -57,6 +57,17 @@ class BuildTest(InFolder):
             with zipfile.ZipFile(way.zip("trim")) as packed:
                 self.assertEqual(packed.read("bootstrap"), code)
 
+    def test_a_function_that_is_too_large_with_the_layer_is_refused(self) -> None:
+        program, way = self.folder / "program", build.Build("debug", (), self.folder, 1)
+        program.write_bytes(bytes(build.LARGEST_UNPACKED // 2))
+        build._pack({"bin/ffmpeg": program}, "ffmpeg-layer", way)
+        build._pack({"bootstrap": program}, "trim", way)
+        build.check_size(way)
+        programs = {"bin/ffmpeg": program, "bin/ffprobe": self.folder / "trim.zip"}
+        build._pack(programs, "ffmpeg-layer", way)
+        with self.assertRaisesRegex(Failure, "trim and the layer have"):
+            build.check_size(way)
+
     def test_the_c_library_of_a_program_is_read_from_it(self) -> None:
         versions = build.glibc_versions(Path(sys.executable).resolve())
         self.assertIn((2, 2, 5), versions)

@@ -87,6 +87,7 @@ run "functions_are_told_what_they_read" {
       validate = {
         CLIPFLOW_LOG            = "info"
         CLIPFLOW_BUCKET         = "surf-clips-123456789012-eu-west-1"
+        CLIPFLOW_DEFAULT_FORMAT = "mp4"
         CLIPFLOW_SOURCE_BUCKETS = "another-archive,surf-archive"
       }
       probe = {

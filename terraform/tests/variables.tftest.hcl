@@ -18,6 +18,7 @@ run "names_and_texts_out_of_form_are_refused" {
     definition_file     = "tests/nowhere.json"
     mediaconvert_queue  = "arn:aws:mediaconvert:eu-west-1:123456789012:queues/surf"
     architecture        = "riscv64"
+    default_format      = "avi"
     log_filter          = " "
     source_buckets      = ["Surf_Archive"]
     public_base_url     = "cdn.example"
@@ -33,7 +34,7 @@ run "names_and_texts_out_of_form_are_refused" {
 
   expect_failures = [
     var.clips_bucket_policy, var.mongodb_ca_file, var.permissions_boundary,
-    var.name_prefix, var.tags, var.definition_file, var.mediaconvert_queue, var.architecture, var.log_filter, var.source_buckets,
+    var.name_prefix, var.tags, var.definition_file, var.mediaconvert_queue, var.architecture, var.default_format, var.log_filter, var.source_buckets,
     var.public_base_url, var.mongodb_uri, var.mongodb_database, var.alarm_topic_arns, var.source_kms_key_arns,
   ]
 }

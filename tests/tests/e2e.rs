@@ -388,6 +388,32 @@ async fn clips_of_other_containers_are_as_exact_as_any() {
 }
 
 #[tokio::test]
+async fn clip_in_its_sources_codec_is_smart_cut_or_else_h264() {
+    let stack = Stack::connect().await;
+    let encoded = "encoded whole: the source is mpeg4, not H.264 or HEVC, so the clip is H.264";
+    for (name, options, codec, why) in [
+        (
+            "source-hevc.mp4",
+            "-c:v libx265 -x265-params log-level=error:keyint=25:min-keyint=25 -tag:v hev1",
+            "hevc",
+            "smart cut: 0.40 s of 2.40 s are encoded",
+        ),
+        ("source-mpeg4.mp4", "-c:v mpeg4 -q:v 5", "h264", encoded),
+    ] {
+        let clip_id = format!("e2e-{}", name.replace('.', "-"));
+        let folder = source(&stack, name, &options.split(' ').collect::<Vec<_>>()).await;
+        let mut request = stack.request(&clip_id, name, &json!(1.6), &json!(4));
+        request["output"]["format"] = json!("source");
+        let ended = stack.run(&request).await;
+        let (outcome, file) = delivered(&stack, &clip_id, &ended, folder.path()).await;
+        assert_eq!(outcome["delivered"]["videoCodec"], codec, "{name}");
+        assert_eq!(frames(&stack.ffprobe(&file)), 60, "{name}");
+        let said = outcome["engine"]["why"].as_str().expect("why");
+        assert!(said.ends_with(why), "{name}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn same_request_sent_again_starts_nothing() {
     let stack = Stack::connect().await;
     let folder = source(&stack, "again.mp4", &["-an", "-c:v", "libx264"]).await;

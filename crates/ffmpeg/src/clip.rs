@@ -160,11 +160,11 @@ async fn encode<'a, O, S: RangeRead>(
     let spec = ClipSpec::of(look, plan)?;
     let windows = windows(plan, ranges)?;
     let names = save(&windows, ranges, scratch).await?;
-    let why = if !look.may_keep_pictures() {
+    let mut why = if !look.may_keep_pictures() {
         "what is asked for changes every picture".to_owned()
     } else if let Some(why) = spec.why_no_copies() {
         why.to_owned()
-    } else if plan.encodes_hevc_whole && look.format == Format::Hevc {
+    } else if plan.encodes_hevc_whole {
         "this deployment makes no smart cuts of HEVC".to_owned()
     } else {
         match smart::cut(
@@ -187,6 +187,9 @@ async fn encode<'a, O, S: RangeRead>(
             Err(error) => why_encoded_whole(error)?,
         }
     };
+    if look.format == Format::Source {
+        why.push_str(", so the clip is H.264");
+    }
     tracing::info!(why, "encoding all of it");
     let mut files: Vec<_> = names.into_iter().map(Input::mp4).collect();
     if let Some(watermark) = watermark {

@@ -4,7 +4,7 @@
 //! All inputs are open at the same time, with one decoder thread each: about 18 MB of memory for
 //! every 1080p cut.
 
-use crate::audio;
+use crate::{audio, pixels};
 use model::{
     clip_spec::{ClipSpec, Overlay, Part, Size},
     request::{Format, Look},
@@ -35,7 +35,7 @@ pub fn arguments(look: Look, spec: &ClipSpec, window: &Window) -> Vec<OsString> 
     };
     // FFmpeg keeps the time of creation only when it is told to.
     options.extend(words("-map_metadata 0"));
-    options.extend(encoders(look));
+    options.extend(encoders(look, spec));
     options.extend(match spec.frame_rate {
         None => timing_arguments(window),
         Some(rate) => words(&format!(
@@ -78,16 +78,16 @@ pub fn timing_arguments(window: &Window) -> Vec<String> {
 
 /// The encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart in players
 /// that ignore edit lists. How fast they are is in `probe`'s estimates.
-fn encoders(look: Look) -> Vec<String> {
-    let quality = look.quality;
+fn encoders(look: Look, spec: &ClipSpec) -> Vec<String> {
+    let (quality, pixels) = (look.quality, pixels::encoded(spec.bit_depth));
     words(&match look.format {
-        Format::Mp4 => format!(
+        Format::Mp4 | Format::Source => format!(
             "-c:v libx264 -preset veryfast -crf {} -pix_fmt yuv420p -c:a aac -movflags +faststart",
             quality.crf()
         ),
         // Apple's players want the parameter sets where hvc1 says that they are.
         Format::Hevc => format!(
-            "-c:v libx265 -preset veryfast -x265-params log-level=error -crf {} -tag:v hvc1 -pix_fmt yuv420p -c:a aac \
+            "-c:v libx265 -preset veryfast -x265-params log-level=error -crf {} -tag:v hvc1 -pix_fmt {pixels} -c:a aac \
              -movflags +faststart",
             quality.hevc_crf()
         ),
@@ -157,7 +157,7 @@ pub fn graph(spec: &ClipSpec) -> String {
             ));
             let over = vec![
                 format!("overlay=x={x}:y={y}:eof_action=repeat:format=auto"),
-                "format=yuv420p".to_owned(),
+                format!("format={}", pixels::encoded(spec.bit_depth)),
             ];
             chains.push(format!(
                 "[edited][watermark]{}[v]",
@@ -183,16 +183,19 @@ fn chain(filters: &[String]) -> String {
 /// the source's index says, whatever its stream says. Sizes have up to 16 bits.
 fn stored_as_they_are(part: &Part) -> String {
     let Part { decoded, shown, .. } = part;
-    format!(
+    let mut filters: Vec<_> = pixels::tagged(part.pixels.as_ref()).into_iter().collect();
+    filters.push(format!(
         "scale={}:{},setsar={}/{}:max=65535",
         decoded.width, decoded.height, shown.width, decoded.width
-    )
+    ));
+    filters.extend(part.becomes_sdr.then(|| pixels::TONE_MAP.to_owned()));
+    filters.join(",")
 }
 
 /// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the
 /// grid of the clip's frames.
 fn video_filters(spec: &ClipSpec, part: &Part) -> String {
-    let mut filters = Vec::new();
+    let mut filters: Vec<_> = pixels::tagged(part.pixels.as_ref()).into_iter().collect();
     if part.decoded != spec.canvas {
         let fits = part.shown.even() == spec.canvas;
         let scaled = if fits {
@@ -203,7 +206,9 @@ fn video_filters(spec: &ClipSpec, part: &Part) -> String {
         filters.push(format!("scale={}:{}", scaled.width, scaled.height));
         filters.extend(framed(scaled, spec.canvas));
     }
-    filters.extend(["setsar=1".to_owned(), "format=yuv420p".to_owned()]);
+    filters.push("setsar=1".to_owned());
+    filters.extend(part.becomes_sdr.then(|| pixels::TONE_MAP.to_owned()));
+    filters.push(format!("format={}", pixels::encoded(spec.bit_depth)));
     if let Some(rate) = spec.frame_rate {
         let (speed, frames) = (spec.speed, part.frames);
         // Of frames that are left out, those before their time; frames that are a little off the grid belong on it.

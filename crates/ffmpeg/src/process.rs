@@ -83,6 +83,12 @@ impl Input {
         Self::file("matroska", Vec::new(), file)
     }
 
+    /// A picture in a PNG.
+    #[must_use]
+    pub fn png(file: impl Into<String>) -> Self {
+        Self::file("png_pipe", Vec::new(), file)
+    }
+
     /// One picture as its pixels, each as red, green, blue and alpha.
     #[must_use]
     pub fn pixels(file: impl Into<String>, width: u32, height: u32) -> Self {
@@ -465,6 +471,9 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
         ))),
         _ if said.contains("Unknown encoder") => Err(ClipError::internal(format!(
             "this ffmpeg was built without an encoder: {said}"
+        ))),
+        _ if said.contains("No such filter") => Err(ClipError::internal(format!(
+            "this ffmpeg was built without a filter (bringing HDR to SDR takes zscale): {said}"
         ))),
         _ => Err(ClipError::unsupported_media(format!(
             "ffmpeg cannot read the source: {said}"

@@ -28,6 +28,7 @@
 
 use crate::{
     encrypted,
+    pixels::PixelNames,
     process::{Ffmpeg, Input, Limits},
     range_server::RangeServer,
     scratch::Scratch,
@@ -605,6 +606,8 @@ struct Stream {
     disposition: Disposition,
     tags: Tags,
     side_data_list: Vec<SideData>,
+    #[serde(flatten)]
+    pixels: PixelNames,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -624,8 +627,10 @@ struct SideData {
     rotation: Option<f64>,
 }
 
-const ENTRIES: &str = "format=duration:stream=id,codec_type,codec_name,codec_tag,field_order,width,height,sample_aspect_ratio,\
-     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate:stream_disposition=attached_pic:\
+const ENTRIES: &str = "format=duration:stream=id,codec_type,codec_name,codec_tag,field_order,width,height,\
+     sample_aspect_ratio,\
+     avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate,\
+     pix_fmt,color_range,color_primaries,color_transfer,color_space:stream_disposition=attached_pic:\
      stream_tags=language:stream_side_data=rotation:packet=stream_index,pts_time,flags";
 
 async fn describe<S: RangeRead + Clone + 'static>(
@@ -841,6 +846,7 @@ impl Stream {
             start_seconds,
             duration_seconds,
             bit_rate: self.bit_rate().unwrap_or_else(|| number::whole(all)),
+            pixels: self.pixels.format(),
         })
     }
 

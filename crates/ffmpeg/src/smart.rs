@@ -63,13 +63,13 @@ pub async fn cut(
         format.check_codec(&movie.facts.video.codec)?;
     }
     let smart_cut = SmartCut::of_all(&files).await?;
-    check_encoder(ffmpeg, &smart_cut, format).await?;
+    check_encoder(ffmpeg, &smart_cut).await?;
     let work = Work {
         ffmpeg,
         scratch,
-        crf: match format {
-            Format::Hevc => quality.hevc_crf(),
-            _ => quality.crf(),
+        crf: match smart_cut.encode_target() {
+            EncodeTarget::H264 { .. } => quality.crf(),
+            EncodeTarget::Hevc { .. } => quality.hevc_crf(),
         } - BETTER_CRF,
         limits,
         begun: Instant::now(),
@@ -94,22 +94,18 @@ pub async fn cut(
     Ok((smart_cut, smart_clip))
 }
 
-/// Checks that there is an encoder for the pictures of a smart cut of a format.
+/// Checks that there is an encoder for the pictures of a smart cut.
 ///
 /// # Errors
 /// `Ineligible` when there is none.
-pub async fn check_encoder(
-    ffmpeg: &Ffmpeg,
-    smart_cut: &SmartCut,
-    format: Format,
-) -> Result<(), SmartCutError> {
-    match (format, smart_cut.encode_target()) {
-        (_, EncodeTarget::H264 { profile, .. }) if h264_profile(profile).is_none() => {
+pub async fn check_encoder(ffmpeg: &Ffmpeg, smart_cut: &SmartCut) -> Result<(), SmartCutError> {
+    match smart_cut.encode_target() {
+        EncodeTarget::H264 { profile, .. } if h264_profile(profile).is_none() => {
             Err(SmartCutError::Ineligible(format!(
                 "the source's H.264 profile is {profile}, which is not encoded"
             )))
         }
-        (Format::Hevc, EncodeTarget::H264 { bits, .. } | EncodeTarget::Hevc { bits })
+        EncodeTarget::Hevc { bits }
             if bits != 8 && !ffmpeg.encodes("libx265", &pixel_format(bits)).await? =>
         {
             Err(SmartCutError::Ineligible(format!(
@@ -209,15 +205,12 @@ impl Work<'_> {
         let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
         self.scratch.save(&input, window.stream(file, 1)).await?;
         let quality = ["-preset", "veryfast", "-crf", &self.crf.to_string()].map(str::to_owned);
-        let target = self.smart_cut.encode_target();
-        let arguments = part_arguments(target)
+        let arguments = part_arguments(self.smart_cut.encode_target())
             .into_iter()
             .chain(quality)
             .chain(timing_arguments(&window));
-        let input = match target {
-            EncodeTarget::H264 { .. } => Input::mp4(input),
-            EncodeTarget::Hevc { .. } => Input::mp4(input).uncropped(),
-        };
+        // As they are coded: the parameter sets say what is cropped.
+        let input = Input::mp4(input).uncropped();
         self.run(vec![input], &output, arguments).await.map(Some)
     }
 

@@ -15,7 +15,7 @@ use crate::{
     plan::{Plan, PlannedSegment},
     request::{Format, Look},
 };
-use mp4_cut::{AudioFacts, VideoFacts};
+use mp4_cut::{AudioFacts, PixelFormat, VideoFacts};
 
 /// Sample rates that AAC has and browsers play, in Hz; sound of another becomes 48 kHz.
 const SAMPLE_RATES: [u32; 9] = [
@@ -87,6 +87,8 @@ pub struct ClipSpec {
     /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size. Its pictures
     /// are stored in the size that its source's are, and their pixels have the same shape.
     pub plain: bool,
+    /// Bits of a sample of pictures that are encoded.
+    pub bit_depth: u8,
     /// Whether `MediaConvert` can name the frames at which its cuts begin and end.
     pub has_timecodes: bool,
     /// Whether its frames, before edits of what is in them, are those of its sources, each at its time.
@@ -142,6 +144,10 @@ pub struct Part {
     pub shown: Size,
     /// The size in which they are decoded, turned as they are shown; another one where their pixels are not square.
     pub decoded: Size,
+    /// How the source's pixels are stored, where that is known.
+    pub pixels: Option<PixelFormat>,
+    /// Whether pictures of a high dynamic range become SDR where they are encoded.
+    pub becomes_sdr: bool,
     /// How it was brought to the clip's format, for a person; empty where nothing differs.
     pub conformed: Vec<String>,
 }
@@ -199,6 +205,7 @@ impl ClipSpec {
             audio: audio.map(|audio| AudioFormat::of(audio, look.format)),
             parts: Vec::new(),
             plain: as_stored,
+            bit_depth: 8,
             has_timecodes: plan.segments.iter().all(|segment| {
                 let grid = FrameGrid::of(&plan.sources[segment.source].facts.video);
                 let frames = grid.frames(&segment.window);
@@ -211,6 +218,7 @@ impl ClipSpec {
             .iter()
             .map(|segment| spec.part(plan, segment))
             .collect();
+        spec.decide_pixels(look.format);
         spec.preserves_timing |= spec
             .frame_rate
             .is_some_and(|rate| spec.is_on_grid(rate, plan));
@@ -240,6 +248,25 @@ impl ClipSpec {
             && (self.seconds() - shown).abs() * rate.hertz() < 0.5
     }
 
+    /// HEVC has as many bits as the deepest source, up to 10, and its dynamic range where that is the same in all parts.
+    /// The other formats are for players that know SDR of 8 bits only.
+    fn decide_pixels(&mut self, format: Format) {
+        let colours = |part: &Part| {
+            let pixels = part.pixels.as_ref();
+            pixels.map(|pixels| (pixels.primaries, pixels.transfer, pixels.matrix))
+        };
+        let is_hevc = format.encoded() == Format::Hevc;
+        let first = self.parts.first().and_then(colours);
+        let keeps_hdr = is_hevc && self.parts.iter().all(|part| colours(part) == first);
+        for part in &mut self.parts {
+            let Some(pixels) = &part.pixels else { continue };
+            part.becomes_sdr = pixels.is_hdr() && !keeps_hdr;
+            if is_hevc && pixels.bit_depth > 8 {
+                self.bit_depth = 10;
+            }
+        }
+    }
+
     fn part<O>(&self, plan: &Plan<O>, segment: &PlannedSegment) -> Part {
         let (window, facts) = (&segment.window, &plan.sources[segment.source].facts);
         let shown = Size::shown(&facts.video);
@@ -249,6 +276,8 @@ impl ClipSpec {
             has_audio: window.has_audio && self.audio.is_some(),
             shown,
             decoded: Size::decoded(&facts.video),
+            pixels: facts.video.pixels.clone(),
+            becomes_sdr: false,
             conformed: Vec::new(),
         };
         let Some(rate) = self.frame_rate else {
@@ -352,7 +381,7 @@ impl ClipSpec {
     #[must_use]
     pub fn largest_of_mediaconvert(format: Format) -> Option<Size> {
         match format {
-            Format::Mp4 => Some(MAX_MEDIACONVERT_H264),
+            Format::Mp4 | Format::Source => Some(MAX_MEDIACONVERT_H264),
             Format::Hevc => Some(MAX_MEDIACONVERT_HEVC),
             Format::Webm => None,
         }
@@ -453,7 +482,7 @@ impl AudioFormat {
 #[must_use]
 pub fn layouts(format: Format) -> &'static [(&'static str, u32)] {
     match format {
-        Format::Mp4 | Format::Hevc => &AAC_LAYOUTS,
+        Format::Mp4 | Format::Hevc | Format::Source => &AAC_LAYOUTS,
         Format::Webm => &OPUS_LAYOUTS,
     }
 }

@@ -18,8 +18,8 @@ pub struct Expected {
     pub frames_tolerance: u64,
     pub seconds: f64,
     pub frame_seconds: f64,
-    /// `FFmpeg`'s name of it.
-    pub video_codec: String,
+    /// `FFmpeg`'s names of those that it may have.
+    pub video_codecs: Vec<String>,
     pub has_audio: bool,
     /// How segments were brought to the first one's format, for a person: one line for each that differed.
     pub conformed: Vec<String>,
@@ -44,7 +44,7 @@ impl Expected {
             frames_tolerance: 0,
             seconds: spec.seconds(),
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
-            video_codec: request.format.codec().to_owned(),
+            video_codecs: names(request.format.codecs()),
             has_audio: spec.audio.is_some(),
             conformed: match (engine, request.cut) {
                 (EngineName::Trim, Cut::Copy) => Vec::new(),
@@ -54,11 +54,12 @@ impl Expected {
         match (engine, request.cut) {
             (EngineName::Transcode, _) => {
                 (expected.frames, expected.frames_tolerance) = transcoded_frames(plan);
+                expected.video_codecs = names(request.format.encoded().codecs());
             }
             (EngineName::Trim, Cut::Copy) => {
                 let windows = || plan.segments.iter().map(|segment| &segment.window);
                 expected.size = Size::shown(first);
-                expected.video_codec.clone_from(&first.codec);
+                expected.video_codecs = vec![first.codec.clone()];
                 expected.frames = windows().map(|window| window.frames).sum();
                 expected.seconds = windows().map(|window| window.duration_seconds).sum();
             }
@@ -66,6 +67,10 @@ impl Expected {
         }
         Ok(expected)
     }
+}
+
+fn names(codecs: &[&str]) -> Vec<String> {
+    codecs.iter().map(|codec| (*codec).to_owned()).collect()
 }
 
 /// How many frames a clip has when `MediaConvert` makes it, and how many more or less it may have: it rounds each
@@ -131,7 +136,7 @@ mod tests {
         assert_eq!(
             (
                 copied.size.to_string().as_str(),
-                copied.video_codec.as_str()
+                copied.video_codecs[0].as_str()
             ),
             ("640x359", "hevc")
         );
@@ -139,7 +144,7 @@ mod tests {
         assert_eq!(
             (
                 encoded.size.to_string().as_str(),
-                encoded.video_codec.as_str()
+                encoded.video_codecs[0].as_str()
             ),
             ("640x358", "h264")
         );
@@ -165,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn clip_in_its_sources_codec_may_be_h264_as_well_and_is_when_mediaconvert_makes_it() {
+        let (request, plan) = (
+            request(Cut::Exact, Format::Source),
+            plan(&[source("hevc", 360, 25.0)]),
+        );
+        let codecs = |engine| {
+            let expected = Expected::of(&request, &plan, engine);
+            expected.expect("a clip").video_codecs
+        };
+        assert_eq!(codecs(EngineName::Trim), ["h264", "hevc"]);
+        assert_eq!(codecs(EngineName::Transcode), ["h264"]);
+    }
+
+    #[test]
     fn mediaconvert_may_round_each_segment_of_another_rate_by_a_frame() {
         let (request, plan) = (
             request(Cut::Exact, Format::Hevc),
@@ -176,7 +195,7 @@ mod tests {
                 (expected.frames, expected.frames_tolerance),
                 (50, tolerance)
             );
-            assert_eq!(expected.video_codec, "hevc");
+            assert_eq!(expected.video_codecs, ["hevc"]);
             let conformed = ["segments[1]: frame rate 30.000 to 25.000"];
             assert_eq!(expected.conformed, conformed);
         }

@@ -125,6 +125,7 @@ mod tests {
             start_seconds,
             duration_seconds: 10.0,
             bit_rate: 1000,
+            pixels: None,
         }
     }
 

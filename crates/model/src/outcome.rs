@@ -6,6 +6,7 @@ use crate::{
     sent,
     timestamp::Timestamp,
 };
+use mp4_cut::PixelFormat;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt::Display;
@@ -202,6 +203,12 @@ pub struct Delivered {
     /// For example `aac`; absent when the clip is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_codec: Option<String>,
+    /// How the clip's pixels are stored, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<PixelFormat>,
+    /// How those of its first source are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_pixels: Option<PixelFormat>,
     /// What of a camera's window the clip shows, and what no recording does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,

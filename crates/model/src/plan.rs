@@ -4,7 +4,7 @@ use crate::{
     recordings::Coverage,
     text::{shorten, visible},
 };
-use mp4_cut::{Container, Facts, SmartCutFacts, WindowFacts};
+use mp4_cut::{Container, Facts, SmartCutFacts, VideoFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -174,6 +174,13 @@ pub fn remuxed_range_bytes(interval_bytes: u64) -> u64 {
 }
 
 impl<O> Plan<O> {
+    /// The video of the first cut's source.
+    #[must_use]
+    pub fn first_video(&self) -> Option<&VideoFacts> {
+        let source = &self.sources[self.segments.first()?.source];
+        Some(&source.facts.video)
+    }
+
     /// Upper bound, in bytes, on scratch space for remuxing what the cuts need of sources without an index.
     #[must_use]
     pub fn remuxed_bytes(&self) -> u64 {

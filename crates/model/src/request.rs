@@ -16,6 +16,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::str::FromStr;
 
 /// The largest `metadata`, in bytes of its JSON.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
@@ -113,7 +114,8 @@ pub struct Output {
     /// An animated picture of up to three seconds, from a quarter of the clip on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
-    /// The clip's codecs and container.
+    /// The clip's codecs and container; when it is left out what the deployment says, which is `mp4` unless it was
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// How good the clip looks, and how large it is; medium when it is left out.
@@ -142,6 +144,17 @@ pub enum Format {
     Webm,
     /// H.265 and AAC in an MP4: `clip.mp4`.
     Hevc,
+    /// The source's own codec, where its pictures can be kept, and otherwise as `mp4`: `clip.mp4`.
+    Source,
+}
+
+impl FromStr for Format {
+    type Err = ClipError;
+
+    /// Reads the name that requests have for it.
+    fn from_str(name: &str) -> Result<Self, ClipError> {
+        parse(Value::String(name.to_owned()))
+    }
 }
 
 impl Format {
@@ -149,18 +162,28 @@ impl Format {
     #[must_use]
     pub fn file_name(self) -> &'static str {
         match self {
-            Self::Mp4 | Self::Hevc => "clip.mp4",
+            Self::Mp4 | Self::Hevc | Self::Source => "clip.mp4",
             Self::Webm => "clip.webm",
         }
     }
 
-    /// `FFmpeg`'s name of the codec of its pictures, where they are not copied from a source of another.
+    /// The format of a clip of which no picture is kept.
     #[must_use]
-    pub fn codec(self) -> &'static str {
+    pub fn encoded(self) -> Self {
         match self {
-            Self::Mp4 => "h264",
-            Self::Hevc => "hevc",
-            Self::Webm => "vp9",
+            Self::Source => Self::Mp4,
+            format => format,
+        }
+    }
+
+    /// `FFmpeg`'s names of the codecs that pictures of an exact clip may have.
+    #[must_use]
+    pub fn codecs(self) -> &'static [&'static str] {
+        match self {
+            Self::Mp4 => &["h264"],
+            Self::Hevc => &["hevc"],
+            Self::Webm => &["vp9"],
+            Self::Source => &["h264", "hevc"],
         }
     }
 
@@ -170,10 +193,11 @@ impl Format {
     /// Why they may not.
     pub fn check_codec(self, codec: &str) -> Result<(), String> {
         let own = match self {
-            _ if codec == self.codec() => return Ok(()),
+            _ if self.codecs().contains(&codec) => return Ok(()),
             Self::Mp4 => "H.264",
             Self::Hevc => "HEVC",
             Self::Webm => "VP9",
+            Self::Source => "H.264 or HEVC",
         };
         Err(format!("the source is {codec}, not {own}"))
     }
@@ -182,7 +206,7 @@ impl Format {
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::Mp4 | Self::Hevc => "video/mp4",
+            Self::Mp4 | Self::Hevc | Self::Source => "video/mp4",
             Self::Webm => "video/webm",
         }
     }
@@ -236,11 +260,13 @@ pub struct ClipRequest {
     pub max_cost_usd: Option<f64>,
 }
 
-/// What a deployment lets requests ask for.
+/// What a deployment lets requests ask for, and what those get that do not say.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The buckets that sources and watermarks may lie in.
     pub source_buckets: Vec<String>,
+    /// The format of exact clips.
+    pub default_format: Format,
 }
 
 impl Request {
@@ -289,7 +315,10 @@ impl Request {
             camera,
             cut: self.cut,
             edits: self.edits,
-            format: self.output.format.unwrap_or_default(),
+            format: match self.cut {
+                Cut::Exact => self.output.format.unwrap_or(limits.default_format),
+                Cut::Copy => Format::default(),
+            },
             quality: self.output.quality.unwrap_or_default(),
             preview: self.output.preview,
             thumbnails: self.output.thumbnail_widths(),
@@ -327,7 +356,7 @@ impl Request {
         }
         let changed = if let Some(field) = self.edits.first_field() {
             format!("edits.{field}")
-        } else if self.output.format.unwrap_or_default() != Format::Mp4 {
+        } else if matches!(self.output.format, Some(Format::Hevc | Format::Webm)) {
             "output.format".to_owned()
         } else if self.output.quality.is_some() {
             "output.quality".to_owned()
@@ -614,6 +643,7 @@ mod tests {
     fn validated(request: Value, source_bucket: &str) -> Result<ClipRequest, ClipError> {
         let limits = Limits {
             source_buckets: vec![source_bucket.to_owned()],
+            default_format: Format::Hevc,
         };
         Request::validate(request, &limits)
     }
@@ -718,6 +748,20 @@ mod tests {
                 format!("{field}: cannot be had with the cut \"copy\", which encodes nothing")
             );
         }
+    }
+
+    #[test]
+    fn format_that_is_left_out_is_the_deployments_and_that_of_a_copy_its_sources() {
+        let format = |cut: &str, output: Value| {
+            let source = json!({"bucket": "archive", "key": "k.mp4"});
+            let request =
+                json!({"source": source, "start": 1, "end": 2, "cut": cut, "output": output});
+            validated(request, "archive").expect("a request").format
+        };
+        assert_eq!(format("exact", json!({})), Format::Hevc);
+        assert_eq!(format("exact", json!({"format": "source"})), Format::Source);
+        assert_eq!(format("copy", json!({})), Format::Mp4);
+        assert_eq!(format("copy", json!({"format": "source"})), Format::Mp4);
     }
 
     /// The message with which these segments are refused.

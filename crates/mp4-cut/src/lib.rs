@@ -119,4 +119,5 @@ pub use read::{
     fragments::Container,
     movie::{AudioFacts, Facts, Movie, VideoFacts},
     open::Opened,
+    pixel_format::PixelFormat,
 };

@@ -14,6 +14,8 @@ use serde::Serialize;
 const REFERENCE_PIXELS_PER_SECOND: f64 = 1920.0 * 1080.0 * 30.0;
 /// Decoding and filtering one second of that load on one vCPU takes this long, measured.
 const DECODE_SECONDS: f64 = 0.2;
+/// Bringing it from a high dynamic range to SDR on one vCPU takes this long, measured.
+const TONE_MAP_SECONDS: f64 = 0.6;
 /// Encoding one second of that load on one vCPU takes this long; measured with libx264's preset veryfast.
 const ENCODE_SECONDS: f64 = 1.0;
 /// Encoding one second of audio on one vCPU takes this long; measured with AAC in two channels.
@@ -94,21 +96,33 @@ impl Estimates {
             let share = encoded_share(request, plan);
             let load =
                 |size: Size, rate: f64| share * pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
-            for segment in &plan.segments {
+            for (segment, part) in plan.segments.iter().zip(&spec.parts) {
                 let video = &plan.sources[segment.source].facts.video;
                 let coded = Size {
                     width: video.coded_width,
                     height: video.coded_height,
                 };
+                let tone_mapping = if part.becomes_sdr && segment.smart_cut.is_none() {
+                    TONE_MAP_SECONDS
+                } else {
+                    0.0
+                };
                 trim_seconds += segment.window.duration_seconds
                     * load(coded, video.frame_rate)
-                    * DECODE_SECONDS
+                    * (DECODE_SECONDS + tone_mapping)
                     / speed;
             }
             let rate = lossy(spec.frames()) / seconds;
+            let is_smart_cut = plan
+                .segments
+                .iter()
+                .all(|segment| segment.smart_cut.is_some());
+            let first = plan.first_video();
+            let stays_hevc = is_smart_cut && first.is_some_and(|video| video.codec == "hevc");
             let encoder = match request.format {
-                Format::Mp4 => 1.0,
                 Format::Hevc => HEVC_FACTOR,
+                Format::Source if stays_hevc => HEVC_FACTOR,
+                Format::Mp4 | Format::Source => 1.0,
                 Format::Webm => VP9_FACTOR,
             };
             trim_seconds += seconds * load(spec.size, rate) * ENCODE_SECONDS * encoder / speed;

@@ -21,7 +21,7 @@ use model::{
     ClipError,
     clip_spec::ClipSpec,
     edits::Watermark,
-    outcome::{Engine, Execution},
+    outcome::{Engine, EngineName, Execution},
     plan::{PinnedObject, Plan, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
     request::{ClipRequest, Format, Source},
@@ -135,7 +135,11 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
     }
     let spec = ClipSpec::of(request.look(), &plan)?;
-    plan.encodes_hevc_whole = request.format == Format::Hevc && !deps.hevc_smart_cuts;
+    let is_hevc = plan
+        .first_video()
+        .is_some_and(|video| video.codec == "hevc");
+    let may_stay_hevc = is_hevc && matches!(request.format, Format::Hevc | Format::Source);
+    plan.encodes_hevc_whole = may_stay_hevc && !deps.hevc_smart_cuts;
     if request.look().may_keep_pictures()
         && spec.why_no_copies().is_none()
         && !plan.encodes_hevc_whole
@@ -164,11 +168,16 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         is_trim_only: trim_only_field.is_some(),
         estimates,
     };
-    let engine = work.engine(TrimLimits {
+    let mut engine = work.engine(TrimLimits {
         encoded_seconds: deps.max_trim_seconds,
         timeout_seconds: deps.trim_timeout_seconds,
         scratch_bytes: deps.scratch_bytes,
     });
+    if engine.name == EngineName::Transcode && request.format == Format::Source {
+        engine
+            .why
+            .push_str("; MediaConvert keeps no pictures, so the clip is H.264");
+    }
     Ok(Output {
         plan,
         clip_seconds,

@@ -189,12 +189,11 @@ impl<'a> Opener<'a> {
         &self,
         cuts: &[(&Movie, &Samples<S3Source>, f64, f64)],
     ) -> Result<SmartCut, SmartCutError> {
-        let format = self.request.format;
         if let Some((movie, ..)) = cuts.first() {
-            format.check_codec(&movie.facts.video.codec)?;
+            self.request.format.check_codec(&movie.facts.video.codec)?;
         }
         let smart_cut = SmartCut::of(cuts).await?;
-        smart::check_encoder(self.ffmpeg, &smart_cut, format).await?;
+        smart::check_encoder(self.ffmpeg, &smart_cut).await?;
         Ok(smart_cut)
     }
 }

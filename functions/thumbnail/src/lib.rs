@@ -5,8 +5,6 @@
 //! `fps=…:start_time=0:round=up` shows at each tick what is shown then, also of a frame that began
 //! before second 0 and of a last one that is shorter than a tick.
 
-mod webp;
-
 use aws::{
     sdk,
     source::S3Source,
@@ -14,6 +12,7 @@ use aws::{
 };
 use bytes::Bytes;
 use ffmpeg::{
+    pixels,
     process::{Ffmpeg, Input as File, Limits},
     scratch::Scratch,
 };
@@ -24,7 +23,7 @@ use model::{
     outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
     request::{ClipRequest, Format, Preview, Source},
 };
-use mp4_cut::{Movie, Window, io::RangeRead};
+use mp4_cut::{Movie, PixelFormat, Window, io::RangeRead};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
@@ -34,8 +33,6 @@ const TIME: Duration = Duration::from_mins(4);
 const MAX_PICTURE_BYTES: u64 = 32 * 1024 * 1024;
 /// How long a preview plays, if the clip goes on for that long, in seconds.
 const PREVIEW_SECONDS: f64 = 3.0;
-/// Its pictures a second, as [`SHOWN`] has them.
-const PREVIEW_RATE: u32 = 10;
 /// Its width in pixels, never above the clip's own.
 const PREVIEW_WIDTH: u32 = 480;
 /// Ranged reads of the clip that are under way at once.
@@ -132,10 +129,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let preview = match preview {
         None => None,
         Some(Preview::Gif) => Some(put("preview.gif".to_owned(), "image/gif").await?),
-        Some(Preview::Webp) => {
-            webp::assemble(&scratch, PREVIEW_RATE).await?;
-            Some(put(webp::FILE.to_owned(), "image/webp").await?)
-        }
+        Some(Preview::Webp) => Some(put("preview.webp".to_owned(), "image/webp").await?),
     };
     Ok(Output {
         thumbnails,
@@ -174,7 +168,7 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
             let seconds = delivered.duration_seconds;
             making.of_webm(clip.stream(), seconds).await
         }
-        Format::Mp4 | Format::Hevc => making.of_mp4().await,
+        Format::Mp4 | Format::Hevc | Format::Source => making.of_mp4().await,
     }
     .map_err(own_fault)
 }
@@ -206,7 +200,7 @@ impl<S: RangeRead> Making<'_, S> {
         file.options = ["-noaccurate_seek", "-ss", &quarter]
             .map(str::to_owned)
             .into();
-        self.run(&scratch, file, clip_seconds - self.quarter, &[])
+        self.run(&scratch, file, clip_seconds - self.quarter, &[], None)
             .await?;
         Ok(scratch)
     }
@@ -227,7 +221,8 @@ impl<S: RangeRead> Making<'_, S> {
         for (index, (start, end)) in windows.into_iter().enumerate() {
             let window = movie.window_shown(start, end)?;
             let on_errors: &[&str] = if index == 0 { &[] } else { &["-noxerror"] };
-            made = self.of_window(&window, on_errors).await;
+            let pixels = movie.facts.video.pixels.as_ref();
+            made = self.of_window(&window, on_errors, pixels).await;
             match &made {
                 Err(error) if error.kind.is_rejection() => {
                     tracing::warn!(error.message, "the pictures at a quarter do not decode");
@@ -238,15 +233,20 @@ impl<S: RangeRead> Making<'_, S> {
         made
     }
 
-    async fn of_window(&self, window: &Window, options: &[&str]) -> Result<Scratch, ClipError> {
+    async fn of_window(
+        &self,
+        window: &Window,
+        options: &[&str],
+        pixels: Option<&PixelFormat>,
+    ) -> Result<Scratch, ClipError> {
         let bytes = window.facts.output_bytes + MAX_PICTURE_BYTES;
         let scratch = Scratch::new(bytes, self.scratch_bytes)?;
         scratch
             .save("window.mp4", window.stream(self.clip, CONNECTIONS))
             .await?;
         let file = File::mp4("window.mp4");
-        self.run(&scratch, file, window.facts.duration_seconds, options)
-            .await?;
+        let seconds = window.facts.duration_seconds;
+        self.run(&scratch, file, seconds, options, pixels).await?;
         Ok(scratch)
     }
 
@@ -257,6 +257,7 @@ impl<S: RangeRead> Making<'_, S> {
         file: File,
         seconds: f64,
         options: &[&str],
+        pixels: Option<&PixelFormat>,
     ) -> Result<(), ClipError> {
         let limits = Limits {
             time: TIME,
@@ -265,7 +266,7 @@ impl<S: RangeRead> Making<'_, S> {
         let arguments: Vec<OsString> = options
             .iter()
             .map(OsString::from)
-            .chain(arguments(self.widths, self.preview, seconds))
+            .chain(arguments(self.widths, self.preview, seconds, pixels))
             .collect();
         self.ffmpeg
             .run(scratch.path(), &[file], &arguments, limits)
@@ -302,61 +303,76 @@ fn own_fault(error: ClipError) -> ClipError {
     }
 }
 
-/// Shows at each tick of [`PREVIEW_RATE`] what is shown then, from second 0 on: also of a picture that began before it,
+/// Shows at each tick of a tenth of a second what is shown then, from second 0 on: also of a picture that began before it,
 /// and of one that is shown for less than a tick.
 const SHOWN: &str = "fps=10:start_time=0:round=up";
+/// The pixels that a lossy `WebP` has (RFC 9649, section 2.5).
+const WEBP_PIXELS: &str = "scale=out_color_matrix=bt601:out_range=limited,format=yuv420p";
 
-/// The output options that make thumbnails, and a preview of the first `seconds`.
-fn arguments(widths: &[u32], preview: Option<Preview>, seconds: f64) -> Vec<OsString> {
-    let each = |width: &u32| {
-        let scale = format!(
-            "{SHOWN},\
-             scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p"
-        );
-        let (map, name) = (
-            ["-map", "0:v:0", "-frames:v", "1", "-q:v", "3", "-vf"],
-            thumbnail_name(width),
-        );
-        map.map(str::to_owned)
-            .into_iter()
-            .chain([scale, "-update".into(), "1".into(), name])
-    };
-    let thumbnails = widths.iter().flat_map(each);
-    thumbnails
-        .chain(
-            preview
-                .into_iter()
-                .flat_map(|preview| preview_arguments(preview, seconds)),
-        )
+/// The output options that make thumbnails, and a preview of the first `seconds`. All are made of the same decoded
+/// pictures, which become SDR where `pixels` are of a high dynamic range.
+fn arguments(
+    widths: &[u32],
+    preview: Option<Preview>,
+    seconds: f64,
+    pixels: Option<&PixelFormat>,
+) -> Vec<OsString> {
+    let mut filters: Vec<_> = pixels::tagged(pixels).into_iter().collect();
+    filters.push(SHOWN.to_owned());
+    if pixels.is_some_and(PixelFormat::is_hdr) {
+        filters.push(pixels::TONE_MAP.to_owned());
+    }
+    let (mut chains, mut outputs) = (Vec::new(), Vec::new());
+    for width in widths {
+        chains.push(format!(
+            "scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p"
+        ));
+        let name = thumbnail_name(width);
+        outputs.push(format!("-frames:v 1 -q:v 3 -update 1 {name}"));
+    }
+    if let Some(preview) = preview {
+        let (chain, output) = preview_arguments(preview, seconds);
+        chains.push(chain);
+        outputs.push(output.to_owned());
+    }
+    let count = chains.len();
+    let labels: Vec<_> = (0..count).map(|index| format!("[shown{index}]")).collect();
+    let mut graph = format!(
+        "[0:v:0]{},split={count}{}",
+        filters.join(","),
+        labels.concat()
+    );
+    for (index, chain) in chains.iter().enumerate() {
+        graph = format!("{graph};[shown{index}]{chain}[made{index}]");
+        outputs[index].insert_str(0, &format!("-map [made{index}] "));
+    }
+    let outputs = outputs.join(" ");
+    ["-filter_complex", &graph]
+        .into_iter()
+        .chain(outputs.split_whitespace())
         .map(OsString::from)
         .collect()
 }
 
-fn preview_arguments(preview: Preview, seconds: f64) -> Vec<String> {
-    let small = format!(
-        "{SHOWN},\
-         scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos"
-    );
-    let length = format!("{:.6}", seconds.clamp(0.001, PREVIEW_SECONDS));
-    let (filter, rest) = match preview {
+/// The filters and the output options of a preview.
+fn preview_arguments(preview: Preview, seconds: f64) -> (String, &'static str) {
+    let length = seconds.clamp(0.001, PREVIEW_SECONDS);
+    let small =
+        format!("trim=duration={length:.6},scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos");
+    match preview {
         // The colours of a GIF are chosen for this one, once its last picture is there.
         Preview::Gif => (
             format!(
-                "{small},trim=duration={length},split[a][b];[a]palettegen=stats_mode=diff[p];\
+                "{small},split[a][b];[a]palettegen=stats_mode=diff[p];\
                  [b][p]paletteuse=dither=bayer:bayer_scale=4"
             ),
-            vec!["-loop", "0", "preview.gif"],
+            "-loop 0 preview.gif",
         ),
         Preview::Webp => (
-            format!("{small},{}", webp::PIXELS),
-            webp::ENCODER.split(' ').collect(),
+            format!("{small},{WEBP_PIXELS}"),
+            "-c:v libwebp_anim -quality 80 -compression_level 2 -loop 0 preview.webp",
         ),
-    };
-    ["-map", "0:v:0", "-t", &length, "-vf", &filter]
-        .into_iter()
-        .chain(rest)
-        .map(str::to_owned)
-        .collect()
+    }
 }
 
 #[cfg(test)]
@@ -410,8 +426,8 @@ mod tests {
     const H264: &str = "-c:v libx264 -preset ultrafast";
     const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8";
 
-    /// How many pictures the thumbnail and the preview of a clip have.
-    async fn made(clip: &Bytes, seconds: f64, preview: Preview, format: Format) -> [usize; 2] {
+    /// The thumbnail and the preview of a clip.
+    async fn made(clip: &Bytes, seconds: f64, preview: Preview, format: Format) -> Scratch {
         let making = Making {
             ffmpeg: &Ffmpeg::find().expect("ffmpeg"),
             scratch_bytes: 1 << 30,
@@ -420,31 +436,63 @@ mod tests {
             widths: &[64],
             preview: Some(preview),
         };
-        let scratch = match format {
+        let made = match format {
             Format::Webm => {
                 let content = stream::iter([Ok::<_, ClipError>(clip.clone())]);
                 making.of_webm(content, seconds).await
             }
-            Format::Mp4 | Format::Hevc => making.of_mp4().await,
+            Format::Mp4 | Format::Hevc | Format::Source => making.of_mp4().await,
         };
-        let scratch = scratch.expect("pictures");
-        let name = match preview {
-            Preview::Gif => "preview.gif",
-            Preview::Webp => "preview.ivf",
-        };
-        ["thumb-64.jpg", name].map(|name| pictures(&scratch, name))
+        made.expect("pictures")
     }
 
     #[tokio::test]
     async fn picture_that_is_shown_at_a_quarter_is_taken_however_long_it_lasts() {
-        for (frames, seconds_each, preview) in [(4, 2.5, 30), (1, 4.0, 30), (1, 0.04, 1)] {
+        // A WebP holds what stays the same once.
+        for (frames, seconds_each, gif, webp) in [(4, 2.5, 30, 2), (1, 4.0, 30, 1), (1, 0.04, 1, 1)]
+        {
             let seconds = f64::from(frames) * seconds_each;
             let mp4 = clip(frames, seconds_each, "clip.mp4", H264);
             let of_mp4 = made(&mp4, seconds, Preview::Gif, Format::Mp4).await;
+            let of_mp4 = ["thumb-64.jpg", "preview.gif"].map(|name| pictures(&of_mp4, name));
             let webm = clip(frames, seconds_each, "clip.webm", VP9);
             let of_webm = made(&webm, seconds, Preview::Webp, Format::Webm).await;
-            assert_eq!([of_mp4, of_webm], [[1, preview]; 2], "{seconds} s");
+            let of_webm = ["thumb-64.jpg", "preview.webp"].map(|name| pictures(&of_webm, name));
+            assert_eq!([of_mp4, of_webm], [[1, gif], [1, webp]], "{seconds} s");
         }
+    }
+
+    #[tokio::test]
+    async fn preview_as_webp_shows_every_picture_in_its_colour_for_its_time() {
+        // Red for a second, then blue.
+        let colours =
+            format!("{H264} -vf drawbox=c=red:t=fill,drawbox=c=blue:t=fill:enable='gte(n,10)'");
+        let mp4 = clip(20, 0.1, "clip.mp4", &colours);
+        let scratch = made(&mp4, 0.0, Preview::Webp, Format::Mp4).await;
+        let decoded = Command::new("ffmpeg")
+            .args([
+                "-nostdin",
+                "-v",
+                "error",
+                "-i",
+                "preview.webp",
+                "-vf",
+                "fps=10",
+            ])
+            .args(["-s", "1x1", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"])
+            .current_dir(scratch.path())
+            .output();
+        let decoded = decoded.expect("ffmpeg on the PATH").stdout;
+        let colours = decoded
+            .as_chunks()
+            .0
+            .iter()
+            .map(|[r, g, b]| [r, g, b].map(|c| *c > 128));
+        let (red, blue) = ([true, false, false], [false, false, true]);
+        assert_eq!(
+            colours.collect::<Vec<_>>(),
+            [[red; 10], [blue; 10]].concat()
+        );
     }
 
     #[tokio::test]

@@ -2,12 +2,13 @@
 
 use aws_sdk_mediaconvert::types::{
     AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection,
-    AudioDescription, AudioSelector, AudioSelectorType, ContainerSettings, ContainerType,
-    FileGroupSettings, H264FramerateControl, H264FramerateConversionAlgorithm, H264ParControl,
-    H264QualityTuningLevel, H264QvbrSettings, H264RateControlMode, H264Settings,
-    H265FramerateControl, H265FramerateConversionAlgorithm, H265ParControl, H265QualityTuningLevel,
-    H265QvbrSettings, H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter,
-    Input, InputClipping, InputRotate, InputTimecodeSource, InsertableImage, JobSettings,
+    AudioDescription, AudioSelector, AudioSelectorType, ColorCorrector, ColorSpaceConversion,
+    ContainerSettings, ContainerType, FileGroupSettings, H264FramerateControl,
+    H264FramerateConversionAlgorithm, H264ParControl, H264QualityTuningLevel, H264QvbrSettings,
+    H264RateControlMode, H264Settings, H265CodecProfile, H265FramerateControl,
+    H265FramerateConversionAlgorithm, H265ParControl, H265QualityTuningLevel, H265QvbrSettings,
+    H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter, Input,
+    InputClipping, InputRotate, InputTimecodeSource, InsertableImage, JobSettings,
     Mp4MoovPlacement, Mp4Settings, Output, OutputGroup, OutputGroupSettings, OutputGroupType,
     Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec, VideoCodecSettings,
     VideoDescription, VideoPreprocessor, VideoSelector,
@@ -171,17 +172,24 @@ fn video_description(
         (pixels_per_second * MAX_BITS_PER_PIXEL).clamp(MIN_MAX_BITRATE, MAX_MAX_BITRATE) as i32;
     let level = quality::qvbr_level(request.quality.crf()).into();
     let codec = if request.format == Format::Hevc {
-        h265(level, max_bitrate, rate)
+        h265(level, max_bitrate, rate, spec.bit_depth)
     } else {
         h264(level, max_bitrate, rate)
     };
     let images = overlay
         .zip(watermark)
         .map(|(overlay, picture)| inserted(overlay, picture));
-    let preprocessors = images.map(|image| {
-        let inserter = ImageInserter::builder().insertable_images(image).build();
+    let inserter = images.map(|image| ImageInserter::builder().insertable_images(image).build());
+    let becomes_sdr = spec.parts.iter().any(|part| part.becomes_sdr);
+    let corrector = becomes_sdr.then(|| {
+        ColorCorrector::builder()
+            .color_space_conversion(ColorSpaceConversion::Force709)
+            .build()
+    });
+    let preprocessors = (inserter.is_some() || corrector.is_some()).then(|| {
         VideoPreprocessor::builder()
-            .image_inserter(inserter)
+            .set_image_inserter(inserter)
+            .set_color_corrector(corrector)
             .build()
     });
     let mut description = VideoDescription::builder()
@@ -242,8 +250,15 @@ fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
         .build()
 }
 
-fn h265(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSettings {
+fn h265(
+    level: i32,
+    max_bitrate: i32,
+    rate: Option<(u32, u32)>,
+    bit_depth: u8,
+) -> VideoCodecSettings {
+    let profile = (bit_depth > 8).then_some(H265CodecProfile::Main10Main);
     let h265 = H265Settings::builder()
+        .set_codec_profile(profile)
         .rate_control_mode(H265RateControlMode::Qvbr)
         .quality_tuning_level(H265QualityTuningLevel::SinglePass)
         .qvbr_settings(

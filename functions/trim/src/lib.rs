@@ -145,8 +145,10 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         .watermark
         .as_ref()
         .zip(input.request.edits.watermark.as_ref());
-    let watermark = watermark
-        .map(|(picture, edit)| watermark::fetch(&deps.s3, picture, edit.opacity, &scratch).boxed());
+    let watermark = watermark.map(|(picture, edit)| {
+        let with = (&deps.ffmpeg, remuxer.limits);
+        watermark::fetch(&deps.s3, picture, edit.opacity, &scratch, with).boxed()
+    });
     let made = clip::make(
         input.request.look(),
         &input.probe,

@@ -1,13 +1,17 @@
-//! The watermark, from a PNG in S3 to the pixels that `FFmpeg` takes, which has no decoder for PNG.
+//! The watermark, from a PNG in S3 to its pixels, which are read once for all pictures of the clip.
 
 use aws::source::S3Source;
-use ffmpeg::{process::Input, scratch::Scratch};
-use model::{ClipError, plan::ProbedPicture};
+use bytes::Bytes;
+use ffmpeg::{
+    process::{Ffmpeg, Input, Limits},
+    scratch::Scratch,
+};
+use model::{ClipError, ErrorKind, plan::ProbedPicture};
 use mp4_cut::io::RangeRead;
-use std::io::Cursor;
+use std::ffi::OsString;
 
-/// The most bytes that decoding may take besides the pixels.
-const DECODER_BYTES: usize = 64 * 1024 * 1024;
+const PNG: &str = "watermark.png";
+const PIXELS: &str = "watermark.rgba";
 
 /// Fetches the picture and writes its pixels to a file in `scratch`, `opacity` as opaque as they are.
 ///
@@ -18,122 +22,95 @@ pub async fn fetch(
     picture: &ProbedPicture,
     opacity: f64,
     scratch: &Scratch,
+    (ffmpeg, limits): (&Ffmpeg, Limits),
 ) -> Result<Input, ClipError> {
-    const FILE: &str = "watermark.rgba";
     let source = S3Source::pinned(s3.clone(), picture.object.clone());
-    let pixels = pixels(&source.read(0..picture.object.bytes).await?, opacity)?;
-    scratch
-        .save(
-            FILE,
-            futures::stream::iter([Ok::<_, ClipError>(pixels.into())]),
-        )
-        .await?;
-    Ok(Input::pixels(FILE, picture.width, picture.height))
+    let png = source.read(0..picture.object.bytes).await?;
+    decode(png, opacity, scratch, (ffmpeg, limits)).await?;
+    Ok(Input::pixels(PIXELS, picture.width, picture.height))
 }
 
-/// The picture's pixels, each as red, green, blue and alpha.
-fn pixels(png: &[u8], opacity: f64) -> Result<Vec<u8>, ClipError> {
-    let damaged = |error: png::DecodingError| {
-        ClipError::unsupported_media(format!(
-            "edits.watermark.key: the PNG cannot be decoded: {error}"
-        ))
-    };
-    let mut decoder = png::Decoder::new_with_limits(
-        Cursor::new(png),
-        png::Limits {
-            bytes: DECODER_BYTES,
-        },
+/// Writes a picture's pixels, each as red, green, blue and alpha.
+async fn decode(
+    png: Bytes,
+    opacity: f64,
+    scratch: &Scratch,
+    (ffmpeg, limits): (&Ffmpeg, Limits),
+) -> Result<(), ClipError> {
+    let content = futures::stream::iter([Ok::<_, ClipError>(png)]);
+    scratch.save(PNG, content).await?;
+    let output = format!(
+        "-map 0:v:0 -vf format=rgba,colorchannelmixer=aa={opacity} -frames:v 1 -f rawvideo {PIXELS}"
     );
-    decoder.set_transformations(
-        png::Transformations::normalize_to_color8() | png::Transformations::ALPHA,
-    );
-    let mut reader = decoder.read_info().map_err(damaged)?;
-    let mut raw = vec![0; reader.output_buffer_size().unwrap_or(0)];
-    let info = reader.next_frame(&mut raw).map_err(damaged)?;
-    raw.truncate(info.buffer_size());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most the alpha itself"
-    )]
-    let faded = |alpha: u8| (f64::from(alpha) * opacity).round() as u8;
-    Ok(match info.color_type {
-        png::ColorType::GrayscaleAlpha => raw
-            .as_chunks()
-            .0
-            .iter()
-            .flat_map(|[grey, alpha]| [*grey, *grey, *grey, faded(*alpha)])
-            .collect(),
-        _ => raw
-            .as_chunks()
-            .0
-            .iter()
-            .flat_map(|[r, g, b, alpha]| [*r, *g, *b, faded(*alpha)])
-            .collect(),
+    let output: Vec<_> = output.split(' ').map(OsString::from).collect();
+    let decoded = ffmpeg
+        .run(scratch.path(), &[Input::png(PNG)], &output, limits)
+        .await;
+    decoded.map_err(|error| match error.kind {
+        ErrorKind::UnsupportedMedia => ClipError::unsupported_media(format!(
+            "edits.watermark.key: the PNG cannot be decoded: {}",
+            error.message
+        )),
+        _ => error,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{process::Command, time::Duration};
 
-    fn png(color: png::ColorType, depth: png::BitDepth, data: &[u8]) -> Vec<u8> {
-        let mut file = Vec::new();
-        let mut encoder = png::Encoder::new(&mut file, 2, 1);
-        encoder.set_color(color);
-        encoder.set_depth(depth);
-        if color == png::ColorType::Indexed {
-            encoder.set_palette(vec![255, 0, 0, 0, 0, 255]);
-            encoder.set_trns(vec![255, 100]);
-        }
-        let mut writer = encoder.write_header().expect("a header");
-        writer.write_image_data(data).expect("pixels");
-        writer.finish().expect("an end");
-        file
+    const LIMITS: Limits = Limits {
+        time: Duration::from_mins(1),
+        file_bytes: 1 << 20,
+    };
+
+    /// A PNG of pixels of a format.
+    fn png(pixels: &str, data: &[u8]) -> Bytes {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name| folder.path().join(name);
+        std::fs::write(path("a.raw"), data).expect("room");
+        let made = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-f", "rawvideo"])
+            .args(["-video_size", "2x1", "-pixel_format", pixels])
+            .args(["-i", "a.raw", "a.png"])
+            .current_dir(folder.path())
+            .status();
+        assert!(made.expect("ffmpeg on the PATH").success());
+        std::fs::read(path("a.png")).expect("a PNG").into()
     }
 
-    #[test]
-    fn every_kind_of_png_becomes_the_same_pixels() {
-        use png::{BitDepth, ColorType};
-        let pictures: [(ColorType, BitDepth, &[u8], [u8; 8]); 4] = [
+    async fn pixels(png: Bytes) -> Result<Vec<u8>, ClipError> {
+        let scratch = Scratch::new(0, 0)?;
+        decode(png, 0.5, &scratch, (&Ffmpeg::find()?, LIMITS)).await?;
+        Ok(std::fs::read(scratch.file(PIXELS)).expect("pixels"))
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_png_becomes_the_same_pixels() {
+        let grey = [7, 7, 7, 128, 9, 9, 9, 128];
+        let pictures: [(&str, &[u8], [u8; 8]); 5] = [
             (
-                ColorType::Rgba,
-                BitDepth::Eight,
+                "rgba",
                 &[1, 2, 3, 200, 4, 5, 6, 0],
                 [1, 2, 3, 100, 4, 5, 6, 0],
             ),
-            (
-                ColorType::Rgb,
-                BitDepth::Eight,
-                &[1, 2, 3, 4, 5, 6],
-                [1, 2, 3, 128, 4, 5, 6, 128],
-            ),
-            (
-                ColorType::Grayscale,
-                BitDepth::Sixteen,
-                &[7, 0, 9, 0],
-                [7, 7, 7, 128, 9, 9, 9, 128],
-            ),
-            (
-                ColorType::Indexed,
-                BitDepth::One,
-                &[0b0100_0000],
-                [255, 0, 0, 128, 0, 0, 255, 50],
-            ),
+            ("rgb24", &[1, 2, 3, 4, 5, 6], [1, 2, 3, 128, 4, 5, 6, 128]),
+            ("gray", &[7, 9], grey),
+            ("gray16be", &[7, 0, 9, 0], grey),
+            ("ya8", &[7, 255, 9, 255], grey),
         ];
-        for (color, depth, data, wanted) in pictures {
-            assert_eq!(
-                pixels(&png(color, depth, data), 0.5).as_deref(),
-                Ok(&wanted[..]),
-                "{color:?}"
-            );
+        for (format, data, wanted) in pictures {
+            let pixels = pixels(png(format, data)).await;
+            assert_eq!(pixels.as_deref(), Ok(&wanted[..]), "{format}");
         }
     }
 
-    #[test]
-    fn damaged_png_is_unsupported_media() {
-        let whole = png(png::ColorType::Rgb, png::BitDepth::Eight, &[0; 6]);
-        let error = pixels(&whole[..whole.len() - 20], 1.0).expect_err("its end is missing");
+    #[tokio::test]
+    async fn damaged_png_is_unsupported_media() {
+        let whole = png("rgb24", &[0; 6]);
+        let damaged = whole.slice(..whole.len() - 20);
+        let error = pixels(damaged).await.expect_err("its end is missing");
         assert!(
             error
                 .message

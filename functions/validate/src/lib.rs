@@ -32,7 +32,10 @@ impl Deps {
         let buckets = environment::required("CLIPFLOW_SOURCE_BUCKETS")?;
         let source_buckets = buckets.split(',').map(str::to_owned).collect();
         Ok(Self {
-            limits: Limits { source_buckets },
+            limits: Limits {
+                source_buckets,
+                default_format: environment::parsed("CLIPFLOW_DEFAULT_FORMAT")?,
+            },
         })
     }
 }
@@ -49,7 +52,10 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<ClipRequest, ClipError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{ErrorKind, request::Cut};
+    use model::{
+        ErrorKind,
+        request::{Cut, Format},
+    };
     use serde_json::json;
 
     async fn validate(request: Value) -> Result<ClipRequest, ClipError> {
@@ -59,6 +65,7 @@ mod tests {
         };
         let limits = Limits {
             source_buckets: vec!["archive".into()],
+            default_format: Format::Source,
         };
         handle(&Deps { limits }, Input { execution, request }).await
     }
@@ -77,8 +84,8 @@ mod tests {
             )
         );
         assert_eq!(
-            (valid.cut, valid.thumbnails),
-            (Cut::Exact, vec![300, 640, 1500, 3000])
+            (valid.cut, valid.format, valid.thumbnails),
+            (Cut::Exact, Format::Source, vec![300, 640, 1500, 3000])
         );
     }
 

@@ -10,11 +10,11 @@ use model::{
     ClipError,
     clip_spec::Size,
     expected::Expected,
-    outcome::{Delivered, Engine, Execution, Object},
-    plan::{PinnedObject, Plan},
-    request::{ClipRequest, Format, Source},
+    outcome::{Delivered, Engine, EngineName, Execution, Object},
+    plan::{PinnedObject, Plan, ProbedSource},
+    request::{ClipRequest, Cut, Format, Source},
 };
-use mp4_cut::Movie;
+use mp4_cut::{Movie, PixelFormat};
 use serde::Deserialize;
 
 /// How far the clip's sound may end from its pictures, in seconds: two frames of AAC at 44.1 kHz.
@@ -83,6 +83,15 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         found.audio_tracks
     };
     let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
+    let source_pixels = input
+        .probe
+        .first_video()
+        .and_then(|video| video.pixels.clone());
+    let mut conformed = expected.conformed;
+    let is_hdr = |pixels: &Option<PixelFormat>| pixels.as_ref().is_some_and(PixelFormat::is_hdr);
+    if is_hdr(&source_pixels) && !is_hdr(&found.pixels) {
+        conformed.push("high dynamic range to SDR".to_owned());
+    }
     Ok(Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
         end: last.map_or(0.0, |segment| segment.window.end_seconds),
@@ -92,10 +101,27 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
         height: found.size.height,
         video_codec: found.video_codec,
         audio_codec: found.audio_codec,
+        pixels: found.pixels,
+        source_pixels,
         coverage: input.probe.coverage.clone(),
-        conformed: expected.conformed,
-        dropped: input.probe.dropped(kept_audio_tracks),
+        conformed,
+        dropped: dropped(&input, kept_audio_tracks),
     })
+}
+
+/// What the sources have and the clip does not, for a person.
+fn dropped(input: &Input, kept_audio_tracks: usize) -> Vec<String> {
+    let mut dropped = input.probe.dropped(kept_audio_tracks);
+    let is_copy = input.engine.name == EngineName::Trim && input.request.cut == Cut::Copy;
+    let mut sources = input.probe.sources.iter();
+    let has_metadata = |source: &ProbedSource| {
+        let pixels = source.facts.video.pixels.as_ref();
+        pixels.is_some_and(|pixels| pixels.dolby_vision)
+    };
+    if !is_copy && sources.any(has_metadata) {
+        dropped.push("metadata of Dolby Vision".to_owned());
+    }
+    dropped
 }
 
 async fn read(
@@ -106,7 +132,9 @@ async fn read(
     let source = S3Source::pin(deps.s3.clone(), at).await?;
     let found = match format {
         Format::Webm => webm::read(&source, deps.scratch_bytes).await?,
-        Format::Mp4 | Format::Hevc => Found::of(&Movie::read_edits(&source).await?)?,
+        Format::Mp4 | Format::Hevc | Format::Source => {
+            Found::of(&Movie::read_edits(&source).await?)?
+        }
     };
     Ok((source.object().clone(), found))
 }
@@ -133,6 +161,7 @@ struct Found {
     /// How much longer than its pictures the sound is.
     excess_seconds: f64,
     video_codec: String,
+    pixels: Option<PixelFormat>,
     audio_codec: Option<String>,
     audio_tracks: usize,
 }
@@ -160,6 +189,7 @@ impl Found {
                 })
                 .fold(0.0, f64::max),
             video_codec: first.facts.video.codec.clone(),
+            pixels: first.facts.video.pixels.clone(),
             audio_codec: first.facts.audio.as_ref().map(|audio| audio.codec.clone()),
             audio_tracks: first.facts.audio.as_ref().map_or(0, |audio| audio.tracks),
         })
@@ -186,8 +216,9 @@ impl Found {
         if self.size != expected.size {
             return differs("size", &expected.size, &self.size);
         }
-        if self.video_codec != expected.video_codec {
-            return differs("video codec", &expected.video_codec, &self.video_codec);
+        if !expected.video_codecs.contains(&self.video_codec) {
+            let expected = expected.video_codecs.join(" or ");
+            return differs("video codec", &expected, &self.video_codec);
         }
         if self.audio_codec.is_some() != expected.has_audio {
             return differs("audio", &expected.has_audio, &self.audio_codec.is_some());

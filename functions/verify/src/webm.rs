@@ -68,6 +68,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         start_seconds,
         excess_seconds: 0.0,
         video_codec,
+        pixels: None,
         audio_codec,
         audio_tracks,
     })

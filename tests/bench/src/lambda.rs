@@ -48,7 +48,7 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    fn variables(&self) -> [(&str, &str); 25] {
+    fn variables(&self) -> [(&str, &str); 27] {
         [
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB),
@@ -60,6 +60,7 @@ impl Environment<'_> {
             ("AWS_SECRET_ACCESS_KEY", "bench"),
             ("AWS_ENDPOINT_URL", &self.s3),
             ("CLIPFLOW_BUCKET", crate::CLIPS),
+            ("CLIPFLOW_DEFAULT_FORMAT", "mp4"),
             ("CLIPFLOW_SOURCE_BUCKETS", crate::ARCHIVE),
             ("CLIPFLOW_MAX_CLIP_SECONDS", "10800"),
             ("CLIPFLOW_MAX_COST_USD", "5"),

@@ -7,7 +7,7 @@ use hcl::{Body, Expression};
 use markdown::{Page, Row};
 use model::{
     ClipError, ErrorKind,
-    request::{ClipRequest, Limits, Request},
+    request::{ClipRequest, Format, Limits, Request},
 };
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -402,7 +402,11 @@ fn shown(value: &Value) -> String {
 
 fn validated(request: Value) -> Result<ClipRequest, ClipError> {
     let source_buckets = vec![BUCKET.to_owned()];
-    Request::validate(request, &Limits { source_buckets })
+    let limits = Limits {
+        source_buckets,
+        default_format: Format::default(),
+    };
+    Request::validate(request, &limits)
 }
 
 fn json_file(path: &Path) -> Value {

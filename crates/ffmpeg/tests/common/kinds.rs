@@ -202,6 +202,7 @@ fn hevc() -> Vec<Kind> {
     vec![
         Kind::hevc("hevc::closed_groups", "30", "open-gop=0", ""),
         Kind::hevc("hevc::open_groups", "30", "open-gop=1", ""),
+        Kind::hevc("hevc::main_10", "30", "open-gop=1", "-pix_fmt yuv420p10le"),
         Kind::hevc("hevc::variable_rate", "60", "open-gop=0", IRREGULAR),
         Kind::hevc("hevc::pyramid", "25", pyramid, "").in_quicktime(),
         Kind::hevc("hevc::slices", "30", "open-gop=1:slices=2:wpp=1:ctu=16", "").with_open_groups(),
@@ -231,11 +232,13 @@ fn foreign() -> Vec<Kind> {
     let prores = "-c:v prores_ks -profile:v 0 -c:a pcm_s24be";
     let mjpeg = "-c:v mjpeg -q:v 8 -pix_fmt yuvj420p -c:a adpcm_ima_qt";
     let vp9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -g 30";
+    let av1 = "-c:v libsvtav1 -preset 10 -crf 40 -g 30 -svtav1-params scd=0";
     vec![
         Kind::foreign("prores", "30", prores).in_quicktime(),
         Kind::foreign("mjpeg", "30", mjpeg).in_quicktime(),
         Kind::foreign("vp9", "30", vp9),
-        Kind::foreign("mpeg4", "30", "-c:v mpeg4 -q:v 8 -bf 2"),
+        Kind::foreign("av1", "30", av1),
+        Kind::foreign("av1::10_bits", "30", &format!("{av1} -pix_fmt yuv420p10le")),
     ]
 }
 

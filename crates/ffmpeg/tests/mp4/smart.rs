@@ -32,6 +32,28 @@ async fn smart_cut_of_a_smart_cut_is_exact() {
     assert_conforms(&again, &window, Way::Smart(facts), &clip).await;
 }
 
+/// Cameras code whole macroblocks, and let only the container say that the last columns are not shown.
+#[tokio::test]
+async fn pictures_that_only_the_container_crops_are_smart_cut() {
+    let folder = Folder::new();
+    let coded = words("-vf scale=864:480 -g 15");
+    let path = folder.build("source.mp4", &[pictures("30", 3), words(H264), coded]);
+    let mut file = load(&path).to_vec();
+    // Where the widths lie in a sample entry and in a track's header, behind their types.
+    for (kind, at) in [(b"avc1", 28), (b"tkhd", 80)] {
+        let found = file.windows(4).rposition(|bytes| bytes == kind);
+        let width = found.expect("a box") + at;
+        assert_eq!(file[width..width + 2], 864_u16.to_be_bytes());
+        file[width..width + 2].copy_from_slice(&854_u16.to_be_bytes());
+    }
+    std::fs::write(&path, file).expect("room");
+    let source = Source::decode(&path).await;
+    assert_eq!(source.movie.facts.video.width, 854);
+    let (window, facts, clip) = smart_cut(&source, 0.2..2.6).await.expect("a smart cut");
+    assert!(facts.copied_seconds > 1.0, "{facts:?}");
+    assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+}
+
 #[tokio::test]
 async fn head_of_several_chunks_is_exact() {
     let folder = Folder::new();

@@ -6,7 +6,7 @@ use crate::{
     encode_target::EncodeTarget,
     error::{Error, Result},
     h264::sps::{Sps, pps_id},
-    nal::{LengthSize, bits::BitWriter},
+    nal::{LengthSize, VideoSignal, bits::BitWriter},
 };
 use bytes::Bytes;
 use mp4_atom::{Atom, Avcc, Encode};
@@ -63,7 +63,7 @@ impl Avc {
             return Err("the source may be interlaced".to_owned());
         }
         // The encoder takes them as luma and chroma.
-        if sps.vui.is_rgb {
+        if sps.vui.signal.is_rgb() {
             return Err("the source's pictures are RGB".to_owned());
         }
         let pps_ids = config.picture_parameter_sets.iter().map(|nal| pps_id(nal));
@@ -136,7 +136,7 @@ impl Avc {
         with_config(stsd, &entry, &joined).map_err(|error| error.to_string())
     }
 
-    /// The encoder's sequence parameters with the source's video usability information (colours, pixel aspect,
+    /// The encoder's sequence parameters with the source's cropping and video usability information (colours, pixel aspect,
     /// timing), and with the source's bounds on reordering and buffering, so that decoders need not empty their buffers
     /// between the parts (C.4.4) and know from the first picture on how many to hold back. Where pictures of the source
     /// may be lossless, the encoder's may, too: `FFmpeg` orders the coefficients of lossless pictures as the first
@@ -169,7 +169,8 @@ impl Avc {
         let mut bits = BitWriter::default();
         bits.copy(&encoded.rbsp, 0..24);
         bits.number(self.sps.level().into(), 8);
-        bits.copy(&encoded.rbsp, 32..encoded.vui_at);
+        bits.copy(&encoded.rbsp, 32..encoded.cropping.start);
+        bits.copy(&self.sps.rbsp, self.sps.cropping.clone());
         bits.flag(true);
         match self.sps.vui.common.clone() {
             Some(common) => bits.copy(&self.sps.rbsp, common),
@@ -194,13 +195,27 @@ impl Avc {
 
 /// What H.264's own parameters, in the boxes of a sample entry, say of a pixel's width and height.
 pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
-    let config = find(boxes, *b"avcC").ok()??;
-    let config = Avcc::decode_body(&mut &config.body[..]).ok()?;
-    let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
-    match sps.vui.pixel_aspect? {
+    match first_sps(boxes)?.vui.pixel_aspect? {
         (0, _) | (_, 0) => None,
         aspect => Some(aspect),
     }
+}
+
+/// Bits of a sample, `chroma_format_idc` and colours, by H.264's own parameters in the boxes of a sample entry.
+pub(crate) fn pixel_format(boxes: &Bytes) -> Option<(u8, u8, VideoSignal)> {
+    let Sps { shape, vui, .. } = first_sps(boxes)?;
+    let narrow = |number: u32| u8::try_from(number).ok();
+    Some((
+        narrow(8 + shape.luma_depth)?,
+        narrow(shape.chroma_format)?,
+        vui.signal,
+    ))
+}
+
+fn first_sps(boxes: &Bytes) -> Option<Sps> {
+    let config = find(boxes, *b"avcC").ok()??;
+    let config = Avcc::decode_body(&mut &config.body[..]).ok()?;
+    Sps::read(config.sequence_parameter_sets.first()?)
 }
 
 /// The parameters in an `stsd` box, and how many bytes say how long a NAL unit of a sample is; `None` where they cannot be

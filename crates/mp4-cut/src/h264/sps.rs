@@ -1,6 +1,9 @@
 //! Parameter sets (ITU-T H.264, 7.3.2.1.1 and 7.3.2.2) with video usability information (annex E).
 
-use crate::nal::bits::{BitReader, unescape};
+use crate::nal::{
+    VideoSignal,
+    bits::{BitReader, unescape},
+};
 use std::ops::Range;
 
 /// A sequence parameter set (7.3.2.1.1).
@@ -15,8 +18,8 @@ pub(crate) struct Sps {
     pub max_num_ref_frames: u32,
     /// Where the shape's `may_be_lossless` stands, in bits, if it is there.
     pub lossless_at: Option<usize>,
-    /// Where `vui_parameters_present_flag` stands, in bits.
-    pub vui_at: usize,
+    /// Where it stands what is cropped of pictures, in bits; `vui_parameters_present_flag` follows.
+    pub cropping: Range<usize>,
     pub vui: Vui,
 }
 
@@ -32,8 +35,6 @@ pub(crate) struct Shape {
     pub width_mbs: u32,
     pub height_map_units: u32,
     pub frame_mbs_only: bool,
-    /// Left, right, top, bottom.
-    pub crop: [u32; 4],
 }
 
 /// A pixel's width and height in relation to each other, by their `aspect_ratio_idc` from 1 on (table E-1).
@@ -65,8 +66,7 @@ pub(crate) struct Vui {
     pub common: Option<Range<usize>>,
     /// `max_num_reorder_frames` and `max_dec_frame_buffering`.
     pub bounds: Option<(u32, u32)>,
-    /// Whether the planes are green, blue and red (table E-5).
-    pub is_rgb: bool,
+    pub signal: VideoSignal,
 }
 
 impl Sps {
@@ -85,7 +85,9 @@ impl Sps {
         let max_num_ref_frames = bits.ue()?;
         bits.flag()?;
         shape.read_size(&mut bits)?;
-        let vui_at = bits.position();
+        let cropping_at = bits.position();
+        skip_cropping(&mut bits)?;
+        let cropping = cropping_at..bits.position();
         let vui = if bits.flag()? {
             Vui::read(&mut bits)?
         } else {
@@ -98,7 +100,7 @@ impl Sps {
             frame_num_bits,
             max_num_ref_frames,
             lossless_at,
-            vui_at,
+            cropping,
             vui,
         })
     }
@@ -173,13 +175,18 @@ impl Shape {
             bits.flag()?;
         }
         bits.flag()?;
-        if bits.flag()? {
-            for edge in &mut self.crop {
-                *edge = bits.ue()?;
-            }
-        }
         Some(())
     }
+}
+
+/// Skips what is cropped of pictures.
+fn skip_cropping(bits: &mut BitReader) -> Option<()> {
+    if bits.flag()? {
+        for _ in 0..4 {
+            bits.ue()?;
+        }
+    }
+    Some(())
 }
 
 /// Skips `pic_order_cnt_type` and what belongs to it.
@@ -252,21 +259,7 @@ impl Vui {
                 index => PIXEL_ASPECTS.get((index as usize).wrapping_sub(1)).copied(),
             },
         };
-        if bits.flag()? {
-            bits.flag()?;
-        }
-        let mut is_rgb = false;
-        if bits.flag()? {
-            bits.skip(4)?;
-            if bits.flag()? {
-                bits.skip(16)?;
-                is_rgb = bits.number(8)? == 0;
-            }
-        }
-        if bits.flag()? {
-            bits.ue()?;
-            bits.ue()?;
-        }
+        let signal = VideoSignal::read(bits)?;
         if bits.flag()? {
             bits.skip(65)?;
         }
@@ -288,7 +281,7 @@ impl Vui {
             pixel_aspect,
             common,
             bounds,
-            is_rgb,
+            signal,
         })
     }
 }
@@ -323,9 +316,10 @@ mod tests {
             (
                 sps.shape.width_mbs,
                 sps.shape.height_map_units,
-                sps.shape.crop
+                sps.cropping.len()
             ),
-            (39, 22, [0, 0, 0, 4])
+            // A flag, three zeros and four rows of chroma.
+            (39, 22, 1 + 3 + 5)
         );
         assert_eq!(
             (sps.vui.bounds, sps.vui.pixel_aspect),

@@ -1,7 +1,7 @@
 //! The decoder configuration record, `hvcC` (ISO/IEC 14496-15, 8.3.3.1).
 
 use super::{ineligible::Ineligible, parameter_sets::ParameterSets, sps::Sps};
-use crate::nal::LengthSize;
+use crate::nal::{LengthSize, VideoSignal};
 use mp4_atom::{Atom, HvcCArray, Hvcc};
 
 const VPS_TYPE: u8 = 32;
@@ -30,6 +30,22 @@ impl Configuration {
     #[must_use]
     pub fn length_size(&self) -> LengthSize {
         self.length_size
+    }
+
+    /// Bits of a sample, `chroma_format_idc`, and what the first sequence parameter set says of colours.
+    pub fn pixel_format(&self) -> (u8, u8, VideoSignal) {
+        let arrays = &self.record.arrays;
+        let mut sets = arrays
+            .iter()
+            .filter(|array| array.nal_unit_type == SPS_TYPE)
+            .flat_map(|array| &array.nalus);
+        let sps = sets.next().and_then(|nal| Sps::read(nal));
+        let vui = sps.and_then(|sps| sps.vui);
+        (
+            8 + self.record.bit_depth_luma_minus8,
+            self.record.chroma_format_idc,
+            vui.map(|vui| vui.signal).unwrap_or_default(),
+        )
     }
 
     /// The parameter sets in the record. Those of `hev1` may be incomplete and continued in

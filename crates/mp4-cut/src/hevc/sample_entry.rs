@@ -1,7 +1,7 @@
 //! Sample entries of H.265: where the parameter sets are, and what else is said of the stream.
 
 use super::{configuration::Configuration, parameter_sets::ParameterSets};
-use crate::nal::LengthSize;
+use crate::nal::{LengthSize, VideoSignal};
 use crate::{
     boxes::parse::{Child, FourCC, children, find},
     boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},
@@ -10,7 +10,7 @@ use crate::{
 use bytes::Bytes;
 
 /// The boxes of a Dolby Vision configuration.
-const DOLBY_VISION: [FourCC; 3] = [*b"dvcC", *b"dvvC", *b"dvwC"];
+pub(crate) const DOLBY_VISION: [FourCC; 3] = [*b"dvcC", *b"dvvC", *b"dvwC"];
 
 /// The only sample entry of an `stsd` box, and its configuration; `None` where there are several,
 /// or it cannot be read.
@@ -19,6 +19,11 @@ pub fn configuration(stsd: &Bytes) -> Option<(Child, Configuration)> {
     let boxes = entry_boxes(&entry, VISUAL_ENTRY_BYTES).ok()?;
     let record = find(&boxes, *b"hvcC").ok()??;
     Some((entry, Configuration::read(&record.body)?))
+}
+
+/// Bits of a sample, `chroma_format_idc` and colours of the only sample entry of an `stsd` box.
+pub fn pixel_format(stsd: &Bytes) -> Option<(u8, u8, VideoSignal)> {
+    configuration(stsd).map(|(_, configuration)| configuration.pixel_format())
 }
 
 /// How long the lengths of NAL units are in the samples of an `stsd` box.

@@ -3,7 +3,10 @@
 //! Only what smart cuts need is kept: what all pictures of a stream have in common, and where
 //! those fields lie that an encoded sequence takes over from its source.
 
-use crate::nal::bits::{BitReader, BitWriter, unescape};
+use crate::nal::{
+    VideoSignal,
+    bits::{BitReader, BitWriter, unescape},
+};
 use std::ops::Range;
 
 /// The highest ids that parameter sets may have.
@@ -100,9 +103,10 @@ struct Places {
 pub struct Vui {
     /// Whether pictures are fields (`field_seq_flag`).
     pub is_field_coded: bool,
+    pub signal: VideoSignal,
     /// Aspect ratio, overscan, video signal type, chroma location and
     /// `neutral_chroma_indication_flag`.
-    signal: Range<usize>,
+    signal_at: Range<usize>,
     display_window: Range<usize>,
     /// `vui_num_units_in_tick` and `vui_time_scale`, behind the flag that says that they are there.
     timing: Option<Range<usize>>,
@@ -228,7 +232,7 @@ impl Sps {
     fn write_vui(&self, bits: &mut BitWriter) {
         bits.flag(self.vui.is_some());
         let Some(vui) = &self.vui else { return };
-        bits.copy(&self.rbsp, vui.signal.clone());
+        bits.copy(&self.rbsp, vui.signal_at.clone());
         // field_seq_flag, frame_field_info_present_flag.
         bits.number(0, 2);
         bits.copy(&self.rbsp, vui.display_window.clone());
@@ -278,22 +282,10 @@ impl Vui {
         if bits.flag()? && bits.number(8)? == EXTENDED_SAR {
             bits.skip(32)?;
         }
-        if bits.flag()? {
-            bits.flag()?;
-        }
-        if bits.flag()? {
-            bits.skip(4)?;
-            if bits.flag()? {
-                bits.skip(24)?;
-            }
-        }
-        if bits.flag()? {
-            bits.ue()?;
-            bits.ue()?;
-        }
+        let signal = VideoSignal::read(bits)?;
         // neutral_chroma_indication_flag.
         bits.flag()?;
-        let signal = start..bits.position();
+        let signal_at = start..bits.position();
         let is_field_coded = bits.flag()?;
         // frame_field_info_present_flag.
         bits.flag()?;
@@ -319,6 +311,7 @@ impl Vui {
         let vui = Self {
             is_field_coded,
             signal,
+            signal_at,
             display_window,
             timing,
         };
@@ -563,7 +556,7 @@ pub mod tests {
             let signal = |sps: &Sps| {
                 let vui = sps.vui.clone().expect("usability information");
                 let mut bits = BitWriter::default();
-                bits.copy(&sps.rbsp, vui.signal);
+                bits.copy(&sps.rbsp, vui.signal_at);
                 bits.copy(&sps.rbsp, vui.display_window);
                 bits.copy(&sps.rbsp, vui.timing.expect("timing"));
                 bits.into_nal()

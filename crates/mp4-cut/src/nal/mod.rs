@@ -2,7 +2,9 @@
 
 pub(crate) mod bits;
 mod sei;
+mod signal;
 mod units;
 
 pub(crate) use sei::{sei_messages, turns_pictures};
+pub(crate) use signal::VideoSignal;
 pub(crate) use units::{LengthSize, units};

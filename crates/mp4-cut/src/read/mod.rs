@@ -10,6 +10,7 @@ pub(crate) mod movie;
 pub(crate) mod open;
 pub(crate) mod parameter_sets;
 pub(crate) mod pictures;
+pub(crate) mod pixel_format;
 pub(crate) mod sample_entry;
 pub(crate) mod samples;
 mod sniff;

@@ -12,6 +12,7 @@ use crate::{
     read::moov::{self, Moov},
     read::parameter_sets,
     read::pictures,
+    read::pixel_format::PixelFormat,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
     read::track::{EditSegment, Track, TrackHeader},
@@ -112,6 +113,12 @@ pub struct VideoFacts {
     pub duration_seconds: f64,
     /// Average bits per second.
     pub bit_rate: u64,
+    /// How pixels are stored; `None` where the sample entry does not say.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub pixels: Option<PixelFormat>,
 }
 
 /// What a source's audio is.
@@ -620,6 +627,7 @@ fn video_facts(
             .seconds_since(origin),
         duration_seconds: duration.seconds(),
         bit_rate: bit_rate(video),
+        pixels: PixelFormat::of(&video.samples.descriptions),
     };
     survey.describe(&mut facts);
     facts

@@ -1,0 +1,144 @@
+//! What pixels become where they are encoded: filters of `FFmpeg`.
+
+use mp4_cut::PixelFormat;
+use serde::Deserialize;
+
+/// Numbers of H.273 that `FFmpeg` has other names for, by these.
+const NUMBERS: [(&str, u8); 17] = [
+    ("gbr", RGB),
+    ("bt709", 1),
+    ("bt470m", 4),
+    ("gamma22", 4),
+    ("fcc", 4),
+    ("bt470bg", 5),
+    ("gamma28", 5),
+    ("smpte170m", 6),
+    ("smpte240m", 7),
+    ("bt2020", 9),
+    ("bt2020nc", 9),
+    ("bt2020c", 10),
+    ("iec61966-2-4", 11),
+    ("smpte432", 12),
+    ("iec61966-2-1", 13),
+    ("smpte2084", 16),
+    ("arib-std-b67", 18),
+];
+
+/// What `ffprobe` says of a stream's pixels.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PixelNames {
+    pix_fmt: Option<String>,
+    color_range: Option<String>,
+    color_primaries: Option<String>,
+    color_transfer: Option<String>,
+    color_space: Option<String>,
+}
+
+impl PixelNames {
+    /// The same by numbers; `None` where the pixels are unknown, or are not stored as luma and chroma.
+    pub fn format(&self) -> Option<PixelFormat> {
+        let name = self.pix_fmt.as_deref()?;
+        let chroma = match name.get(..6)? {
+            "yuv420" | "yuvj42" if !name.contains("j422") => "4:2:0",
+            "yuv422" | "yuvj42" => "4:2:2",
+            "yuv444" | "yuvj44" => "4:4:4",
+            _ => return None,
+        };
+        let depth = ["9", "10", "12", "14", "16"]
+            .into_iter()
+            .find(|depth| name.ends_with(&format!("p{depth}le")));
+        let number = |name: &Option<String>| {
+            let name = name.as_deref();
+            let found = NUMBERS.iter().find(|(own, _)| Some(*own) == name);
+            found.map_or(UNSPECIFIED, |(_, number)| *number)
+        };
+        Some(PixelFormat {
+            bit_depth: depth.map_or(Some(8), |depth| depth.parse().ok())?,
+            chroma: chroma.to_owned(),
+            full_range: match self.color_range.as_deref() {
+                Some("pc") => Some(true),
+                Some("tv") => Some(false),
+                _ => None,
+            },
+            primaries: number(&self.color_primaries),
+            transfer: number(&self.color_transfer),
+            matrix: number(&self.color_space),
+            dolby_vision: false,
+        })
+    }
+}
+
+/// What H.273 calls unspecified.
+const UNSPECIFIED: u8 = 2;
+/// The matrix of pictures that are green, blue and red.
+const RGB: u8 = 0;
+/// Brings pictures of a high dynamic range to SDR as BT.709 has it, and takes away what is known of the light in them.
+/// 100 cd/m² are white; what is brighter is compressed.
+pub const TONE_MAP: &str = "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=709,\
+     tonemap=hable:desat=0,zscale=transfer=709:matrix=709:range=limited,format=yuv420p,\
+     sidedata=delete:MASTERING_DISPLAY_METADATA,sidedata=delete:CONTENT_LIGHT_LEVEL,\
+     sidedata=delete:DYNAMIC_HDR_PLUS";
+
+/// Says what a source's values mean, as its container says, which counts where the stream says otherwise; `None` where
+/// nothing is known.
+#[must_use]
+pub fn tagged(pixels: Option<&PixelFormat>) -> Option<String> {
+    let pixels = pixels.filter(|pixels| pixels.matrix != RGB)?;
+    let range = pixels
+        .full_range
+        .map(|full| if full { "range=pc" } else { "range=tv" });
+    let colours = [
+        ("color_primaries", pixels.primaries),
+        ("color_trc", pixels.transfer),
+        ("colorspace", pixels.matrix),
+    ];
+    let colours = colours
+        .into_iter()
+        .filter(|(_, number)| *number != UNSPECIFIED);
+    let colours = colours.map(|(name, number)| format!("{name}={number}"));
+    let all: Vec<_> = range
+        .map(str::to_owned)
+        .into_iter()
+        .chain(colours)
+        .collect();
+    (!all.is_empty()).then(|| format!("setparams={}", all.join(":")))
+}
+
+/// The pixels that are encoded, by `FFmpeg`'s name.
+#[must_use]
+pub fn encoded(bit_depth: u8) -> &'static str {
+    if bit_depth > 8 {
+        "yuv420p10le"
+    } else {
+        "yuv420p"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pixels(of: &str) -> Option<PixelFormat> {
+        serde_json::from_str::<PixelNames>(of)
+            .expect("names")
+            .format()
+    }
+
+    #[test]
+    fn names_of_ffprobe_are_numbers_of_h_273() {
+        let hlg = pixels(
+            r#"{"pix_fmt": "yuv420p10le", "color_range": "tv", "color_primaries": "bt2020",
+                "color_transfer": "arib-std-b67", "color_space": "bt2020nc"}"#,
+        );
+        let hlg = hlg.expect("it says");
+        assert_eq!((hlg.bit_depth, hlg.chroma.as_str()), (10, "4:2:0"));
+        assert!(hlg.is_hdr());
+        let wanted = "setparams=range=tv:color_primaries=9:color_trc=18:colorspace=9";
+        assert_eq!(tagged(Some(&hlg)).as_deref(), Some(wanted));
+        let jpeg = pixels(r#"{"pix_fmt": "yuvj422p"}"#).expect("it says");
+        assert_eq!((jpeg.bit_depth, jpeg.chroma.as_str()), (8, "4:2:2"));
+        assert_eq!(tagged(Some(&jpeg)), None);
+        assert_eq!(pixels(r#"{"pix_fmt": "gbrp"}"#), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Depth and colours of clips that are encoded.
+
+use crate::common::{
+    ffmpeg::{Folder, load, pictures, probe, read, words},
+    smart::smart_cut,
+    source::{HEVC, LIMITS, Source, clip_of_request},
+};
+use ffmpeg::{
+    encode,
+    process::{Ffmpeg, Input},
+};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+const HDR10: &str = "log-level=error:keyint=30:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:range=limited:hdr10=1:\
+     master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400";
+const HLG: &str = "log-level=error:keyint=30:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc:range=limited";
+
+/// Two seconds of HEVC of 10 bits, with parameters of its encoder.
+fn build(folder: &Folder, parameters: &str) -> PathBuf {
+    let options = format!("{HEVC} -pix_fmt yuv420p10le -x265-params {parameters}");
+    folder.build("source.mp4", &[pictures("30", 2), words(&options)])
+}
+
+/// The clip of a format that is encoded whole of a second of a source.
+async fn encoded(source: &Source, format: &str) -> PathBuf {
+    let (window, copy) = source.cut(0.5..1.5).await;
+    let windows = [(0, window.facts.clone())];
+    let request = json!({"format": format});
+    let (request, spec) = clip_of_request(&[&source.movie.facts], &windows, &request);
+    let arguments = encode::arguments(request.look(), &spec, &window);
+    let (folder, input) = (copy.parent().expect("a folder"), copy.file_name());
+    let input = Input::mp4(input.expect("a name").to_string_lossy());
+    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    let run = ffmpeg.run(folder, &[input], &arguments, LIMITS).await;
+    run.unwrap_or_else(|error| panic!("{error}"));
+    folder.join(request.format.file_name())
+}
+
+/// Pixel format, range, matrix, transfer and primaries of a clip, by its stream.
+fn stream(clip: &Path) -> String {
+    let entries = "stream=pix_fmt,color_range,color_space,color_transfer,color_primaries";
+    probe(clip, &format!("-select_streams v -show_entries {entries}"))
+        .trim()
+        .trim_end_matches(',')
+        .to_owned()
+}
+
+/// What is said of the light in a clip's pictures.
+fn light(clip: &Path) -> String {
+    let entries = "stream_side_data=side_data_type,max_luminance,max_content,max_average";
+    probe(clip, &format!("-select_streams v -show_entries {entries}"))
+}
+
+/// The average luma of a clip's pictures, of 255.
+fn brightness(clip: &Path) -> f64 {
+    let input = vec!["-i".to_owned(), clip.display().to_string()];
+    let options = words("-vf scale=out_range=full,format=gray -f rawvideo -");
+    let luma = crate::common::ffmpeg::ffmpeg(&[input, options].concat());
+    luma.iter().map(|luma| f64::from(*luma)).sum::<f64>() / luma.len() as f64
+}
+
+#[tokio::test]
+async fn hevc_keeps_bits_colours_and_light_of_an_hdr_source() {
+    let folder = Folder::new();
+    let path = build(&folder, HDR10);
+    let source = Source::decode(&path).await;
+    let pixels = source.movie.facts.video.pixels.clone().expect("it says");
+    assert_eq!((pixels.bit_depth, pixels.is_hdr()), (10, true));
+    let (.., smart) = smart_cut(&source, 0.5..1.5).await.expect("a smart cut");
+    for clip in [encoded(&source, "hevc").await, smart] {
+        assert_eq!(stream(&clip), "yuv420p10le,tv,bt2020nc,smpte2084,bt2020");
+        let facts = read(&load(&clip)).await.facts;
+        assert_eq!(facts.video.pixels.as_ref(), Some(&pixels));
+    }
+    let clip = encoded(&source, "hevc").await;
+    let light = light(&clip);
+    assert!(
+        light.contains("10000000/10000") && light.contains("1000,400"),
+        "{light}"
+    );
+}
+
+#[tokio::test]
+async fn other_formats_of_an_hdr_source_are_sdr_and_say_so() {
+    let folder = Folder::new();
+    for parameters in [HDR10, HLG] {
+        let source = Source::decode(&build(&folder, parameters)).await;
+        for format in ["mp4", "source", "webm"] {
+            let clip = encoded(&source, format).await;
+            assert_eq!(stream(&clip), "yuv420p,tv,bt709,bt709,bt709", "{format}");
+            assert_eq!(light(&clip).trim(), "", "{format}");
+            // White of 100 cd/m² is half of what PQ can show, and three quarters of HLG.
+            let (before, after) = (brightness(&source.path), brightness(&clip));
+            assert!((before - after).abs() > 5.0, "{format}: {before} {after}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn colours_of_a_clip_are_those_that_the_container_says() {
+    let folder = Folder::new();
+    let h264 = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -bsf:v h264_metadata=colour_primaries=1:\
+                transfer_characteristics=1:matrix_coefficients=1 -vf \
+                setparams=color_primaries=6:color_trc=6:colorspace=6";
+    let path = folder.build("source.mp4", &[pictures("30", 2), words(h264)]);
+    let source = Source::decode(&path).await;
+    let pixels = source.movie.facts.video.pixels.as_ref().expect("it says");
+    assert_eq!([pixels.primaries, pixels.transfer, pixels.matrix], [6; 3]);
+    let clip = encoded(&source, "mp4").await;
+    assert_eq!(stream(&clip), "yuv420p,tv,smpte170m,smpte170m,smpte170m");
+}
