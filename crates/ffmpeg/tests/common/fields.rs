@@ -125,12 +125,12 @@ fn sequence_parameters() -> Vec<u8> {
     bits.golomb(u32::from(SIZE / 16) - 1);
     bits.golomb(u32::from(SIZE / 32) - 1);
     // Fields, no mixed macroblocks, direct inference, no cropping; usability information: only timing.
-    bits.number(0b0010_1, 5);
-    bits.number(0b0000_1, 5);
+    bits.number(0b0_0101, 5);
+    bits.number(0b0_0001, 5);
     bits.number(1, 32);
     bits.number(TIMESCALE / FIELD, 32);
     // Fixed, no buffers, no picture structure, bounds.
-    bits.number(0b1000_1_1, 6);
+    bits.number(0b10_0011, 6);
     bits.golombs(&[0, 0, 15, 15, 1, 2]);
     bits.unit(0x67)
 }
@@ -241,14 +241,17 @@ impl Bits {
     }
 
     fn golombs(&mut self, values: &[u32]) {
-        values.iter().for_each(|value| self.golomb(*value));
+        for value in values {
+            self.golomb(*value);
+        }
     }
 
     /// The samples of a macroblock, at the next byte behind the header of a unit.
     fn macroblock(&mut self, shade: u8) {
         self.0.resize(self.0.len().next_multiple_of(8), false);
-        (0..256).for_each(|_| self.number(shade.into(), 8));
-        (0..128).for_each(|_| self.number(128, 8));
+        for sample in [[shade; 256].as_slice(), &[128; 128]].concat() {
+            self.number(sample.into(), 8);
+        }
     }
 
     /// The unit, with what keeps start codes out of it.
