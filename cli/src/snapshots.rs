@@ -199,7 +199,7 @@ fn add_help(help: &mut String, command: &Command) {
 
 #[test]
 fn nothing_that_a_stranger_wrote_steers_the_terminal() {
-    console::set_colors_enabled(false);
+    ::console::set_colors_enabled(false);
     let hostile = "x\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}1m\u{202e}\r\nforged  available";
     let source = json!({"bucket": hostile, "key": hostile});
     let input = json!({"clipId": hostile, "source": source, "start": hostile, "end": hostile, "cut": hostile,
