@@ -2,7 +2,7 @@
 //! are made for one, and otherwise encoded whole.
 
 use crate::{
-    encode,
+    encode, pixels,
     process::Input,
     remux::{RemuxedRange, Remuxer},
     scratch::Scratch,
@@ -208,6 +208,9 @@ async fn encode<'a, O, S: RangeRead>(
     };
     if look.format == Format::Source {
         why.push_str(", so the clip is H.264");
+    }
+    if pixels::has_hdr10_plus(&scratch.file(&names[0])).await? {
+        why.push_str("; the metadata of HDR10+ is dropped");
     }
     tracing::info!(why, "encoding all of it");
     let mut files: Vec<_> = names.into_iter().map(Input::mp4).collect();

@@ -4,7 +4,7 @@
 //! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
 //! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
 
-use crate::range_server::RangeServer;
+use crate::{memory::Memory, range_server::RangeServer};
 use model::{error::ClipError, text::shorten};
 use rustix::process::{Pid, Resource, Signal, kill_process_group};
 use std::{
@@ -53,6 +53,7 @@ pub struct Ffmpeg {
     threads: u32,
     version: (u32, u32),
     encoded_microseconds: Option<Arc<AtomicU64>>,
+    memory: Memory,
 }
 
 /// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
@@ -174,6 +175,7 @@ impl Ffmpeg {
             threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
             version: (u32::MAX, 0),
             encoded_microseconds: None,
+            memory: memory_mb.map_or_else(Memory::default, Memory::of_function),
         })
     }
 
@@ -188,7 +190,7 @@ impl Ffmpeg {
             time: VERSION_TIME,
             file_bytes: 0,
         };
-        let said = run(command, limits, answer).await?;
+        let said = run(command, limits, &Memory::default(), answer).await?;
         let named = |what| ClipError::internal(format!("{}: {what}", program.display()));
         let version = parse_version(&said).ok_or_else(|| named("is no FFmpeg".to_owned()))?;
         if version < OLDEST {
@@ -202,6 +204,7 @@ impl Ffmpeg {
             threads,
             version,
             encoded_microseconds: None,
+            memory: Memory::default(),
         })
     }
 
@@ -213,6 +216,7 @@ impl Ffmpeg {
             threads: 1,
             version: OLDEST,
             encoded_microseconds: None,
+            memory: Memory::default(),
         }
     }
 
@@ -223,6 +227,12 @@ impl Ffmpeg {
             encoded_microseconds: Some(encoded_microseconds),
             ..self
         }
+    }
+
+    /// Has its runs share this memory.
+    #[must_use]
+    pub fn within(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
@@ -261,7 +271,7 @@ impl Ffmpeg {
                 if watched.is_some() { "0.2" } else { "5" },
             ])
             .args(output);
-        run(command, limits, |stdout| {
+        run(command, limits, &self.memory, |stdout| {
             listen_to_progress(stdout, watched)
         })
         .await
@@ -280,7 +290,7 @@ impl Ffmpeg {
             time: VERSION_TIME,
             file_bytes: 0,
         };
-        let said = run(command, limits, answer).await?;
+        let said = run(command, limits, &self.memory, answer).await?;
         let said = String::from_utf8_lossy(&said);
         let formats = said
             .lines()
@@ -319,6 +329,7 @@ impl Ffmpeg {
                 time,
                 file_bytes: 0,
             },
+            &self.memory,
             answer,
         )
         .await
@@ -380,6 +391,7 @@ fn read(command: &mut Command, input: &Input) {
 async fn run<T>(
     mut command: Command,
     limits: Limits,
+    memory: &Memory,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
 ) -> Result<T, ClipError> {
     let program = command.as_std().get_program().to_owned();
@@ -401,11 +413,18 @@ async fn run<T>(
         group.limit(Resource::Fsize, limits.file_bytes)?;
     }
     group.limit(Resource::Core, 0)?;
+    if let Some(bytes) = memory.allocation_bytes() {
+        group.limit(Resource::Data, bytes)?;
+    }
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(ClipError::internal("a program has no output"));
     };
     let work = async { tokio::join!(child.wait(), listen(stdout), last_lines(stderr)) };
-    match tokio::time::timeout(limits.time, work).await {
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(limits.time, work) => ended,
+        error = memory.exceeded(group.0) => return Err(error),
+    };
+    match ended {
         Err(_) => {
             let seconds = limits.time.as_secs();
             Err(ClipError::trim_budget_exceeded(format!(
@@ -511,6 +530,41 @@ async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How a program ends that takes memory for as long as it runs, where there are so many bytes.
+    async fn greedy(memory: &Memory, seconds: u64) -> ClipError {
+        let mut command = Command::new("tail");
+        command.args(["-n", "1", "/dev/zero"]);
+        let limits = Limits {
+            time: Duration::from_secs(seconds),
+            file_bytes: 0,
+        };
+        let ended = run(command, limits, memory, answer).await;
+        ended.expect_err("it never ends by itself")
+    }
+
+    #[tokio::test]
+    async fn program_that_takes_too_much_memory_is_ended_by_name() {
+        let error = greedy(&Memory::of_bytes(200 << 20), 60).await;
+        assert_eq!(error.kind, model::ErrorKind::TrimBudgetExceeded);
+        assert!(error.message.contains("MB of memory"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn programs_share_the_memory_and_the_largest_is_ended() {
+        let memory = Memory::of_bytes(300 << 20);
+        let mut small = Command::new("sleep");
+        small.arg("2");
+        let limits = Limits {
+            time: Duration::from_secs(60),
+            file_bytes: 0,
+        };
+        let (small, large) = tokio::join!(run(small, limits, &memory, answer), greedy(&memory, 60));
+        assert!(
+            small.is_ok() && large.message.contains("MB of memory"),
+            "{small:?}, {large}"
+        );
+    }
 
     #[test]
     fn version_is_understood_however_it_was_built() {

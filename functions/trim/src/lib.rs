@@ -18,7 +18,7 @@ use ffmpeg::{
     clip::{self, Content},
     process::{Ffmpeg, Limits},
     remux::{Media, RemuxedRange, Remuxer},
-    scratch::Scratch,
+    scratch::{self, Scratch},
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use lambda::environment;
@@ -92,6 +92,7 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
+        scratch::clean();
         Ok(Self {
             bucket: environment::required("CLIPFLOW_BUCKET")?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,

@@ -8,6 +8,7 @@ mod containers;
 mod dynamic_range;
 mod edited;
 mod footage;
+mod generations;
 mod held;
 mod joined;
 mod joined_smart;
