@@ -125,15 +125,13 @@ locals {
         }
       }
       verify = {
-        description     = "Compares the delivered clip with the request."
-        memory_mb       = 512
-        timeout_seconds = 60
+        description     = "Compares the delivered clip with the request, and decodes a little of it."
+        ffmpeg          = true
+        memory_mb       = 1769
+        timeout_seconds = 85
         scratch_mb      = var.trim_ephemeral_storage_mb
-        permissions     = ["read_clips"]
-        environment = {
-          CLIPFLOW_BUCKET        = local.name.bucket
-          CLIPFLOW_SCRATCH_BYTES = var.trim_ephemeral_storage_mb * 1024 * 1024
-        }
+        permissions     = ["read_sources", "read_clips"]
+        environment     = { CLIPFLOW_BUCKET = local.name.bucket }
       }
       thumbnail = {
         description     = "Makes thumbnails and the preview of the delivered clip."

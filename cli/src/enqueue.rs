@@ -93,6 +93,9 @@ struct Flags {
     /// exact or copy
     #[arg(long, conflicts_with = "file")]
     cut: Option<String>,
+    /// What becomes of a damaged source: accept or reject
+    #[arg(long, conflicts_with = "file")]
+    damage: Option<String>,
     /// Kept with the clip's document; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "file")]
     metadata: Vec<(String, String)>,
@@ -113,6 +116,7 @@ impl Flags {
             ("start", text(self.start)),
             ("end", text(self.end)),
             ("cut", text(self.cut)),
+            ("damage", text(self.damage)),
             ("metadata", (!metadata.is_empty()).then(|| metadata.into())),
         ];
         fields
@@ -490,10 +494,10 @@ mod tests {
 
     #[test]
     fn flags_make_a_request() {
-        let arguments = "c --source s3://archive/a.mp4 --start 1:12.5 --end 90 --clip-id a --metadata spot=Pipe=line --cut copy";
+        let arguments = "c --source s3://archive/a.mp4 --start 1:12.5 --end 90 --clip-id a --metadata spot=Pipe=line --cut copy --damage reject";
         let cli = Cli::try_parse_from(arguments.split(' ')).expect("the arguments are right");
         let expected = json!({"clipId": "a", "source": {"bucket": "archive", "key": "a.mp4"}, "start": "1:12.5",
-            "end": "90", "cut": "copy", "metadata": {"spot": "Pipe=line"}});
+            "end": "90", "cut": "copy", "damage": "reject", "metadata": {"spot": "Pipe=line"}});
         assert_eq!(cli.args.request.request(), expected);
     }
 

@@ -7,7 +7,8 @@ use crate::{
     history::{self, State},
     render, when,
 };
-use model::{console::execution_url, text::shorten};
+use model::{console::execution_url, damage::Damaged, text::shorten};
+use serde::Deserialize;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -345,6 +346,12 @@ fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, Stri
     for field in ["conformed", "dropped"] {
         let lines = output["delivered"][field].as_array().into_iter().flatten();
         facts.extend(lines.filter_map(|line| Some((field, line.as_str()?.to_owned()))));
+    }
+    if let Ok(damaged) = Damaged::deserialize(&output["delivered"]["damaged"]) {
+        facts.push(("damaged", damaged.to_string()));
+    }
+    if let Some(why) = output["delivered"]["undecoded"].as_str() {
+        facts.push(("undecoded", why.to_owned()));
     }
     if let Some(name) = output["engine"]["name"].as_str() {
         facts.push((

@@ -216,7 +216,11 @@ run "roles_reach_only_what_is_named" {
         "s3:PutObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
       ]
       verify = [
+        "s3:GetObject arn:aws:s3:::another-archive/*",
+        "s3:GetObject arn:aws:s3:::surf-archive/*",
         "s3:GetObject arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*",
+        "s3:ListBucket arn:aws:s3:::another-archive",
+        "s3:ListBucket arn:aws:s3:::surf-archive",
         "s3:ListBucket arn:aws:s3:::surf-clips-123456789012-eu-west-1",
       ]
       thumbnail = [

@@ -20,7 +20,8 @@ from interpreter import (
 REQUEST = {"clipId": "a", "source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 11}
 CANONICAL = {"clipId": "a", "cut": "exact", "prefix": "clips/a/0123456789ab/"}
 CLIP = {"key": "clips/a/0123456789ab/clip.mp4", "bytes": 1000}
-TRIMMED = {"clip": CLIP, "engine": {"name": "trim", "why": "copied", "estimateUsd": 0.001}}
+DAMAGED_CLIP = {**CLIP, "damaged": {"pictures": 1}}
+TRIMMED = {"clip": DAMAGED_CLIP, "engine": {"name": "trim", "why": "copied", "estimateUsd": 0.001}}
 DELIVERED = {"frames": 300}
 THUMBNAILS = {"thumbnails": [{"size": 300, "key": "thumb-300.jpg"}], "preview": None}
 OUTCOME = {"clipId": "a", "status": "available"}
@@ -30,7 +31,7 @@ FINISHED = ["Verify", "Thumbnail", "Store", "Notify"]
 BY_TRIM = [*PLANNED, "Trim", *FINISHED]
 BY_TRANSCODE = [*PLANNED, "Transcode", *FINISHED]
 HANDED_OVER = [*PLANNED, "Trim", "Transcode", *FINISHED]
-REJECTING = ["Validate", "Probe", "Trim", "Transcode"]
+REJECTING = ["Validate", "Probe", "Trim", "Transcode", "Verify", "Thumbnail"]
 """The states that may find fault with the request."""
 
 REJECTIONS = [
@@ -134,14 +135,14 @@ class Accepted(Paths):
         execution = {"arn": EXECUTION_ARN, "startedAt": STARTED_AT}
         engine = {"name": "trim", "why": "trim suits it", "estimateUsd": 0.001}
         known = {"execution": execution, "request": CANONICAL}
-        trimmed = {"clip": CLIP, "engine": TRIMMED["engine"]}
+        trimmed = {"clip": DAMAGED_CLIP, "engine": TRIMMED["engine"]}
         available = {"status": "available", **trimmed, **THUMBNAILS, "delivered": DELIVERED}
         expected = {
             "validate": {"execution": execution, "request": REQUEST},
             "probe": {**known, "waited": False},
             "trim": {**known, "probe": plan(), "engine": engine},
             "verify": {**known, "probe": plan(), **trimmed},
-            "thumbnail": {**known, "clip": CLIP, "delivered": DELIVERED},
+            "thumbnail": {**known, "clip": DAMAGED_CLIP, "delivered": DELIVERED},
             "store": {"execution": execution, "request": REQUEST, "result": available},
             "notify": {"execution": execution, "outcome": OUTCOME},
         }

@@ -143,6 +143,21 @@ fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught()
 }
 
 #[test]
+fn source_at_fault_is_rejected_by_whatever_state_finds_out() {
+    let states = states();
+    for state in ["Probe", "Trim", "Transcode", "Verify", "Thumbnail"] {
+        let stored: BTreeSet<_> = names(&states[state], "Catch")
+            .filter(|(catcher, _)| catcher["Next"] == "Store")
+            .map(|(_, name)| name)
+            .collect();
+        for kind in ErrorKind::ALL.iter().filter(|kind| kind.is_rejection()) {
+            let name = kind.name();
+            assert!(stored.contains(name), "{state} does not reject {name}");
+        }
+    }
+}
+
+#[test]
 fn report_knows_what_kind_of_cause_each_failure_has() {
     use model::outcome::FailureClass::{Bug, Dependency, Media};
     for (state, task) in tasks() {
@@ -442,6 +457,9 @@ fn samples() -> Map<String, Value> {
     let interval = json!({"startTimestampInMs": 1_533_224_400_000_u64, "endTimestampInMs": 1_533_224_422_000_u64});
     let object = json!({"bucket": "archive", "key": "k.mp4", "etag": "\"e\"", "bytes": 10000});
     let clip = json!({"key": "clips/a/b/clip.mp4", "bytes": 1000, "etag": "e"});
+    let mut damaged_clip = clip.clone();
+    damaged_clip["damaged"] =
+        json!({"pictures": 1, "places": [{"start": 0.5, "end": 0.6, "pictures": 1}]});
     let delivered = json!({"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
         "videoCodec": "h264", "audioCodec": "aac"});
     let estimates = probe::estimate::Estimates {
@@ -459,7 +477,7 @@ fn samples() -> Map<String, Value> {
         "probe": {"sources": [{"object": object, "facts": facts}], "segments": [{"source": 0, "window": window}],
             "coverage": {"covered": [interval], "missing": []}, "clipSeconds": 1.0, "encodedSeconds": 0.5, "estimates": estimates,
             "engine": {"name": "trim", "why": "short", "estimateUsd": 0.1}},
-        "trim": {"clip": clip, "engine": {"name": "trim", "why": "short; copied", "estimateUsd": 0.1}},
+        "trim": {"clip": damaged_clip, "engine": {"name": "trim", "why": "short; copied", "estimateUsd": 0.1}},
         "transcode": {"jobId": "1-a"},
         "verify": delivered,
         "thumbnail": {"thumbnails": [{"size": 300, "key": "clips/a/b/thumb-300.jpg"}], "preview": null},

@@ -9,7 +9,9 @@ mod source;
 
 use crate::{deployment::Target, failure::Failure, render};
 use ffmpeg::{
+    check::Clip,
     clip::{self, Content, Method},
+    damage,
     process::{self, Ffmpeg, Limits},
     remux::{Media, Remuxer},
     scratch::Scratch,
@@ -17,11 +19,16 @@ use ffmpeg::{
 use lambda::environment;
 use model::{
     ClipError,
+    damage::{Damaged, OnDamage},
     edits::Edits,
     plan::{Plan, PlannedSegment, ProbedSource},
     quality::Quality,
     request::{Cut, Format, Look},
     time::Time,
+};
+use mp4_cut::{
+    Movie,
+    io::{CachedSource, LocalFile},
 };
 use progress::Progress;
 use serde::Serialize;
@@ -112,6 +119,9 @@ struct Report {
     copied_seconds: f64,
     encoded_seconds: f64,
     dropped_tracks: Vec<String>,
+    /// What of it is damaged in the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<Damaged>,
     elapsed_seconds: f64,
 }
 
@@ -195,6 +205,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         edits: &Edits::default(),
         format: Format::Mp4,
         quality: Quality::default(),
+        damage: OnDamage::Accept,
     };
     let plan = Plan {
         sources: vec![ProbedSource {
@@ -220,9 +231,15 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     };
     let ranges = [range];
     let made = clip::make(look, &plan, &ranges, None, encoder).await?;
-    let bytes = put(made.content, &scratch, &args).await?;
+    let file = complete(made.content, &scratch).await?;
+    let damaged = match made.damaged {
+        None if made.method.copies() => found_damaged(&file, encoder).await?,
+        found => found,
+    };
+    let bytes = put(file, &args)?;
     let report = Report::of(&plan, made.method, args.output, bytes);
     Ok(Report {
+        damaged,
         read_bytes: progress.read_bytes(),
         elapsed_seconds: begun.elapsed().as_secs_f64(),
         ..report
@@ -270,15 +287,44 @@ async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
     Ffmpeg::at(program, u32::try_from(threads).unwrap_or(1)).await
 }
 
-/// Completes the clip in the working folder and renames it to its place. Returns its length.
-async fn put(content: Content<'_>, scratch: &Scratch, args: &Args) -> Result<u64, Failure> {
-    let made = match content {
+/// Completes the clip in the working folder. Returns its file.
+async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, ClipError> {
+    Ok(match content {
         Content::File(file) => file,
         Content::Stream(stream) => {
             scratch.save("finished.mp4", stream).await?;
             scratch.file("finished.mp4")
         }
+    })
+}
+
+/// What is damaged of a clip that has pictures of its source, as far as `verify` would look for it.
+async fn found_damaged(
+    file: &Path,
+    Remuxer {
+        ffmpeg, scratch, ..
+    }: Remuxer<'_>,
+) -> Result<Option<Damaged>, ClipError> {
+    if ffmpeg.is_missing() {
+        return Ok(None);
+    }
+    let file = LocalFile::open(file)?;
+    let movie = Movie::read(&file).await?;
+    let shown = movie.shown_frames()?;
+    let clip = Clip {
+        file: CachedSource::new(file),
+        demuxer: "mov",
+        codec: &movie.facts.video.codec,
+        shown: &shown,
+        end_seconds: movie.origin_seconds() + movie.facts.duration_seconds,
     };
+    let checked = clip.check(&[], ffmpeg, scratch.path()).await?;
+    damage::check_first(&checked.flaws, &checked.complaints)?;
+    Ok(Some(clip.damaged(&checked)).filter(|damaged| !damaged.is_none()))
+}
+
+/// Renames the clip to its place. Returns its length.
+fn put(made: PathBuf, args: &Args) -> Result<u64, Failure> {
     let file = &args.output;
     let failed = |error: io::Error| Failure::new(format!("writing {}: {error}", file.display()));
     let bytes = made.metadata().map_err(failed)?.len();
@@ -333,6 +379,7 @@ impl Report {
             copied_seconds,
             encoded_seconds,
             dropped_tracks,
+            damaged: None,
             elapsed_seconds: 0.0,
         }
     }
@@ -376,6 +423,9 @@ fn text(report: &Report) -> String {
         let dropped = render::plain(&report.dropped_tracks.join(", "));
         lines.push(format!("left out: {dropped}"));
     }
+    if let Some(damaged) = &report.damaged {
+        lines.push(format!("damaged in the source: {damaged}"));
+    }
     lines.join("\n")
 }
 
@@ -400,6 +450,7 @@ mod tests {
             copied_seconds: 2.76,
             encoded_seconds: 0.24,
             dropped_tracks: Vec::new(),
+            damaged: None,
             elapsed_seconds: 0.92,
         }
     }
@@ -420,6 +471,10 @@ mod tests {
             method: How::Copy,
             hidden_frames: 30,
             dropped_tracks: vec!["time code".into()],
+            damaged: Some(Damaged {
+                audio: true,
+                ..Damaged::default()
+            }),
             ..report()
         };
         let said = text(&copy);
@@ -427,7 +482,10 @@ mod tests {
             said.contains("copied; edit lists hide 30 frames from before the start"),
             "{said}"
         );
-        assert!(said.ends_with("left out: time code"), "{said}");
+        assert!(
+            said.ends_with("left out: time code\ndamaged in the source: its sound"),
+            "{said}"
+        );
         let whole = Report {
             method: How::EncodedWhole,
             why: Some("the source is mpeg4".into()),

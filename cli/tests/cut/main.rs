@@ -220,6 +220,58 @@ async fn source_that_cannot_be_copied_is_encoded_whole_and_the_report_says_why()
     );
 }
 
+/// The source with the picture damaged that is shown at a second.
+fn damaged(folder: &Folder, seconds: &str) -> PathBuf {
+    let listing = std::process::Command::new("ffprobe")
+        .args("-v error -select_streams v -of csv=p=0 -show_entries packet=pts_time,pos".split(' '))
+        .arg(source())
+        .output();
+    let listing = String::from_utf8(listing.expect("ffprobe").stdout).expect("text");
+    let place = listing
+        .lines()
+        .find_map(|line| line.strip_prefix(seconds)?.strip_prefix(','));
+    let at: usize = place
+        .expect("a picture")
+        .trim_end_matches(',')
+        .parse()
+        .expect("a place");
+    let mut file = fs::read(source()).expect("the source");
+    file[at..at + 4].fill(0xff);
+    let path = folder.path("damaged.mp4");
+    fs::write(&path, file).expect("room for a source");
+    path
+}
+
+#[tokio::test]
+async fn damage_of_the_source_is_said_and_a_first_picture_that_does_not_decode_is_refused() {
+    let folder = Folder::new();
+    let clip = folder.path("clip.mp4");
+    let cut = async |damaged: &str, options: &[&str]| {
+        let source = self::damaged(&folder, damaged);
+        let arguments = [
+            &[text(&source), "--start=3", "--end=3.8", "--force"],
+            options,
+        ]
+        .concat();
+        clipflow(&arguments, &clip)
+    };
+    for (options, left_out) in [(&[][..], json!(1)), (&["--copy"], Value::Null)] {
+        let report = said(&finished(cut("3.400000", options).await).await);
+        let damaged = &report["damaged"];
+        assert_eq!(
+            (&damaged["pictures"], &damaged["leftOut"]),
+            (&json!(1), &left_out)
+        );
+        assert_eq!(damaged["places"][0]["start"], 0.4);
+        let (code, error) = failure(cut("3.000000", options).await).await;
+        assert_eq!(code, 1, "{error}");
+        assert!(
+            error.contains("its first picture does not decode"),
+            "{error}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn matroska_is_cut_as_exactly() {
     let folder = Folder::new();

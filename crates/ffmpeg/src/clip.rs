@@ -2,8 +2,8 @@
 //! are made for one, and otherwise encoded whole.
 
 use crate::{
-    encode, pixels,
-    process::Input,
+    damage, encode, pixels,
+    process::{Input, Limits},
     remux::{RemuxedRange, Remuxer},
     scratch::Scratch,
     smart,
@@ -15,15 +15,19 @@ use futures::{
     stream::{self, BoxStream},
 };
 use model::{
-    ClipError,
+    ClipError, ErrorKind,
     clip_spec::ClipSpec,
+    damage::Damaged,
     error::why_encoded_whole,
     outcome::{Cutting, Interval},
     plan::Plan,
     request::{Cut, Format, Look},
 };
-use mp4_cut::{Join, SmartCutFacts, Window, io::RangeRead};
-use std::{fmt, path::PathBuf};
+use mp4_cut::{
+    Join, Movie, SmartCutFacts, Window,
+    io::{LocalFile, RangeRead},
+};
+use std::{ffi::OsString, fmt, path::PathBuf, time::Instant};
 
 /// Ranged reads of a source that are under way at once.
 const CONNECTIONS: usize = 4;
@@ -32,12 +36,17 @@ const SHORTEST_SECONDS: f64 = 1e-6;
 /// Windows that are fetched at once.
 const WINDOWS_AT_ONCE: usize = 4;
 
+/// Options that encode what decodes, however little that is.
+const PLAY_ON: [&str; 3] = ["-noxerror", "-max_error_rate", "1"];
+
 /// A clip that was made, and is not yet where it belongs.
 pub struct Clip<'a> {
     /// The file.
     pub content: Content<'a>,
     /// How it was made.
     pub method: Method,
+    /// What of the sources was found to be damaged; of what was copied, nothing is known.
+    pub damaged: Option<Damaged>,
 }
 
 /// A clip's file.
@@ -67,6 +76,14 @@ pub enum Method {
         /// Why none could be copied.
         why: String,
     },
+}
+
+impl Method {
+    /// Whether the clip has pictures as they are in the source.
+    #[must_use]
+    pub fn copies(&self) -> bool {
+        !matches!(self, Self::EncodedWhole { .. })
+    }
 }
 
 impl fmt::Display for Method {
@@ -114,6 +131,7 @@ pub async fn make<'a, O, S: RangeRead + 'static>(
         Cut::Copy => Ok(Clip {
             content: Content::Stream(copy(plan, ranges)?),
             method: Method::Copy,
+            damaged: None,
         }),
         Cut::Exact => encode(look, plan, ranges, watermark, remuxer).await,
     }
@@ -154,13 +172,15 @@ async fn encode<'a, O, S: RangeRead>(
     plan: &Plan<O>,
     ranges: &[RemuxedRange<S>],
     watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
-    Remuxer {
+    remuxer: Remuxer<'_>,
+) -> Result<Clip<'a>, ClipError> {
+    let Remuxer {
         ffmpeg,
         scratch,
         limits,
         ..
-    }: Remuxer<'_>,
-) -> Result<Clip<'a>, ClipError> {
+    } = remuxer;
+    let begun = Instant::now();
     let spec = ClipSpec::of(look, plan)?;
     let windows = windows(plan, ranges)?;
     let names = save(&windows, ranges, scratch).await?;
@@ -201,6 +221,7 @@ async fn encode<'a, O, S: RangeRead>(
                         encoded,
                         dropped,
                     },
+                    damaged: None,
                 });
             }
             Err(error) => why_encoded_whole(error)?,
@@ -213,18 +234,96 @@ async fn encode<'a, O, S: RangeRead>(
         why.push_str("; the metadata of HDR10+ is dropped");
     }
     tracing::info!(why, "encoding all of it");
-    let mut files: Vec<_> = names.into_iter().map(Input::mp4).collect();
+    let mut files: Vec<_> = names.iter().map(Input::mp4).collect();
     if let Some(watermark) = watermark {
         files.push(watermark.await?);
     }
-    let arguments = encode::arguments(look, &spec, &windows[0]);
-    ffmpeg
-        .run(scratch.path(), &files, &arguments, limits)
-        .await?;
+    let work = EncodedWhole {
+        look,
+        spec: &spec,
+        names: &names,
+        files: &files,
+        arguments: encode::arguments(look, &spec, &windows[0]),
+        frames: windows[0].facts.frames,
+        remuxer,
+        begun,
+    };
+    let damaged = work.run().await?;
     Ok(Clip {
         content: Content::File(scratch.file(look.format.file_name())),
         method: Method::EncodedWhole { why },
+        damaged,
     })
+}
+
+/// The encode of all pictures of a clip.
+struct EncodedWhole<'a> {
+    look: Look<'a>,
+    spec: &'a ClipSpec,
+    /// The windows.
+    names: &'a [String],
+    /// What is read: the windows, and what lies over the clip.
+    files: &'a [Input],
+    arguments: Vec<OsString>,
+    /// How many pictures the first window shows.
+    frames: u64,
+    remuxer: Remuxer<'a>,
+    begun: Instant,
+}
+
+impl EncodedWhole<'_> {
+    /// Encodes, and where `FFmpeg` gives up finds out what is damaged, and plays on. Returns what is.
+    async fn run(&self) -> Result<Option<Damaged>, ClipError> {
+        let given_up = match self.encode(&[]).await {
+            Ok(()) if self.lacks_pictures().await? => None,
+            Err(error) if error.kind == ErrorKind::UnsupportedMedia => Some(error),
+            done => return done.map(|()| None),
+        };
+        let damaged = damage::survey(self.names, self.spec, self.left()).await?;
+        self.look.damage.check(&damaged)?;
+        match given_up {
+            // Whatever it is, it lies not in the source.
+            Some(error) if damaged.is_none() => return Err(error),
+            Some(_) => self.encode(&PLAY_ON).await?,
+            None => {}
+        }
+        tracing::warn!(%damaged, "the source is damaged");
+        Ok(Some(damaged).filter(|damaged| !damaged.is_none()))
+    }
+
+    async fn encode(&self, options: &[&str]) -> Result<(), ClipError> {
+        let Remuxer {
+            ffmpeg,
+            scratch,
+            limits,
+            ..
+        } = self.left();
+        let options = options.iter().map(OsString::from);
+        let arguments: Vec<_> = options.chain(self.arguments.iter().cloned()).collect();
+        ffmpeg
+            .run(scratch.path(), self.files, &arguments, limits)
+            .await
+    }
+
+    /// What is left of the time.
+    fn left(&self) -> Remuxer<'_> {
+        let limits = self.remuxer.limits;
+        let time = limits.time.saturating_sub(self.begun.elapsed());
+        Remuxer {
+            limits: Limits { time, ..limits },
+            ..self.remuxer
+        }
+    }
+
+    /// Whether fewer pictures were encoded than the window shows: a decoder may leave some out without a word.
+    async fn lacks_pictures(&self) -> Result<bool, ClipError> {
+        if self.spec.frame_rate.is_some() || self.look.format == Format::Webm {
+            return Ok(false);
+        }
+        let name = self.look.format.file_name();
+        let made = LocalFile::open(self.remuxer.scratch.file(name))?;
+        Ok(Movie::read(&made).await?.facts.video.frames < self.frames)
+    }
 }
 
 /// When the encoded pictures of cuts are shown, one cut after the other. Of each, how long its encoded head, its copy and

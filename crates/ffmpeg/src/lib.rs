@@ -1,7 +1,10 @@
 //! Everything that runs `FFmpeg`: the process and its limits, what it reads, and what it is told to do.
 
 pub mod audio;
+pub mod check;
 pub mod clip;
+pub mod damage;
+pub mod decoded;
 pub mod encode;
 pub mod memory;
 pub mod pixels;

@@ -4,10 +4,14 @@
 //! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
 //! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
 
-use crate::{memory::Memory, range_server::RangeServer};
-use model::{error::ClipError, text::shorten};
+use crate::{decoded::Decoded, memory::Memory, range_server::RangeServer};
+use model::{
+    error::{ClipError, ErrorKind},
+    text::shorten,
+};
 use rustix::process::{Pid, Resource, Signal, kill_process_group};
 use std::{
+    collections::VecDeque,
     ffi::OsString,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -33,6 +37,9 @@ const MAX_PIXELS: &str = "67108864";
 const CROPPING: &str = "codec";
 /// The most streams that are looked at.
 const MAX_STREAMS: &str = "64";
+/// How many lines of what it says are kept, and how many characters of each.
+pub(crate) const MAX_LINES: usize = 5;
+pub(crate) const MAX_LINE: usize = 300;
 /// The longest answer of `ffprobe`, in bytes.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").
@@ -220,6 +227,12 @@ impl Ffmpeg {
         }
     }
 
+    /// Whether it is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.program.is_err()
+    }
+
     /// Has its runs write to `encoded_microseconds`, several times a second, how far the furthest of them is.
     #[must_use]
     pub fn watched(self, encoded_microseconds: Arc<AtomicU64>) -> Self {
@@ -249,16 +262,10 @@ impl Ffmpeg {
     ) -> Result<(), ClipError> {
         let program = self.program.as_ref().map_err(Clone::clone)?;
         let threads = self.threads.to_string();
-        // Every further decoder thread holds pictures, and all inputs are open at the same time.
-        let decoder_threads = if inputs.len() > 1 { "1" } else { &threads };
         let mut command = Command::new(program);
         command.args(COMMON).current_dir(folder);
         for input in inputs {
-            command.args(["-max_pixels", MAX_PIXELS, "-threads", decoder_threads]);
-            if let Some(cropping) = input.cropping(self.version) {
-                command.args(["-apply_cropping", cropping]);
-            }
-            read(&mut command, input);
+            self.decode(&mut command, input);
         }
         let watched = self.encoded_microseconds.as_deref();
         command
@@ -275,6 +282,40 @@ impl Ffmpeg {
             listen_to_progress(stdout, watched)
         })
         .await
+    }
+
+    /// Decodes what is shown of an input, playing on where it is damaged. Sound is decoded along.
+    ///
+    /// # Errors
+    /// `TrimBudgetExceeded` when it runs out of time or memory, `Internal` when it cannot be started.
+    pub async fn look(
+        &self,
+        folder: &Path,
+        input: &Input,
+        limits: Limits,
+    ) -> Result<Decoded, ClipError> {
+        let program = self.program.as_ref().map_err(Clone::clone)?;
+        let mut command = Command::new(program);
+        command.args(Decoded::COMMON).current_dir(folder);
+        self.decode(&mut command, input);
+        command.args(Decoded::OUTPUT);
+        let mut decoded = Decoded::default();
+        let heard = |line: &str| decoded.hear(line);
+        let (status, ()) = run_to_end(command, limits, &self.memory, async |_| (), heard).await?;
+        match classify_exit(status, &decoded.complaints.join("; ")) {
+            Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
+            _ => Ok(decoded),
+        }
+    }
+
+    /// Adds an input that is decoded. Every further thread of a decoder would hold pictures, and with several a picture
+    /// that decodes in part is not known as one.
+    fn decode(&self, command: &mut Command, input: &Input) {
+        command.args(["-max_pixels", MAX_PIXELS, "-threads", "1"]);
+        if let Some(cropping) = input.cropping(self.version) {
+            command.args(["-apply_cropping", cropping]);
+        }
+        read(command, input);
     }
 
     /// Whether its encoder of a name takes pictures in a pixel format.
@@ -387,13 +428,33 @@ fn read(command: &mut Command, input: &Input) {
         .args(["-i", &input.file]);
 }
 
-/// Runs a command to its end, with its standard output given to `listen`.
+/// Runs a command, which must succeed, with its standard output given to `listen`.
 async fn run<T>(
-    mut command: Command,
+    command: Command,
     limits: Limits,
     memory: &Memory,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
 ) -> Result<T, ClipError> {
+    let mut last = VecDeque::new();
+    let keep_last = |line: &str| {
+        last.push_back(shorten(line, MAX_LINE).into_owned());
+        if last.len() > MAX_LINES {
+            last.pop_front();
+        }
+    };
+    let (status, heard) = run_to_end(command, limits, memory, listen, keep_last).await?;
+    classify_exit(status, &Vec::from(last).join("; ")).map(|()| heard)
+}
+
+/// Runs a command to its end, with its standard output given to `listen`, and what it says on standard error to `hear`,
+/// line by line.
+async fn run_to_end<T>(
+    mut command: Command,
+    limits: Limits,
+    memory: &Memory,
+    listen: impl AsyncFnOnce(ChildStdout) -> T,
+    hear: impl FnMut(&str),
+) -> Result<(ExitStatus, T), ClipError> {
     let program = command.as_std().get_program().to_owned();
     let mut child = command
         .env_clear()
@@ -419,7 +480,7 @@ async fn run<T>(
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(ClipError::internal("a program has no output"));
     };
-    let work = async { tokio::join!(child.wait(), listen(stdout), last_lines(stderr)) };
+    let work = async { tokio::join!(child.wait(), listen(stdout), listen_to(stderr, hear)) };
     let ended = tokio::select! {
         ended = tokio::time::timeout(limits.time, work) => ended,
         error = memory.exceeded(group.0) => return Err(error),
@@ -432,7 +493,7 @@ async fn run<T>(
             )))
         }
         Ok((Err(error), ..)) => Err(ClipError::internal(format!("waiting for ffmpeg: {error}"))),
-        Ok((Ok(status), heard, said)) => classify_exit(status, &said).map(|()| heard),
+        Ok((Ok(status), heard, ())) => Ok((status, heard)),
     }
 }
 
@@ -514,17 +575,15 @@ async fn listen_to_progress(stdout: ChildStdout, watched: Option<&AtomicU64>) {
     }
 }
 
-/// The end of what was said on standard error, on one line.
-async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
-    let mut lines = BufReader::new(stderr).lines();
-    let mut last = std::collections::VecDeque::new();
-    while let Ok(Some(line)) = lines.next_line().await {
-        last.push_back(shorten(&line, 300).into_owned());
-        if last.len() > 5 {
-            last.pop_front();
-        }
+/// Hands on what is said, line by line.
+async fn listen_to(stderr: impl AsyncRead + Unpin, mut hear: impl FnMut(&str)) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    // What is not read to its end would keep a program waiting, whatever bytes it says.
+    while let Ok(1..) = stderr.read_until(b'\n', &mut line).await {
+        hear(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
     }
-    Vec::from(last).join("; ")
 }
 
 #[cfg(test)]

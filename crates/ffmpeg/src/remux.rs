@@ -27,6 +27,8 @@
 //! so remuxes run without it.
 
 use crate::{
+    check,
+    decoded::Picture,
     pixels::PixelNames,
     process::{Ffmpeg, Input, Limits},
     range_server::RangeServer,
@@ -57,6 +59,8 @@ const PROBE_BYTES: &str = "2000000";
 const TAIL_SECONDS: f64 = 0.5;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MAX_LEAD_SECONDS: f64 = 40.0;
+/// How far before what is looked at decoding begins, in seconds: further than the index may ask for.
+const LOOK_LEAD_SECONDS: f64 = 5.0;
 /// The packets at a source's start among which its first keyframe is looked for.
 const FIRST_PACKETS: u32 = 64;
 /// The same for a source that goes on without one, as a recording that was begun between two keyframes.
@@ -69,6 +73,9 @@ const DESCRIPTION_BYTES: u64 = 24 << 20;
 const SEARCH_BYTES: u64 = 8 << 20;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MAX_UNEVEN: u64 = 8;
+
+/// Leaves out packets of which a part was lost.
+const DISCARD_CORRUPT: [&str; 2] = ["-fflags", "+discardcorrupt"];
 
 /// The codecs that `FFmpeg` puts into an MP4, by its names.
 const PICTURES: &str =
@@ -233,7 +240,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         let mut options = look(how.look_microseconds);
         options.extend(["-fflags", "+genpts"].map(str::to_owned));
         let input = Input::loopback(demuxer(container), options, &server);
-        let arguments = remux_arguments(&described, &how.streams, None, &name);
+        let arguments = remux_arguments(&described, &how, None, &name);
         let Remuxer {
             ffmpeg,
             scratch,
@@ -425,9 +432,75 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         }
     }
 
+    /// What `FFmpeg` itself decodes of the source between two of its seconds, and some before them. Times count from
+    /// second 0 of the source. The file `name` is written where [`remuxed_range`](Self::remuxed_range) would.
+    ///
+    /// # Errors
+    /// As [`remuxed_range`](Self::remuxed_range) and [`check::look`].
+    pub async fn look(
+        &self,
+        (start_seconds, end_seconds): (f64, f64),
+        lead_seconds: Option<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<Vec<Picture>, ClipError> {
+        let Remuxer {
+            ffmpeg,
+            scratch,
+            limits,
+            ..
+        } = remuxer;
+        let range = self
+            .remuxed_range((start_seconds, end_seconds), lead_seconds, name, remuxer)
+            .await?;
+        let origin = range.movie.origin_seconds();
+        let decoded = match range.samples {
+            Samples::Source(source) => {
+                let source = CachedSource::new(source);
+                let place = origin + start_seconds - LOOK_LEAD_SECONDS..origin + end_seconds;
+                check::look(&source, "mov", place, ffmpeg, scratch.path(), limits).await?
+            }
+            Samples::File(_) => {
+                ffmpeg
+                    .look(scratch.path(), &Input::mp4(name), limits)
+                    .await?
+            }
+        };
+        let by_the_source = decoded.pictures.into_iter().map(|picture| Picture {
+            seconds: picture.seconds - origin,
+            ..picture
+        });
+        Ok(by_the_source.collect())
+    }
+
     /// Writes what lies between two seconds of the source as the file `name`.
     async fn remux(
         &self,
+        other: &Other<S>,
+        seconds: Range<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<(), ClipError> {
+        match self
+            .remux_with(&[], other, seconds.clone(), name, remuxer)
+            .await
+        {
+            // Of sound that lacks packets, what is left of a frame may not be what an MP4 can hold.
+            Err(error)
+                if error.kind == ErrorKind::UnsupportedMedia
+                    && other.remuxed.container == Container::MpegTs =>
+            {
+                tracing::warn!(error.message, "remuxing without damaged packets");
+                self.remux_with(&DISCARD_CORRUPT, other, seconds, name, remuxer)
+                    .await
+            }
+            done => done,
+        }
+    }
+
+    async fn remux_with(
+        &self,
+        more_options: &[&str],
         Other { remuxed, source }: &Other<S>,
         seconds: Range<f64>,
         name: &str,
@@ -438,14 +511,15 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             (SEARCH_BYTES + self.bytes_of(MAX_LEAD_SECONDS)).saturating_add(interval_bytes);
         let loopback = RangeServer::serve(source.clone(), most_bytes)?;
         // FFmpeg seeks to a keyframe by its decode time: to the second where the first has none.
-        let options = if seconds.start > 0.0 {
+        let mut options = if seconds.start > 0.0 {
             read_from(remuxed, seconds.start)
         } else {
             read_on(remuxed)
         };
+        options.extend(more_options.iter().map(ToString::to_string));
         let input = Input::loopback(demuxer(remuxed.container), options, &loopback);
         let to = stamp(seconds.end, remuxed.remuxed_start_microseconds());
-        let arguments = remux_arguments(&self.facts, &remuxed.streams, Some(&to), name);
+        let arguments = remux_arguments(&self.facts, remuxed, Some(&to), name);
         loopback.classify_exit(
             remuxer
                 .ffmpeg
@@ -458,7 +532,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
 /// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
 fn remux_arguments(
     facts: &Facts,
-    streams: &[usize],
+    remuxed: &Remuxed,
     to: Option<&str>,
     name: &str,
 ) -> Vec<OsString> {
@@ -468,7 +542,15 @@ fn remux_arguments(
     } else {
         &[]
     };
-    let maps = streams
+    // Without being told, it gives up at a packet that lacks its header.
+    let unframed: &[&str] = match &facts.audio {
+        Some(audio) if audio.codec == "aac" && remuxed.container == Container::MpegTs => {
+            &["-bsf:a:0", "aac_adtstoasc"]
+        }
+        _ => &[],
+    };
+    let maps = remuxed
+        .streams
         .iter()
         .flat_map(|stream| ["-map".to_owned(), format!("0:{stream}")])
         .map(OsString::from);
@@ -476,6 +558,7 @@ fn remux_arguments(
     let options = [
         &["-c", "copy"],
         tag,
+        unframed,
         // A damaged packet spoils a picture, and not the whole clip.
         &["-noxerror", "-copypriorss:v", "1"],
         &to,

@@ -56,13 +56,22 @@ impl Scratch {
     /// # Errors
     /// `TrimBudgetExceeded` when they do not fit or the disk is full; `Internal` when the folder cannot be made.
     pub fn new(wanted: u64, budget: u64) -> Result<Self, ClipError> {
+        Self::check(wanted, budget)?;
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// Checks that `wanted` bytes fit into `budget` bytes.
+    ///
+    /// # Errors
+    /// `TrimBudgetExceeded` when they do not.
+    pub fn check(wanted: u64, budget: u64) -> Result<(), ClipError> {
         if wanted > budget {
             let message = format!(
                 "the clip needs {wanted} bytes of working space, the function has {budget}"
             );
             return Err(ClipError::trim_budget_exceeded(message));
         }
-        Self::within(&std::env::temp_dir())
+        Ok(())
     }
 
     /// Makes the folder within another, without a budget.

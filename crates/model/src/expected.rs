@@ -3,6 +3,7 @@
 use crate::{
     ClipError,
     clip_spec::{ClipSpec, FrameRate, Size},
+    damage::Damaged,
     frame_grid::FrameGrid,
     outcome::EngineName,
     plan::{Plan, PlannedSegment},
@@ -17,6 +18,8 @@ pub struct Expected {
     /// How many frames more or less there may be.
     pub frames_tolerance: u64,
     pub seconds: f64,
+    /// How much shorter it may be.
+    pub left_out_seconds: f64,
     pub frame_seconds: f64,
     /// `FFmpeg`'s names of those that it may have.
     pub video_codecs: Vec<String>,
@@ -39,6 +42,7 @@ impl Expected {
             frames: spec.frames(),
             frames_tolerance: 0,
             seconds: spec.seconds(),
+            left_out_seconds: 0.0,
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
             video_codecs: names(request.format.codecs()),
             has_audio: spec.audio.is_some(),
@@ -62,6 +66,20 @@ impl Expected {
             (EngineName::Trim, Cut::Exact) => {}
         }
         Ok(expected)
+    }
+}
+
+impl Expected {
+    /// The same of a clip that was made of sources which are damaged.
+    #[must_use]
+    pub fn of_damaged(self, damaged: &Damaged) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a clip has fewer frames")]
+        let left_out = damaged.left_out as f64;
+        Self {
+            frames: self.frames.saturating_sub(damaged.left_out),
+            left_out_seconds: left_out * self.frame_seconds,
+            ..self
+        }
     }
 }
 

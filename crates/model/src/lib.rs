@@ -2,6 +2,7 @@
 
 pub mod clip_spec;
 pub mod console;
+pub mod damage;
 pub mod edits;
 pub mod error;
 pub mod execution;

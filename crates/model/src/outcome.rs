@@ -1,6 +1,7 @@
 //! What became of a request: the document in `MongoDB`, the message on SNS and the execution's output.
 
 use crate::{
+    damage::Damaged,
     identity::Identity,
     recordings::{Coverage, is_camera_id},
     sent,
@@ -151,6 +152,17 @@ pub struct Object {
     pub etag: String,
 }
 
+/// A clip as `trim` hands it on.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeClip {
+    #[serde(flatten)]
+    pub object: Object,
+    /// What of it was found to be damaged in its sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<Damaged>,
+}
+
 /// A thumbnail.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -216,6 +228,12 @@ pub struct Delivered {
     /// number for, for a person: one line for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conformed: Vec<String>,
+    /// What of it was damaged in its sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<Damaged>,
+    /// Why `verify` decoded none of it, or less than it wanted, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undecoded: Option<String>,
     /// Tracks of the sources that the clip does not have, such as `time code` or `audio track 2`, for a person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,

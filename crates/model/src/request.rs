@@ -3,6 +3,7 @@
 pub use crate::source::Source;
 use crate::{
     ClipError,
+    damage::OnDamage,
     edits::Edits,
     error::{invalid, parse},
     identity::{Identity, is_clip_id},
@@ -73,6 +74,9 @@ pub struct Request {
     /// How the clip is cut.
     #[serde(default)]
     pub cut: Cut,
+    /// What becomes of the clip if its source is damaged within the cut.
+    #[serde(default, skip_serializing_if = "OnDamage::is_accept")]
+    pub damage: OnDamage,
     /// How pictures and sound are changed.
     #[serde(default, skip_serializing_if = "Edits::is_none")]
     pub edits: Edits,
@@ -239,6 +243,9 @@ pub struct ClipRequest {
     pub camera: Option<CameraWindow>,
     /// How they are cut.
     pub cut: Cut,
+    /// What becomes of the clip if its source is damaged.
+    #[serde(default, skip_serializing_if = "OnDamage::is_accept")]
+    pub damage: OnDamage,
     /// How pictures and sound are changed.
     #[serde(default, skip_serializing_if = "Edits::is_none")]
     pub edits: Edits,
@@ -314,6 +321,7 @@ impl Request {
             segments,
             camera,
             cut: self.cut,
+            damage: self.damage,
             edits: self.edits,
             format: match self.cut {
                 Cut::Exact => self.output.format.unwrap_or(limits.default_format),
@@ -511,6 +519,8 @@ pub struct Look<'a> {
     pub format: Format,
     /// How good the clip looks.
     pub quality: Quality,
+    /// What becomes of the clip if its source is damaged.
+    pub damage: OnDamage,
 }
 
 impl Look<'_> {
@@ -532,6 +542,7 @@ impl ClipRequest {
             edits: &self.edits,
             format: self.format,
             quality: self.quality,
+            damage: self.damage,
         }
     }
 

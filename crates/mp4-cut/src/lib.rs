@@ -117,7 +117,7 @@ pub use error::{Bound, Error, Result};
 pub use read::{
     fragmented::FragmentedMovie,
     fragments::Container,
-    movie::{AudioFacts, Facts, Movie, VideoFacts},
+    movie::{AudioFacts, Facts, Movie, ShownFrame, VideoFacts},
     open::Opened,
     pixel_format::PixelFormat,
 };

@@ -19,7 +19,7 @@ use ffmpeg::{
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use lambda::environment;
 use model::{
-    ClipError,
+    ClipError, ErrorKind,
     outcome::{Delivered, Execution, Object, Thumbnail, thumbnail_name},
     request::{ClipRequest, Format, Preview, Source},
 };
@@ -88,7 +88,8 @@ impl Deps {
 /// Makes the thumbnails and the preview and puts them beside the clip.
 ///
 /// # Errors
-/// `DependencyUnavailable` when S3 does not answer; `Internal` when the clip cannot be decoded.
+/// `DependencyUnavailable` when S3 does not answer; `Internal` when the clip cannot be decoded, or `UnsupportedMedia` where
+/// `verify` has not decoded it either.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let widths = widths(&input.request.thumbnails, input.delivered.width);
     let preview = input.request.preview;
@@ -171,7 +172,13 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
         }
         Format::Mp4 | Format::Hevc | Format::Source => making.of_mp4().await,
     }
-    .map_err(own_fault)
+    .map_err(|error| match &delivered.undecoded {
+        // It has not been seen to decode.
+        Some(why) if error.kind == ErrorKind::UnsupportedMedia => ClipError::unsupported_media(
+            format!("there is no picture for thumbnails and previews: {why}"),
+        ),
+        _ => own_fault(error),
+    })
 }
 
 /// The making of pictures of a clip.
@@ -295,7 +302,7 @@ fn piece_at(pieces: &[Movie], mut seconds: f64) -> Option<(&Movie, f64)> {
     Some((last, seconds))
 }
 
-/// The clip is ours, so that whatever is wrong with it is no fault of the request.
+/// The clip is ours, and `verify` has seen its pictures, so that whatever is wrong is no fault of the request.
 fn own_fault(error: ClipError) -> ClipError {
     if error.kind.is_rejection() {
         ClipError::internal(error.message)

@@ -24,7 +24,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use lambda::environment;
 use model::{
     ClipError,
-    outcome::{Cutting, Engine, Execution, Object},
+    damage::Damaged,
+    outcome::{Cutting, Engine, Execution, MadeClip, Object},
     plan::Plan,
     request::{ClipRequest, Cut},
 };
@@ -47,6 +48,9 @@ const CUTTING: &str = "cutting";
 /// The most of that, in bytes: S3 takes 2 kB of metadata.
 const MAX_CUTTING_BYTES: usize = 1000;
 
+/// The metadata of a clip that says what of it was damaged in its sources, as JSON.
+const DAMAGED: &str = "damaged";
+
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +70,7 @@ pub struct Input {
 #[serde(rename_all = "camelCase")]
 pub struct Output {
     /// The clip.
-    pub clip: Object,
+    pub clip: MadeClip,
     /// Its `why` says in addition how the clip was cut, and its `cutting` where.
     pub engine: Engine,
 }
@@ -116,7 +120,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         input.probe.sources_digest()
     );
     let mut engine = input.engine;
-    let mut output = |clip: Object, why: &str, cutting: Option<Cutting>| {
+    let mut output = |clip: MadeClip, why: &str, cutting: Option<Cutting>| {
         engine.why = format!("{}; {why}", engine.why);
         engine.cutting = cutting;
         Ok(Output {
@@ -145,7 +149,9 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         tracing::info!(key, "the clip is there already");
         let of = |name: &str| found.metadata.get(name).cloned().unwrap_or_default();
         let cutting = serde_json::from_str(&of(CUTTING)).ok();
-        return output(found.object, &of(WHY), cutting);
+        let damaged = serde_json::from_str(&of(DAMAGED)).ok();
+        let object = found.object.clone();
+        return output(MadeClip { object, damaged }, &of(WHY), cutting);
     }
     let ranges = remuxed_ranges(&sources?, &input.probe, remuxer).await?;
     let watermark = input
@@ -167,26 +173,26 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
     .await?;
     let why = printable(&made.method.to_string());
     let cutting = made.method.cutting();
+    let mut metadata = metadata(made_by, why.clone(), &cutting);
+    metadata.extend(made.damaged.as_ref().map(described));
     let to = Destination {
         bucket: &deps.bucket,
         key: &key,
         content_type: format.content_type(),
-        metadata: metadata(made_by, why.clone(), &cutting),
+        metadata,
     };
     let put = match made.content {
         Content::Stream(stream) => upload::put(&deps.s3, &to, stream).await?,
         Content::File(file) => upload::put_file(&deps.s3, &to, &file).await?,
     };
-    output(
-        Object {
-            key,
-            url: None,
-            bytes: put.bytes,
-            etag: put.etag,
-        },
-        &why,
-        Some(cutting),
-    )
+    let object = Object {
+        key,
+        url: None,
+        bytes: put.bytes,
+        etag: put.etag,
+    };
+    let damaged = made.damaged;
+    output(MadeClip { object, damaged }, &why, Some(cutting))
 }
 
 /// The clip, if this version of the function has made it out of the same source before.
@@ -202,6 +208,12 @@ fn metadata(made_by: String, why: String, cutting: &Cutting) -> HashMap<String, 
         metadata.insert(CUTTING.to_owned(), json);
     }
     metadata
+}
+
+/// The metadata of a clip that is damaged.
+fn described(damaged: &Damaged) -> (String, String) {
+    let json = serde_json::to_string(damaged).expect("numbers are JSON");
+    (DAMAGED.to_owned(), json)
 }
 
 /// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.

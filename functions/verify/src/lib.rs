@@ -1,24 +1,28 @@
-//! Reads the delivered clip back and compares it with what was asked for.
+//! Reads the delivered clip back, compares it with what was asked for, and decodes a little of it.
 //!
-//! Raises `DeliveryMismatch`, saying what differs. Nothing is announced as available that this step has not seen.
+//! Raises `DeliveryMismatch`, saying what differs or does not decode, and `UnsupportedMedia` when the clip's first picture
+//! does not decode in the source either, or the request refuses a source that is damaged. Nothing is announced as
+//! available that this step has not seen.
 
+mod decoding;
+mod found;
 mod webm;
 
 use aws::{sdk, source::S3Source};
+use decoding::Decoding;
+use ffmpeg::{process::Ffmpeg, remux::Samples, scratch::Scratch};
+use found::Found;
 use lambda::environment;
 use model::{
     ClipError,
-    clip_spec::Size,
+    damage::Damaged,
     expected::Expected,
-    outcome::{Delivered, Engine, EngineName, Execution, Object},
-    plan::{PinnedObject, Plan, ProbedSource},
+    outcome::{Delivered, Engine, EngineName, Execution, MadeClip},
+    plan::{Plan, ProbedSource},
     request::{ClipRequest, Cut, Format, Source},
 };
 use mp4_cut::{Movie, PixelFormat};
 use serde::Deserialize;
-
-/// How far the clip's sound may end from its pictures, in seconds: two frames of AAC at 44.1 kHz.
-const AUDIO_TOLERANCE_SECONDS: f64 = 2.0 * 1024.0 / 44_100.0;
 
 /// What the state hands over.
 #[derive(Debug, Deserialize)]
@@ -28,7 +32,7 @@ pub struct Input {
     pub request: ClipRequest,
     /// What `probe` found.
     pub probe: Plan,
-    pub clip: Object,
+    pub clip: MadeClip,
     /// What made it.
     pub engine: Engine,
 }
@@ -40,11 +44,12 @@ pub struct Deps {
     pub bucket: String,
     /// The function's space in `/tmp`, in bytes.
     pub scratch_bytes: u64,
+    pub ffmpeg: Ffmpeg,
 }
 
 impl Deps {
     /// # Errors
-    /// `Internal`, naming the environment variable that is missing.
+    /// `Internal`, naming the environment variable or the program that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let bucket = environment::required("CLIPFLOW_BUCKET")?;
         ffmpeg::scratch::clean();
@@ -52,62 +57,49 @@ impl Deps {
         Ok(Self {
             bucket,
             scratch_bytes,
+            ffmpeg: Ffmpeg::find()?,
             s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
         })
     }
 }
 
-/// Reads the clip's index and compares.
+/// Reads the clip's index, compares, and decodes a little of the clip.
 ///
 /// # Errors
-/// `DeliveryMismatch`, saying what differs; `DependencyUnavailable` when S3 does not answer.
+/// See the module; `DependencyUnavailable` when S3 does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     let at = Source {
         bucket: deps.bucket.clone(),
-        key: input.clip.key.clone(),
+        key: input.clip.object.key.clone(),
     };
-    let (object, found) = read(deps, &at, input.request.format)
+    let source = S3Source::pin(deps.s3.clone(), &at)
         .await
         .map_err(unreadable)?;
-    let etag = object.etag.trim_matches('"');
-    if (object.bytes, etag) != (input.clip.bytes, &input.clip.etag) {
-        let (made, bytes) = (input.clip.bytes, object.bytes);
+    let (object, made) = (source.object().clone(), &input.clip.object);
+    if (object.bytes, object.etag.trim_matches('"')) != (made.bytes, &made.etag) {
         return Err(ClipError::delivery_mismatch(format!(
-            "the clip had {made} bytes when it was made and has {bytes}"
+            "the clip had {} bytes when it was made and has {}",
+            made.bytes, object.bytes
         )));
     }
+    let scratch = Scratch::new(0, deps.scratch_bytes)?;
+    let read = read(deps, source, input.request.format, &scratch).await;
+    let (found, file) = read.map_err(unreadable)?;
     let expected = Expected::of(&input.request, &input.probe, input.engine.name)?;
-    found.compare(&expected)?;
-    let kept_audio_tracks = if input.request.edits.mute {
-        usize::MAX
-    } else {
-        found.audio_tracks
+    let expected = match &input.clip.damaged {
+        Some(damaged) => expected.of_damaged(damaged),
+        None => expected,
     };
-    let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
-    let source_pixels = input
-        .probe
-        .first_video()
-        .and_then(|video| video.pixels.clone());
-    let mut conformed = expected.conformed;
-    let is_hdr = |pixels: &Option<PixelFormat>| pixels.as_ref().is_some_and(PixelFormat::is_hdr);
-    if is_hdr(&source_pixels) && !is_hdr(&found.pixels) {
-        conformed.push("high dynamic range to SDR".to_owned());
-    }
-    Ok(Delivered {
-        start: first.map_or(0.0, |segment| segment.window.start_seconds),
-        end: last.map_or(0.0, |segment| segment.window.end_seconds),
-        duration_seconds: found.seconds,
-        frames: found.frames,
-        width: found.size.width,
-        height: found.size.height,
-        video_codec: found.video_codec,
-        audio_codec: found.audio_codec,
-        pixels: found.pixels,
-        source_pixels,
-        coverage: input.probe.coverage.clone(),
-        conformed,
-        dropped: dropped(&input, kept_audio_tracks),
-    })
+    found.compare(&expected)?;
+    let decoding = Decoding {
+        deps,
+        input: &input,
+        found: &found,
+        scratch: &scratch,
+    };
+    let (damaged, undecoded) = Box::pin(decoding.check(file)).await?;
+    input.request.damage.check(&damaged)?;
+    Ok(delivered(&input, found, expected, damaged, undecoded))
 }
 
 /// What the sources have and the clip does not, for a person.
@@ -125,19 +117,23 @@ fn dropped(input: &Input, kept_audio_tracks: usize) -> Vec<String> {
     dropped
 }
 
+/// What the clip is, and where its bytes are.
 async fn read(
     deps: &Deps,
-    at: &Source,
+    source: S3Source,
     format: Format,
-) -> Result<(PinnedObject, Found), ClipError> {
-    let source = S3Source::pin(deps.s3.clone(), at).await?;
-    let found = match format {
-        Format::Webm => webm::read(&source, deps.scratch_bytes).await?,
-        Format::Mp4 | Format::Hevc | Format::Source => {
-            Found::of(&Movie::read_edits(&source).await?)?
+    scratch: &Scratch,
+) -> Result<(Found, Samples<S3Source>), ClipError> {
+    Ok(match format {
+        Format::Webm => {
+            let (found, file) = webm::read(&source, scratch, deps.scratch_bytes).await?;
+            (found, Samples::File(file))
         }
-    };
-    Ok((source.object().clone(), found))
+        Format::Mp4 | Format::Hevc | Format::Source => {
+            let found = Found::of(&Movie::read_edits(&source).await?)?;
+            (found, Samples::Source(source))
+        }
+    })
 }
 
 /// A clip that cannot be read is not what was asked for, whatever its reader calls that.
@@ -149,88 +145,43 @@ fn unreadable(error: ClipError) -> ClipError {
     }
 }
 
-/// What a delivered clip is.
-#[derive(Debug)]
-struct Found {
-    size: Size,
-    frames: u64,
-    seconds: f64,
-    /// How far that may be off, because the container does not tell pictures from sound.
-    imprecision_seconds: f64,
-    /// When the first frame is shown.
-    start_seconds: f64,
-    /// How much longer than its pictures the sound is.
-    excess_seconds: f64,
-    video_codec: String,
-    pixels: Option<PixelFormat>,
-    audio_codec: Option<String>,
-    audio_tracks: usize,
-}
-
-impl Found {
-    /// What a clip is that was read in pieces, of which it has several when it was joined without encoding.
-    fn of(pieces: &[Movie]) -> Result<Self, ClipError> {
-        let [first, ..] = pieces else {
-            return Err(ClipError::delivery_mismatch(
-                "the clip's edit list is not ours",
-            ));
-        };
-        let facts = || pieces.iter().map(|piece| &piece.facts);
-        Ok(Self {
-            size: Size::shown(&first.facts.video),
-            frames: facts().map(|facts| facts.video.frames).sum(),
-            seconds: facts().map(|facts| facts.video.duration_seconds).sum(),
-            imprecision_seconds: 0.0,
-            start_seconds: first.facts.video.start_seconds,
-            excess_seconds: facts()
-                .map(|facts| {
-                    facts.duration_seconds
-                        - facts.video.start_seconds
-                        - facts.video.duration_seconds
-                })
-                .fold(0.0, f64::max),
-            video_codec: first.facts.video.codec.clone(),
-            pixels: first.facts.video.pixels.clone(),
-            audio_codec: first.facts.audio.as_ref().map(|audio| audio.codec.clone()),
-            audio_tracks: first.facts.audio.as_ref().map_or(0, |audio| audio.tracks),
-        })
+fn delivered(
+    input: &Input,
+    found: Found,
+    expected: Expected,
+    damaged: Damaged,
+    undecoded: Option<String>,
+) -> Delivered {
+    let kept_audio_tracks = if input.request.edits.mute {
+        usize::MAX
+    } else {
+        found.audio_tracks
+    };
+    let (first, last) = (input.probe.segments.first(), input.probe.segments.last());
+    let source_pixels = input
+        .probe
+        .first_video()
+        .and_then(|video| video.pixels.clone());
+    let mut conformed = expected.conformed;
+    let is_hdr = |pixels: &Option<PixelFormat>| pixels.as_ref().is_some_and(PixelFormat::is_hdr);
+    if is_hdr(&source_pixels) && !is_hdr(&found.pixels) {
+        conformed.push("high dynamic range to SDR".to_owned());
     }
-
-    fn compare(&self, expected: &Expected) -> Result<(), ClipError> {
-        let differs = |what: &str, asked: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {
-            Err(ClipError::delivery_mismatch(format!(
-                "{what}: {asked} was asked for, the clip has {got}"
-            )))
-        };
-        if self.frames.abs_diff(expected.frames) > expected.frames_tolerance {
-            return differs("frames", &expected.frames, &self.frames);
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a few frames")]
-        let tolerance = expected.frame_seconds * (1.0 + expected.frames_tolerance as f64)
-            + self.imprecision_seconds;
-        if (self.seconds - expected.seconds).abs() > tolerance {
-            return differs("seconds", &expected.seconds, &self.seconds);
-        }
-        if self.start_seconds > expected.frame_seconds {
-            return differs("time of the first frame", &0, &self.start_seconds);
-        }
-        if self.size != expected.size {
-            return differs("size", &expected.size, &self.size);
-        }
-        if !expected.video_codecs.contains(&self.video_codec) {
-            let expected = expected.video_codecs.join(" or ");
-            return differs("video codec", &expected, &self.video_codec);
-        }
-        if self.audio_codec.is_some() != expected.has_audio {
-            return differs("audio", &expected.has_audio, &self.audio_codec.is_some());
-        }
-        if self.excess_seconds > expected.frame_seconds + AUDIO_TOLERANCE_SECONDS {
-            return differs(
-                "seconds with audio",
-                &self.seconds,
-                &(self.seconds + self.excess_seconds),
-            );
-        }
-        Ok(())
+    Delivered {
+        start: first.map_or(0.0, |segment| segment.window.start_seconds),
+        end: last.map_or(0.0, |segment| segment.window.end_seconds),
+        duration_seconds: found.seconds,
+        frames: found.frames(),
+        width: found.size.width,
+        height: found.size.height,
+        video_codec: found.video_codec,
+        audio_codec: found.audio_codec,
+        pixels: found.pixels,
+        source_pixels,
+        coverage: input.probe.coverage.clone(),
+        conformed,
+        damaged: Some(damaged).filter(|damaged| !damaged.is_none()),
+        undecoded,
+        dropped: dropped(input, kept_audio_tracks),
     }
 }

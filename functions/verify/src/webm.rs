@@ -1,22 +1,29 @@
 //! Reading a `WebM` clip. Only its blocks say how many frames it has, so all of it is read.
 
-use crate::{AUDIO_TOLERANCE_SECONDS, Found};
+use crate::found::{AUDIO_TOLERANCE_SECONDS, Found};
 use aws::source::S3Source;
 use ffmpeg::scratch::Scratch;
 use matroska_demuxer::{DisplayUnit, Frame, MatroskaFile, TrackEntry, TrackType, Video};
 use model::{ClipError, clip_spec::Size};
+use mp4_cut::{ShownFrame, io::LocalFile};
 use std::{fs::File, io::BufReader, num::NonZeroU64, path::Path};
 
-/// Reads the clip `object`, which takes as many bytes of `scratch_bytes`.
+/// Reads the clip `object`, which takes as many bytes of `scratch_bytes`, and says where it lies.
 ///
 /// # Errors
 /// `UnsupportedMedia` when it is no `WebM` with video; what S3 raises; `TrimBudgetExceeded` when it is too long.
-pub async fn read(object: &S3Source, scratch_bytes: u64) -> Result<Found, ClipError> {
-    let scratch = Scratch::new(object.object().bytes, scratch_bytes)?;
+pub async fn read(
+    object: &S3Source,
+    scratch: &Scratch,
+    scratch_bytes: u64,
+) -> Result<(Found, LocalFile), ClipError> {
+    Scratch::check(object.object().bytes, scratch_bytes)?;
     scratch.save("clip.webm", object.stream()).await?;
     let path = scratch.file("clip.webm");
+    let file = LocalFile::open(&path)?;
     let found = tokio::task::spawn_blocking(move || found(&path)).await;
-    found.map_err(|error| ClipError::internal(format!("reading the clip: {error}")))?
+    let found = found.map_err(|error| ClipError::internal(format!("reading the clip: {error}")))?;
+    Ok((found?, file))
 }
 
 fn found(path: &Path) -> Result<Found, ClipError> {
@@ -47,25 +54,28 @@ fn found(path: &Path) -> Result<Found, ClipError> {
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
     let tick_seconds = file.info().timestamp_scale().get() as f64 / 1e9;
     let seconds = file.info().duration().unwrap_or(0.0) * tick_seconds;
-    let (mut frames, mut first) = (0, None);
+    let mut shown = Vec::new();
     let mut frame = Frame::default();
     while file
         .next_frame(&mut frame)
         .map_err(|error| unreadable(&error))?
     {
         if frame.track == number && !frame.is_invisible {
-            frames += 1;
-            first.get_or_insert(frame.timestamp);
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
+            let seconds = frame.timestamp as f64 * tick_seconds;
+            let is_keyframe = frame.is_keyframe == Some(true);
+            shown.push(ShownFrame {
+                seconds,
+                is_keyframe,
+            });
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "the first time stamp is small")]
-    let start_seconds = first.unwrap_or(0) as f64 * tick_seconds;
     Ok(Found {
         size,
-        frames,
+        start_seconds: shown.first().map_or(0.0, |first| first.seconds),
+        shown,
         seconds,
         imprecision_seconds: AUDIO_TOLERANCE_SECONDS,
-        start_seconds,
         excess_seconds: 0.0,
         video_codec,
         pixels: None,

@@ -6,13 +6,39 @@ use super::{
     smart::smart_cut,
     source::{Source, TIME_TOLERANCE, encode, microseconds, psnr},
 };
-use mp4_cut::{SmartCutFacts, Window, WindowFacts};
+use bytes::Bytes;
+use ffmpeg::{
+    check::{Checked, Clip},
+    process::Ffmpeg,
+};
+use mp4_cut::{Movie, SmartCutFacts, Window, WindowFacts, io::CachedSource};
 use std::{collections::HashMap, ops::Range, path::Path};
 
 /// The worst that an encoded picture may look beside the source's, in dB.
 const MIN_PSNR: f64 = 38.0;
 /// How far the sound may be off, in samples: 1 ms.
 const MAX_SOUND_OFF: usize = SAMPLE_RATE / 1000;
+
+/// What is found of a clip, an MP4, that is looked at around these seconds and at both ends.
+pub async fn check(clip: &Bytes, seams: &[f64]) -> Checked {
+    let pieces = Movie::read_edits(clip).await.expect("a clip");
+    let facts = || pieces.iter().map(|piece| &piece.facts.video);
+    let shown = pieces
+        .iter()
+        .flat_map(|piece| piece.shown_frames().expect("frames"))
+        .collect::<Vec<_>>();
+    let clip = Clip {
+        file: CachedSource::new(clip.clone()),
+        demuxer: "mov",
+        codec: &facts().next().expect("a piece").codec,
+        shown: &shown,
+        end_seconds: facts().map(|video| video.duration_seconds).sum(),
+    };
+    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    let folder = std::env::temp_dir();
+    let checked = clip.check(seams, &ffmpeg, &folder).await;
+    checked.expect("a clip that can be read")
+}
 
 /// How a clip was cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -90,6 +116,7 @@ pub async fn assert_all_conform(sources: &[(&Source, &Window)], way: Way, clip: 
         worst_psnr: cut.assert_shows_its_pictures(&pictures),
     };
     cut.assert_facts_are_those_of_the_source().await;
+    cut.assert_is_found_whole().await;
     assert_time_goes_on(clip, label);
     found
 }
@@ -116,6 +143,24 @@ impl Cut<'_> {
             begin += end - start;
         }
         intervals
+    }
+
+    /// Looked at as little as `verify` does, around every joint.
+    async fn assert_is_found_whole(&self) {
+        let checked = check(&load(self.clip), &self.joints()).await;
+        assert_eq!(checked, Checked::default(), "{}", self.label);
+    }
+
+    /// Where one interval ends and another begins, in seconds of the clip.
+    fn joints(&self) -> Vec<f64> {
+        let mut end = 0.0;
+        let mut joints = Vec::new();
+        for facts in self.facts() {
+            end += facts.duration_seconds;
+            joints.push(end);
+        }
+        joints.pop();
+        joints
     }
 
     /// Returns how far the sound is off, in samples.

@@ -5,6 +5,7 @@ mod browser;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod common;
 mod containers;
+mod damaged;
 mod dynamic_range;
 mod edited;
 mod footage;

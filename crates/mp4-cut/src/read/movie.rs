@@ -146,6 +146,15 @@ pub struct AudioFacts {
     pub tracks: usize,
 }
 
+/// A frame that a player shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ShownFrame {
+    /// When it is shown, on the timeline of the file, in seconds.
+    pub seconds: f64,
+    /// Whether the index says that decoding can begin with it.
+    pub is_keyframe: bool,
+}
+
 impl Facts {
     /// Says among what clips do not get that the source ends before its index does.
     pub(super) fn say_cut_short(&mut self) {
@@ -198,6 +207,32 @@ impl Movie {
             .edit_segment
             .presentation(first.time)
             .seconds_since(self.origin))
+    }
+
+    /// Where second 0 is on the timeline of the file, in seconds.
+    #[must_use]
+    pub fn origin_seconds(&self) -> f64 {
+        self.origin.seconds()
+    }
+
+    /// The frames that a player shows, in the order in which it shows them.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
+    pub fn shown_frames(&self) -> Result<Vec<ShownFrame>> {
+        let edit = self.video.edit_segment;
+        let mut shown: Vec<_> = self
+            .video
+            .samples
+            .frames()?
+            .filter(|frame| edit.shows(frame.time))
+            .map(|frame| ShownFrame {
+                seconds: edit.presentation(frame.time).seconds(),
+                is_keyframe: frame.sync,
+            })
+            .collect();
+        shown.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+        Ok(shown)
     }
 
     /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Where parameter

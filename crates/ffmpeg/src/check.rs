@@ -1,0 +1,242 @@
+//! Decodes a little of a clip: around every joint and seam, and its first and its last second.
+//!
+//! A clip is read by ranges, at most 20 s of its pictures are looked at, and every look has a budget of bytes and of time.
+//! What a budget does not suffice for, or this `FFmpeg` has no decoder for, is not checked, and that is said.
+
+use crate::{
+    damage::{self, Flaw},
+    decoded::Decoded,
+    process::{Ffmpeg, Input, Limits},
+    range_server::RangeServer,
+};
+use model::{ClipError, ErrorKind, damage::Damaged};
+use mp4_cut::{
+    ShownFrame,
+    io::{CachedSource, RangeRead},
+};
+use std::{
+    ops::Range,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How much of a clip is looked at at its start and at its end, in seconds.
+const EDGE_SECONDS: f64 = 1.0;
+/// The same around a joint or a seam.
+const SEAM_SECONDS: f64 = 0.5;
+/// The most pictures that are looked at, in seconds.
+const MAX_SECONDS: f64 = 20.0;
+/// How far in front of a place a second look at it begins, in seconds: pictures may need more before them than the index
+/// says.
+const LEAD_SECONDS: f64 = 5.0;
+/// What a look may read, in bytes.
+const LOOK_BYTES: u64 = 256 << 20;
+/// How long all looks together may take.
+const TIME: Duration = Duration::from_secs(25);
+
+/// A clip that is looked at.
+#[derive(Debug)]
+pub struct Clip<'a, S> {
+    /// Its file.
+    pub file: CachedSource<S>,
+    /// `FFmpeg`'s name of its reader.
+    pub demuxer: &'static str,
+    /// `FFmpeg`'s name of its codec.
+    pub codec: &'a str,
+    /// Its pictures.
+    pub shown: &'a [ShownFrame],
+    /// Where it ends, in seconds.
+    pub end_seconds: f64,
+}
+
+/// What was found.
+#[derive(Debug, Default, PartialEq)]
+pub struct Checked {
+    /// Which pictures are damaged, in order.
+    pub flaws: Vec<Flaw>,
+    /// Whether some of the sound that belongs to the pictures does not decode.
+    pub is_audio_damaged: bool,
+    /// What was complained of first.
+    pub complaints: Vec<String>,
+    /// Why it was not decoded, or not at all of the places, for a person.
+    pub undecoded: Option<String>,
+}
+
+/// Where a clip is looked at that is shown from one second to another: in order, and apart.
+#[must_use]
+pub fn places(clip: Range<f64>, seams: &[f64]) -> Vec<Range<f64>> {
+    #[expect(clippy::cast_precision_loss, reason = "a clip has few seams")]
+    let room = (MAX_SECONDS - 2.0 * EDGE_SECONDS) / seams.len().max(1) as f64;
+    let around = room.min(SEAM_SECONDS) / 2.0;
+    let mut places = vec![
+        clip.start..clip.start + EDGE_SECONDS,
+        clip.end - EDGE_SECONDS..clip.end,
+    ];
+    places.extend(seams.iter().map(|seam| seam - around..seam + around));
+    places.sort_by(|one, other| one.start.total_cmp(&other.start));
+    let mut apart: Vec<Range<f64>> = Vec::new();
+    for place in places {
+        match apart.last_mut() {
+            Some(last) if place.start <= last.end => last.end = last.end.max(place.end),
+            _ => apart.push(place),
+        }
+    }
+    apart
+}
+
+impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
+    /// Decodes the clip around `seams`, and at both of its ends. `ffmpeg` runs in `folder`.
+    ///
+    /// # Errors
+    /// Whatever reading the clip raises, `Internal` when the program cannot be run.
+    pub async fn check(
+        &self,
+        seams: &[f64],
+        ffmpeg: &Ffmpeg,
+        folder: &Path,
+    ) -> Result<Checked, ClipError> {
+        let begun = Instant::now();
+        let look = async |place: Range<f64>| {
+            let time = TIME.saturating_sub(begun.elapsed());
+            self.look(place, ffmpeg, folder, time).await
+        };
+        let seconds: Vec<f64> = self.shown.iter().map(|frame| frame.seconds).collect();
+        let Some(first) = seconds.first() else {
+            return Ok(Checked::default());
+        };
+        let mut checked = Checked::default();
+        for place in places(*first..self.end_seconds, seams) {
+            let index = |at: f64| seconds.partition_point(|seconds| *seconds < at);
+            let range = index(place.start)..index(place.end);
+            let mut decoded = match look(place.clone()).await {
+                Ok(decoded) => decoded,
+                Err(error) => return checked.but_for(error),
+            };
+            if decoded.has_no_decoder() {
+                checked.undecoded = Some(format!("this FFmpeg has no decoder for {}", self.codec));
+                return Ok(checked);
+            }
+            let mut flaws = damage::flaws(&seconds, range.clone(), &decoded.pictures);
+            if place.start > *first && (!flaws.is_empty() || decoded.is_audio_damaged) {
+                decoded = match look(place.start - LEAD_SECONDS..place.end).await {
+                    Ok(decoded) => decoded,
+                    Err(error) => return checked.but_for(error),
+                };
+                let again = damage::flaws(&seconds, range, &decoded.pictures);
+                flaws.retain(|flaw| again.iter().any(|other| other.index == flaw.index));
+            }
+            checked.add(flaws, decoded);
+        }
+        Ok(checked)
+    }
+
+    /// What was found, as an outcome has it.
+    #[must_use]
+    pub fn damaged(&self, checked: &Checked) -> Damaged {
+        let second = |index: usize| {
+            let at = self
+                .shown
+                .get(index)
+                .map_or(self.end_seconds, |frame| frame.seconds);
+            at - self.shown[0].seconds
+        };
+        let mut damaged = Damaged {
+            audio: checked.is_audio_damaged,
+            ..Damaged::default()
+        };
+        for Flaw { index, .. } in &checked.flaws {
+            damaged.add(second(*index)..second(index + 1));
+        }
+        damaged
+    }
+
+    async fn look(
+        &self,
+        place: Range<f64>,
+        ffmpeg: &Ffmpeg,
+        folder: &Path,
+        time: Duration,
+    ) -> Result<Decoded, ClipError> {
+        let limits = Limits {
+            time,
+            file_bytes: 0,
+        };
+        look(&self.file, self.demuxer, place, ffmpeg, folder, limits).await
+    }
+}
+
+/// Decodes what a file shows from one second of its timeline to another, reading it by ranges.
+///
+/// # Errors
+/// `TrimBudgetExceeded` or `UnsupportedMedia` when it takes too long or reads too much, and whatever reading raises.
+pub async fn look<S: RangeRead + Clone + 'static>(
+    file: &CachedSource<S>,
+    demuxer: &'static str,
+    place: Range<f64>,
+    ffmpeg: &Ffmpeg,
+    folder: &Path,
+    limits: Limits,
+) -> Result<Decoded, ClipError> {
+    let server = RangeServer::serve(file.clone(), LOOK_BYTES)?;
+    let mut options = Vec::new();
+    let start = place.start.max(0.0);
+    if place.start > 0.0 {
+        let seek = format!("{start:.6}");
+        options.extend(["-seek_timestamp", "1", "-ss", &seek].map(str::to_owned));
+    }
+    options.extend(["-t".to_owned(), format!("{:.6}", place.end - start)]);
+    let input = Input::loopback(demuxer, options, &server);
+    server.classify_exit(ffmpeg.look(folder, &input, limits).await)
+}
+
+impl Checked {
+    fn add(&mut self, flaws: Vec<Flaw>, decoded: Decoded) {
+        if !flaws.is_empty() && self.complaints.is_empty() {
+            self.complaints = decoded.complaints;
+        }
+        self.flaws.extend(flaws);
+        self.is_audio_damaged |= decoded.is_audio_damaged;
+    }
+
+    /// What was found until a look took too much.
+    fn but_for(mut self, error: ClipError) -> Result<Self, ClipError> {
+        match error.kind {
+            ErrorKind::TrimBudgetExceeded | ErrorKind::UnsupportedMedia => {
+                self.undecoded = Some(format!("checking took too much: {}", error.message));
+                Ok(self)
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_ends_and_every_seam_are_looked_at() {
+        assert_eq!(
+            places(0.0..60.0, &[30.0]),
+            [0.0..1.0, 29.75..30.25, 59.0..60.0]
+        );
+        assert_eq!(places(0.0..1.5, &[0.9]), [0.0..1.5]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_twenty_seconds_are_looked_at(
+            seconds in 0.1..10_000.0_f64,
+            seams in prop::collection::vec(0.0..1.0_f64, 0..200),
+        ) {
+            let seams: Vec<f64> = seams.iter().map(|part| part * seconds).collect();
+            let places = places(0.0..seconds, &seams);
+            let all: f64 = places.iter().map(|place| place.end - place.start).sum();
+            prop_assert!(all <= MAX_SECONDS + 1e-6, "{}", all);
+            for seam in seams {
+                prop_assert!(places.iter().any(|place| place.contains(&seam)));
+            }
+        }
+    }
+}

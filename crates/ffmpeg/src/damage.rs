@@ -1,0 +1,161 @@
+//! Which pictures of a file decode, of those that its sample table shows.
+//!
+//! A picture is damaged if none is decoded at its time, or one with errors. How it looks is not judged.
+
+use crate::{
+    decoded::{Decoded, Picture},
+    process::{Input, Limits},
+    remux::Remuxer,
+};
+use model::{ClipError, clip_spec::ClipSpec, damage::Damaged};
+use mp4_cut::{Movie, io::LocalFile};
+use std::{ops::Range, time::Instant};
+
+/// How far the time of a picture may be off, in seconds: `FFmpeg` and we round edits to the timescale of the movie.
+const TOLERANCE_SECONDS: f64 = 0.002;
+
+/// A picture that is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flaw {
+    /// Its place among the pictures that are shown.
+    pub index: usize,
+    /// Whether there is no picture at all.
+    pub is_missing: bool,
+}
+
+/// Which pictures of the range `looked_at` of those that are `shown`, in seconds, are damaged. `decoded` is in order.
+#[must_use]
+pub fn flaws(shown: &[f64], looked_at: Range<usize>, decoded: &[Picture]) -> Vec<Flaw> {
+    let mut decoded = decoded.iter().peekable();
+    let mut flaws = Vec::new();
+    for index in looked_at {
+        let seconds = shown[index];
+        while decoded
+            .next_if(|picture| picture.seconds < seconds - TOLERANCE_SECONDS)
+            .is_some()
+        {}
+        let picture = decoded.next_if(|picture| picture.seconds <= seconds + TOLERANCE_SECONDS);
+        if picture.is_none_or(|picture| !picture.is_whole) {
+            flaws.push(Flaw {
+                index,
+                is_missing: picture.is_none(),
+            });
+        }
+    }
+    flaws
+}
+
+/// Refuses a source of which the first picture that is shown does not decode, or none at all.
+///
+/// # Errors
+/// `UnsupportedMedia`, with what `FFmpeg` complained of.
+pub fn check_first(flaws: &[Flaw], complaints: &[String]) -> Result<(), ClipError> {
+    match flaws.first() {
+        Some(Flaw {
+            index: 0,
+            is_missing: true,
+        }) => Err(undecodable("its first picture does not decode", complaints)),
+        _ => Ok(()),
+    }
+}
+
+fn undecodable(what: &str, complaints: &[String]) -> ClipError {
+    let said = complaints.join("; ");
+    ClipError::unsupported_media(format!("the source is damaged: {what}: {said}"))
+}
+
+/// Finds what is damaged of the windows in the files `names`, which are encoded as `spec` says.
+///
+/// # Errors
+/// `UnsupportedMedia` when the clip's first picture does not decode, or none of a window; otherwise as
+/// [`Ffmpeg::look`](crate::process::Ffmpeg::look).
+pub async fn survey(
+    names: &[String],
+    spec: &ClipSpec,
+    remuxer: Remuxer<'_>,
+) -> Result<Damaged, ClipError> {
+    let begun = Instant::now();
+    let mut damaged = Damaged::default();
+    let mut start_seconds = 0.0;
+    for (number, (name, part)) in names.iter().zip(&spec.parts).enumerate() {
+        let limits = Limits {
+            time: remuxer.limits.time.saturating_sub(begun.elapsed()),
+            ..remuxer.limits
+        };
+        let shown = shown_seconds(&LocalFile::open(remuxer.scratch.file(name))?).await?;
+        let Decoded {
+            pictures,
+            is_audio_damaged,
+            complaints,
+            ..
+        } = remuxer
+            .ffmpeg
+            .look(remuxer.scratch.path(), &Input::mp4(name), limits)
+            .await?;
+        let flaws = flaws(&shown, 0..shown.len(), &pictures);
+        if number == 0 {
+            check_first(&flaws, &complaints)?;
+        }
+        let missing = flaws.iter().filter(|flaw| flaw.is_missing).count();
+        if missing == shown.len() {
+            return Err(undecodable("none of its pictures decodes", &complaints));
+        }
+        // On a grid of frames, the picture before takes the place of one that is missing.
+        if spec.frame_rate.is_none() {
+            damaged.left_out += missing as u64;
+        }
+        damaged.audio |= is_audio_damaged && spec.audio.is_some();
+        let second = |index: usize| match shown.get(index) {
+            Some(seconds) => start_seconds + (seconds - shown[0]) / spec.speed,
+            None => start_seconds + part.seconds,
+        };
+        for Flaw { index, .. } in flaws {
+            damaged.add(second(index)..second(index + 1));
+        }
+        start_seconds += part.seconds;
+    }
+    Ok(damaged)
+}
+
+async fn shown_seconds(file: &LocalFile) -> Result<Vec<f64>, ClipError> {
+    let shown = Movie::read(file).await?.shown_frames()?;
+    Ok(shown.iter().map(|frame| frame.seconds).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(seconds: f64, is_whole: bool) -> Picture {
+        Picture { seconds, is_whole }
+    }
+
+    #[test]
+    fn pictures_without_one_at_their_time_are_missing() {
+        let shown = [0.0, 0.04, 0.08, 0.12, 0.16];
+        let decoded = [
+            picture(-0.04, true),
+            picture(0.0004, true),
+            picture(0.0799, false),
+            picture(0.16, true),
+        ];
+        let flaw = |index, is_missing| Flaw { index, is_missing };
+        assert_eq!(
+            flaws(&shown, 0..5, &decoded),
+            [flaw(1, true), flaw(2, false), flaw(3, true)]
+        );
+        assert_eq!(flaws(&shown, 4..5, &decoded), []);
+    }
+
+    #[test]
+    fn source_whose_first_picture_decodes_in_part_is_not_refused() {
+        let first = |is_missing| {
+            [Flaw {
+                index: 0,
+                is_missing,
+            }]
+        };
+        assert_eq!(check_first(&first(false), &[]), Ok(()));
+        assert!(check_first(&first(true), &[]).is_err());
+    }
+}

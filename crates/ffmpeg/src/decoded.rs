@@ -1,0 +1,169 @@
+//! What `FFmpeg` decodes of a file, picture by picture, as its log tells.
+//!
+//! Only its log (`-debug_ts`) says of each picture both when it is shown and whether it was decoded in part, which it says in
+//! the line before.
+
+use crate::process::{MAX_LINE, MAX_LINES};
+use model::text::shorten;
+
+/// What stands before everything else: every line with its level, and as often as it is said.
+const LEVELS: &str = "repeat+level+info";
+/// What is said of a picture that was decoded in part, in front of the line of its time.
+const IN_PART: &str = "corrupt decoded frame";
+/// In front of the time of a picture that was decoded. What another thread is about to say may stand in front of it, and
+/// then its own level does not.
+const PICTURE: &str = "decoder -> pts:";
+/// Whose lines are about sound.
+const OF_AUDIO: &str = "[aist#";
+/// Said where a codec is one that this program does not decode; AV1 it decodes with hardware only.
+const NO_DECODER: [&str; 3] = [
+    "no decoder found",
+    "Decoder not found",
+    "Function not implemented",
+];
+
+/// A picture that was decoded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Picture {
+    /// When it is shown, on the timeline of the file, in seconds.
+    pub seconds: f64,
+    /// Whether it was decoded without an error.
+    pub is_whole: bool,
+}
+
+/// What was decoded of a file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decoded {
+    /// Its pictures, in the order in which they are shown.
+    pub pictures: Vec<Picture>,
+    /// Whether some of its sound was not decoded.
+    pub is_audio_damaged: bool,
+    /// What the program complained of first.
+    pub complaints: Vec<String>,
+    /// The next picture was decoded in part.
+    is_next_in_part: bool,
+    has_no_decoder: bool,
+}
+
+impl Decoded {
+    /// Options that stand before everything else.
+    pub(crate) const COMMON: [&str; 8] = [
+        "-nostdin",
+        "-hide_banner",
+        "-nostats",
+        "-v",
+        LEVELS,
+        "-debug_ts",
+        "-copyts",
+        "-y",
+    ];
+    /// Options that decode all of an input, however much of it is damaged, and write nothing.
+    pub(crate) const OUTPUT: [&str; 13] = [
+        "-max_error_rate",
+        "1",
+        "-map",
+        "0:v:0",
+        "-map",
+        "0:a:0?",
+        "-fps_mode",
+        "passthrough",
+        "-threads",
+        "1",
+        "-f",
+        "null",
+        "-",
+    ];
+
+    /// Whether nothing was decoded because this program has no decoder for it.
+    #[must_use]
+    pub fn has_no_decoder(&self) -> bool {
+        self.has_no_decoder && self.pictures.is_empty()
+    }
+
+    /// Takes a line of the log.
+    pub(crate) fn hear(&mut self, line: &str) {
+        if let Some((_, picture)) = line.split_once(PICTURE) {
+            self.pictures
+                .extend(seconds(picture).map(|seconds| Picture {
+                    seconds,
+                    is_whole: !self.is_next_in_part,
+                }));
+            self.is_next_in_part = false;
+        } else if line.ends_with(IN_PART) {
+            self.is_next_in_part = true;
+            self.complain(line);
+        } else if line.contains("[error]") || line.contains("[fatal]") {
+            self.is_audio_damaged |= line.starts_with(OF_AUDIO);
+            self.has_no_decoder |= NO_DECODER.iter().any(|said| line.contains(said));
+            self.complain(line);
+        }
+    }
+
+    fn complain(&mut self, line: &str) {
+        if self.complaints.len() < MAX_LINES {
+            // Without the names of its parts, which are addresses.
+            let said = line.rsplit_once("] ").map_or(line, |(_, said)| said);
+            self.complaints.push(shorten(said, MAX_LINE).into_owned());
+        }
+    }
+}
+
+/// The time of `PTS … time_base:NUMERATOR/DENOMINATOR`.
+fn seconds(picture: &str) -> Option<f64> {
+    let ticks: f64 = picture.split(' ').next()?.parse().ok()?;
+    let (_, base) = picture.rsplit_once(" time_base:")?;
+    let (numerator, denominator) = base.split_once('/')?;
+    let parse = |text: &str| text.parse::<f64>().ok();
+    Some(ticks * parse(numerator)? / parse(denominator)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_have_their_times_and_those_decoded_in_part_are_known() {
+        let mut decoded = Decoded::default();
+        for line in [
+            "[info] Input #0, mov, from 'clip.mp4':",
+            "[vist#0:0/h264 @ 0x7f] [info] demuxer -> ist_index:0:0 type:video pkt_pts:31744",
+            "[vist#0:0/h264 @ 0x7f] [dec:h264 @ 0x7e] [info] decoder -> pts:512 pts_time:0.0333333 \
+             duration:512 keyframe:1 frame_type:1 time_base:1/15360",
+            "[h264 @ 0x7d] [error] error while decoding MB 18 4, bytestream -5",
+            "[vist#0:0/h264 @ 0x7f] [dec:h264 @ 0x7e] [warning] corrupt decoded frame",
+            "[vist#0:0/h264 @ 0x7f] [dec:h264 @ 0x7e] [info] decoder -> pts:1024 pts_time:0.0666667 \
+             duration:512 keyframe:0 frame_type:2 time_base:1/15360",
+            "[vist#0:0/h264 @ 0x7f] [dec:h264 @ 0x7e] [info] decoder -> pts:NOPTS pts_time:NOPTS time_base:1/15360",
+            "  Stream #0:0(und)decoder -> pts:1536 pts_time:0.1 duration:512 keyframe:0 time_base:1/15360",
+        ] {
+            decoded.hear(line);
+        }
+        let picture = |ticks: f64, is_whole| Picture {
+            seconds: ticks / 15360.0,
+            is_whole,
+        };
+        assert_eq!(
+            decoded.pictures,
+            [
+                picture(512.0, true),
+                picture(1024.0, false),
+                picture(1536.0, true)
+            ]
+        );
+        assert_eq!(
+            decoded.complaints,
+            [
+                "error while decoding MB 18 4, bytestream -5",
+                "corrupt decoded frame"
+            ]
+        );
+        assert!(!decoded.is_audio_damaged);
+    }
+
+    #[test]
+    fn sound_that_does_not_decode_is_told_from_pictures() {
+        let mut decoded = Decoded::default();
+        decoded.hear("[aist#0:1/aac @ 0x7f] [dec:aac @ 0x7e] [error] Error submitting packet to decoder: Invalid data");
+        assert!(decoded.is_audio_damaged && !decoded.has_no_decoder());
+    }
+}

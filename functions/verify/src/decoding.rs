@@ -1,0 +1,199 @@
+//! Decodes a little of the clip, and finds out whose fault it is where it does not decode.
+//!
+//! Pictures that were encoded decode. A picture that was copied may be damaged in its source: if `FFmpeg` does not decode
+//! it there either, it is.
+
+use crate::{Deps, Input, found::Found};
+use aws::source::S3Source;
+use ffmpeg::{
+    check::{Checked, Clip},
+    damage,
+    process::Limits,
+    remux::{Media, Remuxer, Samples},
+    scratch::Scratch,
+};
+use model::{
+    ClipError,
+    damage::Damaged,
+    outcome::EngineName,
+    plan::PlannedSegment,
+    request::{Cut, Format},
+};
+use mp4_cut::io::CachedSource;
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+/// How long looking at the sources may take.
+const SOURCES_TIME: Duration = Duration::from_secs(25);
+/// What is looked at of a source on both sides of a damaged picture, in seconds.
+const AROUND_SECONDS: f64 = 0.25;
+/// How far a picture of a source may be from its time in the clip, in parts of a frame.
+const NEAR_FRAMES: f64 = 0.4;
+
+/// A clip to be decoded.
+pub struct Decoding<'a> {
+    pub deps: &'a Deps,
+    pub input: &'a Input,
+    pub found: &'a Found,
+    pub scratch: &'a Scratch,
+}
+
+/// Where the pictures of a segment are shown in the clip, and what they were cut out of.
+struct Part<'a> {
+    segment: &'a PlannedSegment,
+    shown: Range<f64>,
+}
+
+impl Decoding<'_> {
+    /// Decodes the clip around its joints and seams, and its first and its last second. Returns what of it is damaged in its
+    /// sources, and why something was not decoded.
+    ///
+    /// # Errors
+    /// `DeliveryMismatch` where a picture does not decode that does in its source, `UnsupportedMedia` where the first
+    /// picture does not decode there either.
+    pub async fn check(
+        &self,
+        file: Samples<S3Source>,
+    ) -> Result<(Damaged, Option<String>), ClipError> {
+        let Found {
+            shown, video_codec, ..
+        } = self.found;
+        let clip = Clip {
+            file: CachedSource::new(file),
+            demuxer: match self.input.request.format {
+                Format::Webm => "matroska",
+                Format::Mp4 | Format::Hevc | Format::Source => "mov",
+            },
+            codec: video_codec,
+            shown,
+            end_seconds: self.found.end_seconds(),
+        };
+        let parts = self.parts();
+        let checked = clip
+            .check(&self.seams(&parts), &self.deps.ffmpeg, self.scratch.path())
+            .await?;
+        self.blame(&checked, &parts).await?;
+        damage::check_first(&checked.flaws, &checked.complaints)?;
+        let mut damaged = clip.damaged(&checked);
+        // Sound is copied with pictures only.
+        damaged.audio &= self.input.request.cut == Cut::Copy;
+        // What was encoded decodes, whatever was not copied.
+        let encoded = self.input.clip.damaged.clone();
+        Ok((encoded.unwrap_or(damaged), checked.undecoded))
+    }
+
+    fn parts(&self) -> Vec<Part<'_>> {
+        let speed = self.input.request.edits.speed.unwrap_or(1.0);
+        let mut end = self.found.shown.first().map_or(0.0, |first| first.seconds);
+        let segments = self.input.probe.segments.iter();
+        segments
+            .map(|segment| {
+                let start = end;
+                end += segment.window.duration_seconds / speed;
+                Part {
+                    segment,
+                    shown: start..end,
+                }
+            })
+            .collect()
+    }
+
+    /// Where one part ends and another begins; and in smart cuts where the copy begins, which is with the second keyframe
+    /// of a part or its first, and where it ends, which is with the last one.
+    fn seams(&self, parts: &[Part<'_>]) -> Vec<f64> {
+        let mut seams: Vec<_> = parts.iter().skip(1).map(|part| part.shown.start).collect();
+        for part in parts.iter().filter(|part| part.segment.smart_cut.is_some()) {
+            let keyframes: Vec<_> = self
+                .found
+                .shown
+                .iter()
+                .filter(|frame| frame.is_keyframe && part.shown.contains(&frame.seconds))
+                .map(|frame| frame.seconds)
+                .collect();
+            seams.extend(keyframes.get(1));
+            seams.extend(keyframes.last());
+        }
+        seams
+    }
+
+    /// Finds out whose fault it is that pictures do not decode.
+    async fn blame(&self, checked: &Checked, parts: &[Part<'_>]) -> Result<(), ClipError> {
+        let begun = Instant::now();
+        for part in parts {
+            let times: Vec<f64> = checked
+                .flaws
+                .iter()
+                .map(|flaw| self.found.shown[flaw.index].seconds)
+                .filter(|seconds| part.shown.contains(seconds))
+                .collect();
+            let ours = |seconds: f64| {
+                let said = checked.complaints.join("; ");
+                Err(ClipError::delivery_mismatch(format!(
+                    "the picture at {seconds:.3} s of the clip does not decode: {said}"
+                )))
+            };
+            let Some(first) = times.first() else { continue };
+            if !self.is_copied(part) {
+                return ours(*first);
+            }
+            let time = SOURCES_TIME.saturating_sub(begun.elapsed());
+            if let Some(whole) = self.whole_in_source(part, &times, time).await? {
+                return ours(whole);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_copied(&self, part: &Part<'_>) -> bool {
+        let Input {
+            engine, request, ..
+        } = self.input;
+        engine.name == EngineName::Trim
+            && (request.cut == Cut::Copy || part.segment.smart_cut.is_some())
+    }
+
+    /// The first of `times`, in seconds of the clip, whose picture decodes in its source.
+    async fn whole_in_source(
+        &self,
+        part: &Part<'_>,
+        times: &[f64],
+        time: Duration,
+    ) -> Result<Option<f64>, ClipError> {
+        let PlannedSegment {
+            source,
+            window,
+            lead_seconds,
+            ..
+        } = part.segment;
+        let probed = &self.input.probe.sources[*source];
+        let by_the_source = |seconds: f64| seconds - part.shown.start + window.start_seconds;
+        let object = S3Source::pinned(self.deps.s3.clone(), probed.object.clone());
+        let interval = (
+            (by_the_source(times[0]) - AROUND_SECONDS).max(0.0),
+            by_the_source(times[times.len() - 1]) + AROUND_SECONDS,
+        );
+        let limits = Limits {
+            time,
+            file_bytes: self.deps.scratch_bytes,
+        };
+        let remuxer = Remuxer {
+            ffmpeg: &self.deps.ffmpeg,
+            scratch: self.scratch,
+            limits,
+            max_whole_bytes: self.deps.scratch_bytes,
+        };
+        let media = Media::reopen(object, probed.facts.clone(), remuxer).await?;
+        let decoded = media
+            .look(interval, *lead_seconds, "source.mp4", remuxer)
+            .await?;
+        let near = NEAR_FRAMES / probed.facts.video.frame_rate.max(1.0);
+        let is_whole = |seconds: &&f64| {
+            decoded.iter().any(|picture| {
+                picture.is_whole && (picture.seconds - by_the_source(**seconds)).abs() < near
+            })
+        };
+        Ok(times.iter().find(is_whole).copied())
+    }
+}
