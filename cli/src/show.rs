@@ -87,7 +87,8 @@ pub async fn run(
     } else if args.history && json {
         render::json(&shown.events);
     } else if args.history {
-        shown.events.iter().map(line_of_event).for_each(render::say);
+        let lines = shown.events.iter().map(line_of_event);
+        lines.for_each(|line| render::say(render::plain(&line)));
     } else {
         show(deployment, &shown, json, args.watch);
     }

@@ -615,7 +615,7 @@ mod tests {
         let mut small = Command::new("sleep");
         small.arg("2");
         let limits = Limits {
-            time: Duration::from_secs(60),
+            time: Duration::from_mins(1),
             file_bytes: 0,
         };
         let (small, large) = tokio::join!(run(small, limits, &memory, answer), greedy(&memory, 60));

@@ -147,7 +147,7 @@ mod tests {
     fn folder_of_an_ended_process_is_removed_and_that_of_another_is_not() {
         let age = |folder: &Path| {
             let file = File::open(folder).expect("the folder");
-            let then = SystemTime::now() - Duration::from_secs(60);
+            let then = SystemTime::now() - Duration::from_mins(1);
             let times = FileTimes::new().set_modified(then);
             file.set_times(times).expect("it gets older");
         };
