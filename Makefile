@@ -48,14 +48,17 @@ snapshots: ## Write the tests' snapshots anew; git diff shows what changed
 	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
 e2e: ## Run the tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test rerun
+	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun
 
 fuzz: ## Fuzz the MP4 reader with cargo-fuzz [SECONDS=60]
 	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
-browser: ## Play clips in headless Chromium (Debian's package chromium) and check their frames
+browser: ## Show clips and the console in headless Chromium (Debian's packages chromium and chromium-driver); pictures go to target/browser/
 	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) $(LOCAL) run --programs -- \
 		cargo test --workspace --no-default-features --locked --quiet --test mp4 browser
+	@$(LOCAL) install-axe
+	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) CLIPFLOW_CHROMEDRIVER=$(or $(CHROMEDRIVER),chromedriver) $(LOCAL) run -- \
+		cargo test --workspace --no-default-features --locked --quiet --test console browser
 
 bench: ## Measure the promised numbers, compare them with their limits and write docs/performance.md [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package

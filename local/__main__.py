@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         run=_format_python
     )
 
+    commands.add_parser(
+        "install-axe", help="install what looks for barriers in the console's pages"
+    ).set_defaults(run=_install_axe)
+
     commands.add_parser("peer", help="install what `make bench` compares with").set_defaults(
         run=_peer
     )
@@ -176,6 +180,12 @@ def _check_python(_: argparse.Namespace) -> int:
 def _format_python(_: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
         checks.format_python(progress)
+    return 0
+
+
+def _install_axe(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        checks.install_axe(progress)
     return 0
 
 

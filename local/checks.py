@@ -9,6 +9,7 @@ from . import deploy, packages, paths, processes
 from .console import Failure, Progress
 
 _ASL = paths.ROOT / "tests" / "asl"
+_BROWSER = paths.ROOT / "tests" / "browser"
 _PATHS = paths.ROOT / "tests" / "interpreter"
 _MODULE = paths.ROOT / "terraform"
 _EXAMPLES = [_MODULE / "examples" / name for name in ("complete", "documentdb")]
@@ -78,19 +79,30 @@ def definition(progress: Progress) -> None:
         )
 
 
-def _validate(progress: Progress) -> None:
+def install_axe(progress: Progress) -> None:
+    """Installs axe-core, with which `make browser` looks for barriers in the console's pages."""
+    _install_npm(_BROWSER, progress)
+
+
+def _install_npm(folder: Path, progress: Progress) -> tuple[Path, dict[str, str]]:
+    """Installs what a folder's package-lock.json pins, and returns Node.js and its environment."""
     node, npm = _node(progress)
     environment = processes.environment({"PATH": f"{node.parent}:{os.environ['PATH']}"})
+    lock = folder / "node_modules" / ".package-lock.json"
+    if not lock.exists() or lock.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
+        processes.run(
+            [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            log=paths.LOGS / "npm.log",
+            environment=environment,
+            folder=folder,
+        )
+    return node, environment
+
+
+def _validate(progress: Progress) -> None:
     validator = _ASL / "node_modules" / ".bin" / "asl-validator"
     with progress.step("asl-validator"):
-        lock = _ASL / "node_modules" / ".package-lock.json"
-        if not lock.exists() or lock.stat().st_mtime < (_ASL / "package-lock.json").stat().st_mtime:
-            processes.run(
-                [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-                log=paths.LOGS / "npm.log",
-                environment=environment,
-                folder=_ASL,
-            )
+        node, environment = _install_npm(_ASL, progress)
         file = paths.TEMPORARY / _DEFINITION.name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(filled_in(_DEFINITION.read_text()))

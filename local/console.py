@@ -105,6 +105,12 @@ class Progress:
             self._clear()
             print(text, flush=True)
 
+    def append(self, text: str) -> None:
+        """Prints a part of a line, while no step is under way."""
+        with self._lock:
+            self._clear()
+            print(text, end="", flush=True)
+
     def _finish(self, step: Step, mark: str) -> None:
         with self._lock:
             self._running.remove(step)

@@ -1,30 +1,35 @@
 """The demonstration: requests on the queue become clips, documents and notifications.
 
 Each scene is a function that makes one request or more, checks everything that came of it, and
-leaves it in a folder of its own below `target/demo/`. A scene that finds something other than it
-should fails the demonstration.
+leaves it below `target/demo/`: the page of its clip, and a folder with what is JSON. A scene that
+finds something other than it should fails the demonstration. A person reads a few lines a scene;
+all of it is in `target/demo/index.html`.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import build, logs, packages, paths, processes, services
+from . import build, demo_page, logs, packages, paths, processes, services
 from .console import Failure, Progress, coloured, seconds
 
 WAIT_SECONDS = 120
 """How long anything may take before the demonstration gives up on it."""
 
-_DEFAULT_VIDEO = ("bigbuckbunny.mp4", "1.2", "00:00:04.2")
+_DEFAULT_SPAN_OF_FOOTAGE = ("1.2", "00:00:04.2")
 _DEFAULT_SPAN = ("25%", "75%")
 
 T = TypeVar("T")
+
+_STATE = re.compile(r"  ([✓✗!]) (\S+)\s+(.*)")
+"""A line of `clipflow show --watch`: a state that ended, or an error in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +46,17 @@ class Choice:
             if not self.video.is_file():
                 raise Failure(f"there is no video {self.video}")
             return self.video, self.start or _DEFAULT_SPAN[0], self.end or _DEFAULT_SPAN[1]
-        name, start, end = _DEFAULT_VIDEO
-        return packages.footage(name), self.start or start, self.end or end
+        start, end = _DEFAULT_SPAN_OF_FOOTAGE
+        return _footage_with_sound(), self.start or start, self.end or end
+
+
+def _footage_with_sound() -> Path:
+    """Footage with its sound, and with a keyframe a second, as cameras write it."""
+    file = paths.TEMPORARY / "bigbuckbunny.mp4"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    source = str(packages.footage("bigbuckbunny.mp4"))
+    _ffmpeg("-i", source, "-c:v", "libx264", "-g", "25", "-c:a", "copy", str(file))
+    return file
 
 
 class Stage:
@@ -54,6 +68,7 @@ class Stage:
         self.progress = progress
         self._clients: dict[str, Any] = {}
         self._notifications: list[dict[str, Any]] = []
+        self.scenes: list[demo_page.Scene] = []
         self._run = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
 
     def client(self, service: str) -> Any:
@@ -68,16 +83,30 @@ class Stage:
         """Uploads a video as a source, under its own name unless another is given, and returns its
         key."""
         key = key or f"demo/{self._run}/{video.name}"
-        title = f"upload {video.name} ({video.stat().st_size / 1e6:.1f} MB)"
-        with self.progress.step(title), open(video, "rb") as body:
+        with open(video, "rb") as body:
             self.client("s3").put_object(Bucket=self.stack["source_bucket"], Key=key, Body=body)
         return key
 
     def enqueue(self, request: dict[str, Any]) -> None:
-        """Puts a request on the queue and shows it."""
+        """Puts a request on the queue."""
         body = json.dumps(request)
         self.client("sqs").send_message(QueueUrl=self.stack["queue_url"], MessageBody=body)
-        self.progress.line(f"  → request on the queue: {body}")
+
+    def scene(self, name: str, title: str, text: str) -> None:
+        """Begins a scene."""
+        self.scenes.append(demo_page.Scene(name, title, text))
+        self.progress.line(coloured(title, "bold"))
+
+    def checked(self, *facts: str) -> None:
+        """Says what was found to be as it should be."""
+        self.scenes[-1].checked += facts
+        self.progress.line(f"  {coloured('✓', 'green')} {', '.join(facts)}")
+
+    def page(self, execution: str, name: str, caption: str) -> None:
+        """Keeps the page of an execution, with its media beside it, for the end of the scene."""
+        file = paths.DEMO / f"{name}.html"
+        self.clipflow("show", execution, "--html", str(file))
+        self.scenes[-1].pages.append((caption, file))
 
     def executions(self, clip_id: str) -> list[dict[str, Any]]:
         """The executions of a clip. Their names are the clip's and part of the request's hash."""
@@ -87,18 +116,31 @@ class Stage:
         )
         return [each for each in found if each["name"].startswith(f"{clip_id}-")]
 
-    def follow(self, clip_id: str) -> list[dict[str, Any]]:
-        """Shows the execution of a clip while it happens, and returns its events.
+    def follow(self, clip_id: str, accept: Sequence[int] = (0, 4)) -> list[dict[str, Any]]:
+        """Shows the states of a clip's execution while they happen, and returns its events.
 
         # Errors
         Failure when there is none, or when it ends other than by succeeding.
         """
         execution = self.execution(clip_id)
-        self.clipflow("show", execution["name"], "--watch", accept=(0, 4))
+        self.in_states("show", execution["name"], "--watch", accept=accept)
         events = self.history(execution["name"])
-        if events[-1]["type"] != "ExecutionSucceeded":
+        if events[-1]["type"] != "ExecutionSucceeded" and accept != (4,):
             raise Failure(f"the execution of {clip_id} did not succeed")
         return events
+
+    def in_states(self, *arguments: str, accept: Sequence[int] = (0,)) -> None:
+        """Runs a command that says how states end, and shows them in one line."""
+
+        def seen(line: str) -> None:
+            found = _STATE.match(line)
+            if found:
+                mark, name, took = found.groups()
+                text = f"{name} {took}" if mark == "✓" else f"{mark} {name}: {took.split(':')[0]}"
+                self.progress.append(f"  {text}" if mark == "✓" else f"  {coloured(text, 'red')}")
+
+        self.clipflow(*arguments, accept=accept, on_line=seen)
+        self.progress.append("\n")
 
     def execution(self, clip_id: str) -> dict[str, Any]:
         """The newest execution of a clip, as soon as there is one."""
@@ -113,24 +155,22 @@ class Stage:
         )
         return events
 
-    def clipflow(self, *arguments: str, accept: Sequence[int] = (0,)) -> str:
-        """Runs the command `clipflow` on the stack, in view unless it prints JSON, and returns the
-        JSON.
+    def clipflow(
+        self,
+        *arguments: str,
+        accept: Sequence[int] = (0,),
+        on_line: Callable[[str], None] | None = None,
+    ) -> str:
+        """Runs the command `clipflow` on the stack, and returns what it prints.
 
         # Errors
         Failure when it ends with another exit code than those accepted.
         """
         command = [str(build.command()), *arguments, "--local"]
         environment = processes.environment({"CLIPFLOW_STACK": str(paths.STACK)})
-        if "--json" in arguments:
-            log = paths.LOGS / "demo-clipflow.json"
-            processes.run(command, log=log, environment=environment, accept=accept)
-            return log.read_text(encoding="utf-8")
-        self.progress.line(f"  $ {coloured(' '.join(['clipflow', *command[1:]]), 'bold')}")
-        code = processes.run_in_view(command, environment)
-        if code not in accept:
-            raise Failure(f"clipflow ended with exit code {code}")
-        return ""
+        log = paths.LOGS / "demo-clipflow.log"
+        processes.run(command, log=log, environment=environment, accept=accept, on_line=on_line)
+        return log.read_text(encoding="utf-8")
 
     @contextlib.contextmanager
     def impatient(self) -> Iterator[None]:
@@ -206,7 +246,7 @@ class Stage:
         return sum(int(answer["Attributes"][each]) for each in attributes)
 
     def folder(self, scene: str) -> Path:
-        """The scene's folder, emptied."""
+        """A scene's folder for what is JSON, emptied."""
         folder = paths.DEMO / scene
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -251,9 +291,11 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
     """
     video, start, end = choice.resolved()
     stage = Stage(stack, progress)
+    shutil.rmtree(paths.DEMO, ignore_errors=True)
+    paths.DEMO.mkdir(parents=True)
     try:
         key = stage.upload(video)
-        request = clip_scene(stage, key, start, end)
+        request = clip_scene(stage, key, start, end, is_ours=choice.video is None)
         rejected_scene(stage, key)
         duplicate_scene(stage, request)
         long_scene(stage)
@@ -261,18 +303,22 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
         rerun_scene(stage, key)
     finally:
         logs.collect(stack)
+    index = demo_page.write(stage.scenes)
     progress.line(
-        f"\n{coloured('The demonstration succeeded', 'green')}"
-        f" after {seconds(progress.duration())}. It left:"
+        f"{coloured('The demonstration succeeded', 'green')} after {seconds(progress.duration())}."
+        f" Open {paths.relative(index)}, or run `make up` and `clipflow console --local`."
     )
-    for file in sorted(file for file in paths.DEMO.glob("*/*") if file.is_file()):
-        progress.line(f"  {paths.relative(file):44} {file.stat().st_size:>10,} bytes")
     return 0
 
 
-def clip_scene(stage: Stage, key: str, start: str, end: str) -> dict[str, Any]:
-    """A clip is cut, stored and announced. Returns the request."""
-    _title(stage, "A request becomes a clip, a document and a notification")
+def clip_scene(stage: Stage, key: str, start: str, end: str, *, is_ours: bool) -> dict[str, Any]:
+    """A clip is cut, stored and announced; of footage of ours, most is copied. Returns the
+    request."""
+    stage.scene(
+        "clip",
+        "Footage with sound is cut: only what cannot be copied is encoded",
+        "A request on the queue becomes a clip, a document in MongoDB and a notification on SNS.",
+    )
     clip_id = stage.clip_id("clip")
     request = {
         "clipId": clip_id,
@@ -281,22 +327,57 @@ def clip_scene(stage: Stage, key: str, start: str, end: str) -> dict[str, Any]:
         "end": _time(end),
     }
     stage.enqueue(request)
-    events = stage.follow(clip_id)
-    document, notification = _outcome(stage, clip_id, "available")
-    folder = stage.folder("clip")
-    _leave(folder, document, notification, events)
-    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
+    document = _available(stage, "clip", clip_id, stage.follow(clip_id))
+    if is_ours:
+        _expect("how it was cut", document["engine"]["cutting"]["method"], "smartCut")
+    for line in _cutting(document):
+        stage.progress.line(f"  {line}")
     if not document.get("thumbnails"):
         raise Failure("the document names no thumbnails")
-    for thumbnail in document["thumbnails"]:
-        stage.download(thumbnail["key"], folder)
+    stage.checked("document", "notification", _size(document), "thumbnails")
     return request
+
+
+def _available(
+    stage: Stage, name: str, clip_id: str, events: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The document of a clip that is available; all that came of it is checked and kept."""
+    document, notification = _outcome(stage, clip_id, "available")
+    folder = stage.folder(name)
+    _leave(folder, document, notification, events)
+    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
+    for thumbnail in document.get("thumbnails", []):
+        stage.download(thumbnail["key"], folder)
+    stage.page(stage.execution(clip_id)["name"], name, "")
+    return document
+
+
+def _size(document: dict[str, Any]) -> str:
+    delivered, size = document["delivered"], document["clip"]["bytes"]
+    return f"a clip of {delivered['frames']} frames and {size:,} bytes"
+
+
+def _cutting(document: dict[str, Any]) -> list[str]:
+    """What of a clip was copied and what was encoded, a line each."""
+    cutting, end = document["engine"]["cutting"], document["delivered"]["durationSeconds"]
+    if cutting["method"] != "smartCut":
+        return [f"0.000 s to {end:.3f} s  {cutting['method']}: {document['engine']['why']}"]
+    lines, time_ = [], 0.0
+    for part in [*cutting["encoded"], {"startSeconds": end, "endSeconds": end}]:
+        parts = ((time_, part["startSeconds"], "copied"), (*part.values(), "encoded"))
+        lines += [f"{a:.3f} s to {b:.3f} s  {how}" for a, b, how in parts if b - a > 1e-6]
+        time_ = part["endSeconds"]
+    return lines
 
 
 def rejected_scene(stage: Stage, key: str) -> None:
     """A request that cannot be fulfilled is stored and announced as rejected, and its execution
     succeeds."""
-    _title(stage, "A request that ends before it starts is rejected")
+    stage.scene(
+        "rejected",
+        "A request that ends before it starts is rejected",
+        "The request is at fault, so its execution succeeds, and the outcome says what is wrong.",
+    )
     clip_id = stage.clip_id("rejected")
     source = {"bucket": stage.stack["source_bucket"], "key": key}
     stage.enqueue({"clipId": clip_id, "source": source, "start": 4, "end": 2})
@@ -304,14 +385,19 @@ def rejected_scene(stage: Stage, key: str) -> None:
     document, notification = _outcome(stage, clip_id, "rejected")
     _leave(stage.folder("rejected"), document, notification, events)
     _expect("the document's reason", document.get("reason"), "InvalidRequest")
+    stage.page(stage.execution(clip_id)["name"], "rejected", "")
+    stage.checked("document", "notification", f"reason {document['reason']}")
 
 
 def long_scene(stage: Stage) -> None:
     """A clip that is too long for a Lambda is made by MediaConvert."""
-    _title(stage, "A long clip is made by MediaConvert")
+    stage.scene(
+        "long",
+        "A long clip is made by MediaConvert",
+        "What takes too long in a Lambda goes to MediaConvert. The execution waits for its job.",
+    )
     video = paths.TEMPORARY / "half-a-minute.mp4"
-    with stage.progress.step("make half a minute of test pictures"):
-        _film(video, 0, 30)
+    _film(video, 0, 30)
     clip_id = stage.clip_id("long")
     source = {"bucket": stage.stack["source_bucket"], "key": stage.upload(video)}
     # Resized, so that all of it is encoded.
@@ -324,29 +410,27 @@ def long_scene(stage: Stage) -> None:
             "edits": {"resize": {"height": 180}},
         }
     )
-    events = stage.follow(clip_id)
-    document, notification = _outcome(stage, clip_id, "available")
+    document = _available(stage, "long", clip_id, stage.follow(clip_id))
     _expect("the engine", document["engine"]["name"], "transcode")
-    folder = stage.folder("long")
-    _leave(folder, document, notification, events)
-    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
-    for thumbnail in document["thumbnails"]:
-        stage.download(thumbnail["key"], folder)
+    stage.checked("document", "notification", _size(document), "engine transcode")
 
 
 def duplicate_scene(stage: Stage, request: dict[str, Any]) -> None:
     """The same request sent again is taken from the queue and starts nothing."""
-    _title(stage, "The same request, sent again, starts nothing")
+    stage.scene(
+        "duplicate",
+        "The same request, sent again, starts nothing",
+        "An execution is named after its request, so a message that comes again does nothing.",
+    )
     before, dead = stage.executions(request["clipId"]), stage.messages("dead_letter_queue_url")
     stage.enqueue(request)
-    with stage.progress.step("the message is taken from the queue"):
-        stage.wait(lambda: not stage.messages("queue_url"), "an empty queue")
+    stage.wait(lambda: not stage.messages("queue_url"), "an empty queue")
     after = stage.executions(request["clipId"])
     _expect(
         "the clip's executions", [each["name"] for each in after], [each["name"] for each in before]
     )
     _expect("the dead letters", stage.messages("dead_letter_queue_url"), dead)
-    stage.progress.line(f"  = still one execution, {after[0]['name']}, and no dead letter")
+    stage.checked("still one execution", "no dead letter")
 
 
 def camera_scenes(stage: Stage) -> None:
@@ -354,15 +438,19 @@ def camera_scenes(stage: Stage) -> None:
     is yet to come."""
     camera = f"{stage.clip_id('camera')}/north.1"
     began = _now() - 60_000
-    with stage.progress.step("make three recordings of 4 s, with a gap of 4 s before the third"):
-        recordings = {
-            first: _film(paths.TEMPORARY / f"camera-{first}.mp4", first, first + 4)
-            for first in (0, 4, 12)
-        }
+    # With a gap of 4 s before the third.
+    recordings = {
+        first: _film(paths.TEMPORARY / f"camera-{first}.mp4", first, first + 4)
+        for first in (0, 4, 12)
+    }
     for first, video in recordings.items():
         stage.upload(video, _recording_key(camera, began + first * 1000))
 
-    _title(stage, "A clip by the clock is joined out of two recordings")
+    stage.scene(
+        "camera-across",
+        "A clip by the clock is joined out of two recordings",
+        "The request names a camera and two moments. The clip is cut out of two files and joined.",
+    )
     window = {
         "cameraId": camera,
         "startTimestampInMs": began + 2400,
@@ -370,7 +458,11 @@ def camera_scenes(stage: Stage) -> None:
     }
     _camera_scene(stage, "across", window, missing=[])
 
-    _title(stage, "A clip into a gap is what is there, and says what is not")
+    stage.scene(
+        "camera-gap",
+        "A clip into a gap is what is there, and says what is not",
+        "Four seconds of the window were not recorded. The document says which.",
+    )
     window = {
         "cameraId": camera,
         "startTimestampInMs": began + 6000,
@@ -379,7 +471,11 @@ def camera_scenes(stage: Stage) -> None:
     gap = {"startTimestampInMs": began + 8000, "endTimestampInMs": began + 12_000}
     _camera_scene(stage, "gap", {**window, "coverage": "partial"}, missing=[gap])
 
-    _title(stage, "A clip of what is yet to come waits for its recording")
+    stage.scene(
+        "camera-future",
+        "A clip of what is yet to come waits for its recording",
+        "The first look finds nothing. The recording arrives, and the next look finds it.",
+    )
     began = _now() + 1000
     window = {
         "cameraId": camera,
@@ -402,16 +498,12 @@ def _camera_scene(
     stage.enqueue({"clipId": clip_id, **window})
     if arrives is not None:
         video = _film(paths.TEMPORARY / "camera-future.mp4", 0, 4)
-        with stage.progress.step("the recording is looked for in vain, until it is recorded"):
-            execution = stage.execution(clip_id)["name"]
-            stage.wait(
-                lambda: "SourceNotReady" in json.dumps(stage.history(execution)), "a first look"
-            )
-            ends = arrives + 4000
-            stage.wait(lambda: _now() > ends, "the end of the recording")
+        execution = stage.execution(clip_id)["name"]
+        stage.wait(lambda: "SourceNotReady" in json.dumps(stage.history(execution)), "a first look")
+        ends = arrives + 4000
+        stage.wait(lambda: _now() > ends, "the end of the recording")
         stage.upload(video, _recording_key(window["cameraId"], arrives))
-    events = stage.follow(clip_id)
-    document, notification = _outcome(stage, clip_id, "available")
+    document = _available(stage, f"camera-{name}", clip_id, stage.follow(clip_id))
     _expect("what is missing", document["delivered"]["coverage"]["missing"], missing)
     covered = window["endTimestampInMs"] - window["startTimestampInMs"]
     covered -= sum(each["endTimestampInMs"] - each["startTimestampInMs"] for each in missing)
@@ -420,11 +512,8 @@ def _camera_scene(
         document["delivered"]["frames"],
         round(covered * _FRAMES_A_SECOND / 1000),
     )
-    folder = stage.folder(f"camera-{name}")
-    _leave(folder, document, notification, events)
-    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
-    for thumbnail in document["thumbnails"]:
-        stage.download(thumbnail["key"], folder)
+    gaps = f"{len(missing)} gap" if missing else "no gap"
+    stage.checked("document", "notification", _size(document), gaps)
 
 
 _FRAMES_A_SECOND = 25
@@ -436,28 +525,16 @@ def _film(file: Path, start: float, end: float) -> Path:
     picture = f"{test},trim=start={start},setpts=PTS-STARTPTS"
     sound = f"sine=frequency=440:duration={end - start}:sample_rate=48000"
     options = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    _ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *options, str(file))
+    return file
+
+
+def _ffmpeg(*arguments: str) -> None:
     processes.run(
-        [
-            str(paths.BIN / "ffmpeg"),
-            "-nostdin",
-            "-v",
-            "error",
-            "-y",
-            "-f",
-            "lavfi",
-            "-i",
-            picture,
-            "-f",
-            "lavfi",
-            "-i",
-            sound,
-            *options,
-            str(file),
-        ],
+        [str(paths.BIN / "ffmpeg"), "-nostdin", "-v", "error", "-y", *arguments],
         log=paths.LOGS / "demo-ffmpeg.log",
         environment=processes.environment(),
     )
-    return file
 
 
 def _now() -> int:
@@ -475,12 +552,14 @@ def _recording_key(camera: str, start: int) -> str:
 def rerun_scene(stage: Stage, key: str) -> None:
     """MongoDB goes down, an execution fails and is told of; MongoDB comes back, and a rerun makes
     the clip."""
-    _title(stage, "MongoDB goes down: an execution fails, and a rerun makes its clip")
+    stage.scene(
+        "rerun",
+        "MongoDB goes down: an execution fails, and a rerun makes its clip",
+        "Store retries once here, so that nobody waits; in a deployment it does for two minutes."
+        " The rerun goes on where the execution failed.",
+    )
     clip_id = stage.clip_id("rerun")
     source = {"bucket": stage.stack["source_bucket"], "key": key}
-    stage.progress.line(
-        "  Store retries once here, so that nobody waits; in a deployment it does for two minutes."
-    )
     with services.without_mongod(), stage.impatient():
         stage.enqueue(
             {
@@ -491,21 +570,17 @@ def rerun_scene(stage: Stage, key: str) -> None:
                 "output": {"thumbnails": [300]},
             }
         )
-        failed = stage.execution(clip_id)["name"]
-        stage.clipflow("show", failed, "--watch", accept=(4,))
-    folder = stage.folder("rerun")
+        failed = stage.follow(clip_id, accept=(4,))
     # The document cannot say so while MongoDB is down; the event is delivered again until it does.
-    with stage.progress.step("the document says that it failed"):
-        stage.wait(lambda: stage.find(clip_id), f"a document {clip_id}")
-    _leave(folder, *_outcome(stage, clip_id, "failed"), stage.history(failed), "failed-")
-    stage.clipflow("rerun", clip_id, "--wait")
-    document, notification = _outcome(stage, clip_id, "available")
-    _leave(folder, document, notification, stage.history(stage.execution(clip_id)["name"]))
-    stage.download(document["clip"]["key"], folder, document["clip"]["bytes"])
-
-
-def _title(stage: Stage, title: str) -> None:
-    stage.progress.line(f"\n{coloured(title, 'bold')}")
+    stage.wait(lambda: stage.find(clip_id), f"a document {clip_id}")
+    _leave(stage.folder("rerun-failed"), *_outcome(stage, clip_id, "failed"), failed)
+    name = stage.execution(clip_id)["name"]
+    stage.page(name, "rerun-failed", "Before the rerun")
+    stage.checked("document", "notification", "both say that it failed, and how to rerun it")
+    stage.in_states("rerun", clip_id, "--wait")
+    document = _available(stage, "rerun", clip_id, stage.history(name))
+    stage.scenes[-1].pages[-1] = ("After the rerun", stage.scenes[-1].pages[-1][1])
+    stage.checked("document", "notification", _size(document))
 
 
 def _time(text: str) -> Any:
@@ -517,13 +592,11 @@ def _time(text: str) -> Any:
 
 
 def _outcome(stage: Stage, clip_id: str, status: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The document and the notification about a clip, both checked and shown."""
+    """The document and the notification about a clip, both checked."""
     document = stage.document(clip_id)
-    _show(stage, "the document in MongoDB", document)
     _expect("the document's status", document.get("status"), status)
-    with stage.progress.step("the notification arrives at the subscriber"):
-        notification = stage.notification(clip_id, status)
-    _show(stage, "the notification", notification)
+    notification = stage.notification(clip_id, status)
+    stage.scenes[-1].notifications.append(notification)
     _expect(
         "the attribute status",
         notification.get("MessageAttributes", {}).get("status", {}).get("Value"),
@@ -532,29 +605,15 @@ def _outcome(stage: Stage, clip_id: str, status: str) -> tuple[dict[str, Any], d
     return document, notification
 
 
-def _show(stage: Stage, title: str, value: dict[str, Any]) -> None:
-    stage.progress.line(
-        f"  {title}:\n" + "\n".join(f"    {line}" for line in _json(value).splitlines())
-    )
-
-
 def _expect(what: str, found: Any, expected: Any) -> None:
     if found != expected:
         raise Failure(f"{what} should be {expected!r} and is {found!r}")
 
 
-def _leave(folder: Path, document: Any, notification: Any, events: Any, prefix: str = "") -> None:
+def _leave(folder: Path, document: Any, notification: Any, events: Any) -> None:
     for name, value in (
         ("document", document),
         ("notification", notification),
         ("history", events),
     ):
-        (folder / f"{prefix}{name}.json").write_text(_json(value) + "\n", encoding="utf-8")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
+        (folder / f"{name}.json").write_text(demo_page.as_json(value) + "\n", encoding="utf-8")

@@ -155,6 +155,6 @@ output "producer_policy" {
 }
 
 output "operator_policy" {
-  description = "IAM policy document, as JSON, for people who operate the deployment. It allows listing, showing, redriving, stopping and restarting executions, and listing, dropping and replaying dead letters."
+  description = "IAM policy document, as JSON, for people who operate the deployment. It allows listing, showing, redriving, stopping and restarting executions, playing clips, and listing, dropping and replaying dead letters."
   value       = jsonencode(local.operator_policy)
 }

@@ -17,9 +17,12 @@ locals {
     Statement = [
       { Sid = "ListAndStart", Effect = "Allow", Action = ["states:ListExecutions", "states:StartExecution"], Resource = [local.arn.state_machine] },
       {
-        Sid      = "ShowRedriveAndStop"
-        Effect   = "Allow"
-        Action   = ["states:DescribeExecution", "states:GetExecutionHistory", "states:RedriveExecution", "states:StopExecution"]
+        Sid    = "ShowRedriveAndStop"
+        Effect = "Allow"
+        Action = [
+          "states:DescribeExecution", "states:DescribeStateMachineForExecution", "states:GetExecutionHistory",
+          "states:RedriveExecution", "states:StopExecution",
+        ]
         Resource = [local.arn.executions]
       },
       {
@@ -31,7 +34,13 @@ locals {
         ]
         Resource = local.dead_letter_arns
       },
-      { Sid = "ReplayDeadLetters", Effect = "Allow", Action = ["sqs:SendMessage"], Resource = local.replay_arns },
+      {
+        Sid      = "CountAndReplay"
+        Effect   = "Allow"
+        Action   = ["sqs:GetQueueAttributes", "sqs:SendMessage"]
+        Resource = local.replay_arns
+      },
+      { Sid = "PlayClips", Effect = "Allow", Action = ["s3:GetObject"], Resource = ["${local.arn.bucket}/*"] },
     ]
   }
 }

@@ -1,6 +1,6 @@
 //! Which deployment a command works on, and its clients.
 
-use crate::failure::Failure;
+use crate::{execution::Kept, failure::Failure};
 use aws_config::{ConfigLoader, Region, SdkConfig};
 use lambda::environment;
 use model::execution::state_machine_arn;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Which deployment.
@@ -46,6 +47,8 @@ pub struct Outputs {
     pub event_dead_letter_queue_urls: HashMap<String, String>,
     /// The buckets that sources may lie in.
     pub source_buckets: Option<Vec<String>>,
+    /// The bucket of clips.
+    pub bucket: Option<String>,
 }
 
 /// A deployment and its clients.
@@ -59,6 +62,10 @@ pub struct Deployment {
     pub sfn: aws_sdk_sfn::Client,
     /// SQS.
     pub sqs: aws_sdk_sqs::Client,
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Executions that were read and have ended.
+    pub kept: Kept,
 }
 
 /// What the local stack says of itself besides the outputs.
@@ -147,6 +154,8 @@ impl Deployment {
             is_local: target.local,
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
             sqs: aws_sdk_sqs::Client::new(&sdk_config),
+            s3: aws_sdk_s3::Client::new(&sdk_config),
+            kept: Kept::default(),
         })
     }
 
@@ -167,6 +176,12 @@ impl Deployment {
             self.outputs.dead_letter_queue_url.as_deref(),
             "CLIPFLOW_DEAD_LETTER_QUEUE_URL",
         )
+    }
+
+    /// How long to wait between looks. `GetExecutionHistory` allows 20 calls a second in an account and region, and
+    /// `DescribeExecution` 15.
+    pub fn pace(&self) -> Duration {
+        Duration::from_millis(if self.is_local { 100 } else { 1000 })
     }
 
     /// Options that name the same deployment in another command, each after a space.
@@ -198,6 +213,7 @@ fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
         event_queue_urls: HashMap::new(),
         event_dead_letter_queue_urls: HashMap::new(),
         source_buckets: None,
+        bucket: None,
     })
 }
 

@@ -74,44 +74,21 @@ enum Command {
 
 /// Which messages.
 #[derive(Debug, clap::Args)]
-struct Which {
+pub struct Which {
     /// The messages' ids
     #[arg(value_name = "ID", required_unless_present = "all")]
-    ids: Vec<String>,
+    pub ids: Vec<String>,
     /// All of them
     #[arg(long, conflicts_with = "ids")]
-    all: bool,
+    pub all: bool,
 }
 
 /// Looks at, replays or drops messages.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let events = args.events.as_deref();
-    let is_requests = events.is_none();
-    let of_function = |urls: &HashMap<String, String>, function: &str| {
-        let known = urls
-            .keys()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ");
-        let unknown =
-            || Failure::usage(format!("{function} has no queue of events; known: {known}"));
-        urls.get(function).cloned().ok_or_else(unknown)
-    };
-    let url = match events {
-        None => deployment.dead_letter_queue_url()?.to_owned(),
-        Some(function) => of_function(&deployment.outputs.event_dead_letter_queue_urls, function)?,
-    };
-    let queue = Queue {
-        deployment,
-        url: &url,
-    };
+    let queue = DeadLetters::of(deployment, args.events.as_deref())?;
     match args.command {
         Command::List { limit } => {
-            let messages = queue.look(limit, |_| true).await?;
-            let described: Vec<_> = messages
-                .iter()
-                .map(|message| describe(message, is_requests))
-                .collect();
+            let described = queue.list(limit).await?;
             if json {
                 render::json(&json!({"messages": described}));
             } else if described.is_empty() {
@@ -132,9 +109,9 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
                 .first()
                 .ok_or_else(|| Failure::not_found(format!("there is no message {id}")))?;
             if json {
-                render::json(&describe(message, is_requests));
+                render::json(&queue.describe(message));
             } else {
-                row(&describe(message, is_requests))
+                row(&queue.describe(message))
                     .iter()
                     .take(3)
                     .for_each(render::say);
@@ -143,31 +120,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
             Ok(())
         }
         Command::Replay { which, rate } => {
-            // SQS moves messages to where they came from, and some events come from EventBridge and no queue.
-            if which.all
-                && is_requests
-                && let Some(moved) = queue.move_all(rate).await?
-            {
-                told("replayed", moved, json);
-                return Ok(());
-            }
-            let target = match events {
-                None => deployment.queue_url()?.to_owned(),
-                Some(function) => of_function(&deployment.outputs.event_queue_urls, function)?,
-            };
-            let again = async |message: &Message| {
-                let body = message.body().unwrap_or_default();
-                let sent = deployment
-                    .sqs
-                    .send_message()
-                    .queue_url(&target)
-                    .message_body(body)
-                    .send()
-                    .await;
-                sent.map(drop)
-                    .map_err(Failure::of_call("sending to the queue"))
-            };
-            queue.each("replayed", &which, json, again).await
+            told("replayed", queue.replay(&which, rate).await?, json)
         }
         Command::Drop { which, yes } => {
             let what = if which.all {
@@ -176,18 +129,80 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
                 format!("{} messages", which.ids.len())
             };
             render::confirm(&format!("Delete {what}?"), yes)?;
-            queue.each("dropped", &which, json, async |_| Ok(())).await
+            told("dropped", queue.each(&which, None).await?, json)
         }
     }
 }
 
-/// A dead-letter queue.
-struct Queue<'a> {
-    deployment: &'a Deployment,
-    url: &'a str,
+/// What was done for messages.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// For how many.
+    pub count: usize,
+    /// The ids of those that were not there.
+    pub missing: Vec<String>,
 }
 
-impl Queue<'_> {
+/// A dead-letter queue.
+pub struct DeadLetters<'a> {
+    deployment: &'a Deployment,
+    url: &'a str,
+    /// The function whose events they are; none of requests.
+    events: Option<&'a str>,
+}
+
+impl<'a> DeadLetters<'a> {
+    /// The queue of requests, or of this function's events, that were given up on.
+    ///
+    /// # Errors
+    /// Wrong usage, when it is not known.
+    pub fn of(deployment: &'a Deployment, events: Option<&'a str>) -> Result<Self, Failure> {
+        let url = match events {
+            None => deployment.dead_letter_queue_url()?,
+            Some(function) => {
+                queue_of_function(&deployment.outputs.event_dead_letter_queue_urls, function)?
+            }
+        };
+        Ok(Self {
+            deployment,
+            url,
+            events,
+        })
+    }
+
+    /// The oldest messages, described.
+    pub async fn list(&self, limit: usize) -> Result<Vec<Value>, Failure> {
+        let messages = self.look(limit, |_| true).await?;
+        Ok(messages
+            .iter()
+            .map(|message| self.describe(message))
+            .collect())
+    }
+
+    /// Sends messages to the queue again that they were on, at most `rate` in a second where SQS moves them.
+    pub async fn replay(&self, which: &Which, rate: Option<i32>) -> Result<Done, Failure> {
+        // SQS moves messages to where they came from, and some events come from EventBridge and no queue.
+        if which.all
+            && self.events.is_none()
+            && let Some(count) = self.move_all(rate).await?
+        {
+            return Ok(Done {
+                count,
+                ..Done::default()
+            });
+        }
+        let outputs = &self.deployment.outputs;
+        let target = match self.events {
+            None => self.deployment.queue_url()?,
+            Some(function) => queue_of_function(&outputs.event_queue_urls, function)?,
+        };
+        self.each(which, Some(target)).await
+    }
+
+    fn describe(&self, message: &Message) -> Value {
+        describe(message, self.events.is_none())
+    }
+
     /// Messages that pass, at most `limit`; the queue is left as it was.
     async fn look(
         &self,
@@ -336,44 +351,37 @@ impl Queue<'_> {
         }
     }
 
-    /// Does something for messages, and deletes each for which it was done.
-    async fn each(
-        &self,
-        verb: &str,
-        which: &Which,
-        json: bool,
-        work: impl AsyncFn(&Message) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let mut missing: Vec<&str> = which.ids.iter().map(String::as_str).collect();
-        let (mut done, mut others, mut empty) = (0, Vec::new(), 0);
+    /// Sends messages to `target`, if there is one, and deletes each that was sent.
+    async fn each(&self, which: &Which, target: Option<&str>) -> Result<Done, Failure> {
+        let mut missing = which.ids.clone();
+        let (mut count, mut others, mut empty) = (0, Vec::new(), 0);
         while (which.all || !missing.is_empty()) && empty < EMPTY_ANSWERS {
             let batch = self.receive().await?;
             empty = if batch.is_empty() { empty + 1 } else { 0 };
-            let is_wanted = |message: &Message| {
-                which.all || missing.contains(&message.message_id().unwrap_or_default())
-            };
-            let (wanted, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_wanted);
-            for message in &wanted {
-                work(message).await?;
+            let id = |message: &Message| message.message_id.clone().unwrap_or_default();
+            let (wanted, rest): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .partition(|message| which.all || missing.contains(&id(message)));
+            if let Some(target) = target {
+                for message in &wanted {
+                    self.send(message, target).await?;
+                }
             }
             self.delete(&wanted).await?;
-            done += wanted.len();
-            missing.retain(|id| {
-                wanted
-                    .iter()
-                    .all(|message| message.message_id() != Some(id))
-            });
+            count += wanted.len();
+            missing.retain(|missing| wanted.iter().all(|message| id(message) != *missing));
             others.extend(rest);
         }
         self.release(others.iter()).await?;
-        told(verb, done, json);
-        match &missing[..] {
-            [] => Ok(()),
-            missing => Err(Failure::not_found(format!(
-                "there is no message {}",
-                missing.join(", ")
-            ))),
-        }
+        Ok(Done { count, missing })
+    }
+
+    async fn send(&self, message: &Message, target: &str) -> Result<(), Failure> {
+        let body = message.body().unwrap_or_default();
+        let message = self.deployment.sqs.send_message().queue_url(target);
+        let sent = message.message_body(body).send().await;
+        sent.map(drop)
+            .map_err(Failure::of_call("sending to the queue"))
     }
 
     async fn delete(&self, messages: &[Message]) -> Result<(), Failure> {
@@ -408,11 +416,37 @@ impl Queue<'_> {
     }
 }
 
-fn told(verb: &str, count: usize, json: bool) {
+/// The queue that a function has, out of those of all.
+fn queue_of_function<'a>(
+    urls: &'a HashMap<String, String>,
+    function: &str,
+) -> Result<&'a str, Failure> {
+    let known = urls.keys().map(String::as_str).collect::<Vec<_>>();
+    let known = known.join(", ");
+    let unknown = || Failure::usage(format!("{function} has no queue of events; known: {known}"));
+    urls.get(function).map(String::as_str).ok_or_else(unknown)
+}
+
+fn told(verb: &str, done: Done, json: bool) -> Result<(), Failure> {
+    let count = done.count;
     if json {
         render::json(&json!({verb: count}));
     } else {
         render::say(format!("{verb}: {count}"));
+    }
+    done.into_result()
+}
+
+impl Done {
+    /// Itself, unless a message was not there.
+    pub fn into_result(self) -> Result<(), Failure> {
+        match &self.missing[..] {
+            [] => Ok(()),
+            missing => Err(Failure::not_found(format!(
+                "there is no message {}",
+                missing.join(", ")
+            ))),
+        }
     }
 }
 

@@ -1,246 +1,20 @@
 //! Executions, as Step Functions knows them.
 
-use crate::{deployment::Deployment, failure::Failure, when};
-use aws_sdk_sfn::{
-    operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput},
-    types::{ExecutionListItem, ExecutionRedriveStatus, ExecutionStatus},
-};
-use clap::ValueEnum;
+pub use crate::execution::{Execution, Listed, Status, message_in};
+use crate::{deployment::Deployment, failure::Failure};
+use aws_sdk_sfn::{operation::describe_execution::DescribeExecutionError, types::ExecutionStatus};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    ErrorKind,
     execution::{ExecutionName, execution_arn},
     identity::is_clip_id,
 };
-use serde::Serialize;
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 /// How many calls are under way at a time: few enough for the quotas of Step Functions, whose refusals the SDK retries.
 pub const CONCURRENCY: usize = 8;
-
-/// What became of a clip, or is becoming of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "camelCase")]
-pub enum Status {
-    /// Its execution is under way
-    Running,
-    /// There is a clip
-    Available,
-    /// The request, its source or a limit was at fault
-    Rejected,
-    /// Something else was at fault, or time ran out: rerun it when that is mended
-    Failed,
-    /// Somebody stopped its execution
-    Aborted,
-}
-
-impl Status {
-    /// The name, for people and for JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Available => "available",
-            Self::Rejected => "rejected",
-            Self::Failed => "failed",
-            Self::Aborted => "aborted",
-        }
-    }
-
-    /// The statuses of Step Functions that may mean it.
-    pub fn of_step_functions(self) -> &'static [ExecutionStatus] {
-        match self {
-            Self::Running => &[ExecutionStatus::Running],
-            Self::Available | Self::Rejected => &[ExecutionStatus::Succeeded],
-            Self::Failed => &[ExecutionStatus::Failed, ExecutionStatus::TimedOut],
-            Self::Aborted => &[ExecutionStatus::Aborted],
-        }
-    }
-
-    fn of(status: &ExecutionStatus, output: &Value) -> Self {
-        match status {
-            ExecutionStatus::Succeeded if output["status"] == "rejected" => Self::Rejected,
-            ExecutionStatus::Succeeded => Self::Available,
-            ExecutionStatus::Failed | ExecutionStatus::TimedOut => Self::Failed,
-            ExecutionStatus::Aborted => Self::Aborted,
-            _ => Self::Running,
-        }
-    }
-}
-
-/// An execution in a list.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// Its ARN.
-    pub arn: String,
-    /// Its name, taken apart; none when somebody started it by hand.
-    pub name: Option<ExecutionName>,
-    /// When it was started first.
-    pub started_at: OffsetDateTime,
-    /// Where Step Functions has it in its lists, newest first: when it ended or, while it runs, started.
-    position: OffsetDateTime,
-}
-
-/// An execution with what went in and what came out.
-#[derive(Debug, Clone)]
-pub struct Execution {
-    /// Its ARN.
-    pub arn: String,
-    /// Its name.
-    pub name: String,
-    /// What became of the clip.
-    pub status: Status,
-    /// When it was started first.
-    pub started_at: OffsetDateTime,
-    /// When it ended, if it has.
-    pub stopped_at: Option<OffsetDateTime>,
-    /// How often it was redriven.
-    pub redrive_count: i32,
-    /// Whether Step Functions says that it cannot be redriven.
-    pub not_redrivable: bool,
-    /// The request.
-    pub input: Value,
-    /// The request, byte for byte.
-    pub input_text: String,
-    /// The outcome; null unless there is one.
-    pub output: Value,
-    error: Option<String>,
-    cause: Option<String>,
-}
-
-impl Execution {
-    /// The clip that it makes.
-    pub fn clip_id(&self) -> &str {
-        let sent = || {
-            self.input["clipId"]
-                .as_str()
-                .filter(|id| self.name.starts_with(id))
-        };
-        self.output["clipId"]
-            .as_str()
-            .or_else(sent)
-            .unwrap_or_else(|| clip_id_in(&self.name))
-    }
-
-    /// The name of the error, when there is no clip.
-    pub fn error(&self) -> Option<&str> {
-        match self.status {
-            Status::Running | Status::Available => None,
-            Status::Rejected => self.output["reason"].as_str(),
-            Status::Failed => Some(self.error.as_deref().unwrap_or("States.Timeout")),
-            Status::Aborted => self.error.as_deref(),
-        }
-    }
-
-    /// What is wrong, for a person, when there is no clip.
-    pub fn message(&self) -> Option<String> {
-        match self.status {
-            Status::Rejected => self.output["message"].as_str().map(str::to_owned),
-            _ => self.cause.as_deref().map(message_in),
-        }
-    }
-
-    /// How long it has taken, in seconds.
-    pub fn seconds(&self) -> f64 {
-        (self.stopped_at.unwrap_or_else(OffsetDateTime::now_utc) - self.started_at).as_seconds_f64()
-    }
-
-    /// Whether it can be made to go on, or started anew.
-    pub fn is_rerunnable(&self) -> bool {
-        matches!(self.status, Status::Failed | Status::Aborted)
-    }
-
-    /// Whether it was rejected for what may be mended without another request.
-    pub fn is_mendable(&self) -> bool {
-        let kind = self.error().and_then(ErrorKind::of_name);
-        self.status == Status::Rejected && kind.is_some_and(ErrorKind::is_mendable)
-    }
-
-    /// Whether a new execution of the same request may follow it.
-    pub fn may_be_followed(&self) -> bool {
-        self.is_rerunnable() || self.is_mendable()
-    }
-
-    /// What every command says of an execution in JSON.
-    pub fn json(&self) -> Value {
-        let mut value = json!({
-            "clipId": self.clip_id(),
-            "status": self.status,
-            "execution": {
-                "name": self.name,
-                "arn": self.arn,
-                "startedAt": when::rfc3339(self.started_at),
-                "redriveCount": self.redrive_count,
-            },
-        });
-        if let Some(at) = self.stopped_at {
-            value["execution"]["stoppedAt"] = when::rfc3339(at).into();
-        }
-        if let Some(error) = self.error() {
-            value["reason"] = error.into();
-        }
-        if let Some(message) = self.message() {
-            value["message"] = message.into();
-        }
-        for field in ["cameraId", "engine"] {
-            let known = [&self.input[field], &self.output[field]]
-                .into_iter()
-                .find(|value| !value.is_null());
-            if let Some(known) = known {
-                value[field] = known.clone();
-            }
-        }
-        value
-    }
-}
-
-impl From<DescribeExecutionOutput> for Execution {
-    fn from(described: DescribeExecutionOutput) -> Self {
-        let parsed = |text: &Option<String>| {
-            text.as_deref()
-                .and_then(|text| serde_json::from_str(text).ok())
-        };
-        let output = parsed(&described.output).unwrap_or(Value::Null);
-        Self {
-            status: Status::of(&described.status, &output),
-            name: described.name.unwrap_or_default(),
-            arn: described.execution_arn,
-            started_at: when::of_sdk(&described.start_date),
-            stopped_at: described.stop_date.as_ref().map(when::of_sdk),
-            redrive_count: described.redrive_count.unwrap_or(0),
-            not_redrivable: described.redrive_status == Some(ExecutionRedriveStatus::NotRedrivable),
-            input: parsed(&described.input).unwrap_or(Value::Null),
-            input_text: described.input.unwrap_or_default(),
-            output,
-            error: described.error,
-            cause: described.cause,
-        }
-    }
-}
-
-impl From<&ExecutionListItem> for Listed {
-    fn from(item: &ExecutionListItem) -> Self {
-        Self {
-            arn: item.execution_arn.clone(),
-            name: ExecutionName::parse(&item.name),
-            started_at: when::of_sdk(&item.start_date),
-            position: when::of_sdk(item.stop_date.as_ref().unwrap_or(&item.start_date)),
-        }
-    }
-}
-
-/// What a person reads of a cause: the message of a Lambda function's error, or the cause as it is.
-pub fn message_in(cause: &str) -> String {
-    let parsed: Option<Value> = serde_json::from_str(cause).ok();
-    let message = parsed
-        .as_ref()
-        .and_then(|error| error["errorMessage"].as_str());
-    message.unwrap_or(cause).to_owned()
-}
-
-fn clip_id_in(name: &str) -> &str {
-    ExecutionName::parse(name).map_or(name, |parsed| &name[..parsed.clip_id.len()])
-}
+/// How many executions are listed by a call: as few as one page of clips takes, or as many as may be.
+const MIN_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
 
 impl Deployment {
     /// The execution with this ARN, if there is one.
@@ -252,7 +26,11 @@ impl Deployment {
             .send()
             .await
         {
-            Ok(described) => Ok(Some(described.into())),
+            Ok(described) => {
+                let execution: Execution = described.into();
+                self.kept.keep(&execution);
+                Ok(Some(execution))
+            }
             Err(error)
                 if matches!(
                     error.as_service_error(),
@@ -282,10 +60,16 @@ impl Deployment {
         Ok(newest)
     }
 
-    /// These executions, in the same order.
+    /// These executions, in the same order. Those that were read before and have ended are not read again.
     pub async fn describe_all(&self, listed: &[Listed]) -> Result<Vec<Execution>, Failure> {
-        let described = stream::iter(listed)
-            .map(|one| self.describe(&one.arn))
+        let read = |one: Listed| async move {
+            match self.kept.with(&one, Execution::clone) {
+                Some(kept) => Ok(Some(kept)),
+                None => self.describe(&one.arn).await,
+            }
+        };
+        let described = stream::iter(listed.to_vec())
+            .map(read)
             .buffered(CONCURRENCY);
         Ok(described
             .try_collect::<Vec<_>>()
@@ -314,7 +98,7 @@ impl Deployment {
         }
         if is_clip_id(clip) {
             let mut newest: Option<Listed> = None;
-            self.scan(None, None, |page| {
+            self.scan(None, None, MAX_PAGE, |page| {
                 let of_clip =
                     |one: &&Listed| one.name.as_ref().is_some_and(|name| name.clip_id == clip);
                 newest = page
@@ -342,6 +126,7 @@ impl Deployment {
         &self,
         status: Option<&ExecutionStatus>,
         since: Option<OffsetDateTime>,
+        page_size: usize,
         mut see: impl FnMut(&[Listed]) -> bool,
     ) -> Result<(), Failure> {
         let list = self
@@ -350,7 +135,7 @@ impl Deployment {
             .state_machine_arn(&self.outputs.state_machine_arn);
         let mut pages = list
             .set_status_filter(status.cloned())
-            .max_results(1000)
+            .max_results(i32::try_from(page_size).unwrap_or(i32::MAX))
             .into_paginator()
             .send();
         while let Some(page) = pages.next().await {
@@ -388,9 +173,11 @@ impl Deployment {
         } else {
             statuses.iter().map(Some).collect()
         };
+        // Some executions may have ended in another order than they started in.
+        let page_size = enough.saturating_mul(2).clamp(MIN_PAGE, MAX_PAGE);
         let mut found: Vec<Listed> = Vec::new();
         for filter in filters {
-            self.scan(filter, since, |page| {
+            self.scan(filter, since, page_size, |page| {
                 found.extend(page.iter().filter(|one| passes(one)).cloned());
                 found.sort_by_key(|one| std::cmp::Reverse(one.started_at));
                 let last_needed = found
@@ -405,11 +192,34 @@ impl Deployment {
     }
 }
 
+/// A deployment without queues and buckets, of which Step Functions is this.
+#[cfg(test)]
+pub fn deployment_with(sfn: aws_sdk_sfn::Client) -> Deployment {
+    let sqs = aws_sdk_sqs::Config::builder().behavior_version_latest();
+    let s3 = aws_sdk_s3::Config::builder().behavior_version_latest();
+    Deployment {
+        outputs: serde_json::from_value(serde_json::json!({"state_machine_arn": "arn"}))
+            .expect("outputs"),
+        is_local: false,
+        sfn,
+        sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+        s3: aws_sdk_s3::Client::from_conf(s3.build()),
+        kept: crate::execution::Kept::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_sfn::{operation::list_executions::ListExecutionsOutput, primitives::DateTime};
+    use aws_sdk_sfn::{
+        operation::{
+            describe_execution::DescribeExecutionOutput, list_executions::ListExecutionsOutput,
+        },
+        primitives::DateTime,
+        types::ExecutionListItem,
+    };
     use aws_smithy_mocks::{mock, mock_client};
+    use serde_json::{Value, json};
 
     fn execution(status: ExecutionStatus, output: &Value, cause: Option<&str>) -> Execution {
         let described = DescribeExecutionOutput::builder()
@@ -461,16 +271,7 @@ mod tests {
                     .expect("complete")
             })
             .build();
-        let deployment = Deployment {
-            outputs: serde_json::from_value(json!({"state_machine_arn": "arn"})).expect("outputs"),
-            is_local: false,
-            sfn: mock_client!(aws_sdk_sfn, [&rule]),
-            sqs: aws_sdk_sqs::Client::from_conf(
-                aws_sdk_sqs::Config::builder()
-                    .behavior_version_latest()
-                    .build(),
-            ),
-        };
+        let deployment = deployment_with(mock_client!(aws_sdk_sfn, [&rule]));
         let since =
             since.map(|second| OffsetDateTime::from_unix_timestamp(second).expect("a moment"));
         let found = deployment
@@ -499,6 +300,51 @@ mod tests {
             listed(Some(95), usize::MAX).await,
             (vec![100, 99, 98, 97], 2)
         );
+    }
+
+    #[tokio::test]
+    async fn execution_is_read_again_only_when_it_went_on() {
+        let described = |stopped: Option<i64>| {
+            let status = stopped.map_or(ExecutionStatus::Running, |_| ExecutionStatus::Failed);
+            let described = DescribeExecutionOutput::builder()
+                .execution_arn("arn")
+                .state_machine_arn("arn")
+                .status(status);
+            described
+                .start_date(DateTime::from_secs(0))
+                .set_stop_date(stopped.map(DateTime::from_secs))
+                .build()
+                .expect("complete")
+        };
+        let rule = mock!(aws_sdk_sfn::Client::describe_execution)
+            .sequence()
+            .output(move || described(Some(5)))
+            .output(move || described(None))
+            .output(move || described(Some(9)))
+            .build();
+        let deployment = deployment_with(mock_client!(aws_sdk_sfn, [&rule]));
+        let listed = |stopped: Option<i64>| {
+            let item = ExecutionListItem::builder()
+                .execution_arn("arn")
+                .state_machine_arn("arn")
+                .name("a-0123456789ab")
+                .status(ExecutionStatus::Failed);
+            let item = item
+                .start_date(DateTime::from_secs(0))
+                .set_stop_date(stopped.map(DateTime::from_secs));
+            [Listed::from(&item.build().expect("complete"))]
+        };
+        for (stopped, calls) in [
+            (Some(5), 1),
+            (Some(5), 1),
+            (None, 2),
+            (Some(9), 3),
+            (Some(9), 3),
+        ] {
+            let read = deployment.describe_all(&listed(stopped)).await;
+            assert_eq!(read.expect("an execution").len(), 1);
+            assert_eq!(rule.num_calls(), calls, "{stopped:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,10 @@ use aws_sdk_sfn::config::{
 use aws_sdk_sfn::error::BoxError;
 use serde::Serialize;
 use serde_json::Value;
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A state that an execution was in.
@@ -59,6 +62,24 @@ pub struct Error {
     pub reason: String,
     /// What is wrong, for a person.
     pub message: String,
+}
+
+/// By state, the ARN of the function that it invoked.
+pub fn functions(events: &[Value]) -> BTreeMap<&str, String> {
+    let (mut functions, mut state) = (BTreeMap::new(), None);
+    for event in events {
+        if let Some(name) = event["stateEnteredEventDetails"]["name"].as_str() {
+            state = Some(name);
+        }
+        let parameters = event["taskScheduledEventDetails"]["parameters"].as_str();
+        let parameters = parameters.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let function =
+            parameters.and_then(|parameters| Some(parameters["FunctionName"].as_str()?.to_owned()));
+        if let (Some(state), Some(function)) = (state, function) {
+            functions.insert(state, function);
+        }
+    }
+    functions
 }
 
 /// Whether these events tell of an execution that has ended.
@@ -169,6 +190,13 @@ fn timestamp(event: &Value) -> Option<OffsetDateTime> {
 }
 
 impl Deployment {
+    /// The definition that an execution runs; none where that is not to be had.
+    pub async fn definition(&self, arn: &str) -> Option<Value> {
+        let describe = self.sfn.describe_state_machine_for_execution();
+        let described = describe.execution_arn(arn).send().await.ok()?;
+        serde_json::from_str(&described.definition).ok()
+    }
+
     /// The events of an execution so far, as the API has them but for their timestamps, which are RFC 3339.
     pub async fn history(&self, arn: &str) -> Result<Vec<Value>, Failure> {
         let bodies = Bodies::default();

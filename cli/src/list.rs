@@ -30,13 +30,43 @@ pub struct Filter {
     pub since: Option<OffsetDateTime>,
     /// Those of this camera
     #[arg(long, value_name = "ID")]
-    camera: Option<String>,
+    pub camera: Option<String>,
     #[arg(
         long,
         value_name = "NAME",
         help = "Those that ended with this error, for example DependencyUnavailable"
     )]
-    error: Option<String>,
+    pub error: Option<String>,
+    /// Those with this text in their name, request or outcome
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+}
+
+/// A page of executions.
+#[derive(Debug, clap::Args)]
+pub struct Query {
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Those with this status
+    #[arg(long)]
+    pub status: Option<Status>,
+    /// Those started before then: the next page, as the last line says
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    pub until: Option<OffsetDateTime>,
+    /// The most to show; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    pub limit: usize,
+    /// After so many executions were read, the page ends with what was found.
+    #[arg(skip = usize::MAX)]
+    pub max_reads: usize,
+}
+
+/// Executions that were found, newest first.
+#[derive(Debug, Default)]
+pub struct Page {
+    pub executions: Vec<Execution>,
+    /// What started before then is on the next page; none when this is the last one.
+    pub next: Option<OffsetDateTime>,
 }
 
 /// List executions, newest first
@@ -46,38 +76,34 @@ Examples:
   clipflow list
   clipflow list --status failed --since 2d
   clipflow list --camera hi-pipeline --limit 100
-  clipflow list --error TooLong --json | jq -r '.executions[].clipId'")]
+  clipflow list --error TooLong --json | jq -r '.executions[].clipId'
+  clipflow list --status running --watch")]
 pub struct Args {
     #[command(flatten)]
-    filter: Filter,
-    /// Those with this status
-    #[arg(long)]
-    status: Option<Status>,
-    /// Those started before then: the next page, as the last line says
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
-    until: Option<OffsetDateTime>,
-    /// The most to show; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 25)]
-    limit: usize,
+    query: Query,
+    /// Show the list again whenever it changes, until interrupted
+    #[arg(long, short)]
+    watch: bool,
 }
 
 impl Filter {
     /// Whether an execution passes the parts of the filter that only its description tells.
     pub fn passes(&self, execution: &Execution) -> bool {
-        let camera = execution.input["cameraId"].as_str();
-        self.camera
-            .as_deref()
-            .is_none_or(|wanted| camera == Some(wanted))
-            && self
-                .error
-                .as_deref()
-                .is_none_or(|wanted| execution.error() == Some(wanted))
+        let is = |wanted: &Option<String>, value: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| value == Some(wanted))
+        };
+        is(&self.camera, execution.input["cameraId"].as_str())
+            && is(&self.error, execution.error())
+            && self.text.as_deref().is_none_or(|text| execution.has(text))
     }
 
     /// Whether a list of executions tells all that it asks for.
     fn is_told_by_list(&self, status: Option<Status>) -> bool {
-        let has_codec_parameters = !matches!(status, Some(Status::Available | Status::Rejected));
-        has_codec_parameters && self.camera.is_none() && self.error.is_none()
+        let is_told = !matches!(status, Some(Status::Available | Status::Rejected));
+        is_told
+            && [&self.camera, &self.error, &self.text]
+                .iter()
+                .all(|one| one.is_none())
     }
 
     /// The statuses of Step Functions that can pass it; all of them, when there are none.
@@ -101,80 +127,97 @@ impl Filter {
     }
 }
 
+impl Query {
+    fn passes(&self, execution: &Execution) -> bool {
+        self.status.is_none_or(|status| execution.status == status) && self.filter.passes(execution)
+    }
+}
+
 /// Lists executions.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let limit = if args.limit == 0 {
-        usize::MAX
-    } else {
-        args.limit
+    let mut shown = String::new();
+    loop {
+        let page = find(deployment, &args.query).await?;
+        let next = page.next.map(when::rfc3339);
+        let text = if json {
+            let executions: Vec<_> = page.executions.iter().map(Execution::json).collect();
+            render::json_text(&json!({"executions": executions, "next": next}))
+        } else if page.executions.is_empty() {
+            "no executions".to_owned()
+        } else {
+            let rows: Vec<_> = page.executions.iter().map(row).collect();
+            render::table(&HEADERS, &rows)
+        };
+        if text != shown {
+            if page.executions.is_empty() && !json {
+                eprintln!("{text}");
+            } else {
+                render::say(&text);
+            }
+            if let Some(next) = next.filter(|_| !json && !args.watch) {
+                let more = format!("There are more: add --until {next}");
+                eprintln!("{}", render::dim(more).for_stderr());
+            }
+            shown = text;
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        tokio::time::sleep(deployment.pace()).await;
+    }
+}
+
+/// The executions that pass, and where the next page begins.
+pub async fn find(deployment: &Deployment, query: &Query) -> Result<Page, Failure> {
+    let limit = match query.limit {
+        0 => usize::MAX,
+        limit => limit,
     };
-    let statuses = args.filter.statuses(args.status);
-    let in_time = |one: &Listed| args.until.is_none_or(|until| one.started_at < until);
+    let statuses = query.filter.statuses(query.status);
+    let in_time = |one: &Listed| query.until.is_none_or(|until| one.started_at < until);
     // One more than is shown says whether there are more. What only a description tells may need any number of them.
-    let enough = if args.filter.is_told_by_list(args.status) {
+    let enough = if query.filter.is_told_by_list(query.status) {
         limit.saturating_add(1)
     } else {
         usize::MAX
     };
-    let listed = deployment
-        .list(&statuses, args.filter.since, in_time, enough)
-        .await?;
-    let (found, next) = page(deployment, &listed, limit, |execution| {
-        args.status.is_none_or(|status| execution.status == status) && args.filter.passes(execution)
-    })
-    .await?;
-    let next = next.map(when::rfc3339);
-    if json {
-        let executions: Vec<_> = found.iter().map(Execution::json).collect();
-        render::json(&json!({"executions": executions, "next": next}));
-        return Ok(());
-    }
-    if found.is_empty() {
-        eprintln!("no executions");
-    } else {
-        let rows: Vec<_> = found.iter().map(row).collect();
-        render::say(render::table(&HEADERS, &rows));
-    }
-    if let Some(next) = next {
-        eprintln!(
-            "{}",
-            render::dim(format!("There are more: add --until {next}")).for_stderr()
-        );
-    }
-    Ok(())
+    let since = query.filter.since;
+    let listed = deployment.list(&statuses, since, in_time, enough).await?;
+    page(deployment, &listed, limit, query).await
 }
 
-/// The first `limit` executions that pass, and where the next page begins. No more are described than that takes.
+/// The first `limit` executions that pass, and what began in the same millisecond as the last one: `--until` has no more
+/// digits. No more are described than that takes.
 async fn page(
     deployment: &Deployment,
     listed: &[Listed],
     limit: usize,
-    passes: impl Fn(&Execution) -> bool,
-) -> Result<(Vec<Execution>, Option<OffsetDateTime>), Failure> {
-    let mut found: Vec<Execution> = Vec::new();
+    query: &Query,
+) -> Result<Page, Failure> {
+    let (mut page, mut reads, mut end) = (Page::default(), 0_usize, None);
     for chunk in listed.chunks(limit.clamp(CONCURRENCY, 100)) {
-        found.extend(
-            deployment
-                .describe_all(chunk)
-                .await?
-                .into_iter()
-                .filter(&passes),
-        );
-        if found.len() >= limit {
-            break;
+        reads = reads.saturating_add(deployment.kept.lacks(chunk));
+        for execution in deployment.describe_all(chunk).await? {
+            let began = when::to_millisecond(execution.started_at);
+            if end.is_some_and(|end| began < end) {
+                page.next = end;
+                return Ok(page);
+            }
+            if query.passes(&execution) {
+                page.executions.push(execution);
+            }
+            if page.executions.len() >= limit {
+                end = end.or(Some(began));
+            }
+        }
+        if reads >= query.max_reads {
+            let last = chunk
+                .last()
+                .map(|last| when::to_millisecond(last.started_at));
+            end = end.or(last);
         }
     }
-    found.truncate(limit);
-    let last = found
-        .last()
-        .filter(|_| found.len() == limit)
-        .map(|last| last.started_at);
-    let more = last.filter(|last| {
-        listed
-            .last()
-            .is_some_and(|oldest| oldest.started_at < *last)
-    });
-    Ok((found, more))
+    Ok(page)
 }
 
 /// An execution in a table.

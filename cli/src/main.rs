@@ -3,11 +3,13 @@
 //! Everything about executions is read from Step Functions and SQS: an operator's machine seldom reaches `MongoDB`, whose documents are
 //! the executions' outputs anyway.
 
+mod console;
 mod cost;
 mod cut;
 mod deployment;
 mod dlq;
 mod enqueue;
+mod execution;
 mod executions;
 mod failure;
 mod history;
@@ -41,6 +43,7 @@ Examples:
   clipflow list --status failed --since 2d
   clipflow show dawn-patrol-0042 --watch
   clipflow rerun --failed --error DependencyUnavailable --since 2d
+  clipflow console --local
   clipflow cut surf.mp4 --start 1:12.5 --end 1:30 -o clip.mp4
 
 The deployment is found by --terraform DIR (the outputs of Terraform), by --local (the local stack of this checkout), \
@@ -70,6 +73,7 @@ enum Command {
     Stop(stop::StopArgs),
     Dlq(dlq::Args),
     Cost(cost::Args),
+    Console(console::Args),
     Cut(cut::Args),
     /// Print the completions of a shell
     #[command(after_help = "Example: clipflow completions bash > /etc/bash_completion.d/clipflow")]
@@ -99,7 +103,7 @@ async fn main() -> ExitCode {
         Err(failure) => {
             eprintln!(
                 "{}: {}",
-                console::style("error").red().for_stderr(),
+                ::console::style("error").red().for_stderr(),
                 render::harmless(&failure.message, false)
             );
             ExitCode::from(failure.code)
@@ -121,12 +125,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Enqueue(args) => enqueue::run(&deployment, args, cli.json).await,
         Command::List(args) => list::run(&deployment, args, cli.json).await,
-        Command::Show(args) => show::run(&deployment, args, cli.json).await,
+        Command::Show(args) => show::run(&deployment, args, cli.json, console::write).await,
         Command::Open(args) => stop::open(&deployment, args, cli.json).await,
         Command::Rerun(args) => rerun::run(&deployment, args, cli.json).await,
         Command::Stop(args) => stop::run(&deployment, args, cli.json).await,
         Command::Dlq(args) => dlq::run(&deployment, args, cli.json).await,
         Command::Cost(args) => cost::run(&deployment, args, cli.json).await,
+        Command::Console(args) => Box::pin(console::run(deployment, args, cli.json)).await,
         Command::Cut(_) | Command::Completions { .. } => unreachable!("they need no deployment"),
     }
 }

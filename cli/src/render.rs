@@ -36,7 +36,7 @@ fn exactly(text: &str) {
 }
 
 /// JSON whose characters that steer a terminal are escaped. JSON escapes only those below U+0020 by itself.
-fn json_text(value: &impl Serialize) -> String {
+pub fn json_text(value: &impl Serialize) -> String {
     let json = serde_json::to_string_pretty(value).expect("it has keys of text only");
     let escaped = |character: char| match character {
         '\n' => None,

@@ -64,7 +64,7 @@ pub struct Args {
 /// What was done for an execution.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase", tag = "action")]
-enum Done {
+pub enum Done {
     /// It goes on.
     Redriven { arn: String },
     /// A new one of the same request was started.
@@ -80,15 +80,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     } else {
         named(deployment, &args.clips).await?
     };
-    let by_error = executions
-        .iter()
-        .filter(|execution| execution.is_rerunnable())
-        .fold(BTreeMap::<&str, usize>::new(), |mut counts, execution| {
-            *counts
-                .entry(execution.error().unwrap_or("aborted"))
-                .or_default() += 1;
-            counts
-        });
+    let by_error = by_error(&executions);
     if args.dry_run && json {
         let executions: Vec<_> = executions.iter().map(Execution::json).collect();
         render::json(&json!({"byError": by_error, "executions": executions}));
@@ -110,7 +102,15 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         }
         render::confirm(&format!("Rerun {} executions?", executions.len()), args.yes)?;
     }
-    let done = rerun_all(deployment, &executions, &args, json).await?;
+    let bar = render::bar(executions.len(), "rerun");
+    let done = rerun_all(deployment, &executions, args.new, args.rate, |done| {
+        if !json {
+            bar.suspend(|| render::say(done));
+        }
+        bar.inc(1);
+    })
+    .await?;
+    bar.finish_and_clear();
     if args.wait {
         return wait(deployment, &done, json).await;
     }
@@ -136,6 +136,16 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     }
 }
 
+/// How many of these can be rerun, by error.
+pub fn by_error(executions: &[Execution]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for execution in executions.iter().filter(|one| one.is_rerunnable()) {
+        let error = execution.error().unwrap_or("aborted");
+        *counts.entry(error).or_default() += 1;
+    }
+    counts
+}
+
 async fn named(deployment: &Deployment, clips: &[String]) -> Result<Vec<Execution>, Failure> {
     let mut executions: Vec<Execution> = Vec::new();
     for clip in clips {
@@ -149,7 +159,7 @@ async fn named(deployment: &Deployment, clips: &[String]) -> Result<Vec<Executio
 
 /// The executions that failed and are the newest of their clips, oldest first: to rerun an older one would put back what
 /// a newer request has replaced.
-async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Execution>, Failure> {
+pub async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Execution>, Failure> {
     let all = |_: &Listed| true;
     let failed = deployment
         .list(
@@ -182,41 +192,44 @@ async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Executio
     Ok(executions)
 }
 
-async fn rerun_all(
+/// Reruns executions, at most `rate` in a second, and tells `told` in words what became of each. Of many, one that
+/// cannot be rerun does not keep the others from it.
+pub async fn rerun_all(
     deployment: &Deployment,
     executions: &[Execution],
-    args: &Args,
-    json: bool,
+    anew: bool,
+    rate: u64,
+    mut told: impl FnMut(String),
 ) -> Result<Vec<Done>, Failure> {
-    let bar = render::bar(executions.len(), "rerun");
-    let mut pace =
-        tokio::time::interval(Duration::from_secs(1) / u32::try_from(args.rate).unwrap_or(1));
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1));
     let mut done = Vec::new();
     for execution in executions {
         pace.tick().await;
-        let one = match rerun(deployment, execution, args.new).await {
+        let one = match rerun(deployment, execution, anew).await {
             Err(failure) if executions.len() > 1 => Done::Skipped {
                 why: failure.message,
             },
             result => result?,
         };
-        if !json {
-            let name = &execution.name;
-            let line = match &one {
-                Done::Redriven { .. } => format!("{name}: redriven"),
-                Done::Started { arn } => format!("{name}: started anew as {}", name_in(arn)),
-                Done::Skipped { why } => format!("{name}: not rerun: {why}"),
-            };
-            bar.suspend(|| render::say(line));
-        }
+        told(one.line(&execution.name));
         done.push(one);
-        bar.inc(1);
     }
-    bar.finish_and_clear();
     Ok(done)
 }
 
-async fn rerun(
+impl Done {
+    /// What was done for the execution of this name.
+    fn line(&self, name: &str) -> String {
+        match self {
+            Self::Redriven { .. } => format!("{name}: redriven"),
+            Self::Started { arn } => format!("{name}: started anew as {}", name_in(arn)),
+            Self::Skipped { why } => format!("{name}: not rerun: {why}"),
+        }
+    }
+}
+
+/// Makes an execution go on, or starts it anew where that is asked for or it cannot go on.
+pub async fn rerun(
     deployment: &Deployment,
     execution: &Execution,
     anew: bool,
@@ -325,13 +338,15 @@ async fn wait(deployment: &Deployment, done: &[Done], json: bool) -> Result<(), 
     show::availability(&ended)
 }
 
-fn name_in(arn: &str) -> &str {
+/// The name of the execution of an ARN.
+pub fn name_in(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executions::deployment_with;
     use aws_sdk_sfn::{
         operation::{
             describe_execution::DescribeExecutionOutput, start_execution::StartExecutionOutput,
@@ -350,16 +365,7 @@ mod tests {
                 let started = started.start_date(DateTime::from_secs(0)).build();
                 started.expect("complete")
             });
-        let deployment = Deployment {
-            outputs: serde_json::from_value(json!({"state_machine_arn": "arn"})).expect("outputs"),
-            is_local: false,
-            sfn: mock_client!(aws_sdk_sfn, [&started]),
-            sqs: aws_sdk_sqs::Client::from_conf(
-                aws_sdk_sqs::Config::builder()
-                    .behavior_version_latest()
-                    .build(),
-            ),
-        };
+        let deployment = deployment_with(mock_client!(aws_sdk_sfn, [&started]));
         let rejected = DescribeExecutionOutput::builder()
             .execution_arn("arn:aws:states:eu-west-1:1:execution:clip:a-0123456789ab")
             .state_machine_arn("arn:aws:states:eu-west-1:1:stateMachine:clip")

@@ -10,7 +10,10 @@ use crate::{
 use model::{console::execution_url, damage::Damaged, text::shorten};
 use serde::Deserialize;
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 use time::OffsetDateTime;
 
 /// How long executions may take to start, after the last of them was heard of.
@@ -26,6 +29,7 @@ Examples:
   clipflow show dawn-patrol-0042
   clipflow show dawn-patrol-0042-1f2e3d4c5b6a --watch
   clipflow show dawn-patrol-0042 --history --json > history.json
+  clipflow show dawn-patrol-0042 --html dawn-patrol.html
 
 --watch follows an execution to its end, and exits with 4 when there is no clip then.")]
 pub struct Args {
@@ -35,38 +39,67 @@ pub struct Args {
     #[arg(long, short)]
     watch: bool,
     /// Show the raw events
-    #[arg(long)]
+    #[arg(long, conflicts_with = "html")]
     history: bool,
+    /// Write a page with all of it instead, and what was delivered beside it
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    html: Option<PathBuf>,
 }
 
-/// Shows an execution.
-pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let mut execution = deployment.resolve(&args.clip).await?;
-    if args.watch {
-        execution = follow(deployment, &execution.arn, json || args.history).await?;
+/// An execution and what happened in it.
+#[derive(Debug)]
+pub struct Shown {
+    pub execution: Execution,
+    /// As the API has them.
+    pub events: Vec<Value>,
+    /// That the events tell of.
+    pub states: Vec<State>,
+}
+
+impl Shown {
+    /// The execution, with its history up to now.
+    pub async fn read(deployment: &Deployment, execution: Execution) -> Result<Self, Failure> {
+        let events = deployment.history(&execution.arn).await?;
+        Ok(Self {
+            states: history::states(&events, OffsetDateTime::now_utc()),
+            events,
+            execution,
+        })
     }
-    let events = deployment.history(&execution.arn).await?;
-    if args.history {
-        if json {
-            render::json(&events);
-        } else {
-            for event in &events {
-                render::say(render::plain(&line_of_event(event)));
-            }
-        }
+}
+
+/// Shows an execution. `write` writes its page into a file.
+pub async fn run(
+    deployment: &Deployment,
+    args: Args,
+    json: bool,
+    write: impl AsyncFn(&Deployment, &Shown, &Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let execution = deployment.resolve(&args.clip).await?;
+    let is_quiet = json || args.history || args.html.is_some();
+    let shown = if args.watch {
+        follow(deployment, &execution.arn, is_quiet).await?
     } else {
-        let states = history::states(&events, OffsetDateTime::now_utc());
-        show(deployment, &execution, &states, json, args.watch);
+        Shown::read(deployment, execution).await?
+    };
+    if let Some(file) = &args.html {
+        write(deployment, &shown, file).await?;
+    } else if args.history && json {
+        render::json(&shown.events);
+    } else if args.history {
+        shown.events.iter().map(line_of_event).for_each(render::say);
+    } else {
+        show(deployment, &shown, json, args.watch);
     }
     if args.watch {
-        availability(&[execution])
+        availability(&[shown.execution])
     } else {
         Ok(())
     }
 }
 
 /// Follows an execution to its end. Unless `quiet`, prints a line for each state that was left and each error.
-pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<Execution, Failure> {
+pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<Shown, Failure> {
     let spinner = render::spinner();
     let mut lines = 0;
     loop {
@@ -93,9 +126,13 @@ pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<E
             && execution.status != Status::Running
         {
             spinner.finish_and_clear();
-            return Ok(execution);
+            return Ok(Shown {
+                execution,
+                events,
+                states,
+            });
         }
-        tokio::time::sleep(pace(deployment)).await;
+        tokio::time::sleep(deployment.pace()).await;
     }
 }
 
@@ -107,10 +144,9 @@ pub async fn wait(
 ) -> Result<Vec<Execution>, Failure> {
     if let [arn] = arns {
         wait_until_started(deployment, arn).await?;
-        let execution = follow(deployment, arn, json).await?;
-        let states = history::states(&deployment.history(arn).await?, OffsetDateTime::now_utc());
-        show(deployment, &execution, &states, json, true);
-        return Ok(vec![execution]);
+        let shown = follow(deployment, arn, json).await?;
+        show(deployment, &shown, json, true);
+        return Ok(vec![shown.execution]);
     }
     let bar = render::bar(arns.len(), "wait");
     let mut heard = Instant::now();
@@ -161,7 +197,7 @@ async fn wait_until_started(deployment: &Deployment, arn: &str) -> Result<(), Fa
         if begun.elapsed() > START_LIMIT {
             return Err(not_started(arn));
         }
-        tokio::time::sleep(pace(deployment)).await;
+        tokio::time::sleep(deployment.pace()).await;
     }
     spinner.finish_and_clear();
     Ok(())
@@ -172,12 +208,6 @@ fn not_started(arn: &str) -> Failure {
     Failure::new(format!(
         "{arn} has not started within {minutes} minutes; `clipflow dlq list` may tell why"
     ))
-}
-
-/// How long to wait between looks. `GetExecutionHistory` allows 20 calls a second in an account and region, and
-/// `DescribeExecution` 15.
-fn pace(deployment: &Deployment) -> Duration {
-    Duration::from_millis(if deployment.is_local { 100 } else { 1000 })
 }
 
 /// Success when all of these are available.
@@ -202,13 +232,10 @@ pub fn availability(executions: &[Execution]) -> Result<(), Failure> {
 }
 
 /// Prints an execution; `following` when its states were printed already.
-pub fn show(
-    deployment: &Deployment,
-    execution: &Execution,
-    states: &[State],
-    json: bool,
-    following: bool,
-) {
+fn show(deployment: &Deployment, shown: &Shown, json: bool, following: bool) {
+    let Shown {
+        execution, states, ..
+    } = shown;
     let link = execution_url(&execution.arn).filter(|_| !deployment.is_local);
     if json {
         let mut value = execution.json();
@@ -365,7 +392,7 @@ fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, Stri
 }
 
 /// What a request asks for, a line a cut. Requests stand here as they were sent, valid or not.
-fn asked(request: &Value) -> Vec<String> {
+pub fn asked(request: &Value) -> Vec<String> {
     let time = |value: &Value| {
         value
             .as_str()
@@ -405,7 +432,7 @@ fn asked(request: &Value) -> Vec<String> {
     lines
 }
 
-fn delivered(delivered: &Value) -> Option<String> {
+pub fn delivered(delivered: &Value) -> Option<String> {
     let seconds = delivered["durationSeconds"].as_f64()?;
     let number = |field: &str| delivered[field].as_u64().unwrap_or(0);
     let codecs: Vec<_> = ["videoCodec", "audioCodec"]
@@ -420,7 +447,7 @@ fn delivered(delivered: &Value) -> Option<String> {
     ))
 }
 
-fn line_of_event(event: &Value) -> String {
+pub fn line_of_event(event: &Value) -> String {
     let kind = event["type"].as_str().unwrap_or_default();
     let details = ["stateEnteredEventDetails", "stateExitedEventDetails"];
     let state = details

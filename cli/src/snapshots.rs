@@ -1,6 +1,11 @@
 //! What the commands print.
 
-use crate::{Cli, executions::Execution, history, list, render, show};
+use crate::{
+    Cli, console,
+    executions::Execution,
+    history, list, render,
+    show::{self, Shown},
+};
 use aws_sdk_sfn::{
     operation::describe_execution::DescribeExecutionOutput, primitives::DateTime,
     types::ExecutionStatus,
@@ -45,7 +50,8 @@ fn available() -> Execution {
         "thumbnails": [thumbnail(300), thumbnail(640)],
         "delivered": {"durationSeconds": 17.5, "frames": 525, "width": 1920, "height": 1080, "videoCodec": "h264",
             "audioCodec": "aac", "dropped": ["time code"]},
-        "engine": {"name": "trim", "why": "it fits a Lambda", "estimateUsd": 0.00123}});
+        "engine": {"name": "trim", "why": "it fits a Lambda", "estimateUsd": 0.00123,
+            "cutting": {"method": "smartCut", "encoded": [{"startSeconds": 0, "endSeconds": 1.5}]}}});
     execution(ExecutionStatus::Succeeded, &input, Some(&output))
 }
 
@@ -91,7 +97,7 @@ fn states() -> Vec<history::State> {
 
 #[test]
 fn snapshot_of_show() {
-    console::set_colors_enabled(false);
+    ::console::set_colors_enabled(false);
     let mut lines = show::states_in_lines(&states());
     for execution in [available(), rejected(), failed()] {
         let link = Some("https://console.example.com".to_owned());
@@ -103,7 +109,7 @@ fn snapshot_of_show() {
 
 #[test]
 fn snapshot_of_list() {
-    console::set_colors_enabled(false);
+    ::console::set_colors_enabled(false);
     let rows = [available(), rejected(), failed()].map(|execution| list::row(&execution));
     let table = render::table_within(&list::HEADERS, &rows, None) + "\n";
     expect_file!["../tests/snapshots/list.txt"].assert_eq(&table);
@@ -118,6 +124,56 @@ fn snapshot_of_executions_in_json() {
     });
     let json = serde_json::to_string_pretty(&executions).expect("JSON") + "\n";
     expect_file!["../tests/snapshots/executions.json"].assert_eq(&json);
+}
+
+/// An execution of the definition of today, whose request, outcome and errors are of a stranger.
+fn hostile() -> Shown {
+    let evil = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
+    let input = json!({"clipId": evil, "cameraId": evil, "metadata": {evil: evil}, "edits": {evil: 1},
+        "source": {"bucket": evil, "key": evil}, "start": evil, "end": evil, "cut": evil});
+    let output = json!({"clipId": evil, "status": "rejected", "reason": evil, "message": evil, "bucket": evil,
+        "clip": {"key": format!("a/{evil}"), "url": "javascript:alert(3)"},
+        "thumbnails": [{"size": evil, "key": evil}], "preview": {"key": evil},
+        "delivered": {"durationSeconds": 2, "videoCodec": evil, "dropped": [evil], "conformed": [evil],
+            "coverage": {"covered": [], "missing": [{"startTimestampInMs": 0, "endTimestampInMs": 9, "reason": evil}]}},
+        "engine": {"name": evil, "why": evil, "cutting": {"method": evil, "encoded": []}}});
+    let error = history::Error {
+        reason: evil.to_owned(),
+        message: evil.to_owned(),
+    };
+    let mut states = states();
+    states[0].name = evil.to_owned();
+    states[0].errors.push(error);
+    Shown {
+        execution: execution(ExecutionStatus::Succeeded, &input, Some(&output)),
+        events: vec![json!({"type": evil, "stateEnteredEventDetails": {"name": evil}})],
+        states,
+    }
+}
+
+#[test]
+fn text_of_a_stranger_is_text_on_every_page() {
+    let shown = hostile();
+    let pages = console::pages(&shown);
+    assert!(pages.len() >= 2);
+    for page in pages {
+        assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
+        for markup in ["<script>alert", "<img src=x", "\"javascript:"] {
+            assert!(!page.contains(markup), "{markup} in {page}");
+        }
+    }
+}
+
+#[test]
+fn snapshot_of_pages() {
+    let shown = [available(), rejected(), failed()].map(|execution| Shown {
+        execution,
+        events: Vec::new(),
+        states: states(),
+    });
+    let pages = shown.iter().flat_map(console::pages);
+    let lines = pages.collect::<Vec<_>>().join("\n").replace("><", ">\n<") + "\n";
+    expect_file!["../tests/snapshots/pages.html"].assert_eq(&lines);
 }
 
 #[test]
@@ -143,7 +199,7 @@ fn add_help(help: &mut String, command: &Command) {
 
 #[test]
 fn nothing_that_a_stranger_wrote_steers_the_terminal() {
-    console::set_colors_enabled(false);
+    ::console::set_colors_enabled(false);
     let hostile = "x\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}1m\u{202e}\r\nforged  available";
     let source = json!({"bucket": hostile, "key": hostile});
     let input = json!({"clipId": hostile, "source": source, "start": hostile, "end": hostile, "cut": hostile,

@@ -1,8 +1,16 @@
 //! `clipflow stop` and `clipflow open`.
 
-use crate::{deployment::Deployment, executions::Status, failure::Failure, render};
+use crate::{
+    deployment::Deployment,
+    executions::{Execution, Status},
+    failure::Failure,
+    render,
+};
 use model::console::execution_url;
 use serde_json::json;
+
+/// The exit code for an execution that is not running.
+const NOT_RUNNING: u8 = 4;
 
 /// Stop executions that are running
 #[derive(Debug, clap::Args)]
@@ -32,24 +40,13 @@ pub async fn run(deployment: &Deployment, args: StopArgs, json: bool) -> Result<
     let (mut stopped, mut others) = (Vec::new(), Vec::new());
     for clip in &args.clips {
         let execution = deployment.resolve(clip).await?;
-        if execution.status != Status::Running {
-            others.push(format!(
-                "{} is not running: it is {}",
-                execution.name,
-                execution.status.name()
-            ));
+        if let Err(failure) = stop(deployment, &execution, &args.reason).await {
+            if failure.code != NOT_RUNNING {
+                return Err(failure);
+            }
+            others.push(failure.message);
             continue;
         }
-        let stop = deployment
-            .sfn
-            .stop_execution()
-            .execution_arn(&execution.arn)
-            .error("Stopped")
-            .cause(&args.reason);
-        stop.send().await.map_err(Failure::of_call(format_args!(
-            "stopping {}",
-            execution.name
-        )))?;
         if !json {
             render::say(format!("{}: stopped", execution.name));
         }
@@ -63,6 +60,34 @@ pub async fn run(deployment: &Deployment, args: StopArgs, json: bool) -> Result<
     } else {
         Err(Failure::unsuccessful(others.join("\n")))
     }
+}
+
+/// Stops an execution.
+///
+/// # Errors
+/// [`NOT_RUNNING`] when it is not running; otherwise what Step Functions says.
+pub async fn stop(
+    deployment: &Deployment,
+    execution: &Execution,
+    reason: &str,
+) -> Result<(), Failure> {
+    let (name, status) = (&execution.name, execution.status);
+    if status != Status::Running {
+        let status = status.name();
+        return Err(Failure::unsuccessful(format!(
+            "{name} is not running: it is {status}"
+        )));
+    }
+    let stop = deployment
+        .sfn
+        .stop_execution()
+        .execution_arn(&execution.arn)
+        .error("Stopped")
+        .cause(reason);
+    let stopped = stop.send().await;
+    stopped
+        .map(drop)
+        .map_err(Failure::of_call(format_args!("stopping {name}")))
 }
 
 /// Prints or opens the link.
@@ -85,13 +110,20 @@ pub async fn open(deployment: &Deployment, args: OpenArgs, json: bool) -> Result
         render::say(&url);
     }
     if args.browser {
-        let program = if cfg!(target_os = "macos") {
-            "open"
-        } else {
-            "xdg-open"
-        };
-        let opened = std::process::Command::new(program).arg(&url).status();
-        opened.map_err(|error| Failure::new(format!("{program}: {error}")))?;
+        open_in_browser(&url)?;
     }
     Ok(())
+}
+
+/// Opens a URL in the browser of whoever runs this.
+pub fn open_in_browser(url: &str) -> Result<(), Failure> {
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    let opened = std::process::Command::new(program).arg(url).status();
+    opened
+        .map(drop)
+        .map_err(|error| Failure::new(format!("{program}: {error}")))
 }

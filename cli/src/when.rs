@@ -51,11 +51,13 @@ pub fn moment(at: OffsetDateTime) -> String {
 
 /// RFC 3339 in UTC, to the millisecond.
 pub fn rfc3339(at: OffsetDateTime) -> String {
-    let at = at.to_offset(time::UtcOffset::UTC);
-    at.replace_millisecond(at.millisecond())
-        .unwrap_or(at)
-        .format(&Rfc3339)
-        .unwrap_or_default()
+    let at = to_millisecond(at.to_offset(time::UtcOffset::UTC));
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// The millisecond that a moment is in.
+pub fn to_millisecond(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_millisecond(at.millisecond()).unwrap_or(at)
 }
 
 /// `0.4 s`, `12 s`, `3 min 05 s`, `2 h 03 min` or `4 d 2 h`.
@@ -69,6 +71,17 @@ pub fn span(seconds: f64) -> String {
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         3600..86_400 => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
         _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
+    }
+}
+
+/// How long ago something was: `12 s`, `3 min`, `2 h` or `4 d`.
+pub fn age(seconds: f64) -> String {
+    let seconds = Duration::seconds_f64(seconds.max(0.0)).whole_seconds();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -137,6 +150,12 @@ mod tests {
                 "4 d 4 h"
             ]
         );
+    }
+
+    #[test]
+    fn ages_are_of_one_unit() {
+        let ages = [-1.0, 59.9, 60.0, 7199.0, 90_000.0].map(age);
+        assert_eq!(ages, ["0 s", "59 s", "1 min", "1 h", "1 d"]);
     }
 
     proptest! {

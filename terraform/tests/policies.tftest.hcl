@@ -64,15 +64,19 @@ run "what_each_may_do" {
   assert {
     condition = output.allowed.operator == tolist(sort(concat(
       [for action in ["ListExecutions", "StartExecution"] : "states:${action} state_machine"],
-      [for action in ["DescribeExecution", "GetExecutionHistory", "RedriveExecution", "StopExecution"] : "states:${action} execution"],
+      [for action in ["DescribeExecution", "DescribeStateMachineForExecution", "GetExecutionHistory", "RedriveExecution", "StopExecution"] : "states:${action} execution"],
       [
         for pair in setproduct(
           ["ReceiveMessage", "ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "StartMessageMoveTask", "ListMessageMoveTasks"],
           ["dead_letters", "report_dead_letters", "resume_dead_letters"],
         ) : "sqs:${pair[0]} ${pair[1]}"
       ],
-      [for queue in ["requests", "report_events", "resume_events"] : "sqs:SendMessage ${queue}"],
+      [
+        for pair in setproduct(["GetQueueAttributes", "SendMessage"], ["requests", "report_events", "resume_events"]) :
+        "sqs:${pair[0]} ${pair[1]}"
+      ],
+      ["s3:GetObject clip"],
     )))
-    error_message = "An operator may do something else than list, show, redrive, stop and replay: ${jsonencode(output.allowed.operator)}"
+    error_message = "An operator may do something else than list, show, play, redrive, stop and replay: ${jsonencode(output.allowed.operator)}"
   }
 }

@@ -2,7 +2,7 @@
 //! are made for one, and otherwise encoded whole.
 
 use crate::{
-    damage, encode,
+    damage, encode, pixels,
     process::{Input, Limits},
     remux::{RemuxedRange, Remuxer},
     scratch::Scratch,
@@ -19,6 +19,7 @@ use model::{
     clip_spec::ClipSpec,
     damage::Damaged,
     error::why_encoded_whole,
+    outcome::{Cutting, Interval},
     plan::Plan,
     request::{Cut, Format, Look},
 };
@@ -30,6 +31,8 @@ use std::{ffi::OsString, fmt, path::PathBuf, time::Instant};
 
 /// Ranged reads of a source that are under way at once.
 const CONNECTIONS: usize = 4;
+/// No picture is shown for so short a time, in seconds.
+const SHORTEST_SECONDS: f64 = 1e-6;
 /// Windows that are fetched at once.
 const WINDOWS_AT_ONCE: usize = 4;
 
@@ -63,6 +66,8 @@ pub enum Method {
     SmartCut {
         /// How many seconds of them were not.
         facts: SmartCutFacts,
+        /// When the encoded pictures are shown, in seconds of the clip.
+        encoded: Vec<Interval>,
         /// What the source has and the clip does not.
         dropped: Option<&'static str>,
     },
@@ -92,6 +97,7 @@ impl fmt::Display for Method {
                         copied_seconds,
                     },
                 dropped,
+                ..
             } => {
                 let all = encoded_seconds + copied_seconds;
                 write!(
@@ -197,9 +203,24 @@ async fn encode<'a, O, S: RangeRead>(
         {
             Ok((smart_cut, clip)) => {
                 let (facts, dropped) = (smart_cut.facts(), smart_cut.dropped());
+                let encoded = encoded(smart_cut.cuts.iter().map(|cut| {
+                    let SmartCutFacts {
+                        encoded_seconds,
+                        copied_seconds,
+                    } = cut.facts;
+                    (
+                        cut.head_seconds,
+                        copied_seconds,
+                        encoded_seconds - cut.head_seconds,
+                    )
+                }));
                 return Ok(Clip {
                     content: Content::Stream(clip.stream().boxed()),
-                    method: Method::SmartCut { facts, dropped },
+                    method: Method::SmartCut {
+                        facts,
+                        encoded,
+                        dropped,
+                    },
                     damaged: None,
                 });
             }
@@ -208,6 +229,9 @@ async fn encode<'a, O, S: RangeRead>(
     };
     if look.format == Format::Source {
         why.push_str(", so the clip is H.264");
+    }
+    if pixels::has_hdr10_plus(&scratch.file(&names[0])).await? {
+        why.push_str("; the metadata of HDR10+ is dropped");
     }
     tracing::info!(why, "encoding all of it");
     let mut files: Vec<_> = names.iter().map(Input::mp4).collect();
@@ -302,6 +326,47 @@ impl EncodedWhole<'_> {
     }
 }
 
+/// When the encoded pictures of cuts are shown, one cut after the other. Of each, how long its encoded head, its copy and
+/// its encoded tail are, in seconds.
+fn encoded(cuts: impl Iterator<Item = (f64, f64, f64)>) -> Vec<Interval> {
+    let (mut encoded, mut time) = (Vec::<Interval>::new(), 0.0);
+    for (head, copy, tail) in cuts {
+        let copied = time + head..time + head + copy;
+        let end = copied.end + tail;
+        for (start_seconds, end_seconds) in [(time, copied.start), (copied.end, end)] {
+            if end_seconds - start_seconds < SHORTEST_SECONDS {
+                continue;
+            }
+            // A tail that a head follows is one interval with it.
+            match encoded.last_mut() {
+                Some(last) if start_seconds - last.end_seconds < SHORTEST_SECONDS => {
+                    last.end_seconds = end_seconds;
+                }
+                _ => encoded.push(Interval {
+                    start_seconds,
+                    end_seconds,
+                }),
+            }
+        }
+        time = end;
+    }
+    encoded
+}
+
+impl Method {
+    /// What a clip's outcome says of it.
+    #[must_use]
+    pub fn cutting(&self) -> Cutting {
+        match self {
+            Self::Copy => Cutting::Copy,
+            Self::SmartCut { encoded, .. } => Cutting::SmartCut {
+                encoded: encoded.clone(),
+            },
+            Self::EncodedWhole { .. } => Cutting::EncodedWhole,
+        }
+    }
+}
+
 /// Writes windows as files of the working folder; returns their names.
 async fn save<S: RangeRead>(
     windows: &[Window],
@@ -323,4 +388,22 @@ async fn save<S: RangeRead>(
         .buffered(WINDOWS_AT_ONCE)
         .try_collect()
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tail_and_the_head_behind_it_are_one_encoded_interval() {
+        let cuts = [(0.5, 2.0, 0.25), (0.25, 1.0, 0.0), (0.0, 3.0, 1.0)];
+        let encoded = encoded(cuts.into_iter());
+        let intervals = encoded
+            .iter()
+            .map(|interval| (interval.start_seconds, interval.end_seconds));
+        assert_eq!(
+            intervals.collect::<Vec<_>>(),
+            [(0.0, 0.5), (2.5, 3.0), (7.0, 8.0)]
+        );
+    }
 }

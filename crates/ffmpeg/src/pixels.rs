@@ -1,7 +1,10 @@
 //! What pixels become where they are encoded: filters of `FFmpeg`.
 
+use model::ClipError;
 use mp4_cut::PixelFormat;
 use serde::Deserialize;
+use std::path::Path;
+use tokio::{fs::File, io::AsyncReadExt};
 
 /// Numbers of H.273 that `FFmpeg` has other names for, by these.
 const NUMBERS: [(&str, u8); 17] = [
@@ -69,6 +72,26 @@ impl PixelNames {
     }
 }
 
+/// How a message with metadata of HDR10+ begins (SMPTE ST 2094-40, in a message of ITU-T T.35).
+const HDR10_PLUS: [u8; 6] = [0xb5, 0, 0x3c, 0, 1, 4];
+/// Bytes of a window within which its first picture has that message, if it has one.
+const HDR10_PLUS_WITHIN: u64 = 256 << 10;
+
+/// Whether the pictures of a window, which is a file, have metadata of HDR10+.
+///
+/// # Errors
+/// `Internal` when the file cannot be read.
+pub async fn has_hdr10_plus(window: &Path) -> Result<bool, ClipError> {
+    let failed = |error: std::io::Error| ClipError::internal(format!("reading a window: {error}"));
+    let file = File::open(window).await.map_err(failed)?;
+    let mut head = Vec::new();
+    let mut head_of_file = file.take(HDR10_PLUS_WITHIN);
+    head_of_file.read_to_end(&mut head).await.map_err(failed)?;
+    Ok(head
+        .windows(HDR10_PLUS.len())
+        .any(|bytes| bytes == HDR10_PLUS))
+}
+
 /// What H.273 calls unspecified.
 const UNSPECIFIED: u8 = 2;
 /// The matrix of pictures that are green, blue and red.
@@ -123,6 +146,16 @@ mod tests {
         serde_json::from_str::<PixelNames>(of)
             .expect("names")
             .format()
+    }
+
+    #[tokio::test]
+    async fn metadata_of_hdr10_plus_is_found_in_the_first_picture() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (message, is_found) in [(HDR10_PLUS, true), ([0xb5, 0, 0x31, 0, 1, 4], false)] {
+            let window = [&[0; 5000][..], &message, &[7; 20]].concat();
+            std::fs::write(file.path(), window).expect("room");
+            assert_eq!(has_hdr10_plus(file.path()).await, Ok(is_found));
+        }
     }
 
     #[test]

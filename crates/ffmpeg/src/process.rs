@@ -4,7 +4,7 @@
 //! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
 //! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
 
-use crate::{decoded::Decoded, range_server::RangeServer};
+use crate::{decoded::Decoded, memory::Memory, range_server::RangeServer};
 use model::{
     error::{ClipError, ErrorKind},
     text::shorten,
@@ -60,6 +60,7 @@ pub struct Ffmpeg {
     threads: u32,
     version: (u32, u32),
     encoded_microseconds: Option<Arc<AtomicU64>>,
+    memory: Memory,
 }
 
 /// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
@@ -181,6 +182,7 @@ impl Ffmpeg {
             threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
             version: (u32::MAX, 0),
             encoded_microseconds: None,
+            memory: memory_mb.map_or_else(Memory::default, Memory::of_function),
         })
     }
 
@@ -195,7 +197,7 @@ impl Ffmpeg {
             time: VERSION_TIME,
             file_bytes: 0,
         };
-        let said = run(command, limits, answer).await?;
+        let said = run(command, limits, &Memory::default(), answer).await?;
         let named = |what| ClipError::internal(format!("{}: {what}", program.display()));
         let version = parse_version(&said).ok_or_else(|| named("is no FFmpeg".to_owned()))?;
         if version < OLDEST {
@@ -209,6 +211,7 @@ impl Ffmpeg {
             threads,
             version,
             encoded_microseconds: None,
+            memory: Memory::default(),
         })
     }
 
@@ -220,6 +223,7 @@ impl Ffmpeg {
             threads: 1,
             version: OLDEST,
             encoded_microseconds: None,
+            memory: Memory::default(),
         }
     }
 
@@ -236,6 +240,12 @@ impl Ffmpeg {
             encoded_microseconds: Some(encoded_microseconds),
             ..self
         }
+    }
+
+    /// Has its runs share this memory.
+    #[must_use]
+    pub fn within(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
@@ -268,7 +278,7 @@ impl Ffmpeg {
                 if watched.is_some() { "0.2" } else { "5" },
             ])
             .args(output);
-        run(command, limits, |stdout| {
+        run(command, limits, &self.memory, |stdout| {
             listen_to_progress(stdout, watched)
         })
         .await
@@ -291,7 +301,7 @@ impl Ffmpeg {
         command.args(Decoded::OUTPUT);
         let mut decoded = Decoded::default();
         let heard = |line: &str| decoded.hear(line);
-        let (status, ()) = run_to_end(command, limits, async |_| (), heard).await?;
+        let (status, ()) = run_to_end(command, limits, &self.memory, async |_| (), heard).await?;
         match classify_exit(status, &decoded.complaints.join("; ")) {
             Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
             _ => Ok(decoded),
@@ -321,7 +331,7 @@ impl Ffmpeg {
             time: VERSION_TIME,
             file_bytes: 0,
         };
-        let said = run(command, limits, answer).await?;
+        let said = run(command, limits, &self.memory, answer).await?;
         let said = String::from_utf8_lossy(&said);
         let formats = said
             .lines()
@@ -360,6 +370,7 @@ impl Ffmpeg {
                 time,
                 file_bytes: 0,
             },
+            &self.memory,
             answer,
         )
         .await
@@ -421,6 +432,7 @@ fn read(command: &mut Command, input: &Input) {
 async fn run<T>(
     command: Command,
     limits: Limits,
+    memory: &Memory,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
 ) -> Result<T, ClipError> {
     let mut last = VecDeque::new();
@@ -430,7 +442,7 @@ async fn run<T>(
             last.pop_front();
         }
     };
-    let (status, heard) = run_to_end(command, limits, listen, keep_last).await?;
+    let (status, heard) = run_to_end(command, limits, memory, listen, keep_last).await?;
     classify_exit(status, &Vec::from(last).join("; ")).map(|()| heard)
 }
 
@@ -439,6 +451,7 @@ async fn run<T>(
 async fn run_to_end<T>(
     mut command: Command,
     limits: Limits,
+    memory: &Memory,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
     hear: impl FnMut(&str),
 ) -> Result<(ExitStatus, T), ClipError> {
@@ -461,11 +474,18 @@ async fn run_to_end<T>(
         group.limit(Resource::Fsize, limits.file_bytes)?;
     }
     group.limit(Resource::Core, 0)?;
+    if let Some(bytes) = memory.allocation_bytes() {
+        group.limit(Resource::Data, bytes)?;
+    }
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(ClipError::internal("a program has no output"));
     };
     let work = async { tokio::join!(child.wait(), listen(stdout), listen_to(stderr, hear)) };
-    match tokio::time::timeout(limits.time, work).await {
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(limits.time, work) => ended,
+        error = memory.exceeded(group.0) => return Err(error),
+    };
+    match ended {
         Err(_) => {
             let seconds = limits.time.as_secs();
             Err(ClipError::trim_budget_exceeded(format!(
@@ -569,6 +589,41 @@ async fn listen_to(stderr: impl AsyncRead + Unpin, mut hear: impl FnMut(&str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How a program ends that takes memory for as long as it runs, where there are so many bytes.
+    async fn greedy(memory: &Memory, seconds: u64) -> ClipError {
+        let mut command = Command::new("tail");
+        command.args(["-n", "1", "/dev/zero"]);
+        let limits = Limits {
+            time: Duration::from_secs(seconds),
+            file_bytes: 0,
+        };
+        let ended = run(command, limits, memory, answer).await;
+        ended.expect_err("it never ends by itself")
+    }
+
+    #[tokio::test]
+    async fn program_that_takes_too_much_memory_is_ended_by_name() {
+        let error = greedy(&Memory::of_bytes(200 << 20), 60).await;
+        assert_eq!(error.kind, model::ErrorKind::TrimBudgetExceeded);
+        assert!(error.message.contains("MB of memory"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn programs_share_the_memory_and_the_largest_is_ended() {
+        let memory = Memory::of_bytes(300 << 20);
+        let mut small = Command::new("sleep");
+        small.arg("2");
+        let limits = Limits {
+            time: Duration::from_secs(60),
+            file_bytes: 0,
+        };
+        let (small, large) = tokio::join!(run(small, limits, &memory, answer), greedy(&memory, 60));
+        assert!(
+            small.is_ok() && large.message.contains("MB of memory"),
+            "{small:?}, {large}"
+        );
+    }
 
     #[test]
     fn version_is_understood_however_it_was_built() {

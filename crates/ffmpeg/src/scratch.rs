@@ -3,20 +3,58 @@
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, pin_mut};
 use model::error::ClipError;
-use std::path::{Path, PathBuf};
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 use tokio::io::AsyncWriteExt;
+
+/// How the names of working folders begin.
+const PREFIX: &str = ".clipflow-";
+/// A folder that is younger may not be locked yet.
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// A folder of one's own, removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     folder: tempfile::TempDir,
+    /// Locked for as long as the folder is in use.
+    _lock: File,
+}
+
+/// Removes the working folders that processes left which were ended. Lambda keeps `/tmp` when it ends a function that
+/// took too long or too much memory, and starts it anew.
+pub fn clean() {
+    let folders = std::fs::read_dir(std::env::temp_dir())
+        .into_iter()
+        .flatten();
+    for folder in folders.flatten() {
+        let is_ours = folder.file_name().to_string_lossy().starts_with(PREFIX);
+        if is_ours && is_left(&folder.path()).unwrap_or(false) {
+            let path = folder.path();
+            tracing::info!(folder = %path.display(), "removing what an earlier process left");
+            // What cannot be removed takes space, which is found out when it is short.
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// Whether no process works in a folder.
+fn is_left(folder: &Path) -> io::Result<bool> {
+    let file = File::open(folder)?;
+    let age = SystemTime::now().duration_since(file.metadata()?.modified()?);
+    let is_free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    Ok(is_free && age.is_ok_and(|age| age >= YOUNG))
 }
 
 impl Scratch {
     /// Makes the folder, once `wanted` bytes are known to fit into `budget` bytes.
     ///
     /// # Errors
-    /// `TrimBudgetExceeded` when they do not fit; `Internal` when the folder cannot be made.
+    /// `TrimBudgetExceeded` when they do not fit or the disk is full; `Internal` when the folder cannot be made.
     pub fn new(wanted: u64, budget: u64) -> Result<Self, ClipError> {
         Self::check(wanted, budget)?;
         Self::within(&std::env::temp_dir())
@@ -39,16 +77,20 @@ impl Scratch {
     /// Makes the folder within another, without a budget.
     ///
     /// # Errors
-    /// `Internal` when the folder cannot be made.
+    /// `TrimBudgetExceeded` when the disk is full, `Internal` when the folder cannot be made.
     pub fn within(parent: &Path) -> Result<Self, ClipError> {
-        let folder = tempfile::Builder::new()
-            .prefix(".clipflow-")
-            .tempdir_in(parent);
+        let make = || {
+            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            let lock = File::open(folder.path())?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok((folder, lock))
+        };
+        let (folder, lock) = make().map_err(|error| {
+            failure(&format!("making a folder in {}", parent.display()), &error)
+        })?;
         Ok(Self {
-            folder: folder.map_err(|error| {
-                let parent = parent.display();
-                ClipError::internal(format!("making a folder in {parent}: {error}"))
-            })?,
+            folder,
+            _lock: lock,
         })
     }
 
@@ -67,14 +109,13 @@ impl Scratch {
     /// Writes a file in it.
     ///
     /// # Errors
-    /// The stream's own; `Internal` when the file cannot be written.
+    /// The stream's own; `TrimBudgetExceeded` when the disk is full, `Internal` when the file cannot be written.
     pub async fn save(
         &self,
         name: &str,
         content: impl Stream<Item = Result<Bytes, impl Into<ClipError>>>,
     ) -> Result<(), ClipError> {
-        let failed =
-            |error: std::io::Error| ClipError::internal(format!("writing {name}: {error}"));
+        let failed = |error: io::Error| failure(&format!("writing {name}"), &error);
         let mut file = tokio::fs::File::create(self.file(name))
             .await
             .map_err(failed)?;
@@ -86,10 +127,58 @@ impl Scratch {
     }
 }
 
+fn failure(what: &str, error: &io::Error) -> ClipError {
+    let message = format!("{what}: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ClipError::trim_budget_exceeded(message)
+        }
+        _ => ClipError::internal(message),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use model::ErrorKind;
+    use std::fs::FileTimes;
+
+    #[test]
+    fn folder_of_an_ended_process_is_removed_and_that_of_another_is_not() {
+        let age = |folder: &Path| {
+            let file = File::open(folder).expect("the folder");
+            let then = SystemTime::now() - Duration::from_secs(60);
+            let times = FileTimes::new().set_modified(then);
+            file.set_times(times).expect("it gets older");
+        };
+        let used = Scratch::new(0, 0).expect("a folder");
+        let left = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir()
+            .expect("a folder")
+            .keep();
+        std::fs::write(left.join("window.mp4"), "x").expect("a file");
+        let young = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir()
+            .expect("a folder");
+        age(used.path());
+        age(&left);
+        clean();
+        assert!(used.path().exists() && young.path().exists() && !left.exists());
+    }
+
+    #[tokio::test]
+    async fn full_disk_is_too_much_for_the_function() {
+        let scratch = Scratch::new(0, 0).expect("a folder");
+        std::os::unix::fs::symlink("/dev/full", scratch.file("clip.mp4")).expect("a link");
+        let content = futures::stream::iter([Ok::<_, ClipError>(Bytes::from_static(b"x"))]);
+        let error = scratch
+            .save("clip.mp4", content)
+            .await
+            .expect_err("it is full");
+        assert_eq!(error.kind, ErrorKind::TrimBudgetExceeded, "{error}");
+    }
 
     #[test]
     fn folder_is_gone_after_a_failure() {

@@ -10,14 +10,47 @@ pub fn execution_url(arn: &str) -> Option<String> {
     let ["arn", partition, "states", region, _, "execution", _, _] = parts[..] else {
         return None;
     };
-    let host = match partition {
-        "aws" => format!("{region}.console.aws.amazon.com"),
-        "aws-cn" => format!("{region}.console.amazonaws.cn"),
-        "aws-us-gov" => "console.amazonaws-us-gov.com".to_owned(),
-        _ => return None,
-    };
+    let host = host(partition, region)?;
     Some(format!(
         "https://{host}/states/home?region={region}#/v2/executions/details/{arn}"
+    ))
+}
+
+/// The logs of a function in the console of `CloudWatch`; `None` when `arn` is no function's ARN.
+#[must_use]
+pub fn logs_url(arn: &str) -> Option<String> {
+    let parts: Vec<_> = arn.splitn(8, ':').collect();
+    let ["arn", partition, "lambda", region, _, "function", name, ..] = parts[..] else {
+        return None;
+    };
+    let host = host(partition, region)?;
+    // The console decodes what stands behind the `#` twice, and has `$` for `%`.
+    let group = format!("$252Faws$252Flambda$252F{name}");
+    Some(format!(
+        "https://{host}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}"
+    ))
+}
+
+/// Where the console of a partition is.
+fn host(partition: &str, region: &str) -> Option<String> {
+    match partition {
+        "aws" => Some(format!("{region}.console.aws.amazon.com")),
+        "aws-cn" => Some(format!("{region}.console.amazonaws.cn")),
+        "aws-us-gov" => Some("console.amazonaws-us-gov.com".to_owned()),
+        _ => None,
+    }
+}
+
+/// An object in the console of S3, of the partition and region of an execution; `None` when that is no execution's ARN.
+#[must_use]
+pub fn object_url(execution_arn: &str, bucket: &str, key: &str) -> Option<String> {
+    let parts: Vec<_> = execution_arn.splitn(5, ':').collect();
+    let ["arn", partition, "states", region, _] = parts[..] else {
+        return None;
+    };
+    let host = host(partition, region)?;
+    Some(format!(
+        "https://{host}/s3/object/{bucket}?region={region}&prefix={key}"
     ))
 }
 
@@ -43,6 +76,28 @@ mod tests {
                 format!("https://{host}/states/home?region={region}#/v2/executions/details/{arn}");
             assert_eq!(execution_url(&arn), Some(wanted));
         }
+    }
+
+    #[test]
+    fn logs_and_objects_have_links() {
+        let function = "arn:aws:lambda:eu-west-1:123456789012:function:surf-trim:live";
+        assert_eq!(
+            logs_url(function).as_deref(),
+            Some(
+                "https://eu-west-1.console.aws.amazon.com/cloudwatch/home?region=eu-west-1\
+                 #logsV2:log-groups/log-group/$252Faws$252Flambda$252Fsurf-trim"
+            )
+        );
+        let execution = "arn:aws:states:eu-west-1:123456789012:execution:surf-clip:a-0123456789ab";
+        assert_eq!(
+            object_url(execution, "clips", "clips/a/b/clip.mp4").as_deref(),
+            Some(
+                "https://eu-west-1.console.aws.amazon.com/s3/object/clips?region=eu-west-1\
+                 &prefix=clips/a/b/clip.mp4"
+            )
+        );
+        assert_eq!(logs_url(execution), None);
+        assert_eq!(object_url(function, "clips", "key"), None);
     }
 
     #[test]

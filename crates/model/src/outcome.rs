@@ -248,6 +248,29 @@ pub struct Engine {
     pub why: String,
     /// What it was estimated to cost, in US dollars.
     pub estimate_usd: f64,
+    /// What was copied and what was encoded, where `trim` made the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutting: Option<Cutting>,
+}
+
+/// What of a clip's pictures was copied, and what was encoded.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", tag = "method")]
+pub enum Cutting {
+    /// All were copied.
+    Copy,
+    /// Those of these intervals were encoded.
+    SmartCut { encoded: Vec<Interval> },
+    /// All were encoded.
+    EncodedWhole,
+}
+
+/// An interval of a clip, in seconds; the end is exclusive.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Interval {
+    pub start_seconds: f64,
+    pub end_seconds: f64,
 }
 
 /// The function that makes a clip.

@@ -46,6 +46,7 @@ impl Work {
                 name: EngineName::Transcode,
                 why,
                 estimate_usd: estimates.transcode_usd,
+                cutting: None,
             };
         }
         let cut = match self.cut {
@@ -57,6 +58,7 @@ impl Work {
             name: EngineName::Trim,
             why: format!("{cut} clip of {clip} s takes about {work} s"),
             estimate_usd: estimates.trim_usd,
+            cutting: None,
         }
     }
 
@@ -146,6 +148,7 @@ mod tests {
             name: EngineName::Transcode,
             why: why.to_owned(),
             estimate_usd: 0.15,
+            cutting: None,
         }
     }
 
@@ -155,6 +158,7 @@ mod tests {
             name: EngineName::Trim,
             why: "exact clip of 600 s takes about 540 s".to_owned(),
             estimate_usd: 0.03,
+            cutting: None,
         };
         assert_eq!(largest().engine(LIMITS), wanted);
     }

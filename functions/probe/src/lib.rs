@@ -14,11 +14,11 @@ use aws::{sdk, source::S3Source};
 use bytes::Buf;
 use engine::{TrimLimits, Work};
 use estimate::Estimates;
-use ffmpeg::process::Ffmpeg;
+use ffmpeg::{process::Ffmpeg, scratch};
 use futures::{StreamExt, TryStreamExt, stream};
 use lambda::environment;
 use model::{
-    ClipError,
+    ClipError, ErrorKind,
     clip_spec::ClipSpec,
     edits::Watermark,
     outcome::{Engine, EngineName, Execution},
@@ -98,6 +98,7 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
+        scratch::clean();
         Ok(Self {
             max_clip_seconds: environment::parsed("CLIPFLOW_MAX_CLIP_SECONDS")?,
             max_cost_usd: environment::parsed("CLIPFLOW_MAX_COST_USD")?,
@@ -119,6 +120,14 @@ impl Deps {
 /// # Errors
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
+    plan(deps, input).await.map_err(|error| match error.kind {
+        // What cannot be read with this function's means is not for `trim` either, and MediaConvert needs a plan.
+        ErrorKind::TrimBudgetExceeded => ClipError::unsupported_media(error.message),
+        _ => error,
+    })
+}
+
+async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let request = &input.request;
     let opener = Opener::new(
         &deps.s3,
@@ -263,15 +272,15 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
             .iter()
             .position(|source| **source == segment.source)
             .expect("every source is wanted");
-        let Opened { media, .. } = found[source]
+        let opened = found[source]
             .as_ref()
             .map_err(|error| name(error.clone()))?;
-        let duration = media.facts.duration_seconds;
+        let duration = opened.facts.duration_seconds;
         let interval = (
             segment.start.resolve(duration),
             segment.end.resolve(duration),
         );
-        let planned = opener.plan(media, source, interval, index).await;
+        let planned = opener.plan(opened, source, interval, index).await;
         planned.map_err(name)
     });
     let segments = stream::iter(plans)
@@ -279,8 +288,8 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         .try_collect()
         .await?;
     let mut sources = Vec::new();
-    for Opened { object, media } in found.into_iter().flatten() {
-        sources.push(ProbedSource::new(object, media.facts));
+    for Opened { object, facts, .. } in found.into_iter().flatten() {
+        sources.push(ProbedSource::new(object, facts));
     }
     Ok(Plan {
         sources,
@@ -329,7 +338,7 @@ fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipE
 mod tests {
     use super::*;
     use aws_smithy_mocks::{RuleMode, mock_client};
-    use model::{ErrorKind, parse};
+    use model::parse;
     use serde_json::json;
 
     /// How a window of a camera is refused before anything is read.

@@ -10,7 +10,7 @@ use ffmpeg::{
 use model::{
     ClipError, ErrorKind,
     error::why_encoded_whole,
-    plan::{PinnedObject, Plan, PlannedSegment, remuxed_range_bytes},
+    plan::{PinnedObject, Plan, PlannedSegment, SourceFacts, remuxed_range_bytes},
     request::{ClipRequest, Cut, Source},
 };
 use mp4_cut::{Movie, SmartCut, SmartCutError};
@@ -26,13 +26,18 @@ use std::{
 /// How long each excerpt may take; what takes longer is not for a Lambda.
 const REMUX_TIME: Duration = Duration::from_secs(40);
 
+/// The most that is held of indexes until all cuts are planned, in bytes. What is beyond that is read again, so that many
+/// sources with long indexes fit into the function's memory.
+const MAX_HELD_BYTES: u64 = 256 << 20;
 /// Sources that are opened at once.
 pub(crate) const SOURCES_AT_ONCE: usize = 8;
 
 /// A source that was opened.
 pub(crate) struct Opened {
     pub object: PinnedObject,
-    pub media: Media<S3Source>,
+    pub facts: SourceFacts,
+    /// `None` where the index was too long to be held.
+    media: Option<Media<S3Source>>,
 }
 
 /// Opens sources and plans cuts of them.
@@ -45,6 +50,8 @@ pub(crate) struct Opener<'a> {
     max_whole_bytes: u64,
     /// What of [`scratch_bytes`](Self::scratch_bytes) is promised to excerpts.
     promised_bytes: AtomicU64,
+    /// The indexes that are held, in bytes.
+    held_bytes: AtomicU64,
     /// What cuts are made of, by their numbers.
     cuts: Mutex<BTreeMap<usize, (Movie, Samples<S3Source>)>>,
 }
@@ -59,20 +66,16 @@ impl<'a> Opener<'a> {
         scratch_bytes: u64,
         max_whole_bytes: u64,
     ) -> Result<Self, ClipError> {
-        let (scratch, promised_bytes, cuts) = (
-            Scratch::new(0, scratch_bytes)?,
-            AtomicU64::new(0),
-            Mutex::default(),
-        );
         Ok(Self {
             s3,
             request,
             ffmpeg,
-            scratch,
+            scratch: Scratch::new(0, scratch_bytes)?,
             scratch_bytes,
             max_whole_bytes,
-            promised_bytes,
-            cuts,
+            promised_bytes: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
+            cuts: Mutex::default(),
         })
     }
 
@@ -94,16 +97,41 @@ impl<'a> Opener<'a> {
         let source = S3Source::pin(self.s3.clone(), at).await?;
         let object = source.object().clone();
         let media = Media::open(source, self.remuxer()).await?;
-        Ok(Opened { object, media })
+        let (facts, bytes) = (media.facts.clone(), media.facts.index_bytes);
+        let is_held = self.held_bytes.fetch_add(bytes, Relaxed) + bytes <= MAX_HELD_BYTES;
+        if !is_held {
+            self.held_bytes.fetch_sub(bytes, Relaxed);
+        }
+        Ok(Opened {
+            object,
+            facts,
+            media: is_held.then_some(media),
+        })
     }
 
-    /// Plans the cut `number` of the clip, out of `media`, which will be the plan's source number `source`.
+    /// Plans the cut `number` of the clip, out of `opened`, which will be the plan's source number `source`.
     pub async fn plan(
+        &self,
+        opened: &Opened,
+        source: usize,
+        interval: (f64, f64),
+        number: usize,
+    ) -> Result<PlannedSegment, ClipError> {
+        if let Some(media) = &opened.media {
+            return self.plan_of(media, source, interval, number, true).await;
+        }
+        let again = S3Source::pinned(self.s3.clone(), opened.object.clone());
+        let media = Media::reopen(again, opened.facts.clone(), self.remuxer()).await?;
+        self.plan_of(&media, source, interval, number, false).await
+    }
+
+    async fn plan_of(
         &self,
         media: &Media<S3Source>,
         source: usize,
         interval: (f64, f64),
         number: usize,
+        is_held: bool,
     ) -> Result<PlannedSegment, ClipError> {
         if media.is_remuxed() {
             let bytes = remuxed_range_bytes(media.bytes_of(interval.1 - interval.0));
@@ -128,10 +156,10 @@ impl<'a> Opener<'a> {
             lead_seconds,
         } = remuxed_range;
         let window = movie.window(interval.0, interval.1)?.facts;
-        self.cuts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, (movie, samples));
+        if is_held {
+            let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+            cuts.insert(number, (movie, samples));
+        }
         Ok(PlannedSegment {
             source,
             window,
@@ -162,7 +190,7 @@ impl<'a> Opener<'a> {
         })
     }
 
-    /// Finds out how little of the planned cuts has to be encoded.
+    /// Finds out how little of the planned cuts has to be encoded, where the indexes of all are held.
     pub async fn smart_cut(&self, plan: &mut Plan) -> Result<(), ClipError> {
         let cuts = std::mem::take(&mut *self.cuts.lock().unwrap_or_else(PoisonError::into_inner));
         if cuts.len() != plan.segments.len() {

@@ -243,7 +243,7 @@ impl Recordings {
         };
         let source = opener.open(&at).await.map_err(named)?;
         let recording = Recording {
-            video: source.media.facts.video.clone(),
+            video: source.facts.video.clone(),
             start_ms: *start_ms,
         };
         Ok((recording, source))
@@ -273,9 +273,10 @@ async fn plan_cuts(
         .into_iter()
         .enumerate()
     {
-        let (_, Opened { object, media }) = &sources[cut.recording];
+        let (_, opened) = &sources[cut.recording];
+        let object = &opened.object;
         let planned = opener
-            .plan(media, plan.sources.len(), cut.interval_seconds, number)
+            .plan(opened, plan.sources.len(), cut.interval_seconds, number)
             .await;
         let planned = recordings::unless_empty(planned).map_err(|error| {
             let message = format!("recording {}: {}", object.key, error.message);
@@ -283,7 +284,7 @@ async fn plan_cuts(
         })?;
         if let Some(segment) = planned {
             plan.segments.push(segment);
-            let source = ProbedSource::new(object.clone(), media.facts.clone());
+            let source = ProbedSource::new(object.clone(), opened.facts.clone());
             plan.sources.push(source);
         }
     }

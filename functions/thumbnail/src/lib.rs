@@ -14,7 +14,7 @@ use bytes::Bytes;
 use ffmpeg::{
     pixels,
     process::{Ffmpeg, Input as File, Limits},
-    scratch::Scratch,
+    scratch::{self, Scratch},
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use lambda::environment;
@@ -75,6 +75,7 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the environment variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
+        scratch::clean();
         Ok(Self {
             bucket: environment::required("CLIPFLOW_BUCKET")?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,

@@ -12,20 +12,20 @@ mod watermark;
 use aws::{
     sdk,
     source::S3Source,
-    upload::{self, Destination},
+    upload::{self, Destination, Found},
 };
 use ffmpeg::{
     clip::{self, Content},
     process::{Ffmpeg, Limits},
     remux::{Media, RemuxedRange, Remuxer},
-    scratch::Scratch,
+    scratch::{self, Scratch},
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use lambda::environment;
 use model::{
     ClipError,
     damage::Damaged,
-    outcome::{Engine, Execution, MadeClip, Object},
+    outcome::{Cutting, Engine, Execution, MadeClip, Object},
     plan::Plan,
     request::{ClipRequest, Cut},
 };
@@ -43,6 +43,10 @@ const RESERVE: Duration = Duration::from_secs(5);
 const MADE_BY: &str = "made-by";
 /// The metadata of a clip that says why it was made as it was.
 const WHY: &str = "why";
+/// The metadata of a clip that says what of it was copied and what encoded, in JSON.
+const CUTTING: &str = "cutting";
+/// The most of that, in bytes: S3 takes 2 kB of metadata.
+const MAX_CUTTING_BYTES: usize = 1000;
 
 /// The metadata of a clip that says what of it was damaged in its sources, as JSON.
 const DAMAGED: &str = "damaged";
@@ -67,7 +71,7 @@ pub struct Input {
 pub struct Output {
     /// The clip.
     pub clip: MadeClip,
-    /// Its `why` says in addition how the clip was cut.
+    /// Its `why` says in addition how the clip was cut, and its `cutting` where.
     pub engine: Engine,
 }
 
@@ -92,6 +96,7 @@ impl Deps {
     /// # Errors
     /// `Internal`, naming the variable that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
+        scratch::clean();
         Ok(Self {
             bucket: environment::required("CLIPFLOW_BUCKET")?,
             scratch_bytes: environment::parsed("CLIPFLOW_SCRATCH_BYTES")?,
@@ -115,8 +120,9 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         input.probe.sources_digest()
     );
     let mut engine = input.engine;
-    let mut output = |clip: MadeClip, why: &str| {
+    let mut output = |clip: MadeClip, why: &str, cutting: Option<Cutting>| {
         engine.why = format!("{}; {why}", engine.why);
+        engine.cutting = cutting;
         Ok(Output {
             clip,
             engine: engine.clone(),
@@ -139,9 +145,13 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         open(deps, &input.probe, remuxer),
     )
     .await;
-    if let Some((clip, why)) = found? {
+    if let Some(found) = found? {
         tracing::info!(key, "the clip is there already");
-        return output(clip, &why);
+        let of = |name: &str| found.metadata.get(name).cloned().unwrap_or_default();
+        let cutting = serde_json::from_str(&of(CUTTING)).ok();
+        let damaged = serde_json::from_str(&of(DAMAGED)).ok();
+        let object = found.object.clone();
+        return output(MadeClip { object, damaged }, &of(WHY), cutting);
     }
     let ranges = remuxed_ranges(&sources?, &input.probe, remuxer).await?;
     let watermark = input
@@ -150,7 +160,7 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         .as_ref()
         .zip(input.request.edits.watermark.as_ref());
     let watermark = watermark.map(|(picture, edit)| {
-        let with = (&deps.ffmpeg, limits);
+        let with = (&deps.ffmpeg, remuxer.limits);
         watermark::fetch(&deps.s3, picture, edit.opacity, &scratch, with).boxed()
     });
     let made = clip::make(
@@ -162,8 +172,8 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
     )
     .await?;
     let why = printable(&made.method.to_string());
-    let mut metadata =
-        HashMap::from([(MADE_BY.to_owned(), made_by), (WHY.to_owned(), why.clone())]);
+    let cutting = made.method.cutting();
+    let mut metadata = metadata(made_by, why.clone(), &cutting);
     metadata.extend(made.damaged.as_ref().map(described));
     let to = Destination {
         bucket: &deps.bucket,
@@ -182,32 +192,28 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         etag: put.etag,
     };
     let damaged = made.damaged;
-    output(MadeClip { object, damaged }, &why)
+    output(MadeClip { object, damaged }, &why, Some(cutting))
+}
+
+/// The clip, if this version of the function has made it out of the same source before.
+async fn made_before(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Found>, ClipError> {
+    let found = upload::find(&deps.s3, &deps.bucket, key).await?;
+    Ok(found.filter(|found| found.metadata.get(MADE_BY).is_some_and(|by| by == made_by)))
+}
+
+fn metadata(made_by: String, why: String, cutting: &Cutting) -> HashMap<String, String> {
+    let mut metadata = HashMap::from([(MADE_BY.to_owned(), made_by), (WHY.to_owned(), why)]);
+    let json = serde_json::to_string(cutting).unwrap_or_default();
+    if json.len() <= MAX_CUTTING_BYTES {
+        metadata.insert(CUTTING.to_owned(), json);
+    }
+    metadata
 }
 
 /// The metadata of a clip that is damaged.
 fn described(damaged: &Damaged) -> (String, String) {
     let json = serde_json::to_string(damaged).expect("numbers are JSON");
     (DAMAGED.to_owned(), json)
-}
-
-/// The clip, if this version of the function has made it out of the same source before, and why it is as it is.
-async fn made_before(
-    deps: &Deps,
-    key: &str,
-    made_by: &str,
-) -> Result<Option<(MadeClip, String)>, ClipError> {
-    let Some(found) = upload::find(&deps.s3, &deps.bucket, key).await? else {
-        return Ok(None);
-    };
-    if found.metadata.get(MADE_BY).is_none_or(|by| by != made_by) {
-        return Ok(None);
-    }
-    let why = found.metadata.get(WHY).cloned().unwrap_or_default();
-    let damaged = found.metadata.get(DAMAGED);
-    let damaged = damaged.and_then(|damaged| serde_json::from_str(damaged).ok());
-    let object = found.object;
-    Ok(Some((MadeClip { object, damaged }, why)))
 }
 
 /// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.

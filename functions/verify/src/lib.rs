@@ -52,6 +52,7 @@ impl Deps {
     /// `Internal`, naming the environment variable or the program that is missing.
     pub async fn from_env() -> Result<Self, ClipError> {
         let bucket = environment::required("CLIPFLOW_BUCKET")?;
+        ffmpeg::scratch::clean();
         let scratch_bytes = environment::parsed("CLIPFLOW_SCRATCH_BYTES")?;
         Ok(Self {
             bucket,

@@ -57,7 +57,9 @@ fn brightness(clip: &Path) -> f64 {
     let input = vec!["-i".to_owned(), clip.display().to_string()];
     let options = words("-vf scale=out_range=full,format=gray -f rawvideo -");
     let luma = crate::common::ffmpeg::ffmpeg(&[input, options].concat());
-    luma.iter().map(|luma| f64::from(*luma)).sum::<f64>() / luma.len() as f64
+    let add = |(sum, count), luma: &u8| (sum + f64::from(*luma), count + 1.0);
+    let (sum, count) = luma.iter().fold((0.0, 0.0), add);
+    sum / count
 }
 
 #[tokio::test]

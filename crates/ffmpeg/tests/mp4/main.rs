@@ -9,6 +9,7 @@ mod damaged;
 mod dynamic_range;
 mod edited;
 mod footage;
+mod generations;
 mod held;
 mod joined;
 mod joined_smart;

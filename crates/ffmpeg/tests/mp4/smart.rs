@@ -36,7 +36,7 @@ async fn smart_cut_of_a_smart_cut_is_exact() {
 #[tokio::test]
 async fn pictures_that_only_the_container_crops_are_smart_cut() {
     let folder = Folder::new();
-    let coded = words("-vf scale=864:480 -g 15");
+    let coded = words("-vf scale=864:480,setsar=1 -g 15");
     let path = folder.build("source.mp4", &[pictures("30", 3), words(H264), coded]);
     let mut file = load(&path).to_vec();
     // Where the widths lie in a sample entry and in a track's header, behind their types.

@@ -70,6 +70,8 @@ pub struct SmartCut {
 pub struct SmartCutInterval {
     /// How much is encoded.
     pub facts: SmartCutFacts,
+    /// How much of that stands before the copy, in seconds.
+    pub head_seconds: f64,
     /// In media time, as all times below.
     interval: Range<i64>,
     /// When the frames in front of the copy are shown.
@@ -290,6 +292,7 @@ impl Movie {
                 encoded_seconds: seconds(interval.end - interval.start - copied_ticks),
                 copied_seconds: seconds(copied_ticks),
             },
+            head_seconds: seconds(copied.start - interval.start),
             head: shown_in(interval.start..copied.start),
             tail: shown_in(copied.end..interval.end),
             body: first..first + u32::try_from(body.len()).unwrap_or(u32::MAX),

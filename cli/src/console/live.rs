@@ -1,0 +1,54 @@
+//! Parts of pages that follow what happens: the browser asks for them again and again, and is answered only when they have
+//! changed.
+
+use super::answer::Answer;
+use crate::deployment::Deployment;
+use axum::http::HeaderMap;
+use maud::{Markup, html};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The header that says which content of a part the browser has; on a visit it is missing.
+const SEEN: &str = "x-seen";
+
+/// A part of a page.
+#[derive(Debug)]
+pub struct Region<'a> {
+    pub id: &'a str,
+    /// Where the browser asks for it again; nowhere, when it changes no more.
+    pub url: Option<&'a str>,
+    pub content: Markup,
+}
+
+impl Region<'_> {
+    /// The part as it stands in a page.
+    pub fn markup(&self, deployment: &Deployment) -> Markup {
+        let headers = format!(r#"{{"{SEEN}":"{}"}}"#, self.digest());
+        // ListExecutions allows 5 calls a second in an account and region.
+        let trigger = if deployment.is_local {
+            "every 1s"
+        } else {
+            "every 4s"
+        };
+        html! {
+            section #(self.id) hx-get=[self.url] hx-trigger=[self.url.and(Some(trigger))]
+                hx-swap=[self.url.and(Some("outerHTML"))] hx-headers=[self.url.and(Some(headers))] {
+                (self.content)
+            }
+        }
+    }
+
+    /// What the browser is answered when it asks again; none on a visit.
+    pub fn again(&self, headers: &HeaderMap, deployment: &Deployment) -> Option<Answer> {
+        let seen = headers.get(SEEN)?;
+        if seen.as_bytes() == self.digest().as_bytes() {
+            return Some(Answer::Same);
+        }
+        Some(Answer::Page(self.markup(deployment)))
+    }
+
+    fn digest(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        (self.url, &self.content.0).hash(&mut hasher);
+        format!("{:x}", hasher.finish())
+    }
+}

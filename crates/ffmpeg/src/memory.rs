@@ -1,0 +1,104 @@
+//! How much memory programs may take that run at the same time.
+//!
+//! Lambda ends a function that is above its memory, and nobody learns why. So we look at the resident memory of the
+//! function and its programs, and end the largest program before that. A limit of the address space would not do:
+//! threads reserve far more than they use. The kernel's own limit (`RLIMIT_DATA`) stops a single huge allocation, which
+//! is faster than a look.
+
+use model::error::ClipError;
+use rustix::process::Pid;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How often memory is looked at: a program fills about 50 MB in that time.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// What a program may allocate beyond the limit, in bytes: stacks of threads, which are mostly never touched.
+const STACKS_BYTES: u64 = 1 << 30;
+/// What the kernel prefers to end when memory is short, of -1000 to 1000 (proc(5), `oom_score_adj`).
+const OOM_SCORE: &str = "1000";
+
+/// The memory that programs share with this process.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    limit_bytes: Option<u64>,
+    /// The resident memory of the programs that run, by their process ids, in bytes.
+    used: Arc<Mutex<BTreeMap<i32, u64>>>,
+}
+
+impl Memory {
+    /// The memory of a Lambda function, of which a sixteenth is kept back for what is used between two looks.
+    #[must_use]
+    pub fn of_function(mb: u32) -> Self {
+        let bytes = u64::from(mb) << 20;
+        Self::of_bytes(bytes - bytes / 16)
+    }
+
+    /// So many bytes for this process and its programs.
+    #[must_use]
+    pub fn of_bytes(limit_bytes: u64) -> Self {
+        Self {
+            limit_bytes: Some(limit_bytes),
+            used: Arc::default(),
+        }
+    }
+
+    /// The most that a program may allocate, in bytes.
+    pub(crate) fn allocation_bytes(&self) -> Option<u64> {
+        self.limit_bytes
+            .map(|limit| limit.saturating_add(STACKS_BYTES))
+    }
+
+    /// Returns the error that ends a program once it and the others take too much and none takes more than it; never,
+    /// where nothing is limited.
+    pub(crate) async fn exceeded(&self, program: Option<Pid>) -> ClipError {
+        let (Some(limit_bytes), Some(pid)) = (self.limit_bytes, program.map(Pid::as_raw_pid))
+        else {
+            return std::future::pending().await;
+        };
+        // Where the kernel has no such file, it has no such order either.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+        let _entry = Entry { memory: self, pid };
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let own_bytes = resident_bytes("self");
+            let mut used = self.used();
+            let bytes = resident_bytes(&pid.to_string());
+            used.insert(pid, bytes);
+            let is_largest = used.values().all(|other| *other <= bytes);
+            if is_largest && own_bytes + used.values().sum::<u64>() > limit_bytes {
+                let (mb, limit_mb) = (bytes >> 20, limit_bytes >> 20);
+                return ClipError::trim_budget_exceeded(format!(
+                    "ffmpeg was ended because it took {mb} MB of the function's {limit_mb} MB of memory"
+                ));
+            }
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeMap<i32, u64>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A program that is counted, until this is dropped.
+struct Entry<'a> {
+    memory: &'a Memory,
+    pid: i32,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.memory.used().remove(&self.pid);
+    }
+}
+
+/// The resident memory of a process (proc(5), `status`); 0 for one that has ended.
+fn resident_bytes(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    kilobytes
+        .and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok())
+        .map_or(0, |kilobytes| kilobytes << 10)
+}
