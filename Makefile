@@ -59,8 +59,10 @@ browser: ## Play clips in headless Chromium (Debian's package chromium) and chec
 
 bench: ## Measure the promised numbers, compare them with their limits and write docs/performance.md [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package
+	@$(LOCAL) peer
 	@# Built along with the functions, so that all share their dependencies.
 	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --bins
+	@cargo build --release --locked --quiet --package=cli --no-default-features
 	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/release/bench $(ONLY)
 
 fmt: ## Format Rust, Python and Terraform

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import checks, demo, fuzz, logs, paths, processes, stack, status
+from . import checks, demo, fuzz, logs, packages, paths, processes, stack, status
 from .console import Failure, Progress, coloured, seconds
 
 _DESCRIPTION = """\
@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         run=_format_python
     )
 
+    commands.add_parser("peer", help="install what `make bench` compares with").set_defaults(
+        run=_peer
+    )
+
     run = commands.add_parser("run", help="run a command with the stack up, such as tests")
     run.add_argument(
         "--programs",
@@ -135,6 +139,13 @@ def _package(options: argparse.Namespace) -> int:
     with stack.lock(), Progress() as progress:
         stack.package(progress, options.architecture)
         progress.line(f"\nPackages are in {paths.relative(paths.LAMBDA_PACKAGES)}.")
+    return 0
+
+
+def _peer(_: argparse.Namespace) -> int:
+    with stack.lock(), Progress() as progress:
+        packages.install(progress)
+        packages.install_peer(progress)
     return 0
 
 

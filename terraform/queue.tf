@@ -1,9 +1,12 @@
 # SQS has no rate, only a number of batches in flight, two at the least. So start takes its time over each request, and
 # a batch is small enough that this ends well within start's time-out of 30 seconds.
 locals {
-  start_concurrency = var.max_starts_per_minute == null ? var.start_max_concurrency : 2
+  start_concurrency = var.max_starts_per_minute == null ? coalesce(var.start_max_concurrency, 10) : 2
   start_interval_ms = var.max_starts_per_minute == null ? null : ceil(2 * 60 * 1000 / var.max_starts_per_minute)
-  start_batch_size  = var.max_starts_per_minute == null ? 10 : max(1, min(10, floor(20000 / local.start_interval_ms)))
+  # Step Functions lets an account describe ten executions a second, and start describes one for each request that was
+  # sent before and has ended.
+  describe_interval_ms = 100 * local.start_concurrency
+  start_batch_size     = var.max_starts_per_minute == null ? 10 : max(1, min(10, floor(20000 / local.start_interval_ms)))
 }
 
 resource "aws_sqs_queue" "requests" {
@@ -45,11 +48,7 @@ resource "aws_lambda_event_source_mapping" "start" {
   function_response_types = ["ReportBatchItemFailures"]
   tags                    = var.tags
 
-  dynamic "scaling_config" {
-    for_each = local.start_concurrency == null ? [] : [local.start_concurrency]
-
-    content {
-      maximum_concurrency = scaling_config.value
-    }
+  scaling_config {
+    maximum_concurrency = local.start_concurrency
   }
 }

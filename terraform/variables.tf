@@ -349,7 +349,7 @@ variable "max_starts_per_minute" {
 }
 
 variable "start_max_concurrency" {
-  description = "Most concurrent invocations of start, from 2 to 1000. Null leaves the number to Lambda."
+  description = "Most concurrent invocations of start, from 2 to 1000. Null is 10, which is enough for the quotas of Step Functions. More of them ask less often, each, whether a request may be asked again."
   type        = number
   default     = null
 

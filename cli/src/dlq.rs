@@ -138,7 +138,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
                     .iter()
                     .take(3)
                     .for_each(render::say);
-                render::say(message.body().unwrap_or_default());
+                render::foreign(message.body().unwrap_or_default());
             }
             Ok(())
         }
@@ -454,12 +454,14 @@ fn row(message: &Value) -> Vec<String> {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ");
-    vec![
-        text("messageId").into(),
-        text("sentAt").into(),
-        text("problem").into(),
-        shorten(&body, 200).into_owned(),
+    [
+        text("messageId"),
+        text("sentAt"),
+        text("problem"),
+        &shorten(&body, 200),
     ]
+    .map(render::plain)
+    .into()
 }
 
 #[cfg(test)]

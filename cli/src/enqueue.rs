@@ -2,7 +2,7 @@
 
 use crate::{
     deployment::Deployment,
-    executions::CONCURRENCY,
+    executions::{CONCURRENCY, Execution},
     failure::Failure,
     render,
     requests::{self, Line},
@@ -10,7 +10,7 @@ use crate::{
 };
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use clap::ValueEnum;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use model::{
     execution::{ExecutionName, execution_arn},
     identity::Identity,
@@ -44,7 +44,7 @@ Examples:
 
 A file is one JSON request, one a line (JSONL), or CSV (.csv) with a column a field: clipId, source (s3://bucket/key), \
 start, end, cut, metadata.spot, output.thumbnails. All are checked before the first is sent. To send a request again does \
-no harm: it starts nothing. An interrupted run goes on where it was when the same command is given again.")]
+no harm: it starts nothing, unless it was rejected for a source, a recording or a limit. An interrupted run goes on where it was when the same command is given again.")]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["file", "source", "camera"])))]
 pub struct Args {
     /// A file of requests; - for standard input
@@ -168,6 +168,11 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     if before > 0 {
         eprintln!("{before} were sent before");
     }
+    let before_sending = if args.wait {
+        newest(deployment, &requests).await?
+    } else {
+        Vec::new()
+    };
     send_all(deployment, queue_url, &unsent, journal.as_mut()).await?;
     if let Some(journal) = journal {
         journal.remove()?;
@@ -197,12 +202,62 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         }
         return Ok(());
     }
-    let machine = &deployment.outputs.state_machine_arn;
-    let executions: Vec<_> = names
-        .iter()
-        .map(|name| execution_arn(machine, name))
-        .collect();
+    let unsent: HashSet<_> = unsent.iter().map(|request| &request.request_hash).collect();
+    let (mut executions, mut earlier) = (Vec::new(), Vec::new());
+    for (request, newest) in requests.iter().zip(&before_sending) {
+        let is_sent = unsent.contains(&request.request_hash);
+        let (name, is_earlier) = expected(request, newest.as_ref(), is_sent);
+        let machine = &deployment.outputs.state_machine_arn;
+        executions.push(execution_arn(machine, &name.to_string()));
+        earlier.extend(is_earlier.then_some(name));
+    }
+    tell_earlier(&earlier);
     show::availability(&show::wait(deployment, &executions, json).await?)
+}
+
+/// The newest execution of each request.
+async fn newest(
+    deployment: &Deployment,
+    requests: &[Identity],
+) -> Result<Vec<Option<Execution>>, Failure> {
+    let looks = requests.iter().map(async |request| {
+        let first = ExecutionName::from(request);
+        deployment.newest(&first).await
+    });
+    stream::iter(looks)
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await
+}
+
+/// The execution whose outcome a request has, given the newest one before it was sent, and whether it is an earlier one.
+fn expected(
+    request: &Identity,
+    newest: Option<&Execution>,
+    is_sent: bool,
+) -> (ExecutionName, bool) {
+    let first = ExecutionName::from(request);
+    let Some(newest) = newest else {
+        return (first, false);
+    };
+    let name = ExecutionName::parse(&newest.name).unwrap_or(first);
+    match name.next().filter(|_| is_sent && newest.is_mendable()) {
+        Some(next) => (next, false),
+        None => (name, is_sent),
+    }
+}
+
+/// Says which requests start nothing.
+fn tell_earlier(earlier: &[ExecutionName]) {
+    for name in earlier.iter().take(BATCH.0) {
+        eprintln!(
+            "{}: sent before; {name} is its execution and nothing new starts",
+            name.clip_id
+        );
+    }
+    if earlier.len() > BATCH.0 {
+        eprintln!("and {} more were sent before", earlier.len() - BATCH.0);
+    }
 }
 
 fn count(requests: usize) -> String {
@@ -414,6 +469,10 @@ fn is_sent(journal: Option<&Journal>, request: &Identity) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_sfn::{
+        operation::describe_execution::DescribeExecutionOutput, primitives::DateTime,
+        types::ExecutionStatus,
+    };
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -499,6 +558,37 @@ mod tests {
         assert_eq!(sizes(&vec![request(300); 23]), [10, 10, 3]);
         assert_eq!(sizes(&vec![request(60_000); 6]), [4, 2]);
         assert_eq!(sizes(&vec![request(300_000); 2]), [1, 1]);
+    }
+
+    #[test]
+    fn outcome_of_an_earlier_execution_is_told_and_a_mendable_rejection_is_followed() {
+        let request = Identity::of(&json!({"clipId": "a"}));
+        let first = ExecutionName::from(&request);
+        let newest = |status: &str, reason: &str| {
+            let output = json!({"status": status, "reason": reason}).to_string();
+            let described = DescribeExecutionOutput::builder()
+                .execution_arn("arn:e")
+                .state_machine_arn("arn:m")
+                .name(first.next().expect("a name").to_string())
+                .status(ExecutionStatus::Succeeded)
+                .start_date(DateTime::from_secs(0))
+                .output(output);
+            Execution::from(described.build().expect("complete"))
+        };
+        let told = |newest: Option<&Execution>, is_sent| {
+            let (name, is_earlier) = expected(&request, newest, is_sent);
+            (name.rerun, is_earlier)
+        };
+        assert_eq!(told(None, true), (0, false));
+        assert_eq!(told(Some(&newest("available", "")), true), (1, true));
+        let missing = newest("rejected", "SourceNotFound");
+        assert_eq!(told(Some(&missing), true), (2, false));
+        // An interrupted run that sent it does not send it again.
+        assert_eq!(told(Some(&missing), false), (1, false));
+        assert_eq!(
+            told(Some(&newest("rejected", "InvalidRequest")), true),
+            (1, true)
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use aws_sdk_sfn::{
 use clap::ValueEnum;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
+    ErrorKind,
     execution::{ExecutionName, execution_arn},
     identity::is_clip_id,
 };
@@ -26,7 +27,7 @@ pub enum Status {
     Running,
     /// There is a clip
     Available,
-    /// The request was at fault; a rerun cannot help
+    /// The request, its source or a limit was at fault
     Rejected,
     /// Something else was at fault, or time ran out: rerun it when that is mended
     Failed,
@@ -149,6 +150,17 @@ impl Execution {
         matches!(self.status, Status::Failed | Status::Aborted)
     }
 
+    /// Whether it was rejected for what may be mended without another request.
+    pub fn is_mendable(&self) -> bool {
+        let kind = self.error().and_then(ErrorKind::of_name);
+        self.status == Status::Rejected && kind.is_some_and(ErrorKind::is_mendable)
+    }
+
+    /// Whether a new execution of the same request may follow it.
+    pub fn may_be_followed(&self) -> bool {
+        self.is_rerunnable() || self.is_mendable()
+    }
+
     /// What every command says of an execution in JSON.
     pub fn json(&self) -> Value {
         let mut value = json!({
@@ -254,6 +266,20 @@ impl Deployment {
             }
             Err(error) => Err(Failure::of_call("reading an execution")(error)),
         }
+    }
+
+    /// The newest execution of a request whose first one has this name.
+    pub async fn newest(&self, first: &ExecutionName) -> Result<Option<Execution>, Failure> {
+        let (mut newest, mut name) = (None, Some(first.clone()));
+        while let Some(one) = name {
+            let arn = execution_arn(&self.outputs.state_machine_arn, &one.to_string());
+            let Some(execution) = self.describe(&arn).await? else {
+                break;
+            };
+            name = one.next().filter(|_| execution.may_be_followed());
+            newest = Some(execution);
+        }
+        Ok(newest)
     }
 
     /// These executions, in the same order.

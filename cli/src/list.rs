@@ -180,15 +180,16 @@ async fn page(
 /// An execution in a table.
 pub fn row(execution: &Execution) -> Vec<String> {
     vec![
-        execution.clip_id().to_owned(),
+        render::plain(execution.clip_id()),
         render::status(execution.status),
         when::moment(execution.started_at),
         when::span(execution.seconds()),
-        execution.output["engine"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-        execution.error().unwrap_or_default().to_owned(),
+        render::plain(
+            execution.output["engine"]["name"]
+                .as_str()
+                .unwrap_or_default(),
+        ),
+        render::plain(execution.error().unwrap_or_default()),
         execution.name.clone(),
     ]
 }

@@ -100,7 +100,7 @@ async fn main() -> ExitCode {
             eprintln!(
                 "{}: {}",
                 console::style("error").red().for_stderr(),
-                failure.message
+                render::harmless(&failure.message, false)
             );
             ExitCode::from(failure.code)
         }

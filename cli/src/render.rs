@@ -9,16 +9,93 @@ use std::{fmt::Display, io::Write};
 /// The narrowest that a column is made to fit a terminal, in characters.
 const MIN_COLUMN: usize = 8;
 
-/// Prints a line. When nobody reads any more (`clipflow list | head`), the command ends.
+/// Prints a line, of which nothing but colours steers the terminal. When nobody reads any more (`clipflow list | head`),
+/// the command ends.
 pub fn say(line: impl Display) {
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(1);
-    }
+    exactly(&harmless(&line.to_string(), console::colors_enabled()));
 }
 
 /// Prints JSON.
 pub fn json(value: &impl Serialize) {
-    say(serde_json::to_string_pretty(value).expect("it has keys of text only"));
+    exactly(&json_text(value));
+}
+
+/// Prints what somebody else wrote: as it is into a file or a pipe, harmless on a terminal.
+pub fn foreign(text: &str) {
+    if Term::stdout().is_term() {
+        say(text);
+    } else {
+        exactly(text);
+    }
+}
+
+fn exactly(text: &str) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// JSON whose characters that steer a terminal are escaped. JSON escapes only those below U+0020 by itself.
+fn json_text(value: &impl Serialize) -> String {
+    let json = serde_json::to_string_pretty(value).expect("it has keys of text only");
+    let escaped = |character: char| match character {
+        '\n' => None,
+        _ if steers(character) => Some(format!("\\u{:04x}", u32::from(character))),
+        _ => None,
+    };
+    replaced(&json, escaped)
+}
+
+/// One line of what somebody else wrote, in which what would steer a terminal or begin a line is escaped.
+pub fn plain(text: &str) -> String {
+    replaced(text, |character| {
+        steers(character).then(|| character.escape_unicode().to_string())
+    })
+}
+
+/// Lines in which what would steer a terminal is escaped, but for colours where they are wanted.
+pub fn harmless(text: &str, has_colours: bool) -> String {
+    let mut rest = text;
+    let mut harmless = String::new();
+    while let Some(character) = rest.chars().next() {
+        let colour = if has_colours { colour_length(rest) } else { 0 };
+        let (taken, kept) = match character {
+            _ if colour > 0 => (colour, rest[..colour].to_owned()),
+            '\n' | '\t' => (1, character.to_string()),
+            _ => (character.len_utf8(), plain(&rest[..character.len_utf8()])),
+        };
+        harmless += &kept;
+        rest = &rest[taken..];
+    }
+    harmless
+}
+
+/// How many bytes of `text` are a colour that it begins with: `ESC [`, numbers, `m`.
+fn colour_length(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\x1b[") else {
+        return 0;
+    };
+    let end = parameters.find(|character: char| !character.is_ascii_digit() && character != ';');
+    match end {
+        Some(end) if parameters[end..].starts_with('m') => "\x1b[".len() + end + 1,
+        _ => 0,
+    }
+}
+
+/// Whether a terminal acts on a character, or shows what follows in another direction, rather than showing it.
+fn steers(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn replaced(text: &str, replacement: impl Fn(char) -> Option<String>) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    for character in text.chars() {
+        match replacement(character) {
+            Some(other) => replaced += &other,
+            None => replaced.push(character),
+        }
+    }
+    replaced
 }
 
 /// A status in its colour.
@@ -138,6 +215,38 @@ mod tests {
             vec!["dawn-patrol-0042".into(), "failed".into()],
             vec!["a".into(), "\u{6ce2}\u{6ce2}".into()],
         ]
+    }
+
+    const HOSTILE: &str = "a\x1b]0;title\x07\x1b[2J\x1b[31mb\u{9b}1m\u{202e}c\r\nd\u{7f}";
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped_in_a_stranger_s_text() {
+        let said = r"a\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[31mb\u{9b}1m\u{202e}c\u{d}\u{a}d\u{7f}";
+        assert_eq!(plain(HOSTILE), said);
+    }
+
+    #[test]
+    fn lines_keep_colours_and_nothing_else() {
+        let said = "a\\u{1b}]0;title\\u{7}\\u{1b}[2J\x1b[31mb\\u{9b}1m\\u{202e}c\\u{d}\nd\\u{7f}";
+        assert_eq!(harmless(HOSTILE, true), said);
+        assert_eq!(
+            harmless("\x1b[1;31mx\x1b[0m\t\x1b[", true),
+            "\x1b[1;31mx\x1b[0m\t\\u{1b}["
+        );
+        assert!(!harmless(HOSTILE, false).contains('\x1b'));
+    }
+
+    #[test]
+    fn json_is_exact_and_steers_no_terminal() {
+        let value = serde_json::json!({(HOSTILE): [HOSTILE]});
+        let text = json_text(&value);
+        assert!(
+            text.chars()
+                .all(|character| character == '\n' || !steers(character)),
+            "{text:?}"
+        );
+        let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(read, value);
     }
 
     #[test]

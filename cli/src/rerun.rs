@@ -7,7 +7,9 @@ use crate::{
     list::Filter,
     render, show,
 };
-use aws_sdk_sfn::{error::ProvideErrorMetadata, operation::start_execution::StartExecutionError};
+use aws_sdk_sfn::operation::{
+    redrive_execution::RedriveExecutionError, start_execution::StartExecutionError,
+};
 use model::execution::{ExecutionName, execution_arn, state_machine_arn};
 use serde::Serialize;
 use serde_json::json;
@@ -16,14 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// What Step Functions, or what stands for it, answers where a redrive is not to be had.
-const NO_REDRIVE: [&str; 3] = [
-    "ExecutionNotRedrivable",
-    "InvalidAction",
-    "UnknownOperationException",
-];
-
-/// Rerun executions that failed or were stopped, once the cause is mended
+/// Rerun executions that failed, were stopped or were rejected, once the cause is mended
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(after_help = "\
@@ -33,7 +28,8 @@ Examples:
   clipflow rerun --failed --since 12h --yes --rate 2
 
 An execution is redriven: it goes on with the state that failed. Where that is not to be had (14 days after its \
-end), a new execution of the same request is started, which finds what is already done.")]
+end), a new execution of the same request is started, which finds what is already done. So is one of a request that \
+was rejected for a source, a recording or a limit.")]
 pub struct Args {
     /// clipIds (their newest execution), names or ARNs of executions
     #[arg(
@@ -50,7 +46,8 @@ pub struct Args {
     /// Say what would be rerun, by error, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Start new executions, so that a changed definition takes effect; a redrive keeps the old one
+    /// Start new executions, so that a changed definition takes effect; a redrive keeps the old one. Starts requests anew
+    /// even if they were rejected as invalid
     #[arg(long)]
     new: bool,
     /// The most to begin in a second
@@ -103,7 +100,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
         }
         let rows: Vec<_> = by_error
             .iter()
-            .map(|(error, count)| vec![(*error).to_owned(), count.to_string()])
+            .map(|(error, count)| vec![render::plain(error), count.to_string()])
             .collect();
         if !json && !rows.is_empty() {
             render::say(render::table(&["ERROR", "EXECUTIONS"], &rows));
@@ -224,12 +221,16 @@ async fn rerun(
     execution: &Execution,
     anew: bool,
 ) -> Result<Done, Failure> {
-    if !execution.is_rerunnable() {
+    if execution.status == Status::Rejected && !anew && !execution.is_mendable() {
+        let why = "it is rejected for what it asks; send another request, or say --new";
+        return Ok(Done::Skipped { why: why.into() });
+    }
+    if !execution.may_be_followed() && execution.status != Status::Rejected {
         return Ok(Done::Skipped {
             why: format!("it is {}", execution.status.name()),
         });
     }
-    if !anew && !execution.not_redrivable {
+    if !anew && execution.is_rerunnable() && !execution.not_redrivable {
         let redriven = deployment
             .sfn
             .redrive_execution()
@@ -241,10 +242,10 @@ async fn rerun(
                 arn: execution.arn.clone(),
             });
         };
-        let code = error
-            .as_service_error()
-            .and_then(ProvideErrorMetadata::code);
-        if !code.is_some_and(|code| NO_REDRIVE.contains(&code)) {
+        if !matches!(
+            error.as_service_error(),
+            Some(RedriveExecutionError::ExecutionNotRedrivable(_))
+        ) {
             return Err(Failure::of_call(format_args!(
                 "redriving {}",
                 execution.name
@@ -292,12 +293,12 @@ async fn start_anew(deployment: &Deployment, execution: &Execution) -> Result<Do
                     Some(StartExecutionError::ExecutionAlreadyExists(_))
                 ) =>
             {
-                // A rerun that is newer than what was named. Only one that failed as well has a next one.
+                // A rerun that is newer than what was named. Only one without a clip has a next one.
                 let arn = execution_arn(&machine, &name.to_string());
                 if let Some(newer) = deployment
                     .describe(&arn)
                     .await?
-                    .filter(|newer| !newer.is_rerunnable())
+                    .filter(|newer| !newer.may_be_followed())
                 {
                     return Ok(Done::Skipped {
                         why: format!("{name}, of the same request, is {}", newer.status.name()),
@@ -326,4 +327,64 @@ async fn wait(deployment: &Deployment, done: &[Done], json: bool) -> Result<(), 
 
 fn name_in(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_sfn::{
+        operation::{
+            describe_execution::DescribeExecutionOutput, start_execution::StartExecutionOutput,
+        },
+        primitives::DateTime,
+        types::ExecutionStatus,
+    };
+    use aws_smithy_mocks::{mock, mock_client};
+
+    /// What a rerun does for an execution that was rejected.
+    async fn rerun_of(reason: &str, anew: bool) -> Done {
+        let started = mock!(aws_sdk_sfn::Client::start_execution)
+            .match_requests(|request| request.name() == Some("a-0123456789ab-r1"))
+            .then_output(|| {
+                let started = StartExecutionOutput::builder().execution_arn("arn:new");
+                let started = started.start_date(DateTime::from_secs(0)).build();
+                started.expect("complete")
+            });
+        let deployment = Deployment {
+            outputs: serde_json::from_value(json!({"state_machine_arn": "arn"})).expect("outputs"),
+            is_local: false,
+            sfn: mock_client!(aws_sdk_sfn, [&started]),
+            sqs: aws_sdk_sqs::Client::from_conf(
+                aws_sdk_sqs::Config::builder()
+                    .behavior_version_latest()
+                    .build(),
+            ),
+        };
+        let rejected = DescribeExecutionOutput::builder()
+            .execution_arn("arn:aws:states:eu-west-1:1:execution:clip:a-0123456789ab")
+            .state_machine_arn("arn:aws:states:eu-west-1:1:stateMachine:clip")
+            .name("a-0123456789ab")
+            .status(ExecutionStatus::Succeeded)
+            .start_date(DateTime::from_secs(0))
+            .output(json!({"status": "rejected", "reason": reason}).to_string())
+            .build()
+            .expect("complete");
+        rerun(&deployment, &rejected.into(), anew)
+            .await
+            .expect("it can be asked")
+    }
+
+    #[tokio::test]
+    async fn rejection_that_may_be_mended_is_started_anew() {
+        let done = rerun_of("SourceNotFound", false).await;
+        assert!(matches!(done, Done::Started { arn } if arn == "arn:new"));
+    }
+
+    #[tokio::test]
+    async fn invalid_request_is_started_anew_only_when_that_is_said() {
+        let done = rerun_of("InvalidRequest", false).await;
+        assert!(matches!(done, Done::Skipped { why } if why.contains("--new")));
+        let done = rerun_of("InvalidRequest", true).await;
+        assert!(matches!(done, Done::Started { .. }));
+    }
 }

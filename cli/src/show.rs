@@ -50,7 +50,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
             render::json(&events);
         } else {
             for event in &events {
-                render::say(line_of_event(event));
+                render::say(render::plain(&line_of_event(event)));
             }
         }
     } else {
@@ -247,10 +247,11 @@ pub fn states_in_lines(states: &[State]) -> Vec<String> {
 pub fn in_lines(execution: &Execution, link: Option<String>, options: &str) -> Vec<String> {
     let mut lines = vec![format!(
         "{}  {}",
-        console::style(execution.clip_id()).bold(),
+        console::style(render::plain(execution.clip_id())).bold(),
         render::status(execution.status)
     )];
     for (name, text) in facts(execution, link) {
+        let text = render::plain(&text);
         lines.push(format!("  {} {text}", render::dim(format!("{name:10}"))));
     }
     if execution.is_rerunnable() {
@@ -270,8 +271,8 @@ fn told(states: &[State]) -> Vec<String> {
                 "  {} {:14} {}: {}",
                 console::style("!").yellow(),
                 state.name,
-                error.reason,
-                one_line(&error.message)
+                render::plain(&error.reason),
+                render::plain(&one_line(&error.message))
             )
         });
         let took = when::span(state.duration_seconds);

@@ -140,3 +140,23 @@ fn add_help(help: &mut String, command: &Command) {
         }
     }
 }
+
+#[test]
+fn nothing_that_a_stranger_wrote_steers_the_terminal() {
+    console::set_colors_enabled(false);
+    let hostile = "x\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}1m\u{202e}\r\nforged  available";
+    let source = json!({"bucket": hostile, "key": hostile});
+    let input = json!({"clipId": hostile, "source": source, "start": hostile, "end": hostile, "cut": hostile,
+        "metadata": {(hostile): hostile}});
+    let output = json!({"clipId": hostile, "status": "rejected", "reason": hostile, "message": hostile, "bucket": hostile,
+        "clip": {"key": hostile, "bytes": 1, "url": hostile}, "delivered": {"videoCodec": hostile, "dropped": [hostile],
+            "conformed": [hostile]},
+        "thumbnails": [{"key": hostile}], "engine": {"name": hostile, "why": hostile}});
+    let execution = execution(ExecutionStatus::Succeeded, &input, Some(&output));
+    let mut lines = show::in_lines(&execution, None, "");
+    lines.extend(list::row(&execution));
+    for line in lines {
+        let steers = |character: char| character.is_control() || character == '\u{202e}';
+        assert!(!line.contains(steers), "{line:?}");
+    }
+}

@@ -80,8 +80,9 @@ run "functions_are_told_what_they_read" {
   assert {
     condition = jsonencode({ for name, function in aws_lambda_function.this : name => function.environment[0].variables }) == jsonencode({
       start = {
-        CLIPFLOW_LOG               = "info"
-        CLIPFLOW_STATE_MACHINE_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
+        CLIPFLOW_DESCRIBE_INTERVAL_MS = "1000"
+        CLIPFLOW_LOG                  = "info"
+        CLIPFLOW_STATE_MACHINE_ARN    = "arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip"
       }
       validate = {
         CLIPFLOW_LOG            = "info"
@@ -193,6 +194,7 @@ run "roles_reach_only_what_is_named" {
         "sqs:DeleteMessage arn:aws:sqs:eu-west-1:123456789012:surf-requests",
         "sqs:GetQueueAttributes arn:aws:sqs:eu-west-1:123456789012:surf-requests",
         "sqs:ReceiveMessage arn:aws:sqs:eu-west-1:123456789012:surf-requests",
+        "states:DescribeExecution arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
         "states:StartExecution arn:aws:states:eu-west-1:123456789012:stateMachine:surf-clip",
       ]
       validate = []
@@ -646,8 +648,19 @@ run "a_job_that_waits_sounds_the_alarm_before_it_is_given_up" {
 
 run "requests_start_as_fast_as_they_come" {
   assert {
-    condition     = aws_lambda_event_source_mapping.start.batch_size == 10 && length(aws_lambda_event_source_mapping.start.scaling_config) == 0
+    condition = (
+      aws_lambda_event_source_mapping.start.batch_size == 10 &&
+      !can(aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_START_INTERVAL_MS)
+    )
     error_message = "Requests are held back although nobody asked for it."
+  }
+
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.start.scaling_config[0].maximum_concurrency * 1000 ==
+      10 * tonumber(aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_DESCRIBE_INTERVAL_MS)
+    )
+    error_message = "All environments of start together describe other than ten executions a second."
   }
 }
 

@@ -447,6 +447,39 @@ async fn same_request_sent_again_starts_nothing() {
 }
 
 #[tokio::test]
+async fn rejection_that_was_mended_can_be_asked_again() {
+    let stack = Stack::connect().await;
+    let key = format!("late-{}.mp4", std::process::id());
+    let request = stack.request("e2e-late", &key, &json!(0), &json!(0.4));
+    let ended = stack.run(&request).await;
+    assert_eq!(ended.output["reason"], "SourceNotFound", "{ended:?}");
+    assert_eq!(
+        stack.notification("e2e-late").await["Message"],
+        ended.output
+    );
+    let folder = source(&stack, &key, &["-an", "-c:v", "libx264"]).await;
+    stack.send(&request.to_string()).await;
+    let again = stack.ended_execution(format!("{}-r1", ended.arn)).await;
+    delivered(&stack, "e2e-late", &again, folder.path()).await;
+}
+
+#[tokio::test]
+async fn request_that_no_step_can_hand_on_has_a_document() {
+    let stack = Stack::connect().await;
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for (number, value) in [&deep, "1e400", r#""\ud800""#].into_iter().enumerate() {
+        let clip_id = format!("e2e-unreadable-{number}");
+        stack
+            .send(&format!(
+                r#"{{"clipId": "{clip_id}", "metadata": {{"x": {value}}}}}"#
+            ))
+            .await;
+        let document = stack.document_that_is(&clip_id, "rejected").await;
+        assert_eq!(document.get_str("reason").ok(), Some("InvalidRequest"));
+    }
+}
+
+#[tokio::test]
 async fn message_that_is_not_json_ends_in_the_dead_letter_queue() {
     let stack = Stack::connect().await;
     // It is delivered five times, each after the visibility timeout, which is minutes: long for a test.

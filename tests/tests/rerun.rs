@@ -175,12 +175,16 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
         assert_eq!(failure.ok(), Some(case.state));
     }
 
-    let rerun = rerun(stack, failure["rerunCommand"].as_str().expect("a command")).await;
+    let rerun = redrive(stack, failure["rerunCommand"].as_str().expect("a command")).await;
     assert_eq!(
         (rerun.status.as_str(), &rerun.output["status"]),
         ("SUCCEEDED", &json!("available")),
         "{rerun:?}"
     );
+    assert_eq!(rerun.arn, ended.arn, "the same execution goes on");
+    let (entered, _) = states(stack, &rerun.arn).await;
+    let entries = entered.iter().filter(|state| *state == case.state);
+    assert_eq!(entries.count(), 1, "{entered:?}");
     assert_eq!(stack.notification(&clip_id).await["Message"], rerun.output);
     let document = stack.document_that_is(&clip_id, "available").await;
     assert_eq!(arn(&document), Some(rerun.arn.as_str()));
@@ -225,8 +229,8 @@ async fn versions(stack: &Stack, key: &str) -> usize {
     list.send().await.expect("the versions").versions().len()
 }
 
-/// Carries out the command of a failure; returns the end of what it started.
-async fn rerun(stack: &Stack, command: &str) -> Ended {
+/// Carries out the command of a failure, which is a redrive; returns the end of the execution.
+async fn redrive(stack: &Stack, command: &str) -> Ended {
     let arguments: Vec<_> = command
         .strip_prefix("clipflow ")
         .expect("the command")
@@ -234,6 +238,7 @@ async fn rerun(stack: &Stack, command: &str) -> Ended {
         .collect();
     let (said, code) = stack.clipflow(&arguments);
     assert_eq!(code, 0, "{said}");
+    assert_eq!(said["reruns"][0]["action"], "redriven", "{said}");
     let arn = said["reruns"][0]["arn"]
         .as_str()
         .unwrap_or_else(|| panic!("{said}"));

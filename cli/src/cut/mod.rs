@@ -351,7 +351,7 @@ fn text(report: &Report) -> String {
             report.encoded_seconds, report.copied_seconds
         ),
         How::EncodedWhole => {
-            let why = report.why.as_deref().unwrap_or_default();
+            let why = render::plain(report.why.as_deref().unwrap_or_default());
             format!("encoded whole, because {why}")
         }
     };
@@ -373,7 +373,8 @@ fn text(report: &Report) -> String {
         ),
     ];
     if !report.dropped_tracks.is_empty() {
-        lines.push(format!("left out: {}", report.dropped_tracks.join(", ")));
+        let dropped = render::plain(&report.dropped_tracks.join(", "));
+        lines.push(format!("left out: {dropped}"));
     }
     lines.join("\n")
 }

@@ -86,7 +86,19 @@ error_kinds! {
 }
 
 impl ErrorKind {
-    /// Whether the request is at fault, so that a rerun of the same request cannot help.
+    /// The kind with this wire name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether a rejection can be mended without another request: by a source, a recording or a limit of the deployment.
+    #[must_use]
+    pub fn is_mendable(self) -> bool {
+        self.is_rejection() && self != Self::InvalidRequest
+    }
+
+    /// Whether the request is at fault, so that a rerun of the same request cannot help until something else changes.
     #[must_use]
     pub fn is_rejection(self) -> bool {
         use ErrorKind::{

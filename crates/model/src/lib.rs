@@ -16,6 +16,7 @@ pub mod prices;
 pub mod quality;
 pub mod recordings;
 pub mod request;
+pub mod sent;
 pub mod source;
 pub mod text;
 pub mod time;

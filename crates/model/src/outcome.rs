@@ -3,7 +3,7 @@
 use crate::{
     identity::Identity,
     recordings::{Coverage, is_camera_id},
-    request::MAX_REQUEST_BYTES,
+    sent,
     timestamp::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub struct Outcome {
     /// The animated picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Object>,
-    /// The request as it was sent; absent when it is larger than a request may be.
+    /// The request as it was sent; absent when it is larger or deeper than a request may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Value>,
     /// What `verify` found in the clip.
@@ -249,7 +249,9 @@ impl Outcome {
     #[must_use]
     pub fn new(status: Status, request: &Value, execution: Execution, bucket: &str) -> Self {
         let identity = Identity::of(request);
-        let requested = (identity.canonical.len() <= MAX_REQUEST_BYTES).then(|| request.clone());
+        let requested = sent::check(&identity.canonical)
+            .is_ok()
+            .then(|| request.clone());
         let metadata = requested
             .as_ref()
             .and_then(|request| request.get("metadata")?.as_object().cloned());

@@ -1,10 +1,20 @@
 //! What `probe` finds out about a request's sources, and the later steps work from.
 
-use crate::recordings::Coverage;
+use crate::{
+    recordings::Coverage,
+    text::{shorten, visible},
+};
 use mp4_cut::{Container, Facts, SmartCutFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
+
+/// The most tracks of a source that are named.
+const MAX_SOURCE_NAMES: usize = 8;
+/// The most tracks of all sources that an outcome names.
+const MAX_NAMES: usize = 100;
+/// The most characters of a name out of a file.
+const MAX_NAME: usize = 40;
 
 /// An S3 object as it was when it was seen first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,6 +35,42 @@ pub struct ProbedSource<O = PinnedObject> {
     pub object: O,
     /// What it holds.
     pub facts: SourceFacts,
+}
+
+impl ProbedSource {
+    /// A source whose texts have bounds, whatever stands in the file: a plan goes from state to state, and Step Functions
+    /// allows 256 KiB.
+    #[must_use]
+    pub fn new(object: PinnedObject, facts: SourceFacts) -> Self {
+        let SourceFacts { mut facts, remuxed } = facts;
+        facts.container = bounded_name(&facts.container);
+        facts.video.codec = bounded_name(&facts.video.codec);
+        if let Some(audio) = &mut facts.audio {
+            audio.codec = bounded_name(&audio.codec);
+        }
+        facts.dropped_tracks = bounded_list(&facts.dropped_tracks, MAX_SOURCE_NAMES);
+        let facts = SourceFacts { facts, remuxed };
+        Self { object, facts }
+    }
+}
+
+/// A name out of a file: short, and without characters that JSON writes as six.
+fn bounded_name(name: &str) -> String {
+    visible(&shorten(name, MAX_NAME))
+}
+
+/// The first of many names, and how many more there are.
+fn bounded_list(names: &[String], most: usize) -> Vec<String> {
+    let more = names.len().saturating_sub(most);
+    let mut names: Vec<_> = names
+        .iter()
+        .take(most)
+        .map(|name| bounded_name(name))
+        .collect();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names
 }
 
 /// What a source is, and how it is read.
@@ -177,7 +223,7 @@ impl<O> Plan<O> {
                     .map(|name| format!("{of}{name}")),
             );
         }
-        dropped
+        bounded_list(&dropped, MAX_NAMES)
     }
 }
 
@@ -205,6 +251,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
     use serde_json::{Value, json};
 
     fn source(audio_tracks: usize, dropped_tracks: &[&str]) -> Value {
@@ -253,5 +300,51 @@ mod tests {
             two.dropped(1),
             ["segments[2]: text (deu)", "segments[2]: audio track 2"]
         );
+    }
+
+    /// A source with these names in its file, as it goes into a plan.
+    fn bounded(name: &str, dropped: Vec<String>, key: &str) -> ProbedSource {
+        let read: ProbedSource = serde_json::from_value(source(1, &[])).expect("a source");
+        let mut facts = read.facts;
+        facts.facts.container = name.to_owned();
+        facts.facts.video.codec = name.to_owned();
+        facts.facts.dropped_tracks = dropped;
+        let object = PinnedObject {
+            key: key.to_owned(),
+            ..read.object
+        };
+        ProbedSource::new(object, facts)
+    }
+
+    #[test]
+    fn tracks_by_the_ten_thousand_are_counted() {
+        for tracks in [20_000, 150_000] {
+            let source = bounded("isom", vec!["text (deu)".to_owned(); tracks], "k");
+            let names = &source.facts.dropped_tracks;
+            assert_eq!((names.len(), names[0].as_str()), (9, "text (deu)"));
+            assert_eq!(names[8], format!("{} more", tracks - 8));
+        }
+        let mut many = plan(&[], &[]);
+        let names = || vec!["text".to_owned(); 8];
+        many.sources = (0..50).map(|_| bounded("isom", names(), "k")).collect();
+        let dropped = many.dropped(1);
+        assert_eq!((dropped.len(), dropped[100].as_str()), (101, "300 more"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// `Trim` is handed the request, of 64 KiB at the most, and the plan.
+        #[test]
+        fn plan_fits_into_a_payload_beside_the_largest_request(
+            name in "[\\PC\0-\x1f]{0,300}", tracks in vec("[\\PC\0-\x1f\"]{0,90}", 0..99), key in "[a-z/]{1024}",
+        ) {
+            let mut plan = plan(&[source(1, &[])], &[0; 50]);
+            plan.sources = vec![bounded(&name, tracks, &key); 50];
+            let bytes = serde_json::to_vec(&plan).expect("JSON").len();
+            prop_assert!(bytes + crate::sent::MAX_REQUEST_BYTES < 250_000, "{bytes}");
+            let dropped = serde_json::to_vec(&plan.dropped(0)).expect("JSON").len();
+            prop_assert!(dropped < 30_000, "{dropped}");
+        }
     }
 }

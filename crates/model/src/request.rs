@@ -8,6 +8,7 @@ use crate::{
     identity::{Identity, is_clip_id},
     quality::Quality,
     recordings::{CameraWindow, Interval, RequiredCoverage, is_camera_id},
+    sent,
     text::shorten,
     time::{Moment, Time},
     timestamp::Timestamp,
@@ -16,8 +17,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The largest request, in bytes of its canonical form.
-pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// The largest `metadata`, in bytes of its JSON.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 /// The most cuts of a clip.
@@ -249,20 +248,18 @@ impl Request {
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field at fault.
-    pub fn validate(sent: Value, limits: &Limits) -> Result<ClipRequest, ClipError> {
-        let identity = Identity::of(&sent);
-        let bytes = identity.canonical.len();
-        if bytes > MAX_REQUEST_BYTES {
-            return Err(ClipError::invalid_request(format!(
-                "the request has {bytes} bytes, at most {MAX_REQUEST_BYTES}"
-            )));
+    pub fn validate(request: Value, limits: &Limits) -> Result<ClipRequest, ClipError> {
+        let identity = Identity::of(&request);
+        if let Some(why) = sent::why_unreadable(&request) {
+            return Err(ClipError::invalid_request(why));
         }
-        if !sent.is_object() {
+        sent::check(&identity.canonical)?;
+        if !request.is_object() {
             return Err(ClipError::invalid_request(
                 "the request is not a JSON object",
             ));
         }
-        parse::<Self>(sent)?.resolve(identity, limits)
+        parse::<Self>(request)?.resolve(identity, limits)
     }
 
     /// Checks what the types cannot say and fills in the defaults.

@@ -32,6 +32,19 @@ pub fn elide(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…{}", &text[..head], &text[tail..]))
 }
 
+/// `text` with a question mark for each control character, which JSON writes as six.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let visible = |character: char| {
+        if character.is_control() {
+            '?'
+        } else {
+            character
+        }
+    };
+    text.chars().map(visible).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

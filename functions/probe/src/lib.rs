@@ -271,10 +271,7 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         .await?;
     let mut sources = Vec::new();
     for Opened { object, media } in found.into_iter().flatten() {
-        sources.push(ProbedSource {
-            object,
-            facts: media.facts,
-        });
+        sources.push(ProbedSource::new(object, media.facts));
     }
     Ok(Plan {
         sources,

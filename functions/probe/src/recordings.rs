@@ -283,10 +283,8 @@ async fn plan_cuts(
         })?;
         if let Some(segment) = planned {
             plan.segments.push(segment);
-            plan.sources.push(ProbedSource {
-                object: object.clone(),
-                facts: media.facts.clone(),
-            });
+            let source = ProbedSource::new(object.clone(), media.facts.clone());
+            plan.sources.push(source);
         }
     }
     if plan.segments.is_empty() {

@@ -109,8 +109,7 @@ pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
 /// What kind of cause an error of a state has.
 #[must_use]
 pub fn class(error: &str) -> FailureClass {
-    let kind = ErrorKind::ALL.iter().find(|kind| kind.name() == error);
-    match kind {
+    match ErrorKind::of_name(error) {
         Some(ErrorKind::DependencyUnavailable) => FailureClass::Dependency,
         Some(ErrorKind::TranscodeFailed | ErrorKind::DeliveryMismatch) => FailureClass::Media,
         _ if PASSING.contains(&error) => FailureClass::Dependency,

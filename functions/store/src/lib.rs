@@ -121,7 +121,10 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
         })
         .collect();
     outcome.delivered = result.delivered;
-    outcome.engine = result.engine;
+    outcome.engine = result.engine.map(|engine| Engine {
+        why: message(engine.why),
+        ..engine
+    });
     outcome
 }
 
@@ -198,5 +201,21 @@ mod tests {
             "message": "coverage: unknown variant `all`"});
         let rejected = document(request, rejected).await;
         expect_file!["../tests/snapshots/rejected.json"].assert_eq(&rejected);
+    }
+
+    /// SNS and Step Functions allow 256 KiB.
+    #[tokio::test]
+    async fn largest_outcome_fits_into_a_message() {
+        let worst = |characters: usize| "\u{1}".repeat(characters);
+        let metadata = json!({"x": "x".repeat(8_000)});
+        let source = json!({"bucket": "b", "key": "k".repeat(1024)});
+        let segment = json!({"source": source, "start": 1, "end": 2});
+        let request = json!({"clipId": "a", "segments": vec![segment; 50], "metadata": metadata});
+        let made = json!({"status": "available", "clip": {"key": "k", "bytes": 1, "etag": "e"},
+            "delivered": {"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
+                "videoCodec": "h264", "dropped": vec!["\u{6ce2}".repeat(60); 101], "conformed": vec!["x".repeat(300); 50]},
+            "message": worst(100_000), "engine": {"name": "trim", "why": worst(100_000), "estimateUsd": 1.0}});
+        let bytes = document(request, made).await.len();
+        assert!(bytes < 256 * 1024, "{bytes}");
     }
 }

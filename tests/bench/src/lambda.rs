@@ -3,6 +3,7 @@
 use crate::{
     Outcome,
     http::{self, Connection, Request},
+    usage,
 };
 use serde_json::Value;
 use std::{
@@ -153,6 +154,14 @@ impl Function {
             answer.map_err(|error| format!("{}: {error}", self.name))?,
             took,
         ))
+    }
+
+    /// The processor time of the process and its children up to now.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn processor_time(&self) -> Outcome<Duration> {
+        usage::processor_time(self.process.id())
     }
 
     /// The most memory that the process has had resident up to now, in bytes.

@@ -6,9 +6,12 @@ mod http;
 mod lambda;
 mod measures;
 mod media;
+mod peer;
 mod report;
 mod s3;
 mod sources;
+mod throughput;
+mod usage;
 mod window;
 
 use measures::{Bench, MEASURES};

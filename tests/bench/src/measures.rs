@@ -5,9 +5,12 @@ use crate::{
     http::Connection,
     lambda::{Environment, Function},
     media,
+    peer::peer,
     report::Row,
     s3::{Network, Server},
-    sources::{self, CONTAINERS, KINDS, MINUTES, long, short},
+    sources::{self, CONTAINERS, HEVC, KINDS, MINUTES, long, short},
+    throughput::throughput,
+    usage,
     window::Reader,
 };
 use serde_json::{Value, json};
@@ -15,18 +18,19 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
 /// How long the clips are, in seconds.
-const CLIP_SECONDS: f64 = 10.0;
+pub const CLIP_SECONDS: f64 = 10.0;
 /// What is always allowed above the bytes that are needed: 256 KiB.
 const SLACK_BYTES: f64 = 262_144.0;
 /// What may be read of other containers besides one and a half times the clip: as much of so many seconds, and 2 MB.
 const REMUXED_SECONDS: f64 = 4.0;
 const REMUXED_BYTES: f64 = 2_000_000.0;
 /// How often two things are measured in turns.
-const PAIRS: usize = 7;
+pub const PAIRS: usize = 7;
 /// How often a function is started.
 const STARTS: usize = 15;
 
@@ -38,7 +42,7 @@ pub struct Measure {
 }
 
 /// Everything that is measured, in the order of the table.
-pub const MEASURES: [Measure; 8] = [
+pub const MEASURES: [Measure; 11] = [
     Measure {
         name: "bytes",
         what: "bytes read from S3",
@@ -53,6 +57,21 @@ pub const MEASURES: [Measure; 8] = [
         name: "exact",
         what: "the time of an exact cut",
         take: exact,
+    },
+    Measure {
+        name: "hevc",
+        what: "the time of an exact cut of HEVC",
+        take: hevc,
+    },
+    Measure {
+        name: "peer",
+        what: "an exact cut against smartcut's",
+        take: peer,
+    },
+    Measure {
+        name: "throughput",
+        what: "many clips at once, and the processor time of one",
+        take: throughput,
     },
     Measure {
         name: "frames",
@@ -84,9 +103,9 @@ pub const MEASURES: [Measure; 8] = [
 /// The folders that everything is in.
 #[derive(Debug)]
 pub struct Bench {
-    root: PathBuf,
-    programs: PathBuf,
-    folder: PathBuf,
+    pub root: PathBuf,
+    pub programs: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Bench {
@@ -109,7 +128,7 @@ impl Bench {
         Ok(bench)
     }
 
-    fn source(&self, name: &str) -> PathBuf {
+    pub fn source(&self, name: &str) -> PathBuf {
         self.folder.join("s3").join(ARCHIVE).join(name)
     }
 
@@ -117,7 +136,7 @@ impl Bench {
         Ok(Server::start(&self.folder.join("s3"), network)?)
     }
 
-    fn function(&self, name: &str, server: &Server) -> Outcome<Function> {
+    pub fn function(&self, name: &str, server: &Server) -> Outcome<Function> {
         let environment = Environment {
             programs: &self.programs,
             logs: &self.folder.join("logs"),
@@ -127,7 +146,7 @@ impl Bench {
     }
 
     /// The functions that make a clip, one after another.
-    fn line(&self, network: Network) -> Outcome<Line> {
+    pub fn line(&self, network: Network) -> Outcome<Line> {
         let server = self.serve(network)?;
         Ok(Line {
             validate: self.function("validate", &server)?,
@@ -152,26 +171,32 @@ impl Bench {
 }
 
 /// The functions that make a clip, and the S3 that they read and write.
-struct Line {
-    validate: Function,
-    probe: Function,
-    trim: Function,
-    server: Server,
+pub struct Line {
+    pub validate: Function,
+    pub probe: Function,
+    pub trim: Function,
+    pub server: Server,
 }
 
 impl Line {
     /// Has a request validated and its source probed; returns the event for `trim`.
-    fn plan(&self, source: &str, start: f64, end: f64, cut: &str) -> Outcome<Value> {
+    pub fn plan(&self, source: &str, start: f64, end: f64, cut: &str) -> Outcome<Value> {
+        let output = if source.starts_with("hevc") {
+            "hevc"
+        } else {
+            "mp4"
+        };
         let execution = json!({
             "arn": "arn:aws:states:us-east-1:000000000000:execution:clip:bench",
             "startedAt": "2026-01-01T00:00:00Z",
         });
         let request = json!({
-            "clipId": format!("{cut}-{}", source.replace('.', "-")),
+            "clipId": format!("{cut}-{}-{start:.0}", source.replace('.', "-")),
             "source": {"bucket": ARCHIVE, "key": source},
             "start": start,
             "end": end,
             "cut": cut,
+            "output": {"format": output},
         });
         let (request, _) = self
             .validate
@@ -197,12 +222,12 @@ impl Line {
     }
 }
 
-fn start_of(minutes: u32) -> f64 {
+pub fn start_of(minutes: u32) -> f64 {
     // A second after a keyframe, in the middle.
     f64::from(minutes * 30 + 1)
 }
 
-fn describe(minutes: u32) -> String {
+pub fn describe(minutes: u32) -> String {
     if minutes == 1 {
         "1 minute".to_owned()
     } else {
@@ -211,7 +236,7 @@ fn describe(minutes: u32) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
-fn float(number: u64) -> f64 {
+pub fn float(number: u64) -> f64 {
     number as f64
 }
 
@@ -260,6 +285,28 @@ fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
         "bytes",
         Some((1.02 * needed + SLACK_BYTES).floor()),
     ));
+    for (bits, _) in HEVC {
+        let name = sources::hevc(bits);
+        let source = bench.source(&name);
+        let needed =
+            float(index_bytes(&source)? + media::span_bytes(&source, start, CLIP_SECONDS)?);
+        for cut in ["copy", "exact"] {
+            let event = line.plan(&name, start, start + CLIP_SECONDS, cut)?;
+            line.server.traffic();
+            line.cut(&event)?;
+            rows.push(Row::new(
+                format!("trim reads of 60 minutes of HEVC of {bits} bits, {cut}"),
+                float(line.server.traffic().1),
+                "bytes",
+                // A group more: two seconds of the source.
+                Some(
+                    (1.02 * (needed + 2.0 * float(fs::metadata(&source)?.len()) / 3600.0)
+                        + SLACK_BYTES)
+                        .floor(),
+                ),
+            ));
+        }
+    }
     for (container, file, _) in CONTAINERS {
         let second = float(fs::metadata(bench.source(file))?.len()) / 3600.0;
         for seconds in [1.0, CLIP_SECONDS] {
@@ -328,10 +375,12 @@ fn copy(bench: &Bench) -> Outcome<Vec<Row>> {
                 rows.push(Row::new(what, ratio, "×", Some(limit)));
             };
             row("window read and written", ratio(PAIRS, window, local)?);
-            row(
-                "copy, all of trim,",
-                ratio(PAIRS, || Ok(line.cut(&event)?.1), local)?,
-            );
+            if network.bytes_per_second.is_none() {
+                let trimmed = ratio(PAIRS, || Ok(line.cut(&event)?.1), local)?;
+                row("copy, all of trim,", trimmed);
+            } else {
+                rows.push(bench.against_network(&line, network, &event, &of)?);
+            }
             let usual = || bench.cut_the_usual_way(&line.server, &name, start);
             let ratio = self::ratio(1, usual, || Ok(line.cut(&event)?.1))?;
             rows.push(Row::new(
@@ -345,22 +394,60 @@ fn copy(bench: &Bench) -> Outcome<Vec<Row>> {
     Ok(rows)
 }
 
-const COPY: &str = "-c copy";
+pub const COPY: &str = "-c copy";
 /// The options that `trim` encodes with.
-const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac \
+pub const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -c:a aac \
                       -movflags +faststart -threads 2";
 
 impl Bench {
+    /// All of `trim` for an event, relative to the least time that the network leaves for it.
+    fn against_network(
+        &self,
+        line: &Line,
+        network: Network,
+        event: &Value,
+        of: &str,
+    ) -> Outcome<Row> {
+        line.server.traffic();
+        let (key, _) = line.cut(event)?;
+        let (_, read) = line.server.traffic();
+        let clip = self.folder.join("s3").join(CLIPS).join(key);
+        let least = network.least(read, fs::metadata(clip)?.len());
+        let times = (0..PAIRS).map(|_| Ok(line.cut(event)?.1.as_secs_f64() / least.as_secs_f64()));
+        let what = format!("copy, all of trim, out of {of}, relative to what the network allows");
+        let ratio = median(times.collect::<Outcome<_>>()?);
+        Ok(Row::new(what, ratio, "×", Some(1.15)))
+    }
+
     /// The time in which `FFmpeg` cuts a clip out of a local file.
     fn cut_locally(&self, source: &Path, start: f64, options: &str) -> Outcome<Duration> {
+        Ok(usage::of(&mut self.cutter(source, start, options)?)?.wall)
+    }
+
+    /// `FFmpeg` cutting a clip out of a local file.
+    fn cutter(&self, source: &Path, start: f64, options: &str) -> Outcome<Command> {
         let (start, seconds) = (start.to_string(), CLIP_SECONDS.to_string());
-        let (from, to) = (text(source)?, self.folder.join("local.mp4"));
+        let to = self.folder.join("local.mp4");
         // Written anew, as the functions' clips are.
         let _ = fs::remove_file(&to);
-        let begun = Instant::now();
-        let input = ["-threads", "2", "-ss", &start, "-i", from, "-t", &seconds];
-        media::ffmpeg(&[&input[..], &sources::words(options), &[text(&to)?]].concat())?;
-        Ok(begun.elapsed())
+        let mut command = Command::new("ffmpeg");
+        command
+            .args([
+                "-nostdin",
+                "-v",
+                "error",
+                "-y",
+                "-threads",
+                "2",
+                "-ss",
+                &start,
+                "-i",
+                text(source)?,
+            ])
+            .args(["-t", &seconds])
+            .args(sources::words(options))
+            .arg(to);
+        Ok(command)
     }
 
     /// The time in which an object is downloaded, the clip cut out of it and uploaded.
@@ -380,7 +467,7 @@ impl Bench {
     }
 }
 
-fn text(path: &Path) -> Outcome<&str> {
+pub fn text(path: &Path) -> Outcome<&str> {
     Ok(path.to_str().ok_or("a path is not UTF-8")?)
 }
 
@@ -394,7 +481,7 @@ fn ratio(
     Ok(median(ratios.collect::<Outcome<_>>()?))
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+pub fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers[numbers.len() / 2]
 }
@@ -415,6 +502,36 @@ fn exact(bench: &Bench) -> Outcome<Vec<Row>> {
             "exact out of 60 minutes from {of}, relative to encoding all of it from a local file"
         );
         rows.push(Row::new(what, ratio, "×", Some(0.25)));
+    }
+    Ok(rows)
+}
+
+/// The options that `trim` encodes HEVC with.
+const ENCODE_HEVC: &str = "-map 0:v:0 -map 0:a:0? -c:v libx265 -preset veryfast -x265-params log-level=error -crf 24 -tag:v hvc1 \
+                           -c:a aac -movflags +faststart -threads 2";
+
+fn hevc(bench: &Bench) -> Outcome<Vec<Row>> {
+    let line = bench.line(Network::LOOPBACK)?;
+    let mut rows = Vec::new();
+    for (bits, _) in HEVC {
+        let name = sources::hevc(bits);
+        let start = start_of(60);
+        let event = line.plan(&name, start, start + CLIP_SECONDS, "exact")?;
+        let (mut wall, mut processor) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS.div_ceil(2) {
+            let before = line.trim.processor_time()?;
+            let (_, took) = line.cut(&event)?;
+            let ours = line.trim.processor_time()?.saturating_sub(before);
+            let theirs = usage::of(&mut bench.cutter(&bench.source(&name), start, ENCODE_HEVC)?)?;
+            wall.push(took.as_secs_f64() / theirs.wall.as_secs_f64());
+            processor.push(ours.as_secs_f64() / theirs.processor.as_secs_f64());
+        }
+        for (what, ratios) in [("", wall), (", processor time", processor)] {
+            let what = format!(
+                "exact out of 60 minutes of HEVC of {bits} bits{what}, relative to encoding all of it from a local file"
+            );
+            rows.push(Row::new(what, median(ratios), "×", Some(0.25)));
+        }
     }
     Ok(rows)
 }

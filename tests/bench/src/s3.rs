@@ -1,7 +1,10 @@
 //! A server that is like S3 in what the functions use of it, over a network whose delay and bandwidth can be set.
 //! Buckets are folders. It keeps no metadata, so that `trim` never finds its clip made already.
 
-use crate::http::{self, Connection, Request};
+use crate::{
+    http::{self, Connection, Request},
+    window::CONNECTIONS,
+};
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
@@ -42,6 +45,16 @@ impl Network {
         first_byte: Duration::from_millis(30),
         bytes_per_second: Some(80e6),
     };
+
+    /// The least time in which a clip can be made over this network: the first byte of the source, the longer of reading
+    /// and writing, and the answer to the upload. It is read by all connections and written by one.
+    pub fn least(&self, read_bytes: u64, written_bytes: u64) -> Duration {
+        let rate = self.bytes_per_second.unwrap_or(f64::INFINITY);
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 bytes")]
+        let seconds = |bytes: u64, connections: usize| bytes as f64 / (rate * connections as f64);
+        let moving = seconds(read_bytes, CONNECTIONS).max(seconds(written_bytes, 1));
+        2 * self.first_byte + Duration::from_secs_f64(moving)
+    }
 
     fn copy(
         &self,

@@ -37,6 +37,17 @@ pub fn make_long(folder: &Path) -> Outcome<()> {
         .concat(),
     )?;
     let base = base.to_str().ok_or("a path is not UTF-8")?;
+    for (bits, options) in HEVC {
+        let encode = "-c:v libx265 -preset ultrafast -b:v 5M -tag:v hvc1 -c:a copy \
+                      -x265-params log-level=error:keyint=60:min-keyint=60:scenecut=0";
+        let minute = folder.join(format!("hevc-{bits}-1.mp4"));
+        make(
+            &minute,
+            &[&["-i", base][..], &words(encode), &words(options)].concat(),
+        )?;
+        let minute = minute.to_str().ok_or("a path is not UTF-8")?;
+        make(&folder.join(hevc(bits)), &looped(minute, "59"))?;
+    }
     for (_, file, options) in CONTAINERS {
         make(
             &folder.join(file),
@@ -53,6 +64,15 @@ pub fn make_long(folder: &Path) -> Outcome<()> {
         )?;
     }
     Ok(())
+}
+
+/// HEVC of an hour, in the same pictures: bits a sample, options.
+pub const HEVC: [(u32, &str); 1] = [(8, "-pix_fmt yuv420p")];
+
+/// The file of HEVC with so many bits.
+#[must_use]
+pub fn hevc(bits: u32) -> String {
+    format!("hevc-{bits}-60.mp4")
 }
 
 fn looped<'a>(file: &'a str, loops: &'a str) -> [&'a str; 6] {

@@ -21,7 +21,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 /// As many as `trim` has.
-const CONNECTIONS: usize = 4;
+pub const CONNECTIONS: usize = 4;
 
 /// Reads windows from a server, as a function does that is warm.
 pub struct Reader {

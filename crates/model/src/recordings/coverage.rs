@@ -5,6 +5,7 @@
 //! the end of a window is not ready yet, unless a newer recording is there or an hour has passed
 //! since the longest one could have ended; everything else that is missing is a gap.
 
+use crate::text::{shorten, visible};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -140,16 +141,17 @@ impl Coverage {
 
     /// Says why something is missing: a recording that cannot be read would have shown some of this interval.
     pub fn explain(&mut self, unreadable: Interval, why: &str) {
+        let why = visible(&shorten(why, MAX_REASON_BYTES));
         let gaps = self
             .missing
             .iter_mut()
             .filter(|gap| gap.interval.overlaps(unreadable));
         for gap in gaps {
             match &mut gap.reason {
-                None => gap.reason = Some(why.to_owned()),
+                None => gap.reason = Some(why.clone()),
                 Some(reason) if reason.len() < MAX_REASON_BYTES => {
                     reason.push_str("; ");
-                    reason.push_str(why);
+                    reason.push_str(&why);
                 }
                 Some(_) => {}
             }
