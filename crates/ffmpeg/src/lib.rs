@@ -3,6 +3,7 @@
 pub mod audio;
 pub mod clip;
 pub mod encode;
+mod encrypted;
 pub mod pixels;
 pub mod process;
 pub mod range_server;

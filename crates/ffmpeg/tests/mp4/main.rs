@@ -7,6 +7,7 @@ mod common;
 mod containers;
 mod dynamic_range;
 mod edited;
+mod fields;
 mod footage;
 mod held;
 mod joined;
