@@ -13,7 +13,7 @@ use ffmpeg::{
     scratch::Scratch,
 };
 use model::{
-    ClipError,
+    ClipError, ErrorKind,
     damage::Damaged,
     outcome::EngineName,
     plan::PlannedSegment,
@@ -139,7 +139,19 @@ impl Decoding<'_> {
                 return ours(*first);
             }
             let time = SOURCES_TIME.saturating_sub(begun.elapsed());
-            if let Some(whole) = self.whole_in_source(part, &times, time).await? {
+            let whole = match self.whole_in_source(part, &times, time).await {
+                // A source that cannot be looked at is not known to be damaged.
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ErrorKind::UnsupportedMedia | ErrorKind::TrimBudgetExceeded
+                    ) =>
+                {
+                    Some(*first)
+                }
+                found => found?,
+            };
+            if let Some(whole) = whole {
                 return ours(whole);
             }
         }
