@@ -129,7 +129,7 @@ pub async fn make<'a, O, S: RangeRead + 'static>(
 ) -> Result<Clip<'a>, ClipError> {
     match look.cut {
         Cut::Copy => Ok(Clip {
-            content: Content::Stream(copy(plan, ranges)?),
+            content: Content::Stream(copy(plan, ranges).await?),
             method: Method::Copy,
             damaged: None,
         }),
@@ -137,7 +137,7 @@ pub async fn make<'a, O, S: RangeRead + 'static>(
     }
 }
 
-fn copy<'a, O, S: RangeRead>(
+async fn copy<'a, O, S: RangeRead>(
     plan: &Plan<O>,
     ranges: &'a [RemuxedRange<S>],
 ) -> Result<BoxStream<'a, mp4_cut::Result<Bytes>>, ClipError> {
@@ -153,8 +153,10 @@ fn copy<'a, O, S: RangeRead>(
             (&range.movie, facts.start_seconds, facts.end_seconds)
         })
         .collect();
-    let read_from = ranges.iter().map(|range| &range.samples).collect();
-    Ok(Join::of(&intervals)?.stream(read_from, CONNECTIONS).boxed())
+    let read_from: Vec<_> = ranges.iter().map(|range| &range.samples).collect();
+    let join = Join::of(&intervals)?;
+    join.check_joints(&read_from).await?;
+    Ok(join.stream(read_from, CONNECTIONS).boxed())
 }
 
 fn windows<O, S>(plan: &Plan<O>, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, ClipError> {

@@ -6,6 +6,7 @@ pub mod clip;
 pub mod damage;
 pub mod decoded;
 pub mod encode;
+mod encrypted;
 pub mod memory;
 pub mod pixels;
 pub mod process;

@@ -29,6 +29,7 @@
 use crate::{
     check,
     decoded::Picture,
+    encrypted,
     pixels::PixelNames,
     process::{Ffmpeg, Input, Limits},
     range_server::RangeServer,
@@ -61,6 +62,8 @@ const TAIL_SECONDS: f64 = 0.5;
 const MAX_LEAD_SECONDS: f64 = 40.0;
 /// How far before what is looked at decoding begins, in seconds: further than the index may ask for.
 const LOOK_LEAD_SECONDS: f64 = 5.0;
+/// Bytes at its beginning that tell whether it is encrypted.
+const HEAD_BYTES: u64 = 256 << 10;
 /// The packets at a source's start among which its first keyframe is looked for.
 const FIRST_PACKETS: u32 = 64;
 /// The same for a source that goes on without one, as a recording that was begun between two keyframes.
@@ -71,6 +74,8 @@ const DESCRIPTION_BYTES: u64 = 24 << 20;
 /// What finding an interval may read besides it and what lies between it and a keyframe, in bytes. It takes up to 3 MB;
 /// a source whose index leads nowhere would be read from its start.
 const SEARCH_BYTES: u64 = 8 << 20;
+/// No interlaced frames are shown at a higher rate, in Hz.
+const MAX_INTERLACED_RATE: f64 = 40.0;
 /// How many times more than on average a second of an interval may have, in bytes.
 const MAX_UNEVEN: u64 = 8;
 
@@ -665,8 +670,11 @@ struct Format {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Stream {
+    id: Option<String>,
     codec_type: Option<String>,
     codec_name: Option<String>,
+    codec_tag: Option<String>,
+    field_order: Option<String>,
     width: u32,
     height: u32,
     sample_aspect_ratio: Option<String>,
@@ -702,7 +710,8 @@ struct SideData {
     rotation: Option<f64>,
 }
 
-const ENTRIES: &str = "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio,\
+const ENTRIES: &str = "format=duration:stream=id,codec_type,codec_name,codec_tag,field_order,width,height,\
+     sample_aspect_ratio,\
      avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate,\
      pix_fmt,color_range,color_primaries,color_transfer,color_space:stream_disposition=attached_pic:\
      stream_tags=language:stream_side_data=rotation:packet=stream_index,pts_time,flags";
@@ -724,6 +733,12 @@ async fn describe<S: RangeRead + Clone + 'static>(
     };
     let [mut looked, long] = ANALYZE_DURATIONS;
     let mut described = look(looked, FIRST_PACKETS).await?;
+    let head = source.read(0..source.len().min(HEAD_BYTES)).await?;
+    if described.is_encrypted(container, &head) {
+        return Err(ClipError::unsupported_media(
+            "the source is encrypted, which is not supported",
+        ));
+    }
     if !described.streams.iter().all(Stream::has_codec_parameters) {
         (looked, described) = (long, look(long, FIRST_PACKETS).await?);
     }
@@ -743,6 +758,24 @@ impl Description {
         self.packets
             .iter()
             .filter(move |packet| Some(packet.stream_index) == video)
+    }
+
+    /// Whether the pictures are encrypted, or all sound is.
+    fn is_encrypted(&self, container: Container, head: &[u8]) -> bool {
+        let is_stream_encrypted = |stream: &Stream| match container {
+            Container::MpegTs => stream.is_scrambled(head),
+            Container::Matroska | Container::MatroskaWithoutCues => {
+                encrypted::has_encrypted_track(head)
+            }
+            Container::Avi | Container::Flv | Container::MpegPs => false,
+        };
+        ["video", "audio"].into_iter().any(|kind| {
+            let streams = self.streams.iter();
+            let mut of_kind = streams
+                .filter(|stream| stream.codec_type.as_deref() == Some(kind))
+                .peekable();
+            of_kind.peek().is_some() && of_kind.all(is_stream_encrypted)
+        })
     }
 
     fn first_keyframe_seconds(&self) -> Option<f64> {
@@ -841,6 +874,10 @@ impl Stream {
         }
         let [average, lowest] =
             [&self.avg_frame_rate, &self.r_frame_rate].map(|rate| ratio(rate, '/'));
+        // Where frames are fields, FFmpeg may take those for frames, on average or as the least.
+        let fields = |rate: &f64| self.is_interlaced() && *rate > MAX_INTERLACED_RATE;
+        let [average, lowest] = [average, lowest]
+            .map(|rate| rate.map(|rate| if fields(&rate) { rate / 2.0 } else { rate }));
         let constant = average
             .zip(lowest)
             .is_some_and(|(average, lowest)| (average / lowest - 1.0).abs() < 0.002);
@@ -894,6 +931,23 @@ impl Stream {
             bit_rate: self.bit_rate().unwrap_or_else(|| number::whole(all)),
             pixels: self.pixels.format(),
         })
+    }
+
+    fn is_interlaced(&self) -> bool {
+        let order = self.field_order.as_deref();
+        order.is_some_and(|order| !matches!(order, "progressive" | "unknown"))
+    }
+
+    /// Whether a transport stream says that it is: in its packets, or by a type of streams in which parts of every picture
+    /// are encrypted (HLS's `SAMPLE-AES`).
+    fn is_scrambled(&self, head: &[u8]) -> bool {
+        let number = |text: &Option<String>| {
+            let digits = text.as_deref()?.strip_prefix("0x")?;
+            u32::from_str_radix(digits, 16).ok()
+        };
+        let id = number(&self.id).and_then(|id| u16::try_from(id).ok());
+        matches!(number(&self.codec_tag), Some(0xdb | 0xcf | 0xc1 | 0xc2))
+            || id.is_some_and(|id| encrypted::is_scrambled(head, id))
     }
 
     /// Whether what an MP4 needs of pictures or sound is known.

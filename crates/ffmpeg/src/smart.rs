@@ -143,6 +143,7 @@ fn part_arguments(target: EncodeTarget) -> Vec<String> {
             profile,
             level,
             is_level_1b,
+            may_be_lossless,
             parameter_set_id,
             ..
         } => {
@@ -152,9 +153,10 @@ fn part_arguments(target: EncodeTarget) -> Vec<String> {
             } else {
                 level.to_string()
             };
+            let least_qp = if may_be_lossless { ":qpmin=1" } else { "" };
             format!(
-                "-map 0:v:0 -profile:v {profile} \
-                 -x264-params sps-id={parameter_set_id}:level={level}:bframes=0:ref=1:aud=1 -c:v libx264"
+                "-map 0:v:0 -profile:v {profile} -x264-params \
+                 sps-id={parameter_set_id}:level={level}:bframes=0:ref=1:aud=1{least_qp} -c:v libx264"
             )
         }
         EncodeTarget::Hevc { bits } => format!(

@@ -35,6 +35,8 @@ const MAX_MEDIACONVERT_HEVC: Size = Size {
 const MIN_MEDIACONVERT_SIDE: u32 = 32;
 /// How the name of a picture ends that it lays over a clip, in this spelling (API reference, `InsertableImage`).
 const MEDIACONVERT_PNG: [&str; 2] = [".png", ".PNG"];
+/// The sample rates of AAC that it makes, in Hz (API reference, `AacSettings`), and that we ask for.
+const MEDIACONVERT_SAMPLE_RATES: [u32; 5] = [32_000, 44_100, 48_000, 88_200, 96_000];
 /// The layouts, by `FFmpeg`'s names, that AAC has a number for and all players know, and how many channels they have.
 const AAC_LAYOUTS: [(&str, u32); 7] = [
     ("mono", 1),
@@ -322,7 +324,7 @@ impl ClipSpec {
         let (Some(source), Some(clip), true) = (source, self.audio, part.has_audio) else {
             return Vec::new();
         };
-        match &source.layout {
+        match layout_of(source) {
             _ if source.channels != clip.channels => {
                 vec![format!("channels {} to {}", source.channels, clip.channels)]
             }
@@ -409,6 +411,15 @@ impl ClipSpec {
         self.parts.iter().map(|part| part.seconds).sum()
     }
 
+    /// The same clip with the audio that `MediaConvert` makes.
+    #[must_use]
+    pub fn of_mediaconvert<O>(mut self, plan: &Plan<O>) -> Self {
+        self.audio = self.audio.map(AudioFormat::of_mediaconvert);
+        let parts = plan.segments.iter();
+        self.parts = parts.map(|segment| self.part(plan, segment)).collect();
+        self
+    }
+
     /// How segments were brought to the clip's format, for a person: one line for each that differed.
     #[must_use]
     pub fn conformed(&self) -> Vec<String> {
@@ -435,15 +446,33 @@ impl AudioFormat {
                 .iter()
                 .find(|(_, channels)| *channels >= source.channels)
         };
-        let (layout, channels) = source
-            .layout
-            .as_deref()
-            .and_then(|name| of_name(name).or_else(|| of_name(nearest_layout(name)?)))
+        let (layout, channels) = layout_of(source)
+            .and_then(|name| of_name(name).or_else(|| of_name(nearest_layout(name, format)?)))
             .or_else(of_count)
             .unwrap_or(&("7.1", 8));
         Self {
             sample_rate: sample_rate(source.sample_rate, format),
             channels: *channels,
+            layout,
+        }
+    }
+
+    /// The audio as `MediaConvert` makes it, which has three layouts (API reference, `AacCodingMode`) and not all rates.
+    #[must_use]
+    pub fn of_mediaconvert(self) -> Self {
+        let (layout, channels) = match self.channels {
+            1 => ("mono", 1),
+            6 => ("5.1", 6),
+            _ => ("stereo", 2),
+        };
+        let has_rate = MEDIACONVERT_SAMPLE_RATES.contains(&self.sample_rate);
+        Self {
+            sample_rate: if has_rate {
+                self.sample_rate
+            } else {
+                DEFAULT_SAMPLE_RATE
+            },
+            channels,
             layout,
         }
     }
@@ -464,13 +493,31 @@ pub fn has_aac_number(layout: &str) -> bool {
     AAC_LAYOUTS.iter().any(|(name, _)| *name == layout)
 }
 
+/// Where a source's channels are, by `FFmpeg`'s name.
+fn layout_of(source: &AudioFacts) -> Option<&str> {
+    let numbered = || {
+        AAC_LAYOUTS
+            .iter()
+            .find(|(_, channels)| *channels == source.channels)
+    };
+    source
+        .layout
+        .as_deref()
+        .or_else(|| numbered().map(|(name, _)| *name))
+}
+
 /// The layout that `FFmpeg` chooses for channels of another one. It takes side channels for rear ones where there is no
 /// other place for them, and adds to the front what stands between the front and the center.
-fn nearest_layout(layout: &str) -> Option<&'static str> {
+fn nearest_layout(layout: &str, format: Format) -> Option<&'static str> {
+    let is_webm = format == Format::Webm;
     Some(match layout {
-        "2.1" | "downmix" => "stereo",
-        "3.1" => "3.0",
-        "3.0(back)" | "quad" | "quad(side)" | "5.0(side)" | "7.0(front)" => "5.0",
+        "downmix" => "mono",
+        "2.1" => "stereo",
+        "3.1" | "3.1.2" => "3.0",
+        "3.0(back)" | "quad" | "quad(side)" | "cube" if is_webm => "quad",
+        "4.0" | "5.0" | "5.0(side)" | "6.0(front)" | "7.0(front)" if is_webm => "5.1",
+        "3.0(back)" | "quad" | "quad(side)" | "cube" | "5.0(side)" | "6.0(front)"
+        | "7.0(front)" => "5.0",
         "4.1" | "5.1(side)" | "6.1(front)" | "7.1(wide)" | "7.1(wide-side)" | "5.1.2" => "5.1",
         "6.0" | "hexagonal" | "6.1" | "6.1(back)" | "7.0" | "octagonal" => "7.1",
         _ => return None,

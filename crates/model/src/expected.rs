@@ -36,6 +36,10 @@ impl Expected {
     /// As [`ClipSpec::of`].
     pub fn of(request: &ClipRequest, plan: &Plan, engine: EngineName) -> Result<Self, ClipError> {
         let spec = ClipSpec::of(request.look(), plan)?;
+        let spec = match engine {
+            EngineName::Trim => spec,
+            EngineName::Transcode => spec.of_mediaconvert(plan),
+        };
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let mut expected = Self {
             size: spec.size,
@@ -46,9 +50,9 @@ impl Expected {
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
             video_codecs: names(request.format.codecs()),
             has_audio: spec.audio.is_some(),
-            conformed: match request.cut {
-                Cut::Exact => spec.conformed(),
-                Cut::Copy => Vec::new(),
+            conformed: match (engine, request.cut) {
+                (EngineName::Trim, Cut::Copy) => Vec::new(),
+                _ => spec.conformed(),
             },
         };
         match (engine, request.cut) {
@@ -163,6 +167,24 @@ mod tests {
             ("640x358", "h264")
         );
         assert_eq!((copied.frames, encoded.frames), (50, 50));
+    }
+
+    #[test]
+    fn sound_is_said_to_be_conformed_as_its_engine_does_it() {
+        let mut source = source("h264", 360, 25.0);
+        source["facts"]["audio"] = json!({"codec": "aac", "channels": 8, "sampleRate": 48000,
+            "bitRate": 1000, "tracks": 1});
+        let mut plan = plan(&[source]);
+        plan.segments[0].window.has_audio = true;
+        let conformed = |cut, engine| {
+            let expected = Expected::of(&request(cut, Format::Mp4), &plan, engine);
+            expected.expect("a clip").conformed
+        };
+        for cut in [Cut::Exact, Cut::Copy] {
+            assert!(conformed(cut, EngineName::Trim).is_empty());
+            let stereo = ["segments[0]: channels 8 to 2"];
+            assert_eq!(conformed(cut, EngineName::Transcode), stereo);
+        }
     }
 
     #[test]

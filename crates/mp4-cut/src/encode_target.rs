@@ -13,6 +13,8 @@ pub enum EncodeTarget {
         level: u8,
         /// Whether that means level 1b.
         is_level_1b: bool,
+        /// Whether pictures of the lowest quantizer (QP 0) are taken for lossless ones.
+        may_be_lossless: bool,
         /// The id of the sequence and the picture parameter set, which the source does not use.
         parameter_set_id: u32,
         /// Bits of a luma sample.

@@ -120,11 +120,13 @@ impl Deps {
 /// # Errors
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
-    plan(deps, input).await.map_err(|error| match error.kind {
-        // What cannot be read with this function's means is not for `trim` either, and MediaConvert needs a plan.
-        ErrorKind::TrimBudgetExceeded => ClipError::unsupported_media(error.message),
-        _ => error,
-    })
+    Box::pin(plan(deps, input))
+        .await
+        .map_err(|error| match error.kind {
+            // What cannot be read with this function's means is not for `trim` either, and MediaConvert needs a plan.
+            ErrorKind::TrimBudgetExceeded => ClipError::unsupported_media(error.message),
+            _ => error,
+        })
 }
 
 async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
@@ -272,15 +274,15 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
             .iter()
             .position(|source| **source == segment.source)
             .expect("every source is wanted");
-        let opened = found[source]
+        let found = found[source]
             .as_ref()
             .map_err(|error| name(error.clone()))?;
-        let duration = opened.facts.duration_seconds;
+        let duration = found.facts.duration_seconds;
         let interval = (
             segment.start.resolve(duration),
             segment.end.resolve(duration),
         );
-        let planned = opener.plan(opened, source, interval, index).await;
+        let planned = opener.plan(found, source, interval, index).await;
         planned.map_err(name)
     });
     let segments = stream::iter(plans)

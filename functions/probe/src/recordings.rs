@@ -273,10 +273,10 @@ async fn plan_cuts(
         .into_iter()
         .enumerate()
     {
-        let (_, opened) = &sources[cut.recording];
-        let object = &opened.object;
+        let (_, recording) = &sources[cut.recording];
+        let object = &recording.object;
         let planned = opener
-            .plan(opened, plan.sources.len(), cut.interval_seconds, number)
+            .plan(recording, plan.sources.len(), cut.interval_seconds, number)
             .await;
         let planned = recordings::unless_empty(planned).map_err(|error| {
             let message = format!("recording {}: {}", object.key, error.message);
@@ -284,7 +284,7 @@ async fn plan_cuts(
         })?;
         if let Some(segment) = planned {
             plan.segments.push(segment);
-            let source = ProbedSource::new(object.clone(), opened.facts.clone());
+            let source = ProbedSource::new(object.clone(), recording.facts.clone());
             plan.sources.push(source);
         }
     }

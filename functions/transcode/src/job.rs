@@ -28,8 +28,6 @@ use mp4_cut::VideoFacts;
 const AUDIO_SELECTOR: &str = "Audio Selector 1";
 /// Bits a second that sound gets for each channel: `FFmpeg`'s default for AAC.
 const AUDIO_BITS_PER_CHANNEL: u32 = 64_000;
-/// Sample rates that the AAC encoder is given; what is lower becomes 48 kHz.
-const AUDIO_RATES: [u32; 5] = [32_000, 44_100, 48_000, 88_200, 96_000];
 /// Bits that a pixel may take at the most, over a second: far above what the quality level asks for.
 const MAX_BITS_PER_PIXEL: f64 = 0.25;
 /// The lowest limit on the bit rate that is set, in bits a second.
@@ -320,15 +318,15 @@ fn number(value: u32) -> i32 {
 }
 
 fn audio_description(format: AudioFormat) -> AudioDescription {
-    let (mode, channels) = match format.channels {
-        1 => (AacCodingMode::CodingMode10, 1),
-        6 => (AacCodingMode::CodingMode51, 6),
-        _ => (AacCodingMode::CodingMode20, 2),
-    };
-    let sample_rate = if AUDIO_RATES.contains(&format.sample_rate) {
-        format.sample_rate
-    } else {
-        48_000
+    let AudioFormat {
+        sample_rate,
+        channels,
+        ..
+    } = format.of_mediaconvert();
+    let mode = match channels {
+        1 => AacCodingMode::CodingMode10,
+        6 => AacCodingMode::CodingMode51,
+        _ => AacCodingMode::CodingMode20,
     };
     let aac = AacSettings::builder()
         .coding_mode(mode)

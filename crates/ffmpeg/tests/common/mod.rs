@@ -4,6 +4,7 @@
 pub mod boxes;
 pub mod conform;
 pub mod ffmpeg;
+pub mod fields;
 pub mod kinds;
 pub mod property;
 pub mod smart;

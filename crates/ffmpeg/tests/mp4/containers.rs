@@ -5,7 +5,7 @@ use crate::common::{
     boxes,
     conform::{Way, assert_conforms},
     ffmpeg::{
-        Decoded, Folder, Picture, SIZE, decode, decode_pixels, load, pictures, probe, sound, words,
+        Decoded, Folder, Picture, decode, decode_pixels, load, pictures, probe, sound, words,
     },
     smart::smart_cut,
     source::{AAC, H264, HEVC, Source, microseconds},
@@ -34,12 +34,17 @@ const SECONDS: u32 = 8;
 const INTERVALS: [(f64, f64); 5] = [(0.0, 8.0), (0.0, 0.7), (3.123, 6.4), (5.0, 5.1), (6.6, 8.0)];
 
 /// How to write a container: the file's name, which says what it is, and options.
-const CONTAINERS: [(&str, &str); 8] = [
+const CONTAINERS: [(&str, &str); 9] = [
     ("a.ts", ""),
     ("a.mkv", ""),
     (
         "sidx.mp4",
         "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
+    ),
+    // So many that the clip's are found by their index.
+    (
+        "many.mp4",
+        "-g 12 -movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
     ),
     ("mfra.mp4", "-movflags +frag_keyframe+delay_moov"),
     ("late.ts", "-output_ts_offset 3600"),
@@ -50,13 +55,13 @@ const CONTAINERS: [(&str, &str); 8] = [
 ];
 
 /// A working folder and a program for excerpts.
-struct Work {
+pub struct Work {
     ffmpeg: Ffmpeg,
     scratch: Scratch,
 }
 
 impl Work {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             ffmpeg: Ffmpeg::find().expect("ffmpeg"),
             scratch: Scratch::new(0, 0).expect("a folder"),
@@ -72,11 +77,11 @@ impl Work {
         }
     }
 
-    async fn open(&self, file: &Path) -> Result<Media<Bytes>, ClipError> {
+    pub async fn open(&self, file: &Path) -> Result<Media<Bytes>, ClipError> {
         Media::open(load(file), self.remuxer()).await
     }
 
-    async fn remuxed_range(
+    pub async fn remuxed_range(
         &self,
         media: &Media<Bytes>,
         interval: (f64, f64),
@@ -87,7 +92,12 @@ impl Work {
     }
 
     /// The source of a cut: the excerpt's index and bytes, and what is shown of the source itself.
-    async fn source(&self, media: &Media<Bytes>, interval: (f64, f64), shown: &Shown) -> Source {
+    pub async fn source(
+        &self,
+        media: &Media<Bytes>,
+        interval: (f64, f64),
+        shown: &Shown,
+    ) -> Source {
         let remuxed_range = self
             .remuxed_range(media, interval)
             .await
@@ -114,22 +124,24 @@ impl Work {
 }
 
 /// What a player shows of a source.
-struct Shown {
+pub struct Shown {
     path: PathBuf,
-    pictures: Vec<Picture>,
+    pub pictures: Vec<Picture>,
     sound: Vec<f64>,
     pixels: Vec<Vec<u8>>,
 }
 
 impl Shown {
-    fn of(file: &Path, media: &Media<Bytes>) -> Self {
+    pub fn of(file: &Path, media: &Media<Bytes>) -> Self {
         let Decoded {
             mut pictures,
             sound,
             ..
         } = decode(file, media.facts.audio.is_some());
         // Of a transport stream, FFmpeg counts from the first picture when it decodes nothing else.
-        let late = microseconds(media.facts.video.start_seconds) - pictures[0].time;
+        let video = &media.facts.video;
+        let size = [video.coded_width, video.coded_height];
+        let late = microseconds(video.start_seconds) - pictures[0].time;
         for picture in &mut pictures {
             picture.time += late;
         }
@@ -137,7 +149,7 @@ impl Shown {
             path: file.to_owned(),
             pictures,
             sound,
-            pixels: decode_pixels(file, SIZE.into()),
+            pixels: decode_pixels(file, size.map(|pixels| pixels as usize)),
         }
     }
 }
@@ -872,4 +884,90 @@ async fn recording_that_begins_between_keyframes_begins_with_its_first_keyframe(
         "{:?}",
         media.facts.duration_seconds
     );
+}
+
+/// The packets of a transport stream.
+fn packets(file: &mut [u8]) -> impl Iterator<Item = &mut [u8; 188]> {
+    file.as_chunks_mut().0.iter_mut()
+}
+
+fn stream_of(packet: &[u8; 188]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+}
+
+/// The check of a section of a transport stream (ITU-T H.222.0, annex A).
+fn crc(section: &[u8]) -> u32 {
+    section.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    })
+}
+
+#[tokio::test]
+async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
+    const VIDEO: u16 = 0x100;
+    const SOUND: u16 = 0x101;
+    const PROGRAM_MAP: u16 = 0x1000;
+    let scramble = |file: &mut [u8], stream: u16| {
+        for packet in packets(file).filter(|packet| stream_of(packet) == stream) {
+            packet[3] |= 0x80;
+        }
+    };
+    let scramble_pes = |file: &mut [u8]| {
+        for packet in
+            packets(file).filter(|packet| stream_of(packet) == VIDEO && packet[1] & 0x40 != 0)
+        {
+            let payload = 4 + if packet[3] & 0x20 == 0 {
+                0
+            } else {
+                1 + usize::from(packet[4])
+            };
+            packet[payload + 6] |= 0x20;
+        }
+    };
+    let sample_aes = |file: &mut [u8]| {
+        for packet in packets(file).filter(|packet| stream_of(packet) == PROGRAM_MAP) {
+            let section = 5 + usize::from(packet[4]);
+            let end = section + 3 + usize::from(packet[section + 2]) - 4;
+            let video = section + 12 + usize::from(packet[section + 11]);
+            assert_eq!(packet[video], 0x1b);
+            packet[video] = 0xdb;
+            let crc = crc(&packet[section..end]).to_be_bytes();
+            packet[end..end + 4].copy_from_slice(&crc);
+        }
+    };
+    // In place of a track's number: ContentEncodings, ContentEncoding, ContentEncryption, and nothing.
+    let encrypt_track = |file: &mut [u8]| {
+        let number = file
+            .windows(3)
+            .position(|bytes| bytes == [0x73, 0xc5, 0x88]);
+        let number = number.expect("a track's number");
+        let encrypted = [
+            0x6d, 0x80, 0x88, 0x62, 0x40, 0x85, 0x50, 0x35, 0x82, 0xec, 0x80,
+        ];
+        file[number..number + encrypted.len()].copy_from_slice(&encrypted);
+    };
+    let video = |file: &mut [u8]| scramble(file, VIDEO);
+    let sound = |file: &mut [u8]| scramble(file, SOUND);
+    for (name, encrypt) in [
+        ("video.ts", &video as &dyn Fn(&mut [u8])),
+        ("sound.ts", &sound),
+        ("pes.ts", &scramble_pes),
+        ("sample-aes.ts", &sample_aes),
+        ("track.mkv", &encrypt_track),
+    ] {
+        let folder = Folder::new();
+        let path = build(&folder, name, &[words(H264), words(AAC)]);
+        let mut file = load(&path).to_vec();
+        assert!(Work::new().open(&path).await.is_ok(), "{name}");
+        encrypt(&mut file);
+        std::fs::write(&path, file).expect("room");
+        let error = Work::new().open(&path).await.expect_err(name);
+        assert_eq!(error.kind, ErrorKind::UnsupportedMedia, "{name}: {error}");
+        assert_eq!(
+            error.message, "the source is encrypted, which is not supported",
+            "{name}"
+        );
+    }
 }

@@ -59,10 +59,11 @@ impl Sources {
             .map(|(source, start, end)| (&self.movies[*source], *start, *end))
             .collect();
         let join = Join::of(&intervals)?;
-        let sources = cuts
+        let sources: Vec<_> = cuts
             .iter()
             .map(|(source, ..)| &self.bytes[*source])
             .collect();
+        join.check_joints(&sources).await?;
         let whole = join
             .stream(sources, 3)
             .try_fold(Vec::new(), async |whole, part| {
@@ -238,6 +239,8 @@ fn any_cuts_that_are_joined_show_exactly_their_pictures() {
         let mut snapped = Vec::new();
         let mut frames = Vec::new();
         for (source, start, length) in cuts {
+            // Pictures of some begin late.
+            let start = f64::max(start, sources.movies[source].facts.video.start_seconds);
             let end = start + 0.1 + length * length * (3.9 - start);
             let window = sources.movies[source]
                 .window(start, end)
@@ -282,6 +285,32 @@ async fn sound_of_joined_cuts_stays_with_their_pictures() {
         "{}",
         sound.len()
     );
+}
+
+/// Decoders that hold pictures back would show them in the order of numbers that belong to two intervals.
+#[tokio::test]
+async fn cut_that_begins_with_no_idr_picture_is_not_joined_to_another_without_encoding() {
+    let open =
+        "-bf 3 -g 25 -keyint_min 25 -sc_threshold 0 -x264-params open-gop=1:b-pyramid=normal";
+    let sources = Sources::build([&options(open), &options(open)]).await;
+    let error = sources.join(&[(0, 0.5, 0.8), (1, 2.2, 2.8)]).await;
+    let error = error.expect_err("no IDR picture");
+    assert_eq!(error.kind, ErrorKind::InvalidRequest);
+    assert!(
+        error
+            .message
+            .contains("its first keyframe is no IDR picture"),
+        "{error}"
+    );
+    // The first of a source is one.
+    let cuts = [(0, 2.2, 2.8), (1, 0.2, 0.6)];
+    let joined = sources.join(&cuts).await.expect("a clip");
+    let shown: Vec<_> = sources
+        .paths
+        .iter()
+        .map(|path| decode_pictures(path))
+        .collect();
+    assert_shows(&joined, &expected(&shown, &cuts));
 }
 
 #[tokio::test]

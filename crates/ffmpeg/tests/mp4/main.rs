@@ -8,6 +8,7 @@ mod containers;
 mod damaged;
 mod dynamic_range;
 mod edited;
+mod fields;
 mod footage;
 mod generations;
 mod held;

@@ -6,6 +6,11 @@ use crate::common::{
     smart::{smart_cut, smart_cuts},
     source::{H264, Source, edit, encode, microseconds},
 };
+use model::{
+    clip_spec::{AudioFormat, has_aac_number},
+    request::Format,
+};
+use mp4_cut::AudioFacts;
 use serde_json::json;
 use std::{
     ops::Range,
@@ -378,5 +383,45 @@ async fn channels_of_a_layout_without_a_number_get_one_and_stay_where_they_are()
             .await
             .expect("a smart cut");
         assert_has_layout(&joined.path, to, 1).await;
+    }
+}
+
+#[test]
+fn layout_that_is_planned_is_the_one_that_ffmpeg_chooses() {
+    // Those that AAC has a number for are not named in what is known of a source.
+    const LAYOUTS: &str = "4.0=4 5.0=5 7.1=8 2.1=3 3.0(back)=3 quad=4 quad(side)=4 3.1=4 4.1=5 5.0(side)=5 \
+         5.1(side)=6 6.0=6 6.0(front)=6 hexagonal=6 6.1=7 6.1(back)=7 6.1(front)=7 7.0=7 7.0(front)=7 7.1(wide)=8 \
+         7.1(wide-side)=8 octagonal=8 cube=8 5.1.2=8 3.1.2=6";
+    let folder = Folder::new();
+    for (format, file) in [(Format::Mp4, "a.mp4"), (Format::Webm, "a.webm")] {
+        for (layout, channels) in LAYOUTS
+            .split_whitespace()
+            .filter_map(|word| word.split_once('='))
+        {
+            let source = AudioFacts {
+                codec: "aac".to_owned(),
+                channels: channels.parse().expect("a number"),
+                layout: (!has_aac_number(layout)).then(|| layout.to_owned()),
+                sample_rate: 48_000,
+                bit_rate: 0,
+                tracks: 1,
+            };
+            let planned = AudioFormat::of(&source, format);
+            let input = format!("-f lavfi -i anullsrc=cl={layout}:r=48000:d=0.1 -filter:a");
+            let codec = if format == Format::Webm {
+                "libopus"
+            } else {
+                "aac"
+            };
+            let filters = vec![ffmpeg::audio::track_filters(format)];
+            let codec = words(&format!("-c:a {codec}"));
+            let path = folder.build(file, &[words(&input), filters, codec]);
+            let found = probe(&path, "-show_entries stream=channels");
+            assert_eq!(
+                found.trim(),
+                planned.channels.to_string(),
+                "{layout} in {file}"
+            );
+        }
     }
 }

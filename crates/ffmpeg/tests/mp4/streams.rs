@@ -4,7 +4,7 @@ use crate::common::{
     conform::{Way, assert_conforms},
     ffmpeg::{Folder, load, pictures, sound, words},
     smart::smart_cut,
-    source::{AAC, H264, Source, encode},
+    source::{AAC, H264, HEVC, Source, TIME_TOLERANCE, encode, microseconds},
 };
 use model::{ClipError, ErrorKind};
 use mp4_cut::Movie;
@@ -63,7 +63,7 @@ async fn cut_of_intra_refresh_begins_where_its_pictures_are_complete() {
 
 #[tokio::test]
 async fn picture_that_is_no_keyframe_is_not_believed_to_be_one() {
-    // All of them, as no list says; and one of three, as the list says wrongly.
+    // All of them, as no list says; one of three, as the list says wrongly; none.
     let no_list = |file: &mut Vec<u8>| {
         let at = position(file, b"stss");
         file[at..at + 4].copy_from_slice(b"free");
@@ -75,97 +75,126 @@ async fn picture_that_is_no_keyframe_is_not_believed_to_be_one() {
             file[at] += 7;
         }
     };
-    for make in [&no_list as &dyn Fn(&mut Vec<u8>), &wrong_list] {
-        let folder = Folder::new();
-        let path = build(&folder, "");
-        change(&path, make);
-        let source = Source::decode(&path).await;
-        assert_cut_exactly(&source).await;
-    }
-}
-
-#[tokio::test]
-async fn copy_of_yuv444_names_the_version_of_its_encoder_in_front() {
-    let folder = Folder::new();
-    let source = Source::decode(&build(&folder, "-pix_fmt yuv444p")).await;
-    for interval in [0.0..1.2, 2.4..3.4] {
-        let (window, copy) = source.cut(interval.clone()).await;
-        let file = load(&copy);
-        let version = b"x264 - core ";
-        let named = file
-            .windows(version.len())
-            .filter(|found| found == version)
-            .count();
-        assert_eq!(named, 1);
-        assert_conforms(&source, &window, Way::Copy, &copy).await;
-        let (window, facts, clip) = smart_cut(&source, interval).await.expect("a smart cut");
-        assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_put_in_front_of_yuv444_of_an_old_version_of_x264() {
-    let folder = Folder::new();
-    let path = build(&folder, "-pix_fmt yuv444p");
-    change(&path, |file| {
-        let version = position(file, b"x264 - core ") + 12;
-        file[version..version + 3].copy_from_slice(b"142");
-    });
-    let source = Source::decode(&path).await;
-    let why = smart_cut(&source, 0.4..3.4).await.err().unwrap_or_default();
-    assert_eq!(
-        why,
-        "how its pictures in 4:4:4 decode depends on the version of x264"
-    );
-}
-
-/// Makes fields of the frames of a file that has nothing but pictures, each of one slice: top and bottom in turn. Only
-/// their headers are right.
-fn make_fields(file: &mut [u8]) {
-    /// Bits of `frame_num` that x264 writes with the options below.
-    const FRAME_NUM_BITS: usize = 4;
-    let mut at = position(file, b"mdat") + 4;
-    let mut number = 0;
-    while at + 4 < file.len() {
-        let length = u32::from_be_bytes(*file[at..].first_chunk().expect("a length")) as usize;
-        let slice_type_bits = match file[at + 4] & 31 {
-            5 => Some(7),
-            1 => Some(5),
-            _ => None,
-        };
-        if let Some(slice_type_bits) = slice_type_bits {
-            let field = 8 + 1 + slice_type_bits + 1 + FRAME_NUM_BITS;
-            for (bit, is_set) in [(field, true), (field + 1, number % 2 == 1)] {
-                let (byte, mask) = (at + 4 + bit / 8, 128 >> (bit % 8));
-                file[byte] = file[byte] & !mask | if is_set { mask } else { 0 };
-            }
-            number += 1;
+    let empty_list = |file: &mut Vec<u8>| {
+        let count = position(file, b"stss") + 8;
+        file[count..count + 4].fill(0);
+    };
+    let hevc = format!("{HEVC} -x265-params log-level=error:keyint=30:min-keyint=30:scenecut=0");
+    for options in ["", &hevc] {
+        for make in [&no_list as &dyn Fn(&mut Vec<u8>), &wrong_list, &empty_list] {
+            let folder = Folder::new();
+            let path = build(&folder, options);
+            change(&path, make);
+            let source = Source::decode(&path).await;
+            assert_cut_exactly(&source).await;
         }
-        at += 4 + length;
     }
 }
 
 #[tokio::test]
-async fn fields_that_are_stored_as_frames_are_refused_by_name() {
+async fn cut_of_intra_refresh_of_hevc_begins_with_the_last_true_keyframe() {
     let folder = Folder::new();
-    let options = "-frames:v 10 -bf 0 -g 250 -x264-params interlaced=1:slices=1";
-    let path = folder.build(
-        "source.mp4",
-        &[pictures("25", 1), words(H264), words(options)],
-    );
-    assert!(
-        Movie::read(&load(&path)).await.is_ok(),
-        "frames of two fields are no matter"
-    );
-    change(&path, |file| {
-        let end = position(file, b"moov") - 4;
-        make_fields(&mut file[..end]);
-    });
-    let error = Movie::read(&load(&path)).await.expect_err("fields");
-    let error = ClipError::from(error);
+    let refresh =
+        format!("{HEVC} -x265-params log-level=error:intra-refresh=1:keyint=30:bframes=0");
+    let source = Source::decode(&build(&folder, &refresh)).await;
+    let (window, _) = source.cut(2.4..3.4).await;
+    assert!(window.facts.keyframe_seconds < 0.01, "{:?}", window.facts);
+    assert_cut_exactly(&source).await;
+}
+
+/// A file without its first pictures in the order of decoding.
+fn without_first(folder: &Folder, path: &Path, count: u32) -> PathBuf {
+    let input = vec!["-i".to_owned(), path.display().to_string()];
+    let options = format!("-c copy -copyinkf:v -bsf:v noise=drop=lt(n\\,{count})");
+    folder.build("late.mp4", &[input, words(&options)])
+}
+
+#[tokio::test]
+async fn source_that_begins_between_keyframes_shows_what_can_be_decoded() {
+    let open = "keyint=24:min-keyint=24:scenecut=0:bframes=3:b-adapt=0:open-gop=1";
+    let open = format!("{HEVC} -x265-params log-level=error:{open}");
+    // Between keyframes; and with a keyframe, behind which are pictures that need what is in front of it.
+    for (options, dropped) in [("-g 24", 10), (&open, 10), (&open, 21)] {
+        let folder = Folder::new();
+        let late = without_first(&folder, &build(&folder, options), dropped);
+        let mut source = Source::decode(&late).await;
+        let first = source.movie.facts.video.start_seconds;
+        assert!((first - 0.8).abs() < 0.001, "{options}: {first}");
+        // FFmpeg shows some of what it cannot decode, too.
+        source
+            .pictures
+            .retain(|picture| picture.time > microseconds(first) - TIME_TOLERANCE);
+        assert_eq!(
+            source.movie.facts.video.frames,
+            source.pictures.len() as u64
+        );
+        for interval in [0.0..1.0, 0.5..1.7, 2.0..3.2] {
+            let interval = first + interval.start..first + interval.end;
+            let (window, copy) = source.cut(interval.clone()).await;
+            assert_conforms(&source, &window, Way::OpenCopy, &copy).await;
+            if let Ok((window, facts, clip)) = smart_cut(&source, interval).await {
+                assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn source_without_a_keyframe_that_decoding_can_begin_with_is_refused_by_name() {
+    let folder = Folder::new();
+    let one_group = format!("{HEVC} -x265-params log-level=error:keyint=-1");
+    let late = without_first(&folder, &build(&folder, &one_group), 10);
+    let error = ClipError::from(Movie::read(&load(&late)).await.expect_err("no keyframe"));
     assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
-    assert!(
-        error.message.contains("field-coded H.264 (PAFF)"),
-        "{error}"
-    );
+    assert!(error.message.contains("decoding can begin"), "{error}");
+}
+
+/// What decodes as the version of x264 wants that wrote it.
+const OF_A_VERSION: [&str; 2] = ["-pix_fmt yuv444p", "-crf 0"];
+
+#[tokio::test]
+async fn copy_names_the_version_of_its_encoder_in_front_where_decoding_depends_on_it() {
+    for options in OF_A_VERSION {
+        let folder = Folder::new();
+        let source = Source::decode(&build(&folder, options)).await;
+        for interval in [0.0..1.2, 2.4..3.4] {
+            let (window, copy) = source.cut(interval.clone()).await;
+            let file = load(&copy);
+            let version = b"x264 - core ";
+            let named = file
+                .windows(version.len())
+                .filter(|found| found == version)
+                .count();
+            assert_eq!(named, 1, "{options}");
+            assert_conforms(&source, &window, Way::Copy, &copy).await;
+            let (window, facts, clip) = smart_cut(&source, interval).await.expect("a smart cut");
+            assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn pictures_of_an_old_version_of_x264_stay_behind_its_message() {
+    for options in OF_A_VERSION {
+        let folder = Folder::new();
+        let path = build(&folder, options);
+        let right = Source::decode(&path).await.pictures;
+        change(&path, |file| {
+            let version = position(file, b"x264 - core ") + 12;
+            file[version..version + 3].copy_from_slice(b"142");
+        });
+        // FFmpeg decodes them by the rules of that version, which are wrong for them.
+        let source = Source::decode(&path).await;
+        assert_ne!(source.pictures, right, "{options}");
+        // Of 4:4:4 it can then decode nothing.
+        if source.pictures.len() == right.len() {
+            let (window, copy) = source.cut(2.4..3.4).await;
+            assert_conforms(&source, &window, Way::Copy, &copy).await;
+        }
+        let why = smart_cut(&source, 0.4..3.4).await.err().unwrap_or_default();
+        assert_eq!(
+            why,
+            "how its pictures decode depends on the version of x264"
+        );
+    }
 }

@@ -10,9 +10,10 @@ use crate::{
     boxes::table::Run,
     cut::window::{BegunSample, Chosen, Preamble, Window, in_order_of_source},
     error::{Error, Result},
-    hevc,
-    io::RangeRead,
+    h264, hevc,
+    io::{RangeRead, fetch},
     mux::{Edit, Layout, OutputTrack, layout},
+    nal::LengthSize,
     read::movie::Movie,
     read::sample_entry::decoding_parameters,
     read::samples::ChunkRun,
@@ -21,7 +22,10 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+
+/// Bytes of a part's first picture that are looked at: more than its parameter sets and messages take.
+const HEAD_BYTES: u64 = 16 << 10;
 
 /// Intervals of sources of the same format, laid out as one MP4 whose edit lists show them one after the other.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ pub struct Join {
     pub bytes: u64,
     header: Bytes,
     windows: Vec<Window>,
+    /// By the number of their interval, where the pictures of H.264 begin with which the clip goes on.
+    joints: Vec<(usize, Range<u64>, LengthSize)>,
 }
 
 impl Join {
@@ -68,6 +74,7 @@ impl Join {
         // Delayed first: a part must last to the end of what it shows then.
         align_composition_offsets(&mut parts, timescale);
         align(&mut parts, timescale);
+        let joints = parts.iter().enumerate().skip(1).filter_map(joint).collect();
         let preambles = parts.iter().map(|part| part.first().and_then(Preamble::of));
         let preambles: Vec<_> = preambles.collect();
         let Layout {
@@ -89,7 +96,29 @@ impl Join {
             bytes,
             header,
             windows: windows.collect(),
+            joints,
         })
+    }
+
+    /// Checks that decoders can go on with each interval: that of H.264 it begins with an IDR picture. Behind any other
+    /// one they would show pictures in the order of numbers that have nothing to do with those of the interval before.
+    ///
+    /// # Errors
+    /// [`Error::Unlike`] where one does not, and whatever a source raises.
+    pub async fn check_joints<S>(&self, sources: &[S]) -> Result<()>
+    where
+        S: Deref<Target: RangeRead + Sized>,
+    {
+        for (index, head, size) in &self.joints {
+            let head = fetch::read_exact(&*sources[*index], head.clone()).await?;
+            if !h264::is_idr(&head, *size) {
+                return Err(Error::Unlike {
+                    index: *index,
+                    difference: "its first keyframe is no IDR picture".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The file's bytes in order, read from the `sources` (references or `Arc`s) of the intervals, in their order, with
@@ -110,6 +139,15 @@ impl Join {
             .flat_map(move |(window, source)| window.samples(source, connections));
         stream::iter([Ok(self.header.clone())]).chain(samples)
     }
+}
+
+/// The beginning of the first picture of a part of H.264.
+fn joint((index, part): (usize, &Vec<OutputTrack>)) -> Option<(usize, Range<u64>, LengthSize)> {
+    let table = &part.first()?.source.samples;
+    let size = h264::length_size(&table.descriptions)?;
+    let first = part.first()?.samples.range.start;
+    let ChunkRun { offset, bytes, .. } = table.chunk_runs(first..first + 1).next()?;
+    Some((index, offset..offset + bytes.min(HEAD_BYTES), size))
 }
 
 /// Makes a part one that a stream can go on with, where its codec is H.265: pictures that are shown before the first, which

@@ -193,10 +193,12 @@ impl SmartCut {
         if intervals
             .iter()
             .map(|(movie, ..)| version(movie))
-            .any(|version| !version.is_empty() && !crate::h264::picture::is_right_in_444(&version))
+            .any(|version| {
+                !version.is_empty() && !crate::h264::picture::is_as_standardized(&version)
+            })
         {
             return Err(SmartCutError::Ineligible(
-                "how its pictures in 4:4:4 decode depends on the version of x264".to_owned(),
+                "how its pictures decode depends on the version of x264".to_owned(),
             ));
         }
         let chosen = intervals
@@ -233,8 +235,7 @@ impl Movie {
         }
         let mut frames: Vec<Frame> = table
             .frames()?
-            .skip(window.start as usize)
-            .take(window.len())
+            .filter(|frame| window.contains(&frame.index))
             .collect();
         if let Some(Held { index, shown_for }) = begun {
             frames[(index - window.start) as usize].time += shown_for;
@@ -976,6 +977,7 @@ mod tests {
     fn frames(times: &[i64], sync: &[usize]) -> Vec<Frame> {
         let frame = |(index, time): (usize, &i64)| Frame {
             index: u32::try_from(index).expect("few frames"),
+            end: u32::try_from(index + 1).expect("few frames"),
             decode_time: i64::try_from(index).expect("few frames"),
             time: *time,
             duration: 1,

@@ -419,7 +419,7 @@ impl Movie {
             samples.show_later(index - selection.samples.start, shown_for);
         }
         let last = selection.last_frame;
-        if last.index + 1 == selection.samples.end {
+        if last.end == selection.samples.end {
             samples.shorten_last(interval.end - last.time.max(interval.start));
         }
         // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
@@ -547,7 +547,7 @@ impl Selection {
                 let first = shown
                     .as_ref()
                     .map_or(frame.index, |shown: &Range<u32>| shown.start);
-                shown = Some(first..frame.index + 1);
+                shown = Some(first..frame.end);
                 frames += 1;
                 if last_frame.is_none_or(|last| last.time <= frame.time) {
                     last_frame = Some(frame);
@@ -580,8 +580,7 @@ impl Selection {
         for frame in video
             .samples
             .frames()?
-            .skip(samples.start as usize)
-            .take(samples.len())
+            .filter(|frame| samples.contains(&frame.index))
         {
             if frame.time < on_screen {
                 preroll_frames += 1;

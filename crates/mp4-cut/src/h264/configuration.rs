@@ -38,7 +38,7 @@ impl Avc {
         }
         let config =
             config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
-        if length_size(&config) != Some(LengthSize::Four) {
+        if LengthSize::of_bytes(config.length_size) != Some(LengthSize::Four) {
             return Err(format!(
                 "the source's NAL units have lengths of {} bytes",
                 config.length_size
@@ -84,6 +84,7 @@ impl Avc {
             level,
             // Constraint set 3 says so in these profiles (annex A.3.1 and A.3.2).
             is_level_1b: level == 11 && profile < 100 && self.sps.constraints() & 0x10 != 0,
+            may_be_lossless: self.sps.shape.may_be_lossless,
             parameter_set_id: self.free_id,
             bits: u8::try_from(8 + self.sps.shape.luma_depth).unwrap_or(u8::MAX),
         }
@@ -137,10 +138,18 @@ impl Avc {
 
     /// The encoder's sequence parameters with the source's cropping and video usability information (colours, pixel aspect,
     /// timing), and with the source's bounds on reordering and buffering, so that decoders need not empty their buffers
-    /// between the parts (C.4.4) and know from the first picture on how many to hold back.
+    /// between the parts (C.4.4) and know from the first picture on how many to hold back. Where pictures of the source
+    /// may be lossless, the encoder's may, too: `FFmpeg` orders the coefficients of lossless pictures as the first
+    /// parameters that it meets want it.
     fn like_source(&self, encoded: &[u8], reorder_frames: u32) -> Result<Vec<u8>, String> {
-        let encoded =
+        let mut encoded =
             Sps::read(encoded).ok_or("the encoder's H.264 parameters (SPS) cannot be read")?;
+        if let (Some(at), true) = (encoded.lossless_at, self.sps.shape.may_be_lossless) {
+            encoded.shape.may_be_lossless = true;
+            encoded.rbsp[at / 8] |= 0x80 >> (at % 8);
+            // Only this profile may say so (annex A.2); it has no constraints that the encoder's pictures may break.
+            (encoded.rbsp[1], encoded.rbsp[2]) = (self.sps.profile(), 0);
+        }
         if encoded.id != self.free_id {
             return Err("the encoder did not use the id that it was given".to_owned());
         }
@@ -214,11 +223,12 @@ fn first_sps(boxes: &Bytes) -> Option<Sps> {
 pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, LengthSize)> {
     let config = config(&only_video_entry(stsd)?)?;
     let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
-    Some((sps, length_size(&config)?))
+    Some((sps, LengthSize::of_bytes(config.length_size)?))
 }
 
-fn length_size(config: &Avcc) -> Option<LengthSize> {
-    LengthSize::of_bytes(config.length_size)
+/// How many bytes say how long a NAL unit of a sample is.
+pub(crate) fn length_size(stsd: &Bytes) -> Option<LengthSize> {
+    LengthSize::of_bytes(config(&only_video_entry(stsd)?)?.length_size)
 }
 
 fn config(entry: &Child) -> Option<Avcc> {

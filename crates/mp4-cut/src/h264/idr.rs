@@ -18,6 +18,13 @@ pub(crate) fn cannot_begin_with(head: &[u8], size: LengthSize) -> Option<&'stati
     Some("the clip's keyframes are no IDR pictures")
 }
 
+/// Whether the sample that begins with `head` is an IDR picture.
+pub(crate) fn is_idr(head: &[u8], size: LengthSize) -> bool {
+    let units = nal::units(head, size).map_while(|unit| unit);
+    let mut kinds = units.filter_map(|unit| unit.bytes.first().map(|header| header & 31));
+    kinds.find(|kind| matches!(kind, 1..=5)) == Some(5)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +51,9 @@ mod tests {
                 cannot_begin_with(other, LengthSize::Four),
                 Some("the clip's keyframes are no IDR pictures")
             );
+            assert!(!is_idr(other, LengthSize::Four));
         }
+        assert!(is_idr(&sample(&[9, 7, 8, 6, 0x65]), LengthSize::Four));
     }
 
     #[test]

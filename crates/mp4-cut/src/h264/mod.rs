@@ -5,5 +5,5 @@ pub(crate) mod idr;
 pub(crate) mod picture;
 pub(crate) mod sps;
 
-pub(crate) use configuration::{Avc, parameters, pixel_aspect, pixel_format};
-pub(crate) use idr::cannot_begin_with;
+pub(crate) use configuration::{Avc, length_size, parameters, pixel_aspect, pixel_format};
+pub(crate) use idr::{cannot_begin_with, is_idr};

@@ -19,11 +19,13 @@ const X264: [u8; 16] = [
     0xdc, 0x45, 0xe9, 0xbd, 0xe6, 0xd9, 0x48, 0xb7, 0x96, 0x2c, 0xd8, 0x20, 0xd9, 0x23, 0xee, 0xef,
 ];
 
-/// The first version of x264 whose 4:4:4 is what the standard says; decoders know what those before it wrote.
+/// The first version of x264 whose 4:4:4 and lossless pictures are what the standard says; decoders know what those
+/// before it wrote.
 const FIRST_RIGHT_BUILD: u32 = 151;
 
-/// Whether pictures in 4:4:4 decode as others do behind the NAL unit that says which x264 wrote them.
-pub(crate) fn is_right_in_444(version: &[u8]) -> bool {
+/// Whether pictures in 4:4:4 or without loss decode as the standard says behind the NAL unit that says which x264 wrote
+/// them.
+pub(crate) fn is_as_standardized(version: &[u8]) -> bool {
     const BEFORE_BUILD: &[u8] = b"x264 - core ";
     let before = version
         .windows(BEFORE_BUILD.len())
@@ -46,10 +48,18 @@ pub(crate) struct Picture {
     pub is_intra: bool,
     /// How many further frames have to be decoded until pictures are right, where a message says so.
     pub recovery_frames: Option<u32>,
-    /// Whether its first slice is of a bottom field; `None` for a frame.
-    pub is_bottom_field: Option<bool>,
+    /// The field that its first slice is of; `None` for a frame.
+    pub field: Option<Field>,
     /// The NAL unit, with its length in front, in which x264 says its version: some decoders depend on it.
     pub version: Option<Vec<u8>>,
+}
+
+/// A field of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// What both fields of a frame have in common.
+    pub frame_num: u32,
+    pub is_bottom: bool,
 }
 
 impl Picture {
@@ -70,6 +80,22 @@ impl Picture {
         None
     }
 
+    /// The field that a whole sample is, if it is one, and not two.
+    pub fn lone_field(sample: &[u8], sps: &Sps, size: LengthSize) -> Option<Field> {
+        let units = nal::units(sample, size).map_while(|unit| unit);
+        let slices = units.filter(|unit| {
+            let header = unit.bytes.first();
+            header.is_some_and(|header| matches!(header & 31, 1 | 5))
+        });
+        let mut fields = slices.map(|unit| {
+            let mut picture = Self::default();
+            picture.read_slice(unit.bytes, sps)?;
+            picture.field
+        });
+        let first = fields.next()??;
+        fields.all(|other| other == Some(first)).then_some(first)
+    }
+
     fn read_slice(&mut self, unit: &[u8], sps: &Sps) -> Option<()> {
         let rbsp = unescape(&unit[..unit.len().min(SLICE_HEAD_BYTES)]);
         let mut bits = BitReader::of_beginning(&rbsp);
@@ -80,9 +106,12 @@ impl Picture {
         if sps.shape.separate_planes {
             bits.skip(2)?;
         }
-        bits.skip(sps.frame_num_bits as usize)?;
+        let frame_num = bits.number(sps.frame_num_bits)?;
         if !sps.shape.frame_mbs_only && bits.flag()? {
-            self.is_bottom_field = Some(bits.flag()?);
+            self.field = Some(Field {
+                frame_num,
+                is_bottom: bits.flag()?,
+            });
         }
         Some(())
     }
@@ -142,10 +171,23 @@ mod tests {
             Picture::read(sample, &interlaced(), LengthSize::Four).expect("a picture")
         };
         let idr = read(&sample(0x65, 7, None));
-        assert!(idr.is_idr && idr.is_intra && idr.is_bottom_field.is_none());
+        assert!(idr.is_idr && idr.is_intra && idr.field.is_none());
         let field = read(&sample(0x41, 5, Some(true)));
         assert!(!field.is_idr && !field.is_intra);
-        assert_eq!(field.is_bottom_field, Some(true));
+        assert!(field.field.is_some_and(|field| field.is_bottom));
+    }
+
+    #[test]
+    fn sample_of_both_fields_is_no_lone_field() {
+        let field = |bottom: bool| sample(0x41, 5, Some(bottom));
+        let lone = |samples: &[Vec<u8>]| {
+            let found = Picture::lone_field(&samples.concat(), &interlaced(), LengthSize::Four);
+            found.map(|field| field.is_bottom)
+        };
+        assert_eq!(lone(&[field(true)]), Some(true));
+        assert_eq!(lone(&[field(false), field(false)]), Some(false));
+        assert_eq!(lone(&[field(false), field(true)]), None);
+        assert_eq!(lone(&[sample(0x41, 5, None)]), None);
     }
 
     #[test]
@@ -170,7 +212,7 @@ mod tests {
             (b"x264 - core 142 r50", false),
             (b"x264 - core", false),
         ] {
-            assert_eq!(is_right_in_444(version), is_right);
+            assert_eq!(is_as_standardized(version), is_right);
         }
     }
 

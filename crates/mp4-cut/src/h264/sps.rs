@@ -16,6 +16,8 @@ pub(crate) struct Sps {
     /// Bits of `frame_num` in a slice header.
     pub frame_num_bits: u32,
     pub max_num_ref_frames: u32,
+    /// Where the shape's `may_be_lossless` stands, in bits, if it is there.
+    pub lossless_at: Option<usize>,
     /// Where it stands what is cropped of pictures, in bits; `vui_parameters_present_flag` follows.
     pub cropping: Range<usize>,
     pub vui: Vui,
@@ -28,7 +30,7 @@ pub(crate) struct Shape {
     pub separate_planes: bool,
     pub luma_depth: u32,
     pub chroma_depth: u32,
-    /// `qpprime_y_zero_transform_bypass_flag`: `FFmpeg` decodes garbage where it begins amid a stream.
+    /// `qpprime_y_zero_transform_bypass_flag`.
     pub may_be_lossless: bool,
     pub width_mbs: u32,
     pub height_map_units: u32,
@@ -76,7 +78,8 @@ impl Sps {
         bits.skip(16)?;
         let id = bits.ue()?;
         let mut shape = Shape::default();
-        shape.read_chroma(&mut bits, profile)?;
+        let mut lossless_at = None;
+        shape.read_chroma(&mut bits, profile, &mut lossless_at)?;
         let frame_num_bits = bits.ue()?.min(12) + 4;
         skip_picture_order(&mut bits)?;
         let max_num_ref_frames = bits.ue()?;
@@ -96,6 +99,7 @@ impl Sps {
             shape,
             frame_num_bits,
             max_num_ref_frames,
+            lossless_at,
             cropping,
             vui,
         })
@@ -136,8 +140,13 @@ impl Sps {
 }
 
 impl Shape {
-    /// Reads what only some profiles have; for the others, 4:2:0 of 8 bits is the default.
-    fn read_chroma(&mut self, bits: &mut BitReader, profile: u8) -> Option<()> {
+    /// Reads what only some profiles have, and where `may_be_lossless` stands; for the others, 4:2:0 of 8 bits is the default.
+    fn read_chroma(
+        &mut self,
+        bits: &mut BitReader,
+        profile: u8,
+        lossless_at: &mut Option<usize>,
+    ) -> Option<()> {
         const WITH_CHROMA_FORMAT: [u8; 13] =
             [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
         self.chroma_format = 1;
@@ -148,6 +157,7 @@ impl Shape {
         self.separate_planes = self.chroma_format == 3 && bits.flag()?;
         self.luma_depth = bits.ue()?;
         self.chroma_depth = bits.ue()?;
+        *lossless_at = Some(bits.position());
         self.may_be_lossless = bits.flag()?;
         if bits.flag()? {
             for list in 0..if self.chroma_format == 3 { 12 } else { 8 } {

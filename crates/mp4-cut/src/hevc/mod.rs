@@ -28,6 +28,7 @@ mod sps;
 
 pub use encoded::{Hevc, cannot_begin_with, encoded_sets};
 pub use joinable::JoinableSource;
+pub use nal::{Picture, picture};
 pub use parameter_sets::ParameterSets;
 pub(crate) use sample_entry::DOLBY_VISION;
 pub use sample_entry::{length_size, needs_sets_of_samples, pixel_format, with_sets_of_samples};

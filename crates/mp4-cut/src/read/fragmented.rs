@@ -7,7 +7,7 @@ use crate::{
         fragments::Fragments,
         moov::Moov,
         movie::{Facts, Movie, audio_extent},
-        parameter_sets, pictures,
+        track::EditSegment,
     },
     time::{Time, whole},
 };
@@ -28,6 +28,8 @@ pub struct FragmentedMovie {
     moov: Moov,
     fragments: Fragments,
     origin: Time,
+    /// Where its media is shown, by its first part.
+    edit: EditSegment,
     /// What is to be added to a second of the source to find it in the video's media.
     media_seconds: f64,
 }
@@ -40,11 +42,14 @@ impl FragmentedMovie {
         source: &impl RangeRead,
     ) -> Result<Self> {
         let first = moov.of_samples(&fragments.first(source, &moov.body).await?)?;
-        let first = Movie::of_one_edit(&first, source.len())?;
+        let mut first = Movie::of_one_edit(&first, source.len())?;
+        first.count_fields(source).await?;
         let last = moov.of_samples(&fragments.last(source, &moov.body).await?)?;
-        let last = Movie::of_one_edit(&last, source.len())?;
+        let mut last = Movie::of_one_edit(&last, source.len())?;
+        let edit = first.edit_of_source();
+        last.show_by(edit)?;
+        last.count_fields(source).await?;
         let origin = first.origin;
-        let edit = first.video.edit_segment;
         let end = last.video.edit_segment.presentation(last.video_extent.end);
         let sound_end = last.audio.as_ref().map(|audio| audio_extent(audio).1);
         let video_seconds = end.seconds_since(origin) - first.facts.video.start_seconds;
@@ -64,12 +69,13 @@ impl FragmentedMovie {
             facts.say_cut_short();
         }
         let timescale = f64::from(edit.timescale);
-        let media_start = first.video.first_decode_time + edit.media_start - edit.shown_at;
+        let media_start = edit.media_start - edit.shown_at;
         Ok(Self {
             facts,
             moov,
             fragments,
             origin,
+            edit,
             media_seconds: origin.seconds() + ticks_to_f64(media_start) / timescale,
         })
     }
@@ -96,15 +102,13 @@ impl FragmentedMovie {
             let movie = self.movie(&self.moov.of_samples(&samples)?, source.len());
             let is_last = start_seconds <= lead || lead >= MAX_LEAD_SECONDS;
             match movie {
-                Ok(movie)
+                Ok(mut movie)
                     if is_last
                         || movie
                             .first_keyframe_seconds()
                             .is_ok_and(|at| at <= start_seconds) =>
                 {
-                    let mut movie = movie;
-                    parameter_sets::describe(&mut movie.video, source).await?;
-                    pictures::look(&mut movie.video, source).await?;
+                    movie.look(source).await?;
                     return Ok(movie);
                 }
                 Err(error) if is_last || !matches!(error, Error::Unsupported(_)) => {
@@ -117,6 +121,7 @@ impl FragmentedMovie {
 
     fn movie(&self, index: &Moov, file_bytes: u64) -> Result<Movie> {
         let mut movie = Movie::of_one_edit(index, file_bytes)?;
+        movie.show_by(self.edit)?;
         movie.origin = self.origin;
         movie.facts.duration_seconds = self.facts.duration_seconds;
         Ok(movie)

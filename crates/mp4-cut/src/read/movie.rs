@@ -15,7 +15,7 @@ use crate::{
     read::pixel_format::PixelFormat,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
-    read::track::{Track, TrackHeader},
+    read::track::{EditSegment, Track, TrackHeader},
     time::Time,
 };
 use mp4_atom::{Matrix, Mvhd};
@@ -243,9 +243,81 @@ impl Movie {
     /// an index that contradicts itself; and whatever the source raises, as [`Error::Read`].
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
         let mut movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
-        parameter_sets::describe(&mut movie.video, source).await?;
-        pictures::look(&mut movie.video, source).await?;
+        movie.look(source).await?;
         Ok(movie)
+    }
+
+    /// Adds what only the pictures tell.
+    pub(super) async fn look(&mut self, source: &impl RangeRead) -> Result<()> {
+        parameter_sets::describe(&mut self.video, source).await?;
+        let begins_with = Box::pin(pictures::look(&mut self.video, source)).await?;
+        if let Some(sample) = begins_with {
+            self.begin_with(sample)?;
+        }
+        self.count_fields(source).await
+    }
+
+    /// Shows no frame that is shown before that of a sample: those cannot be decoded.
+    fn begin_with(&mut self, sample: u32) -> Result<()> {
+        self.video.samples.first_keyframe_is(sample);
+        let begin = self
+            .video
+            .samples
+            .frames()?
+            .find(|frame| frame.index >= sample);
+        let edit = &mut self.video.edit_segment;
+        if let Some(begin) = begin.filter(|begin| edit.media_start < begin.time) {
+            edit.shown_at += begin.time - edit.media_start;
+            edit.media_start = begin.time;
+            self.survey_again()?;
+        }
+        Ok(())
+    }
+
+    /// Where the video is shown, in the media time of the whole source, of which this is a part.
+    pub(super) fn edit_of_source(&self) -> EditSegment {
+        self.video.edit_segment.later(self.video.first_decode_time)
+    }
+
+    /// Shows this part of a source where the whole is shown: its own first frame is not the one that the edit begins with.
+    pub(super) fn show_by(&mut self, edit_of_source: EditSegment) -> Result<()> {
+        self.video.edit_segment = edit_of_source.later(-self.video.first_decode_time);
+        self.survey_again()
+    }
+
+    /// Counts two fields that have samples of their own as a frame.
+    pub(super) async fn count_fields(&mut self, source: &impl RangeRead) -> Result<()> {
+        let fields = Box::pin(pictures::field_duration(&self.video, source)).await?;
+        self.count_fields_lasting(fields)
+    }
+
+    fn count_fields_lasting(&mut self, fields: Option<u32>) -> Result<()> {
+        if fields.is_some() {
+            self.video.samples.field_duration = fields;
+            self.survey_again()?;
+        }
+        Ok(())
+    }
+
+    /// Says what the source is when other frames turn out to be shown. Second 0 is the first of them, where it was.
+    fn survey_again(&mut self) -> Result<()> {
+        let survey = Survey::of(&self.video)?;
+        let extent = survey.video_extent()?;
+        let at = |media_time: i64| self.video.edit_segment.presentation(media_time);
+        let sound_start = self.audio.as_ref().map(|audio| audio_extent(audio).0);
+        let (before, start) = (self.origin, at(extent.start));
+        if self.origin == at(self.video_extent.start)
+            && sound_start.is_none_or(|sound_start| start.is_before(sound_start))
+        {
+            self.origin = start;
+        }
+        let video = &mut self.facts.video;
+        video.start_seconds = start.seconds_since(self.origin);
+        video.duration_seconds = at(extent.end).seconds_since(start);
+        survey.describe(video);
+        self.facts.duration_seconds -= self.origin.seconds_since(before);
+        self.video_extent = extent;
+        Ok(())
     }
 
     pub(super) fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
@@ -263,7 +335,14 @@ impl Movie {
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn read_edits(source: &impl RangeRead) -> Result<Vec<Self>> {
-        Self::from_index(&Moov::read(source).await?, source.len(), MAX_EDITS)
+        let mut edits = Self::from_index(&Moov::read(source).await?, source.len(), MAX_EDITS)?;
+        if let Some(first) = edits.first() {
+            let fields = Box::pin(pictures::field_duration(&first.video, source)).await?;
+            for edit in &mut edits {
+                edit.count_fields_lasting(fields)?;
+            }
+        }
+        Ok(edits)
     }
 
     /// A movie for each edit; none when there are more than `max_edits`, or when the tracks differ in their number.
@@ -480,7 +559,7 @@ impl Survey {
         let count = video.samples.count;
         for frame in video.samples.frames()? {
             // Writers put anything into the last duration.
-            if frame.index + 1 < count {
+            if frame.end < count {
                 survey.shortest = survey.shortest.min(frame.duration);
                 survey.longest = survey.longest.max(frame.duration);
             }
@@ -531,6 +610,16 @@ impl Survey {
         }
     }
 
+    /// Fills in how many frames there are, and how many a second.
+    fn describe(&self, video: &mut VideoFacts) {
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
+        let frames = self.shown as f64;
+        video.frames = self.shown;
+        video.frame_rate = frames / video.duration_seconds;
+        video.constant_frame_rate = self.is_constant();
+        video.grid_frame_rate = self.grid_frame_rate;
+    }
+
     fn is_constant(&self) -> bool {
         self.longest <= self.shortest || (self.shortest >= 10 && self.longest - self.shortest == 1)
     }
@@ -555,18 +644,18 @@ fn video_facts(
         ticks: extent.end - extent.start,
         timescale: video.edit_segment.timescale,
     };
-    VideoFacts {
+    let mut facts = VideoFacts {
         codec: entry.codec.clone(),
         coded_width,
         coded_height,
         width,
         height,
         rotation_degrees,
-        frame_rate: per_second(survey.shown, duration),
-        constant_frame_rate: survey.is_constant(),
-        grid_frame_rate: survey.grid_frame_rate,
+        frame_rate: 0.0,
+        constant_frame_rate: false,
+        grid_frame_rate: None,
         timescale: video.edit_segment.timescale,
-        frames: survey.shown,
+        frames: 0,
         start_seconds: video
             .edit_segment
             .presentation(extent.start)
@@ -574,7 +663,9 @@ fn video_facts(
         duration_seconds: duration.seconds(),
         bit_rate: bit_rate(video),
         pixels: PixelFormat::of(&video.samples.descriptions),
-    }
+    };
+    survey.describe(&mut facts);
+    facts
 }
 
 /// The picture's size before it is turned. As `FFmpeg` does, the pixels' aspect is believed before the track's header,
@@ -622,11 +713,6 @@ pub(super) fn audio_extent(audio: &Track) -> (Time, Time) {
         audio.edit_segment.presentation(start),
         audio.edit_segment.presentation(end),
     )
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
-fn per_second(count: u64, duration: Time) -> f64 {
-    count as f64 / duration.seconds()
 }
 
 fn bit_rate(track: &Track) -> u64 {

@@ -8,7 +8,6 @@ use crate::{
         fragments::Container,
         moov::{Found, Moov},
         movie::Movie,
-        parameter_sets, pictures,
     },
 };
 
@@ -31,10 +30,9 @@ impl Movie {
     pub async fn open(source: &impl RangeRead) -> Result<Opened> {
         Ok(match Moov::find(source).await? {
             Found::Moov(index) => {
-                let mut movie = Self::of_one_edit(&index, source.len())?;
-                parameter_sets::describe(&mut movie.video, source).await?;
-                pictures::look(&mut movie.video, source).await?;
-                Opened::Indexed(Box::new(movie))
+                let mut movie = Box::new(Self::of_one_edit(&index, source.len())?);
+                movie.look(source).await?;
+                Opened::Indexed(movie)
             }
             Found::Fragmented(index, fragments) => {
                 let movie = FragmentedMovie::open(index, fragments, source).await?;

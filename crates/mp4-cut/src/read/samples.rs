@@ -41,6 +41,8 @@ pub(crate) struct SampleTable {
     pub recovery_frames: u32,
     /// What has to stand in front of the first of any samples, in a sample, that are not the first of all.
     pub preamble: Bytes,
+    /// Where fields have samples of their own: how long the shortest lasts that is the first of a frame.
+    pub field_duration: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,11 +77,13 @@ pub(crate) struct Group {
     pub runs: Runs,
 }
 
-/// A sample's place in time.
+/// A frame's place in time. It is a sample, or two of a field each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// Zero-based, in decode order.
+    /// Its first sample: zero-based, in decode order.
     pub index: u32,
+    /// The first sample behind it.
+    pub end: u32,
     /// When it is decoded, in the track's timescale.
     pub decode_time: i64,
     /// When it is shown, before edits, in the track's timescale.
@@ -148,6 +152,7 @@ impl SampleTable {
             groups,
             recovery_frames: 0,
             preamble: Bytes::new(),
+            field_duration: None,
         };
         table.check(file_bytes)?;
         table.sync = read_sync(stbl, &table)?;
@@ -187,7 +192,7 @@ impl SampleTable {
         Ok(())
     }
 
-    /// Every sample's place in time, in decode order.
+    /// Every frame's place in time, in decode order. A field without another is none: no player shows it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
@@ -202,7 +207,7 @@ impl SampleTable {
         let mut offsets = self.composition.iter().flat_map(Runs::values);
         let mut sync = self.sync.as_ref().map(|sync| sync.iter().peekable());
         let (mut next_index, mut decode_time) = (0, 0_i64);
-        Ok(iter::from_fn(move || {
+        let mut samples = iter::from_fn(move || {
             if next_index == self.count {
                 return None;
             }
@@ -210,6 +215,7 @@ impl SampleTable {
             let offset = offsets.next().unwrap_or(0).cast_signed();
             let frame = Frame {
                 index: next_index,
+                end: next_index + 1,
                 decode_time,
                 time: decode_time + i64::from(offset),
                 duration,
@@ -221,17 +227,39 @@ impl SampleTable {
             next_index += 1;
             decode_time += i64::from(duration);
             Some(frame)
+        });
+        // A frame lasts for at least two fields.
+        let is_field = |duration: u32| {
+            self.field_duration
+                .is_some_and(|field| u64::from(duration) * 2 < u64::from(field) * 3)
+        };
+        Ok(iter::from_fn(move || {
+            let mut frame = samples.next()?;
+            if is_field(frame.duration) {
+                let second = samples.next()?;
+                frame.end = second.end;
+                frame.duration = frame.duration.saturating_add(second.duration);
+            }
+            Some(frame)
         }))
     }
 
-    /// A sample that is said to be one that decoding can start at, and may be none: the second, where all are said to be, and
-    /// otherwise one that is not much larger than those behind it.
+    /// The first sample behind the first of all that is said to be one that decoding can start at.
+    pub fn second_keyframe(&self) -> Option<u32> {
+        match &self.sync {
+            Some(sync) => sync.iter().copied().find(|index| *index > 0),
+            None => (self.count > 1).then_some(1),
+        }
+    }
+
+    /// The [second](Self::second_keyframe), where all are said to be some, or where it is not much larger than samples behind
+    /// it: it may be none.
     pub fn doubtful_keyframe(&self) -> Option<u32> {
-        let Some(sync) = &self.sync else {
-            return (self.count > 1).then_some(1);
-        };
+        let second = self.second_keyframe()?;
+        if self.sync.is_none() {
+            return Some(second);
+        }
         let bytes = |index: u32| self.bytes(index..index + 1);
-        let second = *sync.iter().find(|index| **index > 0)?;
         let behind = second + 1..self.count.min(second.saturating_add(1 + SAMPLES_COMPARED));
         let largest = behind.map(bytes).max()?;
         (bytes(second) < 2 * largest).then_some(second)
@@ -242,12 +270,23 @@ impl SampleTable {
         self.sync = Some(vec![0]);
     }
 
+    /// Takes all samples in front of `sample` for ones that decoding cannot start at.
+    pub fn first_keyframe_is(&mut self, sample: u32) {
+        let sync = self.sync.get_or_insert_with(|| (0..self.count).collect());
+        sync.retain(|index| *index >= sample);
+    }
+
+    /// Samples that decoding can start at, in order; the first of all where there are none, or where all are some.
+    pub fn first_keyframes(&self) -> impl Iterator<Item = u32> {
+        let sync = self.sync.as_deref().unwrap_or_default();
+        let first = if sync.is_empty() { Some(0) } else { None };
+        first.into_iter().chain(sync.iter().copied())
+    }
+
     /// Up to `most` samples that decoding can start at, from all over the track; the first of all where there are none.
     pub fn keyframes(&self, most: usize) -> impl Iterator<Item = u32> {
-        let sync = self.sync.as_deref().unwrap_or_default();
-        let step = sync.len().div_ceil(most).max(1);
-        let first = if sync.is_empty() { Some(0) } else { None };
-        first.into_iter().chain(sync.iter().copied().step_by(step))
+        let count = self.sync.as_ref().map_or(1, Vec::len);
+        self.first_keyframes().step_by(count.div_ceil(most).max(1))
     }
 
     /// When sample `index` is decoded.

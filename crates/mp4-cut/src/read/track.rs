@@ -76,6 +76,15 @@ impl EditSegment {
         shown_for.saturating_add(self.media_start)
     }
 
+    /// The same edit of media whose times are so much higher.
+    pub fn later(self, by: i64) -> Self {
+        Self {
+            media_start: self.media_start.saturating_add(by),
+            media_end: self.media_end.saturating_add(by),
+            ..self
+        }
+    }
+
     pub fn shows(&self, media_time: i64) -> bool {
         (self.media_start..self.media_end).contains(&media_time)
     }
@@ -156,8 +165,7 @@ impl TrackHeader {
         let mut edits = read_edits(edits, movie_timescale, mdhd.timescale)?;
         for edit in &mut edits {
             // The table counts from its first sample.
-            edit.media_start = edit.media_start.saturating_sub(self.first_decode_time);
-            edit.media_end = edit.media_end.saturating_sub(self.first_decode_time);
+            *edit = edit.later(-self.first_decode_time);
         }
         Ok(Track {
             edit_segment: edits[0],
