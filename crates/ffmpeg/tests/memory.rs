@@ -52,7 +52,7 @@ async fn described(samples: u32) -> Result<Vec<u8>, ClipError> {
         .expect("ffmpeg")
         .within(Memory::of_bytes(300 << 20));
     let began = Instant::now();
-    let time = Duration::from_secs(60);
+    let time = Duration::from_mins(1);
     let described = ffmpeg.describe(&input, "stream=codec_name", 1, time).await;
     assert!(
         began.elapsed() < Duration::from_secs(10),

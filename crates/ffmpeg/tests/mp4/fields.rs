@@ -23,8 +23,11 @@ const INTERVALS: [(f64, f64); 5] = [
     (3.72, 4.0),
 ];
 
+/// How the frame of a number is coded.
+type Coding = fn(u32) -> Coded;
+
 /// The ways in which the frames of a source are coded.
-const CODED: [(&str, fn(u32) -> Coded); 4] = [
+const CODED: [(&str, Coding); 4] = [
     ("fields", |_| Coded::Fields),
     ("fields in one sample", |_| Coded::FieldsInOneSample),
     ("fields and frames", |number| {
