@@ -2,11 +2,11 @@
 //! are made for one, and otherwise encoded whole.
 
 use crate::{
-    damage, encode, pixels,
+    encode, pixels,
     process::{Input, Limits},
     remux::{RemuxedRange, Remuxer},
     scratch::Scratch,
-    smart,
+    smart, survey,
 };
 use bytes::Bytes;
 use futures::{
@@ -281,7 +281,7 @@ impl EncodedWhole<'_> {
             Err(error) if error.kind == ErrorKind::UnsupportedMedia => Some(error),
             done => return done.map(|()| None),
         };
-        let damaged = damage::survey(self.names, self.spec, self.left()).await?;
+        let damaged = survey::survey(self.names, self.spec, self.left()).await?;
         self.look.damage.check(&damaged)?;
         match given_up {
             // Whatever it is, it lies not in the source.

@@ -3,7 +3,7 @@
 //! Only its log (`-debug_ts`) says of each picture both when it is shown and whether it was decoded in part, which it says in
 //! the line before.
 
-use crate::process::{MAX_LINE, MAX_LINES};
+use crate::log::{MAX_LINE, MAX_LINES};
 use model::text::shorten;
 
 /// What stands before everything else: every line with its level, and as often as it is said.

@@ -4,7 +4,12 @@
 //! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
 //! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
 
-use crate::{decoded::Decoded, memory::Memory, range_server::RangeServer};
+use crate::{
+    decoded::Decoded,
+    log::{MAX_LINE, MAX_LINES},
+    memory::Memory,
+    range_server::RangeServer,
+};
 use model::{
     error::{ClipError, ErrorKind},
     text::shorten,
@@ -37,9 +42,6 @@ const MAX_PIXELS: &str = "67108864";
 const CROPPING: &str = "codec";
 /// The most streams that are looked at.
 const MAX_STREAMS: &str = "64";
-/// How many lines of what it says are kept, and how many characters of each.
-pub(crate) const MAX_LINES: usize = 5;
-pub(crate) const MAX_LINE: usize = 300;
 /// The longest answer of `ffprobe`, in bytes.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").

@@ -3,7 +3,10 @@
 //! Pictures that were encoded decode. A picture that was copied may be damaged in its source: if `FFmpeg` does not decode
 //! it there either, it is.
 
-use crate::{Deps, Input, found::Found};
+use crate::{
+    found::Found,
+    task::{Deps, Input},
+};
 use aws::source::S3Source;
 use ffmpeg::{
     check::{Checked, Clip},

@@ -6,62 +6,23 @@
 
 mod decoding;
 mod found;
+mod task;
 mod webm;
 
-use aws::{sdk, source::S3Source};
+use aws::source::S3Source;
 use decoding::Decoding;
-use ffmpeg::{process::Ffmpeg, remux::Samples, scratch::Scratch};
+use ffmpeg::{remux::Samples, scratch::Scratch};
 use found::Found;
-use lambda::environment;
 use model::{
     ClipError,
     damage::Damaged,
     expected::Expected,
-    outcome::{Delivered, Engine, EngineName, Execution, MadeClip},
-    plan::{Plan, ProbedSource},
-    request::{ClipRequest, Cut, Format, Source},
+    outcome::{Delivered, EngineName},
+    plan::ProbedSource,
+    request::{Cut, Format, Source},
 };
 use mp4_cut::{Movie, PixelFormat};
-use serde::Deserialize;
-
-/// What the state hands over.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Input {
-    pub execution: Execution,
-    pub request: ClipRequest,
-    /// What `probe` found.
-    pub probe: Plan,
-    pub clip: MadeClip,
-    /// What made it.
-    pub engine: Engine,
-}
-
-#[derive(Debug)]
-pub struct Deps {
-    pub s3: aws_sdk_s3::Client,
-    /// The bucket that clips are written to.
-    pub bucket: String,
-    /// The function's space in `/tmp`, in bytes.
-    pub scratch_bytes: u64,
-    pub ffmpeg: Ffmpeg,
-}
-
-impl Deps {
-    /// # Errors
-    /// `Internal`, naming the environment variable or the program that is missing.
-    pub async fn from_env() -> Result<Self, ClipError> {
-        let bucket = environment::required("CLIPFLOW_BUCKET")?;
-        ffmpeg::scratch::clean();
-        let scratch_bytes = environment::parsed("CLIPFLOW_SCRATCH_BYTES")?;
-        Ok(Self {
-            bucket,
-            scratch_bytes,
-            ffmpeg: Ffmpeg::find()?,
-            s3: aws_sdk_s3::Client::new(&sdk::sdk_config().await),
-        })
-    }
-}
+pub use task::{Deps, Input};
 
 /// Reads the clip's index, compares, and decodes a little of the clip.
 ///
