@@ -100,7 +100,10 @@ def package_layer(way: Build) -> None:
     # Errors
     Failure when the largest of the functions would be too large with it.
     """
-    programs = {f"bin/{name}": way.programs / name for name in ("ffmpeg", "ffprobe")}
+    # MiniStack mounts no layer but counts its size, and the stack's functions are larger than those
+    # for AWS. So its layer has the smaller program only.
+    names = ("ffprobe",) if way is FOR_STACK else ("ffmpeg", "ffprobe")
+    programs = {f"bin/{name}": way.programs / name for name in names}
     _pack(programs, "ffmpeg-layer", way)
     if way is not FOR_STACK:
         for program in programs.values():

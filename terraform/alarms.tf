@@ -1,7 +1,7 @@
 locals {
   alarms = merge({
     dead-letters = {
-      description = "start failed 100 times on a request. The request is in the dead-letter queue."
+      description = "start failed 20 times on a request. The request is in the dead-letter queue."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = local.name.dead_letters }

@@ -36,8 +36,8 @@ resource "aws_sqs_queue_redrive_policy" "requests" {
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letters.arn
-    # For five hours. Each time that Lambda throttles start counts as well, and the clips of a burst may leave it no room.
-    maxReceiveCount = 100
+    # For an hour. Each time that Lambda throttles start counts as well, and the clips of a burst may leave it no room.
+    maxReceiveCount = 20
   })
 }
 

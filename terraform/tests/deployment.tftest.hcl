@@ -351,7 +351,7 @@ run "requests_outlast_a_burst_and_are_kept" {
   assert {
     condition = (
       jsondecode(aws_sqs_queue_redrive_policy.requests.redrive_policy).maxReceiveCount *
-      aws_sqs_queue.requests.visibility_timeout_seconds >= 5 * 60 * 60
+      aws_sqs_queue.requests.visibility_timeout_seconds >= 60 * 60
     )
     error_message = "A request is given up while a burst throttles start."
   }

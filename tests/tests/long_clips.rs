@@ -705,7 +705,7 @@ fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSetting
     let plan: Plan = serde_json::from_value(plan).expect("a plan");
     let request = json!({"clipId": "a", "prefix": "clips/a/b/", "segments": [], "cut": "exact", "thumbnails": [],
         "metadata": {}});
-    let request = serde_json::from_value(request).expect("a request");
+    let request: model::request::ClipRequest = serde_json::from_value(request).expect("a request");
     let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
     let destination = format!("s3://{}/{key}", stack.description.bucket);
     transcode::job::settings(&request, &plan, &spec, &destination).expect("a job")
