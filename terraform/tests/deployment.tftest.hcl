@@ -66,8 +66,8 @@ run "every_function_is_deployed_alike" {
   }
 
   assert {
-    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "thumbnail", "trim"]
-    error_message = "Exactly probe, thumbnail and trim carry the FFmpeg layer."
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "thumbnail", "trim", "verify"]
+    error_message = "Exactly probe, thumbnail, trim and verify carry the FFmpeg layer."
   }
 
   assert {
@@ -608,7 +608,7 @@ run "a_ca_bundle_is_a_layer_of_what_talks_to_mongodb" {
   }
 
   assert {
-    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "report", "store", "thumbnail", "trim"]
+    condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "report", "store", "thumbnail", "trim", "verify"]
     error_message = "report and store lack the layer, or others have it."
   }
 }
@@ -780,7 +780,7 @@ run "options_are_passed_on" {
   }
 
   assert {
-    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "kms:Decrypt")] == ["probe", "transcode", "trim"]
-    error_message = "Exactly probe, transcode and trim may decrypt sources."
+    condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "kms:Decrypt")] == ["probe", "transcode", "trim", "verify"]
+    error_message = "Exactly probe, transcode, trim and verify may decrypt sources."
   }
 }
