@@ -201,7 +201,8 @@ impl Stack {
     /// The ARN of the execution of a request.
     #[must_use]
     pub fn execution_arn(&self, request: &Value) -> String {
-        let name = model::identity::Identity::of(request).execution_name();
+        let sent = model::sent::read(&request.to_string()).expect("JSON");
+        let name = model::identity::Identity::of(&sent).execution_name();
         format!(
             "{}:{name}",
             self.description

@@ -413,6 +413,53 @@ async fn clip_in_its_sources_codec_is_smart_cut_or_else_h264() {
     }
 }
 
+/// Breaks the length of the NAL unit in the picture that is shown at `time`, as `ffprobe` writes it.
+async fn break_picture(stack: &Stack, name: &str, file: &Path, time: &str) {
+    let mut command = std::process::Command::new(stack.description.bin.join("ffprobe"));
+    let entries = "-v error -select_streams v:0 -show_entries packet=pts_time,pos -of csv=p=0";
+    let output = command.args(entries.split(' ')).arg(file).output();
+    let listing = String::from_utf8(output.expect("ffprobe runs").stdout).expect("text");
+    let packet = listing.lines().find_map(|line| line.strip_prefix(time));
+    let at = packet.and_then(|rest| rest.trim_matches(',').parse::<usize>().ok());
+    let at = at.unwrap_or_else(|| panic!("no picture at {time} in {listing}"));
+    let mut bytes = std::fs::read(file).expect("the source");
+    bytes[at..at + 4].fill(0xff);
+    std::fs::write(file, bytes).expect("room");
+    stack.upload(name, file).await;
+}
+
+#[tokio::test]
+async fn damaged_picture_is_named_or_rejects_the_request_that_wants_none() {
+    let stack = Stack::connect().await;
+    let name = "damaged.mp4";
+    let options = ["-an", "-c:v", "libx264", "-g", "25", "-bf", "0"];
+    let folder = source(&stack, name, &options).await;
+    break_picture(&stack, name, &folder.path().join(name), "1.480000").await;
+    for (cut, start, end) in [("exact", 1.2, 1.8), ("copy", 1.0, 2.0)] {
+        let clip_id = format!("e2e-damaged-{cut}");
+        let mut request = stack.request(&clip_id, name, &json!(start), &json!(end));
+        request["cut"] = json!(cut);
+        let ended = stack.run(&request).await;
+        assert_eq!(
+            ended.output["status"], "available",
+            "{cut}: {}",
+            ended.output
+        );
+        let damaged = &ended.output["delivered"]["damaged"];
+        assert_eq!(damaged["pictures"], 1, "{cut}: {damaged}");
+
+        request["clipId"] = json!(format!("{clip_id}-rejected"));
+        request["damage"] = json!("reject");
+        let ended = stack.run(&request).await;
+        let outcome = &ended.output;
+        assert_eq!(
+            (&outcome["status"], &outcome["reason"]),
+            (&json!("rejected"), &json!("UnsupportedMedia")),
+            "{cut}: {outcome}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn same_request_sent_again_starts_nothing() {
     let stack = Stack::connect().await;
@@ -508,7 +555,7 @@ async fn request_that_no_step_can_hand_on_has_a_document() {
 #[tokio::test]
 async fn message_that_is_not_json_ends_in_the_dead_letter_queue() {
     let stack = Stack::connect().await;
-    // It is delivered five times, each after the visibility timeout, which is minutes: long for a test.
+    // It is delivered twenty times, each after the visibility timeout, which is minutes: long for a test.
     let queue = &stack.description.queue_url;
     let before = stack.set_visibility_timeout(queue, "1").await;
     let body = "start: 1, end: 2 (e2e)";
