@@ -4,6 +4,7 @@ mod functions;
 
 pub use functions::Before;
 
+use aws_sdk_mediaconvert::types::Job;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::QueueAttributeName;
 use mongodb::bson::{Document, doc};
@@ -209,6 +210,27 @@ impl Stack {
                 .state_machine_arn
                 .replace(":stateMachine:", ":execution:")
         )
+    }
+
+    /// The jobs that were submitted for a clip.
+    pub async fn jobs(&self, clip_id: &str) -> Vec<Job> {
+        let mark = format!("clips/{clip_id}/");
+        let mut pages = self.mediaconvert.list_jobs().into_paginator().send();
+        let mut jobs = Vec::new();
+        while let Some(page) = pages.next().await {
+            let of_clip = |job: &Job| {
+                job.user_metadata()
+                    .is_some_and(|all| all.values().any(|value| value.contains(&mark)))
+            };
+            jobs.extend(
+                page.expect("jobs")
+                    .jobs()
+                    .iter()
+                    .filter(|job| of_clip(job))
+                    .cloned(),
+            );
+        }
+        jobs
     }
 
     /// Waits for the end of a request's execution.

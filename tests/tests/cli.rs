@@ -1,5 +1,6 @@
 //! The command `clipflow` on the local stack: what a person does with it, judged by what it says and what came of it.
 
+use aws_sdk_mediaconvert::types::{Job, JobStatus};
 use serde_json::{Value, json};
 use std::path::Path;
 use tests::{Stack, eventually};
@@ -336,6 +337,15 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
         (&json!("aborted"), &json!("wrong beach"))
     );
     assert_eq!(stack.clipflow(&["stop", "cli-stop"]).1, 4);
+    // A rerun takes over a job that still runs, and this one is stalled: `report` cancels it.
+    eventually("the job to be cancelled", async || {
+        let jobs = stack.jobs("cli-stop").await;
+        let mut states = jobs.iter().filter_map(Job::status);
+        states
+            .all(|status| *status == JobStatus::Canceled)
+            .then_some(())
+    })
+    .await;
     behave(&stack, "cli-stop", json!({}));
     assert_eq!(
         done(&stack, &["rerun", "cli-stop", "--wait"])["status"],

@@ -65,27 +65,6 @@ fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
         .expect("the stand-in understands the behaviour");
 }
 
-/// The jobs that were submitted for a clip.
-async fn jobs(stack: &Stack, clip_id: &str) -> Vec<Job> {
-    let mark = format!("clips/{clip_id}/");
-    let mut pages = stack.mediaconvert.list_jobs().into_paginator().send();
-    let mut jobs = Vec::new();
-    while let Some(page) = pages.next().await {
-        let of_clip = |job: &Job| {
-            job.user_metadata()
-                .is_some_and(|all| all.values().any(|value| value.contains(&mark)))
-        };
-        jobs.extend(
-            page.expect("jobs")
-                .jobs()
-                .iter()
-                .filter(|job| of_clip(job))
-                .cloned(),
-        );
-    }
-    jobs
-}
-
 /// Starts an execution of a changed definition and waits for its end.
 async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)) -> Ended {
     let name = request["clipId"].as_str().expect("a clipId");
@@ -249,7 +228,7 @@ async fn long_clip_is_made_by_mediaconvert_and_its_outcome_is_like_any_other() {
     assert!(engine.remove("cutting").is_some());
     assert_eq!(shape(&short.output, ""), shape(outcome, ""));
 
-    let job = &jobs(&stack, "long").await[0];
+    let job = &stack.jobs("long").await[0];
     assert_eq!(
         job.user_metadata().expect("metadata")["execution"],
         ended.arn
@@ -500,7 +479,8 @@ async fn job_whose_events_are_lost_times_out_and_a_rerun_takes_its_clip() {
         "{ended:?}"
     );
     eventually("the end of the job", async || {
-        jobs(&stack, "lost")
+        stack
+            .jobs("lost")
             .await
             .first()
             .filter(|job| job.status() == Some(&JobStatus::Complete))
@@ -511,7 +491,7 @@ async fn job_whose_events_are_lost_times_out_and_a_rerun_takes_its_clip() {
     assert_eq!(rerun.states, TRANSCODED);
     delivered(&stack, &rerun, folder.path()).await;
     assert_eq!(
-        jobs(&stack, "lost").await.len(),
+        stack.jobs("lost").await.len(),
         1,
         "the clip was not made again"
     );
@@ -533,12 +513,12 @@ async fn job_that_waits_for_longer_than_two_reruns_completes_the_third() {
         let ended = run_again(&stack, &machine, &request, suffix).await;
         let failure = (ended.status.as_str(), ended.failure.0.as_str());
         assert_eq!(failure, ("FAILED", "States.Timeout"), "{ended:?}");
-        let job = &jobs(&stack, "queued").await[0];
+        let job = &stack.jobs("queued").await[0];
         assert_eq!(job.status(), Some(&JobStatus::Submitted), "{suffix}");
     }
     let machine = &stack.description.state_machine_arn;
     let last = start_again(&stack, machine, &request, "r3").await;
-    let job_id = jobs(&stack, "queued").await[0].id.clone().expect("an id");
+    let job_id = stack.jobs("queued").await[0].id.clone().expect("an id");
     let task_key = format!("tasks/{job_id}.json");
     let file = folder.path().join("task.json");
     eventually("the last rerun to take the job over", async || {
@@ -550,11 +530,7 @@ async fn job_that_waits_for_longer_than_two_reruns_completes_the_third() {
     behave(&stack, "queued", json!({}));
     let ended = stack.ended_execution(last).await;
     delivered(&stack, &ended, folder.path()).await;
-    assert_eq!(
-        jobs(&stack, "queued").await.len(),
-        1,
-        "it is submitted once"
-    );
+    assert_eq!(stack.jobs("queued").await.len(), 1, "it is submitted once");
 }
 
 #[tokio::test]
@@ -579,7 +555,7 @@ async fn job_that_somebody_cancels_fails_the_execution() {
     let request = request(&stack, "cancelled", "cancelled.mp4", LONG);
     stack.send(&request.to_string()).await;
     let job = eventually("a job", async || {
-        let found = jobs(&stack, "cancelled").await;
+        let found = stack.jobs("cancelled").await;
         found
             .into_iter()
             .find(|job| job.status() == Some(&JobStatus::Progressing))
@@ -611,7 +587,8 @@ async fn job_of_an_execution_that_is_aborted_is_cancelled() {
     stack.send(&request.to_string()).await;
     let in_status = async |status: JobStatus| {
         eventually(&format!("a job that is {status}"), async || {
-            jobs(&stack, "aborted")
+            stack
+                .jobs("aborted")
                 .await
                 .into_iter()
                 .find(|job| job.status() == Some(&status))
