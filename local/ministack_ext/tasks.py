@@ -4,7 +4,8 @@ and task tokens.
 What differs from MiniStack: `TimeoutSeconds` may be an expression or a path; `HeartbeatSeconds`
 counts; a task that took too long is TaskTimedOut in the history; each attempt has a task token of
 its own; a function that fails before its token is used fails the task; a token that is used up is
-answered with TaskTimedOut; nobody waits for an execution that has ended. An activity has neither
+answered with TaskTimedOut; the history says when a function has taken the task
+(TaskSubmitted); nobody waits for an execution that has ended. An activity has neither
 time-out nor heartbeat, as in MiniStack.
 
 Replaces `_execute_task`, `_with_retry_and_catch`, `_scaled_sleep` and `_send_task_*` of MiniStack's
@@ -130,7 +131,8 @@ def _attempt(
     scheduled |= {name: int(value) for name, value in limits.items() if value is not None}
     run.record(execution, "TaskScheduled", {"taskScheduledEventDetails": scheduled})
     if waits:
-        result = _Waiting(run, ctx["Task"]["Token"], timeout, heartbeat).result(resource, arguments)
+        waiting = _Waiting(run, ctx["Task"]["Token"], timeout, heartbeat)
+        result = waiting.result(execution, resource, arguments)
     else:
         call = _Call(run, resource, arguments)
         # An activity's time-out begins when a worker takes the task.
@@ -157,10 +159,6 @@ class _Call:
     def is_done(self) -> bool:
         """Whether it has been answered."""
         return self._done
-
-    def has_failed(self) -> bool:
-        """Whether it has been answered by an error."""
-        return self._error is not None
 
     def result(self) -> Any:
         """The answer.
@@ -210,7 +208,7 @@ class _Waiting:
             "beat": now,
         }
 
-    def result(self, resource: str, arguments: Any) -> Any:
+    def result(self, execution: runs.Execution, resource: str, arguments: Any) -> Any:
         """Calls the resource, and waits for what is said of the task.
 
         # Errors
@@ -219,9 +217,14 @@ class _Waiting:
         sfn._task_tokens[self._token] = self._entry
         try:
             call = _Call(self._run, resource.replace(_WAITS, ""), arguments)
-            self._wait(lambda: self._told.is_set() or call.has_failed())
+            self._wait(lambda: self._told.is_set() or call.is_done())
             if not self._told.is_set():
-                call.result()
+                details = {"resource": resource, "resourceType": _resource_type(resource)}
+                details["output"] = json.dumps(call.result())
+                self._run.record(
+                    execution, "TaskSubmitted", {"taskSubmittedEventDetails": details}
+                )
+                self._wait(self._told.is_set)
         finally:
             sfn._task_tokens.pop(self._token, None)
             _used_up.append(self._token)

@@ -159,6 +159,7 @@ class RedriveTest(MiniStackTest):
         second = self.received(queue)
         self.assertNotEqual(second["token"], first["token"])
         self.assertEqual((first["redrives"], second["redrives"]), (0, 1))
+        eventually("the task to be submitted", lambda: self.kinds(arn)[-1] == "TaskSubmitted")
         self.refuses("TaskTimedOut", sfn.send_task_success, taskToken=first["token"], output="1")
         sfn.send_task_success(taskToken=second["token"], output="2")
         self.assertEqual(

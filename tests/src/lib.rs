@@ -233,6 +233,15 @@ impl Stack {
         jobs
     }
 
+    /// Tells the stand-in for `MediaConvert` how jobs of a clip behave.
+    pub fn behave(&self, clip_id: &str, mut behaviour: Value) {
+        behaviour["destination"] = format!("clips/{clip_id}/").into();
+        let url = format!("{}/_behaviour", self.description.mediaconvert_endpoint);
+        ureq::put(&url)
+            .send(&behaviour.to_string())
+            .expect("the stand-in understands the behaviour");
+    }
+
     /// Waits for the end of a request's execution.
     pub async fn ended(&self, request: &Value) -> Ended {
         self.ended_execution(self.execution_arn(request)).await

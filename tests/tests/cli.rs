@@ -33,15 +33,6 @@ fn done(stack: &Stack, arguments: &[&str]) -> Value {
     said
 }
 
-/// Tells the stand-in for `MediaConvert` how jobs of a clip behave.
-fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
-    behaviour["destination"] = json!(format!("clips/{clip_id}/"));
-    let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
-    ureq::put(&url)
-        .send(&behaviour.to_string())
-        .expect("the stand-in understands the behaviour");
-}
-
 #[tokio::test]
 async fn clip_is_enqueued_followed_listed_and_counted() {
     let stack = Stack::connect().await;
@@ -237,8 +228,7 @@ async fn failed_execution_is_found_by_its_error_and_rerun() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     let source = source(&stack, folder.path(), "failing.mp4").await;
-    behave(
-        &stack,
+    stack.behave(
         "cli-fail",
         json!({"fail": {"code": 1040, "message": "Example error message"}}),
     );
@@ -273,7 +263,7 @@ async fn failed_execution_is_found_by_its_error_and_rerun() {
             .is_some_and(|message| message.contains("Example error message"))
     );
 
-    behave(&stack, "cli-fail", json!({}));
+    stack.behave("cli-fail", json!({}));
     let which = [
         "rerun",
         "--failed",
@@ -311,7 +301,7 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     let source = source(&stack, folder.path(), "stopped.mp4").await;
-    behave(&stack, "cli-stop", json!({"stall": true}));
+    stack.behave("cli-stop", json!({"stall": true}));
     let enqueue = [
         "enqueue",
         "--source",
@@ -337,16 +327,12 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
         (&json!("aborted"), &json!("wrong beach"))
     );
     assert_eq!(stack.clipflow(&["stop", "cli-stop"]).1, 4);
-    // A rerun takes over a job that still runs, and this one is stalled: `report` cancels it.
-    eventually("the job to be cancelled", async || {
-        let jobs = stack.jobs("cli-stop").await;
-        let mut states = jobs.iter().filter_map(Job::status);
-        states
-            .all(|status| *status == JobStatus::Canceled)
-            .then_some(())
-    })
-    .await;
-    behave(&stack, "cli-stop", json!({}));
+    // A rerun takes over a job that still runs, and this one is stalled: `report` cancels it before it writes the document.
+    stack.document_that_is("cli-stop", "failed").await;
+    let jobs = stack.jobs("cli-stop").await;
+    let mut states = jobs.iter().filter_map(Job::status);
+    assert!(states.all(|status| *status == JobStatus::Canceled));
+    stack.behave("cli-stop", json!({}));
     assert_eq!(
         done(&stack, &["rerun", "cli-stop", "--wait"])["status"],
         "available"

@@ -56,15 +56,6 @@ fn request(stack: &Stack, clip_id: &str, key: &str, (start, end): (f64, f64)) ->
     request
 }
 
-/// Tells the stand-in how jobs of a clip behave.
-fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
-    behaviour["destination"] = json!(format!("clips/{clip_id}/"));
-    let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
-    ureq::put(&url)
-        .send(&behaviour.to_string())
-        .expect("the stand-in understands the behaviour");
-}
-
 /// Starts an execution of a changed definition and waits for its end.
 async fn run_changed(stack: &Stack, request: &Value, change: impl Fn(&mut Value)) -> Ended {
     let name = request["clipId"].as_str().expect("a clipId");
@@ -427,8 +418,7 @@ async fn job_that_fails_fails_the_execution_with_its_code_and_a_rerun_makes_the_
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "error.mp4", &["-an"]).await;
-    behave(
-        &stack,
+    stack.behave(
         "error",
         json!({"fail": {"code": 1040, "message": "Example error message"}}),
     );
@@ -450,7 +440,7 @@ async fn job_that_fails_fails_the_execution_with_its_code_and_a_rerun_makes_the_
         "{}",
         ended.failure.1
     );
-    behave(&stack, "error", json!({}));
+    stack.behave("error", json!({}));
     let rerun = run_again(&stack, &stack.description.state_machine_arn, &request, "r1").await;
     assert_eq!(rerun.states, TRANSCODED);
     delivered(&stack, &rerun, folder.path()).await;
@@ -466,7 +456,7 @@ async fn job_whose_events_are_lost_times_out_and_a_rerun_takes_its_clip() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "lost.mp4", &["-c:a", "aac"]).await;
-    behave(&stack, "lost", json!({"events": "lost"}));
+    stack.behave("lost", json!({"events": "lost"}));
     let request = request(&stack, "lost", "lost.mp4", LONG);
     let ended = run_changed(&stack, &request, |definition| {
         definition["States"]["Transcode"]["TimeoutSeconds"] = json!(3);
@@ -502,7 +492,7 @@ async fn job_that_waits_for_longer_than_two_reruns_completes_the_third() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "queued.mp4", &["-an"]).await;
-    behave(&stack, "queued", json!({"wait": true}));
+    stack.behave("queued", json!({"wait": true}));
     let request = request(&stack, "queued", "queued.mp4", LONG);
     let impatient = |definition: &mut Value| {
         definition["States"]["Transcode"]["TimeoutSeconds"] = json!(3);
@@ -527,7 +517,7 @@ async fn job_that_waits_for_longer_than_two_reruns_completes_the_third() {
         task.contains(&last).then_some(())
     })
     .await;
-    behave(&stack, "queued", json!({}));
+    stack.behave("queued", json!({}));
     let ended = stack.ended_execution(last).await;
     delivered(&stack, &ended, folder.path()).await;
     assert_eq!(stack.jobs("queued").await.len(), 1, "it is submitted once");
@@ -539,7 +529,7 @@ async fn events_that_come_twice_or_in_the_wrong_order_change_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "events.mp4", &["-c:a", "aac"]).await;
     for way in ["duplicated", "reordered"] {
-        behave(&stack, way, json!({"events": way}));
+        stack.behave(way, json!({"events": way}));
         let ended = stack.run(&request(&stack, way, "events.mp4", LONG)).await;
         assert_eq!(ended.states, TRANSCODED, "{way}");
         delivered(&stack, &ended, folder.path()).await;
@@ -551,7 +541,7 @@ async fn job_that_somebody_cancels_fails_the_execution() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "cancelled.mp4", &["-an"]).await;
-    behave(&stack, "cancelled", json!({"stall": true}));
+    stack.behave("cancelled", json!({"stall": true}));
     let request = request(&stack, "cancelled", "cancelled.mp4", LONG);
     stack.send(&request.to_string()).await;
     let job = eventually("a job", async || {
@@ -582,7 +572,7 @@ async fn job_of_an_execution_that_is_aborted_is_cancelled() {
     source(&stack, folder.path(), "aborted.mp4", &["-an"]).await;
     // MiniStack lets the task of an aborted execution wait on, and would fail the execution after all when it hears that
     // the job was cancelled.
-    behave(&stack, "aborted", json!({"stall": true, "events": "lost"}));
+    stack.behave("aborted", json!({"stall": true, "events": "lost"}));
     let request = request(&stack, "aborted", "aborted.mp4", LONG);
     stack.send(&request.to_string()).await;
     let in_status = async |status: JobStatus| {

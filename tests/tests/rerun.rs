@@ -336,17 +336,10 @@ async fn job_that_fails() {
             "ended with error 1040: Example",
         )
     };
-    let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
-    let behave = |behaviour: Value| {
-        ureq::put(&url)
-            .send(&behaviour.to_string())
-            .map(drop)
-            .expect("a behaviour")
-    };
-    let destination = format!("clips/{}/", case.clip_id());
-    behave(json!({"destination": destination, "fail": {"code": 1040, "message": "Example"}}));
+    let fail = json!({"fail": {"code": 1040, "message": "Example"}});
+    stack.behave(&case.clip_id(), fail);
     fails_and_is_rerun(&stack, &case, async || {
-        behave(json!({"destination": destination}))
+        stack.behave(&case.clip_id(), json!({}));
     })
     .await;
 }

@@ -41,6 +41,8 @@ pub struct Ending {
     pub error: String,
     /// What is wrong, for a person.
     pub cause: String,
+    /// Whether a task was handed to its function, of which the history does not say that it has answered.
+    pub is_at_work: bool,
 }
 
 /// How an execution stands that ended at `stop_date`, in milliseconds since 1970: `events` are its newest, the latest
@@ -103,6 +105,7 @@ pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
         state: unfinished_state(events),
         error: error.to_owned(),
         cause,
+        is_at_work: is_at_work(events),
     })
 }
 
@@ -128,6 +131,22 @@ fn unfinished_state(events: &[HistoryEvent]) -> Option<String> {
     moved
         .state_entered_event_details()
         .map(|entered| entered.name().to_owned())
+}
+
+/// Whether the last thing that happened to a task is that a function was asked to do it.
+fn is_at_work(events: &[HistoryEvent]) -> bool {
+    use HistoryEventType as Type;
+    let over = [
+        Type::TaskSubmitted,
+        Type::TaskSubmitFailed,
+        Type::TaskStartFailed,
+        Type::TaskSucceeded,
+        Type::TaskFailed,
+        Type::TaskTimedOut,
+    ];
+    let last = events.iter().map(HistoryEvent::r#type);
+    let mut last = last.filter(|kind| **kind == Type::TaskScheduled || over.contains(kind));
+    last.next() == Some(&Type::TaskScheduled)
 }
 
 /// The message in a cause: a function's is JSON with its error in it, others are text.
@@ -221,6 +240,7 @@ mod tests {
             state: Some("Store".into()),
             error: "DependencyUnavailable".into(),
             cause: "MongoDB is away".into(),
+            is_at_work: false,
         };
         assert_eq!(ending, wanted);
     }
@@ -258,6 +278,26 @@ mod tests {
             (ending.error.as_str(), ending.cause.as_str()),
             ("ExecutionAborted", "no cause was given")
         );
+    }
+
+    #[test]
+    fn function_is_at_work_until_its_answer_is_in_the_history() {
+        let aborted_after = |events: &[Type]| {
+            let before = [entered("Transcode")].into_iter();
+            let events = events.iter().cloned().map(event);
+            let after = [event(Type::TaskStateAborted), aborted()];
+            ending(before.chain(events).chain(after).collect()).is_at_work
+        };
+        assert!(aborted_after(&[Type::TaskScheduled]));
+        assert!(aborted_after(&[Type::TaskScheduled, Type::TaskStarted]));
+        assert!(aborted_after(&[
+            Type::TaskScheduled,
+            Type::TaskFailed,
+            Type::TaskScheduled
+        ]));
+        assert!(!aborted_after(&[Type::TaskScheduled, Type::TaskSubmitted]));
+        assert!(!aborted_after(&[Type::TaskScheduled, Type::TaskFailed]));
+        assert!(!aborted_after(&[]));
     }
 
     #[test]

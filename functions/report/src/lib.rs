@@ -1,7 +1,8 @@
 //! Tells `MongoDB` and the topic of an execution that failed, timed out or was aborted, and cancels its `MediaConvert` job.
 //!
 //! A job that only waits in its queue is left there, for a rerun to take it over, unless somebody stopped the execution. A
-//! job that another execution has taken over is that one's.
+//! job that another execution has taken over is that one's. A function that was submitting a job when its execution ended
+//! goes on, so its job is looked for again until it must have ended.
 //!
 //! Events arrive late and twice, so the execution's history is asked how it stands: one that has been redriven since is
 //! left alone, and the document of a newer execution, or the clip that this one has delivered after all, stays.
@@ -38,6 +39,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// The most events of a history that one call returns (API reference, `GetExecutionHistory`); a state with all of its
 /// retries has fewer than a hundred.
 const MAX_EVENTS: i32 = 1000;
+/// How long a function of `transcode` can be at work after its execution, in milliseconds: its time-out, twice.
+const SUBMISSION: i64 = 60_000;
 /// The state whose work goes on when its execution does not.
 pub const TRANSCODE: &str = "Transcode";
 
@@ -103,7 +106,7 @@ impl Deps {
 /// # Errors
 /// `DependencyUnavailable` when Step Functions, `MediaConvert`, `MongoDB` or SNS does not answer, or the history lags.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
-    let Some(outcome) = failed(&deps.sfn, &deps.bucket, &input.detail).await? else {
+    let Some((outcome, may_submit)) = failed(&deps.sfn, &deps.bucket, &input.detail).await? else {
         tracing::info!("the execution has been redriven since");
         return Ok(json!({}));
     };
@@ -117,8 +120,8 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
             queue_arn: &deps.queue_arn,
         };
         let with_waiting = failure.class == FailureClass::Aborted;
-        jobs.cancel_those_of(&outcome.execution.arn, with_waiting)
-            .await?;
+        let arn = &outcome.execution.arn;
+        jobs.cancel_those_of(arn, with_waiting, may_submit).await?;
     }
     if deps.clip_store.get().await?.save(&outcome).await? == Saved::Superseded {
         tracing::info!(
@@ -130,12 +133,19 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     Ok(json!({}))
 }
 
-/// The outcome of an execution that failed; `None` when it has been redriven since.
+/// Whether no more than so many milliseconds have passed since a moment, in milliseconds since 1970.
+fn is_within(milliseconds: i64, moment: i64) -> bool {
+    let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    now - i128::from(moment) <= i128::from(milliseconds)
+}
+
+/// The outcome of an execution that failed, and whether a function may still submit a job for it; `None` when it has been
+/// redriven since.
 async fn failed(
     sfn: &aws_sdk_sfn::Client,
     bucket: &str,
     detail: &Detail,
-) -> Result<Option<Outcome>, ClipError> {
+) -> Result<Option<(Outcome, bool)>, ClipError> {
     let arn = &detail.execution_arn;
     let read = sfn
         .get_execution_history()
@@ -174,6 +184,7 @@ async fn failed(
         state,
         error,
         cause,
+        is_at_work,
     } = ending;
     outcome.reason = Some(error);
     outcome.message = Some(shorten(&cause, MAX_MESSAGE).into_owned());
@@ -184,7 +195,8 @@ async fn failed(
         console_url,
         rerun_command,
     });
-    Ok(Some(outcome))
+    let may_submit = is_at_work && is_within(SUBMISSION, detail.stop_date);
+    Ok(Some((outcome, may_submit)))
 }
 
 async fn request(sfn: &aws_sdk_sfn::Client, detail: &Detail) -> Result<Value, ClipError> {
@@ -214,11 +226,16 @@ struct Jobs<'a> {
 
 impl Jobs<'_> {
     /// Cancels those that run for an execution, and also those that wait. A job that ends meanwhile is left to its end.
+    ///
+    /// # Errors
+    /// `DependencyUnavailable`, also when there is none and a function may still submit it.
     async fn cancel_those_of(
         &self,
         execution_arn: &str,
         with_waiting: bool,
+        may_submit: bool,
     ) -> Result<(), ClipError> {
+        let mut is_missing = may_submit;
         let statuses: &[JobStatus] = if with_waiting {
             &[JobStatus::Submitted, JobStatus::Progressing]
         } else {
@@ -238,9 +255,15 @@ impl Jobs<'_> {
                 for job in page.jobs() {
                     if self.is_for(job, execution_arn).await? {
                         cancel(self.mediaconvert, job.id().unwrap_or_default()).await?;
+                        is_missing = false;
                     }
                 }
             }
+        }
+        if is_missing {
+            return Err(ClipError::dependency_unavailable(
+                "transcode was submitting a job when its execution ended; the job is not there yet",
+            ));
         }
         Ok(())
     }
@@ -359,12 +382,9 @@ mod tests {
     }
 
     async fn told(detail: &Detail, rules: &[&Rule]) -> Result<Option<Outcome>, ClipError> {
-        failed(
-            &mock_client!(aws_sdk_sfn, RuleMode::MatchAny, rules),
-            "clips",
-            detail,
-        )
-        .await
+        let sfn = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, rules);
+        let told = failed(&sfn, "clips", detail).await?;
+        Ok(told.map(|(outcome, _)| outcome))
     }
 
     #[tokio::test]
@@ -542,7 +562,7 @@ mod tests {
             bucket: "clips",
             queue_arn: "arn:queue",
         };
-        let done = jobs.cancel_those_of(ARN, with_waiting).await;
+        let done = jobs.cancel_those_of(ARN, with_waiting, false).await;
         done.expect("they are cancelled");
         ids.lock().expect("no panic").clone()
     }
@@ -571,6 +591,23 @@ mod tests {
         assert_eq!(lost, ["1-waits"]);
         let gained = cancelled_jobs(false, Some(("1-first", ARN.to_owned()))).await;
         assert_eq!(gained, ["1-runs", "1-first"]);
+    }
+
+    #[tokio::test]
+    async fn job_that_is_being_submitted_is_waited_for() {
+        let none = mock!(aws_sdk_mediaconvert::Client::search_jobs)
+            .then_output(|| SearchJobsOutput::builder().build());
+        let jobs = Jobs {
+            mediaconvert: &mock_client!(aws_sdk_mediaconvert, RuleMode::MatchAny, [&none]),
+            s3: &mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&nobody()]),
+            bucket: "clips",
+            queue_arn: "arn:queue",
+        };
+        let error = jobs.cancel_those_of(ARN, true, true).await;
+        let kind = error.expect_err("it is not there yet").kind;
+        assert_eq!(kind, ErrorKind::DependencyUnavailable);
+        assert_eq!(jobs.cancel_those_of(ARN, true, false).await, Ok(()));
+        assert!(!is_within(SUBMISSION, STOP), "long ago");
     }
 
     #[tokio::test]

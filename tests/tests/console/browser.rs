@@ -38,14 +38,6 @@ async fn sources(stack: &Stack) -> [String; 2] {
     keys
 }
 
-fn behave(stack: &Stack, clip_id: &str, mut behaviour: Value) {
-    behaviour["destination"] = json!(format!("clips/{clip_id}/"));
-    let url = format!("{}/_behaviour", stack.description.mediaconvert_endpoint);
-    ureq::put(&url)
-        .send(&behaviour.to_string())
-        .expect("the stand-in understands the behaviour");
-}
-
 /// Asserts that axe-core finds nothing serious on the page.
 fn assert_no_barriers(browser: &Browser, page: &str) {
     let file =
@@ -92,11 +84,7 @@ async fn browser_plays_a_clip_and_sees_a_failure_mended_by_a_click() {
     stack.run(&request).await;
     let bad = stack.request("wipeout", &footage, &json!(4), &json!(2));
     stack.run(&bad).await;
-    behave(
-        &stack,
-        "heat-3",
-        json!({"fail": {"code": 1040, "message": EVIL}}),
-    );
+    stack.behave("heat-3", json!({"fail": {"code": 1040, "message": EVIL}}));
 
     let console = Console::start(&stack, None, &[]);
     browser.look(WIDE.0, WIDE.1, "light");
@@ -129,7 +117,7 @@ async fn browser_plays_a_clip_and_sees_a_failure_mended_by_a_click() {
         "document.querySelector('.status.failed') && document.body.innerText.includes('<script>')",
     );
     pictures(&browser, "failed");
-    behave(&stack, "heat-3", json!({}));
+    stack.behave("heat-3", json!({}));
     browser.click("#rerun summary");
     browser.click("#rerun button[value=redrive]");
     browser.until("document.querySelector('h1 .status.running, h1 .status.available')");
