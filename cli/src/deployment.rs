@@ -60,6 +60,7 @@ pub struct Deployment {
     pub is_local: bool,
     /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// SQS.
     pub sqs: aws_sdk_sqs::Client,
     /// S3.
@@ -153,6 +154,7 @@ impl Deployment {
             outputs,
             is_local: target.local,
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&sdk_config),
             sqs: aws_sdk_sqs::Client::new(&sdk_config),
             s3: aws_sdk_s3::Client::new(&sdk_config),
             kept: Kept::default(),

@@ -281,7 +281,7 @@ run "exactly_the_state_machine_asks_what_to_sample" {
       for name, policy in merge({ clip = aws_iam_role_policy.state_machine }, aws_iam_role_policy.function) : name
       if strcontains(policy.policy, "xray:GetSamplingRules") && strcontains(policy.policy, "xray:GetSamplingTargets")
     ] == ["clip"]
-    error_message = "The state machine cannot trace as AWS documents it, or functions ask X-Ray what they need not know."
+    error_message = "The state machine cannot trace as AWS documents it, or functions have more access to X-Ray than they need."
   }
 }
 

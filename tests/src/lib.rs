@@ -67,6 +67,7 @@ pub struct Description {
 pub struct Stack {
     /// What it consists of.
     pub description: Description,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// `MediaConvert`.
     pub mediaconvert: aws_sdk_mediaconvert::Client,
     /// S3.
@@ -125,6 +126,7 @@ impl Stack {
             .endpoint_url(&description.mediaconvert_endpoint)
             .build();
         Self {
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             mediaconvert: aws_sdk_mediaconvert::Client::from_conf(mediaconvert),
             s3: aws_sdk_s3::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),

@@ -314,9 +314,9 @@ async fn recording_that_is_not_there_yet_is_waited_for() {
         [&awaited, &partial, &never].map(async |request| stack.send(&request.to_string()).await),
     )
     .await;
-    // The recording comes once it was looked for in vain.
+    // The recording comes after a first look has not found it.
     let arn = stack.execution_arn(&awaited);
-    eventually("a look for the recording in vain", async || {
+    eventually("a look that does not find the recording", async || {
         let history = stack
             .sfn
             .get_execution_history()

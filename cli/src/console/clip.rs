@@ -61,7 +61,7 @@ impl View<'_> {
                     h1 { (execution.clip_id()) " " (status(execution.status)) }
                     p .sub {
                         span .mono { (execution.name) }
-                        " · started " (ago(execution.started_at, self.now)) " ago · "
+                        " · started " (self.started()) " · "
                         @if execution.status == Status::Running { "running for " } @else { "took " }
                         (when::span(execution.seconds()))
                         @if execution.redrive_count > 0 {
@@ -71,6 +71,15 @@ impl View<'_> {
                 }
                 @if self.has_actions { (actions(execution, self.shown.states.last())) }
             }
+        }
+    }
+
+    /// When it started: a page that is a file is read at any time.
+    fn started(&self) -> Markup {
+        let at = self.shown.execution.started_at;
+        match self.media {
+            Media::Console => html! { (ago(at, self.now)) " ago" },
+            Media::Beside { .. } => html! { (when::moment(at)) " UTC" },
         }
     }
 

@@ -16,6 +16,7 @@ mod letters;
 mod live;
 mod media;
 mod overview;
+mod queues;
 mod state;
 mod waterfall;
 

@@ -13,7 +13,7 @@ use ffmpeg::{
     clip::{self, Content, Method},
     damage,
     process::{self, Ffmpeg, Limits},
-    remux::{Media, Remuxer},
+    remux::{Media, RemuxedRange, Remuxer},
     scratch::Scratch,
 };
 use lambda::environment;
@@ -21,13 +21,13 @@ use model::{
     ClipError,
     damage::{Damaged, OnDamage},
     edits::Edits,
-    plan::{Plan, PlannedSegment, ProbedSource},
+    plan::{Plan, PlannedSegment, ProbedSource, SourceFacts},
     quality::Quality,
     request::{Cut, Format, Look},
     time::Time,
 };
 use mp4_cut::{
-    Movie,
+    Movie, WindowFacts,
     io::{CachedSource, LocalFile},
 };
 use progress::Progress;
@@ -179,26 +179,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     let source = Source::open(&args.source, target, progress.read_bytes.clone()).await?;
     let name = source.name.clone();
     let media = Media::open(source, remuxer).await?;
-    let duration = media.facts.duration_seconds;
-    let interval = (args.start.resolve(duration), args.end.resolve(duration));
-    if media.is_remuxed() {
-        progress.plan(media.bytes_of(interval.1 - interval.0), 0.0);
-    }
-    let range = media
-        .remuxed_range(interval, None, "excerpt.mp4", remuxer)
-        .await?;
-    let window = range
-        .movie
-        .window(interval.0, interval.1)
-        .map_err(ClipError::from)?
-        .facts;
-    let to_read = if media.is_remuxed() {
-        0
-    } else {
-        window.source_bytes
-    };
-    progress.plan(to_read, window.duration_seconds);
-
+    let (range, window) = find_window(&media, &args, remuxer, progress).await?;
     let look = Look {
         cut: if args.copy { Cut::Copy } else { Cut::Exact },
         edits: &Edits::default(),
@@ -206,21 +187,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         quality: Quality::default(),
         damage: OnDamage::Accept,
     };
-    let plan = Plan {
-        sources: vec![ProbedSource {
-            object: name,
-            facts: media.facts,
-        }],
-        segments: vec![PlannedSegment {
-            source: 0,
-            window,
-            smart_cut: None,
-            lead_seconds: range.lead_seconds,
-        }],
-        coverage: None,
-        watermark: None,
-        encodes_hevc_whole: false,
-    };
+    let plan = plan(name, media.facts, window, range.lead_seconds);
     let watched = ffmpeg
         .clone()
         .watched(progress.encoded_microseconds.clone());
@@ -243,6 +210,53 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         elapsed_seconds: begun.elapsed().as_secs_f64(),
         ..report
     })
+}
+
+/// The part of the source that the clip is made of, and how it is cut.
+async fn find_window(
+    media: &Media<Source>,
+    args: &Args,
+    remuxer: Remuxer<'_>,
+    progress: &Progress,
+) -> Result<(RemuxedRange<Source>, WindowFacts), Failure> {
+    let duration = media.facts.duration_seconds;
+    let interval = (args.start.resolve(duration), args.end.resolve(duration));
+    if media.is_remuxed() {
+        progress.plan(media.bytes_of(interval.1 - interval.0), 0.0);
+    }
+    let range = media
+        .remuxed_range(interval, None, "excerpt.mp4", remuxer)
+        .await?;
+    let window = range.movie.window(interval.0, interval.1);
+    let window = window.map_err(ClipError::from)?.facts;
+    let to_read = if media.is_remuxed() {
+        0
+    } else {
+        window.source_bytes
+    };
+    progress.plan(to_read, window.duration_seconds);
+    Ok((range, window))
+}
+
+/// The plan of a clip of one cut.
+fn plan(
+    object: String,
+    facts: SourceFacts,
+    window: WindowFacts,
+    lead_seconds: Option<f64>,
+) -> Plan<String> {
+    Plan {
+        sources: vec![ProbedSource { object, facts }],
+        segments: vec![PlannedSegment {
+            source: 0,
+            window,
+            smart_cut: None,
+            lead_seconds,
+        }],
+        coverage: None,
+        watermark: None,
+        encodes_hevc_whole: false,
+    }
 }
 
 /// Refuses what would overwrite a file, or be in another container than its name says.

@@ -116,7 +116,7 @@ impl Input {
     /// A source that is read through a loopback port.
     #[must_use]
     pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &RangeServer) -> Self {
-        // What the kernel takes beyond what FFmpeg reads has been read in vain.
+        // What the kernel buffers beyond what FFmpeg reads was read for nothing.
         options.extend(["-recv_buffer_size", "65536"].map(str::to_owned));
         Self {
             demuxer,

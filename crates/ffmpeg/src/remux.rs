@@ -54,7 +54,7 @@ use std::{
 /// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
 /// does not tell everything.
 const ANALYZE_DURATIONS: [u32; 2] = [1_000_000, 3_000_000];
-/// How much it looks at at the most, in bytes.
+/// The most bytes that it looks at.
 const PROBE_BYTES: &str = "2000000";
 /// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
 const TAIL_SECONDS: f64 = 0.5;

@@ -8,6 +8,7 @@
 //! engines count the same frames.
 
 use crate::{
+    damage::OnDamage,
     edits::{Crop, Fit, Position, Resize, Watermark},
     error::{ClipError, invalid},
     frame_grid::FrameGrid,
@@ -371,6 +372,8 @@ impl ClipSpec {
             ),
             ("edits.watermark.key", !is_png),
             ("source", !self.has_timecodes),
+            // It hides damage and does not report it.
+            ("damage", look.damage == OnDamage::Reject),
         ];
         let first = asked.into_iter().find(|(_, asked)| *asked);
         first.map(|(field, _)| field)
@@ -848,6 +851,16 @@ mod tests {
         let plan: Plan = crate::parse(plan).expect("a plan");
         let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
         spec.unsupported_by_mediaconvert(request.look())
+    }
+
+    #[test]
+    fn damage_that_is_to_be_rejected_is_not_for_mediaconvert() {
+        let plain = json!({});
+        assert_eq!(unsupported(&json!({"damage": "accept"}), &plain), None);
+        assert_eq!(
+            unsupported(&json!({"damage": "reject"}), &plain),
+            Some("damage")
+        );
     }
 
     fn of_size(format: &str, width: u32, height: u32) -> Option<&'static str> {

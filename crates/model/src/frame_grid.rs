@@ -85,7 +85,7 @@ impl FrameGrid {
         if rate > MAX_TIMECODE_RATE {
             return Err(ClipError::unsupported_media(format!(
                 "the source has {rate} frames a second; a clip that is too much for a Lambda can have \
-                 {MAX_TIMECODE_RATE} at the most"
+                 {MAX_TIMECODE_RATE} at most"
             )));
         }
         let (seconds, frame) = (frame / u64::from(rate), frame % u64::from(rate));

@@ -341,7 +341,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
-        /// `Trim` is handed the request, of 64 KiB at the most, and the plan.
+        /// `Trim` is handed the request, of 64 KiB at most, and the plan.
         #[test]
         fn plan_fits_into_a_payload_beside_the_largest_request(
             name in "[\\PC\0-\x1f]{0,300}", tracks in vec("[\\PC\0-\x1f\"]{0,90}", 0..99), key in "[a-z/]{1024}",

@@ -15,7 +15,7 @@ const MAX_TIMEOUT_SHARE: f64 = 0.6;
 /// What `trim` can do.
 #[derive(Debug, Clone, Copy)]
 pub struct TrimLimits {
-    /// How much of a clip it encodes at the most, in seconds of the clip.
+    /// How much of a clip it encodes at most, in seconds of the clip.
     pub encoded_seconds: f64,
     /// How long it may run.
     pub timeout_seconds: f64,

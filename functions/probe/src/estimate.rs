@@ -33,7 +33,7 @@ const TRANSFER_BYTES_PER_SECOND: f64 = 40_000_000.0;
 const OVERHEAD_SECONDS: f64 = 1.0;
 /// Bits that the encoder spends on a pixel at the quality that clips have, with a margin for noisy pictures.
 const BITS_PER_PIXEL: f64 = 0.2;
-/// Bytes of a request to S3, at the most: a part of an upload, or a range of a source.
+/// Bytes of a request to S3, at most: a part of an upload, or a range of a source.
 const S3_REQUEST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
 /// What every clip takes besides its engine: GB-seconds of the other functions, measured, as seconds of 1,024 MB.
 const OTHER_SECONDS: f64 = 3.0;
@@ -54,7 +54,7 @@ pub struct Estimates {
     pub trim_usd: f64,
     /// What the clip costs when `MediaConvert` makes it.
     pub transcode_usd: f64,
-    /// Working space in `/tmp` that `trim` needs at the most.
+    /// Working space in `/tmp` that `trim` needs at most.
     pub scratch_bytes: u64,
 }
 

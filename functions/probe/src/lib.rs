@@ -78,7 +78,7 @@ pub struct Deps {
     pub max_cost_usd: f64,
     /// The memory of `trim`, in MB.
     pub trim_memory_mb: u32,
-    /// How much of a clip `trim` encodes at the most, in seconds of the clip.
+    /// How much of a clip `trim` encodes at most, in seconds of the clip.
     pub max_trim_seconds: f64,
     /// How long `trim` may run.
     pub trim_timeout_seconds: f64,

@@ -24,7 +24,7 @@ use model::{
 
 /// The longest reason why a recording cannot be read, in bytes.
 const MAX_REASON_BYTES: usize = 300;
-/// Pages of a thousand keys that a listing has at the most.
+/// Pages of a thousand keys that a listing has at most.
 const MAX_PAGES: usize = 4;
 /// The key of a recording that began in a leap second sorts as much before its time, in milliseconds.
 const LEAP_SECOND_MS: i64 = 1000;
@@ -299,7 +299,7 @@ fn is_gap(camera: &CameraWindow, error: &ClipError) -> bool {
     camera.coverage == RequiredCoverage::Partial && error.kind == ErrorKind::UnsupportedMedia
 }
 
-/// When a recording that began at `start_ms` is shown at the most: until the next one began.
+/// When a recording that began at `start_ms` is shown at most: until the next one began.
 fn slot(begun: &[Key], start_ms: i64, longest_ms: i64) -> Interval {
     let next = begun.iter().find(|next| next.start_ms > start_ms);
     let end_ms = next.map_or(i64::MAX, |next| next.start_ms);

@@ -28,7 +28,7 @@ use mp4_cut::VideoFacts;
 const AUDIO_SELECTOR: &str = "Audio Selector 1";
 /// Bits a second that sound gets for each channel: `FFmpeg`'s default for AAC.
 const AUDIO_BITS_PER_CHANNEL: u32 = 64_000;
-/// Bits that a pixel may take at the most, over a second: far above what the quality level asks for.
+/// Bits that a pixel may take at most, over a second: far above what the quality level asks for.
 const MAX_BITS_PER_PIXEL: f64 = 0.25;
 /// The lowest limit on the bit rate that is set, in bits a second.
 const MIN_MAX_BITRATE: f64 = 1_000_000.0;

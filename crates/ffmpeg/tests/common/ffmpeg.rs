@@ -283,7 +283,7 @@ pub fn sample_at(seconds: f64) -> usize {
     (seconds * SAMPLE_RATE as f64) as usize
 }
 
-/// How loud sound is at the most between two seconds.
+/// How loud sound is at most between two seconds.
 pub fn level(sound: &[f64], from: f64, to: f64) -> f64 {
     let part = &sound[sample_at(from)..sample_at(to)];
     part.iter().map(|sample| sample.abs()).fold(0.0, f64::max)

@@ -7,8 +7,8 @@ use crate::{read::track::Track, time::rescale};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decoder {
     hidden: Hidden,
-    /// Where an edit can begin.
-    pub starts_at: StartsAt,
+    /// Where an edit can begin and end.
+    pub edges: Edges,
 }
 
 /// What is put in front of what is heard, and hidden by the edit list.
@@ -21,12 +21,14 @@ enum Hidden {
     Milliseconds(i64),
 }
 
-/// Where in a sample an edit can begin.
+/// Where an edit can begin and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StartsAt {
+pub(crate) enum Edges {
     AnyTime,
-    /// At its start. `FFmpeg` does not show a part of a sample, but shows the next one in its place.
-    Sample,
+    /// It begins with a sample. `FFmpeg` does not show a part of one, but shows the next one in its place.
+    StartsWithSample,
+    /// It begins and ends with a sample: `FFmpeg` leaves out a last one of which a part is shown.
+    WholeSamples,
 }
 
 /// By [codec name](crate::AudioFacts::codec).
@@ -51,7 +53,7 @@ const DECODERS: [(&str, Decoder); 12] = [
         "vorbis",
         Decoder {
             hidden: Hidden::Milliseconds(0),
-            starts_at: StartsAt::Sample,
+            edges: Edges::StartsWithSample,
         },
     ),
     ("amr_nb", Decoder::hiding(Hidden::Milliseconds(100))),
@@ -64,14 +66,14 @@ const FRAME_MILLISECONDS: [(&str, i64); 2] = [("amr_nb", 20), ("amr_wb", 20)];
 /// For samples of several frames. When `FFmpeg` drops a frame of one, it drops all but one of the next sample's, too.
 const SEVERAL_FRAMES: Decoder = Decoder {
     hidden: Hidden::Nothing,
-    starts_at: StartsAt::Sample,
+    edges: Edges::WholeSamples,
 };
 
 impl Decoder {
     const fn hiding(hidden: Hidden) -> Self {
         Self {
             hidden,
-            starts_at: StartsAt::AnyTime,
+            edges: Edges::AnyTime,
         }
     }
 

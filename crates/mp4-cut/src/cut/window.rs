@@ -10,7 +10,7 @@
 //! raised to 0 and above.
 
 use crate::{
-    cut::audio_decoder::{Decoder, StartsAt},
+    cut::audio_decoder::{Decoder, Edges},
     error::{Bound, Error, Result},
     hevc,
     io::RangeRead,
@@ -382,7 +382,7 @@ impl Movie {
     }
 
     /// How long frames are taken to last that are not held, in the video's timescale: where all last equally long, as long
-    /// as they do, and otherwise a tenth of a second at the most.
+    /// as they do, and otherwise a tenth of a second at most.
     fn usual_duration(&self) -> i64 {
         let usual = i64::from(self.video.samples.usual_duration());
         if self.facts.video.constant_frame_rate {
@@ -462,9 +462,12 @@ impl Movie {
         }
         let samples = &audio.samples;
         let decoder = Decoder::of(audio);
-        let shown = match decoder.starts_at {
-            StartsAt::AnyTime => shown,
-            StartsAt::Sample => samples.sample_start(shown.start)..shown.end,
+        let shown = match decoder.edges {
+            Edges::AnyTime => shown,
+            Edges::StartsWithSample => samples.sample_start(shown.start)..shown.end,
+            Edges::WholeSamples => {
+                samples.sample_start(shown.start)..samples.sample_start(shown.end)
+            }
         };
         if shown.is_empty() {
             return None;
