@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
 
 /// SQS reports a queue's metrics every minute, and those of a queue that was idle for hours after up to 15
-/// (SQS developer guide, "Monitoring Amazon SQS queues using CloudWatch").
+/// (SQS developer guide, "Monitoring Amazon SQS queues using `CloudWatch`").
 const RECENT: Duration = Duration::minutes(15);
 
 /// What waits in a queue.
@@ -21,7 +21,7 @@ pub struct Queue {
     pub is_dead_letters: bool,
     pub waiting: u64,
     pub in_flight: u64,
-    /// The age of its oldest message, where CloudWatch has it.
+    /// The age of its oldest message, where `CloudWatch` has it.
     pub oldest_seconds: Option<f64>,
 }
 
@@ -87,7 +87,7 @@ async fn count(deployment: &Deployment, queue: &mut Queue) -> Result<(), Failure
     Ok(())
 }
 
-/// The age of each queue's oldest message, in seconds. None where CloudWatch has none or may not be read: the other
+/// The age of each queue's oldest message, in seconds. None where `CloudWatch` has none or may not be read: the other
 /// numbers do not depend on it.
 async fn ages(deployment: &Deployment, queues: &[Queue], now: OffsetDateTime) -> Vec<Option<f64>> {
     let queries = queues.iter().enumerate().map(|(place, queue)| {
@@ -131,8 +131,9 @@ mod tests {
     use super::*;
     use crate::executions::deployment_with;
     use aws_sdk_cloudwatch::{
+        error::ErrorMetadata,
         operation::get_metric_data::{GetMetricDataError, GetMetricDataOutput},
-        types::{MetricDataResult, error::InvalidParameterValueException},
+        types::MetricDataResult,
     };
     use aws_smithy_mocks::{Rule, mock, mock_client};
 
@@ -178,8 +179,8 @@ mod tests {
     #[tokio::test]
     async fn queues_are_counted_where_cloudwatch_may_not_be_read() {
         let rule = mock!(aws_sdk_cloudwatch::Client::get_metric_data).then_error(|| {
-            let error = InvalidParameterValueException::builder().build();
-            GetMetricDataError::InvalidParameterValueException(error)
+            let error = ErrorMetadata::builder().code("AccessDenied").build();
+            GetMetricDataError::generic(error)
         });
         assert_eq!(oldest(&rule).await, [None, None]);
     }
