@@ -7,8 +7,8 @@ use crate::{read::track::Track, time::rescale};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decoder {
     hidden: Hidden,
-    /// Where an edit can begin and end.
-    pub edges: Edges,
+    /// Where an edit can begin.
+    pub starts_at: StartsAt,
 }
 
 /// What is put in front of what is heard, and hidden by the edit list.
@@ -21,14 +21,12 @@ enum Hidden {
     Milliseconds(i64),
 }
 
-/// Where an edit can begin and end.
+/// Where in a sample an edit can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Edges {
+pub(crate) enum StartsAt {
     AnyTime,
-    /// It begins with a sample. `FFmpeg` does not show a part of one, but shows the next one in its place.
-    StartsWithSample,
-    /// It begins and ends with a sample: `FFmpeg` leaves out a last one of which a part is shown.
-    WholeSamples,
+    /// At its start. `FFmpeg` does not show a part of a sample, but shows the next one in its place.
+    Sample,
 }
 
 /// By [codec name](crate::AudioFacts::codec).
@@ -53,7 +51,7 @@ const DECODERS: [(&str, Decoder); 12] = [
         "vorbis",
         Decoder {
             hidden: Hidden::Milliseconds(0),
-            edges: Edges::StartsWithSample,
+            starts_at: StartsAt::Sample,
         },
     ),
     ("amr_nb", Decoder::hiding(Hidden::Milliseconds(100))),
@@ -66,14 +64,14 @@ const FRAME_MILLISECONDS: [(&str, i64); 2] = [("amr_nb", 20), ("amr_wb", 20)];
 /// For samples of several frames. When `FFmpeg` drops a frame of one, it drops all but one of the next sample's, too.
 const SEVERAL_FRAMES: Decoder = Decoder {
     hidden: Hidden::Nothing,
-    edges: Edges::WholeSamples,
+    starts_at: StartsAt::Sample,
 };
 
 impl Decoder {
     const fn hiding(hidden: Hidden) -> Self {
         Self {
             hidden,
-            edges: Edges::AnyTime,
+            starts_at: StartsAt::AnyTime,
         }
     }
 

@@ -10,7 +10,7 @@
 //! raised to 0 and above.
 
 use crate::{
-    cut::audio_decoder::{Decoder, Edges},
+    cut::audio_decoder::{Decoder, StartsAt},
     error::{Bound, Error, Result},
     hevc,
     io::RangeRead,
@@ -462,12 +462,9 @@ impl Movie {
         }
         let samples = &audio.samples;
         let decoder = Decoder::of(audio);
-        let shown = match decoder.edges {
-            Edges::AnyTime => shown,
-            Edges::StartsWithSample => samples.sample_start(shown.start)..shown.end,
-            Edges::WholeSamples => {
-                samples.sample_start(shown.start)..samples.sample_start(shown.end)
-            }
+        let shown = match decoder.starts_at {
+            StartsAt::AnyTime => shown,
+            StartsAt::Sample => samples.sample_start(shown.start)..shown.end,
         };
         if shown.is_empty() {
             return None;

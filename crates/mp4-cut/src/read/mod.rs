@@ -1,5 +1,6 @@
 //! Reading: what a source is, from its boxes.
 
+mod amr;
 mod channels;
 mod defragment;
 pub(crate) mod fragmented;
