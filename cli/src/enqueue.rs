@@ -42,14 +42,15 @@ Examples:
   clipflow enqueue requests.csv --dry-run
   generate-requests | clipflow enqueue -
 
-A file is one JSON request, one a line (JSONL), or CSV (.csv) with a column a field: clipId, source (s3://bucket/key), \
-start, end, cut, metadata.spot, output.thumbnails. All are checked before the first is sent. To send a request again does \
-no harm: it starts nothing, unless it was rejected for a source, a recording or a limit. An interrupted run goes on where it was when the same command is given again.")]
+A file holds one JSON request, one JSON request a line (JSONL), or CSV (.csv) with one column for each field: \
+clipId, source (s3://bucket/key), start, end, cut, metadata.spot, output.thumbnails. All requests are checked before \
+the first is sent. It is safe to send a request again: it starts nothing, unless it was rejected because of a source, \
+a recording or a limit. If a run is interrupted, the same command continues it.")]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["file", "source", "camera"])))]
 pub struct Args {
     /// A file of requests; - for standard input
     file: Option<PathBuf>,
-    /// What the file is; default: by its name
+    /// Format of the file [default: by its name]
     #[arg(long, requires = "file")]
     format: Option<Format>,
     /// Check the requests and send nothing
@@ -75,25 +76,25 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A request")]
 struct Flags {
-    /// The object to cut from, as S3 URI
+    /// The object to cut from, as an S3 URI
     #[arg(long, value_name = "s3://BUCKET/KEY", value_parser = requests::source, requires_all = ["start", "end"])]
     source: Option<Value>,
-    /// The camera whose recordings to cut
+    /// The camera whose recordings are cut
     #[arg(long, value_name = "ID", conflicts_with = "source", requires_all = ["start", "end"])]
     camera: Option<String>,
-    /// Where the clip starts: 72.5, 1:12.5, 25%; with --camera RFC 3339
+    /// Where the clip starts: 72.5, 1:12.5 or 25%; with --camera, an RFC 3339 time
     #[arg(long, value_name = "TIME", conflicts_with = "file")]
     start: Option<String>,
-    /// Where it ends
+    /// Where it ends (exclusive)
     #[arg(long, value_name = "TIME", conflicts_with = "file")]
     end: Option<String>,
-    /// The clip's name; default: derived from the request
+    /// The clip's name [default: derived from the request]
     #[arg(long, value_name = "ID", conflicts_with = "file")]
     clip_id: Option<String>,
     /// exact or copy
     #[arg(long, conflicts_with = "file")]
     cut: Option<String>,
-    /// What becomes of a damaged source: accept or reject
+    /// Whether to accept or reject a damaged source
     #[arg(long, conflicts_with = "file")]
     damage: Option<String>,
     /// Kept with the clip's document; may be repeated

@@ -116,7 +116,7 @@ impl Deployment {
             }
         }
         Err(Failure::not_found(format!(
-            "{clip}: no execution of that clip, name or ARN; Step Functions knows executions for 90 days"
+            "{clip}: no execution has this clipId, name or ARN; Step Functions keeps executions for 90 days"
         )))
     }
 

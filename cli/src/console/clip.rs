@@ -1,4 +1,4 @@
-//! The page of one clip: the clip plays, and everything that its execution says stands beside it.
+//! The page of one clip: a player, and everything that is known about its execution.
 
 use super::{
     cut,
@@ -200,14 +200,14 @@ fn problem(execution: &Execution, error: &str) -> Markup {
 fn actions(execution: &Execution, last: Option<&State>) -> Markup {
     let path = clip_path(&execution.name);
     let goes_on = match last.map(|state| state.name.as_str()) {
-        Some(state) => format!("The execution goes on with {state}. What was done before stays."),
-        None => "The execution goes on.".to_owned(),
+        Some(state) => format!("The execution continues at {state} and keeps its finished work."),
+        None => "The execution continues.".to_owned(),
     };
-    let anew = "A new execution of the same request starts, with the definition of today. It finds \
+    let anew = "A new execution of the same request starts, with the current definition. It reuses \
                 the clip, if one was made.";
     let rerun = [
         ("redrive", "Rerun now", goes_on.as_str()),
-        ("new", "Start anew", anew),
+        ("new", "Start again", anew),
     ];
     let stop = [(
         "stop",

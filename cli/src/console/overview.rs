@@ -1,8 +1,8 @@
-//! The page of numbers: what became of the executions of a span of time, and what waits in queues.
+//! The overview: how the executions of a time span ended, and what waits in the queues.
 //!
-//! A list tells how an execution ended but for a rejection, and neither its error nor its cost. So every look reads some
-//! more of the executions, no faster than the API's quotas allow, and the page says how many are read. What was read is
-//! kept.
+//! A list of executions says how each ended, but does not tell a rejection from a success, and has neither error nor
+//! cost. So every refresh reads some more executions, no faster than the API's quotas allow, and the page shows how
+//! many were read. What was read is kept.
 
 use super::{
     answer::Answer,

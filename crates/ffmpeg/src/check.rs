@@ -1,7 +1,7 @@
 //! Decodes a little of a clip: around every joint and seam, and its first and its last second.
 //!
-//! A clip is read by ranges, at most 20 s of its pictures are looked at, and every look has a budget of bytes and of time.
-//! What a budget does not suffice for, or this `FFmpeg` has no decoder for, is not checked, and that is said.
+//! A clip is read by ranges. At most 20 s of its pictures are checked, and every check has a budget of bytes and of
+//! time. What exceeds a budget, or has no decoder in this `FFmpeg`, is not checked, and the result says so.
 
 use crate::{
     damage::{self, Flaw},

@@ -1,7 +1,7 @@
-//! Decodes a little of the clip, and finds out whose fault it is where it does not decode.
+//! Decodes a little of the clip and, if that fails, finds out whether the source is to blame.
 //!
-//! Pictures that were encoded decode. A picture that was copied may be damaged in its source: if `FFmpeg` does not decode
-//! it there either, it is.
+//! Pictures that we encoded must decode. A copied picture may be damaged in its source: it is if `FFmpeg` cannot decode
+//! it there either.
 
 use crate::{
     found::Found,

@@ -71,7 +71,7 @@ impl Found {
     pub fn compare(&self, expected: &Expected) -> Result<(), ClipError> {
         let differs = |what: &str, asked: &dyn Display, got: &dyn Display| {
             Err(ClipError::delivery_mismatch(format!(
-                "{what}: {asked} was asked for, the clip has {got}"
+                "{what}: expected {asked}, but the clip has {got}"
             )))
         };
         if self.frames().abs_diff(expected.frames) > expected.frames_tolerance {
