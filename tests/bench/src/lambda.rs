@@ -48,7 +48,7 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    fn variables(&self) -> [(&str, &str); 27] {
+    fn variables(&self) -> [(&str, &str); 28] {
         [
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB),
