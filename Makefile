@@ -7,7 +7,7 @@ LOCAL := $(PYTHON) -m local
 DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs test lint unit snapshots e2e fuzz browser bench fmt package clean
+.PHONY: help demo up down status logs test lint unit snapshots e2e fuzz browser judge bench fmt package clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET'
@@ -59,6 +59,10 @@ browser: ## Show clips and the console in headless Chromium (Debian's packages c
 	@$(LOCAL) install-axe
 	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) CLIPFLOW_CHROMEDRIVER=$(or $(CHROMEDRIVER),chromedriver) $(LOCAL) run -- \
 		cargo test --workspace --no-default-features --locked --quiet --test console browser
+
+judge: ## Show smart cuts of HEVC to a second decoder, libde265 (Debian's package libde265-examples) [DEC265=program]
+	CLIPFLOW_DEC265=$(or $(DEC265),libde265-dec265) $(LOCAL) run --programs -- \
+		cargo test --workspace --no-default-features --locked --quiet --test mp4 judge
 
 bench: ## Measure the promised numbers, compare them with their limits and write docs/performance.md [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package

@@ -198,7 +198,12 @@ _INPUT = {
     "fileInput!": _URL,
     "timecodeSource": {"ZEROBASED"},
     "inputClippings": Each({"startTimecode": TIMECODE, "endTimecode": TIMECODE}, 150),
-    "videoSelector": {"rotate": _ANY},
+    "videoSelector": {
+        "rotate": _ANY,
+        "colorSpace": {"REC_601", "REC_709", "HDR10", "HLG_2020", "P3D65_HDR", "P3D65_SDR"},
+        "colorSpaceUsage": {"FORCE"},
+        "sampleRange": {"FULL_RANGE", "LIMITED_RANGE"},
+    },
     "audioSelectors": Each(
         {
             "defaultSelection": {"DEFAULT", "NOT_DEFAULT"},

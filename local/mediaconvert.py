@@ -60,7 +60,8 @@ class JobError(Exception):
 @dataclasses.dataclass
 class _Source:
     """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where
-    it varies. It is turned by `turn` filters, or as its metadata says where there are none."""
+    it varies. It is turned by `turn` filters, or as its metadata says where there are none. Its
+    colours are those that `tagged` filters say, or else its metadata."""
 
     path: Path
     rate: Fraction
@@ -71,6 +72,7 @@ class _Source:
     height: int
     has_sound: bool
     turn: str | None = None
+    tagged: str = ""
 
 
 _TURNS = {
@@ -111,7 +113,7 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     return number - skipped * (whole - whole // 10)
 
 
-def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Source:
+def _probe(path: Path, specified: Fraction | None, selector: dict[str, str]) -> _Source:
     options = ["-v", "error", "-of", "json", "-show_streams", "-show_format", "-count_packets"]
     answer = subprocess.run(
         ["ffprobe", *options, str(path)], capture_output=True, text=True, check=False
@@ -125,7 +127,7 @@ def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Sou
     average, nominal = Fraction(video["avg_frame_rate"]), Fraction(video["r_frame_rate"])
     varies = abs(average - nominal) > nominal / 1000
     rate = (specified or _next_constant(average)) if varies else nominal
-    turn = _TURNS.get(rotate)
+    turn = _TURNS.get(selector.get("rotate", "DEGREE_0"))
     sideways = any(
         abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", [])
     )
@@ -143,7 +145,23 @@ def _probe(path: Path, specified: Fraction | None, rotate: str = "AUTO") -> _Sou
         height=size[0] if sideways else size[1],
         has_sound=any(each["codec_type"] == "audio" for each in found["streams"]),
         turn=turn,
+        tagged=_COLOURS.get(selector.get("colorSpace", ""), ""),
     )
+
+
+def _tagged(primaries: str, transfer: str, matrix: str) -> str:
+    return f"setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix},"
+
+
+_COLOURS = {
+    "REC_601": _tagged("smpte170m", "smpte170m", "smpte170m"),
+    "REC_709": _tagged("bt709", "bt709", "bt709"),
+    "HDR10": _tagged("bt2020", "smpte2084", "bt2020nc"),
+    "HLG_2020": _tagged("bt2020", "arib-std-b67", "bt2020nc"),
+    "P3D65_HDR": _tagged("smpte432", "smpte2084", "bt709"),
+    "P3D65_SDR": _tagged("smpte432", "iec61966-2-1", "bt709"),
+}
+"""What the service takes input in a colour space to be (API reference, `ColorSpace`)."""
 
 
 def _next_constant(average: Fraction) -> Fraction:
@@ -167,8 +185,8 @@ def arguments(
     sound = next(
         (each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None
     )
-    turns = [each.get("videoSelector", {}).get("rotate", "DEGREE_0") for each in settings["inputs"]]
-    sources = [_probe(file, specified, turn) for file, turn in zip(files, turns, strict=True)]
+    selectors = [each.get("videoSelector", {}) for each in settings["inputs"]]
+    sources = [_probe(file, specified, each) for file, each in zip(files, selectors, strict=True)]
     rate = specified or sources[0].rate
     size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
     pixels = "yuv420p10le" if encoder.get("codecProfile") == "MAIN10_MAIN" else "yuv420p"
@@ -294,10 +312,11 @@ def _part_pictures(
     """The filters that cut the pictures of one clipping: `v{index}_{clip}`."""
     turn = f"{source.turn}," if source.turn else ""
     convert = f"fps={source.rate}," if source.converted else ""
+    begun = f"[{index}:v:0]{source.tagged}{turn}"
     last = f":end_frame={end}" if end else ""
     again = f",fps={rate}" if rate != source.rate else ""
     cut = f"{convert}trim=start_frame={start}{last},setpts=PTS-STARTPTS{again}"
-    return f"[{index}:v:0]{turn}{cut},{placed},setsar=1,settb=1/90000[v{index}_{clip}]"
+    return f"{begun}{cut},{placed},setsar=1,settb=1/90000[v{index}_{clip}]"
 
 
 def _part_sound(
@@ -542,7 +561,7 @@ def _destination(job: dict[str, Any]) -> str:
 
 def _details(output: Path, uri: str) -> dict[str, Any]:
     """What the API and what the event say about an output."""
-    source = _probe(output, None)
+    source = _probe(output, None, {"rotate": "AUTO"})
     options = ["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration"]
     duration = subprocess.run(
         ["ffprobe", *options, str(output)], capture_output=True, text=True, check=True

@@ -27,7 +27,7 @@ use model::{
     time::Time,
 };
 use mp4_cut::{
-    Movie, WindowFacts,
+    Movie, SmartCutFacts, WindowFacts,
     io::{CachedSource, LocalFile},
 };
 use progress::Progress;
@@ -59,10 +59,12 @@ Examples:
   clipflow cut surf.mp4 --start 1:12.5 --end 1:30 -o clip.mp4
   clipflow cut https://example.com/surf.mp4 --start 25% --end 50% -o clip.mp4
   clipflow cut s3://surf-archive/2018-08-02.mp4 --start 72.5 --end 90 --copy -o clip.mp4
+  clipflow cut phone.mov --start 3 --end 9 --format source -o clip.mp4
 
 The clip is an MP4. Only the index and the clip's own bytes are read from a server. Both ends snap to the nearest frame. \
-An exact clip of H.264 re-encodes only the frames before its first keyframe, and the sound; other sources are re-encoded \
-whole. Players that ignore edit lists show up to a group of pictures before the start of a --copy.
+An exact clip of H.264 re-encodes only the frames before its first keyframe, and the sound; with --format hevc or source, \
+so does one of HEVC. Other sources are re-encoded whole, and HDR becomes SDR where the clip is H.264. Players that ignore \
+edit lists show up to a group of pictures before the start of a --copy.
 
 FFmpeg 7.0 or newer, on the PATH or named by CLIPFLOW_FFMPEG, is needed to encode and to read MPEG-TS, MPEG-PS, \
 Matroska, WebM, AVI and FLV. S3 objects are read with the credentials and region of the AWS CLI, or with --profile and \
@@ -82,9 +84,40 @@ pub struct Args {
     /// Copy without encoding; starts at a keyframe, hidden by an edit list
     #[arg(long)]
     copy: bool,
+    /// The codec of an exact clip
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        conflicts_with = "copy"
+    )]
+    format: ClipFormat,
     /// Overwrite FILE
     #[arg(long, short)]
     force: bool,
+}
+
+/// What an exact clip is in: formats of requests whose clips are MP4s.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum ClipFormat {
+    /// H.264, which plays everywhere
+    #[default]
+    Mp4,
+    /// HEVC
+    Hevc,
+    /// The source's codec if it is H.264 or HEVC and its frames can be kept; otherwise H.264
+    Source,
+}
+
+impl From<ClipFormat> for Format {
+    fn from(format: ClipFormat) -> Self {
+        match format {
+            ClipFormat::Mp4 => Self::Mp4,
+            ClipFormat::Hevc => Self::Hevc,
+            ClipFormat::Source => Self::Source,
+        }
+    }
 }
 
 /// How a clip was made.
@@ -117,6 +150,7 @@ struct Report {
     hidden_frames: u64,
     copied_seconds: f64,
     encoded_seconds: f64,
+    /// What the source has and the clip does not, for a person.
     dropped_tracks: Vec<String>,
     /// What of it is damaged in the source.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,7 +217,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     let look = Look {
         cut: if args.copy { Cut::Copy } else { Cut::Exact },
         edits: &Edits::default(),
-        format: Format::Mp4,
+        format: args.format.into(),
         quality: Quality::default(),
         damage: OnDamage::Accept,
     };
@@ -356,7 +390,7 @@ fn put(made: PathBuf, args: &Args) -> Result<u64, Failure> {
 
 impl Report {
     fn of(plan: &Plan<String>, method: Method, file: PathBuf, bytes: u64) -> Self {
-        let dropped_tracks = plan.dropped(usize::MAX);
+        let mut dropped_tracks = plan.dropped(usize::MAX);
         let (Some(source), Some(segment)) = (plan.sources.first(), plan.segments.first()) else {
             unreachable!("the plan has one source and one segment")
         };
@@ -364,12 +398,14 @@ impl Report {
         let all = window.duration_seconds;
         let (how, why, copied_seconds, encoded_seconds) = match method {
             Method::Copy => (How::Copy, None, all, 0.0),
-            Method::SmartCut { facts, .. } => (
-                How::SmartCut,
-                None,
-                facts.copied_seconds,
-                facts.encoded_seconds,
-            ),
+            Method::SmartCut { facts, dropped, .. } => {
+                dropped_tracks.extend(dropped.map(str::to_owned));
+                let SmartCutFacts {
+                    encoded_seconds,
+                    copied_seconds,
+                } = facts;
+                (How::SmartCut, None, copied_seconds, encoded_seconds)
+            }
             Method::EncodedWhole { why } => (How::EncodedWhole, Some(why), 0.0, all),
         };
         Self {

@@ -220,6 +220,46 @@ async fn source_that_cannot_be_copied_is_encoded_whole_and_the_report_says_why()
     );
 }
 
+/// The codec and the pixels of a clip.
+fn coding(clip: &Path) -> String {
+    let entries = "-v error -select_streams v -of csv=p=0 -show_entries stream=codec_name,pix_fmt";
+    let said = std::process::Command::new("ffprobe")
+        .args(entries.split(' '))
+        .arg(clip)
+        .output();
+    let said = String::from_utf8(said.expect("ffprobe").stdout).expect("text");
+    said.trim().to_owned()
+}
+
+#[tokio::test]
+async fn hevc_keeps_its_pictures_in_the_formats_that_allow_it() {
+    let folder = Folder::new();
+    let (source, clip) = (folder.path("source.mp4"), folder.path("clip.mp4"));
+    let pictures_of = format!("-f lavfi -i testsrc2=size=320x180:rate={RATE}:duration=5");
+    let encode = "-pix_fmt yuv420p10le -c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params \
+                  log-level=error:keyint=50:min-keyint=50:scenecut=0:bframes=0";
+    ffmpeg(&format!("{pictures_of} {encode} FILE"), &source);
+    for format in ["--format=hevc", "--format=source"] {
+        let report = cut(text(&source), &[format, "--force"], &clip).await;
+        assert_eq!(report["method"], "smartCut", "{report}");
+        assert_is_smart_cut(&clip, &source);
+        assert_eq!(coding(&clip), "hevc,yuv420p10le", "{format}");
+    }
+    let report = cut(text(&source), &["--force"], &clip).await;
+    assert_eq!(report["method"], "encodedWhole", "{report}");
+    assert_eq!(coding(&clip), "h264,yuv420p");
+    assert_eq!(pictures(&clip).len(), FRAMES.len());
+}
+
+#[tokio::test]
+async fn copy_has_no_format_of_its_own() {
+    let folder = Folder::new();
+    let arguments = [&[text(source()), "--copy", "--format=hevc"], &INTERVAL[..]].concat();
+    let (code, error) = failure(clipflow(&arguments, &folder.path("clip.mp4"))).await;
+    assert_eq!(code, 2);
+    assert!(error.contains("--copy"), "{error}");
+}
+
 /// The source with the picture damaged that is shown at a second.
 fn damaged(folder: &Folder, seconds: &str) -> PathBuf {
     let listing = std::process::Command::new("ffprobe")

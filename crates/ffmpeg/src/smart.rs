@@ -60,7 +60,7 @@ pub async fn cut(
         files.push((Movie::read(&file).await?, file));
     }
     if let Some((movie, _)) = files.first() {
-        format.check_codec(&movie.facts.video.codec)?;
+        format.check_pictures(&movie.facts.video)?;
     }
     let smart_cut = SmartCut::of_all(&files).await?;
     check_encoder(ffmpeg, &smart_cut).await?;

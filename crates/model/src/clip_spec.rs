@@ -34,6 +34,8 @@ const MAX_MEDIACONVERT_HEVC: Size = Size {
 };
 /// The shortest side of pictures that it makes, in pixels (API reference, `VideoDescription`).
 const MIN_MEDIACONVERT_SIDE: u32 = 32;
+/// A codec that `FFmpeg` decodes and it does not (user guide, "Supported input formats").
+const NO_MEDIACONVERT_INPUT: &str = "vvc";
 /// How the name of a picture ends that it lays over a clip, in this spelling (API reference, `InsertableImage`).
 const MEDIACONVERT_PNG: [&str; 2] = [".png", ".PNG"];
 /// The sample rates of AAC that it makes, in Hz (API reference, `AacSettings`), and that we ask for.
@@ -90,8 +92,8 @@ pub struct ClipSpec {
     pub plain: bool,
     /// Bits of a sample of pictures that are encoded.
     pub bit_depth: u8,
-    /// Whether `MediaConvert` can name the frames at which its cuts begin and end.
-    pub has_timecodes: bool,
+    /// Whether `MediaConvert` can decode its sources, and name the frames at which its cuts begin and end.
+    pub suits_mediaconvert: bool,
     /// Whether its frames, before edits of what is in them, are those of its sources, each at its time.
     pub preserves_timing: bool,
 }
@@ -207,10 +209,11 @@ impl ClipSpec {
             parts: Vec::new(),
             plain: as_stored,
             bit_depth: 8,
-            has_timecodes: plan.segments.iter().all(|segment| {
-                let grid = FrameGrid::of(&plan.sources[segment.source].facts.video);
+            suits_mediaconvert: plan.segments.iter().all(|segment| {
+                let video = &plan.sources[segment.source].facts.video;
+                let grid = FrameGrid::of(video);
                 let frames = grid.frames(&segment.window);
-                grid.timecode(frames.end - 1).is_ok()
+                video.codec != NO_MEDIACONVERT_INPUT && grid.timecode(frames.end - 1).is_ok()
             }),
             preserves_timing: !retimed,
         };
@@ -371,7 +374,7 @@ impl ClipSpec {
                 self.size.width.min(self.size.height) < MIN_MEDIACONVERT_SIDE,
             ),
             ("edits.watermark.key", !is_png),
-            ("source", !self.has_timecodes),
+            ("source", !self.suits_mediaconvert),
             // It hides damage and does not report it.
             ("damage", look.damage == OnDamage::Reject),
         ];
@@ -913,6 +916,12 @@ mod tests {
             assert_eq!(at(rate, true), None, "{rate}");
         }
         assert_eq!(at(0.2, false), None, "it is laid on a grid of one a second");
+    }
+
+    #[test]
+    fn codec_that_mediaconvert_does_not_decode_is_not_for_it() {
+        let of = |codec: &str| unsupported(&json!({}), &json!({"codec": codec}));
+        assert_eq!(["vvc", "hevc"].map(of), [Some("source"), None]);
     }
 
     #[test]

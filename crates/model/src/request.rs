@@ -14,6 +14,7 @@ use crate::{
     time::{Moment, Time},
     timestamp::Timestamp,
 };
+use mp4_cut::{PixelFormat, VideoFacts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -191,12 +192,17 @@ impl Format {
         }
     }
 
-    /// Checks that pictures of a codec, by `FFmpeg`'s name, may be in an exact clip of the format.
+    /// Checks that a source's pictures may be in an exact clip of the format as they are.
     ///
     /// # Errors
     /// Why they may not.
-    pub fn check_codec(self, codec: &str) -> Result<(), String> {
+    pub fn check_pictures(self, video: &VideoFacts) -> Result<(), String> {
+        let codec = video.codec.as_str();
+        let is_hdr = video.pixels.as_ref().is_some_and(PixelFormat::is_hdr);
         let own = match self {
+            Self::Mp4 if is_hdr && codec == "h264" => {
+                return Err("the source has a high dynamic range, which becomes SDR".to_owned());
+            }
             _ if self.codecs().contains(&codec) => return Ok(()),
             Self::Mp4 => "H.264",
             Self::Hevc => "HEVC",

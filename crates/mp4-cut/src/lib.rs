@@ -105,6 +105,7 @@ mod mux;
 mod nal;
 mod read;
 mod time;
+mod vvc;
 
 pub use boxes::parse::MAX_INDEX_BYTES;
 pub use cut::{

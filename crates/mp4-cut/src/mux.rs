@@ -408,9 +408,34 @@ fn encode_offsets(
 }
 
 fn encode_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
-    samples.groups.iter().try_for_each(|(head, runs)| {
-        encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry))
-    })
+    for (head, runs) in &samples.groups {
+        encode_table(buffer, *b"sbgp", head, runs.iter().copied().map(Run::entry))?;
+    }
+    if samples.open.is_empty() {
+        return Ok(());
+    }
+    encode_open_groups(buffer, samples)
+}
+
+/// Says which keyframes are clean random access pictures (ISO/IEC 14496-15, "Sync sample sample group"). Players that
+/// look for keyframes by decode times, as `FFmpeg` does, would otherwise start behind pictures that are shown before one.
+fn encode_open_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
+    const CRA_NUT: u8 = 21;
+    buffer.encode_atom(b"sgpd", |buffer| {
+        // Version 1: entries of one byte each, of which there is one.
+        buffer.extend_from_slice(b"\x01\0\0\0sync\0\0\0\x01\0\0\0\x01");
+        buffer.push(CRA_NUT);
+        Ok(())
+    })?;
+    let mut runs = Vec::new();
+    let mut end = 0;
+    for index in &samples.open {
+        runs.extend([[index - end, 0], [1, 1]]);
+        end = index + 1;
+    }
+    runs.push([samples.count() - end, 0]);
+    let runs = runs.into_iter().filter(|[count, _]| *count > 0);
+    encode_table(buffer, *b"sbgp", b"\0\0\0\0sync", runs)
 }
 
 /// Writes a box that is a table: version and flags (`head`; by default zero), the number of entries, the entries.
@@ -434,4 +459,39 @@ fn encode_table<const N: usize>(
         buffer.set_slice(count_at, &count.to_be_bytes());
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_groups_are_named_by_the_type_of_their_keyframes() {
+        let samples = SampleList {
+            range: 0..10,
+            durations: Vec::new(),
+            composition: Vec::new(),
+            sync: Some(vec![0, 4, 5, 9]),
+            sizes: SampleSizes::Each(Bytes::new()),
+            dependencies: None,
+            groups: Vec::new(),
+            preamble: Bytes::new(),
+            open: vec![4, 9],
+        };
+        let mut written = Vec::new();
+        encode_groups(&mut written, &samples).expect("boxes");
+        let (descriptions, groups) = written.split_at(25);
+        assert_eq!(
+            descriptions,
+            b"\0\0\0\x19sgpd\x01\0\0\0sync\0\0\0\x01\0\0\0\x01\x15"
+        );
+        let runs = [[4, 0], [1, 1], [4, 0], [1, 1]];
+        let runs: Vec<u8> = runs
+            .as_flattened()
+            .iter()
+            .flat_map(|number: &u32| number.to_be_bytes())
+            .collect();
+        let head = b"\0\0\0\x34sbgp\0\0\0\0sync\0\0\0\x04";
+        assert_eq!(groups, [&head[..], &runs].concat());
+    }
 }

@@ -218,7 +218,7 @@ impl<'a> Opener<'a> {
         cuts: &[(&Movie, &Samples<S3Source>, f64, f64)],
     ) -> Result<SmartCut, SmartCutError> {
         if let Some((movie, ..)) = cuts.first() {
-            self.request.format.check_codec(&movie.facts.video.codec)?;
+            self.request.format.check_pictures(&movie.facts.video)?;
         }
         let smart_cut = SmartCut::of(cuts).await?;
         smart::check_encoder(self.ffmpeg, &smart_cut).await?;

@@ -503,6 +503,44 @@ mod tests {
         );
     }
 
+    /// How bright the first picture of a file is, of 255.
+    fn brightness(scratch: &Scratch, name: &str) -> u8 {
+        let decoded = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-i", name, "-frames:v", "1"])
+            .args(["-s", "1x1", "-pix_fmt", "gray", "-f", "rawvideo", "-"])
+            .current_dir(scratch.path())
+            .output();
+        decoded.expect("ffmpeg on the PATH").stdout[0]
+    }
+
+    #[tokio::test]
+    async fn pictures_of_hdr_are_toned_to_sdr() {
+        let grey = |transfer: &str, primaries: &str, matrix: &str| {
+            let colours = format!("colorprim={primaries}:transfer={transfer}:colormatrix={matrix}");
+            format!(
+                "-c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -tag:v hvc1 -vf drawbox=c=0xbfbfbf:t=fill \
+                 -x265-params log-level=error:{colours}"
+            )
+        };
+        // Three quarters of PQ are 980 cd/m², far brighter than SDR's white.
+        for (options, expected) in [
+            (grey("bt709", "bt709", "bt709"), 185..=197),
+            (grey("smpte2084", "bt2020", "bt2020nc"), 240..=255),
+        ] {
+            let mp4 = clip(20, 0.1, "clip.mp4", &options);
+            for (preview, name) in [
+                (Preview::Gif, "preview.gif"),
+                (Preview::Webp, "preview.webp"),
+            ] {
+                let scratch = made(&mp4, 2.0, preview, Format::Hevc).await;
+                for name in ["thumb-64.jpg", name] {
+                    let found = brightness(&scratch, name);
+                    assert!(expected.contains(&found), "{options}: {name} has {found}");
+                }
+            }
+        }
+    }
+
     #[tokio::test]
     async fn next_good_picture_is_taken_where_the_one_at_a_quarter_is_damaged() {
         let whole = clip(40, 0.1, "clip.mp4", &format!("{H264} -g 1"));

@@ -2,16 +2,16 @@
 
 use aws_sdk_mediaconvert::types::{
     AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection,
-    AudioDescription, AudioSelector, AudioSelectorType, ColorCorrector, ColorSpaceConversion,
-    ContainerSettings, ContainerType, FileGroupSettings, H264FramerateControl,
-    H264FramerateConversionAlgorithm, H264ParControl, H264QualityTuningLevel, H264QvbrSettings,
-    H264RateControlMode, H264Settings, H265CodecProfile, H265FramerateControl,
+    AudioDescription, AudioSelector, AudioSelectorType, ColorCorrector, ColorSpace,
+    ColorSpaceConversion, ColorSpaceUsage, ContainerSettings, ContainerType, FileGroupSettings,
+    H264FramerateControl, H264FramerateConversionAlgorithm, H264ParControl, H264QualityTuningLevel,
+    H264QvbrSettings, H264RateControlMode, H264Settings, H265CodecProfile, H265FramerateControl,
     H265FramerateConversionAlgorithm, H265ParControl, H265QualityTuningLevel, H265QvbrSettings,
     H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter, Input,
-    InputClipping, InputRotate, InputTimecodeSource, InsertableImage, JobSettings,
-    Mp4MoovPlacement, Mp4Settings, Output, OutputGroup, OutputGroupSettings, OutputGroupType,
-    Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec, VideoCodecSettings,
-    VideoDescription, VideoPreprocessor, VideoSelector,
+    InputClipping, InputRotate, InputSampleRange, InputTimecodeSource, InsertableImage,
+    JobSettings, Mp4MoovPlacement, Mp4Settings, Output, OutputGroup, OutputGroupSettings,
+    OutputGroupType, Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec,
+    VideoCodecSettings, VideoDescription, VideoPreprocessor, VideoSelector,
 };
 use model::{
     ClipError,
@@ -22,7 +22,7 @@ use model::{
     quality,
     request::{ClipRequest, Format},
 };
-use mp4_cut::VideoFacts;
+use mp4_cut::{PixelFormat, VideoFacts};
 
 /// What the name of the only audio selector is, by which outputs refer to it.
 const AUDIO_SELECTOR: &str = "Audio Selector 1";
@@ -119,11 +119,7 @@ fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input
         .file_input(format!("s3://{}/{}", object.bucket, object.key))
         .timecode_source(InputTimecodeSource::Zerobased)
         .input_clippings(clipping)
-        .video_selector(
-            VideoSelector::builder()
-                .rotate(rotation(&facts.video, spec.rotate))
-                .build(),
-        );
+        .video_selector(video_selector(&facts.video, spec.rotate));
     if spec.audio.is_some() && segment.window.has_audio {
         let first_track = AudioSelector::builder()
             .default_selection(AudioDefaultSelection::Default)
@@ -133,6 +129,40 @@ fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input
         input = input.audio_selectors(AUDIO_SELECTOR, first_track);
     }
     Ok(input.build())
+}
+
+/// What an input's pictures are. Its colours are those that we have read, where the service has a name for them, because
+/// container and stream may contradict each other.
+fn video_selector(video: &VideoFacts, degrees: u16) -> VideoSelector {
+    let pixels = video.pixels.as_ref();
+    let colours = pixels.and_then(color_space);
+    let usage = colours.as_ref().map(|_| ColorSpaceUsage::Force);
+    let range = pixels.and_then(|pixels| pixels.full_range).map(|is_full| {
+        if is_full {
+            InputSampleRange::FullRange
+        } else {
+            InputSampleRange::LimitedRange
+        }
+    });
+    VideoSelector::builder()
+        .rotate(rotation(video, degrees))
+        .set_color_space(colours)
+        .set_color_space_usage(usage)
+        .set_sample_range(range)
+        .build()
+}
+
+/// The service's name of primaries, transfer and matrix, which are numbers of H.273 (API reference, `ColorSpace`).
+fn color_space(pixels: &PixelFormat) -> Option<ColorSpace> {
+    Some(match [pixels.primaries, pixels.transfer, pixels.matrix] {
+        [1, 1, 1] => ColorSpace::Rec709,
+        [5 | 6, 6, 5 | 6] => ColorSpace::Rec601,
+        [9, 16, 9] => ColorSpace::Hdr10,
+        [9, 18, 9] => ColorSpace::Hlg2020,
+        [12, 16, 1] => ColorSpace::P3D65Hdr,
+        [12, 13, 1] => ColorSpace::P3D65Sdr,
+        _ => return None,
+    })
 }
 
 /// How far an input is turned: a turn that is named replaces the one that the source asks for.

@@ -306,7 +306,7 @@ mod tests {
         operation::{
             create_job::CreateJobOutput, get_job::GetJobOutput, search_jobs::SearchJobsOutput,
         },
-        types::{H264ParControl, H264Settings, ScalingBehavior},
+        types::{ColorSpaceUsage, H264ParControl, H264Settings, InputSampleRange, ScalingBehavior},
     };
     use aws_sdk_s3::{
         operation::{
@@ -678,6 +678,97 @@ mod tests {
             codec.and_then(H264Settings::max_bitrate),
             Some(1_152_000_000)
         );
+    }
+
+    /// The settings of a job whose sources' pixels are of these depths, transfers and matrices: in a format, the profile of
+    /// HEVC, what colours are converted to, and what is said of those of each input.
+    fn pixels(format: &str, sources: &[(u8, [u8; 3])]) -> [Value; 3] {
+        let input = input(|input| {
+            input["request"]["format"] = json!(format);
+            let probe = &mut input["probe"];
+            let (source, segment) = (probe["sources"][0].clone(), probe["segments"][0].clone());
+            let mut lists = (Vec::new(), Vec::new());
+            for (index, (depth, [primaries, transfer, matrix])) in sources.iter().enumerate() {
+                let (mut source, mut segment) = (source.clone(), segment.clone());
+                source["facts"]["video"]["pixels"] = json!({"bitDepth": depth, "chroma": "4:2:0", "fullRange": false,
+                    "primaries": primaries, "transfer": transfer, "matrix": matrix});
+                segment["source"] = json!(index);
+                lists.0.push(source);
+                lists.1.push(segment);
+            }
+            (probe["sources"], probe["segments"]) = (lists.0.into(), lists.1.into());
+        });
+        let settings = settings(&input);
+        let output = &settings.output_groups()[0].outputs()[0];
+        let video = output.video_description().expect("pictures");
+        let codec = video
+            .codec_settings()
+            .and_then(|codec| codec.h265_settings());
+        let profile = codec.and_then(|h265| h265.codec_profile());
+        let corrector = video
+            .video_preprocessors()
+            .and_then(|all| all.color_corrector());
+        let conversion = corrector.and_then(|corrector| corrector.color_space_conversion());
+        let inputs = settings.inputs().iter().map(|input| {
+            let selector = input.video_selector().expect("pictures");
+            let forced = selector.color_space_usage() == Some(&ColorSpaceUsage::Force);
+            let colours = selector.color_space().filter(|_| forced);
+            assert_eq!(
+                selector.sample_range(),
+                Some(&InputSampleRange::LimitedRange)
+            );
+            colours.map(|colours| colours.as_str())
+        });
+        [
+            json!(profile.map(|profile| profile.as_str())),
+            json!(conversion.map(|conversion| conversion.as_str())),
+            inputs.collect(),
+        ]
+    }
+
+    #[test]
+    fn job_keeps_bits_and_hdr_in_hevc_and_makes_sdr_of_hdr_in_h264() {
+        let (sdr, pq, hlg) = ([1, 1, 1], [9, 16, 9], [9, 18, 9]);
+        for (format, sources, wanted) in [
+            ("hevc", &[(8, sdr)][..], json!([null, null, ["REC_709"]])),
+            (
+                "hevc",
+                &[(10, sdr)],
+                json!(["MAIN10_MAIN", null, ["REC_709"]]),
+            ),
+            ("hevc", &[(10, pq)], json!(["MAIN10_MAIN", null, ["HDR10"]])),
+            (
+                "hevc",
+                &[(10, hlg)],
+                json!(["MAIN10_MAIN", null, ["HLG_2020"]]),
+            ),
+            (
+                "hevc",
+                &[(10, hlg), (8, sdr)],
+                json!(["MAIN10_MAIN", "FORCE_709", ["HLG_2020", "REC_709"]]),
+            ),
+            ("mp4", &[(10, pq)], json!([null, "FORCE_709", ["HDR10"]])),
+            (
+                "mp4",
+                &[(10, hlg)],
+                json!([null, "FORCE_709", ["HLG_2020"]]),
+            ),
+            (
+                "mp4",
+                &[(8, sdr), (10, hlg)],
+                json!([null, "FORCE_709", ["REC_709", "HLG_2020"]]),
+            ),
+            ("source", &[(10, pq)], json!([null, "FORCE_709", ["HDR10"]])),
+            ("mp4", &[(10, sdr)], json!([null, null, ["REC_709"]])),
+            ("mp4", &[(8, [6, 6, 6])], json!([null, null, ["REC_601"]])),
+            ("mp4", &[(8, [2, 2, 2])], json!([null, null, [null]])),
+        ] {
+            assert_eq!(
+                json!(pixels(format, sources)),
+                wanted,
+                "{format} of {sources:?}"
+            );
+        }
     }
 
     #[test]

@@ -33,6 +33,20 @@ pub async fn smart_cuts(
     cuts: &[(&Source, Range<f64>)],
     joined_sound: Option<AudioFormat>,
 ) -> Result<MadeCut, String> {
+    let codec = &cuts[0].0.movie.facts.video.codec;
+    let format = match codec.as_str() {
+        "hevc" => Format::Hevc,
+        _ => Format::Mp4,
+    };
+    smart_cuts_in(format, cuts, joined_sound).await
+}
+
+/// As [`smart_cuts`], of a format.
+pub async fn smart_cuts_in(
+    format: Format,
+    cuts: &[(&Source, Range<f64>)],
+    joined_sound: Option<AudioFormat>,
+) -> Result<MadeCut, String> {
     let scratch = Scratch::new(1, 1).expect("a folder");
     let (mut windows, mut names) = (Vec::new(), Vec::new());
     for (index, (source, interval)) in cuts.iter().enumerate() {
@@ -42,11 +56,6 @@ pub async fn smart_cuts(
         windows.push(window);
     }
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
-    let codec = &cuts[0].0.movie.facts.video.codec;
-    let format = match codec.as_str() {
-        "hevc" => Format::Hevc,
-        _ => Format::Mp4,
-    };
     match smart::cut(
         &ffmpeg,
         &scratch,

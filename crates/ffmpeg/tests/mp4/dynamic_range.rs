@@ -1,14 +1,16 @@
 //! Depth and colours of clips that are encoded.
 
 use crate::common::{
+    conform::{Way, assert_conforms},
     ffmpeg::{Folder, load, pictures, probe, read, words},
-    smart::smart_cut,
-    source::{HEVC, LIMITS, Source, clip_of_request},
+    smart::{smart_cut, smart_cuts_in},
+    source::{H264, HEVC, LIMITS, Source, clip_of_request},
 };
 use ffmpeg::{
     encode,
     process::{Ffmpeg, Input},
 };
+use model::request::Format;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -97,6 +99,35 @@ async fn other_formats_of_an_hdr_source_are_sdr_and_say_so() {
             assert!((before - after).abs() > 5.0, "{format}: {before} {after}");
         }
     }
+}
+
+#[tokio::test]
+async fn hdr_h264_becomes_sdr_in_an_mp4_and_stays_in_its_own_format() {
+    let folder = Folder::new();
+    let hlg = "colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc";
+    let options = format!("{H264} -pix_fmt yuv420p10le -g 15 -x264-params {hlg}");
+    let path = folder.build("source.mp4", &[pictures("30", 2), words(&options)]);
+    let source = Source::decode(&path).await;
+    let cuts = [(&source, 0.3..1.7)];
+    let why = smart_cuts_in(Format::Mp4, &cuts, None).await.err();
+    let sdr = "the source has a high dynamic range, which becomes SDR";
+    assert_eq!(why.as_deref(), Some(sdr));
+    let clip = encoded(&source, "mp4").await;
+    assert_eq!(stream(&clip), "yuv420p,tv,bt709,bt709,bt709");
+    let kept = smart_cuts_in(Format::Source, &cuts, None).await;
+    let kept = kept.expect("a smart cut");
+    assert!(kept.facts.copied_seconds > 1.0, "{:?}", kept.facts);
+    assert_conforms(
+        &source,
+        &kept.windows[0],
+        Way::Smart(kept.facts),
+        &kept.path,
+    )
+    .await;
+    assert_eq!(
+        stream(&kept.path),
+        "yuv420p10le,tv,bt2020nc,arib-std-b67,bt2020"
+    );
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ fn assert_shows(clip: &Path, expected: &[Picture]) {
 async fn joined_cuts_of_open_groups_of_hevc_show_all_their_pictures() {
     let folder = Folder::new();
     let open = "keyint=50:min-keyint=50:scenecut=0:open-gop=1";
-    for slices in ["", ":slices=2", ":repeat-headers=1"] {
+    for slices in ["", ":slices=2", ":repeat-headers=1 -tag:v hev1"] {
         let parameters = words(&format!("-x265-params log-level=error:{open}{slices}"));
         let path = folder.build("open.mp4", &[pictures("25", 12), words(HEVC), parameters]);
         let bytes = load(&path);
@@ -157,6 +157,39 @@ async fn joined_cuts_of_open_groups_of_hevc_show_all_their_pictures() {
         assert_eq!(expected.len(), 37 + 20 + 17 + 10 + 11);
         assert_shows(&joined, &expected);
         assert_eq!(decode(&joined, false).remarks, "");
+    }
+}
+
+#[tokio::test]
+async fn joined_cuts_of_vvc_are_right_or_refused_by_name() {
+    let folder = Folder::new();
+    for (refresh, is_joined) in [("idr", true), ("cra", false)] {
+        let codec = format!(
+            "-c:v libvvenc -preset faster -qp 40 -period 1 -pix_fmt yuv420p10le \
+             -vvenc-params DecodingRefreshType={refresh}"
+        );
+        let path = folder.build("vvc.mp4", &[pictures("32", 5), words(&codec)]);
+        let bytes = load(&path);
+        let sources = Sources {
+            movies: vec![read(&bytes).await],
+            bytes: vec![bytes],
+            paths: vec![path.clone()],
+            folder: Folder::new(),
+        };
+        assert_eq!(sources.movies[0].facts.video.codec, "vvc");
+        let cuts = [(0, 1.5, 2.75), (0, 3.25, 4.0), (0, 1.0, 1.5)];
+        match sources.join(&cuts).await {
+            Ok(joined) => {
+                assert!(is_joined);
+                assert_shows(&joined, &expected(&[decode_pictures(&path)], &cuts));
+            }
+            Err(error) => {
+                assert!(
+                    !is_joined && error.message.contains("no IDR picture"),
+                    "{error}"
+                );
+            }
+        }
     }
 }
 

@@ -12,7 +12,10 @@ use crate::packets::{Packet, assert_holds_only, packets};
 use model::clip_spec::ClipSpec;
 use proptest::prelude::*;
 use serde_json::json;
-use std::{ops::Range, path::PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 /// An interval of a source, by its place in the list of sources.
 type Interval = (usize, Range<f64>);
@@ -182,6 +185,89 @@ async fn joined_smart_cuts_of_hevc_are_exact() {
     let sources = Sources::of(folder, &[path]).await;
     let clip = sources.assert_joined_is_exact(&intervals()).await;
     assert!(clip.facts.copied_seconds > 1.5, "{:?}", clip.facts);
+}
+
+#[tokio::test]
+async fn joined_smart_cuts_of_hevc_that_repeats_its_parameter_sets_are_exact() {
+    let groups = "log-level=error:keyint=30:min-keyint=30:scenecut=0:bframes=3:b-adapt=0";
+    let hrd = "hrd=1:aud=1:vbv-maxrate=2000:vbv-bufsize=2000";
+    for (parameters, options, is_hvc1) in [
+        ("open-gop=1", "", true),
+        ("open-gop=0", "", false),
+        ("open-gop=1", "-pix_fmt yuv420p10le", false),
+        (hrd, "", true),
+    ] {
+        let codec = format!(
+            "{HEVC} -x265-params {groups}:repeat-headers=1:{parameters} {options} -tag:v hev1"
+        );
+        let folder = Folder::new();
+        let paths = ["null", "negate"].map(|filter| {
+            let coded = words(&format!("-vf {filter} {codec} {AAC}"));
+            let arguments = [pictures("30", 4), sound(4), coded];
+            let path = folder.build(&format!("{filter}.mp4"), &arguments);
+            if is_hvc1 {
+                call_hvc1(&path);
+            }
+            path
+        });
+        let sources = Sources::of(folder, &paths).await;
+        let intervals = [
+            (0, 0.3..2.45),
+            (1, 1.1..1.6),
+            (1, 0.9..3.49),
+            (0, 1.0..2.0),
+            (1, 3.3..4.0),
+            (0, 0.0..1.04),
+        ];
+        let clip = sources.assert_joined_is_exact(&intervals).await;
+        let copied = clip.facts.copied_seconds;
+        assert!(copied > 3.0, "{parameters} {options}: {copied} s");
+    }
+}
+
+/// Has a file of `hev1` call itself `hvc1`, as cameras do that repeat parameter sets in samples. `FFmpeg` leaves them out of
+/// what it calls so itself.
+fn call_hvc1(path: &Path) {
+    let mut file = load(path).to_vec();
+    let kind = file.windows(4).rposition(|bytes| bytes == b"hev1");
+    let at = kind.expect("a sample entry");
+    file[at..at + 4].copy_from_slice(b"hvc1");
+    std::fs::write(path, file).expect("room");
+}
+
+/// The `hvcC` box of a file.
+fn configuration(file: &[u8]) -> Range<usize> {
+    let kind = file.windows(4).position(|bytes| bytes == b"hvcC");
+    let start = kind.expect("a box") - 4;
+    let bytes = u32::from_be_bytes(file[start..start + 4].try_into().expect("four bytes"));
+    start..start + bytes as usize
+}
+
+#[tokio::test]
+async fn repeated_parameter_sets_that_differ_from_cut_to_cut_are_not_joined() {
+    let folder = Folder::new();
+    let paths = [0, 1].map(|hiding| {
+        let parameters = format!(
+            "-x265-params log-level=error:info=0:keyint=30:min-keyint=30:scenecut=0:repeat-headers=1:signhide={hiding} -tag:v hev1"
+        );
+        let arguments = [pictures("30", 4), words(HEVC), words(&parameters)];
+        let path = folder.build(&format!("{hiding}.mp4"), &arguments);
+        call_hvc1(&path);
+        path
+    });
+    // Both sample entries say what is in the samples of the first.
+    let [first, second] = [0, 1].map(|index| load(&paths[index]).to_vec());
+    let [own, other] = [&second, &first].map(|file| configuration(file));
+    assert_ne!(second[own.clone()], first[other.clone()]);
+    let lying = [&second[..own.start], &first[other], &second[own.end..]].concat();
+    assert_eq!(lying.len(), second.len());
+    std::fs::write(&paths[1], lying).expect("room");
+    let sources = Sources::of(folder, &paths).await;
+    let alone = sources.join(&[(0, 0.5..2.5), (0, 0.5..2.5)]).await;
+    assert!(alone.is_ok(), "{:?}", alone.err());
+    let joined = sources.join(&[(0, 0.5..2.5), (1, 0.5..2.5)]).await;
+    let why = "parameter sets (VPS, SPS or PPS) change within the clip";
+    assert_eq!(joined.err().as_deref(), Some(why));
 }
 
 #[tokio::test]

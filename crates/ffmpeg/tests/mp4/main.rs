@@ -14,6 +14,7 @@ mod generations;
 mod held;
 mod joined;
 mod joined_smart;
+mod judge;
 mod packets;
 mod quicktime;
 mod smart;

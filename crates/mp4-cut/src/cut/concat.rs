@@ -19,6 +19,7 @@ use crate::{
     read::samples::ChunkRun,
     read::track::Track,
     time::rescale,
+    vvc,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -34,8 +35,17 @@ pub struct Join {
     pub bytes: u64,
     header: Bytes,
     windows: Vec<Window>,
-    /// By the number of their interval, where the pictures of H.264 begin with which the clip goes on.
-    joints: Vec<(usize, Range<u64>, LengthSize)>,
+    joints: Vec<Joint>,
+}
+
+/// Where the picture begins with which the clip goes on, of a codec of which that must be an IDR picture.
+#[derive(Debug, Clone)]
+struct Joint {
+    /// The number of its interval.
+    index: usize,
+    head: Range<u64>,
+    size: LengthSize,
+    is_idr: fn(&[u8], LengthSize) -> bool,
 }
 
 impl Join {
@@ -100,8 +110,8 @@ impl Join {
         })
     }
 
-    /// Checks that decoders can go on with each interval: that of H.264 it begins with an IDR picture. Behind any other
-    /// one they would show pictures in the order of numbers that have nothing to do with those of the interval before.
+    /// Checks that decoders can go on with each interval: that of H.264 and VVC it begins with an IDR picture. Behind any
+    /// other one they would show pictures in the order of numbers that have nothing to do with those of the interval before.
     ///
     /// # Errors
     /// [`Error::Unlike`] where one does not, and whatever a source raises.
@@ -109,11 +119,18 @@ impl Join {
     where
         S: Deref<Target: RangeRead + Sized>,
     {
-        for (index, head, size) in &self.joints {
-            let head = fetch::read_exact(&*sources[*index], head.clone()).await?;
-            if !h264::is_idr(&head, *size) {
+        for Joint {
+            index,
+            head,
+            size,
+            is_idr,
+        } in &self.joints
+        {
+            let index = *index;
+            let head = fetch::read_exact(&*sources[index], head.clone()).await?;
+            if !is_idr(&head, *size) {
                 return Err(Error::Unlike {
-                    index: *index,
+                    index,
                     difference: "its first keyframe is no IDR picture".to_owned(),
                 });
             }
@@ -141,13 +158,23 @@ impl Join {
     }
 }
 
-/// The beginning of the first picture of a part of H.264.
-fn joint((index, part): (usize, &Vec<OutputTrack>)) -> Option<(usize, Range<u64>, LengthSize)> {
+/// The beginning of the first picture of a part of H.264 or VVC.
+fn joint((index, part): (usize, &Vec<OutputTrack>)) -> Option<Joint> {
     let table = &part.first()?.source.samples;
-    let size = h264::length_size(&table.descriptions)?;
+    let is_idr = match part.first()?.source.codec.as_str() {
+        "vvc" => vvc::is_idr,
+        _ => h264::is_idr,
+    };
+    let size =
+        h264::length_size(&table.descriptions).or_else(|| vvc::length_size(&table.descriptions))?;
     let first = part.first()?.samples.range.start;
     let ChunkRun { offset, bytes, .. } = table.chunk_runs(first..first + 1).next()?;
-    Some((index, offset..offset + bytes.min(HEAD_BYTES), size))
+    Some(Joint {
+        index,
+        head: offset..offset + bytes.min(HEAD_BYTES),
+        size,
+        is_idr,
+    })
 }
 
 /// Makes a part one that a stream can go on with, where its codec is H.265: pictures that are shown before the first, which

@@ -30,6 +30,7 @@ use crate::{
     cut::window::{Held, Window, movie_timescale},
     encode_target::EncodeTarget,
     error::{Error, Result},
+    hevc,
     io::RangeRead,
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
@@ -421,8 +422,8 @@ impl SmartCutInterval {
             .chain(table.chunk_runs(behind..end))
     }
 
-    /// What is copied; `None` when nothing is.
-    fn copy(&self, video: &Track) -> Option<Copied> {
+    /// What is copied, of which these samples are [`SmartCut::open_keyframes`]; `None` when nothing is.
+    fn copy(&self, video: &Track, open: &[u32]) -> Option<Copied> {
         let table = &video.samples;
         if self.body.is_empty() {
             return None;
@@ -440,9 +441,7 @@ impl SmartCutInterval {
             samples
                 .decode_first_later(table.decode_time(begin) - table.decode_time(self.body.start));
         }
-        if video.codec == "hevc" {
-            samples.forget_open_groups();
-        }
+        samples.open = open.iter().map(|index| index - begin).collect();
         let shift = samples.make_composition_offsets_nonnegative();
         let delay = |shown: i64, index: u32| shown - table.decode_time(index) + shift;
         Some(Copied {
@@ -518,6 +517,7 @@ impl SmartCut {
         let mut parts = Vec::new();
         let cuts = self.cuts.iter().zip(files).zip(encoded);
         for ((cut, (movie, file)), Encoded { head, tail }) in cuts {
+            let open = self.open_keyframes(cut, movie, file).await?;
             read.push(self.copied_media(cut, movie, file));
             let file = read.len() - 1;
             let (head, tail) = (
@@ -527,6 +527,7 @@ impl SmartCut {
             parts.push(CutParts {
                 movie,
                 file,
+                open,
                 head,
                 tail,
             });
@@ -562,6 +563,37 @@ impl SmartCut {
         })
     }
 
+    /// Samples that a cut copies behind its first: keyframes of H.265 behind which pictures follow that are shown before
+    /// them, and may refer to what is in front.
+    async fn open_keyframes<R: RangeRead>(
+        &self,
+        cut: &SmartCutInterval,
+        movie: &Movie,
+        file: &R,
+    ) -> Result<Vec<u32>> {
+        let Pictures::Hevc(hevc) = &self.pictures else {
+            return Ok(Vec::new());
+        };
+        let table = &movie.video.samples;
+        let behind_first = cut.body.start + cut.left_out + 1..cut.body.end;
+        let copied = table
+            .frames()?
+            .filter(|frame| behind_first.contains(&frame.index));
+        let mut copied = copied.peekable();
+        let mut open = Vec::new();
+        while let Some(frame) = copied.next() {
+            let is_led = copied.peek().is_some_and(|next| next.time < frame.time);
+            if !frame.sync || !is_led {
+                continue;
+            }
+            let head = keyframe_head(file, table, frame.index).await?;
+            if hevc::picture(&head, hevc.length_size()) == Some(hevc::Picture::Cra) {
+                open.push(frame.index);
+            }
+        }
+        Ok(open)
+    }
+
     /// The file that a cut's samples are copied from, the first of them such that a stream can go on with it.
     fn copied_media<R: RangeRead + Clone>(
         &self,
@@ -595,7 +627,7 @@ impl SmartCut {
             .cuts
             .iter()
             .zip(parts)
-            .map(|(cut, parts)| cut.copy(&parts.movie.video));
+            .map(|(cut, parts)| cut.copy(&parts.movie.video, &parts.open));
         let copied: Vec<Option<Copied>> = copied.collect();
         let delay = copied
             .iter()
@@ -678,6 +710,8 @@ struct CutParts<'a> {
     movie: &'a Movie,
     /// The place in the list of files of the one that `movie` was read from.
     file: usize,
+    /// Samples of it, as [`SmartCut::open_keyframes`] finds them.
+    open: Vec<u32>,
     head: Option<EncodedPart>,
     tail: Option<EncodedPart>,
 }
@@ -696,6 +730,7 @@ impl CutParts<'_> {
             file,
             head,
             tail,
+            ..
         } = self;
         let mut parts = Vec::new();
         parts.extend(encoded_part(

@@ -10,9 +10,14 @@
 //! x265 gives its parameter sets ids that cannot be chosen, the ones that sources have. Encoded slices
 //! move to an id of 15 to 30, which takes 9 bits where id 0 takes one: the eight bits that are
 //! inserted leave all that follows where it was in its bytes. A copy begins at an IDR or CRA picture.
-//! A CRA becomes a BLA, its leading pictures are left out of the copy and encoded in the head, and
-//! later CRAs with leading pictures are no places to seek to. The sample entry is `hvc1` and names
-//! both sets of parameters.
+//! A CRA becomes a BLA, and its leading pictures are left out of the copy and encoded in the head.
+//! Later CRAs with leading pictures stay places to seek to and to cut at, and a sample group says
+//! what they are. The sample entry is `hvc1` and names both sets of parameters.
+//!
+//! Cameras repeat their parameter sets in samples. Those of all keyframes of all cuts are compared with the
+//! sample entry's: where two of the same id differ, nothing is joined. So a repeated set says nothing new wherever
+//! a joint puts it, and it stays in its sample. Encoded parts have ids that none of them has, and their own sets are
+//! in the sample entry only, so no repetition takes them away.
 //!
 //! Names and layouts are those of ITU-T H.265 and of ISO/IEC 14496-15, clause 8.
 

@@ -5,6 +5,7 @@ use crate::{
     boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, first_entry},
     h264, hevc,
     nal::VideoSignal,
+    vvc,
 };
 use bytes::Bytes;
 
@@ -60,7 +61,8 @@ impl PixelFormat {
             _ => h264::pixel_format(&boxes)
                 .or_else(|| hevc::pixel_format(stsd))
                 .or_else(|| of_av1(&body(*b"av1C")?))
-                .or_else(|| of_vp9(&body(*b"vpcC")?))?,
+                .or_else(|| of_vp9(&body(*b"vpcC")?))
+                .or_else(|| of_vvc(&body(*b"vvcC")?))?,
         };
         let container = body(*b"colr").and_then(|colr| of_container(&colr));
         let container = container.unwrap_or_default();
@@ -122,6 +124,12 @@ fn of_vp9(record: &[u8]) -> Option<(u8, u8, VideoSignal)> {
     };
     // 0 and 1 are 4:2:0 with chroma samples in different places.
     Some((packed >> 4, (packed >> 1 & 7).max(1), signal))
+}
+
+/// Of a `vvcC` box.
+fn of_vvc(record: &[u8]) -> Option<(u8, u8, VideoSignal)> {
+    let (bit_depth, chroma_format) = vvc::pixel_format(record)?;
+    Some((bit_depth, chroma_format, VideoSignal::default()))
 }
 
 #[cfg(test)]
@@ -187,6 +195,9 @@ mod tests {
             let found = told(of(*b"av01", &[(*b"av1C", record)]));
             assert_eq!(found, Some((depth, chroma.to_owned(), None, [2; 3])));
         }
+        let record: &[u8] = &[0, 0, 0, 0, 0xff, 0, 0x15, 0x5f];
+        let vvc = told(of(*b"vvc1", &[(*b"vvcC", record)])).expect("it says");
+        assert_eq!((vvc.0, vvc.1.as_str()), (10, "4:2:0"));
         let prores = told(of(*b"apcn", &[])).expect("it says");
         assert_eq!((prores.0, prores.1.as_str()), (10, "4:2:2"));
         assert_eq!(of(*b"jpeg", &[]), None);

@@ -492,6 +492,7 @@ impl SampleTable {
                 .map(|group| (group.head.clone(), group.runs.slice(start, end).collect()))
                 .collect(),
             preamble: Bytes::new(),
+            open: Vec::new(),
             range,
         }
     }
@@ -514,6 +515,9 @@ pub(crate) struct SampleList {
     pub groups: Vec<(Bytes, Vec<Run>)>,
     /// Bytes of the first sample that are not the source's, and stand in front of those.
     pub preamble: Bytes,
+    /// Which of `sync` are clean random access pictures of H.265, where that is to be written: pictures behind them
+    /// that are shown before them may refer to what is in front.
+    pub open: Vec<u32>,
 }
 
 /// Lengths of samples, as they are written.
@@ -540,6 +544,7 @@ impl SampleList {
             dependencies: None,
             groups: joined_groups(lists.clone()),
             preamble: Bytes::new(),
+            open: Vec::new(),
         };
         let reordered = lists.clone().any(|list| !list.composition.is_empty());
         let some_sync = lists.clone().any(|list| list.sync.is_some());
@@ -557,6 +562,9 @@ impl SampleList {
                 Some(indices) => sync.extend(indices.iter().map(|index| start + index)),
                 None => sync.extend(start..start + count),
             }
+            whole
+                .open
+                .extend(list.open.iter().map(|index| start + index));
             dependencies.extend_from_slice(list.dependencies.as_deref().unwrap_or_default());
         }
         if some_sync {
@@ -634,26 +642,6 @@ impl SampleList {
                 },
             );
         }
-    }
-
-    /// Takes samples behind the first that others follow which are shown before them for ones that decoding cannot start
-    /// at: players that look for a picture by the times of keyframes would start behind it.
-    pub fn forget_open_groups(&mut self) {
-        let Some(sync) = &mut self.sync else { return };
-        let mut durations = Run::values(&self.durations);
-        let mut decode_time = 0_i64;
-        let times: Vec<i64> = Run::values(&self.composition)
-            .map(|offset| {
-                let time = decode_time + offset;
-                decode_time += durations.next().map_or(0, i64::from);
-                time
-            })
-            .collect();
-        sync.retain(|index| {
-            let index = *index as usize;
-            let next = times.get(index + 1);
-            index == 0 || next.is_none_or(|next| *next > times[index])
-        });
     }
 
     fn leave_out_behind_first(&mut self, count: u32, duration: u32, offset: i64) {
@@ -1059,6 +1047,7 @@ mod tests {
             dependencies: None,
             groups: Vec::new(),
             preamble: Bytes::new(),
+            open: Vec::new(),
         };
         let most = i64::from(i32::MAX);
         for (wanted, duration) in [(600, 600), (most + 1, 600), (most, most), (most + 1, most)] {
