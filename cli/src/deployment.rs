@@ -47,6 +47,8 @@ pub struct Outputs {
     pub event_dead_letter_queue_urls: HashMap<String, String>,
     /// The buckets that sources may lie in.
     pub source_buckets: Option<Vec<String>>,
+    /// The one of them that files are uploaded to; only the local stack says that.
+    pub source_bucket: Option<String>,
     /// The bucket of clips.
     pub bucket: Option<String>,
 }
@@ -215,6 +217,7 @@ fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
         event_queue_urls: HashMap::new(),
         event_dead_letter_queue_urls: HashMap::new(),
         source_buckets: None,
+        source_bucket: None,
         bucket: None,
     })
 }

@@ -156,22 +156,30 @@ impl ClipStore {
         })
     }
 
-    /// Makes the indexes that are not there yet.
+    /// Makes the indexes that are not there yet, while documents are read and written. docs/queries.md says what each is
+    /// for.
     ///
     /// # Errors
-    /// `DependencyUnavailable` when `MongoDB` does not answer.
+    /// `DependencyUnavailable` when `MongoDB` does not answer in time; it goes on making them.
     pub async fn ensure_indexes(&self) -> Result<(), ClipError> {
-        let index = |name: &str, keys: Document| {
-            IndexModel::builder()
-                .keys(keys)
-                .options(IndexOptions::builder().name(name.to_owned()).build())
-                .build()
+        let index = |name: &str, keys: Document, is_sparse: bool| {
+            let mut options = IndexOptions::builder().name(name.to_owned()).build();
+            options.sparse = is_sparse.then_some(true);
+            in_background(&mut options);
+            IndexModel::builder().keys(keys).options(options).build()
         };
+        let newest_first = doc! {"execution.startedAt": -1};
+        let of_status = doc! {"status": 1, "execution.startedAt": -1};
+        let of_camera = doc! {"cameraId": 1, "startTimestampInMs": -1};
+        let of_camera_and_status = doc! {"cameraId": 1, "status": 1, "startTimestampInMs": -1};
         let indexes = [
-            index("startedAt", doc! {"execution.startedAt": -1}),
+            index("startedAt", newest_first, false),
+            index("status_startedAt", of_status, false),
+            index("cameraId_startTimestampInMs", of_camera, true),
             index(
-                "status_startedAt",
-                doc! {"status": 1, "execution.startedAt": -1},
+                "cameraId_status_startTimestampInMs",
+                of_camera_and_status,
+                true,
             ),
         ];
         let creation = self.clips.create_indexes(indexes);
@@ -221,6 +229,12 @@ impl ClipStore {
             .map(|document| model::parse(to_json(Bson::Document(document))))
             .transpose()
     }
+}
+
+/// Has an index made without blocking writes, which `MongoDB` does anyway and `DocumentDB` only when it is told.
+#[expect(deprecated, reason = "of MongoDB only")]
+fn in_background(options: &mut IndexOptions) {
+    options.background = Some(true);
 }
 
 /// The options of the client; those of the URI go before ours, but for `ca_file`.

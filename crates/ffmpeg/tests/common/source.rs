@@ -1,5 +1,7 @@
 //! Sources as cameras, phones and encoders write them, what is shown of them, and clips of them.
 
+pub use super::ffmpeg::{AAC, H264, HEVC};
+
 use super::ffmpeg::{
     Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_pixels, load, read,
 };
@@ -21,9 +23,6 @@ use std::{
     time::Duration,
 };
 
-pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
-pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
-pub const AAC: &str = "-c:a aac -b:a 96k";
 /// What one run of `FFmpeg` may use.
 pub const LIMITS: Limits = Limits {
     time: Duration::from_mins(1),
