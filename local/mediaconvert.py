@@ -119,11 +119,12 @@ def _probe(path: Path, specified: Fraction | None, selector: dict[str, str]) -> 
         ["ffprobe", *options, str(path)], capture_output=True, text=True, check=False
     )
     if answer.returncode:
-        raise JobError(1010, f"Unable to open input file: {answer.stderr.strip()[:200]}")
+        said = answer.stderr.strip()[:200]
+        raise JobError(1010, f"Unable to open input file: [Failed probe/open: [{said}]]")
     found = json.loads(answer.stdout)
     video = next((each for each in found["streams"] if each["codec_type"] == "video"), None)
     if not video:
-        raise JobError(1010, "the input has no video")
+        raise JobError(1020, "the input has no video")
     average, nominal = Fraction(video["avg_frame_rate"]), Fraction(video["r_frame_rate"])
     varies = abs(average - nominal) > nominal / 1000
     rate = (specified or _next_constant(average)) if varies else nominal
@@ -544,7 +545,10 @@ def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
             raise InterruptedError
         if process.returncode:
             said.seek(0)
-            raise JobError(1999, f"the encoder failed: {said.read()[-500:]}")
+            why = said.read()[-500:]
+            if "Invalid data found when processing input" in why:
+                raise JobError(1075, f"Demuxer: [{why}]")
+            raise JobError(1999, f"the encoder failed: {why}")
 
 
 def _images(job: dict[str, Any]) -> list[dict[str, Any]]:

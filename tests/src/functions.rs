@@ -49,6 +49,22 @@ impl Stack {
         self.take_over(before.name, &before.version);
     }
 
+    /// What the version of a function that is live answers to the self-check of a deployment: whether it has started, or
+    /// the error.
+    ///
+    /// # Errors
+    /// What the function failed with.
+    pub fn self_check(&self, name: &str) -> Result<Value, Value> {
+        let url = self.function(name, "invocations?Qualifier=live");
+        let mut response = ureq::post(url)
+            .send(&json!({"selfCheck": true}).to_string())
+            .expect("Lambda's API answers");
+        let is_error = response.headers().contains_key("X-Amz-Function-Error");
+        let text = response.body_mut().read_to_string().expect("an answer");
+        let answer = serde_json::from_str(&text).expect("JSON");
+        if is_error { Err(answer) } else { Ok(answer) }
+    }
+
     fn take_over(&self, name: &str, version: &Value) {
         answer(
             ureq::put(self.function(name, "aliases/live"))

@@ -34,6 +34,8 @@ pub struct Description {
     pub region: String,
     /// What the names of the deployment's parts begin with.
     pub name_prefix: String,
+    /// The functions' names, by function.
+    pub function_names: HashMap<String, String>,
     /// The queue of requests.
     pub queue_url: String,
     /// By function, the queue of the events that it is told of.

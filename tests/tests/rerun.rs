@@ -305,6 +305,24 @@ async fn release_that_does_not_start() {
 }
 
 #[tokio::test]
+async fn self_check_tells_a_release_that_does_not_start() {
+    let (_alone, stack) = begin().await;
+    for name in stack.description.function_names.keys() {
+        assert_eq!(
+            stack.self_check(name),
+            Ok(json!({"started": true})),
+            "{name}"
+        );
+    }
+    let before = stack.release("notify", |settings| {
+        settings["Environment"]["Variables"]["CLIPFLOW_TOPIC_ARN"] = json!("");
+    });
+    let error = stack.self_check("notify").expect_err("it does not start");
+    stack.roll_back(&before);
+    assert_eq!(error["errorType"], "Runtime.ExitError", "{error}");
+}
+
+#[tokio::test]
 async fn s3_that_is_silent() {
     let silence = TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = format!("http://{}", silence.local_addr().expect("an address"));

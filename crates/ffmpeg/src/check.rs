@@ -186,7 +186,11 @@ pub async fn look<S: RangeRead + Clone + 'static>(
     }
     options.extend(["-t".to_owned(), format!("{:.6}", place.end - start)]);
     let input = Input::loopback(demuxer, options, &server);
-    server.classify_exit(ffmpeg.look(folder, &input, limits).await)
+    let mut decoded = server.classify_exit(ffmpeg.look(folder, &input, limits).await)?;
+    for complaint in &mut decoded.complaints {
+        *complaint = complaint.replace(server.url(), "it");
+    }
+    Ok(decoded)
 }
 
 impl Checked {

@@ -51,6 +51,8 @@ const MB_PER_VCPU: u32 = 1769;
 const OLDEST: (u32, u32) = (7, 0);
 /// The version that began to crop pictures to the container's aperture, and can be told not to.
 const CROPS_CONTAINERS: (u32, u32) = (7, 1);
+/// How much processor time `ffprobe` may take to describe a source, in seconds; it takes a tenth of one.
+const DESCRIPTION_PROCESSOR_SECONDS: u64 = 3;
 /// How long a program may take to say its version.
 const VERSION_TIME: Duration = Duration::from_secs(30);
 
@@ -199,7 +201,7 @@ impl Ffmpeg {
             time: VERSION_TIME,
             file_bytes: 0,
         };
-        let said = run(command, limits, &Memory::default(), answer).await?;
+        let said = run(command, Bounds::of(limits, &Memory::default()), answer).await?;
         let named = |what| ClipError::internal(format!("{}: {what}", program.display()));
         let version = parse_version(&said).ok_or_else(|| named("is no FFmpeg".to_owned()))?;
         if version < OLDEST {
@@ -280,7 +282,8 @@ impl Ffmpeg {
                 if watched.is_some() { "0.2" } else { "5" },
             ])
             .args(output);
-        run(command, limits, &self.memory, |stdout| {
+        let bounds = Bounds::of(limits, &self.memory);
+        run(command, bounds, |stdout| {
             listen_to_progress(stdout, watched)
         })
         .await
@@ -303,7 +306,8 @@ impl Ffmpeg {
         command.args(Decoded::OUTPUT);
         let mut decoded = Decoded::default();
         let heard = |line: &str| decoded.hear(line);
-        let (status, ()) = run_to_end(command, limits, &self.memory, async |_| (), heard).await?;
+        let bounds = Bounds::of(limits, &self.memory);
+        let (status, ()) = run_to_end(command, bounds, async |_| (), heard).await?;
         match classify_exit(status, &decoded.complaints.join("; ")) {
             Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
             _ => Ok(decoded),
@@ -333,7 +337,7 @@ impl Ffmpeg {
             time: VERSION_TIME,
             file_bytes: 0,
         };
-        let said = run(command, limits, &self.memory, answer).await?;
+        let said = run(command, Bounds::of(limits, &self.memory), answer).await?;
         let said = String::from_utf8_lossy(&said);
         let formats = said
             .lines()
@@ -366,16 +370,15 @@ impl Ffmpeg {
             &format!("%+#{packets}"),
         ]);
         read(&mut command, input);
-        run(
-            command,
-            Limits {
-                time,
-                file_bytes: 0,
-            },
-            &self.memory,
-            answer,
-        )
-        .await
+        let limits = Limits {
+            time,
+            file_bytes: 0,
+        };
+        let bounds = Bounds {
+            processor_seconds: Some(DESCRIPTION_PROCESSOR_SECONDS),
+            ..Bounds::of(limits, &self.memory)
+        };
+        run(command, bounds, answer).await
     }
 }
 
@@ -430,11 +433,29 @@ fn read(command: &mut Command, input: &Input) {
         .args(["-i", &input.file]);
 }
 
+/// What bounds a run.
+#[derive(Clone, Copy)]
+struct Bounds<'a> {
+    limits: Limits,
+    memory: &'a Memory,
+    /// How much processor time it may take. Unlike its time, that does not grow with what it waits for.
+    processor_seconds: Option<u64>,
+}
+
+impl<'a> Bounds<'a> {
+    fn of(limits: Limits, memory: &'a Memory) -> Self {
+        Self {
+            limits,
+            memory,
+            processor_seconds: None,
+        }
+    }
+}
+
 /// Runs a command, which must succeed, with its standard output given to `listen`.
 async fn run<T>(
     command: Command,
-    limits: Limits,
-    memory: &Memory,
+    bounds: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
 ) -> Result<T, ClipError> {
     let mut last = VecDeque::new();
@@ -444,7 +465,7 @@ async fn run<T>(
             last.pop_front();
         }
     };
-    let (status, heard) = run_to_end(command, limits, memory, listen, keep_last).await?;
+    let (status, heard) = run_to_end(command, bounds, listen, keep_last).await?;
     classify_exit(status, &Vec::from(last).join("; ")).map(|()| heard)
 }
 
@@ -452,8 +473,11 @@ async fn run<T>(
 /// line by line.
 async fn run_to_end<T>(
     mut command: Command,
-    limits: Limits,
-    memory: &Memory,
+    Bounds {
+        limits,
+        memory,
+        processor_seconds,
+    }: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
     hear: impl FnMut(&str),
 ) -> Result<(ExitStatus, T), ClipError> {
@@ -476,6 +500,9 @@ async fn run_to_end<T>(
         group.limit(Resource::Fsize, limits.file_bytes)?;
     }
     group.limit(Resource::Core, 0)?;
+    if let Some(seconds) = processor_seconds {
+        group.limit(Resource::Cpu, seconds)?;
+    }
     if let Some(bytes) = memory.allocation_bytes() {
         group.limit(Resource::Data, bytes)?;
     }
@@ -506,9 +533,11 @@ impl Group {
     #[cfg(target_os = "linux")]
     fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
         use rustix::process::{Rlimit, prlimit};
+        // Where both were the same, a program that takes too long would be killed as one that takes too much memory.
+        let more = u64::from(resource == Resource::Cpu);
         let limit = Rlimit {
             current: Some(most),
-            maximum: Some(most),
+            maximum: Some(most + more),
         };
         match prlimit(self.0, resource, limit) {
             // It may have ended already; what it said is judged later.
@@ -536,18 +565,27 @@ impl Drop for Group {
 fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
     use std::os::unix::process::ExitStatusExt;
     const SIGKILL: i32 = 9;
+    const SIGXCPU: i32 = 24;
     const SIGXFSZ: i32 = 25;
+    /// Signals of programs that trip over what they read: abort, a wrong address, a division by zero.
+    const CRASHES: [i32; 4] = [6, 7, 8, 11];
     match (status.success(), status.signal()) {
         (true, _) => Ok(()),
         (_, Some(SIGKILL)) => Err(ClipError::trim_budget_exceeded(
             "ffmpeg was ended for want of memory",
         )),
+        (_, Some(SIGXCPU)) => Err(ClipError::trim_budget_exceeded(format!(
+            "describing the source takes more than {DESCRIPTION_PROCESSOR_SECONDS} s of processor time"
+        ))),
         (_, Some(SIGXFSZ)) => Err(ClipError::trim_budget_exceeded(
             "the clip is larger than the working space",
         )),
         _ if said.contains("No space left") || said.contains("File too large") => Err(
             ClipError::trim_budget_exceeded("the clip is larger than the working space"),
         ),
+        (_, Some(signal)) if CRASHES.contains(&signal) => Err(ClipError::unsupported_media(
+            format!("ffmpeg crashes on the source (signal {signal}): {said}"),
+        )),
         (_, Some(signal)) => Err(ClipError::internal(format!(
             "ffmpeg was ended by signal {signal}: {said}"
         ))),
@@ -600,7 +638,7 @@ mod tests {
             time: Duration::from_secs(seconds),
             file_bytes: 0,
         };
-        let ended = run(command, limits, memory, answer).await;
+        let ended = run(command, Bounds::of(limits, memory), answer).await;
         ended.expect_err("it never ends by itself")
     }
 
@@ -620,11 +658,53 @@ mod tests {
             time: Duration::from_mins(1),
             file_bytes: 0,
         };
-        let (small, large) = tokio::join!(run(small, limits, &memory, answer), greedy(&memory, 60));
+        let small = run(small, Bounds::of(limits, &memory), answer);
+        let (small, large) = tokio::join!(small, greedy(&memory, 60));
         assert!(
             small.is_ok() && large.message.contains("MB of memory"),
             "{small:?}, {large}"
         );
+    }
+
+    #[tokio::test]
+    async fn program_that_takes_too_much_processor_time_is_ended_by_name() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do :; done"]);
+        let limits = Limits {
+            time: Duration::from_mins(1),
+            file_bytes: 0,
+        };
+        let memory = Memory::default();
+        let bounds = Bounds {
+            processor_seconds: Some(1),
+            ..Bounds::of(limits, &memory)
+        };
+        let error = run(command, bounds, answer)
+            .await
+            .expect_err("it never ends by itself");
+        assert_eq!(error.kind, ErrorKind::TrimBudgetExceeded);
+        assert!(error.message.contains("processor time"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn crash_is_the_fault_of_what_is_read_and_other_signals_are_not() {
+        let ended_by = async |signal: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("kill -{signal} $$")]);
+            let limits = Limits {
+                time: Duration::from_mins(1),
+                file_bytes: 0,
+            };
+            let ended = run(command, Bounds::of(limits, &Memory::default()), answer).await;
+            ended.expect_err("a signal ends it").kind
+        };
+        for signal in ["SEGV", "ABRT", "FPE", "BUS"] {
+            assert_eq!(ended_by(signal).await, ErrorKind::UnsupportedMedia);
+        }
+        for signal in ["TERM", "ILL"] {
+            assert_eq!(ended_by(signal).await, ErrorKind::Internal, "{signal}");
+        }
+        assert_eq!(ended_by("KILL").await, ErrorKind::TrimBudgetExceeded);
     }
 
     #[test]

@@ -27,7 +27,7 @@
 //! so remuxes run without it.
 
 use crate::{
-    check,
+    check, damage,
     decoded::Picture,
     encrypted,
     pixels::PixelNames,
@@ -123,6 +123,15 @@ enum Form<S> {
 struct Other<S> {
     remuxed: Remuxed,
     source: CachedSource<S>,
+}
+
+/// What was decoded of a source itself.
+#[derive(Debug)]
+pub struct Looked {
+    /// Times count from second 0 of the source.
+    pub pictures: Vec<Picture>,
+    /// Whether not each picture that the index shows decodes, at its time, or pictures are decoded in another order.
+    pub is_damaged: bool,
 }
 
 /// An interval of a source, ready to be cut.
@@ -437,8 +446,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         }
     }
 
-    /// What `FFmpeg` itself decodes of the source between two of its seconds, and some before them. Times count from
-    /// second 0 of the source. The file `name` is written where [`remuxed_range`](Self::remuxed_range) would.
+    /// What `FFmpeg` itself decodes of the source between two of its seconds, and some before them. The file `name` is
+    /// written where [`remuxed_range`](Self::remuxed_range) would.
     ///
     /// # Errors
     /// As [`remuxed_range`](Self::remuxed_range) and [`check::look`].
@@ -448,7 +457,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         lead_seconds: Option<f64>,
         name: &str,
         remuxer: Remuxer<'_>,
-    ) -> Result<Vec<Picture>, ClipError> {
+    ) -> Result<Looked, ClipError> {
         let Remuxer {
             ffmpeg,
             scratch,
@@ -471,11 +480,22 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                     .await?
             }
         };
+        let shown = range.movie.shown_frames()?;
+        let shown: Vec<f64> = shown.iter().map(|frame| frame.seconds).collect();
+        let index = |at: f64| shown.partition_point(|seconds| *seconds < origin + at);
+        let looked_at = index(start_seconds)..index(end_seconds);
+        let flaws = damage::flaws(&shown, looked_at, &decoded.pictures);
+        // FFmpeg gives up on times that are out of order after a few, which may lie before what is looked at.
+        let times = decoded.pictures.iter().map(|picture| picture.seconds);
+        let is_in_order = times.is_sorted_by(|one, next| one < next);
         let by_the_source = decoded.pictures.into_iter().map(|picture| Picture {
             seconds: picture.seconds - origin,
             ..picture
         });
-        Ok(by_the_source.collect())
+        Ok(Looked {
+            pictures: by_the_source.collect(),
+            is_damaged: !flaws.is_empty() || !is_in_order,
+        })
     }
 
     /// Writes what lies between two seconds of the source as the file `name`.
@@ -727,8 +747,11 @@ async fn describe<S: RangeRead + Clone + 'static>(
         let time = remuxer.limits.time;
         let described = remuxer.ffmpeg.describe(&input, ENTRIES, read, time).await;
         let described = server.classify_exit(described)?;
+        // It is as long as the source's texts, and has the numbers that the source has.
         serde_json::from_slice::<Description>(&described).map_err(|error| {
-            ClipError::internal(format!("ffprobe's description of the source: {error}"))
+            ClipError::unsupported_media(format!(
+                "the source cannot be described: ffprobe's answer: {error}"
+            ))
         })
     };
     let [mut looked, long] = ANALYZE_DURATIONS;

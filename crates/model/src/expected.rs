@@ -24,6 +24,8 @@ pub struct Expected {
     /// `FFmpeg`'s names of those that it may have.
     pub video_codecs: Vec<String>,
     pub has_audio: bool,
+    /// Whether it may be silent all the same.
+    pub may_lack_audio: bool,
     /// How segments were brought to the first one's format, for a person: one line for each that differed.
     pub conformed: Vec<String>,
 }
@@ -50,6 +52,7 @@ impl Expected {
             frame_seconds: 1.0 / first.frame_rate.max(1.0),
             video_codecs: names(request.format.codecs()),
             has_audio: spec.audio.is_some(),
+            may_lack_audio: false,
             conformed: match (engine, request.cut) {
                 (EngineName::Trim, Cut::Copy) => Vec::new(),
                 _ => spec.conformed(),
@@ -82,6 +85,7 @@ impl Expected {
         Self {
             frames: self.frames.saturating_sub(damaged.left_out),
             left_out_seconds: left_out * self.frame_seconds,
+            may_lack_audio: damaged.audio,
             ..self
         }
     }

@@ -1,7 +1,7 @@
 //! Decodes a little of the clip and, if that fails, finds out whether the source is to blame.
 //!
 //! Pictures that we encoded must decode. A copied picture may be damaged in its source: it is if `FFmpeg` cannot decode
-//! it there either.
+//! it, or one beside it, there either.
 
 use crate::{
     found::Found,
@@ -169,7 +169,8 @@ impl Decoding<'_> {
             && (request.cut == Cut::Copy || part.segment.smart_cut.is_some())
     }
 
-    /// The first of `times`, in seconds of the clip, whose picture decodes in its source.
+    /// The first of `times`, in seconds of the clip, whose picture decodes in its source, where that is whole around them.
+    /// What is shown of a source whose index lies about its pictures depends on where decoding begins.
     async fn whole_in_source(
         &self,
         part: &Part<'_>,
@@ -200,12 +201,15 @@ impl Decoding<'_> {
             max_whole_bytes: self.deps.scratch_bytes,
         };
         let media = Media::reopen(object, probed.facts.clone(), remuxer).await?;
-        let decoded = media
+        let looked = media
             .look(interval, *lead_seconds, "source.mp4", remuxer)
             .await?;
+        if looked.is_damaged {
+            return Ok(None);
+        }
         let near = NEAR_FRAMES / probed.facts.video.frame_rate.max(1.0);
         let is_whole = |seconds: &&f64| {
-            decoded.iter().any(|picture| {
+            looked.pictures.iter().any(|picture| {
                 picture.is_whole && (picture.seconds - by_the_source(**seconds)).abs() < near
             })
         };

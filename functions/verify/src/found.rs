@@ -94,7 +94,9 @@ impl Found {
             let expected = expected.video_codecs.join(" or ");
             return differs("video codec", &expected, &self.video_codec);
         }
-        if self.audio_codec.is_some() != expected.has_audio {
+        let lacks_audio = expected.has_audio && self.audio_codec.is_none();
+        let is_audio_lost = lacks_audio && expected.may_lack_audio;
+        if self.audio_codec.is_some() != expected.has_audio && !is_audio_lost {
             return differs("audio", &expected.has_audio, &self.audio_codec.is_some());
         }
         let most = expected.frame_seconds + expected.left_out_seconds + AUDIO_TOLERANCE_SECONDS;

@@ -479,6 +479,9 @@ impl Movie {
             .checked_next_multiple_of(packet)
             .unwrap_or(samples.count);
         let range = first - first % packet..end.min(samples.count);
+        if samples.bytes(range.clone()) == 0 {
+            return None;
+        }
         let shown = shown.start.max(samples.decode_time(heard))..shown.end;
         let (samples, media_start) = samples.select_audio(range, heard);
         if shown.is_empty() {
