@@ -1,10 +1,11 @@
 //! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
-//! the one loopback URL that an input may name.
+//! the one loopback URL that an input may name. Where the kernel has it, [a cage](crate::cage) holds it to that.
 //!
 //! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
 //! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
 
 use crate::{
+    cage::{self, Cage},
     decoded::Decoded,
     log::{MAX_LINE, MAX_LINES},
     memory::Memory,
@@ -63,6 +64,8 @@ pub struct Ffmpeg {
     version: (u32, u32),
     encoded_microseconds: Option<Arc<AtomicU64>>,
     memory: Memory,
+    /// Whether it works in a cage.
+    is_caged: bool,
 }
 
 /// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
@@ -76,6 +79,8 @@ pub struct Input {
     /// The file's name in the folder of the run, or a URL.
     pub file: String,
     protocols: &'static str,
+    /// The loopback port that it is read from.
+    port: Option<u16>,
     /// Whether pictures are cropped as their codec says.
     is_cropped: bool,
 }
@@ -123,6 +128,7 @@ impl Input {
             options,
             file: source.url().to_owned(),
             protocols: LOOPBACK_PROTOCOLS,
+            port: Some(source.port()),
             is_cropped: true,
         }
     }
@@ -133,6 +139,7 @@ impl Input {
             options,
             file: file.into(),
             protocols: FILE_PROTOCOLS,
+            port: None,
             is_cropped: true,
         }
     }
@@ -167,6 +174,25 @@ pub struct Limits {
     pub file_bytes: u64,
 }
 
+impl Limits {
+    /// Those of a run that only says something.
+    fn of_answer(time: Duration) -> Self {
+        Self {
+            time,
+            file_bytes: 0,
+        }
+    }
+}
+
+/// All that one run is held to.
+#[derive(Debug)]
+struct Bounds<'a> {
+    limits: Limits,
+    memory: &'a Memory,
+    /// Where it works; anywhere without one.
+    cage: Option<Cage<'a>>,
+}
+
 impl Ffmpeg {
     /// Finds the program of a Lambda's layer, `/opt/bin/ffmpeg`, and how many threads the function's memory is good for.
     ///
@@ -179,12 +205,14 @@ impl Ffmpeg {
         let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
             .ok()
             .and_then(|mb| mb.parse::<u32>().ok());
+        cage::walls();
         Ok(Self {
             program: Ok(program),
             threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
             version: (u32::MAX, 0),
             encoded_microseconds: None,
             memory: memory_mb.map_or_else(Memory::default, Memory::of_function),
+            is_caged: true,
         })
     }
 
@@ -193,13 +221,11 @@ impl Ffmpeg {
     /// # Errors
     /// `Internal` when it cannot be run, is no `FFmpeg`, or is older than 7.0.
     pub async fn at(program: PathBuf, threads: u32) -> Result<Self, ClipError> {
-        let mut command = Command::new(&program);
-        command.arg("-version");
-        let limits = Limits {
-            time: VERSION_TIME,
-            file_bytes: 0,
+        // Where its libraries are elsewhere than a cage knows, it works outside.
+        let (said, is_caged) = match version_of(&program, Some(Cage::default())).await {
+            Ok(said) => (said, true),
+            Err(_) => (version_of(&program, None).await?, false),
         };
-        let said = run(command, limits, &Memory::default(), answer).await?;
         let named = |what| ClipError::internal(format!("{}: {what}", program.display()));
         let version = parse_version(&said).ok_or_else(|| named("is no FFmpeg".to_owned()))?;
         if version < OLDEST {
@@ -214,6 +240,7 @@ impl Ffmpeg {
             version,
             encoded_microseconds: None,
             memory: Memory::default(),
+            is_caged,
         })
     }
 
@@ -226,6 +253,7 @@ impl Ffmpeg {
             version: OLDEST,
             encoded_microseconds: None,
             memory: Memory::default(),
+            is_caged: false,
         }
     }
 
@@ -280,9 +308,11 @@ impl Ffmpeg {
                 if watched.is_some() { "0.2" } else { "5" },
             ])
             .args(output);
-        run(command, limits, &self.memory, |stdout| {
-            listen_to_progress(stdout, watched)
-        })
+        run(
+            command,
+            self.bounds(limits, Some(folder), inputs),
+            |stdout| listen_to_progress(stdout, watched),
+        )
         .await
     }
 
@@ -303,7 +333,8 @@ impl Ffmpeg {
         command.args(Decoded::OUTPUT);
         let mut decoded = Decoded::default();
         let heard = |line: &str| decoded.hear(line);
-        let (status, ()) = run_to_end(command, limits, &self.memory, async |_| (), heard).await?;
+        let bounds = self.bounds(limits, Some(folder), std::slice::from_ref(input));
+        let (status, ()) = run_to_end(command, bounds, async |_| (), heard).await?;
         match classify_exit(status, &decoded.complaints.join("; ")) {
             Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
             _ => Ok(decoded),
@@ -329,11 +360,8 @@ impl Ffmpeg {
         let mut command = Command::new(program);
         command.args(["-hide_banner", "-v", "error", "-h"]);
         command.arg(format!("encoder={encoder}"));
-        let limits = Limits {
-            time: VERSION_TIME,
-            file_bytes: 0,
-        };
-        let said = run(command, limits, &self.memory, answer).await?;
+        let bounds = self.bounds(Limits::of_answer(VERSION_TIME), None, &[]);
+        let said = run(command, bounds, answer).await?;
         let said = String::from_utf8_lossy(&said);
         let formats = said
             .lines()
@@ -366,17 +394,40 @@ impl Ffmpeg {
             &format!("%+#{packets}"),
         ]);
         read(&mut command, input);
-        run(
-            command,
-            Limits {
-                time,
-                file_bytes: 0,
-            },
-            &self.memory,
-            answer,
-        )
-        .await
+        let inputs = std::slice::from_ref(input);
+        let bounds = self.bounds(Limits::of_answer(time), None, inputs);
+        run(command, bounds, answer).await
     }
+
+    /// What a run is held to that works in a folder, if any, and reads these inputs.
+    fn bounds<'a>(
+        &'a self,
+        limits: Limits,
+        folder: Option<&'a Path>,
+        inputs: &[Input],
+    ) -> Bounds<'a> {
+        let cage = self.is_caged.then(|| Cage {
+            folder,
+            ports: inputs.iter().filter_map(|input| input.port).collect(),
+        });
+        Bounds {
+            limits,
+            memory: &self.memory,
+            cage,
+        }
+    }
+}
+
+/// What a program says of its version.
+async fn version_of(program: &Path, cage: Option<Cage<'_>>) -> Result<Vec<u8>, ClipError> {
+    let mut command = Command::new(program);
+    command.arg("-version");
+    let bounds = Bounds {
+        limits: Limits::of_answer(VERSION_TIME),
+        memory: &Memory::default(),
+        cage,
+    };
+    run(command, bounds, answer).await
 }
 
 /// The `ffmpeg` that is on the `PATH`.
@@ -433,8 +484,7 @@ fn read(command: &mut Command, input: &Input) {
 /// Runs a command, which must succeed, with its standard output given to `listen`.
 async fn run<T>(
     command: Command,
-    limits: Limits,
-    memory: &Memory,
+    bounds: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
 ) -> Result<T, ClipError> {
     let mut last = VecDeque::new();
@@ -444,7 +494,7 @@ async fn run<T>(
             last.pop_front();
         }
     };
-    let (status, heard) = run_to_end(command, limits, memory, listen, keep_last).await?;
+    let (status, heard) = run_to_end(command, bounds, listen, keep_last).await?;
     classify_exit(status, &Vec::from(last).join("; ")).map(|()| heard)
 }
 
@@ -452,20 +502,27 @@ async fn run<T>(
 /// line by line.
 async fn run_to_end<T>(
     mut command: Command,
-    limits: Limits,
-    memory: &Memory,
+    Bounds {
+        limits,
+        memory,
+        cage,
+    }: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
     hear: impl FnMut(&str),
 ) -> Result<(ExitStatus, T), ClipError> {
     let program = command.as_std().get_program().to_owned();
-    let mut child = command
+    command
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    let spawned = match cage {
+        Some(cage) => cage::spawn(&mut command, &cage),
+        None => command.spawn(),
+    };
+    let mut child = spawned
         .map_err(|error| ClipError::internal(format!("starting {}: {error}", program.display())))?;
     let group = Group(
         child
@@ -592,15 +649,19 @@ async fn listen_to(stderr: impl AsyncRead + Unpin, mut hear: impl FnMut(&str)) {
 mod tests {
     use super::*;
 
+    fn uncaged(seconds: u64, memory: &Memory) -> Bounds<'_> {
+        Bounds {
+            limits: Limits::of_answer(Duration::from_secs(seconds)),
+            memory,
+            cage: None,
+        }
+    }
+
     /// How a program ends that takes memory for as long as it runs, where there are so many bytes.
     async fn greedy(memory: &Memory, seconds: u64) -> ClipError {
         let mut command = Command::new("tail");
         command.args(["-n", "1", "/dev/zero"]);
-        let limits = Limits {
-            time: Duration::from_secs(seconds),
-            file_bytes: 0,
-        };
-        let ended = run(command, limits, memory, answer).await;
+        let ended = run(command, uncaged(seconds, memory), answer).await;
         ended.expect_err("it never ends by itself")
     }
 
@@ -616,11 +677,8 @@ mod tests {
         let memory = Memory::of_bytes(300 << 20);
         let mut small = Command::new("sleep");
         small.arg("2");
-        let limits = Limits {
-            time: Duration::from_mins(1),
-            file_bytes: 0,
-        };
-        let (small, large) = tokio::join!(run(small, limits, &memory, answer), greedy(&memory, 60));
+        let small = run(small, uncaged(60, &memory), answer);
+        let (small, large) = tokio::join!(small, greedy(&memory, 60));
         assert!(
             small.is_ok() && large.message.contains("MB of memory"),
             "{small:?}, {large}"
