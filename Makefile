@@ -7,7 +7,7 @@ LOCAL := $(PYTHON) -m local
 DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs test lint unit snapshots e2e hostile fuzz browser judge bench fmt package clean
+.PHONY: help demo up down status logs test lint unit snapshots e2e chaos hostile fuzz browser judge bench fmt package clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET'
@@ -48,7 +48,11 @@ snapshots: ## Write the tests' snapshots anew; git diff shows what changed
 	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
 e2e: ## Run the tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun --test hostile_stack
+	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun --test hostile_stack --test chaos
+
+chaos: ## Send requests while everything they need breaks, and check that each ends once [SEED=1 REQUESTS=500]
+	CLIPFLOW_CHAOS_SEED=$(or $(SEED),1) CLIPFLOW_CHAOS_REQUESTS=$(or $(REQUESTS),500) $(LOCAL) run -- \
+		cargo test --workspace --no-default-features --locked --quiet --test chaos -- --nocapture
 
 fuzz: ## Fuzz what reads files and requests of others with cargo-fuzz [SECONDS=60 for each target; TARGET=mp4 or another]
 	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET))

@@ -65,6 +65,22 @@ impl Stack {
         if is_error { Err(answer) } else { Ok(answer) }
     }
 
+    /// Lets at most so many of a function run at once; `None` for as many as there is room for.
+    pub fn reserve(&self, name: &str, concurrency: Option<u32>) {
+        let url = self
+            .function(name, "concurrency")
+            .replace("2015-03-31", "2017-10-31");
+        match concurrency {
+            Some(most) => {
+                let reserved = json!({"ReservedConcurrentExecutions": most}).to_string();
+                answer(ureq::put(url).send(&reserved));
+            }
+            None => {
+                ureq::delete(url).call().expect("Lambda's API answers");
+            }
+        }
+    }
+
     fn take_over(&self, name: &str, version: &Value) {
         answer(
             ureq::put(self.function(name, "aliases/live"))

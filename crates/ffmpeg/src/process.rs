@@ -1,10 +1,11 @@
 //! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
-//! the one loopback URL that an input may name.
+//! the one loopback URL that an input may name. Where the kernel has it, [a cage](crate::cage) holds it to that.
 //!
 //! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
 //! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
 
 use crate::{
+    cage::{self, Cage},
     decoded::Decoded,
     log::{MAX_LINE, MAX_LINES},
     memory::Memory,
@@ -65,6 +66,8 @@ pub struct Ffmpeg {
     version: (u32, u32),
     encoded_microseconds: Option<Arc<AtomicU64>>,
     memory: Memory,
+    /// Whether it works in a cage.
+    is_caged: bool,
 }
 
 /// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
@@ -78,6 +81,8 @@ pub struct Input {
     /// The file's name in the folder of the run, or a URL.
     pub file: String,
     protocols: &'static str,
+    /// The loopback port that it is read from.
+    port: Option<u16>,
     /// Whether pictures are cropped as their codec says.
     is_cropped: bool,
 }
@@ -125,6 +130,7 @@ impl Input {
             options,
             file: source.url().to_owned(),
             protocols: LOOPBACK_PROTOCOLS,
+            port: Some(source.port()),
             is_cropped: true,
         }
     }
@@ -135,6 +141,7 @@ impl Input {
             options,
             file: file.into(),
             protocols: FILE_PROTOCOLS,
+            port: None,
             is_cropped: true,
         }
     }
@@ -169,6 +176,38 @@ pub struct Limits {
     pub file_bytes: u64,
 }
 
+impl Limits {
+    /// Those of a run that only says something.
+    fn of_answer(time: Duration) -> Self {
+        Self {
+            time,
+            file_bytes: 0,
+        }
+    }
+}
+
+/// All that one run is held to.
+#[derive(Debug)]
+struct Bounds<'a> {
+    limits: Limits,
+    memory: &'a Memory,
+    /// Where it works; anywhere without one.
+    cage: Option<Cage<'a>>,
+    /// How much processor time it may take. Unlike its time, that does not grow with what it waits for.
+    processor_seconds: Option<u64>,
+}
+
+impl<'a> Bounds<'a> {
+    fn of(limits: Limits, memory: &'a Memory) -> Self {
+        Self {
+            limits,
+            memory,
+            cage: None,
+            processor_seconds: None,
+        }
+    }
+}
+
 impl Ffmpeg {
     /// Finds the program of a Lambda's layer, `/opt/bin/ffmpeg`, and how many threads the function's memory is good for.
     ///
@@ -181,12 +220,14 @@ impl Ffmpeg {
         let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
             .ok()
             .and_then(|mb| mb.parse::<u32>().ok());
+        cage::walls();
         Ok(Self {
             program: Ok(program),
             threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
             version: (u32::MAX, 0),
             encoded_microseconds: None,
             memory: memory_mb.map_or_else(Memory::default, Memory::of_function),
+            is_caged: true,
         })
     }
 
@@ -195,13 +236,11 @@ impl Ffmpeg {
     /// # Errors
     /// `Internal` when it cannot be run, is no `FFmpeg`, or is older than 7.0.
     pub async fn at(program: PathBuf, threads: u32) -> Result<Self, ClipError> {
-        let mut command = Command::new(&program);
-        command.arg("-version");
-        let limits = Limits {
-            time: VERSION_TIME,
-            file_bytes: 0,
+        // Where its libraries are elsewhere than a cage knows, it works outside.
+        let (said, is_caged) = match version_of(&program, Some(Cage::default())).await {
+            Ok(said) => (said, true),
+            Err(_) => (version_of(&program, None).await?, false),
         };
-        let said = run(command, Bounds::of(limits, &Memory::default()), answer).await?;
         let named = |what| ClipError::internal(format!("{}: {what}", program.display()));
         let version = parse_version(&said).ok_or_else(|| named("is no FFmpeg".to_owned()))?;
         if version < OLDEST {
@@ -216,6 +255,7 @@ impl Ffmpeg {
             version,
             encoded_microseconds: None,
             memory: Memory::default(),
+            is_caged,
         })
     }
 
@@ -228,6 +268,7 @@ impl Ffmpeg {
             version: OLDEST,
             encoded_microseconds: None,
             memory: Memory::default(),
+            is_caged: false,
         }
     }
 
@@ -282,10 +323,11 @@ impl Ffmpeg {
                 if watched.is_some() { "0.2" } else { "5" },
             ])
             .args(output);
-        let bounds = Bounds::of(limits, &self.memory);
-        run(command, bounds, |stdout| {
-            listen_to_progress(stdout, watched)
-        })
+        run(
+            command,
+            self.bounds(limits, Some(folder), inputs),
+            |stdout| listen_to_progress(stdout, watched),
+        )
         .await
     }
 
@@ -306,7 +348,7 @@ impl Ffmpeg {
         command.args(Decoded::OUTPUT);
         let mut decoded = Decoded::default();
         let heard = |line: &str| decoded.hear(line);
-        let bounds = Bounds::of(limits, &self.memory);
+        let bounds = self.bounds(limits, Some(folder), std::slice::from_ref(input));
         let (status, ()) = run_to_end(command, bounds, async |_| (), heard).await?;
         match classify_exit(status, &decoded.complaints.join("; ")) {
             Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
@@ -333,11 +375,8 @@ impl Ffmpeg {
         let mut command = Command::new(program);
         command.args(["-hide_banner", "-v", "error", "-h"]);
         command.arg(format!("encoder={encoder}"));
-        let limits = Limits {
-            time: VERSION_TIME,
-            file_bytes: 0,
-        };
-        let said = run(command, Bounds::of(limits, &self.memory), answer).await?;
+        let bounds = self.bounds(Limits::of_answer(VERSION_TIME), None, &[]);
+        let said = run(command, bounds, answer).await?;
         let said = String::from_utf8_lossy(&said);
         let formats = said
             .lines()
@@ -370,16 +409,42 @@ impl Ffmpeg {
             &format!("%+#{packets}"),
         ]);
         read(&mut command, input);
-        let limits = Limits {
-            time,
-            file_bytes: 0,
-        };
+        let inputs = std::slice::from_ref(input);
         let bounds = Bounds {
             processor_seconds: Some(DESCRIPTION_PROCESSOR_SECONDS),
-            ..Bounds::of(limits, &self.memory)
+            ..self.bounds(Limits::of_answer(time), None, inputs)
         };
         run(command, bounds, answer).await
     }
+
+    /// What a run is held to that works in a folder, if any, and reads these inputs.
+    fn bounds<'a>(
+        &'a self,
+        limits: Limits,
+        folder: Option<&'a Path>,
+        inputs: &[Input],
+    ) -> Bounds<'a> {
+        let cage = self.is_caged.then(|| Cage {
+            folder,
+            ports: inputs.iter().filter_map(|input| input.port).collect(),
+        });
+        Bounds {
+            cage,
+            ..Bounds::of(limits, &self.memory)
+        }
+    }
+}
+
+/// What a program says of its version.
+async fn version_of(program: &Path, cage: Option<Cage<'_>>) -> Result<Vec<u8>, ClipError> {
+    let mut command = Command::new(program);
+    command.arg("-version");
+    let memory = Memory::default();
+    let bounds = Bounds {
+        cage,
+        ..Bounds::of(Limits::of_answer(VERSION_TIME), &memory)
+    };
+    run(command, bounds, answer).await
 }
 
 /// The `ffmpeg` that is on the `PATH`.
@@ -433,25 +498,6 @@ fn read(command: &mut Command, input: &Input) {
         .args(["-i", &input.file]);
 }
 
-/// What bounds a run.
-#[derive(Clone, Copy)]
-struct Bounds<'a> {
-    limits: Limits,
-    memory: &'a Memory,
-    /// How much processor time it may take. Unlike its time, that does not grow with what it waits for.
-    processor_seconds: Option<u64>,
-}
-
-impl<'a> Bounds<'a> {
-    fn of(limits: Limits, memory: &'a Memory) -> Self {
-        Self {
-            limits,
-            memory,
-            processor_seconds: None,
-        }
-    }
-}
-
 /// Runs a command, which must succeed, with its standard output given to `listen`.
 async fn run<T>(
     command: Command,
@@ -477,19 +523,24 @@ async fn run_to_end<T>(
         limits,
         memory,
         processor_seconds,
+        cage,
     }: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
     hear: impl FnMut(&str),
 ) -> Result<(ExitStatus, T), ClipError> {
     let program = command.as_std().get_program().to_owned();
-    let mut child = command
+    command
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    let spawned = match cage {
+        Some(cage) => cage::spawn(&mut command, &cage),
+        None => command.spawn(),
+    };
+    let mut child = spawned
         .map_err(|error| ClipError::internal(format!("starting {}: {error}", program.display())))?;
     let group = Group(
         child
@@ -630,15 +681,15 @@ async fn listen_to(stderr: impl AsyncRead + Unpin, mut hear: impl FnMut(&str)) {
 mod tests {
     use super::*;
 
+    fn uncaged(seconds: u64, memory: &Memory) -> Bounds<'_> {
+        Bounds::of(Limits::of_answer(Duration::from_secs(seconds)), memory)
+    }
+
     /// How a program ends that takes memory for as long as it runs, where there are so many bytes.
     async fn greedy(memory: &Memory, seconds: u64) -> ClipError {
         let mut command = Command::new("tail");
         command.args(["-n", "1", "/dev/zero"]);
-        let limits = Limits {
-            time: Duration::from_secs(seconds),
-            file_bytes: 0,
-        };
-        let ended = run(command, Bounds::of(limits, memory), answer).await;
+        let ended = run(command, uncaged(seconds, memory), answer).await;
         ended.expect_err("it never ends by itself")
     }
 
@@ -654,11 +705,7 @@ mod tests {
         let memory = Memory::of_bytes(300 << 20);
         let mut small = Command::new("sleep");
         small.arg("2");
-        let limits = Limits {
-            time: Duration::from_mins(1),
-            file_bytes: 0,
-        };
-        let small = run(small, Bounds::of(limits, &memory), answer);
+        let small = run(small, uncaged(60, &memory), answer);
         let (small, large) = tokio::join!(small, greedy(&memory, 60));
         assert!(
             small.is_ok() && large.message.contains("MB of memory"),
@@ -670,14 +717,10 @@ mod tests {
     async fn program_that_takes_too_much_processor_time_is_ended_by_name() {
         let mut command = Command::new("sh");
         command.args(["-c", "while :; do :; done"]);
-        let limits = Limits {
-            time: Duration::from_mins(1),
-            file_bytes: 0,
-        };
         let memory = Memory::default();
         let bounds = Bounds {
             processor_seconds: Some(1),
-            ..Bounds::of(limits, &memory)
+            ..uncaged(60, &memory)
         };
         let error = run(command, bounds, answer)
             .await
@@ -691,11 +734,7 @@ mod tests {
         let ended_by = async |signal: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", &format!("kill -{signal} $$")]);
-            let limits = Limits {
-                time: Duration::from_mins(1),
-                file_bytes: 0,
-            };
-            let ended = run(command, Bounds::of(limits, &Memory::default()), answer).await;
+            let ended = run(command, uncaged(60, &Memory::default()), answer).await;
             ended.expect_err("a signal ends it").kind
         };
         for signal in ["SEGV", "ABRT", "FPE", "BUS"] {

@@ -49,6 +49,7 @@ const SOCKET_BUFFER_BYTES: u32 = 64 << 10;
 #[derive(Debug)]
 pub struct RangeServer {
     url: String,
+    port: u16,
     state: Arc<State>,
     server: AbortHandle,
 }
@@ -81,13 +82,24 @@ impl RangeServer {
             state: state.clone(),
         });
         let server = tokio::spawn(accept(listener, content)).abort_handle();
-        Ok(Self { url, state, server })
+        Ok(Self {
+            url,
+            port: address.port(),
+            state,
+            server,
+        })
     }
 
     /// Where the source is.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The loopback port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Bytes that have been read for the program.
