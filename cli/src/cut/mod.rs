@@ -200,6 +200,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     };
     progress.plan(to_read, window.duration_seconds);
 
+        frame_rate: None,
     let look = Look {
         cut: if args.copy { Cut::Copy } else { Cut::Exact },
         edits: &Edits::default(),

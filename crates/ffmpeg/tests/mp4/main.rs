@@ -16,6 +16,7 @@ mod joined;
 mod joined_smart;
 mod packets;
 mod quicktime;
+mod rates;
 mod smart;
 mod sound;
 mod streams;
