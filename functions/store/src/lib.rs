@@ -213,6 +213,7 @@ mod tests {
         let request = json!({"clipId": "a", "segments": vec![segment; 50], "metadata": metadata});
         let made = json!({"status": "available", "clip": {"key": "k", "bytes": 1, "etag": "e"},
             "delivered": {"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
+                "segments": vec![json!({"start": 1000.123_456_7, "end": 2000.123_456_7}); 50],
                 "videoCodec": "h264", "dropped": vec!["\u{6ce2}".repeat(60); 101], "conformed": vec!["x".repeat(300); 50]},
             "message": worst(100_000), "engine": {"name": "trim", "why": worst(100_000), "estimateUsd": 1.0}});
         let bytes = document(request, made).await.len();
