@@ -214,7 +214,8 @@ impl ClipSpec {
                 let facts = &plan.sources[segment.source].facts;
                 let grid = FrameGrid::of(&facts.video);
                 let frames = grid.frames(&segment.window);
-                grid.timecode(frames.end - 1).is_ok()
+                // It counts frames of the media, and not of what edit lists show of it.
+                facts.pieces == 1 && grid.timecode(frames.end - 1).is_ok()
             }),
             preserves_timing: !retimed,
         };
@@ -397,16 +398,15 @@ impl ClipSpec {
     pub fn why_no_copies(&self) -> Option<&'static str> {
         if self.parts.iter().any(|part| part.shown != self.canvas) {
             Some("its pictures have a size that is not encoded, or several sizes")
-        } else if !self.preserves_timing {
         } else if !self.preserves_timing && self.parts.len() == 1 {
             Some("its source has another frame rate than it is to have")
+        } else if !self.preserves_timing {
             Some("the frames of its cuts lie on no common grid")
         } else {
             None
         }
     }
 
-    /// How many frames the clip has.
     /// Frames a second of the clip, whose first source is `first`; of one that keeps its source's frames, those that
     /// `MediaConvert` makes of them.
     #[must_use]
@@ -415,6 +415,7 @@ impl ClipSpec {
         self.frame_rate.unwrap_or_else(own)
     }
 
+    /// How many frames the clip has.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.parts.iter().map(|part| part.frames).sum()
@@ -839,7 +840,6 @@ mod tests {
 
     /// What `MediaConvert` cannot do of a second of a source.
     fn unsupported(asked: &serde_json::Value, video: &serde_json::Value) -> Option<&'static str> {
-        let merge = |base: serde_json::Value, change: &serde_json::Value| {
         let (request, plan) = second(asked, video);
         let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
         spec.unsupported_by_mediaconvert(request.look())
@@ -850,6 +850,7 @@ mod tests {
         asked: &serde_json::Value,
         video: &serde_json::Value,
     ) -> (crate::request::ClipRequest, Plan) {
+        let merge = |base: serde_json::Value, change: &serde_json::Value| {
             let mut base = base;
             let fields = change.as_object().expect("an object").clone();
             base.as_object_mut().expect("an object").extend(fields);

@@ -22,9 +22,9 @@ use model::{
     clip_spec::ClipSpec,
     edits::Watermark,
     outcome::{Engine, EngineName, Execution},
-    plan::{PinnedObject, Plan, ProbedPicture, ProbedSource},
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
-    request::{ClipRequest, Format, Source},
+    request::{ClipRequest, Format, MAX_SEGMENTS, Source},
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
@@ -285,10 +285,12 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         let planned = opener.plan(found, source, interval, index).await;
         planned.map_err(name)
     });
-    let segments = stream::iter(plans)
+    let segments: Vec<Vec<PlannedSegment>> = stream::iter(plans)
         .buffered(EXCERPTS_AT_ONCE)
         .try_collect()
         .await?;
+    let segments = segments.concat();
+    check_pieces(segments.len())?;
     let mut sources = Vec::new();
     for Opened { object, facts, .. } in found.into_iter().flatten() {
         sources.push(ProbedSource::new(object, facts));
@@ -324,6 +326,16 @@ async fn plan_camera(
     recordings
         .plan(opener, camera, started_at, input.waited)
         .await
+}
+
+/// Sources may consist of pieces, each of which takes a cut of its own.
+fn check_pieces(cuts: usize) -> Result<(), ClipError> {
+    if cuts > MAX_SEGMENTS {
+        return Err(ClipError::too_long(format!(
+            "segments: the clip takes {cuts} cuts, as its sources consist of pieces; at most {MAX_SEGMENTS} are possible"
+        )));
+    }
+    Ok(())
 }
 
 fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipError> {
