@@ -11,14 +11,14 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
-/// Count clips and what they were estimated to cost, by engine
+/// Count clips and add up their estimated cost, by engine
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: clipflow cost --since 7d
 
-The figures are the estimates by which an engine is chosen, of AWS's list prices; the bill is in Cost Explorer.")]
+The figures are the estimates that choose an engine, at AWS list prices. Cost Explorer has the bill.")]
 pub struct Args {
-    /// Executions started since then: 12h, 7d, 2026-11-24 or RFC 3339
+    /// Started since this time: 12h, 7d, 2026-11-24 or RFC 3339
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = when::parse)]
     since: OffsetDateTime,
 }

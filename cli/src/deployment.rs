@@ -16,16 +16,16 @@ use std::{
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Deployment")]
 pub struct Target {
-    /// Folder of the Terraform configuration whose outputs say what is deployed
+    /// Terraform folder whose outputs describe the deployment
     #[arg(long, global = true, value_name = "DIR")]
     terraform: Option<PathBuf>,
-    /// The local stack of this checkout (`make up`)
+    /// Use this checkout's local stack (`make up`)
     #[arg(long, global = true, conflicts_with_all = ["terraform", "profile", "region"])]
     local: bool,
-    /// Profile of the AWS configuration
+    /// AWS profile
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
-    /// AWS region; default: the state machine's
+    /// AWS region [default: the state machine's]
     #[arg(long, global = true, value_name = "NAME")]
     region: Option<String>,
 }

@@ -25,7 +25,7 @@ const NO_MOVE: [&str; 3] = [
     "AWS.SimpleQueueService.UnsupportedOperation",
 ];
 
-/// Look at, replay or drop messages that were given up on
+/// List, show, replay or drop dead letters
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,37 +36,37 @@ Examples:
 pub struct Args {
     #[command(subcommand)]
     command: Command,
-    /// The events that this function gave up on, instead of the requests
+    /// Dead letters of this function's events instead of requests
     #[arg(long, global = true, value_name = "FUNCTION")]
     events: Option<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List messages
+    /// List dead letters
     List {
-        /// The most to show
+        /// Show at most this many
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
     },
-    /// Show a message in full
+    /// Show a dead letter in full
     Show {
         /// The message's id
         id: String,
     },
-    /// Send messages to the queue again that they were on
+    /// Send dead letters back to the queue they came from
     Replay {
         #[command(flatten)]
         which: Which,
-        /// The most in a second, where SQS moves them
+        /// Move at most this many a second, where SQS moves them
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=500))]
         rate: Option<i32>,
     },
-    /// Delete messages
+    /// Delete dead letters
     Drop {
         #[command(flatten)]
         which: Which,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
@@ -75,7 +75,7 @@ enum Command {
 /// Which messages.
 #[derive(Debug, clap::Args)]
 pub struct Which {
-    /// The messages' ids
+    /// Message ids
     #[arg(value_name = "ID", required_unless_present = "all")]
     pub ids: Vec<String>,
     /// All of them

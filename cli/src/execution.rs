@@ -22,15 +22,15 @@ const MAX_KEPT: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
-    /// Its execution is under way
+    /// The execution is under way
     Running,
     /// There is a clip
     Available,
-    /// The request, its source or a limit was at fault
+    /// The request, its source or a limit is at fault
     Rejected,
-    /// Something else was at fault, or time ran out: rerun it when that is mended
+    /// Something else failed or timed out; rerun it once the cause is fixed
     Failed,
-    /// Somebody stopped its execution
+    /// Somebody stopped the execution
     Aborted,
 }
 

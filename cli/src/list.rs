@@ -25,19 +25,19 @@ pub const HEADERS: [&str; 7] = [
 /// Which executions.
 #[derive(Debug, Default, clap::Args)]
 pub struct Filter {
-    /// Those started since then: 30m, 12h, 7d, 2026-11-24 or RFC 3339
+    /// Started since this time: 30m, 12h, 7d, 2026-11-24 or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
     pub since: Option<OffsetDateTime>,
-    /// Those of this camera
+    /// Of this camera
     #[arg(long, value_name = "ID")]
     pub camera: Option<String>,
     #[arg(
         long,
         value_name = "NAME",
-        help = "Those that ended with this error, for example DependencyUnavailable"
+        help = "Ended with this error, for example DependencyUnavailable"
     )]
     pub error: Option<String>,
-    /// Those with this text in their name, request or outcome
+    /// Have this text in their name, request or outcome
     #[arg(long, value_name = "TEXT")]
     pub text: Option<String>,
 }
@@ -47,13 +47,13 @@ pub struct Filter {
 pub struct Query {
     #[command(flatten)]
     pub filter: Filter,
-    /// Those with this status
+    /// Have this status
     #[arg(long)]
     pub status: Option<Status>,
-    /// Those started before then: the next page, as the last line says
+    /// Started before this time; the last line of a page gives the value for the next
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
     pub until: Option<OffsetDateTime>,
-    /// The most to show; 0 for all
+    /// Show at most this many; 0 shows all
     #[arg(long, value_name = "N", default_value_t = 25)]
     pub limit: usize,
     /// After so many executions were read, the page ends with what was found.
@@ -81,7 +81,7 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     query: Query,
-    /// Show the list again whenever it changes, until interrupted
+    /// Print the list again whenever it changes, until interrupted
     #[arg(long, short)]
     watch: bool,
 }

@@ -31,11 +31,11 @@ use std::process::ExitCode;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  something failed; standard error says what
-  2  wrong usage, or a request that is not valid: nothing was done
-  3  there is no such clip, execution, message or source
-  4  done, but a clip that was waited for is not available, or a part of many did not work
-  130  interrupted by Ctrl-C; 128 and its number for other signals";
+  1  something failed; standard error says why
+  2  wrong usage or an invalid request; nothing was done
+  3  no such clip, execution, message or source
+  4  done in part: a clip that --wait followed is not available, or some of many failed
+  130  interrupted by Ctrl-C; 128 plus the number of any other signal";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,10 +46,10 @@ Examples:
   clipflow console --local
   clipflow cut surf.mp4 --start 1:12.5 --end 1:30 -o clip.mp4
 
-The deployment is found by --terraform DIR (the outputs of Terraform), by --local (the local stack of this checkout), \
+Commands find the deployment by --terraform DIR (Terraform's outputs), by --local (this checkout's local stack), \
 or by CLIPFLOW_STATE_MACHINE_ARN, CLIPFLOW_QUEUE_URL and CLIPFLOW_DEAD_LETTER_QUEUE_URL in the environment.";
 
-/// Cut video clips, here or on AWS: enqueue requests, inspect executions, rerun what failed.
+/// Cut video clips, on this machine or on AWS.
 #[derive(Debug, Parser)]
 #[command(name = "clipflow", version, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"), after_help = EXAMPLES)]
 #[command(max_term_width = 120, arg_required_else_help = true)]
@@ -75,7 +75,7 @@ enum Command {
     Cost(cost::Args),
     Console(console::Args),
     Cut(cut::Args),
-    /// Print the completions of a shell
+    /// Print a shell's completion script
     #[command(after_help = "Example: clipflow completions bash > /etc/bash_completion.d/clipflow")]
     Completions {
         /// The shell

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// Rerun executions that failed, were stopped or were rejected, once the cause is mended
+/// Rerun executions that failed, were stopped or were rejected
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(after_help = "\
@@ -27,36 +27,36 @@ Examples:
   clipflow rerun --failed --error DependencyUnavailable --since 2d --dry-run
   clipflow rerun --failed --since 12h --yes --rate 2
 
-An execution is redriven: it goes on with the state that failed. Where that is not to be had (14 days after its \
-end), a new execution of the same request is started, which finds what is already done. So is one of a request that \
-was rejected for a source, a recording or a limit.")]
+Fix the cause first. A failed execution is redriven: it continues at the state that failed. Step Functions redrives \
+executions for 14 days; after that, and for requests rejected for a source, a recording or a limit, a new execution of \
+the same request starts and reuses what is already done.")]
 pub struct Args {
-    /// clipIds (their newest execution), names or ARNs of executions
+    /// clipIds (their newest executions), execution names or ARNs
     #[arg(
         value_name = "CLIP",
         required_unless_present = "failed",
         conflicts_with = "failed"
     )]
     pub clips: Vec<String>,
-    /// All that failed or timed out, but for clips of which there is a newer execution
+    /// All that failed or timed out, except clips that have a newer execution
     #[arg(long)]
     failed: bool,
     #[command(flatten)]
     filter: Filter,
-    /// Say what would be rerun, by error, and do nothing
+    /// Print what would be rerun, by error, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Start new executions, so that a changed definition takes effect; a redrive keeps the old one. Starts requests anew
-    /// even if they were rejected as invalid
+    /// Start new executions, which use the current definition; a redrive keeps the old one. Also restarts requests that
+    /// were rejected as invalid
     #[arg(long)]
     new: bool,
-    /// The most to begin in a second
+    /// Rerun at most this many a second
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     rate: u64,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
-    /// Follow the executions to their ends
+    /// Follow the executions to their end
     #[arg(long, short)]
     wait: bool,
 }

@@ -22,7 +22,7 @@ const START_LIMIT: Duration = Duration::from_mins(10);
 /// How much of a message stands in a line about a state or event, in characters.
 const MAX_MESSAGE: usize = 160;
 
-/// Show an execution: its states, what was asked and delivered, the engine, costs and links
+/// Show an execution: states, request and result, engine, costs and links
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,9 +31,9 @@ Examples:
   clipflow show dawn-patrol-0042 --history --json > history.json
   clipflow show dawn-patrol-0042 --html dawn-patrol.html
 
---watch follows an execution to its end, and exits with 4 when there is no clip then.")]
+--watch follows the execution to its end and exits with 4 if no clip came of it.")]
 pub struct Args {
-    /// A clipId (its newest execution), an execution's name or its ARN
+    /// A clipId (its newest execution), an execution name or an ARN
     pub clip: String,
     /// Follow the execution until it ends
     #[arg(long, short)]
@@ -41,7 +41,7 @@ pub struct Args {
     /// Show the raw events
     #[arg(long, conflicts_with = "html")]
     history: bool,
-    /// Write a page with all of it instead, and what was delivered beside it
+    /// Write an HTML page instead, with the clip and its thumbnails beside it
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     html: Option<PathBuf>,
 }

@@ -12,14 +12,14 @@ use serde_json::json;
 /// The exit code for an execution that is not running.
 const NOT_RUNNING: u8 = 4;
 
-/// Stop executions that are running
+/// Stop running executions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: clipflow stop dawn-patrol-0042 --reason 'wrong beach'")]
 pub struct StopArgs {
-    /// clipIds (their newest execution), names or ARNs of executions
+    /// clipIds (their newest executions), execution names or ARNs
     #[arg(value_name = "CLIP", required = true)]
     pub clips: Vec<String>,
-    /// Why; kept with the execution
+    /// The reason, kept with the execution
     #[arg(long, value_name = "TEXT", default_value = "stopped by an operator")]
     reason: String,
 }

@@ -52,7 +52,7 @@ const STYLE: &str = include_str!("assets/style.css");
 const FILE_POLICY: &str =
     "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'";
 
-/// Serve a page on this machine where clips play, executions can be followed and rerun
+/// Serve a page on this machine to play clips, follow executions and rerun them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -61,13 +61,13 @@ Examples:
 
 It prints a URL that lets one browser in, and serves until it is interrupted. It listens on 127.0.0.1 only.")]
 pub struct Args {
-    /// The port; any that is free, when it is 0
+    /// The port; 0 picks a free one
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
-    /// Offer and do nothing that changes anything
+    /// Offer no actions, only views
     #[arg(long)]
     read_only: bool,
-    /// Open the page in the browser as well
+    /// Open the page in the browser
     #[arg(long)]
     browser: bool,
 }

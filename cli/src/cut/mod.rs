@@ -60,27 +60,26 @@ Examples:
   clipflow cut https://example.com/surf.mp4 --start 25% --end 50% -o clip.mp4
   clipflow cut s3://surf-archive/2018-08-02.mp4 --start 72.5 --end 90 --copy -o clip.mp4
 
-A clip is an MP4. Of a source on a server only the index and the clip's own bytes are read. Both ends are snapped to the \
-nearest frame. By default the clip is exact in every player: of H.264 only the frames before its first keyframe are \
-encoded, and its sound; other sources are encoded whole. With --copy nothing is encoded; players that ignore edit lists \
-then show up to a group of pictures from before the start.
+The clip is an MP4. Only the index and the clip's own bytes are read from a server. Both ends snap to the nearest frame. \
+An exact clip of H.264 re-encodes only the frames before its first keyframe, and the sound; other sources are re-encoded \
+whole. Players that ignore edit lists show up to a group of pictures before the start of a --copy.
 
-Encoding takes FFmpeg 7.0 or newer, on the PATH or named by CLIPFLOW_FFMPEG; so does reading MPEG-TS, Matroska and \
-WebM. An S3 object is read with the credentials and the region that AWS's own tools use, or with --profile and \
+FFmpeg 7.0 or newer, on the PATH or named by CLIPFLOW_FFMPEG, is needed to encode and to read MPEG-TS, MPEG-PS, \
+Matroska, WebM, AVI and FLV. S3 objects are read with the credentials and region of the AWS CLI, or with --profile and \
 --region.")]
 pub struct Args {
     #[arg(help = "A file, an http(s) URL, or s3://BUCKET/KEY")]
     source: String,
-    /// Where the clip starts: 72.5, 1:12.5, 00:01:12.500, 25%
+    /// Where the clip starts: 72.5, 1:12.5, 00:01:12.500 or 25%
     #[arg(long, value_name = "TIME")]
     start: Time,
-    /// Where it ends: the first moment that is no longer part of it
+    /// Where it ends (exclusive)
     #[arg(long, value_name = "TIME")]
     end: Time,
     /// The file to write
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Encode nothing
+    /// Copy without encoding; starts at a keyframe, hidden by an edit list
     #[arg(long)]
     copy: bool,
     /// Overwrite FILE

@@ -48,7 +48,7 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    fn variables(&self) -> [(&str, &str); 27] {
+    fn variables(&self) -> [(&str, &str); 28] {
         [
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY_MB),
@@ -79,6 +79,7 @@ impl Environment<'_> {
                 "arn:aws:sns:us-east-1:000000000000:clips",
             ),
             ("CLIPFLOW_DEPLOYMENT", "clipflow"),
+            ("CLIPFLOW_DESCRIBE_INTERVAL_MS", "1000"),
             ("CLIPFLOW_MONGODB_URI_SECRET", "clipflow/mongodb-uri"),
             ("CLIPFLOW_MONGODB_DATABASE", "clipflow"),
             (

@@ -181,10 +181,11 @@ pub struct Line {
 impl Line {
     /// Has a request validated and its source probed; returns the event for `trim`.
     pub fn plan(&self, source: &str, start: f64, end: f64, cut: &str) -> Outcome<Value> {
-        let output = if source.starts_with("hevc") {
-            "hevc"
+        // The default is mp4, and a copy encodes nothing.
+        let output = if source.starts_with("hevc") && cut == "exact" {
+            json!({"format": "hevc"})
         } else {
-            "mp4"
+            json!({})
         };
         let execution = json!({
             "arn": "arn:aws:states:us-east-1:000000000000:execution:clip:bench",
@@ -196,7 +197,7 @@ impl Line {
             "start": start,
             "end": end,
             "cut": cut,
-            "output": {"format": output},
+            "output": output,
         });
         let (request, _) = self
             .validate

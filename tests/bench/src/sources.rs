@@ -67,7 +67,7 @@ pub fn make_long(folder: &Path) -> Outcome<()> {
 }
 
 /// HEVC of an hour, in the same pictures: bits a sample, options.
-pub const HEVC: [(u32, &str); 1] = [(8, "-pix_fmt yuv420p")];
+pub const HEVC: [(u32, &str); 2] = [(8, "-pix_fmt yuv420p"), (10, "-pix_fmt yuv420p10le")];
 
 /// The file of HEVC with so many bits.
 #[must_use]
