@@ -24,11 +24,11 @@ use model::{
     outcome::{Engine, EngineName, Execution},
     plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
-    request::{ClipRequest, Format, MAX_SEGMENTS, Source},
+    request::{ClipRequest, Format, Source},
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
-use opener::{Opened, Opener, SOURCES_AT_ONCE};
+use opener::{Opened, Opener, SOURCES_AT_ONCE, check_pieces};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -326,16 +326,6 @@ async fn plan_camera(
     recordings
         .plan(opener, camera, started_at, input.waited)
         .await
-}
-
-/// Sources may consist of pieces, each of which takes a cut of its own.
-fn check_pieces(cuts: usize) -> Result<(), ClipError> {
-    if cuts > MAX_SEGMENTS {
-        return Err(ClipError::too_long(format!(
-            "segments: the clip takes {cuts} cuts, as its sources consist of pieces; at most {MAX_SEGMENTS} are possible"
-        )));
-    }
-    Ok(())
 }
 
 fn check_length(deps: &Deps, field: &str, clip_seconds: f64) -> Result<(), ClipError> {

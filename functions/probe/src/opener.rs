@@ -57,6 +57,16 @@ pub(crate) struct Opener<'a> {
     cuts: Mutex<BTreeMap<usize, (Movie, Samples<S3Source>)>>,
 }
 
+/// Sources may consist of pieces, each of which takes a cut of its own.
+pub(crate) fn check_pieces(cuts: usize) -> Result<(), ClipError> {
+    if cuts > MAX_SEGMENTS {
+        return Err(ClipError::too_long(format!(
+            "segments: the clip takes {cuts} cuts, as its sources consist of pieces; at most {MAX_SEGMENTS} are possible"
+        )));
+    }
+    Ok(())
+}
+
 impl<'a> Opener<'a> {
     /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes. Sources of up to
     /// `max_whole_bytes` may be read from their start.

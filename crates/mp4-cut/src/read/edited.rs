@@ -6,7 +6,7 @@ use crate::{
     io::RangeRead,
     read::{
         moov::Moov,
-        movie::{Facts, Movie},
+        movie::{Facts, Movie, VideoFacts},
     },
 };
 
@@ -99,7 +99,7 @@ fn facts(pieces: &[Movie], seconds: f64) -> Facts {
         #[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
         let frames = video.frames as f64;
         video.frame_rate = frames / video.duration_seconds;
-        let grid = |video: &crate::VideoFacts| {
+        let grid = |video: &VideoFacts| {
             if video.constant_frame_rate {
                 Some(video.frame_rate)
             } else {
