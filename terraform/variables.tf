@@ -173,7 +173,7 @@ variable "max_trim_seconds" {
 }
 
 variable "max_whole_source_mb" {
-  description = "Largest source in MB that is read whole because it has no index by time: Matroska without cues, AVI, FLV, MPEG-PS. Larger ones are rejected as UnsupportedMedia. At most half of trim_ephemeral_storage_mb counts."
+  description = "Largest source in MB that is read from its start because nothing in it leads to a time: Matroska without cues, fragmented MP4 without an index, AVI, FLV, MPEG-PS. Larger ones are rejected as UnsupportedMedia. At most half of trim_ephemeral_storage_mb counts."
   type        = number
   default     = 500
   nullable    = false

@@ -7,17 +7,13 @@
 use crate::{
     cage::{self, Cage},
     decoded::Decoded,
-    log::{MAX_LINE, MAX_LINES},
+    log::{self, Said},
     memory::Memory,
     range_server::RangeServer,
 };
-use model::{
-    error::{ClipError, ErrorKind},
-    text::shorten,
-};
+use model::error::{ClipError, ErrorKind};
 use rustix::process::{Pid, Resource, Signal, kill_process_group};
 use std::{
-    collections::VecDeque,
     ffi::OsString,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -296,7 +292,7 @@ impl Ffmpeg {
     /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
     ///
     /// # Errors
-    /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the last lines of its
+    /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the first lines of its
     /// own message when it gives up, `Internal` when it cannot be started.
     pub async fn run(
         &self,
@@ -504,15 +500,10 @@ async fn run<T>(
     bounds: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
 ) -> Result<T, ClipError> {
-    let mut last = VecDeque::new();
-    let keep_last = |line: &str| {
-        last.push_back(shorten(line, MAX_LINE).into_owned());
-        if last.len() > MAX_LINES {
-            last.pop_front();
-        }
-    };
-    let (status, heard) = run_to_end(command, bounds, listen, keep_last).await?;
-    classify_exit(status, &Vec::from(last).join("; ")).map(|()| heard)
+    let mut said = Said::default();
+    let hear = |line: &str| said.hear(line);
+    let (status, heard) = run_to_end(command, bounds, listen, hear).await?;
+    classify_exit(status, &said.to_string()).map(|()| heard)
 }
 
 /// Runs a command to its end, with its standard output given to `listen`, and what it says on standard error to `hear`,
@@ -646,9 +637,12 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
         _ if said.contains("No such filter") => Err(ClipError::internal(format!(
             "this ffmpeg was built without a filter (bringing HDR to SDR takes zscale): {said}"
         ))),
-        _ => Err(ClipError::unsupported_media(format!(
-            "ffmpeg cannot read the source: {said}"
-        ))),
+        _ => Err(ClipError::unsupported_media(
+            match log::undecodable_codec(said) {
+                Some(codec) => format!("this FFmpeg cannot decode {codec}"),
+                None => format!("ffmpeg cannot read the source: {said}"),
+            },
+        )),
     }
 }
 

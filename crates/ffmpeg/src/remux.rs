@@ -37,15 +37,19 @@ use crate::{
 };
 use bytes::Bytes;
 use model::{
-    ClipError, ErrorKind, clip_spec, number,
+    ClipError, ErrorKind, clip_spec,
+    error::REMUX,
+    number,
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
-    AudioFacts, Container, Error, Facts, FragmentedMovie, Movie, Opened, VideoFacts, WindowFacts,
+    AudioFacts, Container, EditedMovie, Error, Facts, FragmentedMovie, Movie, Opened, VideoFacts,
+    WindowFacts,
     io::{CachedSource, LocalFile, RangeRead},
 };
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     ops::Range,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -58,6 +62,8 @@ const ANALYZE_DURATIONS: [u32; 2] = [1_000_000, 3_000_000];
 const PROBE_BYTES: &str = "2000000";
 /// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
 const TAIL_SECONDS: f64 = 0.5;
+/// The most that is read behind it in search of the picture that follows one that is held.
+const MAX_TAIL_SECONDS: f64 = 60.0;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MAX_LEAD_SECONDS: f64 = 40.0;
 /// How far before what is looked at decoding begins, in seconds: further than the index may ask for.
@@ -101,6 +107,32 @@ pub struct Remuxer<'a> {
     pub max_whole_bytes: u64,
 }
 
+impl Remuxer<'_> {
+    /// Refuses to read all of a source of so many bytes, whose container is `name`, where that is too much.
+    fn check_whole(&self, name: &str, bytes: u64) -> Result<(), ClipError> {
+        let max_bytes = self.max_whole_bytes;
+        if bytes > max_bytes {
+            return Err(ClipError::unsupported_media(format!(
+                "the source is {name} without an index that leads to every interval, and has {bytes} bytes; up to \
+                 {max_bytes} it is read from its start: {REMUX}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a source, of which all is read where it has many fragments and no index of them.
+async fn open(source: &impl RangeRead, remuxer: Remuxer<'_>) -> Result<Opened, ClipError> {
+    match Box::pin(Movie::open(source)).await {
+        Err(Error::Unindexed) => {
+            remuxer.check_whole("a fragmented MP4", source.len())?;
+            let movie = Box::pin(Movie::open_whole(source)).await?;
+            Ok(Opened::Indexed(Box::new(movie)))
+        }
+        opened => Ok(opened?),
+    }
+}
+
 /// A source that was opened.
 #[derive(Debug)]
 pub struct Media<S> {
@@ -112,6 +144,7 @@ pub struct Media<S> {
 #[derive(Debug)]
 enum Form<S> {
     Indexed(Box<Movie>, S),
+    Edited(Box<EditedMovie>, S),
     Fragmented(Box<FragmentedMovie>, S),
     Other(Box<Other<S>>),
     /// All of it, remuxed.
@@ -176,10 +209,14 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// # Errors
     /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
-        Ok(match Movie::open(&source).await? {
+        Ok(match open(&source, remuxer).await? {
             Opened::Indexed(movie) => Self {
                 facts: movie.facts.clone().into(),
                 form: Form::Indexed(movie, source),
+            },
+            Opened::Edited(movie) => Self {
+                facts: movie.facts.clone().into(),
+                form: Form::Edited(movie, source),
             },
             Opened::Fragmented(movie) => Self {
                 facts: movie.facts.clone().into(),
@@ -213,8 +250,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         facts: SourceFacts,
         remuxer: Remuxer<'_>,
     ) -> Result<Self, ClipError> {
-        let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
+        let form = match (open(&source, remuxer).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
+            (Opened::Edited(movie), _) => Form::Edited(movie, source),
             (Opened::Fragmented(movie), _) => Form::Fragmented(movie, source),
             (Opened::Other(container), _) if container.is_read_whole() => {
                 return Self::open_whole(container, source, remuxer).await;
@@ -237,15 +275,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         remuxer: Remuxer<'_>,
     ) -> Result<Self, ClipError> {
         static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
-        let (bytes, max_bytes) = (source.len(), remuxer.max_whole_bytes);
-        if bytes > max_bytes {
-            return Err(ClipError::unsupported_media(format!(
-                "the source is {} without an index that leads to every interval, and has {bytes} bytes; up to \
-                 {max_bytes} it is read from its start. Remux it first: ffmpeg -i SOURCE -c copy -movflags +faststart \
-                 SOURCE.mp4",
-                container.name()
-            )));
-        }
+        let bytes = source.len();
+        remuxer.check_whole(container.name(), bytes)?;
         let source = CachedSource::new(source);
         let (described, how) = describe(container, &source, remuxer).await?;
         let name = format!("whole-{}.mp4", NEXT_NUMBER.fetch_add(1, Relaxed));
@@ -275,7 +306,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 _ => error,
             })?;
         let file = LocalFile::open(scratch.file(&name))?;
-        let movie = Movie::read(&file).await?;
+        let movie = Movie::read(&file).await.map_err(|error| match error {
+            // There is one, as FFmpeg described it.
+            Error::NoVideo { .. } => ClipError::unsupported_media(
+                "no keyframe was found in the source, and decoding begins with one",
+            ),
+            error => error.into(),
+        })?;
         let facts = Facts {
             container: described.container,
             bytes,
@@ -371,6 +408,16 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         Ok(())
     }
 
+    /// The intervals that one is cut as, in order: a source whose edit list shows several pieces of its media is cut piece
+    /// by piece.
+    #[must_use]
+    pub fn parts(&self, (start_seconds, end_seconds): (f64, f64)) -> Vec<(f64, f64)> {
+        match &self.form {
+            Form::Edited(movie, _) => movie.parts(start_seconds, end_seconds),
+            _ => vec![(start_seconds, end_seconds)],
+        }
+    }
+
     /// What the interval from `start_seconds` up to, not including, `end_seconds` is cut out of. An excerpt is written as
     /// the file `name`; it begins `lead_seconds` before the interval, or where there is a keyframe.
     ///
@@ -384,62 +431,83 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<RemuxedRange<S>, ClipError> {
-        let other = match &self.form {
-            Form::Indexed(movie, source) => {
-                let samples = Samples::Source(source.clone());
-                return Ok(RemuxedRange {
-                    movie: Movie::clone(movie),
-                    samples,
-                    lead_seconds: None,
-                });
+        let (movie, samples) = match &self.form {
+            Form::Other(other) => {
+                let interval = (start_seconds, end_seconds);
+                let found = self.search(other, interval, lead_seconds, name, remuxer);
+                return Box::pin(found).await;
             }
-            Form::Whole(movie, file) => {
-                return Ok(RemuxedRange {
-                    movie: Movie::clone(movie),
-                    samples: Samples::File(file.clone()),
-                    lead_seconds: None,
-                });
+            Form::Indexed(movie, source) => (Movie::clone(movie), Samples::Source(source.clone())),
+            Form::Edited(movie, source) => {
+                let piece = movie.piece(start_seconds, end_seconds).clone();
+                (piece, Samples::Source(source.clone()))
             }
+            Form::Whole(movie, file) => (Movie::clone(movie), Samples::File(file.clone())),
             Form::Fragmented(movie, source) => {
                 Movie::check_interval(start_seconds, end_seconds)?;
-                return Ok(RemuxedRange {
-                    movie: movie.part(source, start_seconds, end_seconds).await?,
-                    samples: Samples::Source(source.clone()),
-                    lead_seconds: None,
-                });
+                let part = movie.part(source, start_seconds, end_seconds).await?;
+                (part, Samples::Source(source.clone()))
             }
-            Form::Other(other) => other,
         };
+        Ok(RemuxedRange {
+            movie,
+            samples,
+            lead_seconds: None,
+        })
+    }
+
+    /// As [`remuxed_range`](Self::remuxed_range), of a source that is remuxed.
+    async fn search(
+        &self,
+        other: &Other<S>,
+        (start_seconds, end_seconds): (f64, f64),
+        lead_seconds: Option<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<RemuxedRange<S>, ClipError> {
         self.check(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
-        let to = end_seconds.min(duration) + TAIL_SECONDS;
+        let end = end_seconds.min(duration);
         let start = other.remuxed.remuxed_start_microseconds();
         // The first keyframe may be shown a little later than the first sound.
         let first = self.facts.video.start_seconds + 0.001;
         let mut lead = lead_seconds.unwrap_or(container_lead_seconds(other.remuxed.container));
+        let mut tail = TAIL_SECONDS;
         loop {
             let from = (start_seconds - lead).max(0.0);
-            self.remux(other, from..to, name, remuxer).await?;
+            self.remux(other, from..end + tail, name, remuxer).await?;
             let file = LocalFile::open(remuxer.scratch.file(name))?;
+            let is_last = from <= 0.0 || lead >= MAX_LEAD_SECONDS;
             match Movie::read_remuxed(&file, start, duration).await {
                 Ok(movie) if movie.first_keyframe_seconds()? <= start_seconds.max(first) => {
+                    // Only the next picture tells how long the last one stays.
+                    let ends = movie.end_seconds();
+                    if ends < end - 0.001 && end + tail < duration && tail < MAX_TAIL_SECONDS {
+                        tail = (2.0 * tail).max(1.0);
+                        continue;
+                    }
                     return Ok(RemuxedRange {
                         movie,
                         samples: Samples::File(file),
                         lead_seconds: Some(lead),
                     });
                 }
+                // FFmpeg leaves out all pictures in front of a keyframe.
+                Ok(_) | Err(Error::NoVideo { .. }) if is_last => {
+                    let seconds = start_seconds - from;
+                    return Err(ClipError::unsupported_media(format!(
+                        "no keyframe was found in the {seconds:.1} s before {start_seconds} s of the source, and decoding \
+                         begins with one"
+                    )));
+                }
                 Err(error)
-                    if from <= 0.0
-                        || lead >= MAX_LEAD_SECONDS
-                        || !matches!(error, Error::Unsupported(_) | Error::Damaged(_)) =>
+                    if is_last
+                        || !matches!(
+                            error,
+                            Error::Unsupported(_) | Error::Damaged(_) | Error::NoVideo { .. }
+                        ) =>
                 {
                     return Err(error.into());
-                }
-                _ if from <= 0.0 || lead >= MAX_LEAD_SECONDS => {
-                    return Err(ClipError::unsupported_media(format!(
-                        "the source has no keyframe in the {MAX_LEAD_SECONDS} s before {start_seconds} s"
-                    )));
                 }
                 _ => lead = (2.0 * lead).max(1.0),
             }
@@ -685,6 +753,17 @@ struct Packet {
 #[derive(Debug, Deserialize)]
 struct Format {
     duration: Option<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+impl Format {
+    /// Whether it says where the source was recorded.
+    fn names_place(&self) -> bool {
+        self.tags
+            .keys()
+            .any(|tag| tag.eq_ignore_ascii_case("location"))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -730,7 +809,7 @@ struct SideData {
     rotation: Option<f64>,
 }
 
-const ENTRIES: &str = "format=duration:stream=id,codec_type,codec_name,codec_tag,field_order,width,height,\
+const ENTRIES: &str = "format=duration:format_tags:stream=id,codec_type,codec_name,codec_tag,field_order,width,height,\
      sample_aspect_ratio,\
      avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate,\
      pix_fmt,color_range,color_primaries,color_transfer,color_space:stream_disposition=attached_pic:\
@@ -829,7 +908,8 @@ impl Description {
             |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let video = self.streams.iter().position(is_video);
         let video = video.ok_or_else(|| {
-            Error::no_video(self.streams.iter().any(|stream| is(stream, "audio")))
+            let has_audio = self.streams.iter().any(|stream| is(stream, "audio"));
+            Error::NoVideo { has_audio }
         })?;
         let (audio, others): (Vec<_>, Vec<_>) = self
             .streams
@@ -869,8 +949,12 @@ impl Description {
             start_microseconds,
             streams,
         };
-        let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
-        let audio = audio.first().map(|(_, first)| first.audio(audio.len()));
+        let dropped = others.iter().map(|(_, stream)| stream.name());
+        let place = self.format.names_place().then(|| "place".to_owned());
+        let dropped_tracks = dropped.chain(place).collect();
+        let language = |stream: &Stream| stream.tags.language.clone().unwrap_or_default();
+        let languages = audio.iter().map(|(_, stream)| language(stream)).collect();
+        let audio = audio.first().map(|(_, first)| first.audio(languages));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
         let facts = Facts {
             container: container.name().to_owned(),
@@ -881,6 +965,7 @@ impl Description {
             video,
             audio,
             dropped_tracks,
+            pieces: 1,
         };
         Ok((facts, remuxed))
     }
@@ -991,7 +1076,8 @@ impl Stream {
         self.codec_type.as_deref() == Some("audio") && is_held && self.sample_rate() > 0
     }
 
-    fn audio(&self, tracks: usize) -> AudioFacts {
+    /// What it is, the first of as many tracks of sound as there are languages.
+    fn audio(&self, languages: Vec<String>) -> AudioFacts {
         let codec = self.codec_name.as_deref().unwrap_or_default();
         AudioFacts {
             codec: if codec.starts_with("pcm") {
@@ -1007,7 +1093,12 @@ impl Stream {
                 .filter(|layout| !clip_spec::has_aac_number(layout)),
             sample_rate: self.sample_rate(),
             bit_rate: self.bit_rate().unwrap_or(0),
-            tracks,
+            tracks: languages.len(),
+            languages: if languages.iter().all(String::is_empty) {
+                Vec::new()
+            } else {
+                languages
+            },
         }
     }
 

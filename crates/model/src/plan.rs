@@ -4,7 +4,7 @@ use crate::{
     recordings::Coverage,
     text::{shorten, visible},
 };
-use mp4_cut::{Container, Facts, SmartCutFacts, VideoFacts, WindowFacts};
+use mp4_cut::{AudioFacts, Container, Facts, SmartCutFacts, VideoFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -15,6 +15,8 @@ const MAX_SOURCE_NAMES: usize = 8;
 const MAX_NAMES: usize = 100;
 /// The longest channel layout that is kept, in bytes: one of as many channels as any codec has.
 const MAX_LAYOUT: usize = 200;
+/// The most characters of a language's name.
+const MAX_LANGUAGE: usize = 12;
 /// The most characters of a name out of a file.
 const MAX_NAME: usize = 40;
 
@@ -53,6 +55,10 @@ impl ProbedSource {
                 .layout
                 .take()
                 .filter(|layout| layout.len() <= MAX_LAYOUT);
+            audio.languages.truncate(MAX_SOURCE_NAMES);
+            for language in &mut audio.languages {
+                *language = visible(&shorten(language, MAX_LANGUAGE));
+            }
         }
         facts.dropped_tracks = bounded_list(&facts.dropped_tracks, MAX_SOURCE_NAMES);
         let facts = SourceFacts { facts, remuxed };
@@ -213,10 +219,9 @@ impl<O> Plan<O> {
     pub fn dropped(&self, audio_tracks: usize) -> Vec<String> {
         let mut dropped = Vec::new();
         for (index, ProbedSource { facts, .. }) in self.sources.iter().enumerate() {
-            let all = facts.audio.as_ref().map_or(0, |audio| audio.tracks);
-            let audio = (1..=all)
-                .skip(audio_tracks)
-                .map(|number| format!("audio track {number}"));
+            let audio = facts.audio.as_ref();
+            let audio = audio.map_or_else(Vec::new, audio_tracks_named);
+            let audio = audio.into_iter().skip(audio_tracks);
             let segment = self
                 .segments
                 .iter()
@@ -238,6 +243,16 @@ impl<O> Plan<O> {
         }
         bounded_list(&dropped, MAX_NAMES)
     }
+}
+
+/// The audio tracks of a source, for a person.
+fn audio_tracks_named(audio: &AudioFacts) -> Vec<String> {
+    let language = |index: usize| audio.languages.get(index).filter(|code| !code.is_empty());
+    let named = (0..audio.tracks).map(|index| match language(index) {
+        Some(code) => format!("audio track {} ({code})", index + 1),
+        None => format!("audio track {}", index + 1),
+    });
+    named.collect()
 }
 
 impl Plan {
@@ -309,6 +324,10 @@ mod tests {
             one.dropped(1),
             ["time code", "audio track 2", "audio track 3"]
         );
+        let mut spoken = source(3, &[]);
+        spoken["facts"]["audio"]["languages"] = json!(["eng", "", "deu"]);
+        let spoken = plan(&[spoken], &[0]).dropped(1);
+        assert_eq!(spoken, ["audio track 2", "audio track 3 (deu)"]);
         let two = plan(&[source(1, &[]), source(2, &["text (deu)"])], &[0, 0, 1]);
         assert_eq!(
             two.dropped(1),

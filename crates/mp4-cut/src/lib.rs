@@ -116,6 +116,7 @@ pub use cut::{
 pub use encode_target::EncodeTarget;
 pub use error::{Bound, Error, Result};
 pub use read::{
+    edited::EditedMovie,
     fragmented::FragmentedMovie,
     fragments::Container,
     movie::{AudioFacts, Facts, Movie, ShownFrame, VideoFacts},

@@ -2,7 +2,6 @@
 
 use model::{
     clip_spec::{ClipSpec, Size},
-    frame_grid::FrameGrid,
     job_metadata::ACCELERATED_SECONDS,
     plan::{Plan, PlannedSegment},
     prices::{Job, PRICES},
@@ -144,7 +143,7 @@ impl Estimates {
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let job = Job {
             lines: spec.size.width.min(spec.size.height),
-            frame_rate: FrameGrid::of(first).clip_rate(),
+            frame_rate: spec.clip_rate(first).hertz(),
             seconds,
             accelerated: seconds >= ACCELERATED_SECONDS,
             hevc: request.format == Format::Hevc,
@@ -242,6 +241,9 @@ mod tests {
             small.trim_seconds < plain.trim_seconds / 3.0
                 && small.transcode_usd < plain.transcode_usd
         );
+        let fast = edited(json!({"frameRate": 60}));
+        assert!(fast.trim_seconds > 1.5 * plain.trim_seconds, "{fast:?}");
+        assert!(fast.transcode_usd > 1.5 * plain.transcode_usd, "{fast:?}");
         let slow = edited(json!({"edits": {"speed": 0.5}}));
         assert!((1.6..2.0).contains(&(slow.trim_seconds / plain.trim_seconds)));
         for (format, factor) in [("hevc", HEVC_FACTOR), ("webm", VP9_FACTOR)] {

@@ -22,13 +22,13 @@ use model::{
     clip_spec::ClipSpec,
     edits::Watermark,
     outcome::{Engine, EngineName, Execution},
-    plan::{PinnedObject, Plan, ProbedPicture, ProbedSource},
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
     request::{ClipRequest, Format, Source},
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
-use opener::{Opened, Opener, SOURCES_AT_ONCE};
+use opener::{Opened, Opener, SOURCES_AT_ONCE, check_pieces};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -285,10 +285,12 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         let planned = opener.plan(found, source, interval, index).await;
         planned.map_err(name)
     });
-    let segments = stream::iter(plans)
+    let segments: Vec<Vec<PlannedSegment>> = stream::iter(plans)
         .buffered(EXCERPTS_AT_ONCE)
         .try_collect()
         .await?;
+    let segments = segments.concat();
+    check_pieces(segments.len())?;
     let mut sources = Vec::new();
     for Opened { object, facts, .. } in found.into_iter().flatten() {
         sources.push(ProbedSource::new(object, facts));

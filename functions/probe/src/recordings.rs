@@ -7,7 +7,7 @@
 //! that begin in it, and earlier ones while something is missing that they may hold. It starts at
 //! the time of its key and ends with its pictures.
 
-use crate::opener::{Opened, Opener, SOURCES_AT_ONCE};
+use crate::opener::{Opened, Opener, SOURCES_AT_ONCE, check_pieces};
 use aws::s3_error::Call;
 use futures::{StreamExt, stream};
 use lambda::environment;
@@ -282,8 +282,8 @@ async fn plan_cuts(
             let message = format!("recording {}: {}", object.key, error.message);
             (Some(cut.recording), ClipError { message, ..error })
         })?;
-        if let Some(segment) = planned {
-            plan.segments.push(segment);
+        if let Some(segments) = planned {
+            plan.segments.extend(segments);
             let source = ProbedSource::new(object.clone(), recording.facts.clone());
             plan.sources.push(source);
         }
@@ -291,6 +291,7 @@ async fn plan_cuts(
     if plan.segments.is_empty() {
         return Err((None, recordings::no_frame(window)));
     }
+    check_pieces(plan.segments.len()).map_err(|error| (None, error))?;
     Ok(plan)
 }
 

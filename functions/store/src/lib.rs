@@ -219,6 +219,7 @@ mod tests {
         let made = json!({"status": "available", "clip": {"key": "k", "bytes": 1, "etag": "e"},
             "delivered": {"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
                 "videoCodec": "h264", "dropped": vec![wide(60); 101], "conformed": vec!["x".repeat(300); 50],
+                "segments": vec![json!({"start": 1000.123_456_7, "end": 2000.123_456_7}); 50],
                 "audioCodec": wide(40), "undecoded": worst(1600),
                 "damaged": {"pictures": u32::MAX, "places": vec![place; 10], "audio": true},
                 "coverage": {"covered": vec![gap.clone(); 50], "missing": vec![gap; 51]}},

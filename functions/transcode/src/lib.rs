@@ -794,6 +794,19 @@ mod tests {
         );
     }
 
+    /// The frame rate that a job's video is given.
+    fn frame_rate(
+        settings: &aws_sdk_mediaconvert::types::JobSettings,
+    ) -> (Option<i32>, Option<i32>) {
+        let video = settings.output_groups()[0].outputs()[0]
+            .video_description()
+            .and_then(|video| video.codec_settings());
+        let h264 = video
+            .and_then(|codec| codec.h264_settings())
+            .expect("H.264");
+        (h264.framerate_numerator(), h264.framerate_denominator())
+    }
+
     #[test]
     fn variable_frame_rate_is_converted_to_the_rate_that_frames_are_counted_at() {
         let variable = input(|input| {
@@ -802,20 +815,22 @@ mod tests {
             video["constantFrameRate"] = json!(false);
         });
         let settings = settings(&variable);
-        let video = settings.output_groups()[0].outputs()[0]
-            .video_description()
-            .and_then(|video| video.codec_settings());
-        let h264 = video
-            .and_then(|codec| codec.h264_settings())
-            .expect("H.264");
-        assert_eq!(
-            (h264.framerate_numerator(), h264.framerate_denominator()),
-            (Some(30), Some(1))
-        );
+        assert_eq!(frame_rate(&settings), (Some(30), Some(1)));
         assert_eq!(
             settings.inputs()[0].input_clippings()[0].end_timecode(),
             Some("00:00:01:29")
         );
+    }
+
+    #[test]
+    fn frame_rate_that_is_asked_for_is_the_jobs() {
+        let asked = input(|input| input["request"]["frameRate"] = json!(23.976));
+        let asked = settings(&asked);
+        assert_eq!(frame_rate(&asked), (Some(24_000), Some(1001)));
+        let plain = settings(&input(|_| ()));
+        assert_eq!(frame_rate(&plain), (None, None));
+        let [asked, plain] = [&asked, &plain].map(|job| job.inputs()[0].input_clippings());
+        assert_eq!(asked, plain, "frames of the source are counted at its own");
     }
 
     /// What a client sends.

@@ -142,7 +142,7 @@ impl Decoding<'_> {
                 return ours(*first);
             }
             let time = SOURCES_TIME.saturating_sub(begun.elapsed());
-            let whole = match self.whole_in_source(part, &times, time).await {
+            let whole = match Box::pin(self.whole_in_source(part, &times, time)).await {
                 // A source that cannot be looked at is not known to be damaged.
                 Err(error)
                     if matches!(
@@ -200,10 +200,9 @@ impl Decoding<'_> {
             limits,
             max_whole_bytes: self.deps.scratch_bytes,
         };
-        let media = Media::reopen(object, probed.facts.clone(), remuxer).await?;
-        let looked = media
-            .look(interval, *lead_seconds, "source.mp4", remuxer)
-            .await?;
+        let media = Box::pin(Media::reopen(object, probed.facts.clone(), remuxer)).await?;
+        let look = media.look(interval, *lead_seconds, "source.mp4", remuxer);
+        let looked = Box::pin(look).await?;
         if looked.is_damaged {
             return Ok(None);
         }

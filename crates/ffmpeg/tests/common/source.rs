@@ -101,7 +101,18 @@ pub async fn edit(
     copy: &Path,
     edits: &Value,
 ) -> (PathBuf, ClipSpec) {
-    let (request, spec) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
+    encode_as(source, window, copy, &json!({"edits": edits})).await
+}
+
+/// As [`edit`], with everything that a valid request may say.
+pub async fn encode_as(
+    source: &Source,
+    window: &Window,
+    copy: &Path,
+    more: &Value,
+) -> (PathBuf, ClipSpec) {
+    let facts = [(0, window.facts.clone())];
+    let (request, spec) = clip_of_request(&[&source.movie.facts], &facts, more);
     let arguments = encode::arguments(request.look(), &spec, window);
     let folder = copy.parent().expect("a folder");
     let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());

@@ -404,6 +404,7 @@ fn layout_that_is_planned_is_the_one_that_ffmpeg_chooses() {
                 sample_rate: 48_000,
                 bit_rate: 0,
                 tracks: 1,
+                languages: Vec::new(),
             };
             let planned = AudioFormat::of(&source, format);
             let input = format!("-f lavfi -i anullsrc=cl={layout}:r=48000:d=0.1 -filter:a");

@@ -35,6 +35,7 @@ use crate::{
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
     read::movie::{Movie, read_track},
+    read::parameter_sets,
     read::samples::{ChunkRun, Frame, SampleList, SampleTable},
     read::track::Track,
     time::{Time, rescale},
@@ -136,9 +137,9 @@ pub struct Encoded<R> {
 pub struct SmartClip<R> {
     /// Length of the file that [`SmartClip::stream`] yields, in bytes.
     pub output_bytes: u64,
-    header: Bytes,
-    copies: Vec<FileSpan>,
-    files: Arc<[Media<R>]>,
+    pub(super) header: Bytes,
+    pub(super) copies: Vec<FileSpan>,
+    pub(super) files: Arc<[Media<R>]>,
 }
 
 impl SmartCut {
@@ -182,7 +183,7 @@ impl SmartCut {
             }
         }
         let mut pictures = Pictures::read(&first.video, &[])?;
-        if looks_at_all && pictures.may_have_sets_in_samples() {
+        if looks_at_all {
             let mut heads = Vec::new();
             for (movie, source, _) in &intervals {
                 heads.extend(keyframe_heads(movie, *source).await?);
@@ -384,11 +385,9 @@ async fn keyframe_head(source: &impl RangeRead, table: &SampleTable, sample: u32
 /// The beginnings of all keyframes.
 async fn keyframe_heads(movie: &Movie, source: &impl RangeRead) -> Result<Vec<Bytes>> {
     let table = &movie.video.samples;
-    let mut heads = Vec::new();
-    for frame in table.frames()?.filter(|frame| frame.sync) {
-        heads.push(keyframe_head(source, table, frame.index).await?);
-    }
-    Ok(heads)
+    let keyframes = table.frames()?.filter(|frame| frame.sync);
+    let keyframes = keyframes.map(|frame| frame.index).collect();
+    parameter_sets::heads(table, source, keyframes).await
 }
 
 impl SmartCutInterval {
@@ -816,7 +815,7 @@ impl EncodedPart {
         let Some(file) = file else { return Ok(None) };
         let track = encoded_track(&file).await?;
         let moved = MovedSamples::read(&file, &track.samples, hevc).await??;
-        files.push(Media::moved(file, moved.clone()));
+        files.push(Media::rewritten(file, moved.samples.clone()));
         Ok(Some(Self {
             track,
             file: files.len() - 1,
@@ -828,7 +827,7 @@ impl EncodedPart {
     fn runs(&self, range: Range<u32>) -> Vec<ChunkRun> {
         match &self.moved {
             None => self.track.samples.chunk_runs(range).collect(),
-            Some(moved) => vec![moved.run(range)],
+            Some(moved) => vec![moved.samples.run(range)],
         }
     }
 
@@ -839,7 +838,7 @@ impl EncodedPart {
         match &self.moved {
             None => samples,
             Some(moved) => SampleList {
-                sizes: moved.sizes(),
+                sizes: moved.samples.sizes(),
                 ..samples
             },
         }

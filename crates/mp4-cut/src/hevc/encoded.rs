@@ -39,12 +39,9 @@ impl Hevc {
             return Err("the source is Dolby Vision that no other decoder shows right".to_owned());
         }
         let size = configuration.length_size();
-        let mut sets = configuration
-            .parameter_sets()
+        let sets = configuration
+            .sets_with(samples)
             .map_err(|why| why.to_string())?;
-        for head in samples {
-            sets.collect(head, size).map_err(|why| why.to_string())?;
-        }
         let source = JoinableSource::new(configuration, sets).map_err(|why| why.to_string())?;
         Ok(Self {
             entry,

@@ -127,6 +127,13 @@ impl TrackHeader {
         self.tkhd.track_id
     }
 
+    /// How many edits of its media there are.
+    pub fn count_edits(&self) -> Result<usize> {
+        let entries = edit_list(&self.trak)?.map_or_else(Vec::new, |list| list.entries);
+        let edits = entries.iter().filter(|entry| entry.media_time.is_some());
+        Ok(edits.count().max(1))
+    }
+
     /// The ISO 639-2 code of the track's language; `None` when it names none.
     pub fn language(&self) -> Option<String> {
         let mdhd: Mdhd = decode(&find(&self.mdia, *b"mdhd").ok()??).ok()?;
