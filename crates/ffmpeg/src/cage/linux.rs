@@ -15,7 +15,7 @@ use tokio::process::Command;
 /// By the number of a call, the rules of which each refuses it; a call without rules is refused always.
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The newest version of Landlock whose rights are known to let FFmpeg work.
+/// The newest version of Landlock whose rights are known to let `FFmpeg` work.
 const ABI: ABI = ABI::V6;
 /// Where libraries are, besides beside the program.
 const LIBRARIES: [&str; 6] = [
