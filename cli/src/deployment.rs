@@ -37,12 +37,12 @@ pub struct Outputs {
     pub state_machine_arn: String,
     /// The queue of requests.
     queue_url: Option<String>,
-    /// The queue of requests that were given up on.
+    /// The dead-letter queue of requests.
     dead_letter_queue_url: Option<String>,
     /// By function, the queue of its events.
     #[serde(default)]
     pub event_queue_urls: HashMap<String, String>,
-    /// By function, the queue of events that were given up on.
+    /// By function, the dead-letter queue of its events.
     #[serde(default)]
     pub event_dead_letter_queue_urls: HashMap<String, String>,
     /// The buckets that sources may lie in.
@@ -197,7 +197,7 @@ impl Deployment {
 fn known<'a>(value: Option<&'a str>, variable: &str) -> Result<&'a str, Failure> {
     value.ok_or_else(|| {
         Failure::usage(format!(
-            "{variable} is not set, and the deployment's outputs do not say it"
+            "{variable} is not set, and the deployment's outputs do not have its value"
         ))
     })
 }
@@ -266,7 +266,8 @@ fn local_stack() -> Result<(Stack, Outputs), Failure> {
             .map(|folder| folder.join("target/local/stack.json"))
             .find(|path| path.exists())
     });
-    let path = found.ok_or_else(|| Failure::new("no local stack is up; `make up` brings it up"))?;
+    let path = found
+        .ok_or_else(|| Failure::new("the local stack is not running; start it with `make up`"))?;
     let text = std::fs::read(&path)
         .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     let wrong = |error| Failure::new(format!("{}: {error}", path.display()));

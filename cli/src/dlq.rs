@@ -1,4 +1,4 @@
-//! `clipflow dlq`: messages that were given up on.
+//! `clipflow dlq`: dead letters.
 
 use crate::{deployment::Deployment, failure::Failure, render, requests, when};
 use aws_sdk_sqs::{
@@ -152,7 +152,7 @@ pub struct DeadLetters<'a> {
 }
 
 impl<'a> DeadLetters<'a> {
-    /// The queue of requests, or of this function's events, that were given up on.
+    /// The dead-letter queue of requests, or of this function's events.
     ///
     /// # Errors
     /// Wrong usage, when it is not known.
@@ -412,7 +412,11 @@ fn queue_of_function<'a>(
 ) -> Result<&'a str, Failure> {
     let known = urls.keys().map(String::as_str).collect::<Vec<_>>();
     let known = known.join(", ");
-    let unknown = || Failure::usage(format!("{function} has no queue of events; known: {known}"));
+    let unknown = || {
+        Failure::usage(format!(
+            "{function} has no event queue; these functions have one: {known}"
+        ))
+    };
     urls.get(function).map(String::as_str).ok_or_else(unknown)
 }
 

@@ -1,4 +1,4 @@
-//! Executions as they are read, and those that are kept.
+//! Executions as Step Functions returns them, and a cache of those that have ended.
 
 use crate::when;
 use aws_sdk_sfn::{

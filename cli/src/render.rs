@@ -198,7 +198,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     let terminal = Term::stderr();
     if !terminal.is_term() || !Term::stdout().is_term() {
         return Err(Failure::usage(
-            "nothing was done; say --yes where nobody can be asked",
+            "nothing was done; without a terminal to ask on, use --yes",
         ));
     }
     let asked = terminal

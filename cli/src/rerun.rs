@@ -1,4 +1,4 @@
-//! `clipflow rerun`: makes failed executions go on, or starts them anew.
+//! `clipflow rerun`: continues failed executions, or starts new ones.
 
 use crate::{
     deployment::Deployment,
@@ -231,7 +231,7 @@ impl Done {
     fn line(&self, name: &str) -> String {
         match self {
             Self::Redriven { .. } => format!("{name}: redriven"),
-            Self::Started { arn } => format!("{name}: started anew as {}", name_in(arn)),
+            Self::Started { arn } => format!("{name}: restarted as {}", name_in(arn)),
             Self::Skipped { why } => format!("{name}: not rerun: {why}"),
         }
     }
@@ -244,7 +244,7 @@ pub async fn rerun(
     anew: bool,
 ) -> Result<Done, Failure> {
     if execution.status == Status::Rejected && !anew && !execution.is_mendable() {
-        let why = "it is rejected for what it asks; send another request, or say --new";
+        let why = "the request itself is at fault; send a corrected one, or use --new";
         return Ok(Done::Skipped { why: why.into() });
     }
     if !execution.may_be_followed() && execution.status != Status::Rejected {

@@ -286,7 +286,7 @@ pub fn in_lines(execution: &Execution, link: Option<String>, options: &str) -> V
     if execution.is_rerunnable() {
         let name = &execution.name;
         lines.push(format!(
-            "\nOnce the cause is mended: clipflow rerun {name}{options}"
+            "\nOnce the cause is fixed: clipflow rerun {name}{options}"
         ));
     }
     lines

@@ -775,7 +775,7 @@ async fn edits_that_do_not_fit_are_rejected_and_what_only_trim_can_do_stays_with
         (
             copied,
             "InvalidRequest",
-            "edits.mute: cannot be had with the cut \"copy\"",
+            "edits.mute: is not possible with the cut \"copy\"",
         ),
     ];
     let mut long = request("long-slow", &[segment(&stack, "fits.mp4", 0.0, 6.0)]);

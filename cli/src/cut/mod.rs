@@ -1,7 +1,7 @@
 //! `clipflow cut`: the workflow's cuts on this machine, without AWS.
 //!
-//! All that is written until the clip is complete lies in a folder beside it, which is removed however the command ends;
-//! then the clip is renamed to its place.
+//! Until the clip is complete, everything is written to a folder beside it; then the clip is renamed to its final path.
+//! The folder is removed however the command ends.
 
 mod http;
 mod progress;
@@ -342,9 +342,9 @@ async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
     let named = environment::optional(FFMPEG).map(PathBuf::from);
     let program = named.or_else(process::on_path).ok_or_else(|| {
         ClipError::internal(format!(
-            "this takes FFmpeg, and there is none on the PATH. Install it (Debian and Ubuntu: apt install ffmpeg; macOS: \
+            "this needs FFmpeg, which is not on the PATH. Install it (Debian and Ubuntu: apt install ffmpeg; macOS: \
              brew install ffmpeg; others: https://ffmpeg.org/download.html), or name the program in {FFMPEG}. Copying \
-             out of an MP4 or MOV with --copy takes none"
+             from an MP4 or MOV with --copy does not need it"
         ))
     })?;
     // It is run in other folders than this.
@@ -491,7 +491,7 @@ fn text(report: &Report) -> String {
         ),
         how,
         format!(
-            "read {}, of a source that has {}, in {:.1} s",
+            "read {} of the source's {} in {:.1} s",
             render::bytes(report.read_bytes),
             render::bytes(report.source_bytes),
             report.elapsed_seconds
@@ -539,7 +539,7 @@ mod tests {
             text(&report()),
             "clip.mp4: 75 frames, 3.000 s from 1.200 s on, 907.94 kB\n\
              0.240 s encoded, 2.760 s copied\n\
-             read 1.23 MB, of a source that has 734.00 MB, in 0.9 s"
+             read 1.23 MB of the source's 734.00 MB in 0.9 s"
         );
     }
 

@@ -1,18 +1,19 @@
 //! Outcomes in `MongoDB`: the only code that writes it.
 //!
-//! Also runs on Amazon `DocumentDB` 5: no bulk write, no pipeline updates, no transactions; one document a clip.
+//! It also works with Amazon `DocumentDB` 5, so it uses no bulk writes, no pipeline updates and no transactions. Each
+//! clip has one document.
 //!
 //! # Connections
 //!
 //! A warm environment of a function keeps a client, and a client keeps one connection to each node to watch it, and one
 //! to the primary for its work: 2 on a server of one node, 4 on a replica set of three (`tests/records.rs` counts them
-//! on a `mongod`). 500 environments hold 2,000 connections of such a replica set. The driver has no way to use a replica
-//! set without watching its nodes; polling them takes one connection, streaming from them would take two.
+//! on a `mongod`). 500 environments hold 2,000 connections of such a replica set. The driver cannot use a replica set
+//! without monitoring its nodes. Polling a node takes one connection; streaming from it would take two.
 //!
 //! How many environments there are is limited by Terraform: `report` by its mapping's concurrency, `store` by how many
 //! executions run. A connection that was idle for a minute is not used again, because NAT gateways and load balancers
 //! forget connections after 350 s, and an environment may be frozen for longer than that. The URI's own options
-//! (`maxPoolSize`, `maxIdleTimeMS`, `serverMonitoringMode`, `serverSelectionTimeoutMS`) go before these.
+//! (`maxPoolSize`, `maxIdleTimeMS`, `serverMonitoringMode`, `serverSelectionTimeoutMS`) take precedence over these.
 //!
 //! # Trust
 //!

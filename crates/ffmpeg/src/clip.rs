@@ -191,11 +191,11 @@ async fn encode<'a, O, S: RangeRead>(
     let windows = windows(plan, ranges)?;
     let names = save(&windows, ranges, scratch).await?;
     let mut why = if !look.may_keep_pictures() {
-        "what is asked for changes every picture".to_owned()
+        "the request changes every picture".to_owned()
     } else if let Some(why) = spec.why_no_copies() {
         why.to_owned()
     } else if plan.encodes_hevc_whole {
-        "this deployment makes no smart cuts of HEVC".to_owned()
+        "smart cuts of HEVC are turned off in this deployment".to_owned()
     } else {
         match smart::cut(
             ffmpeg,

@@ -1,6 +1,6 @@
 //! Which pictures of a file decode, of those that its sample table shows.
 //!
-//! A picture is damaged if none is decoded at its time, or one with errors. How it looks is not judged.
+//! A picture is damaged if no picture is decoded at its time, or only one with errors. How it looks does not matter.
 
 use crate::decoded::Picture;
 use crate::log;

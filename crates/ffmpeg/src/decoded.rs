@@ -1,7 +1,7 @@
-//! What `FFmpeg` decodes of a file, picture by picture, as its log tells.
+//! What `FFmpeg` decodes from a file, picture by picture, according to its log.
 //!
-//! Only its log (`-debug_ts`) says of each picture both when it is shown and whether it was decoded in part, which it says in
-//! the line before.
+//! Only the log (`-debug_ts`) says both when each picture is shown and, in the line before, whether it was decoded only
+//! in part.
 
 use crate::log::{self, MAX_LINE, MAX_LINES};
 use model::text::shorten;

@@ -1,8 +1,8 @@
 //! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
 //! the one loopback URL that an input may name. Where the kernel has it, [a cage](crate::cage) holds it to that.
 //!
-//! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
-//! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
+//! Some runs would never end without these limits: `-err_detect explode` on some files with one bad NAL length, and the
+//! filter `tpad=stop=-1` once one of several outputs is complete.
 
 use crate::{
     cage::{self, Cage},
@@ -614,7 +614,7 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
     match (status.success(), status.signal()) {
         (true, _) => Ok(()),
         (_, Some(SIGKILL)) => Err(ClipError::trim_budget_exceeded(
-            "ffmpeg was ended for want of memory",
+            "ffmpeg was killed because memory ran out",
         )),
         (_, Some(SIGXCPU)) => Err(ClipError::trim_budget_exceeded(format!(
             "describing the source takes more than {DESCRIPTION_PROCESSOR_SECONDS} s of processor time"

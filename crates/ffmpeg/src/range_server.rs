@@ -1,10 +1,10 @@
-//! A source on a loopback port, for programs that read by HTTP: ranges of this one source, and nothing else.
+//! Serves one source on a loopback port, to programs that read over HTTP: ranges of that source, and nothing else.
 //!
-//! A program that reads on has an eighth of what it has read in one go read ahead for it, so that a short look costs
-//! little and a long run hardly waits.
+//! While a program reads sequentially, we read ahead by an eighth of what it has read so far. So a short read costs
+//! little, and a long one hardly waits.
 //!
-//! Socket buffers are small: a jump costs 64 to 128 KiB, and what is read beyond the end of a run
-//! is about a quarter.
+//! Socket buffers are small: a seek costs 64 to 128 KiB, and a sequential run reads about a quarter of its length
+//! beyond its end.
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -233,7 +233,7 @@ impl<S: RangeRead + 'static> Served<S> {
             > self.most_bytes
         {
             Err(ClipError::unsupported_media(
-                "the source's container does not tell where the clip lies in it: all in front of it would have to be read",
+                "the source's container does not say where the clip is, so everything before it would have to be read",
             ))
         } else {
             self.source.read(range).await.map_err(ClipError::from)

@@ -1,30 +1,28 @@
-//! A source of any container, of which intervals can be cut.
+//! A source in any container, from which intervals can be cut.
 //!
-//! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). Of any other container `FFmpeg` remuxes what an
-//! interval needs into an MP4, an excerpt, reading the source through [`RangeServer`]; the excerpt is cut like any other
-//! MP4, and its times are those of the source.
+//! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). From any other container, `FFmpeg` remuxes what an
+//! interval needs into an MP4, the excerpt, and reads the source through [`RangeServer`]. The excerpt is cut like any
+//! other MP4, and its times are those of the source.
 //!
-//! - *Timestamps* are kept (`-copyts`), and second 0 is that of the first picture or sound; where a
-//!   source begins between keyframes, that of its first keyframe.
-//!   `FFmpeg`'s own second 0 is that of the first of all streams. In a movie timescale of
-//!   microseconds the empty edit at the start, which holds the excerpt's start, is exact in any
-//!   timescale. A transport stream that starts within a minute before its clock wraps starts below
-//!   zero, which an MP4 cannot hold: its excerpts count from its start (`-itsoffset`).
-//! - *Streams* are described from one second of the source, or from three, and mapped by their
-//!   numbers. Sound that an MP4 cannot hold, or of which nothing is found by then, is dropped by
-//!   name.
+//! - *Timestamps* are kept (`-copyts`). Second 0 is the first picture or sound or, if a source begins between
+//!   keyframes, its first keyframe. `FFmpeg`'s own second 0 is the start of the earliest stream. An empty edit at the
+//!   start holds the excerpt's start. The movie timescale is microseconds, so that edit is exact in any timescale. A
+//!   transport stream that starts less than a minute before its clock wraps has a negative start, which an MP4 cannot
+//!   hold. Its excerpts count from its start (`-itsoffset`).
+//! - *Streams* are described from one second of the source, or from three, and mapped by their numbers. Sound that an
+//!   MP4 cannot hold, or that has not begun by then, is dropped, and its name is reported.
 //! - *Where to begin.* Matroska's cues lead to a keyframe. Seeking a transport stream by timestamp
 //!   may not land on one, so we start 2.5 s early and double that until a keyframe precedes the
 //!   interval. The plan keeps the lead that sufficed.
 //! - *Budgets.* Each run has a byte budget; exceeding it rejects the source. What was read last is
 //!   kept for the next run.
-//! - *A source that nothing leads into*, such as Matroska without cues, AVI, FLV and MPEG-PS, is remuxed from its start to
-//!   its end, if it is not too large.
+//! - *A source without an index by time*, such as Matroska without cues, AVI, FLV and MPEG-PS, is remuxed whole, if it
+//!   is not too large.
 //! - *An interval too long for the scratch space* is planned by the frame rate alone, and the other
 //!   engine makes the clip.
 //!
-//! `-xerror` would end a remux at the first damaged packet, such as transport streams begin with,
-//! so remuxes run without it.
+//! `-xerror` would end a remux at the first damaged packet. Transport streams often begin with one, so remuxes run
+//! without it.
 
 use crate::{
     check, damage,

@@ -1,12 +1,8 @@
 //! The smart cut: `FFmpeg` encodes the few frames that cannot be copied, and the sound.
 //!
-//! Audio is encoded whole: packets cannot be divided, so copied ones would hold sound from outside the clip, and
-//! encoding it costs little beside pictures.
-//!
-//! A copied packet would hold up to 21 ms from outside the clip and need the packet before it;
-//! encoding takes about 0.02 s per second. The sound of joined cuts is encoded in one run, each
-//! cut's from the sample nearest to its first picture, so no packet is cut off at a joint and
-//! nothing drifts.
+//! Audio is encoded whole. Packets cannot be divided: a copied one would hold up to 21 ms from outside the clip and
+//! need the packet before it. Encoding takes only about 0.02 s per second. The sound of joined cuts is encoded in one
+//! run, each cut's from the sample nearest to its first picture, so no packet is cut off at a joint and nothing drifts.
 
 use crate::{
     audio,

@@ -408,7 +408,7 @@ impl ClipSpec {
         } else if !self.preserves_timing && self.parts.len() == 1 {
             Some("its source has another frame rate than it is to have")
         } else if !self.preserves_timing {
-            Some("the frames of its cuts lie on no common grid")
+            Some("the frames of its cuts do not lie on one grid")
         } else {
             None
         }

@@ -95,7 +95,8 @@ impl ErrorKind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// Whether a rejection can be mended without another request: by a source, a recording or a limit of the deployment.
+    /// Whether a rejection can be fixed without changing the request: through a source, a recording or a limit of the
+    /// deployment.
     #[must_use]
     pub fn is_mendable(self) -> bool {
         self.is_rejection() && self != Self::InvalidRequest

@@ -1,4 +1,4 @@
-//! What became of a request: the document in `MongoDB`, the message on SNS and the execution's output.
+//! The result of a request: the document in `MongoDB`, the message on SNS and the execution's output.
 
 use crate::{
     damage::Damaged,
@@ -77,7 +77,7 @@ pub enum Status {
     Available,
     /// The request is at fault; a rerun cannot help.
     Rejected,
-    /// Something else is at fault; rerun it when that is mended.
+    /// Something else is at fault; rerun it once that is fixed.
     Failed,
 }
 
@@ -104,7 +104,7 @@ pub struct Failure {
     pub state: Option<String>,
     /// The execution in the console of Step Functions.
     pub console_url: String,
-    /// The command that makes the clip after all, once the cause is mended.
+    /// The command that makes the clip once the cause is fixed.
     pub rerun_command: String,
 }
 

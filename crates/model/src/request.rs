@@ -79,7 +79,7 @@ pub struct Request {
     /// How the clip is cut.
     #[serde(default)]
     pub cut: Cut,
-    /// What becomes of the clip if its source is damaged within the cut.
+    /// What happens if the source is damaged within the cut.
     #[serde(default, skip_serializing_if = "OnDamage::is_accept")]
     pub damage: OnDamage,
     /// How pictures and sound are changed.
@@ -394,7 +394,7 @@ impl Request {
         };
         invalid(
             &changed,
-            format_args!("cannot be had with the cut \"copy\", which encodes nothing"),
+            format_args!("is not possible with the cut \"copy\", which encodes nothing"),
         )
     }
 
@@ -406,10 +406,7 @@ impl Request {
             ("coverage", self.coverage.is_some()),
         ];
         if let Some((field, _)) = of_camera.iter().find(|(_, given)| *given) {
-            return invalid(
-                field,
-                format_args!("cannot stand without cameraId; {EITHER}"),
-            );
+            return invalid(field, format_args!("needs cameraId; {EITHER}"));
         }
         let alone = [
             ("source", self.source.is_some()),
@@ -420,7 +417,7 @@ impl Request {
             if let Some((field, _)) = alone.iter().find(|(_, given)| *given) {
                 return invalid(
                     field,
-                    format_args!("cannot stand beside segments; {EITHER}"),
+                    format_args!("cannot be combined with segments; {EITHER}"),
                 );
             }
             if !(1..=MAX_SEGMENTS).contains(&segments.len()) {
@@ -465,7 +462,7 @@ impl Request {
         if let Some((field, _)) = others.iter().find(|(_, given)| *given) {
             return invalid(
                 field,
-                format_args!("cannot stand beside cameraId; {EITHER}"),
+                format_args!("cannot be combined with cameraId; {EITHER}"),
             );
         }
         let start = timestamp(
@@ -505,7 +502,7 @@ fn timestamp(
     moment: Option<Moment>,
 ) -> Result<Timestamp, ClipError> {
     match (timestamp, moment) {
-        (Some(_), Some(_)) => invalid(moment_name, format_args!("cannot stand beside {name}")),
+        (Some(_), Some(_)) => invalid(moment_name, format_args!("cannot be combined with {name}")),
         (Some(timestamp), None) => Ok(timestamp),
         (None, Some(moment)) => moment.at(moment_name),
         (None, None) => invalid(name, format_args!("is missing; {EITHER}")),
@@ -735,13 +732,13 @@ mod tests {
         nan_start_is_invalid_request: "/start" = json!("NaN") => "start: \"NaN\" is not a number";
         absent_start_is_invalid_request: "/start" = json!(null) => "start: is missing; a request has source, start and end";
         clock_without_camera_is_invalid_request: "/start" = json!("2018-08-02T15:40:00Z") => "start: a time in RFC 3339";
-        timestamp_without_camera_is_invalid_request: "/endTimestampInMs" = json!(1_533_224_400_000_u64) => "endTimestampInMs: cannot stand without cameraId";
-        coverage_without_camera_is_invalid_request: "/coverage" = json!("partial") => "coverage: cannot stand without cameraId";
-        camera_beside_a_source_is_invalid_request: "/cameraId" = json!("a") => "source: cannot stand beside cameraId";
+        timestamp_without_camera_is_invalid_request: "/endTimestampInMs" = json!(1_533_224_400_000_u64) => "endTimestampInMs: needs cameraId";
+        coverage_without_camera_is_invalid_request: "/coverage" = json!("partial") => "coverage: needs cameraId";
+        camera_beside_a_source_is_invalid_request: "/cameraId" = json!("a") => "source: cannot be combined";
         unknown_field_is_named: "/edit" = json!({}) => "unknown field `edit`";
         unknown_field_within_source_is_named: "/source/url" = json!("") => "source.url: unknown field `url`";
         unknown_field_of_a_later_version_is_named: "/priority" = json!(1) => "unknown field `priority`";
-        segments_beside_a_source_are_invalid_request: "/segments" = json!([]) => "source: cannot stand beside segments";
+        segments_beside_a_source_are_invalid_request: "/segments" = json!([]) => "source: cannot be combined with";
         foreign_bucket_is_invalid_request: "/source/bucket" = json!("other") => "source.bucket: \"other\" is not a source";
         empty_key_is_invalid_request: "/source/key" = json!("") => "source.key: has 0 bytes";
         clip_id_with_slash_is_invalid_request: "/clipId" = json!("a/b") => "clipId: \"a/b\" is not";
@@ -792,7 +789,7 @@ mod tests {
             });
             assert_eq!(
                 message,
-                format!("{field}: cannot be had with the cut \"copy\", which encodes nothing")
+                format!("{field}: is not possible with the cut \"copy\", which encodes nothing")
             );
         }
     }
@@ -907,12 +904,12 @@ mod tests {
             (
                 "end",
                 json!("2018-08-02T15:40:00Z"),
-                "end: cannot stand beside endTimestampInMs",
+                "end: cannot be combined with endTimestampInMs",
             ),
             (
                 "segments",
                 json!([]),
-                "segments: cannot stand beside cameraId",
+                "segments: cannot be combined with cameraId",
             ),
             (
                 "coverage",

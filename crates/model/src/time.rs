@@ -206,7 +206,7 @@ impl Moment {
         match self {
             Self::At(timestamp) => Ok(timestamp),
             Self::Within(time) => Err(ClipError::invalid_request(format!(
-                "{field}: {time} is no time of the clock; with cameraId, {field} is in RFC 3339, such as \
+                "{field}: {time} is not a clock time; with cameraId, {field} must be an RFC 3339 time, such as \
                  2018-08-02T15:40:00Z"
             ))),
         }

@@ -1,5 +1,5 @@
-//! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
-//! Sources without such an index are remuxed as far as the cut needs them, as [`media`](ffmpeg::remux) does.
+//! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates its time, space
+//! and cost. If a source has no such index, [`remux`](ffmpeg::remux) remuxes what the cut needs.
 //!
 //! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
 //! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
@@ -187,7 +187,7 @@ async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     if engine.name == EngineName::Transcode && request.format == Format::Source {
         engine
             .why
-            .push_str("; MediaConvert keeps no pictures, so the clip is H.264");
+            .push_str("; MediaConvert re-encodes all pictures, so the clip is H.264");
     }
     Ok(Output {
         plan,
@@ -312,7 +312,7 @@ async fn plan_camera(
 ) -> Result<Plan, ClipError> {
     let recordings = deps.recordings.as_ref().ok_or_else(|| {
         ClipError::invalid_request(
-            "cameraId: this deployment has no recordings, see its variable recordings",
+            "cameraId: this deployment has no recordings; set its Terraform variable recordings",
         )
     })?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]

@@ -222,7 +222,7 @@ impl<'a> Opener<'a> {
         if self.request.cut == Cut::Copy {
             let (container, bytes) = (&media.facts.container, self.scratch_bytes);
             return Err(ClipError::too_long(format!(
-                "end: a copy out of {container} takes more working space than the {bytes} bytes that there are"
+                "end: a copy out of {container} needs more working space than the {bytes} bytes available"
             )));
         }
         let window = media.estimate(interval)?;

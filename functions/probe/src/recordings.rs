@@ -1,11 +1,11 @@
-//! Finds a camera's recordings, and plans what of each a window of the clock needs.
+//! Finds a camera's recordings, and plans which part of each an interval of clock time needs.
 //!
-//! One listing, from a key to a key, whatever the archive's size; then those recordings are opened that the window
-//! needs. The times of the clock are exact to the precision of the keys.
+//! One listing, from one key to another, finds them in an archive of any size. Then the recordings that the window
+//! needs are opened. Clock times are as precise as the keys.
 //!
-//! A recording is opened only if the window needs it: the last that began before the window, those
-//! that begin in it, and earlier ones while something is missing that they may hold. It starts at
-//! the time of its key and ends with its pictures.
+//! A recording is opened only if the window needs it: the last one that began before the window, those that begin
+//! within it, and earlier ones as long as they may hold something that is still missing. It starts at the time of its
+//! key and ends with its pictures.
 
 use crate::opener::{Opened, Opener, SOURCES_AT_ONCE, check_pieces};
 use aws::s3_error::Call;
@@ -189,7 +189,7 @@ impl Recordings {
         let (earlier, needed) = begun.split_at(within.saturating_sub(1));
         if needed.len() > MAX_SEGMENTS {
             let message = format!(
-                "endTimestampInMs: the window has {} recordings, at most {MAX_SEGMENTS}",
+                "endTimestampInMs: the window spans {} recordings; at most {MAX_SEGMENTS} are allowed",
                 needed.len()
             );
             return Err(ClipError::too_long(message));

@@ -1,9 +1,10 @@
-//! Tells the execution that waits for a `MediaConvert` job how the job fares.
+//! Tells the execution that waits for a `MediaConvert` job about its progress and its end.
 //!
-//! Sends to the task that has taken the job over, or else to the one whose token the job carries.
+//! It notifies the task that has taken the job over or, if there is none, the task whose token the job carries.
 //!
-//! Events arrive late, twice and out of order, so a task that no longer waits is success: a job's end completes its task
-//! once, and whatever comes after that changes nothing. Fails only where trying again may help, or somebody must look.
+//! Events arrive late, more than once and out of order, so it is no error if the task no longer waits: a job's end
+//! completes its task once, and later events change nothing. This function fails only if another try may help, or if a
+//! person must look.
 //!
 //! The task token, up to 1,024 characters, travels in the job's user metadata, 256 to a key. There
 //! are no events while a job is queued, so the task's heartbeat is as long as a job may wait there.

@@ -1,9 +1,9 @@
-//! Makes the thumbnails and the preview, from the pictures at a quarter of the delivered clip.
+//! Makes the thumbnails and the preview from the pictures a quarter of the way into the delivered clip.
 //!
-//! Of an MP4 it reads only those pictures and what they depend on, of a `WebM` all.
+//! It reads only those pictures of an MP4 and what they depend on, but all of a `WebM`.
 //!
-//! `fps=…:start_time=0:round=up` shows at each tick what is shown then, also of a frame that began
-//! before second 0 and of a last one that is shorter than a tick.
+//! `fps=…:start_time=0:round=up` gives, at each tick, the frame that is shown then. That includes a frame that began
+//! before second 0, and a last frame that is shorter than a tick.
 
 use aws::{
     sdk,

@@ -1,17 +1,17 @@
 //! Submits the `MediaConvert` job that gives the clip that `trim` would give.
 //!
-//! The state waits for its task token, which the job carries and `resume` hands back when the job ends. A clip that a
-//! finished job of this version of the function has made out of the same sources is found, and the task completed at
-//! once. Such a job that still waits or runs is taken over, as [`waiting`] says. Raises `SourceNotFound` when a source changed since `probe`, `UnsupportedMedia` for a frame rate or length that time
-//! codes cannot count, `TooLong` for what only `trim` can do, and `TooExpensive`.
+//! The state waits for its task token, which the job carries and `resume` returns when the job ends. If a job of this
+//! version of the function already made the clip from the same sources, the task is completed at once. If such a job is
+//! still queued or running, it is taken over; see [`waiting`]. Raises `SourceNotFound` when a source changed since
+//! `probe`, `UnsupportedMedia` for a frame rate or length that time codes cannot count, `TooLong` for what only `trim`
+//! can do, and `TooExpensive`.
 //!
-//! `MediaConvert` cannot write object metadata, so the job carries the mark (this function's
-//! version, the key and a digest of the sources' `ETag`s), and finished jobs of the same input are
-//! searched for it. The client request token is a hash of execution and task token: a new attempt
-//! waits with a new token, and an old job would hand back the old one. A job cannot be told an
-//! `ETag`, so the sources are compared right before it is created. Failed jobs are not billed, so
-//! the codes of `MediaConvert` that pass are retried. The price is checked right before a job is
-//! submitted, also after a hand-over from `trim`.
+//! `MediaConvert` cannot write object metadata. So the job carries a mark (this function's version, the key and a
+//! digest of the sources' `ETag`s), and we look for it in finished jobs of the same input. The client request token is
+//! a hash of execution and task token: a new attempt waits with a new token, and an old job would return the old one. A
+//! job cannot be pinned to an `ETag`, so the sources are compared right before it is created. Failed jobs are not
+//! billed, so transient error codes of `MediaConvert` are retried. The price is checked right before a job is
+//! submitted, even if `trim` handed the clip over.
 
 pub mod job;
 

@@ -1,10 +1,9 @@
 //! Several intervals, of one source or of several, joined in one file without encoding.
 //!
-//! All intervals share one composition offset: `FFmpeg` times an edit by the first picture that it
-//! decodes in it, corrected by what it found in the first edit. Sound that begins late in an
-//! interval is made up for by the edit before, because `FFmpeg` reads empty edits only at the
-//! start. Bit rates in sample descriptions differ from file to file, and are no difference of
-//! format.
+//! All intervals share one composition offset: `FFmpeg` times an edit by the first picture that it decodes in it,
+//! corrected by what it found in the first edit. If sound begins late in an interval, the edit before it is extended
+//! instead, because `FFmpeg` reads empty edits only at the start. Bit rates in sample descriptions differ from file to
+//! file and do not make formats different.
 
 use crate::{
     boxes::table::Run,

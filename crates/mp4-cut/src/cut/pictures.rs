@@ -1,4 +1,4 @@
-//! What joining copied pictures with encoded ones takes of their codec.
+//! The codec-specific part of joining copied pictures with encoded ones.
 
 use crate::{
     encode_target::EncodeTarget,

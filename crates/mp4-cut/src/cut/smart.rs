@@ -5,21 +5,20 @@
 //! one track and one sample entry; each part refers to its own parameter sets by id. Every part begins with an IDR
 //! picture, so several intervals can follow each other in any order. The file has only what is shown, in one edit.
 //!
-//! An interval is divided into a head, encoded, up to the first IDR picture that divides what is
-//! shown as it divides what is decoded; a body, copied; and a tail, encoded, of the frames that
-//! cannot be decoded without later ones, at most one mini-GOP.
+//! An interval has three parts. The head is encoded. It reaches to the first IDR picture that splits the frames alike
+//! in display order and in decoding order. The body is copied. The tail is encoded. It has the frames that cannot be
+//! decoded without later ones, at most one mini-GOP.
 //!
-//! The head has no B-frames and is shown as long after it is decoded as the body's first keyframe,
-//! so decode times go on evenly. The tail's delay is never longer than that: players that find
-//! keyframes by decode time (`FFmpeg`, Chromium) take the first delay for all of them, and would
-//! start after the frame that they look for.
+//! The head has no B-frames. Its delay between decoding and display is that of the body's first keyframe, so decode
+//! times continue evenly. The tail's delay is never longer than that. Players that find keyframes by decode time
+//! (`FFmpeg`, Chromium) assume the first delay for all of them, and would otherwise start after the frame that they
+//! look for.
 //!
-//! Every interval's media lasts exactly as long as it is shown, since its last duration makes up
-//! for rounding, and all intervals share the longest delay of any. Encoders get the same options
-//! for all parts, so there is one set of their parameters; access unit delimiters tell IDR pictures
-//! apart where a part of one picture meets the next. An interval in which no copy can begin is all
-//! head. What an encoder made is checked before it is joined: size, chroma, depth, ids and number
-//! of frames.
+//! Every interval's media lasts exactly as long as it is shown, because the last sample's duration makes up for
+//! rounding. All intervals share the longest delay. Encoders get the same options for all parts, so there is one set of
+//! their parameters; access unit delimiters tell IDR pictures apart where a part of one picture meets the next. An
+//! interval in which no copy can begin is all head. What an encoder made is checked before it is joined: size, chroma,
+//! depth, ids and number of frames.
 
 use crate::{
     boxes::parse::damaged,
@@ -645,7 +644,7 @@ impl SmartCut {
                 samples.extend_to(cut.duration());
             } else if !samples.fit_to(cut.duration()) {
                 return Err(SmartCutError::Ineligible(
-                    "the source's frames last differently long".to_owned(),
+                    "the source's frames have different durations".to_owned(),
                 ));
             }
             lists.push(samples);

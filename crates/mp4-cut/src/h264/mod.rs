@@ -1,4 +1,4 @@
-//! H.264 (ITU-T H.264): whether encoded frames can stand in one stream with a source's, and making them do so.
+//! H.264 (ITU-T H.264): checks whether encoded frames can share a stream with a source's, and makes them fit.
 
 pub(crate) mod configuration;
 pub(crate) mod idr;

@@ -1,4 +1,4 @@
-//! Containers that have no index as an MP4 has it, and what in them leads to an interval.
+//! Containers without the index of an ordinary MP4, and how to find an interval in them.
 
 use crate::{
     boxes::parse::{Child, FourCC, children, damaged, decode, require},

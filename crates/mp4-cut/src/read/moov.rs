@@ -69,7 +69,7 @@ impl Found {
                 "the file is a fragmented MP4 of many fragments",
             )),
             Self::Other(container) => Err(Error::unsupported(format!(
-                "the file is no MP4 with an index: it is {}",
+                "the file is not an MP4 with an index: it is {}",
                 container.name()
             ))),
         }
@@ -131,7 +131,7 @@ impl Moov {
                 }
                 b"moof" => {
                     return Err(Error::unsupported(
-                        "the source is a segment of a fragmented MP4, without what all of them begin with (moov)",
+                        "the source is a segment of a fragmented MP4 without its initialization segment (moov)",
                     ));
                 }
                 b"mdat" => has_media = true,
