@@ -216,7 +216,8 @@ impl Ffmpeg {
         let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
             .ok()
             .and_then(|mb| mb.parse::<u32>().ok());
-        cage::walls();
+        // Found out and logged when the function starts.
+        _ = cage::walls();
         Ok(Self {
             program: Ok(program),
             threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),

@@ -1,6 +1,6 @@
 //! The walls as Linux has them.
 
-use super::{Cage, Walls, walls};
+use super::reach::{Cage, Walls};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
@@ -96,9 +96,8 @@ pub fn find() -> Walls {
 }
 
 /// Puts the walls up around this thread and what it starts, as far as there are any.
-pub fn confine(command: &Command, cage: &Cage) -> io::Result<()> {
+pub fn confine(command: &Command, cage: &Cage, walls: Walls) -> io::Result<()> {
     let program = command.as_std().get_program();
-    let walls = walls();
     if walls.files {
         restrict(Path::new(program), cage).map_err(io::Error::other)?;
     }
