@@ -21,13 +21,13 @@ use model::{
     ClipError,
     damage::{Damaged, OnDamage},
     edits::Edits,
-    plan::{Plan, PlannedSegment, ProbedSource, SourceFacts},
+    plan::{Plan, PlannedSegment, ProbedSource},
     quality::Quality,
     request::{Cut, Format, Look},
     time::Time,
 };
 use mp4_cut::{
-    Movie, SmartCutFacts, WindowFacts,
+    Movie, SmartCutFacts,
     io::{CachedSource, LocalFile},
 };
 use progress::Progress;

@@ -59,6 +59,7 @@ async fn cut(
         edits: &Edits::default(),
         format: report.format,
         quality: Quality::default(),
+        frame_rate: None,
         damage: OnDamage::Accept,
     };
     let made = clip::make(look, &plan, &ranges, None, remuxer).await?;
