@@ -923,7 +923,7 @@ mod tests {
         let error = camera(|request| *request = json!({"cameraId": "a", "start": 1, "end": 2}))
             .expect_err("no clock");
         assert!(
-            error.starts_with("start: 1 s is no time of the clock"),
+            error.starts_with("start: 1 s is not a clock time"),
             "{error}"
         );
         let error = camera(|request| {
