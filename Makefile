@@ -7,7 +7,7 @@ LOCAL := $(PYTHON) -m local
 DEMO_OPTIONS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(START),--start '$(START)') $(if $(END),--end '$(END)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs test lint unit snapshots e2e fuzz browser judge bench fmt package clean
+.PHONY: help demo up down status logs test lint unit snapshots e2e chaos hostile fuzz browser judge bench fmt package clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET'
@@ -48,10 +48,20 @@ snapshots: ## Write the tests' snapshots anew; git diff shows what changed
 	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
 e2e: ## Run the tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun
+	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun --test hostile_stack --test chaos
 
-fuzz: ## Fuzz the MP4 reader with cargo-fuzz [SECONDS=60]
-	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS))
+chaos: ## Send requests while everything they need breaks, and check that each ends once [SEED=1 REQUESTS=500]
+	CLIPFLOW_CHAOS_SEED=$(or $(SEED),1) CLIPFLOW_CHAOS_REQUESTS=$(or $(REQUESTS),500) $(LOCAL) run -- \
+		cargo test --workspace --no-default-features --locked --quiet --test chaos -- --nocapture
+
+fuzz: ## Fuzz what reads files and requests of others with cargo-fuzz [SECONDS=60 for each target; TARGET=mp4 or another]
+	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET))
+
+hostile: ## Send files and requests that mean harm through the functions, then the worst through the stack [SEED=1 COUNT=1000 ONLY=text]
+	@# Built as the tests are, so that nothing is compiled twice.
+	@cargo test --workspace --no-default-features --locked --quiet --test hostile --no-run
+	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/debug/hostile $(or $(SEED),1) $(or $(COUNT),1000) $(if $(ONLY),'$(ONLY)')
+	@$(if $(ONLY),,CLIPFLOW_HOSTILE=all $(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test hostile_stack)
 
 browser: ## Show clips and the console in headless Chromium (Debian's packages chromium and chromium-driver); pictures go to target/browser/
 	CLIPFLOW_CHROMIUM=$(or $(CHROMIUM),chromium) $(LOCAL) run --programs -- \
@@ -68,7 +78,7 @@ bench: ## Measure the promised numbers, compare them with their limits and write
 	@$(LOCAL) package
 	@$(LOCAL) peer
 	@# Built along with the functions, so that all share their dependencies.
-	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --bins
+	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --exclude=hostile --bins
 	@cargo build --release --locked --quiet --package=cli --no-default-features
 	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/release/bench $(ONLY)
 

@@ -94,8 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("command", nargs="+", metavar="COMMAND", help="put -- before it")
     run.set_defaults(run=_run)
 
-    fuzzing = commands.add_parser("fuzz", help="fuzz the MP4 reader")
-    fuzzing.add_argument("--seconds", type=int, default=60, help="for how long; default: 60")
+    fuzzing = commands.add_parser("fuzz", help="fuzz what reads files and requests of others")
+    fuzzing.add_argument(
+        "--seconds", type=int, default=60, help="for how long, each target; default: 60"
+    )
+    fuzzing.add_argument(
+        "--target", choices=fuzz.TARGETS, action="append", help="what is fuzzed; default: all"
+    )
     fuzzing.set_defaults(run=_fuzz)
 
     demo = commands.add_parser(
@@ -207,8 +212,9 @@ def _run(options: argparse.Namespace) -> int:
 def _fuzz(options: argparse.Namespace) -> int:
     with stack.lock():
         with Progress() as progress:
-            command = fuzz.prepare(progress, options.seconds)
-        return processes.run_in_view(command, processes.environment())
+            commands = fuzz.prepare(progress, options.target or fuzz.TARGETS, options.seconds)
+        codes = [processes.run_in_view(each, processes.environment()) for each in commands]
+        return next((code for code in codes if code), 0)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -207,6 +207,7 @@ def _compile(way: Build, say: Callable[[str], None]) -> None:
         "--locked",
         "--workspace",
         "--exclude=bench",
+        "--exclude=hostile",
         "--bins",
         *way.arguments,
     ]

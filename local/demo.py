@@ -233,7 +233,7 @@ class Stage:
                 return found
             if time.monotonic() > limit:
                 raise Failure(
-                    f"waited {seconds(WAIT_SECONDS)} for {what}, in vain; `make logs` may tell why"
+                    f"waited {seconds(WAIT_SECONDS)} for {what}; `make logs` may say why it did not come"
                 )
             time.sleep(0.05)
 
@@ -493,7 +493,7 @@ def _camera_scene(
     arrives: int | None = None,
 ) -> None:
     """One clip out of a camera's recordings, of which so much is missing; or one that begins then,
-    in milliseconds, is recorded and uploaded once it was looked for in vain."""
+    in milliseconds, is recorded, and uploaded after a first look has not found it."""
     clip_id = stage.clip_id(f"camera-{name}")
     stage.enqueue({"clipId": clip_id, **window})
     if arrives is not None:

@@ -1,25 +1,34 @@
-"""Fuzzes the MP4 reader with cargo-fuzz: `crates/mp4-cut/fuzz/`."""
+"""Fuzzes what reads files and requests of others with cargo-fuzz: `crates/*/fuzz/`."""
 
+import re
 import shutil
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import packages, paths, prerequisites, processes, stack
-from .console import Progress
+from .console import Progress, Step
 
 _VERSION = "0.13.1"
 _INSTALLED = paths.STATE / f"cargo-fuzz-{_VERSION}"
-_TARGET = "mp4"
-_CRATE = paths.ROOT / "crates" / "mp4-cut" / "fuzz"
+_CRATES = {
+    "mp4": "mp4-cut",
+    "h264": "mp4-cut",
+    "hevc": "mp4-cut",
+    "edits": "mp4-cut",
+    "fragments": "mp4-cut",
+    "ts": "mp4-cut",
+    "requests": "model",
+}
+"""The crate of each target."""
+TARGETS = tuple(_CRATES)
 _WORK = paths.TARGET / "fuzz"
 _CORPUS = _WORK / "corpus"
-"""What has led further into the reader, kept from run to run."""
+"""What has led further into each target, kept from run to run."""
 _SEEDS = _WORK / "seeds"
 _ARTIFACTS = _WORK / "artifacts"
 
-# No sanitizer: the reader has no unsafe code, so that any toolchain will do. The fuzz target bounds
-# memory itself; what libFuzzer bounds is what is left if that should fail.
-_BUILD = ["--fuzz-dir", str(_CRATE), "--sanitizer", "none", "--target-dir", str(_WORK), _TARGET]
+# libFuzzer bounds what is left if a target's own bounds should fail.
 _LIMITS = ["-max_len=16384", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]
 
 _PICTURES = "-f lavfi -i testsrc2=size=32x18:rate=25:duration=0.6"
@@ -50,8 +59,8 @@ _SEED_FILES = {
 """What each seed is made with."""
 
 
-def prepare(progress: Progress, seconds: int) -> list[str]:
-    """Makes everything ready, and returns the command that fuzzes for `seconds`.
+def prepare(progress: Progress, targets: Sequence[str], seconds: int) -> list[list[str]]:
+    """Makes everything ready, and returns the commands that fuzz each target for `seconds`.
 
     # Errors
     Failure when something is missing, does not compile or cannot be installed.
@@ -59,29 +68,43 @@ def prepare(progress: Progress, seconds: int) -> list[str]:
     prerequisites.check_for_fuzzing()
     packages.install(progress)
     _install(progress)
-    with progress.step("compile the fuzz target") as step:
+    for target in targets:
+        with progress.step(f"compile the fuzz target {target}") as step:
 
-        def on_line(line: str) -> None:
-            if line.lstrip().startswith("Compiling "):
-                step.say(line.split()[1])
+            def on_line(line: str, step: Step = step) -> None:
+                if line.lstrip().startswith("Compiling "):
+                    step.say(line.split()[1])
 
-        processes.run(
-            [*_cargo_fuzz(), "build", *_BUILD],
-            log=paths.LOGS / "fuzz-build.log",
-            environment=processes.environment(),
-            on_line=on_line,
-        )
-        step.say("")
+            processes.run(
+                [*_cargo_fuzz(), "build", *_build(target)],
+                log=paths.LOGS / "fuzz-build.log",
+                environment=processes.environment(),
+                on_line=on_line,
+            )
+            step.say("")
     with progress.step("make files to begin with"):
         _make_seeds()
-    for folder in (_CORPUS, _ARTIFACTS):
+    return [_command(target, seconds) for target in targets]
+
+
+def _build(target: str) -> list[str]:
+    """The options that build a target. No sanitizer: nothing that is fuzzed has unsafe code, so
+    that any toolchain will do."""
+    crate = paths.ROOT / "crates" / _CRATES[target] / "fuzz"
+    work = _WORK / _CRATES[target]
+    return ["--fuzz-dir", str(crate), "--sanitizer", "none", "--target-dir", str(work), target]
+
+
+def _command(target: str, seconds: int) -> list[str]:
+    corpus, artifacts = _CORPUS / target, _ARTIFACTS / target
+    for folder in (corpus, artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    options = [
-        f"-dict={_CRATE / 'mp4.dict'}",
-        f"-artifact_prefix={_ARTIFACTS}/",
-        f"-max_total_time={seconds}",
-    ]
-    return [*_cargo_fuzz(), "run", *_BUILD, str(_CORPUS), str(_SEEDS), "--", *_LIMITS, *options]
+    options = [f"-artifact_prefix={artifacts}/", f"-max_total_time={seconds}"]
+    words = paths.ROOT / "crates" / _CRATES[target] / "fuzz" / f"{target}.dict"
+    if words.exists():
+        options.append(f"-dict={words}")
+    folders = [str(corpus), str(_SEEDS / target)]
+    return [*_cargo_fuzz(), "run", *_build(target), *folders, "--", *_LIMITS, *options]
 
 
 def _cargo_fuzz() -> list[str]:
@@ -110,7 +133,9 @@ def _install(progress: Progress) -> None:
 
 def _make_seeds() -> None:
     shutil.rmtree(_SEEDS, ignore_errors=True)
-    _SEEDS.mkdir(parents=True)
+    for target in TARGETS:
+        (_SEEDS / target).mkdir(parents=True)
+    files = _SEEDS / "mp4"
     for name, arguments in _SEED_FILES.items():
         processes.run(
             [
@@ -120,12 +145,40 @@ def _make_seeds() -> None:
                 "error",
                 *arguments.split(),
                 "-bitexact",
-                str(_SEEDS / name),
+                str(files / name),
             ],
             log=paths.LOGS / "seeds.log",
             environment=stack.environment(),
         )
-    (_SEEDS / "compressed.mov").write_bytes(_with_compressed_index(_SEEDS / "pcm.mov"))
+    (files / "compressed.mov").write_bytes(_with_compressed_index(files / "pcm.mov"))
+    _make_parts(files)
+    for example in sorted((paths.ROOT / "examples").glob("*.json")):
+        shutil.copy(example, _SEEDS / "requests")
+
+
+def _make_parts(files: Path) -> None:
+    """What stands in the good files where the targets put what the fuzzer makes."""
+    for file in sorted(files.iterdir()):
+        data = file.read_bytes()
+        samples = data[data.find(b"mdat") + 4 :][:2000]
+        for target, kind in (("h264", b"avcC"), ("hevc", b"hvcC")):
+            for sets in _bodies(data, kind)[-1:]:
+                part = len(sets).to_bytes(2, "big") + sets + samples
+                (_SEEDS / target / file.name).write_bytes(part)
+        for edits in _bodies(data, b"elst")[:1]:
+            (_SEEDS / "edits" / file.name).write_bytes(edits)
+        if b"moof" in data:
+            (_SEEDS / "fragments" / file.name).write_bytes(data[data.index(b"moof") - 4 :])
+        if file.suffix in (".ts", ".mkv"):
+            # The video stream's number stands in front.
+            (_SEEDS / "ts" / file.name).write_bytes(b"\x01\x00" + data)
+
+
+def _bodies(data: bytes, kind: bytes) -> list[bytes]:
+    """The bodies of the boxes of a kind."""
+    names = [found.start() for found in re.finditer(re.escape(kind), data)]
+    ends = [name - 4 + int.from_bytes(data[name - 4 : name], "big") for name in names]
+    return [data[name + 4 : end] for name, end in zip(names, ends, strict=True) if end > name]
 
 
 def _with_compressed_index(file: Path) -> bytes:

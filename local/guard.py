@@ -12,7 +12,8 @@ kills the programs that it started.
 `command` runs one program and exits with its code. `services` runs several until one of them ends
 unasked, the owner goes away or SIGTERM arrives; it reads orders, one a line, from the named pipe
 CONTROL: `keep` lets the services outlive their owner, `stop NAME` and `start NAME` are for one
-service. It writes what runs to the file STATUS.
+service, as are `kill NAME` (as a crash ends it), `pause NAME` and `resume NAME`. It writes what
+runs to the file STATUS.
 
 This file is a program of its own and imports nothing but the standard library, so that it starts in
 milliseconds.
@@ -33,6 +34,10 @@ STOP_SECONDS = 20
 """How long services have to end by themselves, and to write their data, before they are killed."""
 ABORT_SECONDS = 2
 """The same for a command whose work is given up anyway."""
+
+_ENDING = {"stop": signal.SIGTERM, "kill": signal.SIGKILL}
+_PAUSING = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT}
+"""Orders for one service, and the signals that carry them out."""
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
@@ -209,11 +214,11 @@ class Services:
         for name in self._specifications:
             self.start(name)
 
-    def stop(self, name: str) -> None:
-        """Ends one service and what it started."""
+    def stop(self, name: str, number: int) -> None:
+        """Ends one service by a signal, and what it started."""
         pid = self._pids.pop(name)
         below = {child: start_ticks(child) for child in descendants(pid)}
-        _signal(pid, signal.SIGTERM)
+        _signal(pid, number)
         limit = time.monotonic() + STOP_SECONDS
         while pid not in self._ended:
             if time.monotonic() > limit:
@@ -231,8 +236,10 @@ class Services:
         if verb == "keep":
             self.kept = True
             self.write_status()
-        elif verb == "stop" and name in self._pids:
-            self.stop(name)
+        elif verb in _ENDING and name in self._pids:
+            self.stop(name, _ENDING[verb])
+        elif verb in _PAUSING and name in self._pids:
+            _signal(self._pids[name], _PAUSING[verb])
         elif verb == "start" and name in self._specifications and name not in self._pids:
             self.start(name)
         else:

@@ -113,20 +113,21 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     return number - skipped * (whole - whole // 10)
 
 
-def _probe(path: Path, specified: Fraction | None, selector: dict[str, str]) -> _Source:
+def _probe(path: Path, selector: dict[str, str]) -> _Source:
     options = ["-v", "error", "-of", "json", "-show_streams", "-show_format", "-count_packets"]
     answer = subprocess.run(
         ["ffprobe", *options, str(path)], capture_output=True, text=True, check=False
     )
     if answer.returncode:
-        raise JobError(1010, f"Unable to open input file: {answer.stderr.strip()[:200]}")
+        said = answer.stderr.strip()[:200]
+        raise JobError(1010, f"Unable to open input file: [Failed probe/open: [{said}]]")
     found = json.loads(answer.stdout)
     video = next((each for each in found["streams"] if each["codec_type"] == "video"), None)
     if not video:
-        raise JobError(1010, "the input has no video")
+        raise JobError(1020, "the input has no video")
     average, nominal = Fraction(video["avg_frame_rate"]), Fraction(video["r_frame_rate"])
     varies = abs(average - nominal) > nominal / 1000
-    rate = (specified or _next_constant(average)) if varies else nominal
+    rate = _next_constant(average) if varies else nominal
     turn = _TURNS.get(selector.get("rotate", "DEGREE_0"))
     sideways = any(
         abs(each.get("rotation", 0)) % 180 == 90 for each in video.get("side_data_list", [])
@@ -186,7 +187,7 @@ def arguments(
         (each["codecSettings"]["aacSettings"] for each in wanted.get("audioDescriptions", [])), None
     )
     selectors = [each.get("videoSelector", {}) for each in settings["inputs"]]
-    sources = [_probe(file, specified, each) for file, each in zip(files, selectors, strict=True)]
+    sources = [_probe(file, each) for file, each in zip(files, selectors, strict=True)]
     rate = specified or sources[0].rate
     size = (pictures.get("width", sources[0].width), pictures.get("height", sources[0].height))
     pixels = "yuv420p10le" if encoder.get("codecProfile") == "MAIN10_MAIN" else "yuv420p"
@@ -544,7 +545,10 @@ def _run_ffmpeg(line: list[str], cancelled: threading.Event) -> None:
             raise InterruptedError
         if process.returncode:
             said.seek(0)
-            raise JobError(1999, f"the encoder failed: {said.read()[-500:]}")
+            why = said.read()[-500:]
+            if "Invalid data found when processing input" in why:
+                raise JobError(1075, f"Demuxer: [{why}]")
+            raise JobError(1999, f"the encoder failed: {why}")
 
 
 def _images(job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -561,7 +565,7 @@ def _destination(job: dict[str, Any]) -> str:
 
 def _details(output: Path, uri: str) -> dict[str, Any]:
     """What the API and what the event say about an output."""
-    source = _probe(output, None, {"rotate": "AUTO"})
+    source = _probe(output, {"rotate": "AUTO"})
     options = ["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration"]
     duration = subprocess.run(
         ["ffprobe", *options, str(output)], capture_output=True, text=True, check=True

@@ -103,6 +103,17 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.function]
 }
 
+# A function that does not start has the same error for Step Functions as one that was killed. So each new version is
+# asked whether it starts, and a release goes live when all of its functions do.
+resource "aws_lambda_invocation" "self_check" {
+  for_each = local.functions
+
+  function_name = aws_lambda_function.this[each.key].function_name
+  qualifier     = aws_lambda_function.this[each.key].version
+  input         = jsonencode({ selfCheck = true })
+  triggers      = { version = aws_lambda_function.this[each.key].version }
+}
+
 # What invokes a function names this alias, so that a fixed function takes effect on executions that are redriven.
 resource "aws_lambda_alias" "live" {
   for_each = local.functions
@@ -110,4 +121,6 @@ resource "aws_lambda_alias" "live" {
   name             = "live"
   function_name    = aws_lambda_function.this[each.key].function_name
   function_version = aws_lambda_function.this[each.key].version
+
+  depends_on = [aws_lambda_invocation.self_check]
 }

@@ -40,6 +40,8 @@ locals {
         Action   = ["sqs:GetQueueAttributes", "sqs:SendMessage"]
         Resource = local.replay_arns
       },
+      # A metric has no ARN.
+      { Sid = "SeeTheAgeOfMessages", Effect = "Allow", Action = ["cloudwatch:GetMetricData"], Resource = ["*"] },
       { Sid = "PlayClips", Effect = "Allow", Action = ["s3:GetObject"], Resource = ["${local.arn.bucket}/*"] },
     ]
   }

@@ -173,7 +173,7 @@ variable "max_trim_seconds" {
 }
 
 variable "max_whole_source_mb" {
-  description = "Largest source in MB that is read from its start because nothing in it leads to a time: Matroska without cues, AVI, FLV, MPEG-PS. Larger ones are rejected as UnsupportedMedia. At most half of trim_ephemeral_storage_mb counts."
+  description = "Largest source in MB that is read from its start because nothing in it leads to a time: Matroska without cues, fragmented MP4 without an index, AVI, FLV, MPEG-PS. Larger ones are rejected as UnsupportedMedia. At most half of trim_ephemeral_storage_mb counts."
   type        = number
   default     = 500
   nullable    = false
@@ -197,7 +197,7 @@ variable "transcode_timeout_seconds" {
 }
 
 variable "transcode_heartbeat_seconds" {
-  description = "Seconds without an event after which an execution gives up on a MediaConvert job. A job that waits in its queue sends no events, so this is also the longest wait. A running job sends an event every minute. It has no effect from transcode_timeout_seconds on."
+  description = "Seconds without an event after which an execution gives up on a MediaConvert job. A job that waits in its queue sends no events, so this is also the longest wait. A running job sends an event every minute. It has no effect if it is not below transcode_timeout_seconds."
   type        = number
   default     = 7200
   nullable    = false
@@ -263,8 +263,8 @@ variable "default_format" {
 variable "hevc_smart_cuts" {
   description = <<-EOT
     Whether exact clips of HEVC (output.format "hevc" or "source") copy the pictures of an HEVC source and encode only those at their
-    ends. Such a clip has two sets of parameters in its sample entry, which the standard allows; FFmpeg and libde265 were
-    seen to play it. Where a player does not, false has these clips encoded whole.
+    ends. Such a clip has two sets of parameters in its sample entry, which the standard allows. FFmpeg and libde265 play
+    it. If a player does not, set this to false; clips of HEVC are then encoded whole.
   EOT
   type        = bool
   default     = true
@@ -348,7 +348,7 @@ variable "recordings" {
 # Bursts
 
 variable "max_starts_per_minute" {
-  description = "Most executions that start in a minute, about. The queue keeps the other requests, for up to 14 days. Null starts executions as fast as requests come. It replaces start_max_concurrency."
+  description = "Approximate maximum number of executions that start in a minute. The queue keeps the other requests, for up to 14 days. Null starts executions as fast as requests arrive. It cannot be set together with start_max_concurrency."
   type        = number
   default     = null
 
@@ -359,12 +359,12 @@ variable "max_starts_per_minute" {
 
   validation {
     condition     = var.max_starts_per_minute == null || var.start_max_concurrency == null
-    error_message = "max_starts_per_minute and start_max_concurrency exclude each other."
+    error_message = "max_starts_per_minute and start_max_concurrency cannot both be set."
   }
 }
 
 variable "start_max_concurrency" {
-  description = "Most concurrent invocations of start, from 2 to 1000. Null is 10, which is enough for the quotas of Step Functions. More of them ask less often, each, whether a request may be asked again."
+  description = "Maximum number of concurrent invocations of start, from 2 to 1000. Null is 10, which is enough for the quotas of Step Functions. The more there are, the less often each of them asks Step Functions how an earlier execution of a request ended."
   type        = number
   default     = null
 
@@ -375,7 +375,7 @@ variable "start_max_concurrency" {
 }
 
 variable "report_max_concurrency" {
-  description = "Most concurrent invocations of report, from 2 to 1000. Each holds connections to MongoDB, and executions can fail by the thousand at the same time. Null leaves the number to Lambda."
+  description = "Maximum number of concurrent invocations of report, from 2 to 1000. Each holds connections to MongoDB, and executions can fail by the thousand at the same time. Null leaves the number to Lambda."
   type        = number
   default     = 10
 
@@ -436,7 +436,7 @@ variable "source_kms_key_arns" {
 }
 
 variable "clips_bucket" {
-  description = "Name of an existing bucket in the same region for the clips. It stays when the deployment is destroyed, and its settings stay the owner's. Null creates a bucket."
+  description = "Name of an existing bucket in the same region for the clips. Destroying the deployment keeps it, and this module does not change its settings. Null creates a bucket."
   type        = string
   default     = null
 
@@ -463,7 +463,7 @@ variable "clips_bucket_policy" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the deployment deletes the clips. If not, a bucket with clips stops it. A change takes effect with the next apply, which must come before the destroy."
+  description = "Whether destroying the deployment deletes the clips. If not, destroying stops at a bucket that holds clips. A change takes effect with the next apply, which must come before the destroy."
   type        = bool
   default     = false
   nullable    = false

@@ -37,16 +37,18 @@ pub struct Outputs {
     pub state_machine_arn: String,
     /// The queue of requests.
     queue_url: Option<String>,
-    /// The queue of requests that were given up on.
+    /// The dead-letter queue of requests.
     dead_letter_queue_url: Option<String>,
     /// By function, the queue of its events.
     #[serde(default)]
     pub event_queue_urls: HashMap<String, String>,
-    /// By function, the queue of events that were given up on.
+    /// By function, the dead-letter queue of its events.
     #[serde(default)]
     pub event_dead_letter_queue_urls: HashMap<String, String>,
     /// The buckets that sources may lie in.
     pub source_buckets: Option<Vec<String>>,
+    /// The one of them that files are uploaded to; only the local stack says that.
+    pub source_bucket: Option<String>,
     /// The bucket of clips.
     pub bucket: Option<String>,
 }
@@ -60,6 +62,7 @@ pub struct Deployment {
     pub is_local: bool,
     /// Step Functions.
     pub sfn: aws_sdk_sfn::Client,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// SQS.
     pub sqs: aws_sdk_sqs::Client,
     /// S3.
@@ -153,6 +156,7 @@ impl Deployment {
             outputs,
             is_local: target.local,
             sfn: aws_sdk_sfn::Client::new(&sdk_config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&sdk_config),
             sqs: aws_sdk_sqs::Client::new(&sdk_config),
             s3: aws_sdk_s3::Client::new(&sdk_config),
             kept: Kept::default(),
@@ -193,7 +197,7 @@ impl Deployment {
 fn known<'a>(value: Option<&'a str>, variable: &str) -> Result<&'a str, Failure> {
     value.ok_or_else(|| {
         Failure::usage(format!(
-            "{variable} is not set, and the deployment's outputs do not say it"
+            "{variable} is not set, and the deployment's outputs do not have its value"
         ))
     })
 }
@@ -213,6 +217,7 @@ fn from_environment(execution_arn: Option<&str>) -> Result<Outputs, Failure> {
         event_queue_urls: HashMap::new(),
         event_dead_letter_queue_urls: HashMap::new(),
         source_buckets: None,
+        source_bucket: None,
         bucket: None,
     })
 }
@@ -261,7 +266,8 @@ fn local_stack() -> Result<(Stack, Outputs), Failure> {
             .map(|folder| folder.join("target/local/stack.json"))
             .find(|path| path.exists())
     });
-    let path = found.ok_or_else(|| Failure::new("no local stack is up; `make up` brings it up"))?;
+    let path = found
+        .ok_or_else(|| Failure::new("the local stack is not running; start it with `make up`"))?;
     let text = std::fs::read(&path)
         .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     let wrong = |error| Failure::new(format!("{}: {error}", path.display()));

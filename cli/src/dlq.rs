@@ -1,4 +1,4 @@
-//! `clipflow dlq`: messages that were given up on.
+//! `clipflow dlq`: dead letters.
 
 use crate::{deployment::Deployment, failure::Failure, render, requests, when};
 use aws_sdk_sqs::{
@@ -152,7 +152,7 @@ pub struct DeadLetters<'a> {
 }
 
 impl<'a> DeadLetters<'a> {
-    /// The queue of requests, or of this function's events, that were given up on.
+    /// The dead-letter queue of requests, or of this function's events.
     ///
     /// # Errors
     /// Wrong usage, when it is not known.
@@ -276,75 +276,64 @@ impl<'a> DeadLetters<'a> {
 
     /// Has SQS move all messages to the queue that they came from; none where it cannot.
     async fn move_all(&self, rate: Option<i32>) -> Result<Option<usize>, Failure> {
-        let sqs = &self.deployment.sqs;
-        let names = [
-            QueueAttributeName::QueueArn,
-            QueueAttributeName::ApproximateNumberOfMessages,
-        ];
-        let get = sqs
-            .get_queue_attributes()
-            .queue_url(self.url)
-            .set_attribute_names(Some(names.to_vec()))
-            .send()
-            .await;
-        let attributes = get
-            .map_err(Failure::of_call("reading the dead-letter queue"))?
-            .attributes
-            .unwrap_or_default();
-        let arn = attributes
-            .get(&QueueAttributeName::QueueArn)
-            .cloned()
-            .unwrap_or_default();
-        let waiting = attributes
-            .get(&names[1])
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(0);
+        let (arn, waiting) = self.arn_and_count().await?;
         if waiting == 0 {
             return Ok(None);
         }
-        let start = sqs
+        let start = self
+            .deployment
+            .sqs
             .start_message_move_task()
             .source_arn(&arn)
             .set_max_number_of_messages_per_second(rate);
         match start.send().await {
-            Ok(_) => {}
+            Ok(_) => self.watch_move(&arn, waiting).await.map(Some),
             Err(error)
                 if error
                     .as_service_error()
                     .and_then(ProvideErrorMetadata::code)
                     .is_some_and(|code| NO_MOVE.contains(&code)) =>
             {
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(Failure::of_call("moving messages")(error)),
+            Err(error) => Err(Failure::of_call("moving messages")(error)),
         }
+    }
+
+    async fn arn_and_count(&self) -> Result<(String, usize), Failure> {
+        let names = [
+            QueueAttributeName::QueueArn,
+            QueueAttributeName::ApproximateNumberOfMessages,
+        ];
+        let get = self.deployment.sqs.get_queue_attributes();
+        let get = get.queue_url(self.url);
+        let read = get.set_attribute_names(Some(names.to_vec())).send().await;
+        let read = read.map_err(Failure::of_call("reading the dead-letter queue"))?;
+        let attributes = read.attributes.unwrap_or_default();
+        let value = |name| attributes.get(name).cloned().unwrap_or_default();
+        Ok((value(&names[0]), value(&names[1]).parse().unwrap_or(0)))
+    }
+
+    /// Waits until SQS has moved all messages. Returns how many.
+    async fn watch_move(&self, arn: &str, waiting: usize) -> Result<usize, Failure> {
         let bar = render::bar(waiting, "replay");
         loop {
-            let tasks = sqs
-                .list_message_move_tasks()
-                .source_arn(&arn)
-                .max_results(1)
-                .send()
-                .await;
-            let tasks = tasks
-                .map_err(Failure::of_call("watching the messages move"))?
-                .results
-                .unwrap_or_default();
-            let Some(task) = tasks.into_iter().next() else {
-                return Ok(Some(waiting));
+            let list = self.deployment.sqs.list_message_move_tasks();
+            let tasks = list.source_arn(arn).max_results(1).send().await;
+            let tasks = tasks.map_err(Failure::of_call("watching the messages move"))?;
+            let Some(task) = tasks.results.unwrap_or_default().into_iter().next() else {
+                return Ok(waiting);
             };
             let moved = u64::try_from(task.approximate_number_of_messages_moved).unwrap_or(0);
             bar.set_position(moved);
             match task.status.as_deref() {
                 Some("RUNNING") => tokio::time::sleep(Duration::from_secs(1)).await,
-                Some("COMPLETED") => return Ok(Some(usize::try_from(moved).unwrap_or(waiting))),
+                Some("COMPLETED") => return Ok(usize::try_from(moved).unwrap_or(waiting)),
                 other => {
-                    let (other, why) = (
-                        other.unwrap_or("unknown"),
-                        task.failure_reason.unwrap_or_default(),
-                    );
                     return Err(Failure::new(format!(
-                        "moving messages ended {other}: {why}"
+                        "moving messages ended {}: {}",
+                        other.unwrap_or("unknown"),
+                        task.failure_reason.unwrap_or_default()
                     )));
                 }
             }
@@ -423,7 +412,11 @@ fn queue_of_function<'a>(
 ) -> Result<&'a str, Failure> {
     let known = urls.keys().map(String::as_str).collect::<Vec<_>>();
     let known = known.join(", ");
-    let unknown = || Failure::usage(format!("{function} has no queue of events; known: {known}"));
+    let unknown = || {
+        Failure::usage(format!(
+            "{function} has no event queue; these functions have one: {known}"
+        ))
+    };
     urls.get(function).map(String::as_str).ok_or_else(unknown)
 }
 

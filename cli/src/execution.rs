@@ -1,4 +1,4 @@
-//! Executions as they are read, and those that are kept.
+//! Executions as Step Functions returns them, and a cache of those that have ended.
 
 use crate::when;
 use aws_sdk_sfn::{
@@ -15,7 +15,7 @@ use std::{
 };
 use time::OffsetDateTime;
 
-/// How many executions are kept at the most: some tens of megabytes.
+/// How many executions are kept at most: some tens of megabytes.
 const MAX_KEPT: usize = 10_000;
 
 /// What became of a clip, or is becoming of it.

@@ -116,7 +116,7 @@ impl Deployment {
             }
         }
         Err(Failure::not_found(format!(
-            "{clip}: no execution of that clip, name or ARN; Step Functions knows executions for 90 days"
+            "{clip}: no execution has this clipId, name or ARN; Step Functions keeps executions for 90 days"
         )))
     }
 
@@ -195,6 +195,7 @@ impl Deployment {
 /// A deployment without queues and buckets, of which Step Functions is this.
 #[cfg(test)]
 pub fn deployment_with(sfn: aws_sdk_sfn::Client) -> Deployment {
+    let cloudwatch = aws_sdk_cloudwatch::Config::builder().behavior_version_latest();
     let sqs = aws_sdk_sqs::Config::builder().behavior_version_latest();
     let s3 = aws_sdk_s3::Config::builder().behavior_version_latest();
     Deployment {
@@ -202,6 +203,7 @@ pub fn deployment_with(sfn: aws_sdk_sfn::Client) -> Deployment {
             .expect("outputs"),
         is_local: false,
         sfn,
+        cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch.build()),
         sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
         s3: aws_sdk_s3::Client::from_conf(s3.build()),
         kept: crate::execution::Kept::default(),

@@ -190,7 +190,7 @@ fn timestamp(event: &Value) -> Option<OffsetDateTime> {
 }
 
 impl Deployment {
-    /// The definition that an execution runs; none where that is not to be had.
+    /// The definition that an execution runs; none where Step Functions does not give it.
     pub async fn definition(&self, arn: &str) -> Option<Value> {
         let describe = self.sfn.describe_state_machine_for_execution();
         let described = describe.execution_arn(arn).send().await.ok()?;

@@ -1,7 +1,7 @@
 //! `clipflow`: enqueues requests, inspects executions, reruns what failed; cuts clips on this machine.
 //!
-//! Everything about executions is read from Step Functions and SQS: an operator's machine seldom reaches `MongoDB`, whose documents are
-//! the executions' outputs anyway.
+//! Everything about executions is read from Step Functions and SQS: operators' machines rarely reach `MongoDB`, and its
+//! documents are the executions' outputs anyway.
 
 mod console;
 mod cost;

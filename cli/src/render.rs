@@ -173,6 +173,13 @@ pub fn bar(total: usize, title: &'static str) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).expect("the template is valid"))
 }
 
+/// As [`bar`], for bytes.
+pub fn byte_bar(total: u64, title: &'static str) -> ProgressBar {
+    let template = "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}";
+    let bar = ProgressBar::new(total).with_message(title);
+    bar.with_style(ProgressStyle::with_template(template).expect("the template is valid"))
+}
+
 /// A line on standard error that says what is under way, where that is a terminal.
 pub fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
@@ -191,7 +198,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     let terminal = Term::stderr();
     if !terminal.is_term() || !Term::stdout().is_term() {
         return Err(Failure::usage(
-            "nothing was done; say --yes where nobody can be asked",
+            "nothing was done; without a terminal to ask on, use --yes",
         ));
     }
     let asked = terminal

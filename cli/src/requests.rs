@@ -10,29 +10,80 @@ use serde_json::{Map, Value};
 /// Columns of a CSV file whose cells are text even where they look like a number.
 const TEXT_COLUMNS: [&str; 5] = ["clipId", "cameraId", "source.bucket", "source.key", "cut"];
 
+/// Columns whose fields are lists; a cell may hold one value.
+const LIST_COLUMNS: [&str; 1] = ["output.thumbnails"];
+
 /// A request and the line where it begins, or what is wrong with that line.
 pub type Line = (usize, Result<Value, String>);
 
-/// The values of a text that is JSON, one after the other: one request, or one a line.
-pub fn read_json(text: &str) -> Vec<Line> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let mut lines = Vec::new();
-    loop {
-        let before = &text[..values.byte_offset()];
-        let rest = &text[before.len()..];
-        let blank = &rest[..rest.len() - rest.trim_start().len()];
-        let line = 1 + before.matches('\n').count() + blank.matches('\n').count();
-        match values.next() {
-            None => return lines,
-            Some(Ok(value)) => lines.push((line, Ok(value))),
-            Some(Err(error)) => {
-                lines.push((
-                    error.line(),
-                    Err(format!("column {}: {error}", error.column())),
-                ));
-                return lines;
-            }
+/// The text of a file: UTF-8, or UTF-16 that says so with a byte-order mark, as spreadsheets write it.
+///
+/// # Errors
+/// What it is instead, and what to do.
+pub fn decode(bytes: &[u8]) -> Result<String, String> {
+    const REMEDY: &str = "save it as UTF-8";
+    let utf_16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, rest) = bytes.as_chunks();
+        let text: Result<String, _> =
+            char::decode_utf16(units.iter().map(|pair| unit(*pair))).collect();
+        match text {
+            Ok(text) if rest.is_empty() => Ok(text),
+            _ => Err(format!("is damaged UTF-16; {REMEDY}")),
         }
+    };
+    match bytes {
+        [0xef, 0xbb, 0xbf, text @ ..] => decode(text),
+        [0xff, 0xfe, text @ ..] => utf_16(text, u16::from_le_bytes),
+        [0xfe, 0xff, text @ ..] => utf_16(text, u16::from_be_bytes),
+        [0, _, ..] | [_, 0, ..] => Err(format!(
+            "is UTF-16 or UTF-32 without a byte-order mark; {REMEDY}"
+        )),
+        _ => match str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let line = bytes[..at].split(|byte| *byte == b'\n').count();
+                Err(format!(
+                    "is not UTF-8 (byte 0x{:02x} in line {line}); {REMEDY}",
+                    bytes[at]
+                ))
+            }
+        },
+    }
+}
+
+/// The values of a text that is JSON, one after the other: one request, or one a line. Reading goes on behind a line that
+/// is no value by itself, and ends at a value of several lines that is none.
+pub fn read_json(text: &str) -> Vec<Line> {
+    let (mut lines, mut from, mut before) = (Vec::new(), text, 0);
+    loop {
+        let mut values = serde_json::Deserializer::from_str(from).into_iter::<Value>();
+        let (begun, error) = loop {
+            let read = &from[..values.byte_offset()];
+            let rest = &from[read.len()..];
+            let blank = &rest[..rest.len() - rest.trim_start().len()];
+            let begun = 1 + read.matches('\n').count() + blank.matches('\n').count();
+            match values.next() {
+                None => return lines,
+                Some(Ok(value)) => lines.push((before + begun, Ok(value))),
+                Some(Err(error)) => break (begun, error),
+            }
+        };
+        let said = error.to_string().replace(
+            &format!("line {} column", error.line()),
+            &format!("line {} column", before + error.line()),
+        );
+        let column = error.column();
+        lines.push((
+            before + error.line(),
+            Err(format!("column {column}: {said}")),
+        ));
+        let behind = from.match_indices('\n').nth(error.line().saturating_sub(1));
+        let Some((end, _)) = behind.filter(|_| error.line() == begun) else {
+            return lines;
+        };
+        before += error.line();
+        from = &from[end + 1..];
     }
 }
 
@@ -40,6 +91,7 @@ pub fn read_json(text: &str) -> Vec<Line> {
 /// `source.key`, `metadata.spot`. A column `source` is a URI. Empty cells are fields left out.
 pub fn read_csv(text: &str) -> Vec<Line> {
     let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter(text))
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
     let headers = match reader.headers() {
@@ -62,6 +114,17 @@ pub fn read_csv(text: &str) -> Vec<Line> {
     reader.records().map(row).collect()
 }
 
+/// What stands between cells: a semicolon, where the header has some and no commas, as spreadsheets write it in many
+/// countries.
+fn delimiter(text: &str) -> u8 {
+    let header = text.lines().next().unwrap_or_default();
+    if header.contains(';') && !header.contains(',') {
+        b';'
+    } else {
+        b','
+    }
+}
+
 fn request_of_row(
     headers: &csv::StringRecord,
     record: &csv::StringRecord,
@@ -77,7 +140,11 @@ fn request_of_row(
         } else if TEXT_COLUMNS.contains(&column) || column.starts_with("metadata.") {
             cell.into()
         } else {
-            serde_json::from_str(cell).unwrap_or_else(|_| cell.into())
+            let value = serde_json::from_str(cell).unwrap_or_else(|_| cell.into());
+            match value {
+                Value::Number(_) if LIST_COLUMNS.contains(&column) => vec![value].into(),
+                _ => value,
+            }
         };
         let (parents, field) = column
             .rsplit_once('.')
@@ -156,10 +223,66 @@ mod tests {
     }
 
     #[test]
-    fn line_that_is_not_json_is_named() {
+    fn text_of_spreadsheets_is_read_or_refused_by_name() {
+        let text = "clipId;start\n\u{e9}a\u{1f3c4};1\n";
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let bytes = |mark: &[u8], of: fn(u16) -> [u8; 2]| {
+            let units = units.iter().flat_map(|unit| of(*unit));
+            mark.iter().copied().chain(units).collect::<Vec<_>>()
+        };
+        let marked = [b"\xef\xbb\xbf", text.as_bytes()].concat();
+        let little = bytes(b"\xff\xfe", u16::to_le_bytes);
+        for encoded in [
+            text.as_bytes(),
+            &marked,
+            &little,
+            &bytes(b"\xfe\xff", u16::to_be_bytes),
+        ] {
+            assert_eq!(decode(encoded).as_deref(), Ok(text));
+        }
+        for (encoded, said) in [
+            (
+                &little[2..],
+                "is UTF-16 or UTF-32 without a byte-order mark",
+            ),
+            (&little[..little.len() - 1], "is damaged UTF-16"),
+            (b"\xff\xfe\x00\xd8".as_slice(), "is damaged UTF-16"),
+            (b"clipId\nN\xe9e", "is not UTF-8 (byte 0xe9 in line 2)"),
+        ] {
+            let error = decode(encoded).expect_err("it is no text");
+            assert_eq!(error, format!("{said}; save it as UTF-8"));
+        }
+    }
+
+    #[test]
+    fn cells_may_lie_between_semicolons() {
+        let lines = read_csv("clipId;start;metadata.spot\na;1,5;\"Pipe; north\"\n");
+        let request = json!({"clipId": "a", "start": "1,5", "metadata": {"spot": "Pipe; north"}});
+        assert_eq!(lines, [(2, Ok(request))]);
+        let lines = read_csv("clipId,metadata.a;b\na,c;d\n");
+        assert_eq!(
+            lines[0].1,
+            Ok(json!({"clipId": "a", "metadata": {"a;b": "c;d"}}))
+        );
+    }
+
+    #[test]
+    fn list_in_a_column_may_have_one_value() {
+        let lines = read_csv("start,output.thumbnails\n1,64\n2,\"[64, 300]\"\n");
+        let lists: Vec<_> = lines
+            .iter()
+            .map(|(_, request)| {
+                request.as_ref().expect("a request")["output"]["thumbnails"].clone()
+            })
+            .collect();
+        assert_eq!(lists, [json!([64]), json!([64, 300])]);
+    }
+
+    #[test]
+    fn line_that_is_not_json_is_named_and_left_out() {
         let lines = read_json("{}\n{\"start\": }\n{}");
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1].0, 2);
+        assert_eq!(lines.len(), 3);
+        assert_eq!((lines[1].0, &lines[2]), (2, &(3, Ok(json!({})))));
         assert!(
             lines[1]
                 .1

@@ -1,4 +1,4 @@
-//! `clipflow rerun`: makes failed executions go on, or starts them anew.
+//! `clipflow rerun`: continues failed executions, or starts new ones.
 
 use crate::{
     deployment::Deployment,
@@ -80,27 +80,8 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     } else {
         named(deployment, &args.clips).await?
     };
-    let by_error = by_error(&executions);
-    if args.dry_run && json {
-        let executions: Vec<_> = executions.iter().map(Execution::json).collect();
-        render::json(&json!({"byError": by_error, "executions": executions}));
+    if !may_begin(&executions, &args, json)? {
         return Ok(());
-    }
-    if args.failed || args.dry_run {
-        if executions.is_empty() {
-            eprintln!("nothing to rerun");
-        }
-        let rows: Vec<_> = by_error
-            .iter()
-            .map(|(error, count)| vec![render::plain(error), count.to_string()])
-            .collect();
-        if !json && !rows.is_empty() {
-            render::say(render::table(&["ERROR", "EXECUTIONS"], &rows));
-        }
-        if args.dry_run || executions.is_empty() {
-            return Ok(());
-        }
-        render::confirm(&format!("Rerun {} executions?", executions.len()), args.yes)?;
     }
     let bar = render::bar(executions.len(), "rerun");
     let done = rerun_all(deployment, &executions, args.new, args.rate, |done| {
@@ -134,6 +115,34 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
             done.len()
         ))),
     }
+}
+
+/// Whether these are to be rerun: not if there is nothing, or a person only wants to know, or says no.
+fn may_begin(executions: &[Execution], args: &Args, json: bool) -> Result<bool, Failure> {
+    let by_error = by_error(executions);
+    if args.dry_run && json {
+        let executions: Vec<_> = executions.iter().map(Execution::json).collect();
+        render::json(&json!({"byError": by_error, "executions": executions}));
+        return Ok(false);
+    }
+    if !args.failed && !args.dry_run {
+        return Ok(true);
+    }
+    if executions.is_empty() {
+        eprintln!("nothing to rerun");
+    }
+    let rows: Vec<_> = by_error
+        .iter()
+        .map(|(error, count)| vec![render::plain(error), count.to_string()])
+        .collect();
+    if !json && !rows.is_empty() {
+        render::say(render::table(&["ERROR", "EXECUTIONS"], &rows));
+    }
+    if args.dry_run || executions.is_empty() {
+        return Ok(false);
+    }
+    render::confirm(&format!("Rerun {} executions?", executions.len()), args.yes)?;
+    Ok(true)
 }
 
 /// How many of these can be rerun, by error.
@@ -222,7 +231,7 @@ impl Done {
     fn line(&self, name: &str) -> String {
         match self {
             Self::Redriven { .. } => format!("{name}: redriven"),
-            Self::Started { arn } => format!("{name}: started anew as {}", name_in(arn)),
+            Self::Started { arn } => format!("{name}: restarted as {}", name_in(arn)),
             Self::Skipped { why } => format!("{name}: not rerun: {why}"),
         }
     }
@@ -235,7 +244,7 @@ pub async fn rerun(
     anew: bool,
 ) -> Result<Done, Failure> {
     if execution.status == Status::Rejected && !anew && !execution.is_mendable() {
-        let why = "it is rejected for what it asks; send another request, or say --new";
+        let why = "the request itself is at fault; send a corrected one, or use --new";
         return Ok(Done::Skipped { why: why.into() });
     }
     if !execution.may_be_followed() && execution.status != Status::Rejected {

@@ -286,7 +286,7 @@ pub fn in_lines(execution: &Execution, link: Option<String>, options: &str) -> V
     if execution.is_rerunnable() {
         let name = &execution.name;
         lines.push(format!(
-            "\nOnce the cause is mended: clipflow rerun {name}{options}"
+            "\nOnce the cause is fixed: clipflow rerun {name}{options}"
         ));
     }
     lines
@@ -320,8 +320,10 @@ fn told(states: &[State]) -> Vec<String> {
     lines.collect()
 }
 
-fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, String)> {
-    let (input, output) = (&execution.input, &execution.output);
+/// What is known of an execution: names and values.
+type Facts = Vec<(&'static str, String)>;
+
+fn facts(execution: &Execution, link: Option<String>) -> Facts {
     let mut facts = vec![("execution", execution.name.clone())];
     let redriven = match execution.redrive_count {
         0 => String::new(),
@@ -339,56 +341,64 @@ fn facts(execution: &Execution, link: Option<String>) -> Vec<(&'static str, Stri
             message.map_or_else(|| error.to_owned(), |message| format!("{error}: {message}")),
         ));
     }
-    facts.extend(asked(input).into_iter().map(|asked| ("asked", asked)));
-    if let Some(delivered) = delivered(&output["delivered"]) {
-        facts.push(("delivered", delivered));
-    }
+    facts.extend(
+        asked(&execution.input)
+            .into_iter()
+            .map(|asked| ("asked", asked)),
+    );
+    facts.extend(facts_delivered(&execution.output["delivered"]));
+    facts.extend(facts_engine(&execution.output["engine"]));
+    facts.extend(facts_objects(&execution.output));
+    facts.extend(link.map(|link| ("console", link)));
+    facts
+}
+
+fn facts_delivered(found: &Value) -> Facts {
+    let mut facts: Facts = delivered(found)
+        .into_iter()
+        .map(|line| ("delivered", line))
+        .collect();
     for field in ["conformed", "dropped"] {
-        let lines = output["delivered"][field].as_array().into_iter().flatten();
+        let lines = found[field].as_array().into_iter().flatten();
         facts.extend(lines.filter_map(|line| Some((field, line.as_str()?.to_owned()))));
     }
-    if let Ok(damaged) = Damaged::deserialize(&output["delivered"]["damaged"]) {
+    if let Ok(damaged) = Damaged::deserialize(&found["damaged"]) {
         facts.push(("damaged", damaged.to_string()));
     }
-    if let Some(why) = output["delivered"]["undecoded"].as_str() {
+    if let Some(why) = found["undecoded"].as_str() {
         facts.push(("undecoded", why.to_owned()));
     }
-    if let Some(name) = output["engine"]["name"].as_str() {
-        facts.push((
-            "engine",
-            format!(
-                "{name}: {}",
-                output["engine"]["why"].as_str().unwrap_or_default()
-            ),
-        ));
+    facts
+}
+
+fn facts_engine(engine: &Value) -> Facts {
+    let mut facts = Vec::new();
+    if let Some(name) = engine["name"].as_str() {
+        let why = engine["why"].as_str().unwrap_or_default();
+        facts.push(("engine", format!("{name}: {why}")));
     }
-    if let Some(usd) = output["engine"]["estimateUsd"].as_f64() {
+    if let Some(usd) = engine["estimateUsd"].as_f64() {
         facts.push(("cost", format!("{}, estimated", render::usd(usd))));
     }
-    if let (Some(bucket), Some(key)) = (output["bucket"].as_str(), output["clip"]["key"].as_str()) {
-        let size = output["clip"]["bytes"]
-            .as_u64()
-            .map(render::bytes)
-            .unwrap_or_default();
+    facts
+}
+
+fn facts_objects(output: &Value) -> Facts {
+    let mut facts = Vec::new();
+    let clip = &output["clip"];
+    if let (Some(bucket), Some(key)) = (output["bucket"].as_str(), clip["key"].as_str()) {
+        let size = clip["bytes"].as_u64().map(render::bytes);
+        let size = size.unwrap_or_default();
         facts.push(("clip", format!("s3://{bucket}/{key} ({size})")));
     }
-    let thumbnails = output["thumbnails"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let thumbnails = output["thumbnails"].as_array().into_iter().flatten();
     let widths: Vec<_> = thumbnails
-        .iter()
         .filter_map(|one| Some(one["size"].as_u64()?.to_string()))
         .collect();
     if !widths.is_empty() {
         facts.push(("thumbnails", format!("{} pixels wide", widths.join(", "))));
     }
-    facts.extend(
-        output["clip"]["url"]
-            .as_str()
-            .map(|url| ("url", url.to_owned())),
-    );
-    facts.extend(link.map(|link| ("console", link)));
+    facts.extend(clip["url"].as_str().map(|url| ("url", url.to_owned())));
     facts
 }
 

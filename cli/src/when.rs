@@ -13,7 +13,7 @@ pub fn parse(text: &str) -> Result<OffsetDateTime, String> {
 fn parse_at(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
     let expected = || {
         format!(
-            "{text:?} is no time; write for example 30m, 12h, 7d, 2026-11-24 or 2026-11-24T06:00:00Z"
+            "{text:?} is not a time; write for example 30m, 12h, 7d, 2026-11-24 or 2026-11-24T06:00:00Z"
         )
     };
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {

@@ -197,4 +197,4 @@ def eventually(what: str, look: Callable[[], T | None]) -> T:
         if found:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"waited for {what} in vain")
+    raise AssertionError(f"waited too long for {what}")

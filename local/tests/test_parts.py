@@ -2,13 +2,16 @@
 
 import contextlib
 import io
+import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -131,6 +134,58 @@ class GuardTest(unittest.TestCase):
             os.close(writer)
             self.assertEqual(process.wait(10), 143)
         self.assertIsNone(guard.start_ticks(sleeper))
+
+    def test_a_service_is_paused_killed_and_started_again_by_orders(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        control, status = folder / "control", folder / "services.json"
+        os.mkfifo(control)
+        reader, writer = os.pipe()
+        service = {
+            "name": "sleeper",
+            "arguments": ["sleep", "60"],
+            "environment": {"PATH": os.environ["PATH"]},
+            "log": str(folder / "log"),
+        }
+        command = [sys.executable, "-I", "-S", str(paths.LOCAL / "guard.py"), "services"]
+        supervisor = subprocess.Popen(
+            [*command, str(reader), str(control), str(status)],
+            pass_fds=[reader],
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(supervisor.wait, 10)
+        self.addCleanup(os.close, writer)
+        os.close(reader)
+        assert supervisor.stdin
+        supervisor.stdin.write(json.dumps([service]))
+        supervisor.stdin.close()
+
+        def pid() -> int:
+            text = status.read_text() if status.exists() else "{}"
+            sleeper: dict[str, int] = json.loads(text).get("services", {}).get("sleeper", {})
+            return sleeper.get("pid", 0)
+
+        def state() -> str:
+            return Path(f"/proc/{pid()}/stat").read_text().rpartition(")")[2].split()[0]
+
+        def until(condition: Callable[[], bool]) -> None:
+            limit = time.monotonic() + 10
+            while not condition():
+                self.assertLess(time.monotonic(), limit)
+                time.sleep(0.01)
+
+        until(lambda: pid() != 0)
+        first = pid()
+        control.write_text("pause sleeper\n")
+        until(lambda: state() == "T")
+        control.write_text("resume sleeper\n")
+        until(lambda: state() == "S")
+        control.write_text("kill sleeper\n")
+        until(lambda: pid() == 0)
+        self.assertIsNone(guard.start_ticks(first))
+        control.write_text("start sleeper\n")
+        until(lambda: pid() not in (0, first))
+        self.assertIsNone(supervisor.poll())
 
     def test_a_guarded_program_hands_on_its_exit_code(self) -> None:
         reader, writer = os.pipe()

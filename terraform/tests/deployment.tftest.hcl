@@ -66,6 +66,16 @@ run "every_function_is_deployed_alike" {
   }
 
   assert {
+    condition = jsonencode({
+      for name, check in aws_lambda_invocation.self_check : name => [check.function_name, check.qualifier, check.input, check.triggers]
+      }) == jsonencode({
+      for name, function in aws_lambda_function.this : name =>
+      ["surf-${name}", function.version, "{\"selfCheck\":true}", { version = function.version }]
+    })
+    error_message = "Not every new version of a function is asked whether it starts."
+  }
+
+  assert {
     condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "thumbnail", "trim", "verify"]
     error_message = "Exactly probe, thumbnail, trim and verify carry the FFmpeg layer."
   }
@@ -281,7 +291,7 @@ run "exactly_the_state_machine_asks_what_to_sample" {
       for name, policy in merge({ clip = aws_iam_role_policy.state_machine }, aws_iam_role_policy.function) : name
       if strcontains(policy.policy, "xray:GetSamplingRules") && strcontains(policy.policy, "xray:GetSamplingTargets")
     ] == ["clip"]
-    error_message = "The state machine cannot trace as AWS documents it, or functions ask X-Ray what they need not know."
+    error_message = "The state machine cannot trace as AWS documents it, or functions have more access to X-Ray than they need."
   }
 }
 

@@ -49,6 +49,38 @@ impl Stack {
         self.take_over(before.name, &before.version);
     }
 
+    /// What the version of a function that is live answers to the self-check of a deployment: whether it has started, or
+    /// the error.
+    ///
+    /// # Errors
+    /// What the function failed with.
+    pub fn self_check(&self, name: &str) -> Result<Value, Value> {
+        let url = self.function(name, "invocations?Qualifier=live");
+        let mut response = ureq::post(url)
+            .send(&json!({"selfCheck": true}).to_string())
+            .expect("Lambda's API answers");
+        let is_error = response.headers().contains_key("X-Amz-Function-Error");
+        let text = response.body_mut().read_to_string().expect("an answer");
+        let answer = serde_json::from_str(&text).expect("JSON");
+        if is_error { Err(answer) } else { Ok(answer) }
+    }
+
+    /// Lets at most so many of a function run at once; `None` for as many as there is room for.
+    pub fn reserve(&self, name: &str, concurrency: Option<u32>) {
+        let url = self
+            .function(name, "concurrency")
+            .replace("2015-03-31", "2017-10-31");
+        match concurrency {
+            Some(most) => {
+                let reserved = json!({"ReservedConcurrentExecutions": most}).to_string();
+                answer(ureq::put(url).send(&reserved));
+            }
+            None => {
+                ureq::delete(url).call().expect("Lambda's API answers");
+            }
+        }
+    }
+
     fn take_over(&self, name: &str, version: &Value) {
         answer(
             ureq::put(self.function(name, "aliases/live"))

@@ -1,6 +1,8 @@
 //! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
 
 mod functions;
+pub mod parts;
+pub mod services;
 
 pub use functions::Before;
 
@@ -14,7 +16,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, MutexGuard, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -34,6 +36,8 @@ pub struct Description {
     pub region: String,
     /// What the names of the deployment's parts begin with.
     pub name_prefix: String,
+    /// The functions' names, by function.
+    pub function_names: HashMap<String, String>,
     /// The queue of requests.
     pub queue_url: String,
     /// By function, the queue of the events that it is told of.
@@ -67,6 +71,7 @@ pub struct Description {
 pub struct Stack {
     /// What it consists of.
     pub description: Description,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// `MediaConvert`.
     pub mediaconvert: aws_sdk_mediaconvert::Client,
     /// S3.
@@ -125,6 +130,7 @@ impl Stack {
             .endpoint_url(&description.mediaconvert_endpoint)
             .build();
         Self {
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             mediaconvert: aws_sdk_mediaconvert::Client::from_conf(mediaconvert),
             s3: aws_sdk_s3::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
@@ -316,11 +322,7 @@ impl Stack {
     pub async fn notification(&self, clip_id: &str) -> Value {
         eventually(&format!("a notification about {clip_id}"), async || {
             self.receive().await;
-            let mut received = RECEIVED
-                .get_or_init(Mutex::default)
-                .lock()
-                .expect("no test panicked meanwhile");
-            received
+            received()
                 .get_mut(clip_id)
                 .filter(|messages| !messages.is_empty())
                 .map(|messages| messages.remove(0))
@@ -328,7 +330,14 @@ impl Stack {
         .await
     }
 
-    async fn receive(&self) {
+    /// All notifications that have arrived, by `clipId`, but for those that some test has waited for.
+    pub async fn notifications(&self) -> HashMap<String, Vec<Value>> {
+        while self.receive().await > 0 {}
+        std::mem::take(&mut received())
+    }
+
+    /// Receives notifications; returns how many.
+    async fn receive(&self) -> usize {
         let queue = &self.description.subscriber_queue_url;
         let batch = self
             .sqs
@@ -337,11 +346,10 @@ impl Stack {
             .max_number_of_messages(10)
             .send()
             .await;
-        for message in batch
-            .expect("the subscriber's queue answers")
-            .messages
-            .unwrap_or_default()
-        {
+        let messages = batch.expect("the subscriber's queue answers").messages;
+        let messages = messages.unwrap_or_default();
+        let count = messages.len();
+        for message in messages {
             let mut envelope: Value =
                 serde_json::from_str(message.body().unwrap_or_default()).expect("an envelope");
             let text = envelope["Message"].as_str().expect("a message").to_owned();
@@ -350,7 +358,7 @@ impl Stack {
                 .as_str()
                 .expect("a clipId")
                 .to_owned();
-            keep(clip_id, envelope);
+            received().entry(clip_id).or_default().push(envelope);
             let delete = self
                 .sqs
                 .delete_message()
@@ -358,6 +366,7 @@ impl Stack {
                 .set_receipt_handle(message.receipt_handle);
             delete.send().await.expect("the message can be deleted");
         }
+        count
     }
 
     /// Downloads an object of the bucket of clips.
@@ -458,12 +467,22 @@ fn run_to_end(command: &mut Command) -> std::process::Output {
         .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
 }
 
-fn keep(clip_id: String, envelope: Value) {
-    let mut received = RECEIVED
-        .get_or_init(Mutex::default)
-        .lock()
-        .expect("no test panicked meanwhile");
-    received.entry(clip_id).or_default().push(envelope);
+fn received() -> MutexGuard<'static, HashMap<String, Vec<Value>>> {
+    let received = RECEIVED.get_or_init(Mutex::default);
+    received.lock().expect("no test panicked meanwhile")
+}
+
+/// The key of a recording, as the deployment's template has it.
+///
+/// # Panics
+/// Never: the template is one.
+#[must_use]
+pub fn recording_key(camera: &str, start_ms: i64) -> String {
+    let template = "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4";
+    template
+        .parse::<model::recordings::KeyTemplate>()
+        .expect("a template")
+        .key(camera, start_ms)
 }
 
 /// Waits until `condition` gives something.

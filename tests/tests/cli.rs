@@ -126,6 +126,114 @@ async fn clip_is_enqueued_followed_listed_and_counted() {
 }
 
 #[tokio::test]
+async fn local_file_is_uploaded_once_and_cut() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    source(&stack, folder.path(), "local.mp4").await;
+    let file = folder.path().join("local.mp4");
+    let upload = [
+        "enqueue",
+        "--source",
+        file.to_str().expect("UTF-8"),
+        "--clip-id",
+        "cli-local",
+    ];
+    let dry = done(&stack, &[&upload[..], &INTERVAL, &["--dry-run"]].concat());
+    let uri = dry["upload"]
+        .as_str()
+        .expect("where it would be")
+        .to_owned();
+    let start = format!("s3://{}/uploads/", stack.description.source_bucket);
+    let key = uri.strip_prefix(&start).expect("a key of a source bucket");
+    let key = format!("uploads/{key}");
+    let head = || {
+        let head = stack
+            .s3
+            .head_object()
+            .bucket(&stack.description.source_bucket);
+        head.key(&key).send()
+    };
+    assert!(head().await.is_err(), "a dry run uploads nothing");
+
+    let shown = done(&stack, &[&upload[..], &INTERVAL, &["--wait"]].concat());
+    assert_eq!(shown["status"], "available", "{shown}");
+    let requested = json!({"bucket": stack.description.source_bucket, "key": key});
+    assert_eq!(shown["requested"]["source"], requested);
+    assert_eq!(shown["outcome"]["delivered"]["frames"], 10);
+    let first = head().await.expect("the object");
+    let again = done(
+        &stack,
+        &[&upload[..], &["--start", "2", "--end", "3"]].concat(),
+    );
+    assert_eq!(again["sent"], 1);
+    let second = head().await.expect("the object");
+    assert_eq!(
+        first.last_modified(),
+        second.last_modified(),
+        "it was sent once"
+    );
+}
+
+#[tokio::test]
+async fn rejection_that_is_asked_for_again_is_told_by_its_new_name() {
+    let stack = Stack::connect().await;
+    let missing = format!("s3://{}/cli-missing.mp4", stack.description.source_bucket);
+    let enqueue = ["enqueue", "--source", &missing, "--clip-id", "cli-again"];
+    let enqueue = [&enqueue[..], &INTERVAL].concat();
+    let (shown, code) = stack.clipflow(&[&enqueue[..], &["--wait"]].concat());
+    assert_eq!((code, &shown["reason"]), (4, &json!("SourceNotFound")));
+    let first = shown["execution"]["name"].as_str().expect("a name");
+    let sent = done(&stack, &enqueue);
+    let told = sent["requests"][0]["execution"].as_str().expect("a name");
+    assert_eq!(told, format!("{first}-r1"));
+    eventually("the execution that was told", async || {
+        (stack.clipflow(&["show", told]).1 == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn valid_lines_of_a_spreadsheet_are_sent_and_the_others_written_with_their_errors() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = source(&stack, folder.path(), "sheet.mp4").await;
+    let rows = [
+        "clipId;source;start;end;output.thumbnails".to_owned(),
+        format!("cli-sheet;{source};1;1.4;64"),
+        format!("cli-sheet;{source};2;2.4;64"),
+        format!("cli-sheet-bad;{source};2;1;64"),
+    ];
+    let text = rows.join("\r\n");
+    let utf_16 = text.encode_utf16().flat_map(u16::to_le_bytes);
+    let file = folder.path().join("sheet.csv");
+    let bytes: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf_16).collect();
+    std::fs::write(&file, bytes).expect("a file");
+    let path = file.to_str().expect("UTF-8");
+    let dry = ["enqueue", path, "--skip-invalid", "--dry-run"];
+    let dry = done(&stack, &dry);
+    assert_eq!(
+        (&dry["valid"], &dry["clashes"], &dry["invalid"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
+    let (said, code) = stack.clipflow(&["enqueue", path, "--skip-invalid"]);
+    assert_eq!(code, 4, "{said}");
+    let skipped = folder.path().join("sheet.csv.invalid.jsonl");
+    let skipped = std::fs::read_to_string(skipped).expect("what was skipped");
+    let skipped: Value = serde_json::from_str(&skipped).expect("one line of JSON");
+    assert_eq!(
+        (&skipped["line"], &skipped["request"]["clipId"]),
+        (&json!(4), &json!("cli-sheet-bad"))
+    );
+    eventually("both clips of the sheet", async || {
+        let listed = done(&stack, &["list", "--text", "cli-sheet-", "--limit", "0"]);
+        let executions = listed["executions"].as_array().expect("executions");
+        (executions.len() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(stack.clipflow(&["show", "cli-sheet-bad"]).1, 3);
+}
+
+#[tokio::test]
 async fn file_with_an_invalid_line_sends_nothing() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -539,6 +539,26 @@ async fn long_cuts_of_different_sources_are_joined_by_mediaconvert_too() {
     );
 }
 
+#[tokio::test]
+async fn both_engines_give_the_frame_rate_that_is_asked_for() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    quarters(&stack, folder.path()).await;
+    for (engine, end, frames) in [("trim", 2.0, 50), ("transcode", 22.0, 550)] {
+        let cut = segment(&stack, "quarters.mp4", 0.0, end);
+        let mut request = request(&format!("rate-{engine}"), &[cut]);
+        request["output"]["frameRate"] = json!(25);
+        let ended = stack.run(&request).await;
+        delivered(&stack, &ended, folder.path()).await;
+        let outcome = &ended.output;
+        assert_eq!(outcome["engine"]["name"], engine, "{outcome}");
+        let found = outcome["delivered"]["frames"].as_u64().expect("frames");
+        assert!(found.abs_diff(frames) <= 1, "{outcome}");
+        let said = json!(["segments[0]: frame rate 10.000 to 25.000"]);
+        assert_eq!(outcome["delivered"]["conformed"], said);
+    }
+}
+
 /// How many times a second the sound between two times goes from below to above zero.
 fn pitch(stack: &Stack, file: &Path, from: usize, to: usize) -> usize {
     loudness(stack, file);
@@ -755,7 +775,7 @@ async fn edits_that_do_not_fit_are_rejected_and_what_only_trim_can_do_stays_with
         (
             copied,
             "InvalidRequest",
-            "edits.mute: cannot be had with the cut \"copy\"",
+            "edits.mute: is not possible with the cut \"copy\"",
         ),
     ];
     let mut long = request("long-slow", &[segment(&stack, "fits.mp4", 0.0, 6.0)]);

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
-use tests::{Ended, Stack, eventually};
+use tests::{Ended, Stack, eventually, recording_key};
 
 /// The states of a clip that is made.
 const ACCEPTED: [&str; 8] = [
@@ -60,7 +60,8 @@ impl<'a> Camera<'a> {
         ];
         self.stack
             .ffmpeg(&[&inputs[..], &codecs, &[file.to_str().expect("UTF-8")]].concat());
-        self.stack.upload(&key(self.id, start_ms), &file).await;
+        let key = recording_key(self.id, start_ms);
+        self.stack.upload(&key, &file).await;
     }
 
     /// A request for the tenths of a second from `first` up to `end`.
@@ -74,15 +75,6 @@ impl<'a> Camera<'a> {
         let at = |tenth: i64| self.began_ms + tenth * 100;
         json!({"startTimestampInMs": at(first), "endTimestampInMs": at(end)})
     }
-}
-
-/// The key of a recording, as the deployment's template has it.
-fn key(camera: &str, start_ms: i64) -> String {
-    let template = "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4";
-    template
-        .parse::<model::recordings::KeyTemplate>()
-        .expect("a template")
-        .key(camera, start_ms)
 }
 
 /// The clip of an outcome, downloaded, with the tenths of a second that it shows checked.
@@ -314,9 +306,9 @@ async fn recording_that_is_not_there_yet_is_waited_for() {
         [&awaited, &partial, &never].map(async |request| stack.send(&request.to_string()).await),
     )
     .await;
-    // The recording comes once it was looked for in vain.
+    // The recording comes after a first look has not found it.
     let arn = stack.execution_arn(&awaited);
-    eventually("a look for the recording in vain", async || {
+    eventually("a look that does not find the recording", async || {
         let history = stack
             .sfn
             .get_execution_history()

@@ -8,9 +8,8 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     panic::{AssertUnwindSafe, resume_unwind},
-    path::PathBuf,
 };
-use tests::{Ended, Stack, eventually};
+use tests::{Ended, Stack, eventually, parts::retriers, services::order};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// What is broken here is broken for everybody, so that one test runs at a time.
@@ -56,36 +55,16 @@ async fn begin() -> (MutexGuard<'static, ()>, Stack) {
 
 /// Runs a request while something is broken, and mends it whatever happens. The states wait only once, a second.
 async fn run_broken(stack: &Stack, request: &Value, mend: impl AsyncFnOnce()) -> Ended {
-    let machine = &stack.description.state_machine_arn;
-    let described = stack
-        .sfn
-        .describe_state_machine()
-        .state_machine_arn(machine)
-        .send()
+    let definition = stack
+        .redefine(|definition| {
+            for retrier in retriers(definition) {
+                retrier["MaxAttempts"] = json!(1);
+                retrier["IntervalSeconds"] = json!(1);
+            }
+        })
         .await;
-    let definition = described.expect("the state machine").definition;
-    let mut impatient: Value = serde_json::from_str(&definition).expect("JSON");
-    for state in impatient["States"]
-        .as_object_mut()
-        .expect("states")
-        .values_mut()
-    {
-        for retrier in state["Retry"].as_array_mut().into_iter().flatten() {
-            retrier["MaxAttempts"] = json!(1);
-            retrier["IntervalSeconds"] = json!(1);
-        }
-    }
-    let update = async |definition: String| {
-        let update = stack
-            .sfn
-            .update_state_machine()
-            .state_machine_arn(machine)
-            .definition(definition);
-        update.send().await.expect("the definition is updated");
-    };
-    update(impatient.to_string()).await;
     let ended = AssertUnwindSafe(stack.run(request)).catch_unwind().await;
-    update(definition).await;
+    stack.define(&definition).await;
     mend().await;
     ended.unwrap_or_else(|panic| resume_unwind(panic))
 }
@@ -245,17 +224,6 @@ async fn redrive(stack: &Stack, command: &str) -> Ended {
     stack.ended_execution(arn.to_owned()).await
 }
 
-/// Gives the supervisor of the stack's services an order.
-fn order(text: &str) {
-    let stack =
-        PathBuf::from(std::env::var("CLIPFLOW_STACK").expect("CLIPFLOW_STACK names a stack.json"));
-    let mut control = std::fs::OpenOptions::new()
-        .write(true)
-        .open(stack.with_file_name("control"))
-        .expect("the pipe");
-    writeln!(control, "{text}").expect("the order is given");
-}
-
 /// Where everything on S3 is denied; for as long as the test runs.
 fn denying_s3() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -302,6 +270,24 @@ async fn release_that_does_not_start() {
         "CLIPFLOW_SOURCE_BUCKETS is not set",
     );
     fails_by_release(&case, "validate", ("CLIPFLOW_SOURCE_BUCKETS", ""), None).await;
+}
+
+#[tokio::test]
+async fn self_check_tells_a_release_that_does_not_start() {
+    let (_alone, stack) = begin().await;
+    for name in stack.description.function_names.keys() {
+        assert_eq!(
+            stack.self_check(name),
+            Ok(json!({"started": true})),
+            "{name}"
+        );
+    }
+    let before = stack.release("notify", |settings| {
+        settings["Environment"]["Variables"]["CLIPFLOW_TOPIC_ARN"] = json!("");
+    });
+    let error = stack.self_check("notify").expect_err("it does not start");
+    stack.roll_back(&before);
+    assert_eq!(error["errorType"], "Runtime.ExitError", "{error}");
 }
 
 #[tokio::test]
@@ -405,38 +391,7 @@ async fn mongodb_that_is_down() {
 #[tokio::test]
 async fn topic_that_was_deleted() {
     let (_alone, stack) = begin().await;
-    let topic = &stack.description.topic_arn;
-    stack
-        .sns
-        .delete_topic()
-        .topic_arn(topic)
-        .send()
-        .await
-        .expect("the topic can be deleted");
+    stack.delete_topic().await;
     let case = Case::of("Notify", "bug", "Internal", "publishing the outcome");
-    fails_and_is_rerun(&stack, &case, async || {
-        let name = topic.rsplit(':').next().expect("a name");
-        stack
-            .sns
-            .create_topic()
-            .name(name)
-            .send()
-            .await
-            .expect("the topic");
-        let queue = stack
-            .description
-            .subscriber_queue_url
-            .rsplit('/')
-            .next()
-            .expect("a name");
-        let subscriber = topic.replace(":sns:", ":sqs:").replace(name, queue);
-        let subscribe = stack
-            .sns
-            .subscribe()
-            .topic_arn(topic)
-            .protocol("sqs")
-            .endpoint(subscriber);
-        subscribe.send().await.expect("the subscription");
-    })
-    .await;
+    fails_and_is_rerun(&stack, &case, async || stack.make_topic().await).await;
 }

@@ -1,4 +1,4 @@
-//! What a person does about executions: by the functions of the commands, after the same questions.
+//! Actions on executions: the same functions, after the same questions, as the commands.
 
 use super::{
     answer::Answer,
@@ -108,7 +108,7 @@ fn planned(params: &Params, executions: &[Execution], is_read_only: bool) -> Mar
             }
             @if !is_read_only {
                 form method="post" action=(params.url("/rerun")) {
-                    p { "Each goes on where it failed, " (RATE) " a second." }
+                    p { "Each continues where it failed, " (RATE) " a second." }
                     button { "Rerun " (executions.len()) " executions" }
                 }
             }

@@ -1,4 +1,4 @@
-//! What requests are answered.
+//! The answers to requests.
 
 use super::html::head;
 use crate::failure::Failure;

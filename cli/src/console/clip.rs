@@ -1,4 +1,4 @@
-//! The page of one clip: the clip plays, and everything that its execution says stands beside it.
+//! The page of one clip: a player, and everything that is known about its execution.
 
 use super::{
     cut,
@@ -61,7 +61,7 @@ impl View<'_> {
                     h1 { (execution.clip_id()) " " (status(execution.status)) }
                     p .sub {
                         span .mono { (execution.name) }
-                        " · started " (ago(execution.started_at, self.now)) " ago · "
+                        " · started " (self.started()) " · "
                         @if execution.status == Status::Running { "running for " } @else { "took " }
                         (when::span(execution.seconds()))
                         @if execution.redrive_count > 0 {
@@ -71,6 +71,15 @@ impl View<'_> {
                 }
                 @if self.has_actions { (actions(execution, self.shown.states.last())) }
             }
+        }
+    }
+
+    /// When it started: a page that is a file is read at any time.
+    fn started(&self) -> Markup {
+        let at = self.shown.execution.started_at;
+        match self.media {
+            Media::Console => html! { (ago(at, self.now)) " ago" },
+            Media::Beside { .. } => html! { (when::moment(at)) " UTC" },
         }
     }
 
@@ -191,14 +200,14 @@ fn problem(execution: &Execution, error: &str) -> Markup {
 fn actions(execution: &Execution, last: Option<&State>) -> Markup {
     let path = clip_path(&execution.name);
     let goes_on = match last.map(|state| state.name.as_str()) {
-        Some(state) => format!("The execution goes on with {state}. What was done before stays."),
-        None => "The execution goes on.".to_owned(),
+        Some(state) => format!("The execution continues at {state} and keeps its finished work."),
+        None => "The execution continues.".to_owned(),
     };
-    let anew = "A new execution of the same request starts, with the definition of today. It finds \
+    let anew = "A new execution of the same request starts, with the current definition. It reuses \
                 the clip, if one was made.";
     let rerun = [
         ("redrive", "Rerun now", goes_on.as_str()),
-        ("new", "Start anew", anew),
+        ("new", "Start again", anew),
     ];
     let stop = [(
         "stop",

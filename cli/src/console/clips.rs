@@ -193,7 +193,7 @@ pub fn section(params: &Params, found: &Page, now: OffsetDateTime, is_read_only:
     html! {
         @if found.executions.is_empty() {
             p .empty {
-                @if more.is_some() { "None of the executions that were looked at is like that." }
+                @if more.is_some() { "None of the executions read so far match." }
                 @else { "No executions." }
             }
         } @else {

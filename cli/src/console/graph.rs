@@ -1,4 +1,4 @@
-//! A definition as a graph: one box a state, in the order in which they follow each other, coloured by what became of it.
+//! A definition as a graph: one box for each state, in order of execution, coloured by how the state ended.
 
 use crate::history::{self, State};
 use maud::{Markup, html};

@@ -49,7 +49,7 @@ pub fn page(frame: &Frame, title: &str, tab: &str, content: &Markup) -> Markup {
                 script src="/assets/console.js" defer {}
             }
             body {
-                a .skip href="#main" { "To the content" }
+                a .skip href="#main" { "Skip to content" }
                 header .top {
                     a .brand href="/" { "clipflow" }
                     nav aria-label="Pages" {

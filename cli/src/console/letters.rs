@@ -1,4 +1,4 @@
-//! The page of messages that were given up on.
+//! The page of dead letters.
 
 use super::{
     answer::Answer,
@@ -32,7 +32,7 @@ pub async fn show(State(console): State<Shared>, headers: HeaderMap) -> Result<A
     }
     let content = html! {
         h1 { "Dead letters" }
-        p .sub { "Requests that start gave up on. Looking at them hides them from others for a moment." }
+        p .sub { "Requests that start could not process. Viewing them hides them from other readers for a moment." }
         div hx-get="/dead-letters" hx-trigger="load" hx-swap="outerHTML" {
             p .empty role="status" { "Asking the queue…" }
         }
@@ -94,9 +94,9 @@ fn replay_form(id: Option<&str>, count: usize) -> Markup {
             summary .button { @if id.is_some() { "Replay…" } @else { "Replay all…" } }
             form method="post" action="/dead-letters/replay" {
                 p {
-                    @if id.is_some() { "This message goes" }
-                    @else { "These messages (" (count) "), and any that came since, go" }
-                    " to the queue of requests again."
+                    @if id.is_some() { "This message returns" }
+                    @else { "These messages (" (count) "), and any that arrived since, return" }
+                    " to the request queue."
                 }
                 @if let Some(id) = id { input type="hidden" name="id" value=(id); }
                 button { "Replay now" }

@@ -1,5 +1,4 @@
-//! Parts of pages that follow what happens: the browser asks for them again and again, and is answered only when they have
-//! changed.
+//! Parts of pages that update themselves: the browser polls them, and gets new content only if they have changed.
 
 use super::answer::Answer;
 use crate::deployment::Deployment;

@@ -1,7 +1,7 @@
 //! Where a page finds the objects of a clip.
 //!
-//! The console's pages name objects by execution. A browser that asks for one is sent to S3 by a presigned URL, which so
-//! stands in no page. The page that `show --html` writes has its media beside it.
+//! The console's pages name objects by execution. When a browser asks for one, the console redirects it to S3 with a
+//! presigned URL, so no page contains such a URL. The page that `show --html` writes has its media in files beside it.
 
 use super::{html, state::Shared};
 use crate::{

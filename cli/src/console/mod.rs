@@ -1,7 +1,7 @@
 //! `clipflow console`: a page on this machine where clips play, executions can be followed and reruns are a click.
 //!
-//! It shows what the commands print and does what they do, by the same functions. Pages are made here; the browser only
-//! asks for parts of them again while something happens.
+//! It shows what the commands print and does what they do, with the same functions. The command renders the pages; the
+//! browser only polls the parts of them that may change.
 
 mod actions;
 mod answer;
@@ -16,6 +16,7 @@ mod letters;
 mod live;
 mod media;
 mod overview;
+mod queues;
 mod state;
 mod waterfall;
 

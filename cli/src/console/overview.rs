@@ -1,8 +1,8 @@
-//! The page of numbers: what became of the executions of a span of time, and what waits in queues.
+//! The overview: how the executions of a time span ended, and what waits in the queues.
 //!
-//! A list tells how an execution ended but for a rejection, and neither its error nor its cost. So every look reads some
-//! more of the executions, no faster than the API's quotas allow, and the page says how many are read. What was read is
-//! kept.
+//! A list of executions says how each ended, but does not tell a rejection from a success, and has neither error nor
+//! cost. So every refresh reads some more executions, no faster than the API's quotas allow, and the page shows how
+//! many were read. What was read is kept.
 
 use super::{
     answer::Answer,
@@ -10,6 +10,7 @@ use super::{
     clips::Params,
     html::{head_of_table, page},
     live::Region,
+    queues::{self, Queue},
     state::Shared,
 };
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     render, when,
 };
 use aws_sdk_sfn::types::ExecutionStatus;
-use aws_sdk_sqs::types::QueueAttributeName;
 use axum::{
     extract::{Query, State},
     http::HeaderMap,
@@ -29,7 +29,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime, macros::format_description};
 
-/// How many executions of the span are counted at the most, the newest.
+/// How many executions of the span are counted at most, the newest.
 const MAX_LISTED: usize = 10_000;
 /// Spans of time to choose from, with the hours of a column.
 const SPANS: [(&str, &str, i64); 4] = [
@@ -72,15 +72,6 @@ pub struct Tally {
     errors: BTreeMap<String, (Status, usize)>,
 }
 
-/// What waits in a queue.
-#[derive(Debug)]
-pub struct Queue {
-    pub name: String,
-    pub waiting: u64,
-    pub in_flight: u64,
-    pub is_dead_letters: bool,
-}
-
 /// Answers with the page, or with its numbers if they are not those that the browser has.
 pub async fn show(
     State(console): State<Shared>,
@@ -96,7 +87,7 @@ pub async fn show(
     listed.truncate(MAX_LISTED);
     read_some(deployment, &listed).await?;
     let tally = Tally::of(deployment, &listed, since, now);
-    let queues = queues(deployment).await?;
+    let queues = queues::all(deployment, now).await?;
     let url = format!("/overview?since={}", super::html::encoded(&span.since));
     let numbers = Region {
         id: "numbers",
@@ -222,63 +213,6 @@ fn floor(at: OffsetDateTime, step: Duration) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(at)
 }
 
-/// What waits in the deployment's queues.
-async fn queues(deployment: &Deployment) -> Result<Vec<Queue>, Failure> {
-    let outputs = &deployment.outputs;
-    let mut urls: Vec<(String, &str, bool)> = Vec::new();
-    urls.extend(
-        deployment
-            .queue_url()
-            .ok()
-            .map(|url| ("Requests".to_owned(), url, false)),
-    );
-    let dead = deployment.dead_letter_queue_url().ok();
-    urls.extend(dead.map(|url| ("Requests given up on".to_owned(), url, true)));
-    for (suffix, queues, is_dead_letters) in [
-        ("", &outputs.event_queue_urls, false),
-        (" given up on", &outputs.event_dead_letter_queue_urls, true),
-    ] {
-        let queues = queues.iter().collect::<BTreeMap<_, _>>();
-        urls.extend(queues.into_iter().map(|(function, url)| {
-            (
-                format!("Events of {function}{suffix}"),
-                url.as_str(),
-                is_dead_letters,
-            )
-        }));
-    }
-    let read = urls
-        .into_iter()
-        .map(|(name, url, is_dead_letters)| queue(deployment, name, url, is_dead_letters));
-    futures::future::try_join_all(read).await
-}
-
-async fn queue(
-    deployment: &Deployment,
-    name: String,
-    url: &str,
-    is_dead_letters: bool,
-) -> Result<Queue, Failure> {
-    let names = [
-        QueueAttributeName::ApproximateNumberOfMessages,
-        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-    ];
-    let get = deployment.sqs.get_queue_attributes().queue_url(url);
-    let read = get.set_attribute_names(Some(names.to_vec())).send().await;
-    let attributes = read
-        .map_err(Failure::of_call("reading a queue"))?
-        .attributes;
-    let number = |name| attributes.as_ref()?.get(name)?.parse::<u64>().ok();
-    let [waiting, delayed, in_flight] = names.each_ref().map(|name| number(name).unwrap_or(0));
-    Ok(Queue {
-        name,
-        waiting: waiting + delayed,
-        in_flight,
-        is_dead_letters,
-    })
-}
-
 /// The numbers, as cards, charts and tables.
 fn numbers(tally: &Tally, queues: &[Queue], since: &str) -> Markup {
     html! {
@@ -361,13 +295,14 @@ fn waiting(queues: &[Queue]) -> Markup {
         section aria-label="Queues" {
             h2 { "Queues" }
             table {
-                (head_of_table(&["Queue", "Waiting", "In flight"]))
+                (head_of_table(&["Queue", "Waiting", "In flight", "Oldest message"]))
                 tbody {
                     @for queue in queues {
                         tr .alarming[queue.is_dead_letters && queue.waiting > 0] {
                             th scope="row" { (queue.name) }
                             td .number { (queue.waiting) }
                             td .number { (queue.in_flight) }
+                            td .number { (queue.oldest_seconds.map(when::age).unwrap_or_default()) }
                         }
                     }
                 }

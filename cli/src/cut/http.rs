@@ -1,7 +1,7 @@
 //! A file on a web server, read by ranges.
 //!
-//! Redirects are followed once: all later reads go to where they led, so that all see the same file. A query may hold a
-//! signature, which is a secret, so no message has one.
+//! Redirects are followed once, and all later reads go to the final URL, so they all see the same file. A query may
+//! hold a signature, which is a secret, so messages leave queries out.
 
 use bytes::{Bytes, BytesMut};
 use model::{ClipError, ErrorKind};

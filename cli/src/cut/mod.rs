@@ -1,7 +1,7 @@
 //! `clipflow cut`: the workflow's cuts on this machine, without AWS.
 //!
-//! All that is written until the clip is complete lies in a folder beside it, which is removed however the command ends;
-//! then the clip is renamed to its place.
+//! Until the clip is complete, everything is written to a folder beside it; then the clip is renamed to its final path.
+//! The folder is removed however the command ends.
 
 mod http;
 mod progress;
@@ -13,7 +13,7 @@ use ffmpeg::{
     clip::{self, Content, Method},
     damage,
     process::{self, Ffmpeg, Limits},
-    remux::{Media, Remuxer},
+    remux::{Media, RemuxedRange, Remuxer},
     scratch::Scratch,
 };
 use lambda::environment;
@@ -213,31 +213,13 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     let source = Source::open(&args.source, target, progress.read_bytes.clone()).await?;
     let name = source.name.clone();
     let media = Media::open(source, remuxer).await?;
-    let duration = media.facts.duration_seconds;
-    let interval = (args.start.resolve(duration), args.end.resolve(duration));
-    if media.is_remuxed() {
-        progress.plan(media.bytes_of(interval.1 - interval.0), 0.0);
-    }
-    let range = media
-        .remuxed_range(interval, None, "excerpt.mp4", remuxer)
-        .await?;
-    let window = range
-        .movie
-        .window(interval.0, interval.1)
-        .map_err(ClipError::from)?
-        .facts;
-    let to_read = if media.is_remuxed() {
-        0
-    } else {
-        window.source_bytes
-    };
-    progress.plan(to_read, window.duration_seconds);
-
+    let (ranges, segments) = find_windows(&media, &args, remuxer, progress).await?;
     let look = Look {
         cut: if args.copy { Cut::Copy } else { Cut::Exact },
         edits: &Edits::default(),
         format: args.format.into(),
         quality: Quality::default(),
+        frame_rate: None,
         damage: OnDamage::Accept,
     };
     let plan = Plan {
@@ -245,12 +227,7 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
             object: name,
             facts: media.facts,
         }],
-        segments: vec![PlannedSegment {
-            source: 0,
-            window,
-            smart_cut: None,
-            lead_seconds: range.lead_seconds,
-        }],
+        segments,
         coverage: None,
         watermark: None,
         encodes_hevc_whole: false,
@@ -262,7 +239,6 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         ffmpeg: &watched,
         ..remuxer
     };
-    let ranges = [range];
     let made = clip::make(look, &plan, &ranges, None, encoder).await?;
     let file = complete(made.content, &scratch).await?;
     let damaged = match made.damaged {
@@ -277,6 +253,63 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         elapsed_seconds: begun.elapsed().as_secs_f64(),
         ..report
     })
+}
+
+/// The parts of the source that the clip is made of, and how each is cut.
+async fn find_windows(
+    media: &Media<Source>,
+    args: &Args,
+    remuxer: Remuxer<'_>,
+    progress: &Progress,
+) -> Result<(Vec<RemuxedRange<Source>>, Vec<PlannedSegment>), ClipError> {
+    let duration = media.facts.duration_seconds;
+    let interval = (args.start.resolve(duration), args.end.resolve(duration));
+    if media.is_remuxed() {
+        progress.plan(media.bytes_of(interval.1 - interval.0), 0.0);
+    }
+    let (ranges, segments) = plan(media, interval, remuxer).await?;
+    let windows = || segments.iter().map(|segment| &segment.window);
+    let to_read = if media.is_remuxed() {
+        0
+    } else {
+        windows().map(|window| window.source_bytes).sum()
+    };
+    let seconds = windows().map(|window| window.duration_seconds).sum();
+    progress.plan(to_read, seconds);
+    Ok((ranges, segments))
+}
+
+/// What an interval of a source is cut out of: of one that consists of pieces, a cut of each that has a frame of it.
+async fn plan(
+    media: &Media<Source>,
+    interval: (f64, f64),
+    remuxer: Remuxer<'_>,
+) -> Result<(Vec<RemuxedRange<Source>>, Vec<PlannedSegment>), ClipError> {
+    let parts = media.parts(interval);
+    let (mut ranges, mut segments) = (Vec::new(), Vec::new());
+    let (mut error, is_one) = (None, parts.len() == 1);
+    for part in parts {
+        let range = media
+            .remuxed_range(part, None, "excerpt.mp4", remuxer)
+            .await?;
+        match range.movie.window(part.0, part.1) {
+            Ok(window) => {
+                segments.push(PlannedSegment {
+                    source: 0,
+                    window: window.facts,
+                    smart_cut: None,
+                    lead_seconds: range.lead_seconds,
+                });
+                ranges.push(range);
+            }
+            Err(why @ mp4_cut::Error::Interval { .. }) if !is_one => error = Some(why),
+            Err(why) => return Err(why.into()),
+        }
+    }
+    match error {
+        Some(why) if segments.is_empty() => Err(why.into()),
+        _ => Ok((ranges, segments)),
+    }
 }
 
 /// Refuses what would overwrite a file, or be in another container than its name says.
@@ -309,9 +342,9 @@ async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
     let named = environment::optional(FFMPEG).map(PathBuf::from);
     let program = named.or_else(process::on_path).ok_or_else(|| {
         ClipError::internal(format!(
-            "this takes FFmpeg, and there is none on the PATH. Install it (Debian and Ubuntu: apt install ffmpeg; macOS: \
+            "this needs FFmpeg, which is not on the PATH. Install it (Debian and Ubuntu: apt install ffmpeg; macOS: \
              brew install ffmpeg; others: https://ffmpeg.org/download.html), or name the program in {FFMPEG}. Copying \
-             out of an MP4 or MOV with --copy takes none"
+             from an MP4 or MOV with --copy does not need it"
         ))
     })?;
     // It is run in other folders than this.
@@ -342,14 +375,20 @@ async fn found_damaged(
         return Ok(None);
     }
     let file = LocalFile::open(file)?;
-    let movie = Movie::read(&file).await?;
-    let shown = movie.shown_frames()?;
+    let pieces = Movie::read_edits(&file).await?;
+    let mut shown = Vec::new();
+    for piece in &pieces {
+        shown.extend(piece.shown_frames()?);
+    }
+    let Some((first, last)) = pieces.first().zip(pieces.last()) else {
+        return Ok(None);
+    };
     let clip = Clip {
         file: CachedSource::new(file),
         demuxer: "mov",
-        codec: &movie.facts.video.codec,
+        codec: &first.facts.video.codec,
         shown: &shown,
-        end_seconds: movie.origin_seconds() + movie.facts.duration_seconds,
+        end_seconds: last.origin_seconds() + last.facts.duration_seconds,
     };
     let checked = clip.check(&[], ffmpeg, scratch.path()).await?;
     damage::check_first(&checked.flaws, &checked.complaints)?;
@@ -377,11 +416,15 @@ fn put(made: PathBuf, args: &Args) -> Result<u64, Failure> {
 impl Report {
     fn of(plan: &Plan<String>, method: Method, file: PathBuf, bytes: u64) -> Self {
         let mut dropped_tracks = plan.dropped(usize::MAX);
-        let (Some(source), Some(segment)) = (plan.sources.first(), plan.segments.first()) else {
-            unreachable!("the plan has one source and one segment")
+        let (Some(source), Some(first), Some(last)) = (
+            plan.sources.first(),
+            plan.segments.first(),
+            plan.segments.last(),
+        ) else {
+            unreachable!("the plan has one source and a segment of it")
         };
-        let window = &segment.window;
-        let all = window.duration_seconds;
+        let windows = || plan.segments.iter().map(|segment| &segment.window);
+        let all = windows().map(|window| window.duration_seconds).sum();
         let (how, why, copied_seconds, encoded_seconds) = match method {
             Method::Copy => (How::Copy, None, all, 0.0),
             Method::SmartCut { facts, dropped, .. } => {
@@ -402,12 +445,12 @@ impl Report {
             bytes,
             method: how,
             why,
-            start_seconds: window.start_seconds,
-            end_seconds: window.end_seconds,
+            start_seconds: first.window.start_seconds,
+            end_seconds: last.window.end_seconds,
             duration_seconds: all,
-            frames: window.frames,
+            frames: windows().map(|window| window.frames).sum(),
             hidden_frames: if how == How::Copy {
-                window.preroll_frames
+                windows().map(|window| window.preroll_frames).sum()
             } else {
                 0
             },
@@ -448,7 +491,7 @@ fn text(report: &Report) -> String {
         ),
         how,
         format!(
-            "read {}, of a source that has {}, in {:.1} s",
+            "read {} of the source's {} in {:.1} s",
             render::bytes(report.read_bytes),
             render::bytes(report.source_bytes),
             report.elapsed_seconds
@@ -496,7 +539,7 @@ mod tests {
             text(&report()),
             "clip.mp4: 75 frames, 3.000 s from 1.200 s on, 907.94 kB\n\
              0.240 s encoded, 2.760 s copied\n\
-             read 1.23 MB, of a source that has 734.00 MB, in 0.9 s"
+             read 1.23 MB of the source's 734.00 MB in 0.9 s"
         );
     }
 

@@ -8,8 +8,8 @@
 //! | `AccessDenied` that names an action of KMS | the same, for the key |
 //! | `KMS.…`: the key is disabled, pending deletion or gone | `DependencyUnavailable`, which says to make it usable |
 //!
-//! Who may read what is settled outside the request, so a denial is no rejection: once it is granted, a redrive makes
-//! the clip.
+//! Permissions are not part of a request, so a denial is a failure and not a rejection: once access is granted, a
+//! redrive makes the clip.
 
 use crate::sdk;
 use aws_sdk_s3::{

@@ -1,4 +1,4 @@
-//! Putting what was made into S3, and finding it there.
+//! Uploads objects to S3, and finds those that an earlier attempt uploaded.
 
 use crate::s3_error::Call;
 use aws_sdk_s3::{

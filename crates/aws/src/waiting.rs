@@ -1,21 +1,22 @@
 //! Which task waits for a `MediaConvert` job.
 //!
-//! A job carries the token of the task that submitted it, and nothing changes that later. It may wait in its queue for
-//! longer than that task does. A rerun does not submit it again but takes it over: it writes its own token to an object
-//! that the job's id names, and `resume` sends what it hears of the job to that token.
+//! A job carries the token of the task that submitted it, and that cannot be changed later. The job may wait in its
+//! queue for longer than the task does. A rerun does not submit it again but takes it over: it writes its own token to
+//! an object named after the job's id, and `resume` sends the job's events to that token.
 //!
-//! An object, because S3 shows it to every read that begins after the write, and the bucket is there anyway. A tag of the
-//! job has 256 characters, and a token up to 1,024; nothing says when a tag can be read, and each of a job's events would
-//! have to read it from an API with low quotas. It does not lie beside the clip, because `clips/` may be public.
+//! We use an object because S3 returns it to every read that begins after the write, and the bucket exists anyway. A
+//! tag of the job holds 256 characters, and a token has up to 1,024. It is not documented when a new tag can be read,
+//! and each of a job's events would have to read it through an API with low quotas. The object is not stored beside the
+//! clip, because `clips/` may be public.
 //!
 //! # Races
 //!
 //! - The job ends between the search for it and the write: its last event may have gone to the old token. So the job is
-//!   looked at again after the write, and one that has ended by then is dealt with at once.
-//! - That look may be out of date as well. Then nobody completes the task; it runs into its heartbeat, and the next rerun
-//!   finds the finished job.
-//! - Two reruns take over the same job: the last one has it, the other one runs into its heartbeat.
-//! - A token for which nobody waits any more is success, see `resume`.
+//!   read again after the write, and if it has ended by then, the rerun handles that at once.
+//! - That read may be stale too. Then nobody completes the task: its heartbeat times out, and the next rerun finds the
+//!   finished job.
+//! - Two reruns take over the same job: the last one gets it, and the heartbeat of the other one times out.
+//! - Sending to a token that no task waits for any more counts as success; see `resume`.
 
 use crate::s3_error::Call;
 use aws_sdk_s3::{Client, error::ProvideErrorMetadata, primitives::ByteStream};

@@ -1,18 +1,19 @@
 //! Outcomes in `MongoDB`: the only code that writes it.
 //!
-//! Also runs on Amazon `DocumentDB` 5: no bulk write, no pipeline updates, no transactions; one document a clip.
+//! It also works with Amazon `DocumentDB` 5, so it uses no bulk writes, no pipeline updates and no transactions. Each
+//! clip has one document.
 //!
 //! # Connections
 //!
 //! A warm environment of a function keeps a client, and a client keeps one connection to each node to watch it, and one
 //! to the primary for its work: 2 on a server of one node, 4 on a replica set of three (`tests/records.rs` counts them
-//! on a `mongod`). 500 environments hold 2,000 connections of such a replica set. The driver has no way to use a replica
-//! set without watching its nodes; polling them takes one connection, streaming from them would take two.
+//! on a `mongod`). 500 environments hold 2,000 connections of such a replica set. The driver cannot use a replica set
+//! without monitoring its nodes. Polling a node takes one connection; streaming from it would take two.
 //!
 //! How many environments there are is limited by Terraform: `report` by its mapping's concurrency, `store` by how many
 //! executions run. A connection that was idle for a minute is not used again, because NAT gateways and load balancers
 //! forget connections after 350 s, and an environment may be frozen for longer than that. The URI's own options
-//! (`maxPoolSize`, `maxIdleTimeMS`, `serverMonitoringMode`, `serverSelectionTimeoutMS`) go before these.
+//! (`maxPoolSize`, `maxIdleTimeMS`, `serverMonitoringMode`, `serverSelectionTimeoutMS`) take precedence over these.
 //!
 //! # Trust
 //!
@@ -156,22 +157,30 @@ impl ClipStore {
         })
     }
 
-    /// Makes the indexes that are not there yet.
+    /// Makes the indexes that are not there yet, while documents are read and written. docs/queries.md says what each is
+    /// for.
     ///
     /// # Errors
-    /// `DependencyUnavailable` when `MongoDB` does not answer.
+    /// `DependencyUnavailable` when `MongoDB` does not answer in time; it goes on making them.
     pub async fn ensure_indexes(&self) -> Result<(), ClipError> {
-        let index = |name: &str, keys: Document| {
-            IndexModel::builder()
-                .keys(keys)
-                .options(IndexOptions::builder().name(name.to_owned()).build())
-                .build()
+        let index = |name: &str, keys: Document, is_sparse: bool| {
+            let mut options = IndexOptions::builder().name(name.to_owned()).build();
+            options.sparse = is_sparse.then_some(true);
+            in_background(&mut options);
+            IndexModel::builder().keys(keys).options(options).build()
         };
+        let newest_first = doc! {"execution.startedAt": -1};
+        let of_status = doc! {"status": 1, "execution.startedAt": -1};
+        let of_camera = doc! {"cameraId": 1, "startTimestampInMs": -1};
+        let of_camera_and_status = doc! {"cameraId": 1, "status": 1, "startTimestampInMs": -1};
         let indexes = [
-            index("startedAt", doc! {"execution.startedAt": -1}),
+            index("startedAt", newest_first, false),
+            index("status_startedAt", of_status, false),
+            index("cameraId_startTimestampInMs", of_camera, true),
             index(
-                "status_startedAt",
-                doc! {"status": 1, "execution.startedAt": -1},
+                "cameraId_status_startTimestampInMs",
+                of_camera_and_status,
+                true,
             ),
         ];
         let creation = self.clips.create_indexes(indexes);
@@ -221,6 +230,12 @@ impl ClipStore {
             .map(|document| model::parse(to_json(Bson::Document(document))))
             .transpose()
     }
+}
+
+/// Has an index made without blocking writes, which `MongoDB` does anyway and `DocumentDB` only when it is told.
+#[expect(deprecated, reason = "of MongoDB only")]
+fn in_background(options: &mut IndexOptions) {
+    options.background = Some(true);
 }
 
 /// The options of the client; those of the URI go before ours, but for `ca_file`.

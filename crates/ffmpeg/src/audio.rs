@@ -1,4 +1,4 @@
-//! The sound of a clip's parts as filters of `FFmpeg` make it.
+//! The `FFmpeg` filters that make the sound of a clip's parts.
 
 use model::{
     clip_spec::{self, AudioFormat},

@@ -1,7 +1,7 @@
 //! Decodes a little of a clip: around every joint and seam, and its first and its last second.
 //!
-//! A clip is read by ranges, at most 20 s of its pictures are looked at, and every look has a budget of bytes and of time.
-//! What a budget does not suffice for, or this `FFmpeg` has no decoder for, is not checked, and that is said.
+//! A clip is read by ranges. At most 20 s of its pictures are checked, and every check has a budget of bytes and of
+//! time. What exceeds a budget, or has no decoder in this `FFmpeg`, is not checked, and the result says so.
 
 use crate::{
     damage::{self, Flaw},
@@ -186,7 +186,11 @@ pub async fn look<S: RangeRead + Clone + 'static>(
     }
     options.extend(["-t".to_owned(), format!("{:.6}", place.end - start)]);
     let input = Input::loopback(demuxer, options, &server);
-    server.classify_exit(ffmpeg.look(folder, &input, limits).await)
+    let mut decoded = server.classify_exit(ffmpeg.look(folder, &input, limits).await)?;
+    for complaint in &mut decoded.complaints {
+        *complaint = complaint.replace(server.url(), "it");
+    }
+    Ok(decoded)
 }
 
 impl Checked {

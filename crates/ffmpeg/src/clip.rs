@@ -141,19 +141,23 @@ async fn copy<'a, O, S: RangeRead>(
     plan: &Plan<O>,
     ranges: &'a [RemuxedRange<S>],
 ) -> Result<BoxStream<'a, mp4_cut::Result<Bytes>>, ClipError> {
-    if let [range] = ranges {
-        let window = windows(plan, ranges)?.remove(0);
-        return Ok(window.stream(&range.samples, CONNECTIONS).boxed());
+    let cuts = ranges.iter().zip(&plan.segments).map(|(range, segment)| {
+        let facts = &segment.window;
+        let (start, end) = (facts.start_seconds, facts.end_seconds);
+        (&range.movie, &range.samples, start, end)
+    });
+    let cuts: Vec<_> = cuts.collect();
+    let movies = Movie::described(&cuts).await?;
+    let cuts: Vec<_> = movies.iter().zip(cuts).collect();
+    if let [(movie, (_, samples, start, end))] = cuts.as_slice() {
+        let window = movie.window(*start, *end)?;
+        return Ok(window.stream(*samples, CONNECTIONS).boxed());
     }
-    let intervals: Vec<_> = ranges
+    let intervals: Vec<_> = cuts
         .iter()
-        .zip(&plan.segments)
-        .map(|(range, segment)| {
-            let facts = &segment.window;
-            (&range.movie, facts.start_seconds, facts.end_seconds)
-        })
+        .map(|(movie, (.., start, end))| (*movie, *start, *end))
         .collect();
-    let read_from: Vec<_> = ranges.iter().map(|range| &range.samples).collect();
+    let read_from: Vec<_> = cuts.iter().map(|(_, (_, samples, ..))| *samples).collect();
     let join = Join::of(&intervals)?;
     join.check_joints(&read_from).await?;
     Ok(join.stream(read_from, CONNECTIONS).boxed())
@@ -187,11 +191,11 @@ async fn encode<'a, O, S: RangeRead>(
     let windows = windows(plan, ranges)?;
     let names = save(&windows, ranges, scratch).await?;
     let mut why = if !look.may_keep_pictures() {
-        "what is asked for changes every picture".to_owned()
+        "the request changes every picture".to_owned()
     } else if let Some(why) = spec.why_no_copies() {
         why.to_owned()
     } else if plan.encodes_hevc_whole {
-        "this deployment makes no smart cuts of HEVC".to_owned()
+        "smart cuts of HEVC are turned off in this deployment".to_owned()
     } else {
         match smart::cut(
             ffmpeg,

@@ -1,8 +1,9 @@
 //! Which pictures of a file decode, of those that its sample table shows.
 //!
-//! A picture is damaged if none is decoded at its time, or one with errors. How it looks is not judged.
+//! A picture is damaged if no picture is decoded at its time, or only one with errors. How it looks does not matter.
 
 use crate::decoded::Picture;
+use crate::log;
 use model::ClipError;
 use std::ops::Range;
 
@@ -56,7 +57,10 @@ pub fn check_first(flaws: &[Flaw], complaints: &[String]) -> Result<(), ClipErro
 
 pub(crate) fn undecodable(what: &str, complaints: &[String]) -> ClipError {
     let said = complaints.join("; ");
-    ClipError::unsupported_media(format!("the source is damaged: {what}: {said}"))
+    ClipError::unsupported_media(match log::undecodable_codec(&said) {
+        Some(codec) => format!("this FFmpeg cannot decode {codec}"),
+        None => format!("the source is damaged: {what}: {said}"),
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What `FFmpeg` decodes of a file, picture by picture, as its log tells.
+//! What `FFmpeg` decodes from a file, picture by picture, according to its log.
 //!
-//! Only its log (`-debug_ts`) says of each picture both when it is shown and whether it was decoded in part, which it says in
-//! the line before.
+//! Only the log (`-debug_ts`) says both when each picture is shown and, in the line before, whether it was decoded only
+//! in part.
 
-use crate::log::{MAX_LINE, MAX_LINES};
+use crate::log::{self, MAX_LINE, MAX_LINES};
 use model::text::shorten;
 
 /// What stands before everything else: every line with its level, and as often as it is said.
@@ -101,9 +101,8 @@ impl Decoded {
 
     fn complain(&mut self, line: &str) {
         if self.complaints.len() < MAX_LINES {
-            // Without the names of its parts, which are addresses.
-            let said = line.rsplit_once("] ").map_or(line, |(_, said)| said);
-            self.complaints.push(shorten(said, MAX_LINE).into_owned());
+            let said = shorten(log::said(line), MAX_LINE);
+            self.complaints.push(said.into_owned());
         }
     }
 }

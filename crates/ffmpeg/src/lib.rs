@@ -1,6 +1,7 @@
 //! Everything that runs `FFmpeg`: the process and its limits, what it reads, and what it is told to do.
 
 pub mod audio;
+pub mod cage;
 pub mod check;
 pub mod clip;
 pub mod damage;

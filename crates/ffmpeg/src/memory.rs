@@ -1,9 +1,9 @@
-//! How much memory programs may take that run at the same time.
+//! Limits the memory of programs that run at the same time.
 //!
-//! Lambda ends a function that is above its memory, and nobody learns why. So we look at the resident memory of the
-//! function and its programs, and end the largest program before that. A limit of the address space would not do:
-//! threads reserve far more than they use. The kernel's own limit (`RLIMIT_DATA`) stops a single huge allocation, which
-//! is faster than a look.
+//! Lambda kills a function that exceeds its memory, and nobody learns why. So we poll the resident memory of the
+//! function and its programs, and kill the largest program before that happens. A limit on the address space would not
+//! work: threads reserve far more than they use. The kernel's own limit (`RLIMIT_DATA`) stops a single huge allocation,
+//! which we would poll too late to see.
 
 use model::error::ClipError;
 use rustix::process::Pid;

@@ -1,4 +1,4 @@
-//! What pixels become where they are encoded: filters of `FFmpeg`.
+//! The `FFmpeg` filters that convert pixels for encoding.
 
 use model::ClipError;
 use mp4_cut::PixelFormat;

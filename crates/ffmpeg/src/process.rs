@@ -1,22 +1,19 @@
 //! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
-//! the one loopback URL that an input may name.
+//! the one loopback URL that an input may name. Where the kernel has it, [a cage](crate::cage) holds it to that.
 //!
-//! Some runs would never end without these limits: `-err_detect explode` on some files with one bad
-//! NAL length, and the filter `tpad=stop=-1` where one of several outputs has all that it wants.
+//! Some runs would never end without these limits: `-err_detect explode` on some files with one bad NAL length, and the
+//! filter `tpad=stop=-1` once one of several outputs is complete.
 
 use crate::{
+    cage::{self, Cage},
     decoded::Decoded,
-    log::{MAX_LINE, MAX_LINES},
+    log::{self, Said},
     memory::Memory,
     range_server::RangeServer,
 };
-use model::{
-    error::{ClipError, ErrorKind},
-    text::shorten,
-};
+use model::error::{ClipError, ErrorKind};
 use rustix::process::{Pid, Resource, Signal, kill_process_group};
 use std::{
-    collections::VecDeque,
     ffi::OsString,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -51,6 +48,8 @@ const MB_PER_VCPU: u32 = 1769;
 const OLDEST: (u32, u32) = (7, 0);
 /// The version that began to crop pictures to the container's aperture, and can be told not to.
 const CROPS_CONTAINERS: (u32, u32) = (7, 1);
+/// How much processor time `ffprobe` may take to describe a source, in seconds; it takes a tenth of one.
+const DESCRIPTION_PROCESSOR_SECONDS: u64 = 3;
 /// How long a program may take to say its version.
 const VERSION_TIME: Duration = Duration::from_secs(30);
 
@@ -63,6 +62,8 @@ pub struct Ffmpeg {
     version: (u32, u32),
     encoded_microseconds: Option<Arc<AtomicU64>>,
     memory: Memory,
+    /// Whether it works in a cage.
+    is_caged: bool,
 }
 
 /// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
@@ -76,6 +77,8 @@ pub struct Input {
     /// The file's name in the folder of the run, or a URL.
     pub file: String,
     protocols: &'static str,
+    /// The loopback port that it is read from.
+    port: Option<u16>,
     /// Whether pictures are cropped as their codec says.
     is_cropped: bool,
 }
@@ -116,13 +119,14 @@ impl Input {
     /// A source that is read through a loopback port.
     #[must_use]
     pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &RangeServer) -> Self {
-        // What the kernel takes beyond what FFmpeg reads has been read in vain.
+        // What the kernel buffers beyond what FFmpeg reads was read for nothing.
         options.extend(["-recv_buffer_size", "65536"].map(str::to_owned));
         Self {
             demuxer,
             options,
             file: source.url().to_owned(),
             protocols: LOOPBACK_PROTOCOLS,
+            port: Some(source.port()),
             is_cropped: true,
         }
     }
@@ -133,6 +137,7 @@ impl Input {
             options,
             file: file.into(),
             protocols: FILE_PROTOCOLS,
+            port: None,
             is_cropped: true,
         }
     }
@@ -167,6 +172,38 @@ pub struct Limits {
     pub file_bytes: u64,
 }
 
+impl Limits {
+    /// Those of a run that only says something.
+    fn of_answer(time: Duration) -> Self {
+        Self {
+            time,
+            file_bytes: 0,
+        }
+    }
+}
+
+/// All that one run is held to.
+#[derive(Debug)]
+struct Bounds<'a> {
+    limits: Limits,
+    memory: &'a Memory,
+    /// Where it works; anywhere without one.
+    cage: Option<Cage<'a>>,
+    /// How much processor time it may take. Unlike its time, that does not grow with what it waits for.
+    processor_seconds: Option<u64>,
+}
+
+impl<'a> Bounds<'a> {
+    fn of(limits: Limits, memory: &'a Memory) -> Self {
+        Self {
+            limits,
+            memory,
+            cage: None,
+            processor_seconds: None,
+        }
+    }
+}
+
 impl Ffmpeg {
     /// Finds the program of a Lambda's layer, `/opt/bin/ffmpeg`, and how many threads the function's memory is good for.
     ///
@@ -179,12 +216,14 @@ impl Ffmpeg {
         let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
             .ok()
             .and_then(|mb| mb.parse::<u32>().ok());
+        cage::walls();
         Ok(Self {
             program: Ok(program),
             threads: memory_mb.unwrap_or(MB_PER_VCPU).div_ceil(MB_PER_VCPU),
             version: (u32::MAX, 0),
             encoded_microseconds: None,
             memory: memory_mb.map_or_else(Memory::default, Memory::of_function),
+            is_caged: true,
         })
     }
 
@@ -193,13 +232,11 @@ impl Ffmpeg {
     /// # Errors
     /// `Internal` when it cannot be run, is no `FFmpeg`, or is older than 7.0.
     pub async fn at(program: PathBuf, threads: u32) -> Result<Self, ClipError> {
-        let mut command = Command::new(&program);
-        command.arg("-version");
-        let limits = Limits {
-            time: VERSION_TIME,
-            file_bytes: 0,
+        // Where its libraries are elsewhere than a cage knows, it works outside.
+        let (said, is_caged) = match version_of(&program, Some(Cage::default())).await {
+            Ok(said) => (said, true),
+            Err(_) => (version_of(&program, None).await?, false),
         };
-        let said = run(command, limits, &Memory::default(), answer).await?;
         let named = |what| ClipError::internal(format!("{}: {what}", program.display()));
         let version = parse_version(&said).ok_or_else(|| named("is no FFmpeg".to_owned()))?;
         if version < OLDEST {
@@ -214,6 +251,7 @@ impl Ffmpeg {
             version,
             encoded_microseconds: None,
             memory: Memory::default(),
+            is_caged,
         })
     }
 
@@ -226,6 +264,7 @@ impl Ffmpeg {
             version: OLDEST,
             encoded_microseconds: None,
             memory: Memory::default(),
+            is_caged: false,
         }
     }
 
@@ -253,7 +292,7 @@ impl Ffmpeg {
     /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
     ///
     /// # Errors
-    /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the last lines of its
+    /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the first lines of its
     /// own message when it gives up, `Internal` when it cannot be started.
     pub async fn run(
         &self,
@@ -280,9 +319,11 @@ impl Ffmpeg {
                 if watched.is_some() { "0.2" } else { "5" },
             ])
             .args(output);
-        run(command, limits, &self.memory, |stdout| {
-            listen_to_progress(stdout, watched)
-        })
+        run(
+            command,
+            self.bounds(limits, Some(folder), inputs),
+            |stdout| listen_to_progress(stdout, watched),
+        )
         .await
     }
 
@@ -303,7 +344,8 @@ impl Ffmpeg {
         command.args(Decoded::OUTPUT);
         let mut decoded = Decoded::default();
         let heard = |line: &str| decoded.hear(line);
-        let (status, ()) = run_to_end(command, limits, &self.memory, async |_| (), heard).await?;
+        let bounds = self.bounds(limits, Some(folder), std::slice::from_ref(input));
+        let (status, ()) = run_to_end(command, bounds, async |_| (), heard).await?;
         match classify_exit(status, &decoded.complaints.join("; ")) {
             Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
             _ => Ok(decoded),
@@ -329,11 +371,8 @@ impl Ffmpeg {
         let mut command = Command::new(program);
         command.args(["-hide_banner", "-v", "error", "-h"]);
         command.arg(format!("encoder={encoder}"));
-        let limits = Limits {
-            time: VERSION_TIME,
-            file_bytes: 0,
-        };
-        let said = run(command, limits, &self.memory, answer).await?;
+        let bounds = self.bounds(Limits::of_answer(VERSION_TIME), None, &[]);
+        let said = run(command, bounds, answer).await?;
         let said = String::from_utf8_lossy(&said);
         let formats = said
             .lines()
@@ -366,17 +405,42 @@ impl Ffmpeg {
             &format!("%+#{packets}"),
         ]);
         read(&mut command, input);
-        run(
-            command,
-            Limits {
-                time,
-                file_bytes: 0,
-            },
-            &self.memory,
-            answer,
-        )
-        .await
+        let inputs = std::slice::from_ref(input);
+        let bounds = Bounds {
+            processor_seconds: Some(DESCRIPTION_PROCESSOR_SECONDS),
+            ..self.bounds(Limits::of_answer(time), None, inputs)
+        };
+        run(command, bounds, answer).await
     }
+
+    /// What a run is held to that works in a folder, if any, and reads these inputs.
+    fn bounds<'a>(
+        &'a self,
+        limits: Limits,
+        folder: Option<&'a Path>,
+        inputs: &[Input],
+    ) -> Bounds<'a> {
+        let cage = self.is_caged.then(|| Cage {
+            folder,
+            ports: inputs.iter().filter_map(|input| input.port).collect(),
+        });
+        Bounds {
+            cage,
+            ..Bounds::of(limits, &self.memory)
+        }
+    }
+}
+
+/// What a program says of its version.
+async fn version_of(program: &Path, cage: Option<Cage<'_>>) -> Result<Vec<u8>, ClipError> {
+    let mut command = Command::new(program);
+    command.arg("-version");
+    let memory = Memory::default();
+    let bounds = Bounds {
+        cage,
+        ..Bounds::of(Limits::of_answer(VERSION_TIME), &memory)
+    };
+    run(command, bounds, answer).await
 }
 
 /// The `ffmpeg` that is on the `PATH`.
@@ -433,39 +497,41 @@ fn read(command: &mut Command, input: &Input) {
 /// Runs a command, which must succeed, with its standard output given to `listen`.
 async fn run<T>(
     command: Command,
-    limits: Limits,
-    memory: &Memory,
+    bounds: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
 ) -> Result<T, ClipError> {
-    let mut last = VecDeque::new();
-    let keep_last = |line: &str| {
-        last.push_back(shorten(line, MAX_LINE).into_owned());
-        if last.len() > MAX_LINES {
-            last.pop_front();
-        }
-    };
-    let (status, heard) = run_to_end(command, limits, memory, listen, keep_last).await?;
-    classify_exit(status, &Vec::from(last).join("; ")).map(|()| heard)
+    let mut said = Said::default();
+    let hear = |line: &str| said.hear(line);
+    let (status, heard) = run_to_end(command, bounds, listen, hear).await?;
+    classify_exit(status, &said.to_string()).map(|()| heard)
 }
 
 /// Runs a command to its end, with its standard output given to `listen`, and what it says on standard error to `hear`,
 /// line by line.
 async fn run_to_end<T>(
     mut command: Command,
-    limits: Limits,
-    memory: &Memory,
+    Bounds {
+        limits,
+        memory,
+        processor_seconds,
+        cage,
+    }: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
     hear: impl FnMut(&str),
 ) -> Result<(ExitStatus, T), ClipError> {
     let program = command.as_std().get_program().to_owned();
-    let mut child = command
+    command
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    let spawned = match cage {
+        Some(cage) => cage::spawn(&mut command, &cage),
+        None => command.spawn(),
+    };
+    let mut child = spawned
         .map_err(|error| ClipError::internal(format!("starting {}: {error}", program.display())))?;
     let group = Group(
         child
@@ -476,6 +542,9 @@ async fn run_to_end<T>(
         group.limit(Resource::Fsize, limits.file_bytes)?;
     }
     group.limit(Resource::Core, 0)?;
+    if let Some(seconds) = processor_seconds {
+        group.limit(Resource::Cpu, seconds)?;
+    }
     if let Some(bytes) = memory.allocation_bytes() {
         group.limit(Resource::Data, bytes)?;
     }
@@ -506,9 +575,11 @@ impl Group {
     #[cfg(target_os = "linux")]
     fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
         use rustix::process::{Rlimit, prlimit};
+        // Where both were the same, a program that takes too long would be killed as one that takes too much memory.
+        let more = u64::from(resource == Resource::Cpu);
         let limit = Rlimit {
             current: Some(most),
-            maximum: Some(most),
+            maximum: Some(most + more),
         };
         match prlimit(self.0, resource, limit) {
             // It may have ended already; what it said is judged later.
@@ -536,18 +607,27 @@ impl Drop for Group {
 fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
     use std::os::unix::process::ExitStatusExt;
     const SIGKILL: i32 = 9;
+    const SIGXCPU: i32 = 24;
     const SIGXFSZ: i32 = 25;
+    /// Signals of programs that trip over what they read: abort, a wrong address, a division by zero.
+    const CRASHES: [i32; 4] = [6, 7, 8, 11];
     match (status.success(), status.signal()) {
         (true, _) => Ok(()),
         (_, Some(SIGKILL)) => Err(ClipError::trim_budget_exceeded(
-            "ffmpeg was ended for want of memory",
+            "ffmpeg was killed because memory ran out",
         )),
+        (_, Some(SIGXCPU)) => Err(ClipError::trim_budget_exceeded(format!(
+            "describing the source takes more than {DESCRIPTION_PROCESSOR_SECONDS} s of processor time"
+        ))),
         (_, Some(SIGXFSZ)) => Err(ClipError::trim_budget_exceeded(
             "the clip is larger than the working space",
         )),
         _ if said.contains("No space left") || said.contains("File too large") => Err(
             ClipError::trim_budget_exceeded("the clip is larger than the working space"),
         ),
+        (_, Some(signal)) if CRASHES.contains(&signal) => Err(ClipError::unsupported_media(
+            format!("ffmpeg crashes on the source (signal {signal}): {said}"),
+        )),
         (_, Some(signal)) => Err(ClipError::internal(format!(
             "ffmpeg was ended by signal {signal}: {said}"
         ))),
@@ -557,9 +637,12 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
         _ if said.contains("No such filter") => Err(ClipError::internal(format!(
             "this ffmpeg was built without a filter (bringing HDR to SDR takes zscale): {said}"
         ))),
-        _ => Err(ClipError::unsupported_media(format!(
-            "ffmpeg cannot read the source: {said}"
-        ))),
+        _ => Err(ClipError::unsupported_media(
+            match log::undecodable_codec(said) {
+                Some(codec) => format!("this FFmpeg cannot decode {codec}"),
+                None => format!("ffmpeg cannot read the source: {said}"),
+            },
+        )),
     }
 }
 
@@ -592,15 +675,15 @@ async fn listen_to(stderr: impl AsyncRead + Unpin, mut hear: impl FnMut(&str)) {
 mod tests {
     use super::*;
 
+    fn uncaged(seconds: u64, memory: &Memory) -> Bounds<'_> {
+        Bounds::of(Limits::of_answer(Duration::from_secs(seconds)), memory)
+    }
+
     /// How a program ends that takes memory for as long as it runs, where there are so many bytes.
     async fn greedy(memory: &Memory, seconds: u64) -> ClipError {
         let mut command = Command::new("tail");
         command.args(["-n", "1", "/dev/zero"]);
-        let limits = Limits {
-            time: Duration::from_secs(seconds),
-            file_bytes: 0,
-        };
-        let ended = run(command, limits, memory, answer).await;
+        let ended = run(command, uncaged(seconds, memory), answer).await;
         ended.expect_err("it never ends by itself")
     }
 
@@ -616,15 +699,45 @@ mod tests {
         let memory = Memory::of_bytes(300 << 20);
         let mut small = Command::new("sleep");
         small.arg("2");
-        let limits = Limits {
-            time: Duration::from_mins(1),
-            file_bytes: 0,
-        };
-        let (small, large) = tokio::join!(run(small, limits, &memory, answer), greedy(&memory, 60));
+        let small = run(small, uncaged(60, &memory), answer);
+        let (small, large) = tokio::join!(small, greedy(&memory, 60));
         assert!(
             small.is_ok() && large.message.contains("MB of memory"),
             "{small:?}, {large}"
         );
+    }
+
+    #[tokio::test]
+    async fn program_that_takes_too_much_processor_time_is_ended_by_name() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do :; done"]);
+        let memory = Memory::default();
+        let bounds = Bounds {
+            processor_seconds: Some(1),
+            ..uncaged(60, &memory)
+        };
+        let error = run(command, bounds, answer)
+            .await
+            .expect_err("it never ends by itself");
+        assert_eq!(error.kind, ErrorKind::TrimBudgetExceeded);
+        assert!(error.message.contains("processor time"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn crash_is_the_fault_of_what_is_read_and_other_signals_are_not() {
+        let ended_by = async |signal: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("kill -{signal} $$")]);
+            let ended = run(command, uncaged(60, &Memory::default()), answer).await;
+            ended.expect_err("a signal ends it").kind
+        };
+        for signal in ["SEGV", "ABRT", "FPE", "BUS"] {
+            assert_eq!(ended_by(signal).await, ErrorKind::UnsupportedMedia);
+        }
+        for signal in ["TERM", "ILL"] {
+            assert_eq!(ended_by(signal).await, ErrorKind::Internal, "{signal}");
+        }
+        assert_eq!(ended_by("KILL").await, ErrorKind::TrimBudgetExceeded);
     }
 
     #[test]

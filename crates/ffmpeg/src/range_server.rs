@@ -1,10 +1,10 @@
-//! A source on a loopback port, for programs that read by HTTP: ranges of this one source, and nothing else.
+//! Serves one source on a loopback port, to programs that read over HTTP: ranges of that source, and nothing else.
 //!
-//! A program that reads on has an eighth of what it has read in one go read ahead for it, so that a short look costs
-//! little and a long run hardly waits.
+//! While a program reads sequentially, we read ahead by an eighth of what it has read so far. So a short read costs
+//! little, and a long one hardly waits.
 //!
-//! Socket buffers are small: a jump costs 64 to 128 KiB, and what is read beyond the end of a run
-//! is about a quarter.
+//! Socket buffers are small: a seek costs 64 to 128 KiB, and a sequential run reads about a quarter of its length
+//! beyond its end.
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -49,6 +49,7 @@ const SOCKET_BUFFER_BYTES: u32 = 64 << 10;
 #[derive(Debug)]
 pub struct RangeServer {
     url: String,
+    port: u16,
     state: Arc<State>,
     server: AbortHandle,
 }
@@ -81,13 +82,24 @@ impl RangeServer {
             state: state.clone(),
         });
         let server = tokio::spawn(accept(listener, content)).abort_handle();
-        Ok(Self { url, state, server })
+        Ok(Self {
+            url,
+            port: address.port(),
+            state,
+            server,
+        })
     }
 
     /// Where the source is.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The loopback port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Bytes that have been read for the program.
@@ -221,7 +233,7 @@ impl<S: RangeRead + 'static> Served<S> {
             > self.most_bytes
         {
             Err(ClipError::unsupported_media(
-                "the source's container does not tell where the clip lies in it: all in front of it would have to be read",
+                "the source's container does not say where the clip is, so everything before it would have to be read",
             ))
         } else {
             self.source.read(range).await.map_err(ClipError::from)

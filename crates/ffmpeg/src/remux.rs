@@ -1,33 +1,31 @@
-//! A source of any container, of which intervals can be cut.
+//! A source in any container, from which intervals can be cut.
 //!
-//! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). Of any other container `FFmpeg` remuxes what an
-//! interval needs into an MP4, an excerpt, reading the source through [`RangeServer`]; the excerpt is cut like any other
-//! MP4, and its times are those of the source.
+//! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). From any other container, `FFmpeg` remuxes what an
+//! interval needs into an MP4, the excerpt, and reads the source through [`RangeServer`]. The excerpt is cut like any
+//! other MP4, and its times are those of the source.
 //!
-//! - *Timestamps* are kept (`-copyts`), and second 0 is that of the first picture or sound; where a
-//!   source begins between keyframes, that of its first keyframe.
-//!   `FFmpeg`'s own second 0 is that of the first of all streams. In a movie timescale of
-//!   microseconds the empty edit at the start, which holds the excerpt's start, is exact in any
-//!   timescale. A transport stream that starts within a minute before its clock wraps starts below
-//!   zero, which an MP4 cannot hold: its excerpts count from its start (`-itsoffset`).
-//! - *Streams* are described from one second of the source, or from three, and mapped by their
-//!   numbers. Sound that an MP4 cannot hold, or of which nothing is found by then, is dropped by
-//!   name.
+//! - *Timestamps* are kept (`-copyts`). Second 0 is the first picture or sound or, if a source begins between
+//!   keyframes, its first keyframe. `FFmpeg`'s own second 0 is the start of the earliest stream. An empty edit at the
+//!   start holds the excerpt's start. The movie timescale is microseconds, so that edit is exact in any timescale. A
+//!   transport stream that starts less than a minute before its clock wraps has a negative start, which an MP4 cannot
+//!   hold. Its excerpts count from its start (`-itsoffset`).
+//! - *Streams* are described from one second of the source, or from three, and mapped by their numbers. Sound that an
+//!   MP4 cannot hold, or that has not begun by then, is dropped, and its name is reported.
 //! - *Where to begin.* Matroska's cues lead to a keyframe. Seeking a transport stream by timestamp
 //!   may not land on one, so we start 2.5 s early and double that until a keyframe precedes the
 //!   interval. The plan keeps the lead that sufficed.
 //! - *Budgets.* Each run has a byte budget; exceeding it rejects the source. What was read last is
 //!   kept for the next run.
-//! - *A source that nothing leads into*, such as Matroska without cues, AVI, FLV and MPEG-PS, is remuxed from its start to
-//!   its end, if it is not too large.
+//! - *A source without an index by time*, such as Matroska without cues, AVI, FLV and MPEG-PS, is remuxed whole, if it
+//!   is not too large.
 //! - *An interval too long for the scratch space* is planned by the frame rate alone, and the other
 //!   engine makes the clip.
 //!
-//! `-xerror` would end a remux at the first damaged packet, such as transport streams begin with,
-//! so remuxes run without it.
+//! `-xerror` would end a remux at the first damaged packet. Transport streams often begin with one, so remuxes run
+//! without it.
 
 use crate::{
-    check,
+    check, damage,
     decoded::Picture,
     encrypted,
     pixels::PixelNames,
@@ -37,15 +35,19 @@ use crate::{
 };
 use bytes::Bytes;
 use model::{
-    ClipError, ErrorKind, clip_spec, number,
+    ClipError, ErrorKind, clip_spec,
+    error::REMUX,
+    number,
     plan::{Remuxed, SourceFacts},
 };
 use mp4_cut::{
-    AudioFacts, Container, Error, Facts, FragmentedMovie, Movie, Opened, VideoFacts, WindowFacts,
+    AudioFacts, Container, EditedMovie, Error, Facts, FragmentedMovie, Movie, Opened, VideoFacts,
+    WindowFacts,
     io::{CachedSource, LocalFile, RangeRead},
 };
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     ops::Range,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -54,10 +56,12 @@ use std::{
 /// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
 /// does not tell everything.
 const ANALYZE_DURATIONS: [u32; 2] = [1_000_000, 3_000_000];
-/// How much it looks at at the most, in bytes.
+/// The most bytes that it looks at.
 const PROBE_BYTES: &str = "2000000";
 /// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
 const TAIL_SECONDS: f64 = 0.5;
+/// The most that is read behind it in search of the picture that follows one that is held.
+const MAX_TAIL_SECONDS: f64 = 60.0;
 /// The most that is read in front of an interval in search of a keyframe, in seconds.
 const MAX_LEAD_SECONDS: f64 = 40.0;
 /// How far before what is looked at decoding begins, in seconds: further than the index may ask for.
@@ -101,6 +105,32 @@ pub struct Remuxer<'a> {
     pub max_whole_bytes: u64,
 }
 
+impl Remuxer<'_> {
+    /// Refuses to read all of a source of so many bytes, whose container is `name`, where that is too much.
+    fn check_whole(&self, name: &str, bytes: u64) -> Result<(), ClipError> {
+        let max_bytes = self.max_whole_bytes;
+        if bytes > max_bytes {
+            return Err(ClipError::unsupported_media(format!(
+                "the source is {name} without an index that leads to every interval, and has {bytes} bytes; up to \
+                 {max_bytes} it is read from its start: {REMUX}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a source, of which all is read where it has many fragments and no index of them.
+async fn open(source: &impl RangeRead, remuxer: Remuxer<'_>) -> Result<Opened, ClipError> {
+    match Box::pin(Movie::open(source)).await {
+        Err(Error::Unindexed) => {
+            remuxer.check_whole("a fragmented MP4", source.len())?;
+            let movie = Box::pin(Movie::open_whole(source)).await?;
+            Ok(Opened::Indexed(Box::new(movie)))
+        }
+        opened => Ok(opened?),
+    }
+}
+
 /// A source that was opened.
 #[derive(Debug)]
 pub struct Media<S> {
@@ -112,6 +142,7 @@ pub struct Media<S> {
 #[derive(Debug)]
 enum Form<S> {
     Indexed(Box<Movie>, S),
+    Edited(Box<EditedMovie>, S),
     Fragmented(Box<FragmentedMovie>, S),
     Other(Box<Other<S>>),
     /// All of it, remuxed.
@@ -123,6 +154,15 @@ enum Form<S> {
 struct Other<S> {
     remuxed: Remuxed,
     source: CachedSource<S>,
+}
+
+/// What was decoded of a source itself.
+#[derive(Debug)]
+pub struct Looked {
+    /// Times count from second 0 of the source.
+    pub pictures: Vec<Picture>,
+    /// Whether not each picture that the index shows decodes, at its time, or pictures are decoded in another order.
+    pub is_damaged: bool,
 }
 
 /// An interval of a source, ready to be cut.
@@ -167,10 +207,14 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// # Errors
     /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
-        Ok(match Movie::open(&source).await? {
+        Ok(match open(&source, remuxer).await? {
             Opened::Indexed(movie) => Self {
                 facts: movie.facts.clone().into(),
                 form: Form::Indexed(movie, source),
+            },
+            Opened::Edited(movie) => Self {
+                facts: movie.facts.clone().into(),
+                form: Form::Edited(movie, source),
             },
             Opened::Fragmented(movie) => Self {
                 facts: movie.facts.clone().into(),
@@ -204,8 +248,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         facts: SourceFacts,
         remuxer: Remuxer<'_>,
     ) -> Result<Self, ClipError> {
-        let form = match (Movie::open(&source).await?, facts.remuxed.clone()) {
+        let form = match (open(&source, remuxer).await?, facts.remuxed.clone()) {
             (Opened::Indexed(movie), _) => Form::Indexed(movie, source),
+            (Opened::Edited(movie), _) => Form::Edited(movie, source),
             (Opened::Fragmented(movie), _) => Form::Fragmented(movie, source),
             (Opened::Other(container), _) if container.is_read_whole() => {
                 return Self::open_whole(container, source, remuxer).await;
@@ -228,15 +273,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         remuxer: Remuxer<'_>,
     ) -> Result<Self, ClipError> {
         static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
-        let (bytes, max_bytes) = (source.len(), remuxer.max_whole_bytes);
-        if bytes > max_bytes {
-            return Err(ClipError::unsupported_media(format!(
-                "the source is {} without an index that leads to every interval, and has {bytes} bytes; up to \
-                 {max_bytes} it is read from its start. Remux it first: ffmpeg -i SOURCE -c copy -movflags +faststart \
-                 SOURCE.mp4",
-                container.name()
-            )));
-        }
+        let bytes = source.len();
+        remuxer.check_whole(container.name(), bytes)?;
         let source = CachedSource::new(source);
         let (described, how) = describe(container, &source, remuxer).await?;
         let name = format!("whole-{}.mp4", NEXT_NUMBER.fetch_add(1, Relaxed));
@@ -266,7 +304,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 _ => error,
             })?;
         let file = LocalFile::open(scratch.file(&name))?;
-        let movie = Movie::read(&file).await?;
+        let movie = Movie::read(&file).await.map_err(|error| match error {
+            // There is one, as FFmpeg described it.
+            Error::NoVideo { .. } => ClipError::unsupported_media(
+                "no keyframe was found in the source, and decoding begins with one",
+            ),
+            error => error.into(),
+        })?;
         let facts = Facts {
             container: described.container,
             bytes,
@@ -362,6 +406,16 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         Ok(())
     }
 
+    /// The intervals that one is cut as, in order: a source whose edit list shows several pieces of its media is cut piece
+    /// by piece.
+    #[must_use]
+    pub fn parts(&self, (start_seconds, end_seconds): (f64, f64)) -> Vec<(f64, f64)> {
+        match &self.form {
+            Form::Edited(movie, _) => movie.parts(start_seconds, end_seconds),
+            _ => vec![(start_seconds, end_seconds)],
+        }
+    }
+
     /// What the interval from `start_seconds` up to, not including, `end_seconds` is cut out of. An excerpt is written as
     /// the file `name`; it begins `lead_seconds` before the interval, or where there is a keyframe.
     ///
@@ -375,70 +429,91 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<RemuxedRange<S>, ClipError> {
-        let other = match &self.form {
-            Form::Indexed(movie, source) => {
-                let samples = Samples::Source(source.clone());
-                return Ok(RemuxedRange {
-                    movie: Movie::clone(movie),
-                    samples,
-                    lead_seconds: None,
-                });
+        let (movie, samples) = match &self.form {
+            Form::Other(other) => {
+                let interval = (start_seconds, end_seconds);
+                let found = self.search(other, interval, lead_seconds, name, remuxer);
+                return Box::pin(found).await;
             }
-            Form::Whole(movie, file) => {
-                return Ok(RemuxedRange {
-                    movie: Movie::clone(movie),
-                    samples: Samples::File(file.clone()),
-                    lead_seconds: None,
-                });
+            Form::Indexed(movie, source) => (Movie::clone(movie), Samples::Source(source.clone())),
+            Form::Edited(movie, source) => {
+                let piece = movie.piece(start_seconds, end_seconds).clone();
+                (piece, Samples::Source(source.clone()))
             }
+            Form::Whole(movie, file) => (Movie::clone(movie), Samples::File(file.clone())),
             Form::Fragmented(movie, source) => {
                 Movie::check_interval(start_seconds, end_seconds)?;
-                return Ok(RemuxedRange {
-                    movie: movie.part(source, start_seconds, end_seconds).await?,
-                    samples: Samples::Source(source.clone()),
-                    lead_seconds: None,
-                });
+                let part = movie.part(source, start_seconds, end_seconds).await?;
+                (part, Samples::Source(source.clone()))
             }
-            Form::Other(other) => other,
         };
+        Ok(RemuxedRange {
+            movie,
+            samples,
+            lead_seconds: None,
+        })
+    }
+
+    /// As [`remuxed_range`](Self::remuxed_range), of a source that is remuxed.
+    async fn search(
+        &self,
+        other: &Other<S>,
+        (start_seconds, end_seconds): (f64, f64),
+        lead_seconds: Option<f64>,
+        name: &str,
+        remuxer: Remuxer<'_>,
+    ) -> Result<RemuxedRange<S>, ClipError> {
         self.check(start_seconds, end_seconds)?;
         let duration = self.facts.duration_seconds;
-        let to = end_seconds.min(duration) + TAIL_SECONDS;
+        let end = end_seconds.min(duration);
         let start = other.remuxed.remuxed_start_microseconds();
         // The first keyframe may be shown a little later than the first sound.
         let first = self.facts.video.start_seconds + 0.001;
         let mut lead = lead_seconds.unwrap_or(container_lead_seconds(other.remuxed.container));
+        let mut tail = TAIL_SECONDS;
         loop {
             let from = (start_seconds - lead).max(0.0);
-            self.remux(other, from..to, name, remuxer).await?;
+            self.remux(other, from..end + tail, name, remuxer).await?;
             let file = LocalFile::open(remuxer.scratch.file(name))?;
+            let is_last = from <= 0.0 || lead >= MAX_LEAD_SECONDS;
             match Movie::read_remuxed(&file, start, duration).await {
                 Ok(movie) if movie.first_keyframe_seconds()? <= start_seconds.max(first) => {
+                    // Only the next picture tells how long the last one stays.
+                    let ends = movie.end_seconds();
+                    if ends < end - 0.001 && end + tail < duration && tail < MAX_TAIL_SECONDS {
+                        tail = (2.0 * tail).max(1.0);
+                        continue;
+                    }
                     return Ok(RemuxedRange {
                         movie,
                         samples: Samples::File(file),
                         lead_seconds: Some(lead),
                     });
                 }
+                // FFmpeg leaves out all pictures in front of a keyframe.
+                Ok(_) | Err(Error::NoVideo { .. }) if is_last => {
+                    let seconds = start_seconds - from;
+                    return Err(ClipError::unsupported_media(format!(
+                        "no keyframe was found in the {seconds:.1} s before {start_seconds} s of the source, and decoding \
+                         begins with one"
+                    )));
+                }
                 Err(error)
-                    if from <= 0.0
-                        || lead >= MAX_LEAD_SECONDS
-                        || !matches!(error, Error::Unsupported(_) | Error::Damaged(_)) =>
+                    if is_last
+                        || !matches!(
+                            error,
+                            Error::Unsupported(_) | Error::Damaged(_) | Error::NoVideo { .. }
+                        ) =>
                 {
                     return Err(error.into());
-                }
-                _ if from <= 0.0 || lead >= MAX_LEAD_SECONDS => {
-                    return Err(ClipError::unsupported_media(format!(
-                        "the source has no keyframe in the {MAX_LEAD_SECONDS} s before {start_seconds} s"
-                    )));
                 }
                 _ => lead = (2.0 * lead).max(1.0),
             }
         }
     }
 
-    /// What `FFmpeg` itself decodes of the source between two of its seconds, and some before them. Times count from
-    /// second 0 of the source. The file `name` is written where [`remuxed_range`](Self::remuxed_range) would.
+    /// What `FFmpeg` itself decodes of the source between two of its seconds, and some before them. The file `name` is
+    /// written where [`remuxed_range`](Self::remuxed_range) would.
     ///
     /// # Errors
     /// As [`remuxed_range`](Self::remuxed_range) and [`check::look`].
@@ -448,7 +523,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         lead_seconds: Option<f64>,
         name: &str,
         remuxer: Remuxer<'_>,
-    ) -> Result<Vec<Picture>, ClipError> {
+    ) -> Result<Looked, ClipError> {
         let Remuxer {
             ffmpeg,
             scratch,
@@ -471,11 +546,22 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                     .await?
             }
         };
+        let shown = range.movie.shown_frames()?;
+        let shown: Vec<f64> = shown.iter().map(|frame| frame.seconds).collect();
+        let index = |at: f64| shown.partition_point(|seconds| *seconds < origin + at);
+        let looked_at = index(start_seconds)..index(end_seconds);
+        let flaws = damage::flaws(&shown, looked_at, &decoded.pictures);
+        // FFmpeg gives up on times that are out of order after a few, which may lie before what is looked at.
+        let times = decoded.pictures.iter().map(|picture| picture.seconds);
+        let is_in_order = times.is_sorted_by(|one, next| one < next);
         let by_the_source = decoded.pictures.into_iter().map(|picture| Picture {
             seconds: picture.seconds - origin,
             ..picture
         });
-        Ok(by_the_source.collect())
+        Ok(Looked {
+            pictures: by_the_source.collect(),
+            is_damaged: !flaws.is_empty() || !is_in_order,
+        })
     }
 
     /// Writes what lies between two seconds of the source as the file `name`.
@@ -665,6 +751,17 @@ struct Packet {
 #[derive(Debug, Deserialize)]
 struct Format {
     duration: Option<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+impl Format {
+    /// Whether it says where the source was recorded.
+    fn names_place(&self) -> bool {
+        self.tags
+            .keys()
+            .any(|tag| tag.eq_ignore_ascii_case("location"))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -710,7 +807,7 @@ struct SideData {
     rotation: Option<f64>,
 }
 
-const ENTRIES: &str = "format=duration:stream=id,codec_type,codec_name,codec_tag,field_order,width,height,\
+const ENTRIES: &str = "format=duration:format_tags:stream=id,codec_type,codec_name,codec_tag,field_order,width,height,\
      sample_aspect_ratio,\
      avg_frame_rate,r_frame_rate,time_base,start_time,sample_rate,channels,channel_layout,bit_rate,\
      pix_fmt,color_range,color_primaries,color_transfer,color_space:stream_disposition=attached_pic:\
@@ -727,8 +824,11 @@ async fn describe<S: RangeRead + Clone + 'static>(
         let time = remuxer.limits.time;
         let described = remuxer.ffmpeg.describe(&input, ENTRIES, read, time).await;
         let described = server.classify_exit(described)?;
+        // It is as long as the source's texts, and has the numbers that the source has.
         serde_json::from_slice::<Description>(&described).map_err(|error| {
-            ClipError::internal(format!("ffprobe's description of the source: {error}"))
+            ClipError::unsupported_media(format!(
+                "the source cannot be described: ffprobe's answer: {error}"
+            ))
         })
     };
     let [mut looked, long] = ANALYZE_DURATIONS;
@@ -806,7 +906,8 @@ impl Description {
             |stream: &Stream| is(stream, "video") && stream.disposition.attached_pic == 0;
         let video = self.streams.iter().position(is_video);
         let video = video.ok_or_else(|| {
-            Error::no_video(self.streams.iter().any(|stream| is(stream, "audio")))
+            let has_audio = self.streams.iter().any(|stream| is(stream, "audio"));
+            Error::NoVideo { has_audio }
         })?;
         let (audio, others): (Vec<_>, Vec<_>) = self
             .streams
@@ -846,8 +947,12 @@ impl Description {
             start_microseconds,
             streams,
         };
-        let dropped_tracks = others.iter().map(|(_, stream)| stream.name()).collect();
-        let audio = audio.first().map(|(_, first)| first.audio(audio.len()));
+        let dropped = others.iter().map(|(_, stream)| stream.name());
+        let place = self.format.names_place().then(|| "place".to_owned());
+        let dropped_tracks = dropped.chain(place).collect();
+        let language = |stream: &Stream| stream.tags.language.clone().unwrap_or_default();
+        let languages = audio.iter().map(|(_, stream)| language(stream)).collect();
+        let audio = audio.first().map(|(_, first)| first.audio(languages));
         let video = self.streams[video].video(start, duration_seconds, bytes)?;
         let facts = Facts {
             container: container.name().to_owned(),
@@ -858,6 +963,7 @@ impl Description {
             video,
             audio,
             dropped_tracks,
+            pieces: 1,
         };
         Ok((facts, remuxed))
     }
@@ -968,7 +1074,8 @@ impl Stream {
         self.codec_type.as_deref() == Some("audio") && is_held && self.sample_rate() > 0
     }
 
-    fn audio(&self, tracks: usize) -> AudioFacts {
+    /// What it is, the first of as many tracks of sound as there are languages.
+    fn audio(&self, languages: Vec<String>) -> AudioFacts {
         let codec = self.codec_name.as_deref().unwrap_or_default();
         AudioFacts {
             codec: if codec.starts_with("pcm") {
@@ -984,7 +1091,12 @@ impl Stream {
                 .filter(|layout| !clip_spec::has_aac_number(layout)),
             sample_rate: self.sample_rate(),
             bit_rate: self.bit_rate().unwrap_or(0),
-            tracks,
+            tracks: languages.len(),
+            languages: if languages.iter().all(String::is_empty) {
+                Vec::new()
+            } else {
+                languages
+            },
         }
     }
 

@@ -1,4 +1,4 @@
-//! Working space, within a budget, and cleaned however the work ends.
+//! Working space with a budget. It is cleaned up however the work ends.
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, pin_mut};

@@ -1,12 +1,8 @@
 //! The smart cut: `FFmpeg` encodes the few frames that cannot be copied, and the sound.
 //!
-//! Audio is encoded whole: packets cannot be divided, so copied ones would hold sound from outside the clip, and
-//! encoding it costs little beside pictures.
-//!
-//! A copied packet would hold up to 21 ms from outside the clip and need the packet before it;
-//! encoding takes about 0.02 s per second. The sound of joined cuts is encoded in one run, each
-//! cut's from the sample nearest to its first picture, so no packet is cut off at a joint and
-//! nothing drifts.
+//! Audio is encoded whole. Packets cannot be divided: a copied one would hold up to 21 ms from outside the clip and
+//! need the packet before it. Encoding takes only about 0.02 s per second. The sound of joined cuts is encoded in one
+//! run, each cut's from the sample nearest to its first picture, so no packet is cut off at a joint and nothing drifts.
 
 use crate::{
     audio,
@@ -56,8 +52,7 @@ pub async fn cut(
 ) -> Result<(SmartCut, SmartClip<LocalFile>), SmartCutError> {
     let mut files = Vec::new();
     for window in windows {
-        let file = LocalFile::open(scratch.file(window))?;
-        files.push((Movie::read(&file).await?, file));
+        files.push(open(window, scratch).await?);
     }
     if let Some((movie, _)) = files.first() {
         format.check_pictures(&movie.facts.video)?;
@@ -92,6 +87,19 @@ pub async fn cut(
         })?;
     let smart_clip = smart_cut.join(&files, encoded, audio).await?;
     Ok((smart_cut, smart_clip))
+}
+
+/// A window in `scratch`, with NAL units that may be as long as an encoder makes them.
+async fn open(window: &str, scratch: &Scratch) -> Result<(Movie, LocalFile), SmartCutError> {
+    let file = LocalFile::open(scratch.file(window))?;
+    let movie = Movie::read(&file).await?;
+    let Some(long) = movie.with_long_lengths(&file).await? else {
+        return Ok((movie, file));
+    };
+    let name = format!("long-{window}");
+    scratch.save(&name, long.stream()).await?;
+    let file = LocalFile::open(scratch.file(&name))?;
+    Ok((Movie::read(&file).await?, file))
 }
 
 /// Checks that there is an encoder for the pictures of a smart cut.

@@ -11,7 +11,7 @@ use model::{
     text::{MAX_MESSAGE, elide},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::SystemTime;
 use tracing::{Instrument, info_span};
 
@@ -96,6 +96,9 @@ where
 {
     let (deps, handle) = (&deps, &handle);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+        if is_self_check(&event.payload) {
+            return Ok(Answer::Started { started: true });
+        }
         let payload = payload(event.payload);
         let span = span(payload.as_ref().unwrap_or(&Value::Null));
         async {
@@ -108,12 +111,28 @@ where
             if let Err(error) = &result {
                 tracing::error!(error = error.kind.name(), "{}", error.message);
             }
-            result.map_err(Failure)
+            result.map(Answer::Output).map_err(Failure)
         }
         .instrument(span)
         .await
     }))
     .await
+}
+
+/// What an invocation returns.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer<O> {
+    /// To a self-check.
+    Started { started: bool },
+    /// What the function returned.
+    Output(O),
+}
+
+/// Whether a deployment asks if this version starts, before it goes live (`terraform/functions.tf`). A function that
+/// does not start has the same error for Step Functions as one that was killed.
+fn is_self_check(payload: &Value) -> bool {
+    *payload == json!({"selfCheck": true})
 }
 
 /// The event in the one message of an invocation by SQS.
@@ -176,7 +195,6 @@ pub fn start_tracing() {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
 
     proptest! {
         #[test]
@@ -202,6 +220,27 @@ mod tests {
             ),
             ("TooLong", "9 s")
         );
+    }
+
+    #[test]
+    fn self_check_is_answered_and_no_request_is_taken_for_one() {
+        let deployment = include_str!("../../../terraform/functions.tf");
+        assert!(deployment.contains("input         = jsonencode({ selfCheck = true })"));
+        assert!(is_self_check(&json!({"selfCheck": true})));
+        for payload in [
+            json!({"selfCheck": true, "request": {}}),
+            json!({"selfCheck": false}),
+            json!({"Records": []}),
+            json!(true),
+        ] {
+            assert!(!is_self_check(&payload), "{payload}");
+        }
+        let answers = [
+            Answer::Started { started: true },
+            Answer::Output(json!({"a": 1})),
+        ];
+        let answers = serde_json::to_value(answers).expect("JSON");
+        assert_eq!(answers, json!([{"started": true}, {"a": 1}]));
     }
 
     #[test]

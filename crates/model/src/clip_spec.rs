@@ -1,6 +1,7 @@
 //! What a clip will be: its size, frame rate, frames and sound, as both engines make it and `verify` expects it.
 //!
-//! One cut that is neither sped up nor slowed down keeps its source's frames and their times. Where cuts are joined, the
+//! One cut that is neither sped up nor slowed down, nor given another frame rate, keeps its source's frames and their
+//! times. Where cuts are joined, the
 //! first one sets the format: pictures of another size are scaled to fit and framed in black, all frames lie on the grid
 //! of the first one's rate (made constant as [`FrameGrid`] says), and a cut without sound is silent. Where the sources'
 //! frames are of that size and lie on that grid, it is the same clip whether they are encoded or copied.
@@ -8,6 +9,7 @@
 //! engines count the same frames.
 
 use crate::{
+    damage::OnDamage,
     edits::{Crop, Fit, Position, Resize, Watermark},
     error::{ClipError, invalid},
     frame_grid::FrameGrid,
@@ -168,7 +170,8 @@ impl ClipSpec {
         let edits = look.edits;
         let shown = Size::shown(video);
         let is_one = plan.segments.len() == 1;
-        let as_stored = is_one && edits.is_none() && Size::keeps_shape(video);
+        let retimed = !is_one || edits.speed.is_some() || look.frame_rate.is_some();
+        let as_stored = !retimed && edits.is_none() && Size::keeps_shape(video);
         let canvas = if as_stored { shown } else { shown.even() };
         let turned = if edits.rotate.unwrap_or(0) % 180 == 90 {
             canvas.turned()
@@ -179,7 +182,6 @@ impl ClipSpec {
         let (scaled, size) = edits
             .resize
             .map_or((cropped, cropped), |resize| cropped.resized(resize));
-        let retimed = !is_one || edits.speed.is_some();
         let with_sound = plan
             .segments
             .iter()
@@ -200,7 +202,10 @@ impl ClipSpec {
             scaled,
             size,
             overlay: overlay.map(|(watermark, picture)| Overlay::of(watermark, picture, size)),
-            frame_rate: retimed.then(|| FrameRate::nearest(FrameGrid::of(video).clip_rate())),
+            frame_rate: retimed.then(|| {
+                let own = || FrameGrid::of(video).clip_rate();
+                FrameRate::nearest(look.frame_rate.unwrap_or_else(own))
+            }),
             speed: edits.speed(),
             fade_in_seconds: fade(|fade| fade.in_seconds),
             fade_out_seconds: fade(|fade| fade.out_seconds),
@@ -209,10 +214,13 @@ impl ClipSpec {
             plain: as_stored,
             bit_depth: 8,
             suits_mediaconvert: plan.segments.iter().all(|segment| {
-                let video = &plan.sources[segment.source].facts.video;
-                let grid = FrameGrid::of(video);
+                let facts = &plan.sources[segment.source].facts;
+                let grid = FrameGrid::of(&facts.video);
                 let frames = grid.frames(&segment.window);
-                video.codec != NO_MEDIACONVERT_INPUT && grid.timecode(frames.end - 1).is_ok()
+                // It counts frames of the media, and not of what edit lists show of it.
+                facts.video.codec != NO_MEDIACONVERT_INPUT
+                    && facts.pieces == 1
+                    && grid.timecode(frames.end - 1).is_ok()
             }),
             preserves_timing: !retimed,
         };
@@ -374,6 +382,8 @@ impl ClipSpec {
             ),
             ("edits.watermark.key", !is_png),
             ("source", !self.suits_mediaconvert),
+            // It hides damage and does not report it.
+            ("damage", look.damage == OnDamage::Reject),
         ];
         let first = asked.into_iter().find(|(_, asked)| *asked);
         first.map(|(field, _)| field)
@@ -395,11 +405,21 @@ impl ClipSpec {
     pub fn why_no_copies(&self) -> Option<&'static str> {
         if self.parts.iter().any(|part| part.shown != self.canvas) {
             Some("its pictures have a size that is not encoded, or several sizes")
+        } else if !self.preserves_timing && self.parts.len() == 1 {
+            Some("its source has another frame rate than it is to have")
         } else if !self.preserves_timing {
-            Some("the frames of its cuts lie on no common grid")
+            Some("the frames of its cuts do not lie on one grid")
         } else {
             None
         }
+    }
+
+    /// Frames a second of the clip, whose first source is `first`; of one that keeps its source's frames, those that
+    /// `MediaConvert` makes of them.
+    #[must_use]
+    pub fn clip_rate(&self, first: &VideoFacts) -> FrameRate {
+        let own = || FrameRate::nearest(FrameGrid::of(first).clip_rate());
+        self.frame_rate.unwrap_or_else(own)
     }
 
     /// How many frames the clip has.
@@ -827,6 +847,16 @@ mod tests {
 
     /// What `MediaConvert` cannot do of a second of a source.
     fn unsupported(asked: &serde_json::Value, video: &serde_json::Value) -> Option<&'static str> {
+        let (request, plan) = second(asked, video);
+        let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
+        spec.unsupported_by_mediaconvert(request.look())
+    }
+
+    /// A request and a plan of a second of a source of 30 frames a second, with what differs from that.
+    fn second(
+        asked: &serde_json::Value,
+        video: &serde_json::Value,
+    ) -> (crate::request::ClipRequest, Plan) {
         let merge = |base: serde_json::Value, change: &serde_json::Value| {
             let mut base = base;
             let fields = change.as_object().expect("an object").clone();
@@ -848,9 +878,51 @@ mod tests {
             "timescale": 30000, "outputBytes": 1000, "sourceBytes": 900});
         let plan = json!({"sources": [{"object": object, "facts": facts}],
             "segments": [{"source": 0, "window": window}]});
-        let plan: Plan = crate::parse(plan).expect("a plan");
+        (request, crate::parse(plan).expect("a plan"))
+    }
+
+    /// The rate that frames are laid on, how many there are, why no pictures can be copied, and what is said of it.
+    fn at_rate(
+        rate: f64,
+        video: &serde_json::Value,
+    ) -> (String, u64, Option<&'static str>, Vec<String>) {
+        let (request, plan) = second(&json!({"frameRate": rate}), video);
         let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
-        spec.unsupported_by_mediaconvert(request.look())
+        let grid = spec.frame_rate.expect("a grid").to_string();
+        (grid, spec.frames(), spec.why_no_copies(), spec.conformed())
+    }
+
+    #[test]
+    fn rate_that_is_asked_for_is_constant_and_named_where_it_is_another() {
+        let why = Some("its source has another frame rate than it is to have");
+        let said = |what: &str| vec![format!("segments[0]: frame rate {what}")];
+        assert_eq!(
+            at_rate(25.0, &json!({})),
+            ("25/1".to_owned(), 25, why, said("30.000 to 25.000"))
+        );
+        assert_eq!(
+            at_rate(59.94, &json!({})),
+            ("60000/1001".to_owned(), 60, why, said("30.000 to 59.940"))
+        );
+        let varying = json!({"constantFrameRate": false});
+        assert_eq!(
+            at_rate(30.0, &varying),
+            ("30/1".to_owned(), 30, why, said("varying 30.000 to 30.000"))
+        );
+        assert_eq!(
+            at_rate(30.0, &json!({})),
+            ("30/1".to_owned(), 30, None, Vec::new())
+        );
+    }
+
+    #[test]
+    fn damage_that_is_to_be_rejected_is_not_for_mediaconvert() {
+        let plain = json!({});
+        assert_eq!(unsupported(&json!({"damage": "accept"}), &plain), None);
+        assert_eq!(
+            unsupported(&json!({"damage": "reject"}), &plain),
+            Some("damage")
+        );
     }
 
     fn of_size(format: &str, width: u32, height: u32) -> Option<&'static str> {

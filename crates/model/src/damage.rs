@@ -8,7 +8,7 @@ use std::ops::Range;
 /// The most places that are named.
 const MAX_PLACES: usize = 10;
 
-/// What becomes of a clip whose source is damaged within the cut.
+/// What happens to a clip whose source is damaged within the cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnDamage {

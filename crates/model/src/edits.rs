@@ -82,7 +82,7 @@ pub struct Resize {
     #[serde(default)]
     pub fit: Fit,
     /// Whether pictures may be made larger than they are. If not, the clip gets the largest size of these proportions
-    /// for which they need not be.
+    /// that needs no enlarging.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub upscale: bool,
 }

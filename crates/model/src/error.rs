@@ -11,6 +11,9 @@ const MAX_FIELD: usize = 300;
 /// The most characters of what is wrong with a field: enough for the names of all fields that there are.
 const MAX_REASON: usize = 1_500;
 
+/// The command that makes a source one that leads to every interval, for a person.
+pub const REMUX: &str = "remux it first: ffmpeg -i SOURCE -c copy -movflags +faststart SOURCE.mp4";
+
 /// Why a step did not do its work.
 ///
 /// The variant's name is the wire name: Lambda's `errorType`, what `ErrorEquals` matches in
@@ -92,7 +95,8 @@ impl ErrorKind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// Whether a rejection can be mended without another request: by a source, a recording or a limit of the deployment.
+    /// Whether a rejection can be fixed without changing the request: through a source, a recording or a limit of the
+    /// deployment.
     #[must_use]
     pub fn is_mendable(self) -> bool {
         self.is_rejection() && self != Self::InvalidRequest
@@ -122,7 +126,10 @@ impl From<MediaError> for ClipError {
     fn from(error: MediaError) -> Self {
         let said = error.to_string();
         match error {
-            MediaError::Unsupported(_) | MediaError::Damaged(_) => Self::unsupported_media(said),
+            MediaError::Unsupported(_) | MediaError::Damaged(_) | MediaError::NoVideo { .. } => {
+                Self::unsupported_media(said)
+            }
+            MediaError::Unindexed => Self::unsupported_media(format!("{said}: {REMUX}")),
             MediaError::Interval { .. } => Self::invalid_request(said),
             MediaError::OutOfRange { .. } => Self::out_of_range(said),
             MediaError::Unlike { index, difference } => {

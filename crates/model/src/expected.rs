@@ -6,7 +6,7 @@ use crate::{
     damage::Damaged,
     frame_grid::FrameGrid,
     outcome::EngineName,
-    plan::{Plan, PlannedSegment},
+    plan::Plan,
     request::{ClipRequest, Cut},
 };
 
@@ -24,6 +24,8 @@ pub struct Expected {
     /// `FFmpeg`'s names of those that it may have.
     pub video_codecs: Vec<String>,
     pub has_audio: bool,
+    /// Whether it may be silent all the same.
+    pub may_lack_audio: bool,
     /// How segments were brought to the first one's format, for a person: one line for each that differed.
     pub conformed: Vec<String>,
 }
@@ -47,9 +49,14 @@ impl Expected {
             frames_tolerance: 0,
             seconds: spec.seconds(),
             left_out_seconds: 0.0,
-            frame_seconds: 1.0 / first.frame_rate.max(1.0),
+            frame_seconds: 1.0
+                / spec
+                    .frame_rate
+                    .map_or(first.frame_rate, FrameRate::hertz)
+                    .max(1.0),
             video_codecs: names(request.format.codecs()),
             has_audio: spec.audio.is_some(),
+            may_lack_audio: false,
             conformed: match (engine, request.cut) {
                 (EngineName::Trim, Cut::Copy) => Vec::new(),
                 _ => spec.conformed(),
@@ -57,7 +64,8 @@ impl Expected {
         };
         match (engine, request.cut) {
             (EngineName::Transcode, _) => {
-                (expected.frames, expected.frames_tolerance) = transcoded_frames(plan);
+                let rate = spec.clip_rate(first);
+                (expected.frames, expected.frames_tolerance) = transcoded_frames(plan, rate);
                 expected.video_codecs = names(request.format.encoded().codecs());
             }
             (EngineName::Trim, Cut::Copy) => {
@@ -82,6 +90,7 @@ impl Expected {
         Self {
             frames: self.frames.saturating_sub(damaged.left_out),
             left_out_seconds: left_out * self.frame_seconds,
+            may_lack_audio: damaged.audio,
             ..self
         }
     }
@@ -92,13 +101,11 @@ fn names(codecs: &[&str]) -> Vec<String> {
 }
 
 /// How many frames a clip has when `MediaConvert` makes it, and how many more or less it may have: it rounds each
-/// segment that it brings to the first one's rate in its own way.
-fn transcoded_frames(plan: &Plan) -> (u64, u64) {
-    let grid = |segment: &PlannedSegment| FrameGrid::of(&plan.sources[segment.source].facts.video);
-    let rate = FrameRate::nearest(grid(&plan.segments[0]).clip_rate());
+/// segment that it brings to the clip's rate in its own way.
+fn transcoded_frames(plan: &Plan, rate: FrameRate) -> (u64, u64) {
     let (mut frames, mut tolerance) = (0, 0);
     for segment in &plan.segments {
-        let own = grid(segment);
+        let own = FrameGrid::of(&plan.sources[segment.source].facts.video);
         if FrameRate::nearest(own.rate) == rate {
             let numbers = own.frames(&segment.window);
             frames += numbers.end - numbers.start;
@@ -199,6 +206,21 @@ mod tests {
         };
         assert_eq!(codecs(EngineName::Trim), ["h264", "hevc"]);
         assert_eq!(codecs(EngineName::Transcode), ["h264"]);
+    }
+
+    #[test]
+    fn clip_has_the_rate_that_is_asked_for_whichever_engine_makes_it() {
+        let mut request = request(Cut::Exact, Format::Mp4);
+        request.frame_rate = Some(50.0);
+        let plan = plan(&[source("h264", 360, 25.0)]);
+        for (engine, tolerance) in [(EngineName::Trim, 0), (EngineName::Transcode, 1)] {
+            let expected = Expected::of(&request, &plan, engine).expect("a clip");
+            let frames = (expected.frames, expected.frames_tolerance);
+            assert_eq!(frames, (50, tolerance));
+            assert!((expected.frame_seconds - 0.02).abs() < 1e-9);
+            let conformed = ["segments[0]: frame rate 25.000 to 50.000"];
+            assert_eq!(expected.conformed, conformed);
+        }
     }
 
     #[test]

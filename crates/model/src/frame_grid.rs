@@ -72,7 +72,7 @@ impl FrameGrid {
     pub fn timecode(&self, frame: u64) -> Result<String, ClipError> {
         if self.rate < MIN_TIMECODE_RATE {
             return Err(ClipError::unsupported_media(format!(
-                "the source has {} frames a second; a clip that is too much for a Lambda has 1 at the least",
+                "the source has {} frames a second; for a clip that is too much for a Lambda it must have at least 1",
                 self.rate
             )));
         }
@@ -84,8 +84,8 @@ impl FrameGrid {
         let rate = self.rate.round().max(1.0) as u32;
         if rate > MAX_TIMECODE_RATE {
             return Err(ClipError::unsupported_media(format!(
-                "the source has {rate} frames a second; a clip that is too much for a Lambda can have \
-                 {MAX_TIMECODE_RATE} at the most"
+                "the source has {rate} frames a second; for a clip that is too much for a Lambda it may have at most \
+                 {MAX_TIMECODE_RATE}"
             )));
         }
         let (seconds, frame) = (frame / u64::from(rate), frame % u64::from(rate));

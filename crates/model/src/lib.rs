@@ -1,4 +1,4 @@
-//! What the steps say to each other: requests, plans, outcomes and errors. Nothing here reads or writes anything.
+//! The data that the steps exchange: requests, plans, outcomes and errors. This crate does no I/O.
 
 pub mod clip_spec;
 pub mod console;

@@ -1,4 +1,4 @@
-//! Whole numbers out of measured ones. What does not fit a type becomes its nearest bound.
+//! Converts measured numbers to whole ones. A value that does not fit its type becomes the nearest bound.
 
 /// The nearest whole number, at least 0.
 #[must_use]

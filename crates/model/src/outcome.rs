@@ -1,4 +1,4 @@
-//! What became of a request: the document in `MongoDB`, the message on SNS and the execution's output.
+//! The result of a request: the document in `MongoDB`, the message on SNS and the execution's output.
 
 use crate::{
     damage::Damaged,
@@ -77,7 +77,7 @@ pub enum Status {
     Available,
     /// The request is at fault; a rerun cannot help.
     Rejected,
-    /// Something else is at fault; rerun it when that is mended.
+    /// Something else is at fault; rerun it once that is fixed.
     Failed,
 }
 
@@ -104,7 +104,7 @@ pub struct Failure {
     pub state: Option<String>,
     /// The execution in the console of Step Functions.
     pub console_url: String,
-    /// The command that makes the clip after all, once the cause is mended.
+    /// The command that makes the clip once the cause is fixed.
     pub rerun_command: String,
 }
 
@@ -202,6 +202,9 @@ pub struct Delivered {
     pub start: f64,
     /// The end of the clip in its source, exclusive, in seconds, on the source's frame grid.
     pub end: f64,
+    /// What was cut out of which source, in the order of the clip, where that is several intervals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<DeliveredSegment>,
     /// How long the clip plays.
     pub duration_seconds: f64,
     /// How many pictures it shows.
@@ -237,6 +240,19 @@ pub struct Delivered {
     /// Tracks of the sources that the clip does not have, such as `time code` or `audio track 2`, for a person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
+}
+
+/// An interval of a source that a clip of several shows.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredSegment {
+    /// The key of the recording, of a camera's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
+    /// Its first moment in its source, in seconds, on the source's frame grid.
+    pub start: f64,
+    /// Its end in its source, exclusive, in seconds, on the source's frame grid.
+    pub end: f64,
 }
 
 /// What made a clip.

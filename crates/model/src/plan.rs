@@ -4,7 +4,7 @@ use crate::{
     recordings::Coverage,
     text::{shorten, visible},
 };
-use mp4_cut::{Container, Facts, SmartCutFacts, VideoFacts, WindowFacts};
+use mp4_cut::{AudioFacts, Container, Facts, SmartCutFacts, VideoFacts, WindowFacts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -13,6 +13,10 @@ use std::ops::Deref;
 const MAX_SOURCE_NAMES: usize = 8;
 /// The most tracks of all sources that an outcome names.
 const MAX_NAMES: usize = 100;
+/// The longest channel layout that is kept, in bytes: one of as many channels as any codec has.
+const MAX_LAYOUT: usize = 200;
+/// The most characters of a language's name.
+const MAX_LANGUAGE: usize = 12;
 /// The most characters of a name out of a file.
 const MAX_NAME: usize = 40;
 
@@ -47,6 +51,14 @@ impl ProbedSource {
         facts.video.codec = bounded_name(&facts.video.codec);
         if let Some(audio) = &mut facts.audio {
             audio.codec = bounded_name(&audio.codec);
+            audio.layout = audio
+                .layout
+                .take()
+                .filter(|layout| layout.len() <= MAX_LAYOUT);
+            audio.languages.truncate(MAX_SOURCE_NAMES);
+            for language in &mut audio.languages {
+                *language = visible(&shorten(language, MAX_LANGUAGE));
+            }
         }
         facts.dropped_tracks = bounded_list(&facts.dropped_tracks, MAX_SOURCE_NAMES);
         let facts = SourceFacts { facts, remuxed };
@@ -207,10 +219,9 @@ impl<O> Plan<O> {
     pub fn dropped(&self, audio_tracks: usize) -> Vec<String> {
         let mut dropped = Vec::new();
         for (index, ProbedSource { facts, .. }) in self.sources.iter().enumerate() {
-            let all = facts.audio.as_ref().map_or(0, |audio| audio.tracks);
-            let audio = (1..=all)
-                .skip(audio_tracks)
-                .map(|number| format!("audio track {number}"));
+            let audio = facts.audio.as_ref();
+            let audio = audio.map_or_else(Vec::new, audio_tracks_named);
+            let audio = audio.into_iter().skip(audio_tracks);
             let segment = self
                 .segments
                 .iter()
@@ -232,6 +243,16 @@ impl<O> Plan<O> {
         }
         bounded_list(&dropped, MAX_NAMES)
     }
+}
+
+/// The audio tracks of a source, for a person.
+fn audio_tracks_named(audio: &AudioFacts) -> Vec<String> {
+    let language = |index: usize| audio.languages.get(index).filter(|code| !code.is_empty());
+    let named = (0..audio.tracks).map(|index| match language(index) {
+        Some(code) => format!("audio track {} ({code})", index + 1),
+        None => format!("audio track {}", index + 1),
+    });
+    named.collect()
 }
 
 impl Plan {
@@ -258,6 +279,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recordings::Interval;
     use proptest::{collection::vec, prelude::*};
     use serde_json::{Value, json};
 
@@ -302,6 +324,10 @@ mod tests {
             one.dropped(1),
             ["time code", "audio track 2", "audio track 3"]
         );
+        let mut spoken = source(3, &[]);
+        spoken["facts"]["audio"]["languages"] = json!(["eng", "", "deu"]);
+        let spoken = plan(&[spoken], &[0]).dropped(1);
+        assert_eq!(spoken, ["audio track 2", "audio track 3 (deu)"]);
         let two = plan(&[source(1, &[]), source(2, &["text (deu)"])], &[0, 0, 1]);
         assert_eq!(
             two.dropped(1),
@@ -316,11 +342,36 @@ mod tests {
         facts.facts.container = name.to_owned();
         facts.facts.video.codec = name.to_owned();
         facts.facts.dropped_tracks = dropped;
+        if let Some(audio) = &mut facts.facts.audio {
+            audio.layout = Some(name.repeat(20));
+        }
         let object = PinnedObject {
             key: key.to_owned(),
             ..read.object
         };
         ProbedSource::new(object, facts)
+    }
+
+    /// What a window lacks whose recordings are as many, where this is why each of some cannot be read.
+    fn gaps(unreadable: usize, why: &str) -> Coverage {
+        let minute = |number: usize| {
+            let start_ms = 1_533_224_400_000 + 60_000 * i64::try_from(number).expect("a number");
+            Interval {
+                start_ms,
+                end_ms: start_ms + 30_000,
+            }
+        };
+        let mut coverage = Coverage {
+            covered: (0..50).map(minute).collect(),
+            missing: (0..51).map(|number| minute(number).into()).collect(),
+        };
+        // As `probe` shortens it; a recording lies in two gaps at the most.
+        for number in 0..unreadable {
+            for gap in [number, number + 1] {
+                coverage.explain(minute(gap), &shorten(why, 300));
+            }
+        }
+        coverage
     }
 
     #[test]
@@ -341,15 +392,21 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
-        /// `Trim` is handed the request, of 64 KiB at the most, and the plan.
+        /// `Trim` is handed the request, of 64 KiB at most, and the plan; that of a camera's window, whose request is
+        /// short, says in addition what is missing and why.
         #[test]
         fn plan_fits_into_a_payload_beside_the_largest_request(
             name in "[\\PC\0-\x1f]{0,300}", tracks in vec("[\\PC\0-\x1f\"]{0,90}", 0..99), key in "[a-z/]{1024}",
+            why in "[\\PC\0-\x1f\"]{0,900}", unreadable in 0..50_usize,
         ) {
             let mut plan = plan(&[source(1, &[])], &[0; 50]);
             plan.sources = vec![bounded(&name, tracks, &key); 50];
             let bytes = serde_json::to_vec(&plan).expect("JSON").len();
             prop_assert!(bytes + crate::sent::MAX_REQUEST_BYTES < 250_000, "{bytes}");
+            plan.sources.truncate(50 - unreadable);
+            plan.coverage = Some(gaps(unreadable, &why));
+            let bytes = serde_json::to_vec(&plan).expect("JSON").len();
+            prop_assert!(bytes + 10_000 < 250_000, "{bytes}");
             let dropped = serde_json::to_vec(&plan.dropped(0)).expect("JSON").len();
             prop_assert!(dropped < 30_000, "{dropped}");
         }

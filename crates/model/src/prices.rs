@@ -1,7 +1,7 @@
 //! What AWS charges: the figures of `prices.json`, each with its source, and how they are applied.
 //!
-//! Estimates are for deciding between engines and for ceilings; discounts, free tiers and other regions' prices are
-//! not in them.
+//! Estimates serve to choose an engine and to enforce cost limits. They leave out discounts, free tiers and other
+//! regions' prices.
 
 use serde::Deserialize;
 use std::sync::LazyLock;

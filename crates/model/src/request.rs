@@ -31,6 +31,10 @@ pub const MAX_THUMBNAIL_WIDTH: u32 = 4096;
 /// The widths of thumbnails when a request names none, in pixels.
 pub const DEFAULT_THUMBNAILS: [u32; 4] = [300, 640, 1500, 3000];
 
+/// The lowest and the highest rate that a clip can be given, in frames a second: what `MediaConvert` makes at its basic
+/// prices.
+const FRAME_RATES: std::ops::RangeInclusive<f64> = 1.0..=60.0;
+
 /// A request for one clip, as it is sent to the queue.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -75,7 +79,7 @@ pub struct Request {
     /// How the clip is cut.
     #[serde(default)]
     pub cut: Cut,
-    /// What becomes of the clip if its source is damaged within the cut.
+    /// What happens if the source is damaged within the cut.
     #[serde(default, skip_serializing_if = "OnDamage::is_accept")]
     pub damage: OnDamage,
     /// How pictures and sound are changed.
@@ -108,7 +112,7 @@ pub enum Cut {
 }
 
 /// The form of a clip, and what is made besides it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Output {
     /// Widths of the thumbnails in pixels, 16 to 4,096, at most 8 of them. A width above the clip's own gives a
@@ -126,6 +130,11 @@ pub struct Output {
     /// How good the clip looks, and how large it is; medium when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
+    /// Frames a second of the clip, all equally long, 1 to 60. 29.97 and the like stand for NTSC's fractions. Left out, one
+    /// cut keeps the frames of its source, and joined cuts have the rate of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60))]
+    pub frame_rate: Option<f64>,
 }
 
 /// An animated picture.
@@ -261,6 +270,9 @@ pub struct ClipRequest {
     /// How good the clip looks.
     #[serde(default)]
     pub quality: Quality,
+    /// Frames a second of the clip; `None` for those of its sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_rate: Option<f64>,
     /// The animated picture that is made besides the clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
@@ -334,6 +346,7 @@ impl Request {
                 Cut::Copy => Format::default(),
             },
             quality: self.output.quality.unwrap_or_default(),
+            frame_rate: self.output.frame_rate,
             preview: self.output.preview,
             thumbnails: self.output.thumbnail_widths(),
             metadata: self.metadata,
@@ -374,12 +387,14 @@ impl Request {
             "output.format".to_owned()
         } else if self.output.quality.is_some() {
             "output.quality".to_owned()
+        } else if self.output.frame_rate.is_some() {
+            "output.frameRate".to_owned()
         } else {
             return Ok(());
         };
         invalid(
             &changed,
-            format_args!("cannot be had with the cut \"copy\", which encodes nothing"),
+            format_args!("is not possible with the cut \"copy\", which encodes nothing"),
         )
     }
 
@@ -391,10 +406,7 @@ impl Request {
             ("coverage", self.coverage.is_some()),
         ];
         if let Some((field, _)) = of_camera.iter().find(|(_, given)| *given) {
-            return invalid(
-                field,
-                format_args!("cannot stand without cameraId; {EITHER}"),
-            );
+            return invalid(field, format_args!("needs cameraId; {EITHER}"));
         }
         let alone = [
             ("source", self.source.is_some()),
@@ -405,7 +417,7 @@ impl Request {
             if let Some((field, _)) = alone.iter().find(|(_, given)| *given) {
                 return invalid(
                     field,
-                    format_args!("cannot stand beside segments; {EITHER}"),
+                    format_args!("cannot be combined with segments; {EITHER}"),
                 );
             }
             if !(1..=MAX_SEGMENTS).contains(&segments.len()) {
@@ -450,7 +462,7 @@ impl Request {
         if let Some((field, _)) = others.iter().find(|(_, given)| *given) {
             return invalid(
                 field,
-                format_args!("cannot stand beside cameraId; {EITHER}"),
+                format_args!("cannot be combined with cameraId; {EITHER}"),
             );
         }
         let start = timestamp(
@@ -490,7 +502,7 @@ fn timestamp(
     moment: Option<Moment>,
 ) -> Result<Timestamp, ClipError> {
     match (timestamp, moment) {
-        (Some(_), Some(_)) => invalid(moment_name, format_args!("cannot stand beside {name}")),
+        (Some(_), Some(_)) => invalid(moment_name, format_args!("cannot be combined with {name}")),
         (Some(timestamp), None) => Ok(timestamp),
         (None, Some(moment)) => moment.at(moment_name),
         (None, None) => invalid(name, format_args!("is missing; {EITHER}")),
@@ -525,6 +537,8 @@ pub struct Look<'a> {
     pub format: Format,
     /// How good the clip looks.
     pub quality: Quality,
+    /// Frames a second of the clip; `None` for those of its sources.
+    pub frame_rate: Option<f64>,
     /// What becomes of the clip if its source is damaged.
     pub damage: OnDamage,
 }
@@ -548,6 +562,7 @@ impl ClipRequest {
             edits: &self.edits,
             format: self.format,
             quality: self.quality,
+            frame_rate: self.frame_rate,
             damage: self.damage,
         }
     }
@@ -581,6 +596,14 @@ impl Output {
             return invalid(
                 "output.thumbnails",
                 format_args!("has {} widths, at most 8", widths.len()),
+            );
+        }
+        if let Some(rate) = self.frame_rate
+            && !FRAME_RATES.contains(&rate)
+        {
+            return invalid(
+                "output.frameRate",
+                format_args!("{rate} is not between 1 and 60 frames a second"),
             );
         }
         match widths
@@ -709,13 +732,13 @@ mod tests {
         nan_start_is_invalid_request: "/start" = json!("NaN") => "start: \"NaN\" is not a number";
         absent_start_is_invalid_request: "/start" = json!(null) => "start: is missing; a request has source, start and end";
         clock_without_camera_is_invalid_request: "/start" = json!("2018-08-02T15:40:00Z") => "start: a time in RFC 3339";
-        timestamp_without_camera_is_invalid_request: "/endTimestampInMs" = json!(1_533_224_400_000_u64) => "endTimestampInMs: cannot stand without cameraId";
-        coverage_without_camera_is_invalid_request: "/coverage" = json!("partial") => "coverage: cannot stand without cameraId";
-        camera_beside_a_source_is_invalid_request: "/cameraId" = json!("a") => "source: cannot stand beside cameraId";
+        timestamp_without_camera_is_invalid_request: "/endTimestampInMs" = json!(1_533_224_400_000_u64) => "endTimestampInMs: needs cameraId";
+        coverage_without_camera_is_invalid_request: "/coverage" = json!("partial") => "coverage: needs cameraId";
+        camera_beside_a_source_is_invalid_request: "/cameraId" = json!("a") => "source: cannot be combined";
         unknown_field_is_named: "/edit" = json!({}) => "unknown field `edit`";
         unknown_field_within_source_is_named: "/source/url" = json!("") => "source.url: unknown field `url`";
         unknown_field_of_a_later_version_is_named: "/priority" = json!(1) => "unknown field `priority`";
-        segments_beside_a_source_are_invalid_request: "/segments" = json!([]) => "source: cannot stand beside segments";
+        segments_beside_a_source_are_invalid_request: "/segments" = json!([]) => "source: cannot be combined with";
         foreign_bucket_is_invalid_request: "/source/bucket" = json!("other") => "source.bucket: \"other\" is not a source";
         empty_key_is_invalid_request: "/source/key" = json!("") => "source.key: has 0 bytes";
         clip_id_with_slash_is_invalid_request: "/clipId" = json!("a/b") => "clipId: \"a/b\" is not";
@@ -739,6 +762,9 @@ mod tests {
         watermark_of_a_foreign_bucket_is_invalid_request: "/edits" =
             json!({"watermark": {"bucket": "other", "key": "k.png"}}) => "edits.watermark.bucket: \"other\" is not a source";
         unknown_format_is_named: "/output" = json!({"format": "avi"}) => "output.format: unknown variant `avi`";
+        frame_rate_above_the_highest_is_invalid_request: "/output" = json!({"frameRate": 60.1}) =>
+            "output.frameRate: 60.1 is not between 1 and 60";
+        standing_frame_rate_is_invalid_request: "/output" = json!({"frameRate": 0}) => "output.frameRate: 0 is not between";
         unknown_quality_is_named: "/output" = json!({"quality": 7}) => "output.quality: invalid type";
         free_clip_is_invalid_request: "/maxCostUsd" = json!(0) => "maxCostUsd: 0 is not above 0";
         large_metadata_is_invalid_request: "/metadata" = json!({"a": "x".repeat(9000)}) => "metadata: has 9008 bytes";
@@ -755,6 +781,7 @@ mod tests {
             ),
             ("/output", json!({"format": "hevc"}), "output.format"),
             ("/output", json!({"quality": "high"}), "output.quality"),
+            ("/output", json!({"frameRate": 25}), "output.frameRate"),
         ] {
             let message = refusal(|request| {
                 request["cut"] = json!("copy");
@@ -762,7 +789,7 @@ mod tests {
             });
             assert_eq!(
                 message,
-                format!("{field}: cannot be had with the cut \"copy\", which encodes nothing")
+                format!("{field}: is not possible with the cut \"copy\", which encodes nothing")
             );
         }
     }
@@ -877,12 +904,12 @@ mod tests {
             (
                 "end",
                 json!("2018-08-02T15:40:00Z"),
-                "end: cannot stand beside endTimestampInMs",
+                "end: cannot be combined with endTimestampInMs",
             ),
             (
                 "segments",
                 json!([]),
-                "segments: cannot stand beside cameraId",
+                "segments: cannot be combined with cameraId",
             ),
             (
                 "coverage",
@@ -897,6 +924,14 @@ mod tests {
             .expect_err("no clock");
         assert!(
             error.starts_with("start: 1 s is no time of the clock"),
+            "{error}"
+        );
+        let error = camera(|request| {
+            *request = json!({"cameraId": "a", "start": 1_533_224_400_000_u64, "end": 1_533_224_422_000_u64});
+        });
+        let error = error.expect_err("milliseconds");
+        assert!(
+            error.contains("in RFC 3339") && error.contains("startTimestampInMs"),
             "{error}"
         );
         let error =

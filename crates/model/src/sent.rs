@@ -1,7 +1,7 @@
-//! A request as it is sent: text that anybody wrote.
+//! A request as it was sent: untrusted text.
 //!
-//! The limits of its size and depth stand here. What is beyond them, or is JSON that no step can hand on, is replaced
-//! by a small request that says so. `validate` rejects that one, so that even such a request has a document.
+//! This module limits its size and depth. A request beyond the limits, or in JSON that no step could pass on, is
+//! replaced by a small request that says so. `validate` rejects that one, so even such a request gets a document.
 
 use crate::{
     ClipError,

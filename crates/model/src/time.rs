@@ -38,7 +38,10 @@ impl Time {
         match seconds {
             s if s.is_nan() => Err(TimeError("is not a number")),
             s if s < 0.0 => Err(TimeError("is negative")),
-            s if s > MAX_SECONDS => Err(TimeError("is more than 1,000 hours")),
+            s if s > MAX_SECONDS => Err(TimeError(
+                "is more than 1,000 hours within a source; of a camera, the time of the clock is in RFC 3339 here, or in \
+                 milliseconds in startTimestampInMs and endTimestampInMs",
+            )),
             s => Ok(Self::Seconds(s)),
         }
     }
@@ -203,7 +206,8 @@ impl Moment {
         match self {
             Self::At(timestamp) => Ok(timestamp),
             Self::Within(time) => Err(ClipError::invalid_request(format!(
-                "{field}: {time} is no time of the clock; with cameraId, {field} is in RFC 3339"
+                "{field}: {time} is not a clock time; with cameraId, {field} must be an RFC 3339 time, such as \
+                 2018-08-02T15:40:00Z"
             ))),
         }
     }

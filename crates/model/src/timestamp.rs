@@ -46,8 +46,9 @@ impl Timestamp {
     /// # Errors
     /// When it is not RFC 3339, or out of range.
     pub fn from_rfc3339(text: &str) -> Result<Self, TimestampError> {
-        let at = OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| TimestampError("is no RFC 3339 time such as 2018-08-02T15:40:00.000Z"))?;
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
+            TimestampError("is not an RFC 3339 time such as 2018-08-02T15:40:00.000Z")
+        })?;
         let ms = at.unix_timestamp_nanos().div_euclid(1_000_000);
         Self::from_ms(i64::try_from(ms).unwrap_or(i64::MAX))
     }

@@ -12,6 +12,18 @@ pub enum Error {
     /// The source is not something that this crate cuts. The text says what it is or has.
     #[error("{0}")]
     Unsupported(String),
+    /// No picture can be cut out of it.
+    #[error("{}", no_video(*has_audio))]
+    NoVideo {
+        /// Whether it has audio.
+        has_audio: bool,
+    },
+    /// It is a fragmented MP4 of many fragments, and nothing in it leads to all of them
+    /// ([`Movie::open_whole`](crate::Movie::open_whole) reads all of it).
+    #[error(
+        "the source is a fragmented MP4 of many fragments without an index (sidx or mfra), or with one in too many parts"
+    )]
+    Unindexed,
     /// The index contradicts itself or the file. The text says in what.
     #[error("the source's MP4 index is damaged: {0}")]
     Damaged(String),
@@ -72,16 +84,6 @@ impl Error {
         Self::Unsupported(what.into())
     }
 
-    /// The error for a source without a video track that can be cut; `has_audio` if it has an audio track.
-    #[must_use]
-    pub fn no_video(has_audio: bool) -> Self {
-        Self::unsupported(if has_audio {
-            "the source has no video: it is audio only"
-        } else {
-            "the source has no video track with frames"
-        })
-    }
-
     /// The error for an end of an interval that is not a time, or not in order.
     pub(crate) fn interval(bound: Bound, problem: impl Into<String>) -> Self {
         let problem = problem.into();
@@ -101,6 +103,14 @@ impl Error {
     /// Wraps what a source raised.
     pub fn read(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Read(Box::new(cause))
+    }
+}
+
+fn no_video(has_audio: bool) -> &'static str {
+    if has_audio {
+        "the source has no video: it is audio only"
+    } else {
+        "the source has no video track with frames"
     }
 }
 

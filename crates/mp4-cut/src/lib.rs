@@ -81,14 +81,14 @@
 //!
 //! # More than one interval, and exact cuts
 //!
-//! [`Join`] puts intervals of several sources into one file. A [`SmartCut`] chooses which frames can be copied and which
-//! an encoder has to make anew, so that nothing is in the file that is not shown.
+//! [`Join`] puts intervals of several sources into one file. A [`SmartCut`] chooses which frames can be copied and
+//! which must be re-encoded, so that the file holds nothing that is not shown.
 //!
 //! # What it costs
 //!
-//! Sample entries, and whatever else need not be understood, are passed on byte for byte. Tables are read where they
-//! stand in the index, so that memory is the index, at most [`MAX_INDEX_BYTES`], and little more. All times are integers
-//! in the tracks' own timescales.
+//! Sample entries, and other boxes that the crate need not understand, are copied byte for byte. Tables are read in
+//! place, so memory use is little more than the index, which has at most [`MAX_INDEX_BYTES`]. All times are integers in
+//! the tracks' own timescales.
 //!
 //! Section numbers without a document are those of ISO/IEC 14496-12:2022.
 
@@ -116,6 +116,7 @@ pub use cut::{
 pub use encode_target::EncodeTarget;
 pub use error::{Bound, Error, Result};
 pub use read::{
+    edited::EditedMovie,
     fragmented::FragmentedMovie,
     fragments::Container,
     movie::{AudioFacts, Facts, Movie, ShownFrame, VideoFacts},

@@ -397,6 +397,35 @@ fn interval_whose_keyframe_has_no_bytes_is_refused_by_name() {
 }
 
 #[test]
+fn sound_whose_samples_have_no_bytes_is_none() {
+    let track = |is_video: bool, bytes: [u32; 5]| Track {
+        is_video,
+        timescale: 10,
+        samples: bytes
+            .map(|bytes| Sample {
+                bytes,
+                duration: 10,
+                offset: 0,
+                sync: true,
+            })
+            .into(),
+        samples_per_chunk: 2,
+        edit: None,
+    };
+    // A window takes one sample before it along.
+    for (bytes, has_audio) in [([0, 0, 0, 0, 9], false), ([0, 0, 9, 0, 9], true)] {
+        let shape = Shape {
+            tracks: vec![track(true, [9; 5]), track(false, bytes)],
+            gap: 0,
+            wide_offsets: false,
+        };
+        let movie = block_on(Movie::read(&Bytes::from(shape.file()))).expect("a source");
+        let window = movie.window(1.0, 3.0).expect("an interval");
+        assert_eq!(window.facts.has_audio, has_audio, "{bytes:?}");
+    }
+}
+
+#[test]
 fn window_of_what_is_shown_begins_with_the_frame_that_is_shown_then() {
     let durations = [2, 10, 1, 3];
     let samples = durations.iter().map(|duration| Sample {

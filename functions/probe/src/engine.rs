@@ -1,7 +1,7 @@
 //! Which engine makes a clip, and why.
 //!
-//! `trim` makes what it can, because it is the cheaper one. A clip of which too much has to be encoded, or that is too
-//! slow or too large for a Lambda, is made by `MediaConvert`; a copy may be of any length.
+//! `trim` makes what it can, because it is cheaper. `MediaConvert` makes a clip if too much of it has to be encoded, or
+//! if it takes too long or too much space for a Lambda. A copy may be of any length.
 
 use crate::estimate::Estimates;
 use model::{
@@ -15,7 +15,7 @@ const MAX_TIMEOUT_SHARE: f64 = 0.6;
 /// What `trim` can do.
 #[derive(Debug, Clone, Copy)]
 pub struct TrimLimits {
-    /// How much of a clip it encodes at the most, in seconds of the clip.
+    /// How much of a clip it encodes at most, in seconds of the clip.
     pub encoded_seconds: f64,
     /// How long it may run.
     pub timeout_seconds: f64,

@@ -2,7 +2,6 @@
 
 use model::{
     clip_spec::{ClipSpec, Size},
-    frame_grid::FrameGrid,
     job_metadata::ACCELERATED_SECONDS,
     plan::{Plan, PlannedSegment},
     prices::{Job, PRICES},
@@ -33,7 +32,7 @@ const TRANSFER_BYTES_PER_SECOND: f64 = 40_000_000.0;
 const OVERHEAD_SECONDS: f64 = 1.0;
 /// Bits that the encoder spends on a pixel at the quality that clips have, with a margin for noisy pictures.
 const BITS_PER_PIXEL: f64 = 0.2;
-/// Bytes of a request to S3, at the most: a part of an upload, or a range of a source.
+/// Bytes of a request to S3, at most: a part of an upload, or a range of a source.
 const S3_REQUEST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
 /// What every clip takes besides its engine: GB-seconds of the other functions, measured, as seconds of 1,024 MB.
 const OTHER_SECONDS: f64 = 3.0;
@@ -54,7 +53,7 @@ pub struct Estimates {
     pub trim_usd: f64,
     /// What the clip costs when `MediaConvert` makes it.
     pub transcode_usd: f64,
-    /// Working space in `/tmp` that `trim` needs at the most.
+    /// Working space in `/tmp` that `trim` needs at most.
     pub scratch_bytes: u64,
 }
 
@@ -144,7 +143,7 @@ impl Estimates {
         let first = &plan.sources[plan.segments[0].source].facts.video;
         let job = Job {
             lines: spec.size.width.min(spec.size.height),
-            frame_rate: FrameGrid::of(first).clip_rate(),
+            frame_rate: spec.clip_rate(first).hertz(),
             seconds,
             accelerated: seconds >= ACCELERATED_SECONDS,
             hevc: request.format == Format::Hevc,
@@ -242,6 +241,9 @@ mod tests {
             small.trim_seconds < plain.trim_seconds / 3.0
                 && small.transcode_usd < plain.transcode_usd
         );
+        let fast = edited(json!({"frameRate": 60}));
+        assert!(fast.trim_seconds > 1.5 * plain.trim_seconds, "{fast:?}");
+        assert!(fast.transcode_usd > 1.5 * plain.transcode_usd, "{fast:?}");
         let slow = edited(json!({"edits": {"speed": 0.5}}));
         assert!((1.6..2.0).contains(&(slow.trim_seconds / plain.trim_seconds)));
         for (format, factor) in [("hevc", HEVC_FACTOR), ("webm", VP9_FACTOR)] {

@@ -1,5 +1,5 @@
-//! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates what it takes.
-//! Sources without such an index are remuxed as far as the cut needs them, as [`media`](ffmpeg::remux) does.
+//! Finds the sources, reads their indexes by byte range, plans the cut on their frames and estimates its time, space
+//! and cost. If a source has no such index, [`remux`](ffmpeg::remux) remuxes what the cut needs.
 //!
 //! Raises `SourceNotFound`, `SourceNotReady`, `UnsupportedMedia`, `OutOfRange`, `InvalidRequest`, `TooLong`,
 //! `IncompleteCoverage` and `TooExpensive`, each naming the field or object at fault. Pins what it saw: every later step
@@ -22,13 +22,13 @@ use model::{
     clip_spec::ClipSpec,
     edits::Watermark,
     outcome::{Engine, EngineName, Execution},
-    plan::{PinnedObject, Plan, ProbedPicture, ProbedSource},
+    plan::{PinnedObject, Plan, PlannedSegment, ProbedPicture, ProbedSource},
     recordings::CameraWindow,
     request::{ClipRequest, Format, Source},
     timestamp::Timestamp,
 };
 use mp4_cut::io::RangeRead;
-use opener::{Opened, Opener, SOURCES_AT_ONCE};
+use opener::{Opened, Opener, SOURCES_AT_ONCE, check_pieces};
 use recordings::Recordings;
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ pub struct Deps {
     pub max_cost_usd: f64,
     /// The memory of `trim`, in MB.
     pub trim_memory_mb: u32,
-    /// How much of a clip `trim` encodes at the most, in seconds of the clip.
+    /// How much of a clip `trim` encodes at most, in seconds of the clip.
     pub max_trim_seconds: f64,
     /// How long `trim` may run.
     pub trim_timeout_seconds: f64,
@@ -187,7 +187,7 @@ async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     if engine.name == EngineName::Transcode && request.format == Format::Source {
         engine
             .why
-            .push_str("; MediaConvert keeps no pictures, so the clip is H.264");
+            .push_str("; MediaConvert re-encodes all pictures, so the clip is H.264");
     }
     Ok(Output {
         plan,
@@ -285,10 +285,12 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         let planned = opener.plan(found, source, interval, index).await;
         planned.map_err(name)
     });
-    let segments = stream::iter(plans)
+    let segments: Vec<Vec<PlannedSegment>> = stream::iter(plans)
         .buffered(EXCERPTS_AT_ONCE)
         .try_collect()
         .await?;
+    let segments = segments.concat();
+    check_pieces(segments.len())?;
     let mut sources = Vec::new();
     for Opened { object, facts, .. } in found.into_iter().flatten() {
         sources.push(ProbedSource::new(object, facts));
@@ -310,7 +312,7 @@ async fn plan_camera(
 ) -> Result<Plan, ClipError> {
     let recordings = deps.recordings.as_ref().ok_or_else(|| {
         ClipError::invalid_request(
-            "cameraId: this deployment has no recordings, see its variable recordings",
+            "cameraId: this deployment has no recordings; set its Terraform variable recordings",
         )
     })?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]

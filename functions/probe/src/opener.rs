@@ -11,7 +11,8 @@ use model::{
     ClipError, ErrorKind,
     error::why_encoded_whole,
     plan::{PinnedObject, Plan, PlannedSegment, SourceFacts, remuxed_range_bytes},
-    request::{ClipRequest, Cut, Source},
+    recordings::unless_empty,
+    request::{ClipRequest, Cut, MAX_SEGMENTS, Source},
 };
 use mp4_cut::{Movie, SmartCut, SmartCutError};
 use std::{
@@ -54,6 +55,16 @@ pub(crate) struct Opener<'a> {
     held_bytes: AtomicU64,
     /// What cuts are made of, by their numbers.
     cuts: Mutex<BTreeMap<usize, (Movie, Samples<S3Source>)>>,
+}
+
+/// Sources may consist of pieces, each of which takes a cut of its own.
+pub(crate) fn check_pieces(cuts: usize) -> Result<(), ClipError> {
+    if cuts > MAX_SEGMENTS {
+        return Err(ClipError::too_long(format!(
+            "segments: the clip takes {cuts} cuts, as its sources consist of pieces; at most {MAX_SEGMENTS} are possible"
+        )));
+    }
+    Ok(())
 }
 
 impl<'a> Opener<'a> {
@@ -109,20 +120,53 @@ impl<'a> Opener<'a> {
         })
     }
 
-    /// Plans the cut `number` of the clip, out of `opened`, which will be the plan's source number `source`.
+    /// Plans the cut `number` of the clip, out of `opened`, which will be the plan's source number `source`. Of a source
+    /// that consists of pieces it is a cut of each that the interval shows.
     pub async fn plan(
         &self,
         opened: &Opened,
         source: usize,
         interval: (f64, f64),
         number: usize,
-    ) -> Result<PlannedSegment, ClipError> {
+    ) -> Result<Vec<PlannedSegment>, ClipError> {
         if let Some(media) = &opened.media {
-            return self.plan_of(media, source, interval, number, true).await;
+            return self.plan_parts(media, source, interval, number, true).await;
         }
         let again = S3Source::pinned(self.s3.clone(), opened.object.clone());
         let media = Media::reopen(again, opened.facts.clone(), self.remuxer()).await?;
-        self.plan_of(&media, source, interval, number, false).await
+        self.plan_parts(&media, source, interval, number, false)
+            .await
+    }
+
+    async fn plan_parts(
+        &self,
+        media: &Media<S3Source>,
+        source: usize,
+        interval: (f64, f64),
+        number: usize,
+        is_held: bool,
+    ) -> Result<Vec<PlannedSegment>, ClipError> {
+        let parts = media.parts(interval);
+        let first = number * MAX_SEGMENTS;
+        if let [part] = parts.as_slice() {
+            let segment = self.plan_of(media, source, *part, first, is_held).await?;
+            return Ok(vec![segment]);
+        }
+        let mut segments = Vec::new();
+        for (index, part) in parts.into_iter().enumerate() {
+            let planned = self
+                .plan_of(media, source, part, first + index, is_held)
+                .await;
+            // The interval may begin or end less than half a frame from where a piece does.
+            segments.extend(unless_empty(planned)?);
+        }
+        if segments.is_empty() {
+            let (start, end) = interval;
+            return Err(ClipError::invalid_request(format!(
+                "end: no frame lies between {start} s and {end} s"
+            )));
+        }
+        Ok(segments)
     }
 
     async fn plan_of(
@@ -178,7 +222,7 @@ impl<'a> Opener<'a> {
         if self.request.cut == Cut::Copy {
             let (container, bytes) = (&media.facts.container, self.scratch_bytes);
             return Err(ClipError::too_long(format!(
-                "end: a copy out of {container} takes more working space than the {bytes} bytes that there are"
+                "end: a copy out of {container} needs more working space than the {bytes} bytes available"
             )));
         }
         let window = media.estimate(interval)?;

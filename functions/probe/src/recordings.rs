@@ -1,13 +1,13 @@
-//! Finds a camera's recordings, and plans what of each a window of the clock needs.
+//! Finds a camera's recordings, and plans which part of each an interval of clock time needs.
 //!
-//! One listing, from a key to a key, whatever the archive's size; then those recordings are opened that the window
-//! needs. The times of the clock are exact to the precision of the keys.
+//! One listing, from one key to another, finds them in an archive of any size. Then the recordings that the window
+//! needs are opened. Clock times are as precise as the keys.
 //!
-//! A recording is opened only if the window needs it: the last that began before the window, those
-//! that begin in it, and earlier ones while something is missing that they may hold. It starts at
-//! the time of its key and ends with its pictures.
+//! A recording is opened only if the window needs it: the last one that began before the window, those that begin
+//! within it, and earlier ones as long as they may hold something that is still missing. It starts at the time of its
+//! key and ends with its pictures.
 
-use crate::opener::{Opened, Opener, SOURCES_AT_ONCE};
+use crate::opener::{Opened, Opener, SOURCES_AT_ONCE, check_pieces};
 use aws::s3_error::Call;
 use futures::{StreamExt, stream};
 use lambda::environment;
@@ -24,7 +24,7 @@ use model::{
 
 /// The longest reason why a recording cannot be read, in bytes.
 const MAX_REASON_BYTES: usize = 300;
-/// Pages of a thousand keys that a listing has at the most.
+/// Pages of a thousand keys that a listing has at most.
 const MAX_PAGES: usize = 4;
 /// The key of a recording that began in a leap second sorts as much before its time, in milliseconds.
 const LEAP_SECOND_MS: i64 = 1000;
@@ -189,7 +189,7 @@ impl Recordings {
         let (earlier, needed) = begun.split_at(within.saturating_sub(1));
         if needed.len() > MAX_SEGMENTS {
             let message = format!(
-                "endTimestampInMs: the window has {} recordings, at most {MAX_SEGMENTS}",
+                "endTimestampInMs: the window spans {} recordings; at most {MAX_SEGMENTS} are allowed",
                 needed.len()
             );
             return Err(ClipError::too_long(message));
@@ -282,8 +282,8 @@ async fn plan_cuts(
             let message = format!("recording {}: {}", object.key, error.message);
             (Some(cut.recording), ClipError { message, ..error })
         })?;
-        if let Some(segment) = planned {
-            plan.segments.push(segment);
+        if let Some(segments) = planned {
+            plan.segments.extend(segments);
             let source = ProbedSource::new(object.clone(), recording.facts.clone());
             plan.sources.push(source);
         }
@@ -291,6 +291,7 @@ async fn plan_cuts(
     if plan.segments.is_empty() {
         return Err((None, recordings::no_frame(window)));
     }
+    check_pieces(plan.segments.len()).map_err(|error| (None, error))?;
     Ok(plan)
 }
 
@@ -299,7 +300,7 @@ fn is_gap(camera: &CameraWindow, error: &ClipError) -> bool {
     camera.coverage == RequiredCoverage::Partial && error.kind == ErrorKind::UnsupportedMedia
 }
 
-/// When a recording that began at `start_ms` is shown at the most: until the next one began.
+/// When a recording that began at `start_ms` is shown at most: until the next one began.
 fn slot(begun: &[Key], start_ms: i64, longest_ms: i64) -> Interval {
     let next = begun.iter().find(|next| next.start_ms > start_ms);
     let end_ms = next.map_or(i64::MAX, |next| next.start_ms);

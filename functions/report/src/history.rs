@@ -52,61 +52,53 @@ pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
     let Some(newest) = events.first() else {
         return Now::Unknown;
     };
-    let (class, error, cause) = match newest.r#type() {
-        HistoryEventType::ExecutionFailed => {
-            let details = newest.execution_failed_event_details();
-            let error = details
-                .and_then(|details| details.error())
-                .unwrap_or("States.Runtime");
-            (
-                class(error),
-                error,
-                details.and_then(|details| details.cause()),
-            )
-        }
-        HistoryEventType::ExecutionTimedOut => {
-            let details = newest.execution_timed_out_event_details();
-            let error = details
-                .and_then(|details| details.error())
-                .unwrap_or("States.Timeout");
-            (
-                FailureClass::Timeout,
-                error,
-                details.and_then(|details| details.cause()),
-            )
-        }
-        HistoryEventType::ExecutionAborted => {
-            let details = newest.execution_aborted_event_details();
-            let error = match details.and_then(|details| details.error()) {
-                None | Some("") => "ExecutionAborted",
-                Some(error) => error,
-            };
-            (
-                FailureClass::Aborted,
-                error,
-                details.and_then(|details| details.cause()),
-            )
-        }
-        _ if newest
-            .timestamp()
-            .to_millis()
-            .is_ok_and(|at| at > stop_date) =>
-        {
-            return Now::Redriven;
-        }
-        _ => return Now::Unknown,
-    };
-    let cause = match cause {
-        None | Some("") => "no cause was given".to_owned(),
-        Some(cause) => message(cause),
-    };
-    Now::Failed(Ending {
-        class,
-        state: unfinished_state(events),
-        error: error.to_owned(),
-        cause,
-        is_at_work: is_at_work(events),
-    })
+    let at = newest.timestamp().to_millis();
+    match end(newest) {
+        Some((class, error, cause)) => Now::Failed(Ending {
+            class,
+            state: unfinished_state(events),
+            error,
+            cause: cause
+                .as_deref()
+                .map_or_else(|| "no cause was given".to_owned(), message),
+            is_at_work: is_at_work(events),
+        }),
+        None if at.is_ok_and(|at| at > stop_date) => Now::Redriven,
+        None => Now::Unknown,
+    }
+}
+
+/// Of the event that ends an execution without success: the kind of cause, the error and the cause.
+fn end(event: &HistoryEvent) -> Option<(FailureClass, String, Option<String>)> {
+    let given = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
+    let (class_of, unnamed, error, cause): (fn(&str) -> FailureClass, _, _, _) =
+        match event.r#type() {
+            HistoryEventType::ExecutionFailed => {
+                let details = event.execution_failed_event_details();
+                let error = details.and_then(|details| details.error());
+                (
+                    class,
+                    "States.Runtime",
+                    error,
+                    details.and_then(|details| details.cause()),
+                )
+            }
+            HistoryEventType::ExecutionTimedOut => {
+                let details = event.execution_timed_out_event_details();
+                let error = details.and_then(|details| details.error());
+                let cause = details.and_then(|details| details.cause());
+                (|_| FailureClass::Timeout, "States.Timeout", error, cause)
+            }
+            HistoryEventType::ExecutionAborted => {
+                let details = event.execution_aborted_event_details();
+                let error = details.and_then(|details| details.error());
+                let cause = details.and_then(|details| details.cause());
+                (|_| FailureClass::Aborted, "ExecutionAborted", error, cause)
+            }
+            _ => return None,
+        };
+    let error = given(error).unwrap_or_else(|| unnamed.to_owned());
+    Some((class_of(&error), error, given(cause)))
 }
 
 /// What kind of cause an error of a state has.

@@ -1,19 +1,19 @@
-//! Tells `MongoDB` and the topic of an execution that failed, timed out or was aborted, and cancels its `MediaConvert` job.
+//! Records and announces that an execution failed, timed out or was aborted, and cancels its `MediaConvert` job.
 //!
-//! A job that only waits in its queue is left there, for a rerun to take it over, unless somebody stopped the execution. A
-//! job that another execution has taken over is that one's. A function that was submitting a job when its execution ended
-//! goes on, so its job is looked for again until it must have ended.
+//! A job that is still queued stays there for a rerun to take over, unless somebody stopped the execution. A job that
+//! another execution has taken over belongs to that one. A function that was submitting a job when its execution ended
+//! keeps running, so `report` looks for its job until that function must have ended.
 //!
-//! Events arrive late and twice, so the execution's history is asked how it stands: one that has been redriven since is
-//! left alone, and the document of a newer execution, or the clip that this one has delivered after all, stays.
+//! Events arrive late and more than once, so `report` reads the execution's history for its present state. It ignores
+//! an execution that has been redriven since. It keeps the document of a newer execution, and that of a clip which this
+//! execution delivered after all.
 //!
-//! The newest events of the history are read in one call. The last one says how the execution
-//! stands: a late event about an execution that has been redriven is dropped, and one that is ahead
-//! of the history is tried again. The state that failed is the last one that was entered, unless it
-//! was exited; a redrive does not enter it again. The document is written before the message is
-//! sent, and every failure is announced, also that of an execution whose document stays another's.
-//! Only a failure in `Transcode` makes this function look for jobs, because `MediaConvert` allows
-//! few searches a second and all clips fail in `Store` together.
+//! The newest events of the history are read in one call. The last one says how the execution stands: a late event
+//! about an execution that has been redriven is dropped, and one that is ahead of the history is tried again. The state
+//! that failed is the last one that was entered, unless it was exited; a redrive does not enter it again. The document
+//! is written before the message is sent. Every failure is announced, even if a newer execution's document is kept.
+//! This function looks for jobs only after a failure in `Transcode`, because `MediaConvert` allows few searches a
+//! second, and when `MongoDB` is down all clips fail in `Store` at once.
 
 pub mod history;
 

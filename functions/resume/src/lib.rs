@@ -1,9 +1,10 @@
-//! Tells the execution that waits for a `MediaConvert` job how the job fares.
+//! Tells the execution that waits for a `MediaConvert` job about its progress and its end.
 //!
-//! Sends to the task that has taken the job over, or else to the one whose token the job carries.
+//! It notifies the task that has taken the job over or, if there is none, the task whose token the job carries.
 //!
-//! Events arrive late, twice and out of order, so a task that no longer waits is success: a job's end completes its task
-//! once, and whatever comes after that changes nothing. Fails only where trying again may help, or somebody must look.
+//! Events arrive late, more than once and out of order, so it is no error if the task no longer waits: a job's end
+//! completes its task once, and later events change nothing. This function fails only if another try may help, or if a
+//! person must look.
 //!
 //! The task token, up to 1,024 characters, travels in the job's user metadata, 256 to a key. There
 //! are no events while a job is queued, so the task's heartbeat is as long as a job may wait there.
@@ -22,6 +23,12 @@ use std::collections::HashMap;
 /// Codes of jobs that failed for a reason that has nothing to do with the job (user guide, "Error codes"): an error
 /// within the service, and time-outs and server errors of S3. A job that fails is not billed, so trying again is free.
 const PASSING: [i64; 4] = [1999, 3408, 3450, 3999];
+
+/// Codes of jobs whose source is at fault (ibid.): it has no video, or a codec that is not supported; it cannot be parsed;
+/// it ends too early; its sound cannot be decoded.
+const SOURCE_AT_FAULT: [i64; 5] = [1020, 1030, 1075, 1076, 1092];
+/// The code of a job that cannot open its source, and what its message says where that is because of what the source is.
+const UNOPENED: (i64, &str) = (1010, "Failed probe/open");
 
 /// An event about a job. The rule has chosen jobs of this deployment.
 #[derive(Debug, Deserialize)]
@@ -172,6 +179,7 @@ async fn clip(deps: &Deps, detail: &Detail) -> Result<model::outcome::Object, Cl
 fn failure(detail: &Detail) -> ClipError {
     let kind = match detail.error_code {
         Some(code) if PASSING.contains(&code) => ErrorKind::DependencyUnavailable,
+        Some(code) if is_of_source(code, detail) => ErrorKind::UnsupportedMedia,
         _ => ErrorKind::TranscodeFailed,
     };
     let job_id = &detail.job_id;
@@ -188,6 +196,13 @@ fn failure(detail: &Detail) -> ClipError {
         }
     };
     ClipError { kind, message }
+}
+
+/// Whether a job failed with a code because of what its source is.
+fn is_of_source(code: i64, detail: &Detail) -> bool {
+    let (unopened, because) = UNOPENED;
+    let message = detail.error_message.as_deref().unwrap_or_default();
+    SOURCE_AT_FAULT.contains(&code) || code == unopened && message.contains(because)
 }
 
 /// Whether a task waited for what was sent.
@@ -418,6 +433,18 @@ mod tests {
             "job 1-a was cancelled",
         )
         .await;
+    }
+
+    #[tokio::test]
+    async fn job_whose_source_is_at_fault_is_a_rejection() {
+        let parse = "Demuxer: [ReadPacketData File read failed]";
+        let detail = json!({"status": "ERROR", "errorCode": 1076, "errorMessage": parse});
+        failed(detail, "UnsupportedMedia", "error 1076: Demuxer").await;
+        let open = "Unable to open input file [s3://a/b]: [Failed probe/open: [No parser found for container]]";
+        let detail = json!({"status": "ERROR", "errorCode": 1010, "errorMessage": open});
+        failed(detail, "UnsupportedMedia", "error 1010: Unable to open").await;
+        let detail = json!({"status": "ERROR", "errorCode": 1010, "errorMessage": "no such file"});
+        failed(detail, "TranscodeFailed", "error 1010: no such file").await;
     }
 
     #[tokio::test]

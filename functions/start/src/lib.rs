@@ -1,9 +1,9 @@
 //! Starts one execution for each request on the queue.
 //!
-//! Promises: a request is started once however often it is sent or delivered, unless it was rejected, for a reason that
-//! may be mended, before the message was sent. A request that no step could hand on is started as one that `validate`
-//! rejects. A message that cannot be started is reported as a failure of that message alone, so that SQS delivers it
-//! again and moves it to the dead-letter queue.
+//! Promises: a request is started once, however often it is sent or delivered. The exception is a request that was
+//! rejected before the message was sent, for a reason that may have been fixed. A request that no step could pass on is
+//! replaced by one that `validate` rejects. If a message cannot be started, only that message is reported as failed, so
+//! that SQS delivers it again and, in the end, moves it to the dead-letter queue.
 
 pub mod executions;
 

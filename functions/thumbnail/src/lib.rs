@@ -1,9 +1,9 @@
-//! Makes the thumbnails and the preview, from the pictures at a quarter of the delivered clip.
+//! Makes the thumbnails and the preview from the pictures a quarter of the way into the delivered clip.
 //!
-//! Of an MP4 it reads only those pictures and what they depend on, of a `WebM` all.
+//! It reads only those pictures of an MP4 and what they depend on, but all of a `WebM`.
 //!
-//! `fps=…:start_time=0:round=up` shows at each tick what is shown then, also of a frame that began
-//! before second 0 and of a last one that is shorter than a tick.
+//! `fps=…:start_time=0:round=up` gives, at each tick, the frame that is shown then. That includes a frame that began
+//! before second 0, and a last frame that is shorter than a tick.
 
 use aws::{
     sdk,
@@ -89,7 +89,7 @@ impl Deps {
 ///
 /// # Errors
 /// `DependencyUnavailable` when S3 does not answer; `Internal` when the clip cannot be decoded, or `UnsupportedMedia` where
-/// `verify` has not decoded it either.
+/// `verify` has not decoded it either, or has found it to be damaged in its sources.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let widths = widths(&input.request.thumbnails, input.delivered.width);
     let preview = input.request.preview;
@@ -172,13 +172,19 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
         }
         Format::Mp4 | Format::Hevc | Format::Source => making.of_mp4().await,
     }
-    .map_err(|error| match &delivered.undecoded {
-        // It has not been seen to decode.
+    .map_err(|error| match why_undecodable(delivered) {
         Some(why) if error.kind == ErrorKind::UnsupportedMedia => ClipError::unsupported_media(
             format!("there is no picture for thumbnails and previews: {why}"),
         ),
         _ => own_fault(error),
     })
+}
+
+/// Why pictures of the clip may not decode: they have not been seen to, or some are damaged.
+fn why_undecodable(delivered: &Delivered) -> Option<String> {
+    let damaged = delivered.damaged.as_ref();
+    let of_source = || damaged.map(|damaged| format!("the source is damaged ({damaged})"));
+    delivered.undecoded.clone().or_else(of_source)
 }
 
 /// The making of pictures of a clip.
@@ -314,6 +320,8 @@ fn own_fault(error: ClipError) -> ClipError {
 /// Shows at each tick of a tenth of a second what is shown then, from second 0 on: also of a picture that began before it,
 /// and of one that is shown for less than a tick.
 const SHOWN: &str = "fps=10:start_time=0:round=up";
+/// The height of a picture whose width is scaled: even, and at least 2, however wide the picture is.
+const HEIGHT: &str = "'max(2,2*round(ow*ih/iw/2))'";
 /// The pixels that a lossy `WebP` has (RFC 9649, section 2.5).
 const WEBP_PIXELS: &str = "scale=out_color_matrix=bt601:out_range=limited,format=yuv420p";
 
@@ -333,7 +341,7 @@ fn arguments(
     let (mut chains, mut outputs) = (Vec::new(), Vec::new());
     for width in widths {
         chains.push(format!(
-            "scale={width}:-2:flags=lanczos:out_range=full,format=yuvj420p"
+            "scale={width}:{HEIGHT}:flags=lanczos:out_range=full,format=yuvj420p"
         ));
         let name = thumbnail_name(width);
         outputs.push(format!("-frames:v 1 -q:v 3 -update 1 {name}"));
@@ -366,7 +374,7 @@ fn arguments(
 fn preview_arguments(preview: Preview, seconds: f64) -> (String, &'static str) {
     let length = seconds.clamp(0.001, PREVIEW_SECONDS);
     let small =
-        format!("trim=duration={length:.6},scale='min({PREVIEW_WIDTH},iw)':-2:flags=lanczos");
+        format!("trim=duration={length:.6},scale='min({PREVIEW_WIDTH},iw)':{HEIGHT}:flags=lanczos");
     match preview {
         // The colours of a GIF are chosen for this one, once its last picture is there.
         Preview::Gif => (
@@ -537,6 +545,18 @@ mod tests {
                     let found = brightness(&scratch, name);
                     assert!(expected.contains(&found), "{options}: {name} has {found}");
                 }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn picture_of_any_shape_has_a_thumbnail_and_a_preview() {
+        for shape in ["2000:2", "2:2000", "2:2"] {
+            let options = format!("{H264} -vf scale={shape}");
+            let mp4 = clip(2, 0.5, "clip.mp4", &options);
+            for preview in [Preview::Gif, Preview::Webp] {
+                let scratch = made(&mp4, 0.0, preview, Format::Mp4).await;
+                assert_eq!(pictures(&scratch, "thumb-64.jpg"), 1, "{shape}");
             }
         }
     }

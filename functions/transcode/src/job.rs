@@ -28,7 +28,7 @@ use mp4_cut::{PixelFormat, VideoFacts};
 const AUDIO_SELECTOR: &str = "Audio Selector 1";
 /// Bits a second that sound gets for each channel: `FFmpeg`'s default for AAC.
 const AUDIO_BITS_PER_CHANNEL: u32 = 64_000;
-/// Bits that a pixel may take at the most, over a second: far above what the quality level asks for.
+/// Bits that a pixel may take at most, over a second: far above what the quality level asks for.
 const MAX_BITS_PER_PIXEL: f64 = 0.25;
 /// The lowest limit on the bit rate that is set, in bits a second.
 const MIN_MAX_BITRATE: f64 = 1_000_000.0;
@@ -56,11 +56,12 @@ pub fn settings(
         .iter()
         .map(|segment| input(plan, segment, spec))
         .collect();
-    let same_rate = spec.parts.len() == 1
-        || plan.segments.iter().all(|segment| {
-            let rate = |video| FrameRate::nearest(FrameGrid::of(video).clip_rate());
-            rate(&plan.sources[segment.source].facts.video) == rate(video)
-        });
+    let same_rate = request.frame_rate.is_none()
+        && (spec.parts.len() == 1
+            || plan.segments.iter().all(|segment| {
+                let rate = |video| FrameRate::nearest(FrameGrid::of(video).clip_rate());
+                rate(&plan.sources[segment.source].facts.video) == rate(video)
+            }));
     let mp4 = ContainerSettings::builder()
         .container(ContainerType::Mp4)
         // As long as the pictures, so that the clip ends with its last frame.
@@ -196,7 +197,8 @@ fn video_description(
     } else {
         spec.frame_rate.map(fraction)
     };
-    let pixels_per_second = f64::from(size.width) * f64::from(size.height) * grid.clip_rate();
+    let rate_hertz = spec.clip_rate(video).hertz();
+    let pixels_per_second = f64::from(size.width) * f64::from(size.height) * rate_hertz;
     #[expect(clippy::cast_possible_truncation, reason = "it is below 2^31")]
     let max_bitrate =
         (pixels_per_second * MAX_BITS_PER_PIXEL).clamp(MIN_MAX_BITRATE, MAX_MAX_BITRATE) as i32;

@@ -1,17 +1,17 @@
 //! Submits the `MediaConvert` job that gives the clip that `trim` would give.
 //!
-//! The state waits for its task token, which the job carries and `resume` hands back when the job ends. A clip that a
-//! finished job of this version of the function has made out of the same sources is found, and the task completed at
-//! once. Such a job that still waits or runs is taken over, as [`waiting`] says. Raises `SourceNotFound` when a source changed since `probe`, `UnsupportedMedia` for a frame rate or length that time
-//! codes cannot count, `TooLong` for what only `trim` can do, and `TooExpensive`.
+//! The state waits for its task token, which the job carries and `resume` returns when the job ends. If a job of this
+//! version of the function already made the clip from the same sources, the task is completed at once. If such a job is
+//! still queued or running, it is taken over; see [`waiting`]. Raises `SourceNotFound` when a source changed since
+//! `probe`, `UnsupportedMedia` for a frame rate or length that time codes cannot count, `TooLong` for what only `trim`
+//! can do, and `TooExpensive`.
 //!
-//! `MediaConvert` cannot write object metadata, so the job carries the mark (this function's
-//! version, the key and a digest of the sources' `ETag`s), and finished jobs of the same input are
-//! searched for it. The client request token is a hash of execution and task token: a new attempt
-//! waits with a new token, and an old job would hand back the old one. A job cannot be told an
-//! `ETag`, so the sources are compared right before it is created. Failed jobs are not billed, so
-//! the codes of `MediaConvert` that pass are retried. The price is checked right before a job is
-//! submitted, also after a hand-over from `trim`.
+//! `MediaConvert` cannot write object metadata. So the job carries a mark (this function's version, the key and a
+//! digest of the sources' `ETag`s), and we look for it in finished jobs of the same input. The client request token is
+//! a hash of execution and task token: a new attempt waits with a new token, and an old job would return the old one. A
+//! job cannot be pinned to an `ETag`, so the sources are compared right before it is created. Failed jobs are not
+//! billed, so transient error codes of `MediaConvert` are retried. The price is checked right before a job is
+//! submitted, even if `trim` handed the clip over.
 
 pub mod job;
 
@@ -797,6 +797,19 @@ mod tests {
         );
     }
 
+    /// The frame rate that a job's video is given.
+    fn frame_rate(
+        settings: &aws_sdk_mediaconvert::types::JobSettings,
+    ) -> (Option<i32>, Option<i32>) {
+        let video = settings.output_groups()[0].outputs()[0]
+            .video_description()
+            .and_then(|video| video.codec_settings());
+        let h264 = video
+            .and_then(|codec| codec.h264_settings())
+            .expect("H.264");
+        (h264.framerate_numerator(), h264.framerate_denominator())
+    }
+
     #[test]
     fn variable_frame_rate_is_converted_to_the_rate_that_frames_are_counted_at() {
         let variable = input(|input| {
@@ -805,20 +818,22 @@ mod tests {
             video["constantFrameRate"] = json!(false);
         });
         let settings = settings(&variable);
-        let video = settings.output_groups()[0].outputs()[0]
-            .video_description()
-            .and_then(|video| video.codec_settings());
-        let h264 = video
-            .and_then(|codec| codec.h264_settings())
-            .expect("H.264");
-        assert_eq!(
-            (h264.framerate_numerator(), h264.framerate_denominator()),
-            (Some(30), Some(1))
-        );
+        assert_eq!(frame_rate(&settings), (Some(30), Some(1)));
         assert_eq!(
             settings.inputs()[0].input_clippings()[0].end_timecode(),
             Some("00:00:01:29")
         );
+    }
+
+    #[test]
+    fn frame_rate_that_is_asked_for_is_the_jobs() {
+        let asked = input(|input| input["request"]["frameRate"] = json!(23.976));
+        let asked = settings(&asked);
+        assert_eq!(frame_rate(&asked), (Some(24_000), Some(1001)));
+        let plain = settings(&input(|_| ()));
+        assert_eq!(frame_rate(&plain), (None, None));
+        let [asked, plain] = [&asked, &plain].map(|job| job.inputs()[0].input_clippings());
+        assert_eq!(asked, plain, "frames of the source are counted at its own");
     }
 
     /// What a client sends.

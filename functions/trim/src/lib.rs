@@ -1,11 +1,10 @@
-//! Cuts the clip and puts it into the bucket, reading from the source only what the clip weighs.
+//! Cuts the clip and uploads it to the bucket. It reads little more of the source than the clip's own bytes.
 //!
-//! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as it
-//! can, and nothing else: only what cannot be copied, if the sources are made for that. Sources without an index are
-//! remuxed first, as far as the clip needs them.
-//! Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when `FFmpeg` cannot decode it and
-//! `TrimBudgetExceeded` when time, memory or working space do not suffice. A clip that this version of the function has
-//! made before is found and not made again.
+//! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as
+//! possible: only what cannot be copied, if the sources allow a smart cut. From sources without an index, what the clip
+//! needs is remuxed first. Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when
+//! `FFmpeg` cannot decode it and `TrimBudgetExceeded` when time, memory or working space runs out. A clip that this
+//! version of the function already made is reused.
 
 mod watermark;
 

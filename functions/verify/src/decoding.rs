@@ -1,7 +1,7 @@
-//! Decodes a little of the clip, and finds out whose fault it is where it does not decode.
+//! Decodes a little of the clip and, if that fails, finds out whether the source is to blame.
 //!
-//! Pictures that were encoded decode. A picture that was copied may be damaged in its source: if `FFmpeg` does not decode
-//! it there either, it is.
+//! Pictures that we encoded must decode. A copied picture may be damaged in its source: it is if `FFmpeg` cannot decode
+//! it, or one beside it, there either.
 
 use crate::{
     found::Found,
@@ -142,7 +142,7 @@ impl Decoding<'_> {
                 return ours(*first);
             }
             let time = SOURCES_TIME.saturating_sub(begun.elapsed());
-            let whole = match self.whole_in_source(part, &times, time).await {
+            let whole = match Box::pin(self.whole_in_source(part, &times, time)).await {
                 // A source that cannot be looked at is not known to be damaged.
                 Err(error)
                     if matches!(
@@ -169,7 +169,8 @@ impl Decoding<'_> {
             && (request.cut == Cut::Copy || part.segment.smart_cut.is_some())
     }
 
-    /// The first of `times`, in seconds of the clip, whose picture decodes in its source.
+    /// The first of `times`, in seconds of the clip, whose picture decodes in its source, where that is whole around them.
+    /// What is shown of a source whose index lies about its pictures depends on where decoding begins.
     async fn whole_in_source(
         &self,
         part: &Part<'_>,
@@ -199,13 +200,15 @@ impl Decoding<'_> {
             limits,
             max_whole_bytes: self.deps.scratch_bytes,
         };
-        let media = Media::reopen(object, probed.facts.clone(), remuxer).await?;
-        let decoded = media
-            .look(interval, *lead_seconds, "source.mp4", remuxer)
-            .await?;
+        let media = Box::pin(Media::reopen(object, probed.facts.clone(), remuxer)).await?;
+        let look = media.look(interval, *lead_seconds, "source.mp4", remuxer);
+        let looked = Box::pin(look).await?;
+        if looked.is_damaged {
+            return Ok(None);
+        }
         let near = NEAR_FRAMES / probed.facts.video.frame_rate.max(1.0);
         let is_whole = |seconds: &&f64| {
-            decoded.iter().any(|picture| {
+            looked.pictures.iter().any(|picture| {
                 picture.is_whole && (picture.seconds - by_the_source(**seconds)).abs() < near
             })
         };

@@ -17,8 +17,8 @@ use model::{
     ClipError,
     damage::Damaged,
     expected::Expected,
-    outcome::{Delivered, EngineName},
-    plan::ProbedSource,
+    outcome::{Delivered, DeliveredSegment, EngineName},
+    plan::{Plan, ProbedSource},
     request::{Cut, Format, Source},
 };
 use mp4_cut::{Movie, PixelFormat};
@@ -106,6 +106,24 @@ fn unreadable(error: ClipError) -> ClipError {
     }
 }
 
+/// What of which source the clip shows, where it is more than one interval.
+fn segments(plan: &Plan) -> Vec<DeliveredSegment> {
+    if plan.segments.len() < 2 {
+        return Vec::new();
+    }
+    // A request names its own sources.
+    let recording = |source: usize| {
+        let is_camera = plan.coverage.is_some();
+        is_camera.then(|| plan.sources[source].object.key.clone())
+    };
+    let segments = plan.segments.iter().map(|segment| DeliveredSegment {
+        recording: recording(segment.source),
+        start: segment.window.start_seconds,
+        end: segment.window.end_seconds,
+    });
+    segments.collect()
+}
+
 fn delivered(
     input: &Input,
     found: Found,
@@ -131,6 +149,7 @@ fn delivered(
     Delivered {
         start: first.map_or(0.0, |segment| segment.window.start_seconds),
         end: last.map_or(0.0, |segment| segment.window.end_seconds),
+        segments: segments(&input.probe),
         duration_seconds: found.seconds,
         frames: found.frames(),
         width: found.size.width,
@@ -144,5 +163,45 @@ fn delivered(
         damaged: Some(damaged).filter(|damaged| !damaged.is_none()),
         undecoded,
         dropped: dropped(input, kept_audio_tracks),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A plan of seconds of two sources.
+    fn plan(cuts: &[(usize, f64, f64)]) -> Value {
+        let video = json!({"codec": "h264", "codedWidth": 2, "codedHeight": 2, "width": 2, "height": 2,
+            "rotationDegrees": 0, "frameRate": 25.0, "constantFrameRate": true, "timescale": 25, "frames": 250,
+            "startSeconds": 0.0, "durationSeconds": 10.0, "bitRate": 1});
+        let facts = json!({"container": "isom", "bytes": 1, "indexStart": 0, "indexBytes": 1,
+            "durationSeconds": 10.0, "video": video, "audio": null, "droppedTracks": []});
+        let source = |key: &str| json!({"object": {"bucket": "b", "key": key, "etag": "e", "bytes": 1}, "facts": facts});
+        let segment = |(source, start, end): &(usize, f64, f64)| {
+            let window = json!({"startSeconds": start, "endSeconds": end, "durationSeconds": end - start,
+                "frames": 25, "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null,
+                "hasAudio": false, "timescale": 25, "outputBytes": 1, "sourceBytes": 1});
+            json!({"source": source, "window": window})
+        };
+        let segments: Vec<_> = cuts.iter().map(segment).collect();
+        json!({"sources": [source("a.mp4"), source("b.mp4")], "segments": segments})
+    }
+
+    #[test]
+    fn clip_of_several_intervals_says_which() {
+        let said = |plan: Value| {
+            let plan = serde_json::from_value(plan).expect("a plan");
+            serde_json::to_value(segments(&plan)).expect("JSON")
+        };
+        assert_eq!(said(plan(&[(0, 1.0, 2.0)])), json!([]));
+        let mut two = plan(&[(0, 1.0, 2.0), (1, 0.0, 0.48)]);
+        assert_eq!(
+            said(two.clone()),
+            json!([{"start": 1.0, "end": 2.0}, {"start": 0.0, "end": 0.48}])
+        );
+        two["coverage"] = json!({"covered": [], "missing": []});
+        assert_eq!(said(two)[1]["recording"], "b.mp4");
     }
 }

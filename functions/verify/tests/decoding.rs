@@ -22,9 +22,14 @@ const MIDDLE: usize = 45;
 
 /// Three seconds of H.264 with a keyframe each.
 fn source() -> Bytes {
+    source_with("-bf 0")
+}
+
+fn source_with(more: &str) -> Bytes {
     let folder = tempfile::tempdir().expect("a folder");
-    let options =
-        "-c:v libx264 -preset ultrafast -g 30 -bf 0 -pix_fmt yuv420p -x264-params slices=1";
+    let options = format!(
+        "-c:v libx264 -preset ultrafast -g 30 -pix_fmt yuv420p -x264-params slices=1 {more}"
+    );
     let made = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
         .arg("testsrc2=size=160x90:rate=30:duration=3")
@@ -152,6 +157,19 @@ async fn damage_that_the_source_does_not_have_is_our_own_fault() {
         let error = error.expect_err("the source is whole");
         assert_eq!(error.kind, ErrorKind::DeliveryMismatch, "{error}");
     }
+}
+
+#[tokio::test]
+async fn source_whose_index_lies_about_the_order_of_its_pictures_is_at_fault() {
+    let mut file = source_with("-bf 2 -b_strategy 0").to_vec();
+    let named = file.windows(4).rposition(|bytes| bytes == b"ctts");
+    let offsets = named.expect("pictures that are shown later than they are decoded");
+    file[offsets..offsets + 4].copy_from_slice(b"free");
+    let source = Bytes::from(file);
+    let (.., clip) = copy(&source).await;
+    let delivered = verify(&source, clip, EngineName::Trim, json!({})).await;
+    let damaged = delivered.expect("a clip, as good as its source").damaged;
+    assert!(damaged.is_some_and(|damaged| damaged.pictures > 0));
 }
 
 #[tokio::test]

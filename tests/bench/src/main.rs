@@ -15,6 +15,7 @@ mod usage;
 mod window;
 
 use measures::{Bench, MEASURES};
+use report::Results;
 use std::{env, error::Error, path::PathBuf, process::ExitCode};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -29,8 +30,8 @@ Measures clipflow's functions and compares the numbers with their limits.
 
 Usage: make bench [ONLY='MEASURE…']
 
-Prints a table and writes target/bench/results.json; a run of all measures also writes the table into
-docs/performance.md. Ends with 1 if a number is above its limit.
+Prints a table and keeps the numbers in target/bench/results.json; once each measure was taken, docs/performance.md has
+the newest numbers of all. Exits with 1 if a number is above its limit.
 
 Measures (default: all):";
 
@@ -64,23 +65,28 @@ fn main() -> ExitCode {
 fn run(chosen: &[String]) -> Outcome<bool> {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
     let bench = Bench::new(&root)?;
-    let (mut rows, mut failed) = (Vec::new(), false);
+    let file = root.join("target/bench/results.json");
+    let mut results = Results::read(&file)?;
+    let (mut taken, mut failed) = (Vec::new(), false);
     for measure in MEASURES
         .iter()
         .filter(|measure| chosen.is_empty() || chosen.iter().any(|name| name == measure.name))
     {
         eprintln!("measuring {}", measure.what);
         match (measure.take)(&bench) {
-            Ok(found) => rows.extend(found),
+            Ok(rows) => {
+                results.keep(measure.name, rows, &file)?;
+                taken.push(measure.name);
+            }
             Err(error) => {
                 eprintln!("bench: {}: {error}", measure.name);
                 failed = true;
             }
         }
     }
-    if chosen.is_empty() && !failed {
+    if let Some(rows) = results.of(MEASURES.iter().map(|measure| measure.name)) {
         report::write_page(&rows, &root.join("docs/performance.md"))?;
     }
-    let is_within = report::write(&rows, &root.join("target/bench/results.json"))?;
-    Ok(is_within && !failed)
+    let rows = results.of(taken).unwrap_or_default();
+    Ok(report::print(&rows) && !failed)
 }

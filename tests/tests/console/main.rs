@@ -5,10 +5,11 @@ mod driver;
 mod server;
 mod toy;
 
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use server::Console;
 use std::time::{Duration, Instant};
-use tests::Stack;
-use toy::{Toy, available, failing, name};
+use tests::{Stack, eventually};
+use toy::{Toy, available, failing, name, waiting};
 
 /// A text that is markup where it is not escaped.
 pub const EVIL: &str = "\"'><script>document.title='hacked'</script><img src=x onerror=alert(1)>";
@@ -131,6 +132,117 @@ async fn read_only_console_offers_and_does_nothing() {
             rerun.body
         );
     }
+}
+
+#[tokio::test]
+async fn bulk_rerun_continues_what_the_page_filters() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let toy = Toy::new(&stack, folder.path(), "console-bulk").await;
+    let mut arns = Vec::new();
+    for (clip, error) in [
+        ("one", "TranscodeFailed"),
+        ("two", "TranscodeFailed"),
+        ("other", "Internal"),
+    ] {
+        let arn = toy.start((name(clip), failing(clip, error, "no"))).await;
+        stack.ended_execution(arn.clone()).await;
+        arns.push(arn);
+    }
+    let console = Console::start(&stack, Some(&toy.stack_json), &[]);
+    let cookie = console.cookie();
+    let page = |path: &str| console.ask("GET", path, &[("cookie", &cookie)]).body;
+    assert!(page("/rerun?error=TranscodeFailed").contains("Rerun 2 executions"));
+    let begun = console.post("/rerun?error=TranscodeFailed", &cookie, "");
+    assert_eq!(
+        (begun.status, begun.header("location")),
+        (303, "/rerun/progress")
+    );
+    eventually("the rerun to end", async || {
+        page("/rerun/progress")
+            .contains("2 of 2, done")
+            .then_some(())
+    })
+    .await;
+    let mut redrives = Vec::new();
+    for arn in &arns {
+        let described = stack.sfn.describe_execution().execution_arn(arn).send();
+        redrives.push(described.await.expect("an execution").redrive_count);
+    }
+    assert_eq!(redrives, [Some(1), Some(1), Some(0)]);
+}
+
+#[tokio::test]
+async fn running_execution_is_stopped_by_the_page() {
+    let stack = Stack::connect().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let toy = Toy::new(&stack, folder.path(), "console-stop").await;
+    let arn = toy.start((name("endless"), waiting("endless"))).await;
+    let console = Console::start(&stack, Some(&toy.stack_json), &[]);
+    let cookie = console.cookie();
+    let page = || {
+        let path = "/clips/endless";
+        console.ask("GET", path, &[("cookie", &cookie)]).body
+    };
+    assert!(page().contains("Stop now"));
+    let stopped = console.post("/clips/endless/stop", &cookie, "how=stop");
+    assert_eq!(stopped.status, 303, "{}", stopped.body);
+    let ended = stack.sfn.describe_execution().execution_arn(arn).send();
+    let ended = ended.await.expect("an execution");
+    assert_eq!(ended.status.as_str(), "ABORTED");
+    let page = page();
+    assert!(
+        page.contains("aborted") && !page.contains("Stop now"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn dead_letter_is_replayed_by_the_page() {
+    let stack = Stack::connect().await;
+    let letter = r#"{"clipId": "console-letter", "start": 2, "end": 1}"#;
+    let send = stack.sqs.send_message().message_body(letter);
+    let send = send.queue_url(&stack.description.dead_letter_queue_url);
+    let sent = send.send().await.expect("a message");
+    let id = sent.message_id.expect("its id");
+    let console = Console::start(&stack, None, &[]);
+    let cookie = console.cookie();
+    let headers = [("cookie", cookie.as_str()), ("hx-request", "true")];
+    let letters = console.ask("GET", "/dead-letters", &headers).body;
+    assert!(letters.contains(&id), "{letters}");
+    let replayed = console.post("/dead-letters/replay", &cookie, &format!("id={id}"));
+    assert_eq!(replayed.status, 303, "{}", replayed.body);
+    stack.document_that_is("console-letter", "rejected").await;
+    let letters = console.ask("GET", "/dead-letters", &headers).body;
+    assert!(!letters.contains(&id), "{letters}");
+}
+
+#[tokio::test]
+async fn overview_says_what_waits_and_for_how_long() {
+    let stack = Stack::connect().await;
+    let queue = &stack.description.dead_letter_queue_url;
+    let send = stack.sqs.send_message().queue_url(queue);
+    let sent = send.message_body("not JSON").send().await;
+    let id = sent.expect("a message").message_id.expect("its id");
+    let dimension = Dimension::builder()
+        .name("QueueName")
+        .value(queue.rsplit('/').next().unwrap_or_default());
+    let age = MetricDatum::builder()
+        .metric_name("ApproximateAgeOfOldestMessage")
+        .dimensions(dimension.build())
+        .value(7_200.0);
+    // SQS does so itself on AWS.
+    let put = stack.cloudwatch.put_metric_data().namespace("AWS/SQS");
+    let put = put.metric_data(age.build()).send().await;
+    put.expect("a metric");
+    let console = Console::start(&stack, None, &[]);
+    let cookie = console.cookie();
+    let page = console.ask("GET", "/overview", &[("cookie", &cookie)]).body;
+    let (_, row) = page.split_once("Dead letters of requests").expect("a row");
+    let row = row.split("</tr>").next().unwrap_or_default();
+    assert!(row.contains(">2 h<"), "{row}");
+    let (dropped, code) = stack.clipflow(&["dlq", "drop", &id, "--yes"]);
+    assert_eq!(code, 0, "{dropped}");
 }
 
 #[tokio::test]

@@ -69,13 +69,27 @@ impl Console {
 
     /// What it answers to a request with these headers.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(method, path, headers, "how=redrive")
+    }
+
+    /// What it answers to a form that one of its pages sends.
+    pub fn post(&self, path: &str, cookie: &str, form: &str) -> Answer {
+        let headers = [
+            ("cookie", cookie),
+            ("origin", &self.origin),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        self.send("POST", path, &headers, form)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.origin));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body("how=redrive").expect("a request");
+        let request = request.body(body).expect("a request");
         let response = self.agent.run(request).expect("an answer");
         let (parts, mut body) = response.into_parts();
         Answer {

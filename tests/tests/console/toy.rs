@@ -20,7 +20,9 @@ impl<'a> Toy<'a> {
     pub async fn new(stack: &'a Stack, folder: &Path, name: &str) -> Self {
         let definition = json!({"QueryLanguage": "JSONata", "StartAt": "Choose", "States": {
             "Choose": {"Type": "Choice", "Default": "Done", "Choices": [
-                {"Condition": "{% $exists($states.input.error) %}", "Next": "Broken"}]},
+                {"Condition": "{% $exists($states.input.error) %}", "Next": "Broken"},
+                {"Condition": "{% $exists($states.input.waits) %}", "Next": "Waits"}]},
+            "Waits": {"Type": "Wait", "Seconds": 3600, "Next": "Done"},
             "Done": {"Type": "Pass", "Output": "{% $states.input.outcome %}", "End": true},
             "Broken": {"Type": "Fail", "Error": "{% $states.input.error %}", "Cause": "{% $states.input.cause %}"}}});
         let create = stack
@@ -47,16 +49,18 @@ impl<'a> Toy<'a> {
         }
     }
 
+    /// Starts an execution of this name and input. Returns its ARN.
+    pub async fn start(&self, (name, input): (String, Value)) -> String {
+        let start = self.stack.sfn.start_execution();
+        let start = start.state_machine_arn(&self.arn).name(name);
+        let started = start.input(input.to_string()).send().await;
+        started.expect("an execution").execution_arn
+    }
+
     /// Starts executions of these names and inputs, and waits until the last has ended.
     pub async fn run(&self, executions: Vec<(String, Value)>) {
-        let start = |(name, input): (String, Value)| async move {
-            let start = self.stack.sfn.start_execution();
-            let start = start.state_machine_arn(&self.arn).name(name);
-            let started = start.input(input.to_string()).send().await;
-            started.expect("an execution").execution_arn
-        };
         let arns: Vec<String> = stream::iter(executions)
-            .map(start)
+            .map(|execution| self.start(execution))
             .buffered(AT_ONCE)
             .collect()
             .await;
@@ -80,4 +84,9 @@ pub fn available(clip_id: &str, camera: &str) -> Value {
 /// An input that fails with an error.
 pub fn failing(clip_id: &str, error: &str, cause: &str) -> Value {
     json!({"clipId": clip_id, "error": error, "cause": cause})
+}
+
+/// An input that waits for an hour.
+pub fn waiting(clip_id: &str) -> Value {
+    json!({"clipId": clip_id, "waits": true})
 }

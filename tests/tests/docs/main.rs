@@ -134,6 +134,41 @@ fn requests_page_has_every_field_with_its_limits_and_defaults() {
 }
 
 #[test]
+fn sources_page_has_every_refusal_of_a_source() {
+    let page = page("docs/sources.md");
+    let rows = page.rows("the message says");
+    let told: Vec<_> = rows.iter().flat_map(|row| &row[0].code).collect();
+    assert!(told.len() > 20, "{told:?}");
+    let refusal = Regex::new(
+        r#"(?:unsupported|cut_short|unsupported_media)\(\s*(?:format!\(\s*)?"((?:[^"\\]|\\.)*)""#,
+    );
+    let (refusal, mut count) = (refusal.expect("an expression"), 0);
+    for folder in [
+        "crates/mp4-cut/src/read",
+        "crates/mp4-cut/src/cut",
+        "crates/ffmpeg/src",
+    ] {
+        for file in fs::read_dir(root().join(folder)).expect("a folder") {
+            let path = file.expect("a file").path();
+            if path.is_dir() || path.ends_with("moov.rs") {
+                continue;
+            }
+            let code = fs::read_to_string(&path).expect("code");
+            for found in refusal.captures_iter(&code) {
+                let message = Regex::new(r"\\\n\s*")
+                    .expect("an expression")
+                    .replace_all(&found[1], "")
+                    .into_owned();
+                let is_told = told.iter().any(|part| message.contains(part.as_str()));
+                assert!(is_told, "{}: {message:?} has no row", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 20, "refusals are found: {count}");
+}
+
+#[test]
 fn requests_page_has_the_defaults_that_validate_fills_in() {
     let minimal = json_file(&root().join("examples/minimal.json"));
     let valid = validated(minimal).expect("the example is valid");

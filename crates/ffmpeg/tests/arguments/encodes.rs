@@ -19,7 +19,7 @@ const ONE: Cuts = &[(0, 0.5, 1.5)];
 const SEVERAL: Cuts = &[(0, 0.5, 1.5), (1, 0.0, 2.0)];
 
 /// Each with the request, and its cuts.
-pub const ALL: [(&str, &str, Cuts); 10] = [
+pub const ALL: [(&str, &str, Cuts); 11] = [
     ("plain", "{}", ONE),
     ("webm", r#"{"format": "webm", "quality": "high"}"#, ONE),
     ("hevc", r#"{"format": "hevc", "quality": "low"}"#, ONE),
@@ -41,6 +41,7 @@ pub const ALL: [(&str, &str, Cuts); 10] = [
         r#"{"edits": {"watermark": {"key": "logo.png", "position": "bottom-right", "opacity": 0.5}}}"#,
         ONE,
     ),
+    ("another_rate", r#"{"frameRate": 23.976}"#, ONE),
     ("several", "{}", SEVERAL),
     (
         "several_edited",

@@ -16,6 +16,10 @@ pub const SIZE: (usize, usize) = (320, 180);
 /// Sound is decoded to this many samples a second, in one channel.
 pub const SAMPLE_RATE: usize = 48_000;
 
+pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
+pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
+pub const AAC: &str = "-c:a aac -b:a 96k";
+
 /// How many bits of a picture's number are burned in, from left to right, the lowest first.
 pub const BITS: usize = 10;
 /// The row of pixels in which they can be read.
@@ -201,7 +205,7 @@ pub fn decode_pictures(path: &Path) -> Vec<Picture> {
     ))
 }
 
-fn read_pictures(listing: &[u8]) -> Vec<Picture> {
+pub fn read_pictures(listing: &[u8]) -> Vec<Picture> {
     let listing = std::str::from_utf8(listing).expect("a listing of frames");
     let mut unit = None;
     let mut pictures = Vec::new();
@@ -283,7 +287,7 @@ pub fn sample_at(seconds: f64) -> usize {
     (seconds * SAMPLE_RATE as f64) as usize
 }
 
-/// How loud sound is at the most between two seconds.
+/// How loud sound is at most between two seconds.
 pub fn level(sound: &[f64], from: f64, to: f64) -> f64 {
     let part = &sound[sample_at(from)..sample_at(to)];
     part.iter().map(|sample| sample.abs()).fold(0.0, f64::max)

@@ -3,9 +3,12 @@
 #[path = "../../../mp4-cut/tests/common/boxes.rs"]
 pub mod boxes;
 pub mod conform;
+#[path = "../../../mp4-cut/tests/common/counted.rs"]
+pub mod counted;
 pub mod ffmpeg;
 pub mod fields;
 pub mod kinds;
+pub mod lengths;
 pub mod property;
 pub mod smart;
 pub mod source;

@@ -1,5 +1,7 @@
 //! Sources as cameras, phones and encoders write them, what is shown of them, and clips of them.
 
+pub use super::ffmpeg::{AAC, H264, HEVC};
+
 use super::ffmpeg::{
     Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_pixels, load, read,
 };
@@ -21,9 +23,6 @@ use std::{
     time::Duration,
 };
 
-pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
-pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
-pub const AAC: &str = "-c:a aac -b:a 96k";
 /// What one run of `FFmpeg` may use.
 pub const LIMITS: Limits = Limits {
     time: Duration::from_mins(1),
@@ -102,7 +101,18 @@ pub async fn edit(
     copy: &Path,
     edits: &Value,
 ) -> (PathBuf, ClipSpec) {
-    let (request, spec) = clip_of(&[&source.movie.facts], &[(0, window.facts.clone())], edits);
+    encode_as(source, window, copy, &json!({"edits": edits})).await
+}
+
+/// As [`edit`], with everything that a valid request may say.
+pub async fn encode_as(
+    source: &Source,
+    window: &Window,
+    copy: &Path,
+    more: &Value,
+) -> (PathBuf, ClipSpec) {
+    let facts = [(0, window.facts.clone())];
+    let (request, spec) = clip_of_request(&[&source.movie.facts], &facts, more);
     let arguments = encode::arguments(request.look(), &spec, window);
     let folder = copy.parent().expect("a folder");
     let input = Input::mp4(copy.file_name().expect("a file").to_string_lossy());

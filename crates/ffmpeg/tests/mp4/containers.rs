@@ -4,6 +4,7 @@
 use crate::common::{
     boxes,
     conform::{Way, assert_conforms},
+    counted::Counted,
     ffmpeg::{
         Decoded, Folder, Picture, decode, decode_pixels, load, pictures, probe, sound, words,
     },
@@ -17,7 +18,7 @@ use ffmpeg::{
     scratch::Scratch,
 };
 use model::{ClipError, ErrorKind};
-use mp4_cut::io::RangeRead;
+use mp4_cut::{Error, Movie, io::RangeRead};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
@@ -73,7 +74,7 @@ impl Work {
             ffmpeg: &self.ffmpeg,
             scratch: &self.scratch,
             limits: LIMITS,
-            max_whole_bytes: 1 << 24,
+            max_whole_bytes: 1 << 25,
         }
     }
 
@@ -314,7 +315,14 @@ async fn cuts_of_containers_that_lead_to_no_interval_are_exact() {
 #[tokio::test]
 async fn recording_that_was_never_closed_is_read_as_far_as_it_goes() {
     let folder = Folder::new();
-    for (name, options) in [("open.mkv", "-live 1"), ("open.flv", "")] {
+    let fragments = "-movflags +frag_keyframe+empty_moov+skip_trailer";
+    for (name, options) in [
+        ("open.mkv", "-live 1"),
+        ("cut-short.mkv", ""),
+        ("open.flv", ""),
+        ("open.ts", ""),
+        ("open.mp4", fragments),
+    ] {
         let all = [
             words("-c:v libx264 -g 48 -bf 2 -pix_fmt yuv420p -c:a aac"),
             words(options),
@@ -324,6 +332,120 @@ async fn recording_that_was_never_closed_is_read_as_far_as_it_goes() {
         std::fs::write(&path, &whole[..whole.len() * 2 / 3]).expect("room");
         assert_cuts_are_exact(&path, &[(1.2, 3.4)]).await;
     }
+}
+
+#[tokio::test]
+async fn recording_without_its_index_is_unsupported_media() {
+    let folder = Folder::new();
+    let whole = load(&build(&folder, "open.mp4", &[words(H264), words(AAC)]));
+    let path = folder.path("open.mp4");
+    let index = boxes::first(&whole, *b"moov");
+    std::fs::write(&path, &whole[..index]).expect("room");
+    let error = Work::new().open(&path).await.expect_err("no index");
+    assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    let message = "cut short or never finished: it has media but no index (moov)";
+    assert!(error.message.ends_with(message), "{error}");
+}
+
+/// A fragmented MP4 of so many fragments without an index that not each of them may take a read.
+fn unindexed(folder: &Folder) -> PathBuf {
+    let options = words(
+        "-g 48 -bf 0 -an -movflags +frag_every_frame+empty_moov+default_base_moof+skip_trailer",
+    );
+    let whole = load(&build(folder, "many.mp4", &[words(H264), options]));
+    let (mut file, mut at, mut count) = (Vec::new(), 0, 0);
+    let space = boxes::boxed(*b"free", &[0; 72_000]);
+    while at < whole.len() {
+        let size = boxes::size(&whole, at);
+        if whole[at + 4..].starts_with(b"moof") && count < 140 {
+            file.extend([&space[..], &space].concat());
+            count += 1;
+        }
+        file.extend_from_slice(&whole[at..at + size]);
+        at += size;
+    }
+    assert_eq!(count, 140);
+    let path = folder.path("many.mp4");
+    std::fs::write(&path, file).expect("room");
+    path
+}
+
+#[tokio::test]
+async fn many_fragments_without_an_index_are_read_once_from_start_to_end() {
+    let folder = Folder::new();
+    let path = unindexed(&folder);
+    let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS[1..4]).await;
+    assert!(copied > 1.0, "{copied} s were copied; {refused:?}");
+    let source = Counted::new(load(&path));
+    assert!(matches!(Movie::open(&source).await, Err(Error::Unindexed)));
+    let before = source.bytes();
+    Movie::open_whole(&source).await.expect("a source");
+    let (read, all) = (source.bytes() - before, source.len());
+    assert!(read < all + (1 << 20), "{read} of {all}");
+}
+
+#[tokio::test]
+async fn many_fragments_without_an_index_are_refused_with_the_command_that_helps() {
+    let folder = Folder::new();
+    let path = unindexed(&folder);
+    let work = Work::new();
+    let remuxer = Remuxer {
+        max_whole_bytes: 1 << 20,
+        ..work.remuxer()
+    };
+    let error = Media::open(load(&path), remuxer)
+        .await
+        .expect_err("too large");
+    assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    assert!(
+        error
+            .message
+            .starts_with("the source is a fragmented MP4 without an index"),
+        "{error:?}"
+    );
+    assert!(error.message.contains("ffmpeg -i SOURCE"), "{error:?}");
+}
+
+#[tokio::test]
+async fn cut_that_ends_long_before_a_held_picture_does_ends_there() {
+    let folder = Folder::new();
+    let held = "-vf select='lt(t,2)+gt(t,6.5)' -fps_mode passthrough -g 15";
+    // Where pictures are reordered, the one behind is decoded early.
+    for (name, reordered) in [
+        ("held.ts", 0),
+        ("held.ts", 2),
+        ("held.mkv", 0),
+        ("held.mkv", 2),
+    ] {
+        let reordered = words(&format!("-bf {reordered}"));
+        let options = [words(H264), words(AAC), words(held), reordered];
+        let path = build(&folder, name, &options);
+        let work = Work::new();
+        let media = work.open(&path).await.expect("a source");
+        for (start, end) in [(1.0, 4.0), (3.0, 5.2), (1.5, 7.0)] {
+            let range = work.remuxed_range(&media, (start, end)).await;
+            let window = range.expect("a range").movie.window(start, end);
+            let facts = window.expect("a window").facts;
+            let lasts = facts.duration_seconds;
+            assert!((lasts - (end - start)).abs() < 0.02, "{name}: {facts:?}");
+        }
+        assert_cuts_are_exact(&path, &[(1.0, 4.0), (3.0, 5.2)]).await;
+    }
+}
+
+#[tokio::test]
+async fn interval_without_a_keyframe_before_it_is_said_to_have_none() {
+    let folder = Folder::new();
+    let options =
+        "-vf scale=64:36 -c:v libx264 -preset ultrafast -g 9999 -pix_fmt yuv420p -c:a aac";
+    let path = folder.build("a.ts", &[pictures("30", 60), sound(60), words(options)]);
+    let work = Work::new();
+    let media = work.open(&path).await.expect("a source");
+    let error = work.remuxed_range(&media, (50.0, 51.0)).await;
+    let error = error.expect_err("the only keyframe is the first");
+    assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    let message = "no keyframe was found in the 40.0 s before 50 s";
+    assert!(error.message.starts_with(message), "{error}");
 }
 
 #[tokio::test]
@@ -398,6 +520,7 @@ async fn facts_of_other_containers_are_those_of_the_source() {
         ),
         ("aac", 2, 48_000, 2)
     );
+    assert_eq!(audio.languages, ["", "deu"]);
 }
 
 #[tokio::test]

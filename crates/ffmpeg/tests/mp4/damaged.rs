@@ -12,7 +12,7 @@ use ffmpeg::{
     check::Checked,
     clip::{self, Content, Method},
     damage::Flaw,
-    process::Ffmpeg,
+    process::{Ffmpeg, Input},
     remux::{Media, Remuxer},
     scratch::Scratch,
 };
@@ -416,4 +416,23 @@ async fn clip_without_a_decoder_is_not_checked_and_that_is_said() {
         "{undecoded}"
     );
     assert_eq!(checked.flaws, []);
+}
+
+#[tokio::test]
+async fn codec_without_a_decoder_is_named_where_it_is_encoded() {
+    let work = Work::new();
+    let path = work.source("a.mp4", H264);
+    let mut source = load(&path).to_vec();
+    while let Some(at) = source.windows(4).position(|bytes| bytes == b"avc1") {
+        source[at..at + 4].copy_from_slice(b"none");
+    }
+    std::fs::write(work.folder.path("none.mp4"), source).expect("room");
+    let ffmpeg = Ffmpeg::find().expect("ffmpeg");
+    let output = ["-c:v", "libx264", "made.mp4"].map(Into::into);
+    let input = [Input::mp4("none.mp4")];
+    let folder = path.parent().expect("a folder");
+    let error = ffmpeg.run(folder, &input, &output, LIMITS).await;
+    let error = error.expect_err("nothing decodes it");
+    assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
+    assert_eq!(error.message, "this FFmpeg cannot decode none");
 }

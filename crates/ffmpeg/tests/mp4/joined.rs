@@ -358,5 +358,7 @@ async fn cuts_of_different_formats_are_not_joined_without_encoding() {
         "{size}"
     );
     let rate = Sources::refusal([&options(""), &options("-ar 44100")]).await;
-    assert!(rate.contains("its sound"), "{rate}");
+    assert!(rate.contains("its sound is coded differently"), "{rate}");
+    let codec = Sources::refusal([&options(""), &options("-c:a ac3")]).await;
+    assert!(codec.contains("its sound is ac3, not aac"), "{codec}");
 }

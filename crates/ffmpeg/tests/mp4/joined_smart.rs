@@ -367,6 +367,8 @@ async fn cuts_that_cannot_be_joined_by_copies_say_why() {
         said,
         "segments[1] cannot be joined to segments[0] without encoding, because its pictures are coded differently"
     );
+    let said = why(["", HEVC], [0.5..2.5, 0.5..2.5]).await;
+    assert!(said.ends_with("its pictures are hevc, not h264"), "{said}");
     let said = why(["", "-video_track_timescale 90000"], [0.5..2.5, 0.5..2.5]).await;
     assert!(
         said.ends_with("its pictures are timed in units of 1/90000 s, not 1/15360 s"),

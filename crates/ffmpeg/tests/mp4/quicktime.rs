@@ -227,3 +227,42 @@ async fn pictures_that_change_their_size_are_refused() {
         (ErrorKind::UnsupportedMedia, message)
     );
 }
+
+#[tokio::test]
+async fn languages_of_sound_and_a_place_are_named() {
+    let folder = Folder::new();
+    let languages =
+        "-map 0 -map 1 -map 1 -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu";
+    let place = "-metadata location=+27.9881+086.9250/";
+    for (name, options) in [
+        ("a.mp4", ""),
+        ("a.mov", ""),
+        ("keys.mov", "-movflags +use_metadata_tags"),
+    ] {
+        let inputs = [pictures("30", 1), sound(1)];
+        let encoders = [words(H264), words(AAC), words(languages)];
+        let arguments = [&inputs[..], &encoders].concat();
+        let plain = folder.build(name, &[&arguments[..], &[words(options)]].concat());
+        let facts = read(&load(&plain)).await.facts;
+        let audio = facts.audio.expect("sound");
+        // QuickTime's own numbers of languages are not read.
+        let spoken: &[&str] = if name == "a.mp4" {
+            &["eng", "deu"]
+        } else {
+            &[]
+        };
+        assert_eq!(audio.languages, spoken, "{name}");
+        assert_eq!(facts.dropped_tracks, Vec::<String>::new(), "{name}");
+        let key = if options.is_empty() {
+            place.to_owned()
+        } else {
+            place.replace("location", "com.apple.quicktime.location.ISO6709")
+        };
+        let named = folder.build(
+            name,
+            &[&arguments[..], &[words(options), words(&key)]].concat(),
+        );
+        let facts = read(&load(&named)).await.facts;
+        assert_eq!(facts.dropped_tracks, ["place"], "{name}");
+    }
+}

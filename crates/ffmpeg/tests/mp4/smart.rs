@@ -151,10 +151,6 @@ async fn source_that_cannot_be_spliced_says_why() {
             "the clip has no keyframe that a copy can begin with",
         ),
         ("-c:v libx264 -preset veryfast -flags +ildct+ilme".to_owned(), "the source may be interlaced"),
-        (
-            "-c:v libx264 -preset veryfast -g 30 -tag:v avc3".to_owned(),
-            "the source's parameter sets lie among its pictures",
-        ),
         ("-c:v libx264 -preset veryfast -g 300".to_owned(), "the clip has no keyframe that a copy can begin with"),
     ] {
         let path = folder.build("source.mp4", &[pictures("30", 4), words(&options)]);

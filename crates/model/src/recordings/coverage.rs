@@ -1,9 +1,9 @@
-//! Arithmetic of intervals: what of each recording a window needs, and what of the window is there.
+//! Arithmetic of intervals: which part of each recording a window needs, and which parts of the window are covered.
 //!
-//! Recordings follow each other to within a frame and the precision of their keys, so a shorter gap
-//! is none. Where they overlap, the one that began first is shown to its end. What is missing at
-//! the end of a window is not ready yet, unless a newer recording is there or an hour has passed
-//! since the longest one could have ended; everything else that is missing is a gap.
+//! Consecutive recordings meet to within a frame and the precision of their keys, so a shorter gap does not count.
+//! Where they overlap, the one that began first is shown to its end. If the end of a window is missing, it is not ready
+//! yet, unless a newer recording exists or an hour has passed since the longest one could have ended. Everything else
+//! that is missing is a gap.
 
 use crate::text::{shorten, visible};
 use schemars::JsonSchema;

@@ -1,7 +1,7 @@
 //! How recordings are named: `recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4`.
 //!
-//! A template is such that the keys of a camera sort by time, so that one listing from one key to another finds what
-//! began between two instants, however many recordings there are.
+//! A template must make a camera's keys sort by time. Then one listing, from one key to another, finds the recordings
+//! that began between two instants, however many there are.
 
 use std::{fmt::Write, str::FromStr};
 use time::{Date, Month, OffsetDateTime};
@@ -141,7 +141,7 @@ impl KeyTemplate {
                     .all(|byte| byte.is_ascii_graphic() && !b"{}%".contains(&byte))
             {
                 return error(
-                    "outside of {start:…} stand printable ASCII characters without braces and %",
+                    "outside {start:…}, only printable ASCII characters except braces and % are allowed",
                 );
             }
         }
@@ -155,7 +155,7 @@ impl KeyTemplate {
             (_, None) => return error("there is no {start:…}"),
             (Some(camera), Some(field)) if field < camera => {
                 return error(
-                    "{start:…} stands before {camera}: a listing would pass over all cameras' recordings",
+                    "{start:…} comes before {camera}, so a search would list the recordings of all cameras",
                 );
             }
             _ => {}
@@ -178,7 +178,7 @@ impl KeyTemplate {
             } else if place > known {
                 let field = format!("{field:?}").to_lowercase();
                 return Err(TemplateError(format!(
-                    "the {field} stands before what is larger: keys that do not sort by time cannot be listed by it"
+                    "the {field} comes before a larger unit, so the keys would not sort by time"
                 )));
             } else {
                 known = known.max(place + 1);
@@ -396,19 +396,19 @@ mod tests {
             ("recordings/{camera}.mp4", "no {start:…}"),
             (
                 "{start:%Y%m%d}/{camera}/{start:%H%M%S}.mp4",
-                "stands before {camera}",
+                "comes before {camera}",
             ),
             (
                 "{camera}/{start:%d%m%Y%H%M%S}.mp4",
-                "day stands before what is larger",
+                "day comes before a larger unit",
             ),
             (
                 "{camera}/{start:%H%M%S}/{start:%Y%m%d}.mp4",
-                "hour stands before what is larger",
+                "hour comes before a larger unit",
             ),
             (
                 "{camera}/{start:%3f%s}.mp4",
-                "millisecond stands before what is larger",
+                "millisecond comes before a larger unit",
             ),
             ("{camera}/{start:%Y%m%d}.mp4", "to the second"),
             ("{camera}/{start:%Y%m%dT%H%M}.mp4", "to the second"),

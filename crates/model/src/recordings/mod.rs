@@ -1,4 +1,4 @@
-//! A camera's recordings: how their keys tell when they began, and what of them an interval of the clock needs.
+//! A camera's recordings: how their keys say when they began, and which parts of them an interval of clock time needs.
 
 mod coverage;
 mod footage;

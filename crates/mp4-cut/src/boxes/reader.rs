@@ -14,6 +14,8 @@ const CONNECTIONS: usize = 4;
 /// Bytes of the longest header: size, type and 64-bit size.
 const MAX_HEADER_BYTES: u64 = 16;
 const NEAR_READ_BYTES: u64 = 256 << 10;
+/// A longer read is made in parallel parts.
+const LONG_READ_BYTES: u64 = 1 << 20;
 /// Concurrent requests for the heads of boxes.
 const HEADS_AT_ONCE: usize = 8;
 
@@ -164,7 +166,11 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
         let is_near = self.reads > 1 && at.saturating_sub(read_end) < self.read_ahead.near_bytes;
         let bytes = if is_near { NEAR_READ_BYTES } else { bytes };
         let end = self.source.len().min(at.saturating_add(bytes));
-        self.buffer = fetch::read_exact(self.source, at..end).await?;
+        self.buffer = if end - at > LONG_READ_BYTES {
+            fetch::read_whole(self.source, &[], at..end, CONNECTIONS).await?
+        } else {
+            fetch::read_exact(self.source, at..end).await?
+        };
         self.buffer_start = at;
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! Several intervals, of one source or of several, joined in one file without encoding.
 //!
-//! All intervals share one composition offset: `FFmpeg` times an edit by the first picture that it
-//! decodes in it, corrected by what it found in the first edit. Sound that begins late in an
-//! interval is made up for by the edit before, because `FFmpeg` reads empty edits only at the
-//! start. Bit rates in sample descriptions differ from file to file, and are no difference of
-//! format.
+//! All intervals share one composition offset: `FFmpeg` times an edit by the first picture that it decodes in it,
+//! corrected by what it found in the first edit. If sound begins late in an interval, the edit before it is extended
+//! instead, because `FFmpeg` reads empty edits only at the start. Bit rates in sample descriptions differ from file to
+//! file and do not make formats different.
 
 use crate::{
     boxes::table::Run,
@@ -234,6 +233,13 @@ fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>> {
 /// In what the formats of two tracks differ.
 pub(crate) fn difference(one: &Track, other: &Track, is_audio: bool) -> Result<Option<String>> {
     let what = if is_audio { "sound" } else { "pictures" };
+    let verb = if is_audio { "is" } else { "are" };
+    if one.codec != other.codec {
+        return Ok(Some(format!(
+            "its {what} {verb} {}, not {}",
+            other.codec, one.codec
+        )));
+    }
     let shape = |track: &Track| {
         (
             track.tkhd.width,
@@ -244,17 +250,17 @@ pub(crate) fn difference(one: &Track, other: &Track, is_audio: bool) -> Result<O
     let parameters = |track: &Track| decoding_parameters(&track.samples.descriptions, is_audio);
     let names_version = |track: &Track| !track.samples.preamble.is_empty();
     if parameters(one)? != parameters(other)? || names_version(one) != names_version(other) {
-        return Ok(Some(format!("its {what} are coded differently")));
+        return Ok(Some(format!("its {what} {verb} coded differently")));
     }
     if shape(one) != shape(other) {
         return Ok(Some(format!(
-            "its {what} are shown in another size or turned"
+            "its {what} {verb} shown in another size or turned"
         )));
     }
     if one.edit_segment.timescale != other.edit_segment.timescale {
         let units = [other, one].map(|track| track.edit_segment.timescale);
         return Ok(Some(format!(
-            "its {what} are timed in units of 1/{} s, not 1/{} s",
+            "its {what} {verb} timed in units of 1/{} s, not 1/{} s",
             units[0], units[1]
         )));
     }

@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     hevc::{self, Hevc, JoinableSource, ParameterSets},
     io::{RangeRead, fetch},
-    nal::LengthSize,
+    nal::{LengthSize, units},
     read::samples::{ChunkRun, SampleSizes, SampleTable},
 };
 use bytes::{Bytes, BytesMut};
@@ -26,26 +26,58 @@ enum Change {
         range: Range<u64>,
         size: LengthSize,
     },
-    /// It holds nothing but the samples of an encoded part, as they stand beside a source's.
-    Moved(MovedSamples),
+    /// It holds nothing but samples of a track that are rewritten.
+    Rewritten(RewrittenSamples),
 }
 
-/// The samples of a part that an encoder made, as they stand beside a source's, one behind the other.
+/// The samples of a part that an encoder made, as they stand beside a source's.
 #[derive(Debug, Clone)]
 pub(crate) struct MovedSamples {
     /// The part's parameter sets, as the encoder wrote them.
     pub sets: ParameterSets,
-    places: Arc<[Place]>,
-    source: Arc<JoinableSource>,
-    /// How long the lengths in the encoder's samples are.
-    size: LengthSize,
+    pub samples: RewrittenSamples,
 }
 
-/// A sample's place: where the encoder wrote it, and where it is among the moved ones.
+/// The samples of a track, each of them rewritten, one behind the other.
+#[derive(Debug, Clone)]
+pub(crate) struct RewrittenSamples {
+    places: Arc<[Place]>,
+    rewrite: Rewrite,
+}
+
+/// How samples are rewritten in which the lengths of NAL units are so long.
+#[derive(Debug, Clone)]
+pub(crate) enum Rewrite {
+    /// As they stand beside those of a source of H.265.
+    Beside(Arc<JoinableSource>, LengthSize),
+    /// With lengths of four bytes.
+    LongLengths(LengthSize),
+}
+
+/// A sample's place: where it is in its file, and where it is among the rewritten ones.
 #[derive(Debug)]
 struct Place {
     written: Range<u64>,
     moved: Range<u64>,
+}
+
+impl Rewrite {
+    fn sample(&self, written: &[u8]) -> Result<Vec<u8>, String> {
+        let size = match self {
+            Self::Beside(source, size) => {
+                let moved = source.sample(written, *size);
+                return moved.map_err(|why| why.to_string());
+            }
+            Self::LongLengths(size) => *size,
+        };
+        let mut sample = Vec::with_capacity(written.len() + written.len() / 64);
+        for unit in units(written, size) {
+            unit.filter(|unit| unit.is_whole)
+                .and_then(|unit| LengthSize::Four.append(&mut sample, unit.bytes))
+                .ok_or("a picture has NAL units beyond its end")?;
+        }
+        Ok(sample)
+    }
 }
 
 impl<R: RangeRead> Media<R> {
@@ -60,9 +92,9 @@ impl<R: RangeRead> Media<R> {
         Self { file, change }
     }
 
-    /// The samples of an encoded part as they stand beside a source's.
-    pub fn moved(file: R, samples: MovedSamples) -> Self {
-        let change = Change::Moved(samples);
+    /// The rewritten samples of a file.
+    pub fn rewritten(file: R, samples: RewrittenSamples) -> Self {
+        let change = Change::Rewritten(samples);
         Self { file, change }
     }
 
@@ -73,7 +105,7 @@ impl<R: RangeRead> Media<R> {
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         match &self.change {
             Change::None => fetch::read_exact(&self.file, range).await,
-            Change::Moved(samples) => samples.bytes(&self.file, range).await,
+            Change::Rewritten(samples) => samples.bytes(&self.file, range).await,
             Change::Begun { range: sample, .. } if overlap(sample, &range).is_empty() => {
                 fetch::read_exact(&self.file, range).await
             }
@@ -112,15 +144,32 @@ impl MovedSamples {
             Ok(found) => found,
             Err(why) => return Ok(Err(why)),
         };
+        let collect = |sample: &[u8]| {
+            let collected = sets.collect(sample, size);
+            collected.map_err(|why| why.to_string())
+        };
+        let rewrite = Rewrite::Beside(Arc::new(hevc.source().clone()), size);
+        let samples = RewrittenSamples::read(file, table, rewrite, collect).await?;
+        Ok(samples.map(|samples| Self { sets, samples }))
+    }
+}
+
+impl RewrittenSamples {
+    /// Finds out how long the samples of a track become, each of which `look` is shown first. `Err` says why they cannot be
+    /// rewritten.
+    pub async fn read(
+        file: &impl RangeRead,
+        table: &SampleTable,
+        rewrite: Rewrite,
+        mut look: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<Result<Self, String>> {
         let mut places = Vec::new();
         let mut at = 0;
         for (index, written) in written_samples(table) {
             let sample = fetch::read_exact(file, written.clone()).await?;
-            let moved = hevc.source().sample(&sample, size);
-            let collected = sets.collect(&sample, size);
-            let moved = match collected.and(moved) {
+            let moved = match look(&sample).and_then(|()| rewrite.sample(&sample)) {
                 Ok(moved) => moved,
-                Err(why) => return Ok(Err(why.to_string())),
+                Err(why) => return Ok(Err(why)),
             };
             debug_assert_eq!(places.len(), index);
             let end = at + moved.len() as u64;
@@ -130,12 +179,8 @@ impl MovedSamples {
             });
             at = end;
         }
-        Ok(Ok(Self {
-            sets,
-            size,
-            places: places.into(),
-            source: Arc::new(hevc.source().clone()),
-        }))
+        let places = places.into();
+        Ok(Ok(Self { places, rewrite }))
     }
 
     /// Where samples are, which follow each other.
@@ -170,8 +215,7 @@ impl MovedSamples {
             .take_while(|place| place.moved.start < range.end);
         for place in wanted {
             let written = fetch::read_exact(file, place.written.clone()).await?;
-            let moved = self.source.sample(&written, self.size);
-            let moved = moved.map_err(damaged)?;
+            let moved = self.rewrite.sample(&written).map_err(damaged)?;
             whole.extend_from_slice(part_of(&moved, &place.moved, &range));
         }
         Ok(whole.freeze())

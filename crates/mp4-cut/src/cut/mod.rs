@@ -2,6 +2,8 @@
 
 pub(crate) mod audio_decoder;
 pub(crate) mod concat;
+mod described;
+mod lengths;
 mod media;
 mod pictures;
 pub(crate) mod smart;

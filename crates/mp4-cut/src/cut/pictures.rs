@@ -1,10 +1,9 @@
-//! What joining copied pictures with encoded ones takes of their codec.
+//! The codec-specific part of joining copied pictures with encoded ones.
 
 use crate::{
     encode_target::EncodeTarget,
     h264::{self, Avc},
     hevc::{self, Hevc},
-    nal::LengthSize,
     read::track::Track,
 };
 use bytes::Bytes;
@@ -24,15 +23,10 @@ impl Pictures {
     pub fn read(track: &Track, samples: &[Bytes]) -> Result<Self, String> {
         let stsd = &track.samples.descriptions;
         match track.codec.as_str() {
-            "h264" => Avc::read(stsd).map(|avc| Self::H264(avc.into())),
+            "h264" => Avc::read(stsd, samples).map(|avc| Self::H264(avc.into())),
             "hevc" => Hevc::read(stsd, samples).map(|hevc| Self::Hevc(hevc.into())),
             codec => Err(format!("the source is {codec}, not H.264 or HEVC")),
         }
-    }
-
-    /// Whether what [`read`](Self::read) is given of samples matters.
-    pub fn may_have_sets_in_samples(&self) -> bool {
-        matches!(self, Self::Hevc(_))
     }
 
     /// Whether a copy may begin with a keyframe behind which pictures follow that are shown before it, without these.
@@ -43,7 +37,7 @@ impl Pictures {
     /// Why a copy cannot begin with the sample that begins with `head`; `None` if it can.
     pub fn cannot_begin_with(&self, head: &[u8]) -> Option<&'static str> {
         match self {
-            Self::H264(_) => h264::cannot_begin_with(head, LengthSize::Four),
+            Self::H264(avc) => h264::cannot_begin_with(head, avc.length_size()),
             Self::Hevc(hevc) => hevc::cannot_begin_with(head, hevc.length_size()),
         }
     }

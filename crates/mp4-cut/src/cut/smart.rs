@@ -5,21 +5,20 @@
 //! one track and one sample entry; each part refers to its own parameter sets by id. Every part begins with an IDR
 //! picture, so several intervals can follow each other in any order. The file has only what is shown, in one edit.
 //!
-//! An interval is divided into a head, encoded, up to the first IDR picture that divides what is
-//! shown as it divides what is decoded; a body, copied; and a tail, encoded, of the frames that
-//! cannot be decoded without later ones, at most one mini-GOP.
+//! An interval has three parts. The head is encoded. It reaches to the first IDR picture that splits the frames alike
+//! in display order and in decoding order. The body is copied. The tail is encoded. It has the frames that cannot be
+//! decoded without later ones, at most one mini-GOP.
 //!
-//! The head has no B-frames and is shown as long after it is decoded as the body's first keyframe,
-//! so decode times go on evenly. The tail's delay is never longer than that: players that find
-//! keyframes by decode time (`FFmpeg`, Chromium) take the first delay for all of them, and would
-//! start after the frame that they look for.
+//! The head has no B-frames. Its delay between decoding and display is that of the body's first keyframe, so decode
+//! times continue evenly. The tail's delay is never longer than that. Players that find keyframes by decode time
+//! (`FFmpeg`, Chromium) assume the first delay for all of them, and would otherwise start after the frame that they
+//! look for.
 //!
-//! Every interval's media lasts exactly as long as it is shown, since its last duration makes up
-//! for rounding, and all intervals share the longest delay of any. Encoders get the same options
-//! for all parts, so there is one set of their parameters; access unit delimiters tell IDR pictures
-//! apart where a part of one picture meets the next. An interval in which no copy can begin is all
-//! head. What an encoder made is checked before it is joined: size, chroma, depth, ids and number
-//! of frames.
+//! Every interval's media lasts exactly as long as it is shown, because the last sample's duration makes up for
+//! rounding. All intervals share the longest delay. Encoders get the same options for all parts, so there is one set of
+//! their parameters; access unit delimiters tell IDR pictures apart where a part of one picture meets the next. An
+//! interval in which no copy can begin is all head. What an encoder made is checked before it is joined: size, chroma,
+//! depth, ids and number of frames.
 
 use crate::{
     boxes::parse::damaged,
@@ -35,6 +34,7 @@ use crate::{
     io::fetch,
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
     read::movie::{Movie, read_track},
+    read::parameter_sets,
     read::samples::{ChunkRun, Frame, SampleList, SampleTable},
     read::track::Track,
     time::{Time, rescale},
@@ -136,9 +136,9 @@ pub struct Encoded<R> {
 pub struct SmartClip<R> {
     /// Length of the file that [`SmartClip::stream`] yields, in bytes.
     pub output_bytes: u64,
-    header: Bytes,
-    copies: Vec<FileSpan>,
-    files: Arc<[Media<R>]>,
+    pub(super) header: Bytes,
+    pub(super) copies: Vec<FileSpan>,
+    pub(super) files: Arc<[Media<R>]>,
 }
 
 impl SmartCut {
@@ -182,7 +182,7 @@ impl SmartCut {
             }
         }
         let mut pictures = Pictures::read(&first.video, &[])?;
-        if looks_at_all && pictures.may_have_sets_in_samples() {
+        if looks_at_all {
             let mut heads = Vec::new();
             for (movie, source, _) in &intervals {
                 heads.extend(keyframe_heads(movie, *source).await?);
@@ -384,11 +384,9 @@ async fn keyframe_head(source: &impl RangeRead, table: &SampleTable, sample: u32
 /// The beginnings of all keyframes.
 async fn keyframe_heads(movie: &Movie, source: &impl RangeRead) -> Result<Vec<Bytes>> {
     let table = &movie.video.samples;
-    let mut heads = Vec::new();
-    for frame in table.frames()?.filter(|frame| frame.sync) {
-        heads.push(keyframe_head(source, table, frame.index).await?);
-    }
-    Ok(heads)
+    let keyframes = table.frames()?.filter(|frame| frame.sync);
+    let keyframes = keyframes.map(|frame| frame.index).collect();
+    parameter_sets::heads(table, source, keyframes).await
 }
 
 impl SmartCutInterval {
@@ -646,7 +644,7 @@ impl SmartCut {
                 samples.extend_to(cut.duration());
             } else if !samples.fit_to(cut.duration()) {
                 return Err(SmartCutError::Ineligible(
-                    "the source's frames last differently long".to_owned(),
+                    "the source's frames have different durations".to_owned(),
                 ));
             }
             lists.push(samples);
@@ -816,7 +814,7 @@ impl EncodedPart {
         let Some(file) = file else { return Ok(None) };
         let track = encoded_track(&file).await?;
         let moved = MovedSamples::read(&file, &track.samples, hevc).await??;
-        files.push(Media::moved(file, moved.clone()));
+        files.push(Media::rewritten(file, moved.samples.clone()));
         Ok(Some(Self {
             track,
             file: files.len() - 1,
@@ -828,7 +826,7 @@ impl EncodedPart {
     fn runs(&self, range: Range<u32>) -> Vec<ChunkRun> {
         match &self.moved {
             None => self.track.samples.chunk_runs(range).collect(),
-            Some(moved) => vec![moved.run(range)],
+            Some(moved) => vec![moved.samples.run(range)],
         }
     }
 
@@ -839,7 +837,7 @@ impl EncodedPart {
         match &self.moved {
             None => samples,
             Some(moved) => SampleList {
-                sizes: moved.sizes(),
+                sizes: moved.samples.sizes(),
                 ..samples
             },
         }

@@ -1,10 +1,9 @@
 //! An interval of a source as a file of its own.
 //!
-//! `FFmpeg` leaves out as many samples of sound as what an edit hides lasts, whatever was decoded
-//! of it. A gap there, which MP4 writes as one long sample, would take as much of what is shown, so
-//! hidden sound is written without gaps. FLAC and ALAC it decodes several packets at a time and
-//! leaves out others than those that are hidden, so nothing of them is hidden but part of the first
-//! packet.
+//! `FFmpeg` drops as much sound as an edit hides, however little of the hidden part it decoded. A gap in that part,
+//! which MP4 writes as one long sample, would make it drop as much of the sound that is shown. So hidden sound is
+//! written without gaps. `FFmpeg` decodes FLAC and ALAC several packets at a time and drops packets other than the
+//! hidden ones, so only part of the first packet is hidden.
 //!
 //! Negative composition offsets with B-frames at the cut defeat `FFmpeg`'s correction, so they are
 //! raised to 0 and above.
@@ -382,7 +381,7 @@ impl Movie {
     }
 
     /// How long frames are taken to last that are not held, in the video's timescale: where all last equally long, as long
-    /// as they do, and otherwise a tenth of a second at the most.
+    /// as they do, and otherwise a tenth of a second at most.
     fn usual_duration(&self) -> i64 {
         let usual = i64::from(self.video.samples.usual_duration());
         if self.facts.video.constant_frame_rate {
@@ -480,6 +479,9 @@ impl Movie {
             .checked_next_multiple_of(packet)
             .unwrap_or(samples.count);
         let range = first - first % packet..end.min(samples.count);
+        if samples.bytes(range.clone()) == 0 {
+            return None;
+        }
         let shown = shown.start.max(samples.decode_time(heard))..shown.end;
         let (samples, media_start) = samples.select_audio(range, heard);
         if shown.is_empty() {

@@ -1,11 +1,14 @@
 //! The decoder configuration record (`avcC`, ISO/IEC 14496-15, 5.3.3.1) of copied and encoded frames in one track.
 
 use crate::{
-    boxes::parse::{Child, children, find},
+    boxes::parse::{Child, FourCC, children, find},
     boxes::stsd::{VISUAL_ENTRY_BYTES, entry_boxes, only_video_entry, with_entry},
     encode_target::EncodeTarget,
     error::{Error, Result},
-    h264::sps::{Sps, pps_id},
+    h264::{
+        parameter_sets::ParameterSets,
+        sps::{Sps, pps_id},
+    },
     nal::{LengthSize, VideoSignal, bits::BitWriter},
 };
 use bytes::Bytes;
@@ -13,11 +16,14 @@ use mp4_atom::{Atom, Avcc, Encode};
 
 /// The highest id of a sequence parameter set.
 const MAX_SPS_ID: u32 = 31;
+/// Sample entries of H.264: with all parameter sets, and with some among the pictures.
+const KINDS: [FourCC; 2] = [*b"avc1", *b"avc3"];
 
 /// The sample entry of a source whose frames may be joined with encoded ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Avc {
     config: Avcc,
+    size: LengthSize,
     /// The first, which the others are like.
     sps: Sps,
     /// An id that neither a sequence nor a picture parameter set of the source has.
@@ -25,25 +31,25 @@ pub(crate) struct Avc {
 }
 
 impl Avc {
-    /// Reads an `stsd` box.
+    /// Reads an `stsd` box. `samples` are the beginnings of samples that will be copied, in which further parameter sets
+    /// may lie.
     ///
     /// # Errors
     /// Why frames of this source cannot be joined with encoded ones.
-    pub fn read(stsd: &Bytes) -> Result<Self, String> {
+    pub fn read(stsd: &Bytes, samples: &[Bytes]) -> Result<Self, String> {
         let entry = only_video_entry(stsd).ok_or("the source has several sample descriptions")?;
-        match &entry.kind {
-            b"avc1" => {}
-            b"avc3" => return Err("the source's parameter sets lie among its pictures".to_owned()),
-            _ => return Err("the source is not H.264".to_owned()),
+        if !KINDS.contains(&entry.kind) {
+            return Err("the source is not H.264".to_owned());
         }
-        let config =
-            config(&entry).ok_or("the source's H.264 configuration (avcC) cannot be read")?;
-        if LengthSize::of_bytes(config.length_size) != Some(LengthSize::Four) {
-            return Err(format!(
-                "the source's NAL units have lengths of {} bytes",
-                config.length_size
-            ));
-        }
+        let (config, size) = config(&entry)
+            .and_then(|config| {
+                let size = LengthSize::of_bytes(config.length_size)?;
+                Some((config, size))
+            })
+            .ok_or("the source's H.264 configuration (avcC) cannot be read")?;
+        let config = ParameterSets::of(&config, size, samples)?
+            .written(&config)
+            .ok_or("the source's H.264 parameters (SPS) cannot be read")?;
         let all: Option<Vec<Sps>> = config
             .sequence_parameter_sets
             .iter()
@@ -73,8 +79,14 @@ impl Avc {
         Ok(Self {
             free_id: free_id.ok_or("the source uses every id of parameter sets")?,
             config,
+            size,
             sps,
         })
+    }
+
+    /// How long the lengths of NAL units are in the source's samples.
+    pub fn length_size(&self) -> LengthSize {
+        self.size
     }
 
     pub fn encode_target(&self) -> EncodeTarget {
@@ -101,6 +113,12 @@ impl Avc {
         encoded: impl Iterator<Item = &'a Bytes>,
         reorder_frames: u32,
     ) -> Result<Bytes, String> {
+        if self.size != LengthSize::Four {
+            let bytes = self.config.length_size;
+            return Err(format!(
+                "the source's NAL units have lengths of {bytes} bytes"
+            ));
+        }
         let mut joined = self.config.clone();
         for part in encoded {
             let part = only_video_entry(part)
@@ -133,7 +151,7 @@ impl Avc {
             return Err("the encoder used different parameters for start and end".to_owned());
         }
         let entry = only_video_entry(stsd).ok_or("the source has several sample descriptions")?;
-        with_config(stsd, &entry, &joined).map_err(|error| error.to_string())
+        with_config(stsd, &entry, *b"avc1", &joined).map_err(|error| error.to_string())
     }
 
     /// The encoder's sequence parameters with the source's cropping and video usability information (colours, pixel aspect,
@@ -237,8 +255,45 @@ fn config(entry: &Child) -> Option<Avcc> {
     Avcc::decode_body(&mut &config.body[..]).ok()
 }
 
-/// An `stsd` box with another `avcC` in its `entry`, and everything else as it was.
-fn with_config(stsd: &Bytes, entry: &Child, config: &Avcc) -> Result<Bytes> {
+/// Whether the parameter sets of an `stsd` box of H.264 may lie only in its samples.
+pub(crate) fn needs_sets_of_samples(stsd: &Bytes) -> bool {
+    let Some(entry) = only_video_entry(stsd) else {
+        return false;
+    };
+    let lacks_sets = |config: Avcc| {
+        config.sequence_parameter_sets.is_empty() || config.picture_parameter_sets.is_empty()
+    };
+    &entry.kind == b"avc3" || &entry.kind == b"avc1" && config(&entry).is_some_and(lacks_sets)
+}
+
+/// An `stsd` box of an `avc1` entry that names all parameter sets, those also that lie in its samples, which begin with
+/// `heads`. `None` where nothing is to be changed, where sets change between samples, and where they cannot be read. Sets
+/// that the samples repeat stay there.
+pub(crate) fn with_sets_of_samples(stsd: &Bytes, heads: &[Bytes]) -> Option<Bytes> {
+    let entry = only_video_entry(stsd).filter(|entry| KINDS.contains(&entry.kind))?;
+    let config = config(&entry)?;
+    let size = LengthSize::of_bytes(config.length_size)?;
+    let sets = ParameterSets::of(&config, size, heads).ok()?;
+    if !sets.are_complete() {
+        return None;
+    }
+    let written = sets.written(&config)?;
+    if entry.kind == KINDS[0] && written == config {
+        return None;
+    }
+    with_config(stsd, &entry, KINDS[0], &written).ok()
+}
+
+/// An `stsd` box of samples whose NAL units have lengths of four bytes, and are otherwise the same.
+pub(crate) fn with_long_lengths(stsd: &Bytes) -> Option<Bytes> {
+    let entry = only_video_entry(stsd)?;
+    let mut config = config(&entry)?;
+    config.length_size = 4;
+    with_config(stsd, &entry, entry.kind, &config).ok()
+}
+
+/// An `stsd` box whose `entry` is of another kind and has another `avcC`, and everything else as it was.
+fn with_config(stsd: &Bytes, entry: &Child, kind: FourCC, config: &Avcc) -> Result<Bytes> {
     let mut body = entry.body[..VISUAL_ENTRY_BYTES].to_vec();
     for child in children(entry_boxes(entry, VISUAL_ENTRY_BYTES)?) {
         let child = child?;
@@ -250,5 +305,5 @@ fn with_config(stsd: &Bytes, entry: &Child, config: &Avcc) -> Result<Bytes> {
             body.extend_from_slice(&child.whole);
         }
     }
-    with_entry(stsd, entry.kind, &body)
+    with_entry(stsd, kind, &body)
 }

@@ -2,6 +2,7 @@
 
 use super::{ineligible::Ineligible, parameter_sets::ParameterSets, sps::Sps};
 use crate::nal::{LengthSize, VideoSignal};
+use bytes::Bytes;
 use mp4_atom::{Atom, HvcCArray, Hvcc};
 
 const VPS_TYPE: u8 = 32;
@@ -30,6 +31,15 @@ impl Configuration {
     #[must_use]
     pub fn length_size(&self) -> LengthSize {
         self.length_size
+    }
+
+    /// The record of samples whose NAL units have lengths of four bytes, and are otherwise the same.
+    pub fn with_long_lengths(&self) -> Option<Vec<u8>> {
+        let mut record = self.record.clone();
+        record.length_size_minus_one = 3;
+        let mut body = Vec::new();
+        record.encode_body(&mut body).ok()?;
+        Some(body)
     }
 
     /// Bits of a sample, `chroma_format_idc`, and what the first sequence parameter set says of colours.
@@ -61,6 +71,24 @@ impl Configuration {
                     sets.add_nal(nal)?;
                 }
             }
+        }
+        Ok(sets)
+    }
+
+    /// The sets that samples of the stream are decoded with, which begin like this, in order: those of
+    /// the first count before those of the record.
+    ///
+    /// # Errors
+    /// As [`parameter_sets`](Self::parameter_sets), and when a set changes.
+    pub fn sets_with(&self, heads: &[Bytes]) -> Result<ParameterSets, Ineligible> {
+        let mut sets = ParameterSets::default();
+        let (first, others) = heads.split_at(heads.len().min(1));
+        for head in first {
+            sets.collect(head, self.length_size)?;
+        }
+        sets.merge_missing(&self.parameter_sets()?);
+        for head in others {
+            sets.collect(head, self.length_size)?;
         }
         Ok(sets)
     }

@@ -36,15 +36,15 @@ impl Hevc {
             return Err("the source has several layers (MV-HEVC or scalable)".to_owned());
         }
         if dolby_vision(&entry).is_some_and(|vision| !vision.is_compatible) {
-            return Err("the source is Dolby Vision that no other decoder shows right".to_owned());
+            return Err(
+                "the source is Dolby Vision that ordinary decoders show in wrong colours"
+                    .to_owned(),
+            );
         }
         let size = configuration.length_size();
-        let mut sets = configuration
-            .parameter_sets()
+        let sets = configuration
+            .sets_with(samples)
             .map_err(|why| why.to_string())?;
-        for head in samples {
-            sets.collect(head, size).map_err(|why| why.to_string())?;
-        }
         let source = JoinableSource::new(configuration, sets).map_err(|why| why.to_string())?;
         Ok(Self {
             entry,

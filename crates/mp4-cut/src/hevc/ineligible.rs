@@ -1,4 +1,4 @@
-//! Why encoded pictures cannot stand beside a source's.
+//! Why encoded pictures cannot share a stream with a source's.
 
 use std::{borrow::Cow, fmt};
 

@@ -1,4 +1,4 @@
-//! Sources whose pictures may stand in one stream with encoded ones.
+//! Sources whose pictures can share a stream with encoded ones.
 
 use super::{
     configuration::Configuration,

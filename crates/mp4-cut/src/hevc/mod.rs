@@ -1,11 +1,10 @@
 //! H.265 (HEVC): encoded pictures in one stream with a source's.
 //!
-//! A smart cut copies from a random access point on and encodes the pictures in front of it. Both
-//! parts share one track and one sample description. [`JoinableSource`] says whether a source
-//! allows that, gives encoded samples and parameter sets ids that the source does not use, and
-//! writes the sample description of both. [`begin_copy`] makes a copied random access point one
-//! that a stream can go on with. Nothing here decodes pictures, and slice headers are not parsed
-//! beyond the id that they begin with.
+//! A smart cut copies from a random access point on and encodes the pictures in front of it. Both parts share one track
+//! and one sample description. [`JoinableSource`] says whether a source allows that, gives encoded samples and
+//! parameter sets ids that the source does not use, and writes the sample description of both. [`begin_copy`] changes a
+//! copied random access point so that a stream can continue with it. Nothing here decodes pictures, and slice headers
+//! are not parsed beyond the id that they begin with.
 //!
 //! x265 gives its parameter sets ids that cannot be chosen, the ones that sources have. Encoded slices
 //! move to an id of 15 to 30, which takes 9 bits where id 0 takes one: the eight bits that are
@@ -36,5 +35,7 @@ pub use joinable::JoinableSource;
 pub use nal::{Picture, picture};
 pub use parameter_sets::ParameterSets;
 pub(crate) use sample_entry::DOLBY_VISION;
-pub use sample_entry::{length_size, needs_sets_of_samples, pixel_format, with_sets_of_samples};
+pub use sample_entry::{
+    length_size, needs_sets_of_samples, pixel_format, with_long_lengths, with_sets_of_samples,
+};
 pub use slices::begin_copy;

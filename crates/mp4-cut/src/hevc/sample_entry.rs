@@ -1,6 +1,6 @@
 //! Sample entries of H.265: where the parameter sets are, and what else is said of the stream.
 
-use super::{configuration::Configuration, parameter_sets::ParameterSets};
+use super::configuration::Configuration;
 use crate::nal::{LengthSize, VideoSignal};
 use crate::{
     boxes::parse::{Child, FourCC, children, find},
@@ -60,25 +60,28 @@ fn may_have_sets_in_samples(kind: FourCC) -> bool {
     matches!(&kind, b"hev1" | b"dvhe")
 }
 
-/// An `stsd` box of an entry that names all parameter sets, where those of `stsd` may lie in its
-/// samples: `head` is the beginning of the first. `None` where nothing is to be changed, or the
-/// sets cannot be read. Sets that the samples repeat stay there.
-pub fn with_sets_of_samples(stsd: &Bytes, head: &[u8]) -> Option<Bytes> {
+/// An `stsd` box of an entry that names all parameter sets, those also that lie in its samples, which
+/// begin with `heads`. `None` where nothing is to be changed, where sets change between samples, and
+/// where they cannot be read. Sets that the samples repeat stay there.
+pub fn with_sets_of_samples(stsd: &Bytes, heads: &[Bytes]) -> Option<Bytes> {
     let (entry, configuration) = configuration(stsd)?;
-    if !lacks_sets(&entry, &configuration) {
-        return None;
-    }
-    let mut sets = ParameterSets::default();
-    sets.collect(head, configuration.length_size()).ok()?;
-    if let Ok(described) = configuration.parameter_sets() {
-        // Where they differ, those of the sample are what its pictures refer to.
-        sets.merge_missing(&described);
-    }
+    let sets = configuration.sets_with(heads).ok()?;
     let kind = match &entry.kind {
         b"dvhe" | b"dvh1" => *b"dvh1",
-        _ => *b"hvc1",
+        b"hev1" | b"hvc1" => *b"hvc1",
+        _ => return None,
     };
+    if entry.kind == kind && configuration.parameter_sets().ok() == Some(sets.clone()) {
+        return None;
+    }
     with_record(stsd, &entry, kind, &configuration.with(&sets)?, true).ok()
+}
+
+/// An `stsd` box of samples whose NAL units have lengths of four bytes, and are otherwise the same.
+pub fn with_long_lengths(stsd: &Bytes) -> Option<Bytes> {
+    let (entry, configuration) = configuration(stsd)?;
+    let record = configuration.with_long_lengths()?;
+    with_record(stsd, &entry, entry.kind, &record, true).ok()
 }
 
 /// Whether [`with_sets_of_samples`] has to look at samples.

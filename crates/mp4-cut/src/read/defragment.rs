@@ -401,13 +401,13 @@ fn push<T: PartialEq>(runs: &mut Vec<Run<T>>, value: T) {
 }
 
 /// A number of entries, and the numbers that they consist of.
-fn table(count: u32, numbers: impl Iterator<Item = u32>) -> Vec<u8> {
+pub(super) fn table(count: u32, numbers: impl Iterator<Item = u32>) -> Vec<u8> {
     let mut table = count.to_be_bytes().to_vec();
     table.extend(numbers.flat_map(u32::to_be_bytes));
     table
 }
 
-fn full_box(kind: FourCC, version: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn full_box(kind: FourCC, version: u8, body: &[u8]) -> Vec<u8> {
     boxed(kind, &[&[version, 0, 0, 0], body].concat())
 }
 

@@ -43,6 +43,7 @@ impl FragmentedMovie {
     ) -> Result<Self> {
         let first = moov.of_samples(&fragments.first(source, &moov.body).await?)?;
         let mut first = Movie::of_one_edit(&first, source.len())?;
+        first.describe(source).await?;
         first.count_fields(source).await?;
         let last = moov.of_samples(&fragments.last(source, &moov.body).await?)?;
         let mut last = Movie::of_one_edit(&last, source.len())?;

@@ -1,4 +1,4 @@
-//! Containers that have no index as an MP4 has it, and what in them leads to an interval.
+//! Containers without the index of an ordinary MP4, and how to find an interval in them.
 
 use crate::{
     boxes::parse::{Child, FourCC, children, damaged, decode, require},
@@ -40,18 +40,21 @@ const ALL: ReadAhead = ReadAhead {
     first_bytes: &[],
     then_bytes: 4 << 10,
     max_reads: 256,
-    too_many: || {
-        Error::unsupported(
-            "the source is a fragmented MP4 of many fragments without an index (sidx or mfra), or with one in too many \
-             parts: remux it first",
-        )
-    },
+    too_many: || Error::Unindexed,
     near_bytes: 64 << 10,
 };
 /// Most of the fragments of an interval are named by the index, and their heads read at once.
 const INTERVAL: ReadAhead = ReadAhead {
     max_reads: 1024,
     ..ALL
+};
+/// All of a source is read, from its start to its end.
+const WHOLE: ReadAhead = ReadAhead {
+    first_bytes: &[],
+    then_bytes: 8 << 20,
+    max_reads: usize::MAX,
+    too_many: || Error::Unindexed,
+    near_bytes: 0,
 };
 /// So many fragments are read at once, whatever of them is asked for.
 const FEW_FRAGMENTS: usize = 8;
@@ -79,8 +82,8 @@ impl Container {
         !matches!(self, Self::MpegTs | Self::Matroska)
     }
 
-    /// The container of a file that begins with `head` and is no MP4; `None` for one that is not known.
-    pub(crate) fn of(head: &[u8]) -> Option<Self> {
+    /// The container of a file of so many bytes that begins with `head` and is no MP4; `None` for one that is not known.
+    pub(crate) fn of(head: &[u8], file_bytes: u64) -> Option<Self> {
         let at = |offset: usize, magic: &[u8]| {
             head.get(offset..)
                 .is_some_and(|rest| rest.starts_with(magic))
@@ -102,6 +105,10 @@ impl Container {
         if !at(0, b"\x1a\x45\xdf\xa3") {
             return None;
         }
+        // Its cues are missing, or say where something is that is.
+        if matroska_bytes(head).is_some_and(|bytes| bytes > file_bytes) {
+            return Some(Self::MatroskaWithoutCues);
+        }
         // Cues are named by the head, or lie in it.
         let in_front = head.windows(4).take_while(|bytes| *bytes != CLUSTER);
         Some(if in_front.into_iter().any(|bytes| bytes == CUES) {
@@ -110,6 +117,27 @@ impl Container {
             Self::MatroskaWithoutCues
         })
     }
+}
+
+/// How long a Matroska file says that it is; `None` where it does not (RFC 8794, sections 4 and 6).
+fn matroska_bytes(head: &[u8]) -> Option<u64> {
+    const SEGMENT: [u8; 4] = [0x18, 0x53, 0x80, 0x67];
+    let (header, bytes) = element_size(head.get(4..)?)?;
+    let segment = usize::try_from(4 + header + bytes?).ok()?;
+    let (header, bytes) = element_size(head.get(segment..)?.strip_prefix(&SEGMENT)?)?;
+    (segment as u64 + 4 + header).checked_add(bytes?)
+}
+
+/// How many bytes say how long an element is, and how long it is, where it says so.
+fn element_size(bytes: &[u8]) -> Option<(u64, Option<u64>)> {
+    let length = bytes.first()?.leading_zeros() + 1;
+    let field = bytes.get(..length.min(8) as usize)?;
+    let value = field
+        .iter()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let unknown = (1_u64 << (7 * length)) - 1;
+    let value = value & unknown;
+    (length <= 8).then_some((length.into(), (value != unknown).then_some(value)))
 }
 
 /// Where the fragments of a fragmented MP4 lie.
@@ -154,6 +182,18 @@ impl Fragments {
         let mut boxes = BoxReader::new(source, &ALL);
         add_all(&mut boxes, &mut all, head_end, true, &[]).await?;
         Ok(Found::All(all))
+    }
+
+    /// The samples of all fragments of a source that begin behind the `moov` box, which ends at `head_end`, however many
+    /// there are. Reads all of the source.
+    ///
+    /// # Errors
+    /// As [`Defragmenter::add`]; and whatever the source raises.
+    pub async fn all(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Defragmenter> {
+        let mut all = Defragmenter::new(moov, source.len())?;
+        let mut boxes = BoxReader::new(source, &WHOLE);
+        add_all(&mut boxes, &mut all, head_end, true, &[]).await?;
+        Ok(all)
     }
 
     /// The fragments by their indexes; `None` where those do not name all of many fragments.
@@ -450,4 +490,26 @@ async fn random_access(boxes: &mut BoxReader<'_, impl RangeRead>) -> Result<Opti
 )]
 fn seconds(ticks: u64, timescale: u32) -> f64 {
     ticks as f64 / f64::from(timescale.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matroska_that_ends_before_it_says_is_not_led_by_its_cues() {
+        // A header of four bytes, and a segment of 32 that names its cues.
+        let head =
+            b"\x1a\x45\xdf\xa3\x84EBML\x18\x53\x80\x67\x40\x20\x11\x4d\x9b\x74\x1c\x53\xbb\x6b";
+        for (bytes, container) in [
+            (47, Container::Matroska),
+            (48, Container::Matroska),
+            (46, Container::MatroskaWithoutCues),
+        ] {
+            assert_eq!(Container::of(head, bytes), Some(container), "{bytes}");
+        }
+        let mut open = head.to_vec();
+        open[13..15].copy_from_slice(&[0x7f, 0xff]);
+        assert_eq!(Container::of(&open, 30), Some(Container::Matroska));
+    }
 }

@@ -1,4 +1,4 @@
-//! The grid on which the frames of a source lie that leaves some out.
+//! The frame grid of a source that leaves some frames out.
 
 use crate::{error::Result, read::track::Track, time::Time};
 use std::ops::Range;

@@ -1,10 +1,13 @@
 //! Reading: what a source is, from its boxes.
 
+mod amr;
 mod channels;
 mod defragment;
+pub(crate) mod edited;
 pub(crate) mod fragmented;
 pub(crate) mod fragments;
 mod frame_grid;
+mod metadata;
 pub(crate) mod moov;
 pub(crate) mod movie;
 pub(crate) mod open;

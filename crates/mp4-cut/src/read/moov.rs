@@ -61,22 +61,28 @@ pub(crate) enum Found {
     Other(Container),
 }
 
+impl Found {
+    fn index(self) -> Result<Moov> {
+        match self {
+            Self::Moov(index) => Ok(index),
+            Self::Fragmented(..) => Err(Error::unsupported(
+                "the file is a fragmented MP4 of many fragments",
+            )),
+            Self::Other(container) => Err(Error::unsupported(format!(
+                "the file is not an MP4 with an index: it is {}",
+                container.name()
+            ))),
+        }
+    }
+}
+
 impl Moov {
     /// Finds and reads the index of `source`.
     ///
     /// # Errors
     /// [`Error::Unsupported`], naming what was found instead; and whatever the source raises.
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
-        match Self::find(source).await? {
-            Found::Moov(index) => Ok(index),
-            Found::Fragmented(..) => Err(Error::unsupported(
-                "the file is a fragmented MP4 of many fragments",
-            )),
-            Found::Other(container) => Err(Error::unsupported(format!(
-                "the file is no MP4 with an index: it is {}",
-                container.name()
-            ))),
-        }
+        Self::find(source).await?.index()
     }
 
     /// Finds the index of `source` and reads it, or tells what container it is.
@@ -84,6 +90,19 @@ impl Moov {
     /// # Errors
     /// [`Error::Unsupported`], naming what was found instead; and whatever the source raises.
     pub async fn find(source: &impl RangeRead) -> Result<Found> {
+        Self::search(source, false).await
+    }
+
+    /// The index of `source`, with the samples of all its fragments, however many there are: where nothing leads to them,
+    /// all of the source is read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_whole(source: &impl RangeRead) -> Result<Self> {
+        Self::search(source, true).await?.index()
+    }
+
+    async fn search(source: &impl RangeRead, reads_all: bool) -> Result<Found> {
         if source.is_empty() {
             return Err(Error::unsupported("the source is empty (0 bytes)"));
         }
@@ -96,7 +115,7 @@ impl Moov {
                 break;
             };
             if at == 0 && !FIRST_BOXES.contains(&&header.kind) {
-                return other_container(&reader.buffered(0));
+                return other_container(&reader.buffered(0), source.len());
             }
             let end = end_in_file(at, header, source.len())?;
             match &header.kind {
@@ -108,11 +127,11 @@ impl Moov {
                         return Err(too_long((end - at) >> 20));
                     }
                     let moov = reader.child(at, header, MAX_INDEX_BYTES).await?;
-                    return Self::of(source, ftyp, at, &moov).await;
+                    return Self::of(source, ftyp, at, &moov, reads_all).await;
                 }
                 b"moof" => {
                     return Err(Error::unsupported(
-                        "the source is a segment of a fragmented MP4, without what all of them begin with (moov)",
+                        "the source is a segment of a fragmented MP4 without its initialization segment (moov)",
                     ));
                 }
                 b"mdat" => has_media = true,
@@ -137,12 +156,13 @@ impl Moov {
         }
     }
 
-    /// What a `moov` box that begins at `at` is.
+    /// What a `moov` box that begins at `at` is; where it announces fragments and `reads_all`, with all of them.
     async fn of(
         source: &impl RangeRead,
         ftyp: Option<Child>,
         at: u64,
         moov: &Child,
+        reads_all: bool,
     ) -> Result<Found> {
         let moov_bytes = moov.whole.len() as u64;
         let ftyp_bytes = ftyp.as_ref().map_or(0, |ftyp| ftyp.whole.len() as u64);
@@ -157,7 +177,12 @@ impl Moov {
         if find(&index.body, *b"mvex")?.is_none() {
             return Ok(Found::Moov(index));
         }
-        let found = Fragments::find(source, &index.body, at + moov_bytes).await?;
+        let head_end = at + moov_bytes;
+        if reads_all {
+            let samples = Fragments::all(source, &index.body, head_end).await?;
+            return Ok(Found::Moov(index.of_samples(&samples)?));
+        }
+        let found = Fragments::find(source, &index.body, head_end).await?;
         Ok(match found {
             fragments::Found::None => Found::Moov(index),
             fragments::Found::All(samples) => Found::Moov(index.of_samples(&samples)?),
@@ -176,9 +201,9 @@ impl Moov {
     }
 }
 
-/// What a file is that begins with `head` and not with a box.
-fn other_container(head: &[u8]) -> Result<Found> {
-    match Container::of(head) {
+/// What a file of so many bytes is that begins with `head` and not with a box.
+fn other_container(head: &[u8], file_bytes: u64) -> Result<Found> {
+    match Container::of(head, file_bytes) {
         Some(container) => Ok(Found::Other(container)),
         None => Err(unsupported(
             sniff::describe(head).unwrap_or("of no known format"),

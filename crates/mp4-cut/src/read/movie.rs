@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     io::RangeRead,
     read::frame_grid,
+    read::metadata,
     read::moov::{self, Moov},
     read::parameter_sets,
     read::pictures,
@@ -73,6 +74,24 @@ pub struct Facts {
     pub audio: Option<AudioFacts>,
     /// Tracks that clips do not get, such as `text (deu)` or `time code`.
     pub dropped_tracks: Vec<String>,
+    /// Of how many pieces of its media what is shown consists, one behind the other; one but for what was joined by edit
+    /// lists.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "one_piece", skip_serializing_if = "is_one_piece")
+    )]
+    pub pieces: usize,
+}
+
+#[cfg(feature = "serde")]
+fn one_piece() -> usize {
+    1
+}
+
+#[cfg(feature = "serde")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_one_piece(pieces: &usize) -> bool {
+    *pieces == 1
 }
 
 /// What a source's video is.
@@ -144,6 +163,12 @@ pub struct AudioFacts {
     /// Number of audio tracks that clips can have. A [`Window`](crate::Window) has all of them, a [`Join`](crate::Join)
     /// and a [`SmartClip`](crate::SmartClip) of several intervals the first.
     pub tracks: usize,
+    /// Their languages, in order, as ISO 639-2 codes; empty where a track names none, and where none does.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub languages: Vec<String>,
 }
 
 /// A frame that a player shows.
@@ -209,6 +234,23 @@ impl Movie {
             .seconds_since(self.origin))
     }
 
+    /// When the first frame is shown, in seconds.
+    #[must_use]
+    pub fn start_seconds(&self) -> f64 {
+        let start = self
+            .video
+            .edit_segment
+            .presentation(self.video_extent.start);
+        start.seconds_since(self.origin)
+    }
+
+    /// When the last frame ends, in seconds.
+    #[must_use]
+    pub fn end_seconds(&self) -> f64 {
+        let end = self.video.edit_segment.presentation(self.video_extent.end);
+        end.seconds_since(self.origin)
+    }
+
     /// Where second 0 is on the timeline of the file, in seconds.
     #[must_use]
     pub fn origin_seconds(&self) -> f64 {
@@ -249,12 +291,23 @@ impl Movie {
 
     /// Adds what only the pictures tell.
     pub(super) async fn look(&mut self, source: &impl RangeRead) -> Result<()> {
-        parameter_sets::describe(&mut self.video, source).await?;
+        self.describe(source).await?;
         let begins_with = Box::pin(pictures::look(&mut self.video, source)).await?;
         if let Some(sample) = begins_with {
             self.begin_with(sample)?;
         }
         self.count_fields(source).await
+    }
+
+    /// Adds what parameter sets tell that only the pictures have.
+    pub(super) async fn describe(&mut self, source: &impl RangeRead) -> Result<()> {
+        if parameter_sets::describe(&mut self.video, source).await? {
+            let entry = VideoEntry::of(&self.video.samples.descriptions)?;
+            let video = &mut self.facts.video;
+            [video.width, video.height] = turned_size(&self.video, &entry);
+            video.pixels = PixelFormat::of(&self.video.samples.descriptions);
+        }
+        Ok(())
     }
 
     /// Shows no frame that is shown before that of a sample: those cannot be decoded.
@@ -320,11 +373,19 @@ impl Movie {
         Ok(())
     }
 
+    /// How many edits of its media the video has of an index.
+    pub(super) fn count_edits(index: &Moov) -> Result<usize> {
+        let (_, mut headers) = headers(index)?;
+        let video = take_track(&mut headers, *b"vide");
+        video.map_or(Ok(0), |video| video.count_edits())
+    }
+
     pub(super) fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
         match Self::from_index(index, file_bytes, 1)?.pop() {
             Some(movie) => Ok(movie),
             None => Err(Error::unsupported(
-                "the source has an edit list of several pieces, which is not supported",
+                "the source has an edit list of several pieces that are not the same in all tracks, or more than 50, \
+                 which is not supported",
             )),
         }
     }
@@ -335,7 +396,11 @@ impl Movie {
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn read_edits(source: &impl RangeRead) -> Result<Vec<Self>> {
-        let mut edits = Self::from_index(&Moov::read(source).await?, source.len(), MAX_EDITS)?;
+        Self::edits_of(&Moov::read(source).await?, source).await
+    }
+
+    pub(super) async fn edits_of(index: &Moov, source: &impl RangeRead) -> Result<Vec<Self>> {
+        let mut edits = Self::from_index(index, source.len(), MAX_EDITS)?;
         if let Some(first) = edits.first() {
             let fields = Box::pin(pictures::field_duration(&first.video, source)).await?;
             for edit in &mut edits {
@@ -349,8 +414,9 @@ impl Movie {
     fn from_index(index: &Moov, file_bytes: u64, max_edits: usize) -> Result<Vec<Self>> {
         let (mvhd, mut headers) = headers(index)?;
         let has_audio = headers.iter().any(|header| header.is(*b"soun"));
-        let video = take_track(&mut headers, *b"vide").ok_or_else(|| Error::no_video(has_audio))?;
+        let video = take_track(&mut headers, *b"vide").ok_or(Error::NoVideo { has_audio })?;
         let audio = take_track(&mut headers, *b"soun");
+        let first_language = audio.as_ref().and_then(TrackHeader::language);
 
         let (mut video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
         let mut audio = audio
@@ -368,13 +434,20 @@ impl Movie {
             }
             audio.tkhd.enabled = true;
         }
-        let (more_audio, dropped_tracks) = other_tracks(headers, &mvhd, file_bytes, count);
+        let Others {
+            more_audio,
+            mut dropped_tracks,
+            languages,
+        } = Others::of(headers, &mvhd, file_bytes, count);
+        if metadata::names_place(&index.body)? {
+            dropped_tracks.push("place".to_owned());
+        }
         let described = Described {
             container: index.container(),
             file_bytes,
             video: video_entry,
             audio: audio.as_ref().map(|(_, entry)| entry.clone()),
-            audio_tracks: 1 + more_audio.len(),
+            audio_languages: [vec![first_language.unwrap_or_default()], languages].concat(),
             dropped_tracks,
         };
         let segment = |number: usize| {
@@ -426,8 +499,9 @@ impl Movie {
             audio: audio
                 .as_ref()
                 .zip(described.audio.as_ref())
-                .map(|(track, entry)| audio_facts(track, entry, described.audio_tracks)),
+                .map(|(track, entry)| audio_facts(track, entry, &described.audio_languages)),
             dropped_tracks: described.dropped_tracks.clone(),
+            pieces: 1,
         };
         if index.is_cut_short {
             facts.say_cut_short();
@@ -446,30 +520,37 @@ impl Movie {
     }
 }
 
-/// The other audio tracks that clips can have, with as many edits as the chosen ones; and the names of the rest.
-///
-/// What cannot be read of them, such as an encrypted track, does not spoil the clip.
-fn other_tracks(
-    headers: Vec<TrackHeader>,
-    mvhd: &Mvhd,
-    file_bytes: u64,
-    edits: usize,
-) -> (Vec<Track>, Vec<String>) {
-    let (mut audio, mut dropped) = (Vec::new(), Vec::new());
-    for header in headers {
-        let name = header.name();
-        if !header.is(*b"soun") {
-            dropped.push(name);
-            continue;
-        }
-        match header.audio(mvhd.timescale, file_bytes) {
-            Ok((track, entry)) if track.edits.len() == edits && entry.codec != UNDECODABLE => {
-                audio.push(track);
+/// What a movie has besides its video and the audio that was chosen.
+#[derive(Default)]
+struct Others {
+    /// Audio tracks that clips can have, with as many edits as the chosen ones.
+    more_audio: Vec<Track>,
+    /// Their languages; empty where a track names none.
+    languages: Vec<String>,
+    /// The names of the rest.
+    dropped_tracks: Vec<String>,
+}
+
+impl Others {
+    /// What cannot be read of them, such as an encrypted track, does not spoil the clip.
+    fn of(headers: Vec<TrackHeader>, mvhd: &Mvhd, file_bytes: u64, edits: usize) -> Self {
+        let mut others = Self::default();
+        for header in headers {
+            let (name, language) = (header.name(), header.language());
+            if !header.is(*b"soun") {
+                others.dropped_tracks.push(name);
+                continue;
             }
-            _ => dropped.push(name),
+            match header.audio(mvhd.timescale, file_bytes) {
+                Ok((track, entry)) if track.edits.len() == edits && entry.codec != UNDECODABLE => {
+                    others.more_audio.push(track);
+                    others.languages.push(language.unwrap_or_default());
+                }
+                _ => others.dropped_tracks.push(name),
+            }
         }
+        others
     }
-    (audio, dropped)
 }
 
 /// What is the same for all edits of a movie.
@@ -478,7 +559,8 @@ struct Described {
     file_bytes: u64,
     video: VideoEntry,
     audio: Option<AudioEntry>,
-    audio_tracks: usize,
+    /// Of all audio tracks that clips can have.
+    audio_languages: Vec<String>,
     dropped_tracks: Vec<String>,
 }
 
@@ -556,15 +638,19 @@ impl Survey {
             earliest: i64::MAX,
             ..Self::default()
         };
-        let count = video.samples.count;
+        let is_piece = video.edits.len() > 1;
+        let mut before = None;
         for frame in video.samples.frames()? {
-            // Writers put anything into the last duration.
-            if frame.end < count {
-                survey.shortest = survey.shortest.min(frame.duration);
-                survey.longest = survey.longest.max(frame.duration);
+            let is_shown = video.edit_segment.shows(frame.time);
+            // Writers put anything into the last duration; of a piece, what makes up for the joint.
+            if (is_shown || !is_piece)
+                && let Some(duration) = before.replace(frame.duration)
+            {
+                survey.shortest = survey.shortest.min(duration);
+                survey.longest = survey.longest.max(duration);
             }
             survey.earliest = survey.earliest.min(frame.time);
-            if !video.edit_segment.shows(frame.time) {
+            if !is_shown {
                 continue;
             }
             survey.shown += 1;
@@ -634,12 +720,7 @@ fn video_facts(
 ) -> VideoFacts {
     let (coded_width, coded_height) = (u32::from(entry.width), u32::from(entry.height));
     let rotation_degrees = rotation(&video.tkhd.matrix);
-    let shown = shown_size(video, entry);
-    let [width, height] = if rotation_degrees.is_multiple_of(180) {
-        shown
-    } else {
-        [shown[1], shown[0]]
-    };
+    let [width, height] = turned_size(video, entry);
     let duration = Time {
         ticks: extent.end - extent.start,
         timescale: video.edit_segment.timescale,
@@ -668,6 +749,16 @@ fn video_facts(
     facts
 }
 
+/// The picture's size as it is shown.
+fn turned_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
+    let [width, height] = shown_size(video, entry);
+    if rotation(&video.tkhd.matrix).is_multiple_of(180) {
+        [width, height]
+    } else {
+        [height, width]
+    }
+}
+
 /// The picture's size before it is turned. As `FFmpeg` does, the pixels' aspect is believed before the track's header,
 /// which some cameras fill with the coded size, and that before the stream.
 fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
@@ -686,7 +777,8 @@ fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
     }
 }
 
-fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
+fn audio_facts(audio: &Track, entry: &AudioEntry, languages: &[String]) -> AudioFacts {
+    let names_one = languages.iter().any(|language| !language.is_empty());
     AudioFacts {
         codec: entry.codec.clone(),
         channels: entry.channels.count,
@@ -697,7 +789,12 @@ fn audio_facts(audio: &Track, entry: &AudioEntry, tracks: usize) -> AudioFacts {
             entry.sample_rate
         },
         bit_rate: bit_rate(audio),
-        tracks,
+        tracks: languages.len(),
+        languages: if names_one {
+            languages.to_vec()
+        } else {
+            Vec::new()
+        },
     }
 }
 

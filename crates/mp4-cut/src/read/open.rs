@@ -4,6 +4,7 @@ use crate::{
     error::Result,
     io::RangeRead,
     read::{
+        edited::EditedMovie,
         fragmented::FragmentedMovie,
         fragments::Container,
         moov::{Found, Moov},
@@ -16,6 +17,8 @@ use crate::{
 pub enum Opened {
     /// A source with an index.
     Indexed(Box<Movie>),
+    /// A source whose edit list shows several pieces of its media.
+    Edited(Box<EditedMovie>),
     /// A fragmented source with an index of its fragments.
     Fragmented(Box<FragmentedMovie>),
     /// A source of another container.
@@ -29,6 +32,9 @@ impl Movie {
     /// As [`read`](Self::read).
     pub async fn open(source: &impl RangeRead) -> Result<Opened> {
         Ok(match Moov::find(source).await? {
+            Found::Moov(index) if Self::count_edits(&index)? > 1 => {
+                Opened::Edited(Box::new(EditedMovie::open(&index, source).await?))
+            }
             Found::Moov(index) => {
                 let mut movie = Box::new(Self::of_one_edit(&index, source.len())?);
                 movie.look(source).await?;
@@ -40,5 +46,17 @@ impl Movie {
             }
             Found::Other(container) => Opened::Other(container),
         })
+    }
+
+    /// Opens a source that [`open`](Self::open) finds to be [unindexed](crate::Error::Unindexed). All of it is read, once,
+    /// and nothing of it kept but where its samples are.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn open_whole(source: &impl RangeRead) -> Result<Self> {
+        let index = Moov::read_whole(source).await?;
+        let mut movie = Self::of_one_edit(&index, source.len())?;
+        movie.look(source).await?;
+        Ok(movie)
     }
 }

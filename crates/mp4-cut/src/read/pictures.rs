@@ -1,4 +1,4 @@
-//! What only the pictures of a source tell, and cutting depends on. As few of them as possible are looked at.
+//! Facts that cutting depends on and that only a source's pictures reveal. We read as few pictures as possible.
 
 use crate::{
     error::{Error, Result},
@@ -87,7 +87,7 @@ async fn look_at_hevc(table: &mut SampleTable, source: &impl RangeRead) -> Resul
         }
     }
     let begins_with = begins_with.ok_or_else(|| {
-        Error::unsupported("the source's keyframes are no pictures that decoding can begin with")
+        Error::unsupported("decoding cannot begin at any of the source's keyframes")
     })?;
     // Pictures behind the first may need what is in front of it.
     let is_whole = begins_with == 0 && behind_first != Some(hevc::Picture::Rasl);

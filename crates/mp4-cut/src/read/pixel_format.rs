@@ -1,4 +1,5 @@
-//! How a source's pixels are stored, and what their values mean: by the container, and where it does not say by the stream.
+//! How a source's pixels are stored, and what their values mean, according to the container or, if it does not say, to
+//! the stream.
 
 use crate::{
     boxes::parse::find,

@@ -1,4 +1,4 @@
-//! Names what a file is whose container is not read.
+//! Identifies files whose container this crate does not read.
 
 /// What `head`, the first bytes of a file, looks like, with its article; `None` when nothing is recognised.
 pub(crate) fn describe(head: &[u8]) -> Option<&'static str> {

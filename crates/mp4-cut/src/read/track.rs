@@ -3,6 +3,7 @@
 use crate::{
     boxes::parse::{Child, FourCC, children, damaged, decode, find, require},
     error::{Error, Result},
+    read::amr,
     read::sample_entry::{AudioEntry, VideoEntry},
     read::samples::SampleTable,
     time::{Time, rescale},
@@ -126,6 +127,13 @@ impl TrackHeader {
         self.tkhd.track_id
     }
 
+    /// How many edits of its media there are.
+    pub fn count_edits(&self) -> Result<usize> {
+        let entries = edit_list(&self.trak)?.map_or_else(Vec::new, |list| list.entries);
+        let edits = entries.iter().filter(|entry| entry.media_time.is_some());
+        Ok(edits.count().max(1))
+    }
+
     /// The ISO 639-2 code of the track's language; `None` when it names none.
     pub fn language(&self) -> Option<String> {
         let mdhd: Mdhd = decode(&find(&self.mdia, *b"mdhd").ok()??).ok()?;
@@ -146,7 +154,10 @@ impl TrackHeader {
 
     pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry)> {
         let entry = AudioEntry::of(&require(&self.stbl, *b"stsd")?.whole)?;
-        let samples = SampleTable::read(&self.stbl, entry.packet, file_bytes)?;
+        let mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
+        let split = amr::in_single_frames(&self.stbl, &entry.codec, mdhd.timescale)?;
+        let stbl = split.as_ref().unwrap_or(&self.stbl);
+        let samples = SampleTable::read(stbl, entry.packet, file_bytes)?;
         Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
 

@@ -14,6 +14,14 @@ pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<Error> {
         match Movie::open(file).await {
             Err(error) => raised.push(error),
             Ok(Opened::Other(_)) => {}
+            Ok(Opened::Edited(movie)) => {
+                let seconds = movie.facts.duration_seconds;
+                for (start, end) in movie.parts(part.start * seconds, part.end * seconds) {
+                    let piece = movie.piece(start, end);
+                    raised.extend(cut(file, piece, start..end).await.err());
+                    raised.extend(join(file, piece, start..end).await.err());
+                }
+            }
             Ok(Opened::Fragmented(movie)) => {
                 let seconds = movie.facts.duration_seconds;
                 let interval = part.start * seconds..part.end * seconds;

@@ -1,0 +1,49 @@
+//! Copies of sources whose sample description lacks parameter sets, or has others than their pictures.
+
+use crate::{error::Result, io::RangeRead, read::movie::Movie, read::parameter_sets};
+
+/// The most keyframes of an interval that are looked at.
+const MAX_KEYFRAMES: usize = 16;
+
+impl Movie {
+    /// The movies of intervals, each from a second up to, not including, another, in order. Where their sample descriptions
+    /// are the same, and keyframes of the intervals have parameter sets that those lack, they have them all: players take
+    /// parameter sets from there.
+    ///
+    /// # Errors
+    /// As [`window`](Self::window), and whatever a source raises.
+    pub async fn described<R: RangeRead>(cuts: &[(&Self, &R, f64, f64)]) -> Result<Vec<Self>> {
+        let mut movies: Vec<Self> = cuts.iter().map(|(movie, ..)| (*movie).clone()).collect();
+        let descriptions = |movie: &Self| movie.video.samples.descriptions.clone();
+        let Some(first) = movies.first().map(descriptions) else {
+            return Ok(movies);
+        };
+        if movies.iter().any(|movie| descriptions(movie) != first) {
+            return Ok(movies);
+        }
+        let mut heads = Vec::new();
+        for (movie, source, start, end) in cuts {
+            let keyframes = movie.keyframes_of(*start, *end)?;
+            heads.extend(parameter_sets::heads(&movie.video.samples, *source, keyframes).await?);
+        }
+        for movie in &mut movies {
+            parameter_sets::add(&mut movie.video, &heads);
+        }
+        Ok(movies)
+    }
+
+    /// The samples that decoding an interval begins with and those that it could begin with later, if not too many.
+    fn keyframes_of(&self, start_seconds: f64, end_seconds: f64) -> Result<Vec<u32>> {
+        let (samples, _) = self.samples_of(&self.snap(start_seconds, end_seconds)?)?;
+        let first = samples.start;
+        let frames = self.video.samples.frames()?;
+        let later = frames.filter(|frame| frame.sync && samples.contains(&frame.index));
+        let later = later
+            .map(|frame| frame.index)
+            .filter(|index| *index > first);
+        Ok(std::iter::once(first)
+            .chain(later)
+            .take(MAX_KEYFRAMES)
+            .collect())
+    }
+}

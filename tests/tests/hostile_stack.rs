@@ -1,0 +1,169 @@
+//! The worst files and requests of `make hostile` through the whole stack: nothing fails, and whoever asked is told.
+//!
+//! A part of them, and all where `CLIPFLOW_HOSTILE` is set.
+
+use futures::{StreamExt, stream};
+use hostile::{Case, canary::Canary, media::Media, requests, worst};
+use model::identity::Identity;
+use serde_json::json;
+use std::{collections::BTreeSet, env, io::Write, time::Instant};
+use tests::{Stack, eventually};
+
+/// How many of the worst files, and every how-many-th request, are tried.
+const FILES: usize = 25;
+const EACH_REQUEST: usize = 5;
+const ALL_FILES: usize = 100;
+/// How many clips are asked for at once.
+const AT_ONCE: usize = 4;
+/// How long a rejection may take, in seconds from the start of its execution to its end.
+const REJECTION_SECONDS: f64 = 10.0;
+
+fn is_all() -> bool {
+    env::var_os("CLIPFLOW_HOSTILE").is_some()
+}
+
+/// What is wrong with what became of a request, if anything is.
+async fn fault(stack: &Stack, name: &str, body: &str) -> Option<String> {
+    let request = model::sent::read(body).expect("JSON");
+    let clip_id = Identity::of(&request).clip_id;
+    stack.send(body).await;
+    let ended = stack.ended(&request).await;
+    let described = stack
+        .sfn
+        .describe_execution()
+        .execution_arn(&ended.arn)
+        .send()
+        .await;
+    let described = described.expect("Step Functions answers");
+    let stopped = described.stop_date().expect("it has ended").as_secs_f64();
+    let seconds = stopped - described.start_date().as_secs_f64();
+    let outcome = &ended.output;
+    println!(
+        "{seconds:.1} s: {name}: {} {} {}",
+        ended.status, outcome["status"], outcome["reason"]
+    );
+    let fault = if ended.status != "SUCCEEDED" {
+        format!(
+            "{} in {:?}: {:?}",
+            ended.status,
+            ended.states.last(),
+            ended.failure
+        )
+    } else if outcome["status"] == "available" {
+        return None;
+    } else if seconds > REJECTION_SECONDS {
+        format!("it took {seconds:.1} s to say {}", outcome["message"])
+    } else {
+        let document = stack.document(&clip_id).await;
+        let document = document
+            .as_ref()
+            .and_then(|document| document.get_str("message").ok());
+        let notification = stack.notification(&clip_id).await;
+        let said = outcome["message"].as_str();
+        if said.is_some_and(|said| !said.is_empty())
+            && document == said
+            && notification["Message"] == *outcome
+        {
+            return None;
+        }
+        format!("document: {document:?}; message: {notification}; outcome: {outcome}")
+    };
+    Some(format!("{name}: {fault}"))
+}
+
+/// What is wrong with what became of all of them.
+async fn faults(stack: &Stack, requests: Vec<(String, String)>) -> Vec<String> {
+    let faults = stream::iter(&requests).map(|(name, body)| fault(stack, name, body));
+    faults
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |fault| fault)
+        .collect()
+        .await
+}
+
+/// Uploads a file under a name of its own. Returns what asks for a clip of it.
+async fn upload(stack: &Stack, number: usize, case: &Case) -> (String, String) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(&case.file).expect("room for it");
+    let key = format!("hostile/{number}.mp4");
+    stack.upload(&key, file.path()).await;
+    let [start, end] = &case.interval;
+    let mut request = stack.request(&format!("hostile-{number}"), &key, start, end);
+    request["cut"] = json!(if number.is_multiple_of(2) {
+        "exact"
+    } else {
+        "copy"
+    });
+    request["output"] = json!({"thumbnails": [64]});
+    (case.name.clone(), request.to_string())
+}
+
+#[tokio::test]
+async fn worst_files_fail_nothing_and_reach_nothing() {
+    let stack = Stack::connect().await;
+    let media = Media::make();
+    let canary = Canary::new(&media.silent);
+    let count = if is_all() { ALL_FILES } else { FILES };
+    let mut requests = Vec::new();
+    for (number, case) in worst(&media, &canary.bait, count).iter().enumerate() {
+        requests.push(upload(&stack, number, case).await);
+    }
+    assert_eq!(requests.len(), count);
+    let faults = faults(&stack, requests).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert_eq!(canary.visits(), 0);
+}
+
+#[tokio::test]
+async fn hostile_requests_fail_nothing_and_are_told() {
+    let stack = Stack::connect().await;
+    let (bucket, key) = (&stack.description.source_bucket, "hostile/good.mp4");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(&Media::make().silent).expect("room for it");
+    stack.upload(key, file.path()).await;
+    let all = requests::all("hostile-request", bucket, key);
+    let (json, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|request| request.is_json);
+    let each = if is_all() { 1 } else { EACH_REQUEST };
+    let json = json
+        .into_iter()
+        .step_by(each)
+        .map(|request| (request.name, request.body));
+    let others: BTreeSet<_> = others.into_iter().map(|request| request.body).collect();
+    let begun = Instant::now();
+    let (faults, ()) = tokio::join!(
+        faults(&stack, json.collect()),
+        dead_letters(&stack, &others)
+    );
+    println!("{:.0} s", begun.elapsed().as_secs_f64());
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Sends what is no JSON, and waits until all of it is in the dead-letter queue.
+async fn dead_letters(stack: &Stack, bodies: &BTreeSet<String>) {
+    let queue = &stack.description.queue_url;
+    let before = stack.set_visibility_timeout(queue, "1").await;
+    for body in bodies {
+        stack.send(body).await;
+    }
+    let dead = &stack.description.dead_letter_queue_url;
+    let mut missing = bodies.clone();
+    while !missing.is_empty() {
+        let found = eventually("a dead letter", async || {
+            let receive = stack.sqs.receive_message().queue_url(dead);
+            let batch = receive.max_number_of_messages(10).send().await.ok()?;
+            batch.messages.filter(|messages| !messages.is_empty())
+        })
+        .await;
+        for message in found {
+            if missing.remove(message.body().unwrap_or_default()) {
+                let delete = stack.sqs.delete_message().queue_url(dead);
+                let deleted = delete
+                    .set_receipt_handle(message.receipt_handle)
+                    .send()
+                    .await;
+                deleted.expect("the message can be deleted");
+            }
+        }
+    }
+    stack.set_visibility_timeout(queue, &before).await;
+}

@@ -1,0 +1,5 @@
+//! What these tests share with those of crates/ffmpeg.
+
+#[path = "../../../crates/ffmpeg/tests/common/ffmpeg.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+pub mod ffmpeg;
