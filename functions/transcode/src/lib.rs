@@ -306,7 +306,10 @@ mod tests {
         operation::{
             create_job::CreateJobOutput, get_job::GetJobOutput, search_jobs::SearchJobsOutput,
         },
-        types::{ColorSpaceUsage, H264ParControl, H264Settings, InputSampleRange, ScalingBehavior},
+        types::{
+            ColorSpace, ColorSpaceConversion, ColorSpaceUsage, H264ParControl, H264Settings,
+            H265CodecProfile, InputSampleRange, ScalingBehavior,
+        },
     };
     use aws_sdk_s3::{
         operation::{
@@ -717,11 +720,11 @@ mod tests {
                 selector.sample_range(),
                 Some(&InputSampleRange::LimitedRange)
             );
-            colours.map(|colours| colours.as_str())
+            colours.map(ColorSpace::as_str)
         });
         [
-            json!(profile.map(|profile| profile.as_str())),
-            json!(conversion.map(|conversion| conversion.as_str())),
+            json!(profile.map(H265CodecProfile::as_str)),
+            json!(conversion.map(ColorSpaceConversion::as_str)),
             inputs.collect(),
         ]
     }

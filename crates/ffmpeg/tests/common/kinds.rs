@@ -232,7 +232,8 @@ fn foreign() -> Vec<Kind> {
     let prores = "-c:v prores_ks -profile:v 0 -c:a pcm_s24be";
     let mjpeg = "-c:v mjpeg -q:v 8 -pix_fmt yuvj420p -c:a adpcm_ima_qt";
     let vp9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -g 30";
-    let vvc = "-c:v libvvenc -preset faster -qp 38 -period 1 -pix_fmt yuv420p10le";
+    // Its first picture is otherwise one that others precede on the screen.
+    let vvc = "-c:v libvvenc -preset faster -qp 38 -period 1 -pix_fmt yuv420p10le -vvenc-params poc0idr=1";
     let av1 = "-c:v libsvtav1 -preset 10 -crf 40 -g 30 -svtav1-params scd=0";
     vec![
         Kind::foreign("prores", "30", prores).in_quicktime(),

@@ -202,8 +202,8 @@ async fn joined_smart_cuts_of_hevc_that_repeats_its_parameter_sets_are_exact() {
         );
         let folder = Folder::new();
         let paths = ["null", "negate"].map(|filter| {
-            let coded = words(&format!("-vf {filter} {codec} {AAC}"));
-            let arguments = [pictures("30", 4), sound(4), coded];
+            let options = words(&format!("-vf {filter} {codec} {AAC}"));
+            let arguments = [pictures("30", 4), sound(4), options];
             let path = folder.build(&format!("{filter}.mp4"), &arguments);
             if is_hvc1 {
                 call_hvc1(&path);
