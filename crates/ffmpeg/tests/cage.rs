@@ -158,10 +158,10 @@ async fn runs_of_ffmpeg_are_caged() {
     let above = tempfile::tempdir().expect("a folder");
     let folder = above.path().join("folder");
     std::fs::create_dir(&folder).expect("a folder");
-    let made = "-v error -f lavfi -i testsrc2=size=64x64:duration=1 -c:v libx264 source.mp4";
+    let source = "-v error -f lavfi -i testsrc2=size=64x64:duration=1 -c:v libx264 source.mp4";
     let mut make = Command::new(ffmpeg());
     let status = make
-        .args(made.split(' '))
+        .args(source.split(' '))
         .current_dir(above.path())
         .status();
     assert!(status.await.expect("ffmpeg").success());

@@ -208,8 +208,8 @@ mod tests {
     async fn largest_outcome_fits_into_a_message() {
         let worst = |characters: usize| "\u{1}".repeat(characters);
         let wide = |characters: usize| "\u{6ce2}".repeat(characters);
-        let place = json!({"start": 1234.567_891, "end": 1234.567_892, "pictures": u32::MAX});
-        let interval = json!({"startSeconds": 1234.567_891_234, "endSeconds": 1234.567_891_235});
+        let place = json!({"start": 1_234.567_891, "end": 1_234.567_892, "pictures": u32::MAX});
+        let interval = json!({"startSeconds": 1_234.567_891_234, "endSeconds": 1_234.567_891_235});
         let gap = json!({"startTimestampInMs": 1_533_224_400_000_u64,
             "endTimestampInMs": 1_533_224_400_001_u64, "reason": wide(300)});
         let metadata = json!({"x": "x".repeat(8_000)});
@@ -219,7 +219,7 @@ mod tests {
         let made = json!({"status": "available", "clip": {"key": "k", "bytes": 1, "etag": "e"},
             "delivered": {"start": 1.0, "end": 2.0, "durationSeconds": 1.0, "frames": 30, "width": 640, "height": 360,
                 "videoCodec": "h264", "dropped": vec![wide(60); 101], "conformed": vec!["x".repeat(300); 50],
-                "segments": vec![json!({"start": 1000.123_456_7, "end": 2000.123_456_7}); 50],
+                "segments": vec![json!({"start": 1_000.123_456_7, "end": 2_000.123_456_7}); 50],
                 "audioCodec": wide(40), "undecoded": worst(1600),
                 "damaged": {"pictures": u32::MAX, "places": vec![place; 10], "audio": true},
                 "coverage": {"covered": vec![gap.clone(); 50], "missing": vec![gap; 51]}},

@@ -19,13 +19,13 @@ pub fn cases(media: &Media) -> Vec<Case> {
         let name = String::from_utf8_lossy(kind);
         for length in LENGTHS {
             let mut file = media.mp4.clone();
-            let at = place(&file, kind);
+            let at = place(&file, *kind);
             file[at..at + 4].copy_from_slice(&length.to_be_bytes());
             cases.push(Case::new(KIND, format!("{name} of {length} bytes"), file));
         }
         for length in [0, 15, 16, 1 << 63, u64::MAX] {
             let mut file = media.mp4.clone();
-            let at = place(&file, kind);
+            let at = place(&file, *kind);
             file[at..at + 4].copy_from_slice(&1_u32.to_be_bytes());
             file.splice(at + 8..at + 8, u64::to_be_bytes(length));
             cases.push(Case::new(
@@ -35,7 +35,7 @@ pub fn cases(media: &Media) -> Vec<Case> {
             ));
         }
         let mut without = media.mp4.clone();
-        let at = place(&without, kind);
+        let at = place(&without, *kind);
         without[at + 4..at + 8].copy_from_slice(b"free");
         cases.push(Case::new(KIND, format!("no {name}"), without));
         let cut_short = &media.mp4[..at + 10];
@@ -47,8 +47,8 @@ pub fn cases(media: &Media) -> Vec<Case> {
 }
 
 /// Where a box begins: the last of its kind, because the media may hold its name.
-fn place(file: &[u8], kind: &[u8; 4]) -> usize {
-    let at = file.windows(4).rposition(|bytes| bytes == kind);
+fn place(file: &[u8], kind: [u8; 4]) -> usize {
+    let at = file.windows(4).rposition(|bytes| *bytes == kind);
     at.expect("a box of the kind") - 4
 }
 

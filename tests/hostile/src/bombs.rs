@@ -131,7 +131,7 @@ fn of_tables(media: &Media) -> Vec<Case> {
     });
     let stbl = |more: Box4| {
         with_moov(&media.silent, |moov| {
-            moov.at("trak/mdia/minf/stbl").boxes.push(more)
+            moov.at("trak/mdia/minf/stbl").boxes.push(more);
         })
     };
     let group = [b"roll".to_vec(), words(&[u32::MAX, u32::MAX, 1])].concat();
@@ -300,7 +300,7 @@ fn programs() -> Vec<u8> {
             0x47,
             0x40,
             0,
-            0x10 | (version % 16) as u8,
+            0x10 | low_byte(version % 16),
             0,
             0,
             0xb0,
@@ -308,18 +308,22 @@ fn programs() -> Vec<u8> {
             0,
             1,
         ];
-        packet.extend([0xc1 | ((version % 32) << 1) as u8, 0, 0]);
+        packet.extend([0xc1 | low_byte((version % 32) << 1), 0, 0]);
         for program in 0..40_u32 {
             let number = version * 40 + program;
             packet.extend([
-                (number >> 8) as u8,
-                number as u8,
-                0xe1 | (number >> 8 & 0x1f) as u8,
-                number as u8,
+                low_byte(number >> 8),
+                low_byte(number),
+                0xe1 | low_byte((number >> 8) & 0x1f),
+                low_byte(number),
             ]);
         }
         packet.resize(188, 0xff);
         stream.extend(packet);
     }
     stream
+}
+
+fn low_byte(number: u32) -> u8 {
+    number.to_be_bytes()[3]
 }

@@ -115,7 +115,7 @@ fn sps_of(width: u32, height: u32, references: u32) -> Vec<u8> {
     bits.push(0, 1); // gaps_in_frame_num_value_allowed_flag
     bits.exp_golomb(width - 1);
     bits.exp_golomb(height - 1);
-    bits.push(0b11_0_0, 4); // frame_mbs_only, direct_8x8_inference, no cropping, no VUI
+    bits.push(0b1100, 4); // frame_mbs_only, direct_8x8_inference, no cropping, no VUI
     bits.push(1, 1);
     [&[0x67, 77, 0, 62][..], &bits.bytes()].concat()
 }
@@ -145,7 +145,7 @@ fn of_sizes(media: &Media) -> Vec<Case> {
         cases.push(picture(
             media,
             &format!("JPEG of {width}x{height}"),
-            b"jpeg",
+            *b"jpeg",
             &jpeg.concat(),
         ));
         let png = [
@@ -158,7 +158,7 @@ fn of_sizes(media: &Media) -> Vec<Case> {
         cases.push(picture(
             media,
             &format!("PNG of {width}x{height}"),
-            b"png ",
+            *b"png ",
             &png.concat(),
         ));
     }
@@ -177,9 +177,9 @@ fn of_sizes(media: &Media) -> Vec<Case> {
 }
 
 /// A file whose samples begin with a picture of another codec.
-fn picture(media: &Media, what: &str, entry: &[u8; 4], header: &[u8]) -> Case {
+fn picture(media: &Media, what: &str, entry: [u8; 4], header: &[u8]) -> Case {
     let mut file = with_entry(&media.silent, |stsd| {
-        stsd.boxes[0].kind = *entry;
+        stsd.boxes[0].kind = entry;
         stsd.boxes[0].boxes.clear();
     });
     let media = file
@@ -199,7 +199,7 @@ fn of_hevc(media: &Media) -> Vec<Case> {
     let own = media.hevc[own + 4..own - 4 + length].to_vec();
     let configured = |configuration: Vec<u8>| {
         with_entry(&media.hevc, |stsd| {
-            stsd.at("hvc1/hvcC").body = configuration
+            stsd.at("hvc1/hvcC").body = configuration;
         })
     };
     let mut cases = vec![

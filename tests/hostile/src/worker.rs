@@ -18,7 +18,7 @@ const SOURCES: &str = "sources";
 const CLIPS: &str = "clips";
 /// As Terraform has them by default.
 const SCRATCH_BYTES: u64 = 2048 << 20;
-const TRIM_TIME: Duration = Duration::from_secs(900);
+const TRIM_TIME: Duration = Duration::from_mins(15);
 
 /// A function of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -354,7 +354,7 @@ fn unindexed(folder: &Folder) -> PathBuf {
     );
     let whole = load(&build(folder, "many.mp4", &[words(H264), options]));
     let (mut file, mut at, mut count) = (Vec::new(), 0, 0);
-    let space = boxes::boxed(*b"free", &[0; 72_000]);
+    let space = boxes::boxed(*b"free", &vec![0; 72_000]);
     while at < whole.len() {
         let size = boxes::size(&whole, at);
         if whole[at + 4..].starts_with(b"moof") && count < 140 {

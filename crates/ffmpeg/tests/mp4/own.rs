@@ -103,7 +103,7 @@ impl Generations {
             .flat_map(|(of, start, end)| of.part(*start, *end));
         let shows = shows.collect();
         let made = Made { path, shows };
-        self.judge(&made, &label);
+        Self::judge(&made, &label);
         // FFmpeg plays whole packets of sound where edits meet.
         if made.shows.len() == 1 || !matches!(method, Method::Copy) {
             self.judge_sound(&made, &label);
@@ -182,7 +182,7 @@ impl Generations {
     }
 
     /// A clip shows its frames, each at its time.
-    fn judge(&self, made: &Made, label: &str) {
+    fn judge(made: &Made, label: &str) {
         let pictures = decode(&made.path, true).pictures;
         let pixels = crate::common::ffmpeg::decode_pixels(&made.path, [SIZE.0, SIZE.1]);
         let numbers: Vec<_> = pixels.iter().map(|picture| number_of(picture)).collect();

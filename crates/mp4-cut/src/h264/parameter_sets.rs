@@ -166,8 +166,10 @@ mod tests {
         sample.into()
     }
 
+    type Nals = Vec<Vec<u8>>;
+
     /// The sets of a record and samples, as a record has them.
-    fn described(config: &Avcc, heads: &[Bytes]) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), String> {
+    fn described(config: &Avcc, heads: &[Bytes]) -> Result<(Nals, Nals), String> {
         let sets = ParameterSets::of(config, LengthSize::Four, heads)?;
         let written = sets.written(config).ok_or("not written")?;
         Ok((
