@@ -295,31 +295,16 @@ fn of_other_containers(media: &Media) -> Vec<Case> {
 /// A transport stream whose tables change with every packet: each names 40 programs that are nowhere.
 fn programs() -> Vec<u8> {
     let mut stream = Vec::new();
-    for version in 0..20_000_u32 {
-        let mut packet = vec![
-            0x47,
-            0x40,
-            0,
-            0x10 | (version % 16) as u8,
-            0,
-            0,
-            0xb0,
-            169,
-            0,
-            1,
-        ];
-        packet.extend([0xc1 | ((version % 32) << 1) as u8, 0, 0]);
-        for program in 0..40_u32 {
-            let number = version * 40 + program;
-            packet.extend([
-                (number >> 8) as u8,
-                number as u8,
-                0xe1 | (number >> 8 & 0x1f) as u8,
-                number as u8,
-            ]);
+    for packet in 0..20_000_u16 {
+        let [_, low] = packet.to_be_bytes();
+        let (counter, version) = (0x10 | (low % 16), 0xc1 | ((low % 32) << 1));
+        let start = stream.len();
+        stream.extend([0x47, 0x40, 0, counter, 0, 0, 0xb0, 169, 0, 1, version, 0, 0]);
+        for program in 0..40_u16 {
+            let [high, low] = packet.wrapping_mul(40).wrapping_add(program).to_be_bytes();
+            stream.extend([high, low, 0xe0 | high & 0x1f, low]);
         }
-        packet.resize(188, 0xff);
-        stream.extend(packet);
+        stream.resize(start + 188, 0xff);
     }
     stream
 }

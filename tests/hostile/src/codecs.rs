@@ -115,7 +115,7 @@ fn sps_of(width: u32, height: u32, references: u32) -> Vec<u8> {
     bits.push(0, 1); // gaps_in_frame_num_value_allowed_flag
     bits.exp_golomb(width - 1);
     bits.exp_golomb(height - 1);
-    bits.push(0b11_0_0, 4); // frame_mbs_only, direct_8x8_inference, no cropping, no VUI
+    bits.push(0b1100, 4); // frame_mbs_only, direct_8x8_inference, no cropping, no VUI
     bits.push(1, 1);
     [&[0x67, 77, 0, 62][..], &bits.bytes()].concat()
 }
