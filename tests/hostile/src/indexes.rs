@@ -124,7 +124,7 @@ fn of_long_times(media: &Media) -> Vec<Case> {
     for number in [
         0,
         1,
-        i64::MAX as u64,
+        i64::MAX.cast_unsigned(),
         1 << 63,
         u64::MAX,
         1_000_000_000_000_000_000,

@@ -47,6 +47,7 @@ pub struct Verdict {
 ///
 /// # Panics
 /// When the program cannot be started.
+#[must_use]
 pub fn run(
     program: &Path,
     cases: &[Case],

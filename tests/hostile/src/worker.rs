@@ -162,6 +162,14 @@ async fn make(job: &Job, store: &Store) -> Result<Option<String>, ClipError> {
         made => value(made?),
     };
 
+    let made = json!({"execution": execution, "request": request, "probe": plan, "clip": made["clip"],
+        "engine": made["engine"]});
+    finish(&s3, made).await?;
+    Ok(None)
+}
+
+/// Looks at a clip that was made, and makes its pictures. `made` is what `verify` is handed.
+async fn finish(s3: &aws_sdk_s3::Client, mut made: Value) -> Result<(), ClipError> {
     say(&Said::Begun(Step::Verify));
     let deps = verify::Deps {
         s3: s3.clone(),
@@ -169,20 +177,17 @@ async fn make(job: &Job, store: &Store) -> Result<Option<String>, ClipError> {
         scratch_bytes: SCRATCH_BYTES,
         ffmpeg: Step::Verify.ffmpeg()?,
     };
-    let input = json!({"execution": execution, "request": request, "probe": plan, "clip": made["clip"],
-        "engine": made["engine"]});
-    let delivered = value(verify::handle(&deps, input_of(input)?).await?);
+    made["delivered"] = value(verify::handle(&deps, input_of(made.clone())?).await?);
 
     say(&Said::Begun(Step::Thumbnail));
     let deps = thumbnail::Deps {
-        s3,
+        s3: s3.clone(),
         bucket: CLIPS.to_owned(),
         scratch_bytes: SCRATCH_BYTES,
         ffmpeg: Step::Thumbnail.ffmpeg()?,
     };
-    let input = json!({"execution": execution, "request": request, "clip": made["clip"], "delivered": delivered});
-    thumbnail::handle(&deps, input_of(input)?).await?;
-    Ok(None)
+    thumbnail::handle(&deps, input_of(made)?).await?;
+    Ok(())
 }
 
 fn probe_deps(s3: &aws_sdk_s3::Client) -> Result<probe::Deps, ClipError> {
