@@ -48,7 +48,7 @@ snapshots: ## Write the tests' snapshots anew; git diff shows what changed
 	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
 e2e: ## Run the tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun
+	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun --test workflow_reports
 
 fuzz: ## Fuzz the MP4 reader with cargo-fuzz [SECONDS=60]
 	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS))
