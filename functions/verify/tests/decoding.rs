@@ -170,7 +170,11 @@ async fn source_whose_index_lies_about_the_order_of_its_pictures_is_at_fault() {
     let delivered = verify(&source, clip, EngineName::Trim, json!({})).await;
     // Whether its first picture is missing depends on how FFmpeg guesses its time.
     match delivered {
-        Ok(delivered) => assert!(delivered.damaged.is_some_and(|damaged| damaged.pictures > 0)),
+        Ok(delivered) => assert!(
+            delivered
+                .damaged
+                .is_some_and(|damaged| damaged.pictures > 0)
+        ),
         Err(error) => assert_eq!(error.kind, ErrorKind::UnsupportedMedia, "{error}"),
     }
 }
