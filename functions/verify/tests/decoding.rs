@@ -168,8 +168,15 @@ async fn source_whose_index_lies_about_the_order_of_its_pictures_is_at_fault() {
     let source = Bytes::from(file);
     let (.., clip) = copy(&source).await;
     let delivered = verify(&source, clip, EngineName::Trim, json!({})).await;
-    let damaged = delivered.expect("a clip, as good as its source").damaged;
-    assert!(damaged.is_some_and(|damaged| damaged.pictures > 0));
+    // Whether its first picture is missing depends on how FFmpeg guesses its time.
+    match delivered {
+        Ok(delivered) => assert!(
+            delivered
+                .damaged
+                .is_some_and(|damaged| damaged.pictures > 0)
+        ),
+        Err(error) => assert_eq!(error.kind, ErrorKind::UnsupportedMedia, "{error}"),
+    }
 }
 
 #[tokio::test]

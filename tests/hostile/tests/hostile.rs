@@ -28,7 +28,7 @@ const SEED: u64 = 19;
 /// How many files are mutated.
 const MUTATIONS: usize = 44;
 /// Of the files that are always the same, each so many-th is tried here, and all by `make hostile`.
-const EACH: usize = 4;
+const EACH: usize = 6;
 
 fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_hostile"))
