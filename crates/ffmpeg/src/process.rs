@@ -81,6 +81,8 @@ pub struct Input {
     port: Option<u16>,
     /// Whether pictures are cropped as their codec says.
     is_cropped: bool,
+    /// Whether several threads decode it.
+    is_parallel: bool,
 }
 
 impl Input {
@@ -128,6 +130,7 @@ impl Input {
             protocols: LOOPBACK_PROTOCOLS,
             port: Some(source.port()),
             is_cropped: true,
+            is_parallel: false,
         }
     }
 
@@ -139,6 +142,7 @@ impl Input {
             protocols: FILE_PROTOCOLS,
             port: None,
             is_cropped: true,
+            is_parallel: false,
         }
     }
 
@@ -147,6 +151,16 @@ impl Input {
     pub fn uncropped(self) -> Self {
         Self {
             is_cropped: false,
+            ..self
+        }
+    }
+
+    /// The same HEVC, whose pictures several threads decode. Each holds pictures, and with several, `FFmpeg` does not always
+    /// notice that a picture of H.264 was decoded in part; of HEVC it notices as much as with one.
+    #[must_use]
+    pub fn parallel(self) -> Self {
+        Self {
+            is_parallel: true,
             ..self
         }
     }
@@ -353,10 +367,10 @@ impl Ffmpeg {
         }
     }
 
-    /// Adds an input that is decoded. Every further thread of a decoder would hold pictures, and with several a picture
-    /// that decodes in part is not known as one.
+    /// Adds an input that is decoded.
     fn decode(&self, command: &mut Command, input: &Input) {
-        command.args(["-max_pixels", MAX_PIXELS, "-threads", "1"]);
+        let threads = if input.is_parallel { self.threads } else { 1 };
+        command.args(["-max_pixels", MAX_PIXELS, "-threads", &threads.to_string()]);
         if let Some(cropping) = input.cropping(self.version) {
             command.args(["-apply_cropping", cropping]);
         }

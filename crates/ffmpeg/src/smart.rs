@@ -218,7 +218,10 @@ impl Work<'_> {
             .chain(quality)
             .chain(timing_arguments(&window));
         // As they are coded: the parameter sets say what is cropped.
-        let input = Input::mp4(input).uncropped();
+        let mut input = Input::mp4(input).uncropped();
+        if matches!(self.smart_cut.encode_target(), EncodeTarget::Hevc { .. }) {
+            input = input.parallel();
+        }
         self.run(vec![input], &output, arguments).await.map(Some)
     }
 
