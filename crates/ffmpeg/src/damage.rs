@@ -8,7 +8,7 @@ use model::ClipError;
 use std::ops::Range;
 
 /// How far the time of a picture may be off, in seconds: `FFmpeg` and we round edits to the timescale of the movie.
-const TOLERANCE_SECONDS: f64 = 0.002;
+pub(crate) const TOLERANCE_SECONDS: f64 = 0.002;
 
 /// A picture that is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

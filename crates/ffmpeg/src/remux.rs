@@ -548,8 +548,13 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         };
         let shown = range.movie.shown_frames()?;
         let shown: Vec<f64> = shown.iter().map(|frame| frame.seconds).collect();
-        let index = |at: f64| shown.partition_point(|seconds| *seconds < origin + at);
-        let looked_at = index(start_seconds)..index(end_seconds);
+        let index = |at: f64| shown.partition_point(|seconds| *seconds < at);
+        // What an index that lies shows, and decoding does not, is missing close to where decoding begins.
+        let begun = decoded.pictures.first().map(|picture| picture.seconds);
+        let first = begun.map_or(start_seconds + origin, |begun| {
+            begun - damage::TOLERANCE_SECONDS
+        });
+        let looked_at = index(first)..index(origin + end_seconds);
         let flaws = damage::flaws(&shown, looked_at, &decoded.pictures);
         // FFmpeg gives up on times that are out of order after a few, which may lie before what is looked at.
         let times = decoded.pictures.iter().map(|picture| picture.seconds);

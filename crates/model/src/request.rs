@@ -938,7 +938,7 @@ mod tests {
             camera(|request| *request = json!({"cameraId": "a", "start": "2018-08-02T25:00:00Z"}))
                 .expect_err("no time");
         assert!(
-            error.starts_with("start: \"2018-08-02T25:00:00Z\" is no RFC 3339 time"),
+            error.starts_with("start: \"2018-08-02T25:00:00Z\" is not an RFC 3339 time"),
             "{error}"
         );
     }

@@ -146,7 +146,7 @@ async fn source_without_a_keyframe_that_decoding_can_begin_with_is_refused_by_na
     let late = without_first(&folder, &build(&folder, &one_group), 10);
     let error = ClipError::from(Movie::read(&load(&late)).await.expect_err("no keyframe"));
     assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
-    assert!(error.message.contains("decoding can begin"), "{error}");
+    assert!(error.message.contains("decoding cannot begin"), "{error}");
 }
 
 /// What decodes as the version of x264 wants that wrote it.
