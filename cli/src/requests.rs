@@ -90,6 +90,8 @@ pub fn read_json(text: &str) -> Vec<Line> {
 /// The rows of a CSV file whose header names fields, with a dot between a field and a field in it: `clipId`,
 /// `source.key`, `metadata.spot`. A column `source` is a URI. Empty cells are fields left out.
 pub fn read_csv(text: &str) -> Vec<Line> {
+    // The reader takes a row for one of the line before where lines end in CR and LF.
+    let text = &text.replace("\r\n", "\n");
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(text))
         .trim(csv::Trim::All)
@@ -264,6 +266,15 @@ mod tests {
             lines[0].1,
             Ok(json!({"clipId": "a", "metadata": {"a;b": "c;d"}}))
         );
+    }
+
+    #[test]
+    fn lines_are_counted_however_they_end() {
+        for end in ["\n", "\r\n"] {
+            let lines = read_csv(&["clipId", "a", "b", ""].join(end));
+            let numbers: Vec<_> = lines.iter().map(|(number, _)| *number).collect();
+            assert_eq!(numbers, [2, 3], "{end:?}");
+        }
     }
 
     #[test]
