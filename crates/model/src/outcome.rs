@@ -51,7 +51,7 @@ pub struct Outcome {
     /// The animated picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Object>,
-    /// The request as it was sent; absent when it is larger or deeper than a request may be.
+    /// The request as it was sent; absent when it is `null`, or larger or deeper than a request may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Value>,
     /// What `verify` found in the clip.
@@ -313,9 +313,8 @@ impl Outcome {
     #[must_use]
     pub fn new(status: Status, request: &Value, execution: Execution, bucket: &str) -> Self {
         let identity = Identity::of(request);
-        let requested = sent::check(&identity.canonical)
-            .is_ok()
-            .then(|| request.clone());
+        let is_kept = sent::check(&identity.canonical).is_ok() && !request.is_null();
+        let requested = is_kept.then(|| request.clone());
         let metadata = requested
             .as_ref()
             .and_then(|request| request.get("metadata")?.as_object().cloned());
