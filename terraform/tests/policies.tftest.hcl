@@ -63,7 +63,7 @@ run "what_each_may_do" {
 
   assert {
     # Metrics have no ARN, so the operator may read those of all queues.
-    condition = [for call in output.allowed.operator : call if !startswith(call, "cloudwatch:GetMetricData ")] == tolist(sort(concat(
+    condition = tolist([for call in output.allowed.operator : call if !startswith(call, "cloudwatch:GetMetricData ")]) == tolist(sort(concat(
       [for action in ["ListExecutions", "StartExecution"] : "states:${action} state_machine"],
       [for action in ["DescribeExecution", "DescribeStateMachineForExecution", "GetExecutionHistory", "RedriveExecution", "StopExecution"] : "states:${action} execution"],
       [
