@@ -232,9 +232,7 @@ class Stage:
             if found:
                 return found
             if time.monotonic() > limit:
-                raise Failure(
-                    f"waited {seconds(WAIT_SECONDS)} for {what}; `make logs` may say why it did not come"
-                )
+                raise Failure(f"waited {seconds(WAIT_SECONDS)} for {what}; see `make logs`")
             time.sleep(0.05)
 
     def messages(self, name: str) -> int:

@@ -221,9 +221,7 @@ class _Waiting:
             if not self._told.is_set():
                 details = {"resource": resource, "resourceType": _resource_type(resource)}
                 details["output"] = json.dumps(call.result())
-                self._run.record(
-                    execution, "TaskSubmitted", {"taskSubmittedEventDetails": details}
-                )
+                self._run.record(execution, "TaskSubmitted", {"taskSubmittedEventDetails": details})
                 self._wait(self._told.is_set)
         finally:
             sfn._task_tokens.pop(self._token, None)

@@ -41,9 +41,9 @@ class BuildTest(InFolder):
         program = self.folder / "program"
         program.write_bytes(b"code")
         packages = []
-        for name, time in (("a", 1_000_000_000), ("b", 1_500_000_000)):
+        for name, modified in (("a", 1_000_000_000), ("b", 1_500_000_000)):
             way = build.Build("debug", (), self.folder / name, 6)
-            os.utime(program, (time, time))
+            os.utime(program, (modified, modified))
             build._pack({"bootstrap": program}, "trim", way)
             packages.append(way.zip("trim").read_bytes())
         self.assertEqual(*packages)
