@@ -48,7 +48,7 @@ snapshots: ## Write the tests' snapshots anew; git diff shows what changed
 	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
 e2e: ## Run the tests on the local stack
-	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test rerun --test hostile_stack --test chaos --test workflow_reports
+	$(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test e2e --test long_clips --test edits --test recordings --test cli --test console --test documented_commands --test rerun --test hostile_stack --test chaos --test workflow_reports
 
 chaos: ## Send requests while everything they need breaks, and check that each ends once [SEED=1 REQUESTS=500]
 	CLIPFLOW_CHAOS_SEED=$(or $(SEED),1) CLIPFLOW_CHAOS_REQUESTS=$(or $(REQUESTS),500) $(LOCAL) run -- \

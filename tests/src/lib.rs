@@ -1,6 +1,7 @@
 //! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
 
 mod functions;
+pub mod markdown;
 pub mod parts;
 pub mod services;
 

@@ -1,10 +1,7 @@
 //! What documents say, held against what they describe: links, commands, the request's schema,
 //! Terraform and the names of errors.
 
-mod markdown;
-
 use hcl::{Body, Expression};
-use markdown::{Page, Row};
 use model::{
     ClipError, ErrorKind,
     request::{ClipRequest, Format, Limits, Request},
@@ -16,6 +13,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use tests::markdown::{Page, Row};
 
 /// Folders without documents of this repository.
 const SKIPPED: [&str; 4] = ["target", "node_modules", ".git", ".terraform"];
