@@ -491,15 +491,27 @@ pub fn recording_key(camera: &str, start_ms: i64) -> String {
 /// # Panics
 /// When it does not within two minutes, naming `what` was waited for.
 pub async fn eventually<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, condition).await
+}
+
+/// Waits until `condition` gives something.
+///
+/// # Panics
+/// When it does not within `patience`, naming `what` was waited for.
+pub async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    condition: impl AsyncFn() -> Option<T>,
+) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = condition().await {
             return found;
         }
         assert!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < patience,
             "waited {} s for {what}",
-            PATIENCE.as_secs()
+            patience.as_secs()
         );
         tokio::time::sleep(INTERVAL).await;
     }
