@@ -2,6 +2,7 @@
 
 use crate::{execution::Kept, failure::Failure};
 use aws_config::{ConfigLoader, Region, SdkConfig};
+use aws_sdk_sqs::types::QueueAttributeName;
 use lambda::environment;
 use model::execution::state_machine_arn;
 use serde::Deserialize;
@@ -180,6 +181,20 @@ impl Deployment {
             self.outputs.dead_letter_queue_url.as_deref(),
             "CLIPFLOW_DEAD_LETTER_QUEUE_URL",
         )
+    }
+
+    /// Attributes of a queue, empty where it has none of that name; `doing` says what for.
+    pub async fn queue_attributes<const N: usize>(
+        &self,
+        url: &str,
+        names: [QueueAttributeName; N],
+        doing: &str,
+    ) -> Result<[String; N], Failure> {
+        let get = self.sqs.get_queue_attributes().queue_url(url);
+        let read = get.set_attribute_names(Some(names.to_vec())).send().await;
+        let read = read.map_err(Failure::of_call(doing))?;
+        let attributes = read.attributes.unwrap_or_default();
+        Ok(names.map(|name| attributes.get(&name).cloned().unwrap_or_default()))
     }
 
     /// How long to wait between looks. `GetExecutionHistory` allows 20 calls a second in an account and region, and

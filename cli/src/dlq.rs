@@ -305,13 +305,11 @@ impl<'a> DeadLetters<'a> {
             QueueAttributeName::QueueArn,
             QueueAttributeName::ApproximateNumberOfMessages,
         ];
-        let get = self.deployment.sqs.get_queue_attributes();
-        let get = get.queue_url(self.url);
-        let read = get.set_attribute_names(Some(names.to_vec())).send().await;
-        let read = read.map_err(Failure::of_call("reading the dead-letter queue"))?;
-        let attributes = read.attributes.unwrap_or_default();
-        let value = |name| attributes.get(name).cloned().unwrap_or_default();
-        Ok((value(&names[0]), value(&names[1]).parse().unwrap_or(0)))
+        let [arn, waiting] = self
+            .deployment
+            .queue_attributes(self.url, names, "reading the dead-letter queue")
+            .await?;
+        Ok((arn, waiting.parse().unwrap_or(0)))
     }
 
     /// Waits until SQS has moved all messages. Returns how many.

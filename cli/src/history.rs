@@ -108,20 +108,9 @@ pub fn states(events: &[Value], now: OffsetDateTime) -> Vec<State> {
                 states.push(State::entered(name, at));
             }
         } else if event.get("stateExitedEventDetails").is_some() {
-            states
-                .last_mut()
-                .filter(|state| state.status == Status::Running)
-                .into_iter()
-                .for_each(|state| {
-                    (state.status, state.ended_at) = (Status::Exited, Some(at));
-                });
+            change_last(&mut states, Status::Running, Status::Exited, Some(at));
         } else if kind == "ExecutionRedriven" {
-            if let Some(state) = states
-                .last_mut()
-                .filter(|state| state.status == Status::Failed)
-            {
-                (state.status, state.ended_at) = (Status::Running, None);
-            }
+            change_last(&mut states, Status::Failed, Status::Running, None);
         } else if let Some(state) = open {
             if kind.ends_with("Scheduled") {
                 begun += 1;
@@ -144,6 +133,15 @@ pub fn states(events: &[Value], now: OffsetDateTime) -> Vec<State> {
             .max(0.0);
     }
     states
+}
+
+/// Changes the status of the last state, where it is `from`.
+fn change_last(states: &mut [State], from: Status, to: Status, ended_at: Option<OffsetDateTime>) {
+    if let Some(last) = states.last_mut()
+        && last.status == from
+    {
+        (last.status, last.ended_at) = (to, ended_at);
+    }
 }
 
 impl State {

@@ -168,16 +168,7 @@ pub async fn wait(
             };
             heard = Instant::now();
             if !json {
-                let error = execution
-                    .error()
-                    .map(|error| format!(": {error}"))
-                    .unwrap_or_default();
-                let line = format!(
-                    "{}: {}{error}",
-                    execution.clip_id(),
-                    render::status(execution.status)
-                );
-                bar.suspend(|| render::say(line));
+                bar.suspend(|| render::say(line(&execution)));
             }
             bar.inc(1);
             *ended = Some(execution);
@@ -189,6 +180,14 @@ pub async fn wait(
         render::json(&ended.iter().map(Execution::json).collect::<Vec<_>>());
     }
     Ok(ended)
+}
+
+/// How an execution ended, in a line.
+fn line(execution: &Execution) -> String {
+    let error = execution.error();
+    let error = error.map_or_else(String::new, |error| format!(": {error}"));
+    let status = render::status(execution.status);
+    format!("{}: {status}{error}", execution.clip_id())
 }
 
 async fn wait_until_started(deployment: &Deployment, arn: &str) -> Result<(), Failure> {

@@ -75,13 +75,10 @@ async fn count(deployment: &Deployment, queue: &mut Queue) -> Result<(), Failure
         QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
     ];
-    let get = deployment.sqs.get_queue_attributes().queue_url(&queue.url);
-    let read = get.set_attribute_names(Some(names.to_vec())).send().await;
-    let attributes = read
-        .map_err(Failure::of_call("reading a queue"))?
-        .attributes;
-    let number = |name| attributes.as_ref()?.get(name)?.parse::<u64>().ok();
-    let [waiting, delayed, in_flight] = names.each_ref().map(|name| number(name).unwrap_or(0));
+    let values = deployment
+        .queue_attributes(&queue.url, names, "reading a queue")
+        .await?;
+    let [waiting, delayed, in_flight] = values.map(|value| value.parse::<u64>().unwrap_or(0));
     queue.waiting = waiting + delayed;
     queue.in_flight = in_flight;
     Ok(())

@@ -214,14 +214,6 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
     let name = source.name.clone();
     let media = Media::open(source, remuxer).await?;
     let (ranges, segments) = find_windows(&media, &args, remuxer, progress).await?;
-    let look = Look {
-        cut: if args.copy { Cut::Copy } else { Cut::Exact },
-        edits: &Edits::default(),
-        format: args.format.into(),
-        quality: Quality::default(),
-        frame_rate: None,
-        damage: OnDamage::Accept,
-    };
     let plan = Plan {
         sources: vec![ProbedSource {
             object: name,
@@ -239,20 +231,39 @@ async fn cut(target: &Target, args: Args, progress: &Progress) -> Result<Report,
         ffmpeg: &watched,
         ..remuxer
     };
-    let made = clip::make(look, &plan, &ranges, None, encoder).await?;
-    let file = complete(made.content, &scratch).await?;
-    let damaged = match made.damaged {
-        None if made.method.copies() => found_damaged(&file, encoder).await?,
-        found => found,
-    };
+    let (file, method, damaged) = make(&args, &plan, &ranges, encoder).await?;
     let bytes = put(file, &args)?;
-    let report = Report::of(&plan, made.method, args.output, bytes);
+    let report = Report::of(&plan, method, args.output, bytes);
     Ok(Report {
         damaged,
         read_bytes: progress.read_bytes(),
         elapsed_seconds: begun.elapsed().as_secs_f64(),
         ..report
     })
+}
+
+/// Makes the clip. Returns its file in the working folder, how it was made, and what of it is damaged in the source.
+async fn make(
+    args: &Args,
+    plan: &Plan<String>,
+    ranges: &[RemuxedRange<Source>],
+    remuxer: Remuxer<'_>,
+) -> Result<(PathBuf, Method, Option<Damaged>), ClipError> {
+    let look = Look {
+        cut: if args.copy { Cut::Copy } else { Cut::Exact },
+        edits: &Edits::default(),
+        format: args.format.into(),
+        quality: Quality::default(),
+        frame_rate: None,
+        damage: OnDamage::Accept,
+    };
+    let made = clip::make(look, plan, ranges, None, remuxer).await?;
+    let file = complete(made.content, remuxer.scratch).await?;
+    let damaged = match made.damaged {
+        None if made.method.copies() => found_damaged(&file, remuxer).await?,
+        found => found,
+    };
+    Ok((file, made.method, damaged))
 }
 
 /// The parts of the source that the clip is made of, and how each is cut.

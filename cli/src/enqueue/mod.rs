@@ -98,23 +98,15 @@ struct Batch {
 
 /// Sends requests.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
-    let Args {
-        file,
-        format,
-        dry_run,
-        skip_invalid,
-        wait,
-        request,
-    } = args;
-    let batch = Batch::of(deployment, file.as_deref(), format, request).await?;
+    let file = args.file.as_deref();
     let Batch {
         name,
         checked,
         upload,
-    } = batch;
-    checked.accept(&name, skip_invalid)?;
+    } = Batch::of(deployment, file, args.format, args.request).await?;
+    checked.accept(&name, args.skip_invalid)?;
     checked.tell_clashes(&name);
-    if dry_run {
+    if args.dry_run {
         tell_dry(&checked, upload.as_ref(), json);
         return Ok(());
     }
@@ -122,19 +114,12 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     if let Some(upload) = &upload {
         upload.send(&deployment.s3).await?;
     }
-    let sent = Sent::send(
-        deployment,
-        queue_url,
-        file.as_deref(),
-        &checked.requests,
-        wait,
-    )
-    .await?;
-    let skipped = match file.as_deref() {
+    let sent = Sent::send(deployment, queue_url, file, &checked.requests, args.wait).await?;
+    let skipped = match file {
         Some(file) if !checked.invalid.is_empty() => Some(checked.write_invalid(file)?),
         _ => None,
     };
-    if wait {
+    if args.wait {
         let executions = sent.executions(deployment);
         show::availability(&show::wait(deployment, &executions, json).await?)?;
     } else {

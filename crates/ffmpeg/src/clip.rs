@@ -24,7 +24,7 @@ use model::{
     request::{Cut, Format, Look},
 };
 use mp4_cut::{
-    Join, Movie, SmartCutFacts, Window,
+    Join, Movie, SmartCutError, SmartCutFacts, Window,
     io::{LocalFile, RangeRead},
 };
 use std::{ffi::OsString, fmt, path::PathBuf, time::Instant};
@@ -180,63 +180,21 @@ async fn encode<'a, O, S: RangeRead>(
     watermark: Option<BoxFuture<'_, Result<Input, ClipError>>>,
     remuxer: Remuxer<'_>,
 ) -> Result<Clip<'a>, ClipError> {
-    let Remuxer {
-        ffmpeg,
-        scratch,
-        limits,
-        ..
-    } = remuxer;
     let begun = Instant::now();
     let spec = ClipSpec::of(look, plan)?;
     let windows = windows(plan, ranges)?;
-    let names = save(&windows, ranges, scratch).await?;
-    let mut why = if !look.may_keep_pictures() {
-        "the request changes every picture".to_owned()
-    } else if let Some(why) = spec.why_no_copies() {
-        why.to_owned()
-    } else if plan.encodes_hevc_whole {
-        "smart cuts of HEVC are turned off in this deployment".to_owned()
-    } else {
-        match smart::cut(
-            ffmpeg,
-            scratch,
-            &names,
-            spec.audio,
-            (look.format, look.quality),
-            limits,
-        )
-        .await
-        {
-            Ok((smart_cut, clip)) => {
-                let (facts, dropped) = (smart_cut.facts(), smart_cut.dropped());
-                let encoded = encoded(smart_cut.cuts.iter().map(|cut| {
-                    let SmartCutFacts {
-                        encoded_seconds,
-                        copied_seconds,
-                    } = cut.facts;
-                    (
-                        cut.head_seconds,
-                        copied_seconds,
-                        encoded_seconds - cut.head_seconds,
-                    )
-                }));
-                return Ok(Clip {
-                    content: Content::Stream(clip.stream().boxed()),
-                    method: Method::SmartCut {
-                        facts,
-                        encoded,
-                        dropped,
-                    },
-                    damaged: None,
-                });
-            }
+    let names = save(&windows, ranges, remuxer.scratch).await?;
+    let mut why = match why_no_smart_cut(look, &spec, plan) {
+        Some(why) => why.to_owned(),
+        None => match smart_cut(look, &spec, &names, remuxer).await {
+            Ok(clip) => return Ok(clip),
             Err(error) => why_encoded_whole(error)?,
-        }
+        },
     };
     if look.format == Format::Source {
         why.push_str(", so the clip is H.264");
     }
-    if pixels::has_hdr10_plus(&scratch.file(&names[0])).await? {
+    if pixels::has_hdr10_plus(&remuxer.scratch.file(&names[0])).await? {
         why.push_str("; the metadata of HDR10+ is dropped");
     }
     tracing::info!(why, "encoding all of it");
@@ -256,9 +214,53 @@ async fn encode<'a, O, S: RangeRead>(
     };
     let damaged = work.run().await?;
     Ok(Clip {
-        content: Content::File(scratch.file(look.format.file_name())),
+        content: Content::File(remuxer.scratch.file(look.format.file_name())),
         method: Method::EncodedWhole { why },
         damaged,
+    })
+}
+
+/// Why no smart cut is tried; `None` where one is.
+fn why_no_smart_cut<O>(look: Look<'_>, spec: &ClipSpec, plan: &Plan<O>) -> Option<&'static str> {
+    if !look.may_keep_pictures() {
+        return Some("the request changes every picture");
+    }
+    let is_off = plan.encodes_hevc_whole;
+    spec.why_no_copies()
+        .or(is_off.then_some("smart cuts of HEVC are turned off in this deployment"))
+}
+
+/// The clip out of the windows `names`, with most of its pictures copied.
+async fn smart_cut<'a>(
+    look: Look<'_>,
+    spec: &ClipSpec,
+    names: &[String],
+    remuxer: Remuxer<'_>,
+) -> Result<Clip<'a>, SmartCutError> {
+    let Remuxer {
+        ffmpeg,
+        scratch,
+        limits,
+        ..
+    } = remuxer;
+    let target = (look.format, look.quality);
+    let (smart_cut, clip) = smart::cut(ffmpeg, scratch, names, spec.audio, target, limits).await?;
+    let lengths = smart_cut.cuts.iter().map(|cut| {
+        let SmartCutFacts {
+            encoded_seconds,
+            copied_seconds,
+        } = cut.facts;
+        let tail_seconds = encoded_seconds - cut.head_seconds;
+        (cut.head_seconds, copied_seconds, tail_seconds)
+    });
+    Ok(Clip {
+        content: Content::Stream(clip.stream().boxed()),
+        method: Method::SmartCut {
+            facts: smart_cut.facts(),
+            encoded: encoded(lengths),
+            dropped: smart_cut.dropped(),
+        },
+        damaged: None,
     })
 }
 

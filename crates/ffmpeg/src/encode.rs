@@ -128,14 +128,12 @@ pub fn graph(spec: &ClipSpec) -> String {
             labels.push(format!("[a{index}]"));
         }
     }
-    let audio_tracks = u8::from(audio.is_some());
-    let joined = if audio.is_some() {
-        "[joined][sound]"
-    } else {
-        "[joined]"
+    let (audio_tracks, sound) = match audio {
+        Some(_) => (1, "[sound]"),
+        None => (0, ""),
     };
     chains.push(format!(
-        "{}concat=n={}:v=1:a={audio_tracks}{joined}",
+        "{}concat=n={}:v=1:a={audio_tracks}[joined]{sound}",
         labels.concat(),
         parts.len()
     ));
@@ -144,31 +142,37 @@ pub fn graph(spec: &ClipSpec) -> String {
             "[joined]{}[v]",
             chain(&[edited(spec), finished(spec)].concat())
         )),
-        Some(Overlay {
-            x,
-            y,
-            size: Size { width, height },
-            ..
-        }) => {
-            chains.push(format!("[joined]{}[edited]", chain(&edited(spec))));
-            chains.push(format!(
-                "[{}:v:0]scale={width}:{height}[watermark]",
-                parts.len()
-            ));
-            let over = vec![
-                format!("overlay=x={x}:y={y}:eof_action=repeat:format=auto"),
-                format!("format={}", pixels::encoded(spec.bit_depth)),
-            ];
-            chains.push(format!(
-                "[edited][watermark]{}[v]",
-                chain(&[over, finished(spec)].concat())
-            ));
-        }
+        Some(overlay) => chains.extend(watermarked(spec, overlay)),
     }
     if audio.is_some() {
         chains.push(format!("[sound]{}[a]", chain(&fades("afade", spec))));
     }
     chains.join(";")
+}
+
+/// The chains that edit the joined pictures and lay the watermark, the input behind those of the parts, over them.
+fn watermarked(spec: &ClipSpec, overlay: &Overlay) -> [String; 3] {
+    let Overlay {
+        x,
+        y,
+        size: Size { width, height },
+        ..
+    } = overlay;
+    let over = vec![
+        format!("overlay=x={x}:y={y}:eof_action=repeat:format=auto"),
+        format!("format={}", pixels::encoded(spec.bit_depth)),
+    ];
+    [
+        format!("[joined]{}[edited]", chain(&edited(spec))),
+        format!(
+            "[{}:v:0]scale={width}:{height}[watermark]",
+            spec.parts.len()
+        ),
+        format!(
+            "[edited][watermark]{}[v]",
+            chain(&[over, finished(spec)].concat())
+        ),
+    ]
 }
 
 fn chain(filters: &[String]) -> String {
@@ -252,12 +256,7 @@ fn edited(spec: &ClipSpec) -> Vec<String> {
         270 => filters.push("transpose=cclock".to_owned()),
         _ => {}
     }
-    let turned = if rotate % 180 == 90 {
-        canvas.turned()
-    } else {
-        *canvas
-    };
-    let cropped = crop.map_or(turned, |crop| Size {
+    let cropped = crop.map_or(canvas.rotated(*rotate), |crop| Size {
         width: crop.width,
         height: crop.height,
     });

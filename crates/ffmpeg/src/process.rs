@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
-    process::{ChildStdout, Command},
+    process::{Child, ChildStdout, Command},
 };
 
 /// Options that stand before everything else: quiet, never asking, and giving up on the first error.
@@ -525,12 +525,7 @@ async fn run<T>(
 /// line by line.
 async fn run_to_end<T>(
     mut command: Command,
-    Bounds {
-        limits,
-        memory,
-        processor_seconds,
-        cage,
-    }: Bounds<'_>,
+    bounds: Bounds<'_>,
     listen: impl AsyncFnOnce(ChildStdout) -> T,
     hear: impl FnMut(&str),
 ) -> Result<(ExitStatus, T), ClipError> {
@@ -542,38 +537,24 @@ async fn run_to_end<T>(
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let spawned = match cage {
-        Some(cage) => cage::spawn(&mut command, &cage),
+    let spawned = match &bounds.cage {
+        Some(cage) => cage::spawn(&mut command, cage),
         None => command.spawn(),
     };
     let mut child = spawned
         .map_err(|error| ClipError::internal(format!("starting {}: {error}", program.display())))?;
-    let group = Group(
-        child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
-    );
-    if limits.file_bytes != u64::MAX {
-        group.limit(Resource::Fsize, limits.file_bytes)?;
-    }
-    group.limit(Resource::Core, 0)?;
-    if let Some(seconds) = processor_seconds {
-        group.limit(Resource::Cpu, seconds)?;
-    }
-    if let Some(bytes) = memory.allocation_bytes() {
-        group.limit(Resource::Data, bytes)?;
-    }
+    let group = Group::of(&child, &bounds)?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(ClipError::internal("a program has no output"));
     };
     let work = async { tokio::join!(child.wait(), listen(stdout), listen_to(stderr, hear)) };
     let ended = tokio::select! {
-        ended = tokio::time::timeout(limits.time, work) => ended,
-        error = memory.exceeded(group.0) => return Err(error),
+        ended = tokio::time::timeout(bounds.limits.time, work) => ended,
+        error = bounds.memory.exceeded(group.0) => return Err(error),
     };
     match ended {
         Err(_) => {
-            let seconds = limits.time.as_secs();
+            let seconds = bounds.limits.time.as_secs();
             Err(ClipError::trim_budget_exceeded(format!(
                 "encoding took more than the {seconds} s that were left"
             )))
@@ -587,6 +568,23 @@ async fn run_to_end<T>(
 struct Group(Option<Pid>);
 
 impl Group {
+    /// The group of a program that was started, held to its limits.
+    fn of(program: &Child, bounds: &Bounds<'_>) -> Result<Self, ClipError> {
+        let id = program.id().and_then(|id| i32::try_from(id).ok());
+        let group = Self(id.and_then(Pid::from_raw));
+        if bounds.limits.file_bytes != u64::MAX {
+            group.limit(Resource::Fsize, bounds.limits.file_bytes)?;
+        }
+        group.limit(Resource::Core, 0)?;
+        if let Some(seconds) = bounds.processor_seconds {
+            group.limit(Resource::Cpu, seconds)?;
+        }
+        if let Some(bytes) = bounds.memory.allocation_bytes() {
+            group.limit(Resource::Data, bytes)?;
+        }
+        Ok(group)
+    }
+
     #[cfg(target_os = "linux")]
     fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
         use rustix::process::{Rlimit, prlimit};

@@ -14,7 +14,7 @@ use crate::{
     error::{ClipError, invalid},
     frame_grid::FrameGrid,
     number::{whole, whole_u32},
-    plan::{Plan, PlannedSegment},
+    plan::{Plan, PlannedSegment, ProbedPicture},
     request::{Format, Look},
 };
 use mp4_cut::{AudioFacts, PixelFormat, VideoFacts};
@@ -162,85 +162,63 @@ impl ClipSpec {
     /// # Errors
     /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
     pub fn of<O>(look: Look, plan: &Plan<O>) -> Result<Self, ClipError> {
-        let first = plan
-            .segments
-            .first()
+        let video = plan
+            .first_video()
             .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
-        let video = &plan.sources[first.source].facts.video;
         let edits = look.edits;
-        let shown = Size::shown(video);
         let is_one = plan.segments.len() == 1;
         let retimed = !is_one || edits.speed.is_some() || look.frame_rate.is_some();
         let as_stored = !retimed && edits.is_none() && Size::keeps_shape(video);
+        let shown = Size::shown(video);
         let canvas = if as_stored { shown } else { shown.even() };
-        let turned = if edits.rotate.unwrap_or(0) % 180 == 90 {
-            canvas.turned()
-        } else {
-            canvas
-        };
+        let rotate = edits.rotate.unwrap_or(0);
+        let turned = canvas.rotated(rotate);
         let cropped = edits.crop.map_or(Ok(turned), |crop| turned.cropped(crop))?;
         let (scaled, size) = edits
             .resize
             .map_or((cropped, cropped), |resize| cropped.resized(resize));
-        let with_sound = plan
-            .segments
-            .iter()
-            .find(|segment| segment.window.has_audio && !edits.mute);
-        let audio =
-            with_sound.and_then(|segment| plan.sources[segment.source].facts.audio.as_ref());
-        let picture = plan.watermark.as_ref().map(|picture| Size {
-            width: picture.width,
-            height: picture.height,
-        });
-        let overlay = edits.watermark.as_ref().zip(picture);
-        let fade =
-            |seconds: fn(&crate::edits::Fade) -> f64| edits.fade.as_ref().map_or(0.0, seconds);
+        let watermark = edits.watermark.as_ref().zip(plan.watermark.as_ref());
+        let fade = edits.fade.as_ref();
         let mut spec = Self {
             canvas,
-            rotate: edits.rotate.unwrap_or(0),
+            rotate,
             crop: edits.crop,
             scaled,
             size,
-            overlay: overlay.map(|(watermark, picture)| Overlay::of(watermark, picture, size)),
+            overlay: watermark.map(|(edit, picture)| Overlay::of(edit, picture.into(), size)),
             frame_rate: retimed.then(|| {
                 let own = || FrameGrid::of(video).clip_rate();
                 FrameRate::nearest(look.frame_rate.unwrap_or_else(own))
             }),
             speed: edits.speed(),
-            fade_in_seconds: fade(|fade| fade.in_seconds),
-            fade_out_seconds: fade(|fade| fade.out_seconds),
-            audio: audio.map(|audio| AudioFormat::of(audio, look.format)),
+            fade_in_seconds: fade.map_or(0.0, |fade| fade.in_seconds),
+            fade_out_seconds: fade.map_or(0.0, |fade| fade.out_seconds),
+            audio: AudioFormat::of_clip(look, plan),
             parts: Vec::new(),
             plain: as_stored,
             bit_depth: 8,
-            suits_mediaconvert: plan.segments.iter().all(|segment| {
-                let facts = &plan.sources[segment.source].facts;
-                let grid = FrameGrid::of(&facts.video);
-                let frames = grid.frames(&segment.window);
-                // It counts frames of the media, and not of what edit lists show of it.
-                facts.video.codec != NO_MEDIACONVERT_INPUT
-                    && facts.pieces == 1
-                    && grid.timecode(frames.end - 1).is_ok()
-            }),
+            suits_mediaconvert: suits_mediaconvert(plan),
             preserves_timing: !retimed,
         };
-        spec.parts = plan
-            .segments
-            .iter()
-            .map(|segment| spec.part(plan, segment))
-            .collect();
+        let parts = plan.segments.iter();
+        spec.parts = parts.map(|segment| spec.part(plan, segment)).collect();
         spec.decide_pixels(look.format);
         spec.preserves_timing |= spec
             .frame_rate
             .is_some_and(|rate| spec.is_on_grid(rate, plan));
-        let (fades, seconds) = (spec.fade_in_seconds + spec.fade_out_seconds, spec.seconds());
+        spec.check_fades()?;
+        Ok(spec)
+    }
+
+    fn check_fades(&self) -> Result<(), ClipError> {
+        let (fades, seconds) = (self.fade_in_seconds + self.fade_out_seconds, self.seconds());
         if fades > seconds {
             return invalid(
                 "edits.fade",
                 format_args!("takes {fades:.3} s in all, the clip lasts {seconds:.3} s"),
             );
         }
-        Ok(spec)
+        Ok(())
     }
 
     /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
@@ -297,37 +275,51 @@ impl ClipSpec {
         };
         part.frames = rate.frames(window.duration_seconds / self.speed);
         part.seconds = rate.seconds(part.frames);
-        let conformed = &mut part.conformed;
+        part.conformed = self.conformed_video(rate, &facts.video);
+        let audio = self.conformed_audio(&part, facts.audio.as_ref());
+        part.conformed.extend(audio);
+        part
+    }
+
+    /// How pictures are brought to the clip's size and frame rate.
+    fn conformed_video(&self, rate: FrameRate, source: &VideoFacts) -> Vec<String> {
+        let mut conformed = Vec::new();
+        let shown = Size::shown(source);
         if shown.even() != self.canvas {
             conformed.push(format!("size {shown} to {}", self.canvas));
         }
-        if !rate.is_of(&facts.video) {
-            let varying = if facts.video.constant_frame_rate {
+        if !rate.is_of(source) {
+            let varying = if source.constant_frame_rate {
                 ""
             } else {
                 "varying "
             };
             conformed.push(format!(
                 "frame rate {varying}{:.3} to {:.3}",
-                facts.video.frame_rate,
+                source.frame_rate,
                 rate.hertz()
             ));
         }
-        match (&facts.audio, self.audio) {
-            (Some(source), Some(clip)) if part.has_audio => {
-                if source.sample_rate != clip.sample_rate {
-                    conformed.push(format!(
-                        "sample rate {} to {}",
-                        source.sample_rate, clip.sample_rate
-                    ));
-                }
-                let channels = self.conformed_channels(&part, Some(source));
-                part.conformed.extend(channels);
-            }
-            (_, Some(_)) => conformed.push("silence added".to_owned()),
-            (_, None) => {}
+        conformed
+    }
+
+    /// How the audio of a part is brought to that of the clip.
+    fn conformed_audio(&self, part: &Part, source: Option<&AudioFacts>) -> Vec<String> {
+        let Some(clip) = self.audio else {
+            return Vec::new();
+        };
+        let Some(source) = source.filter(|_| part.has_audio) else {
+            return vec!["silence added".to_owned()];
+        };
+        let mut conformed = Vec::new();
+        if source.sample_rate != clip.sample_rate {
+            conformed.push(format!(
+                "sample rate {} to {}",
+                source.sample_rate, clip.sample_rate
+            ));
         }
-        part
+        conformed.extend(self.conformed_channels(part, Some(source)));
+        conformed
     }
 
     /// How the channels of a part are brought to those of the clip.
@@ -457,7 +449,28 @@ impl ClipSpec {
     }
 }
 
+/// Whether `MediaConvert` can decode the sources of a plan and name the frames at which its cuts begin and end.
+fn suits_mediaconvert<O>(plan: &Plan<O>) -> bool {
+    plan.segments.iter().all(|segment| {
+        let facts = &plan.sources[segment.source].facts;
+        let grid = FrameGrid::of(&facts.video);
+        let frames = grid.frames(&segment.window);
+        // It counts frames of the media, and not of what edit lists show of it.
+        facts.video.codec != NO_MEDIACONVERT_INPUT
+            && facts.pieces == 1
+            && grid.timecode(frames.end - 1).is_ok()
+    })
+}
+
 impl AudioFormat {
+    /// The audio of the clip of `plan`: that of its first cut that has some.
+    fn of_clip<O>(look: Look, plan: &Plan<O>) -> Option<Self> {
+        let mut segments = plan.segments.iter();
+        let segment = segments.find(|segment| segment.window.has_audio && !look.edits.mute)?;
+        let source = plan.sources[segment.source].facts.audio.as_ref()?;
+        Some(Self::of(source, look.format))
+    }
+
     /// The audio of a clip of this format whose first audio is `source`: of a sample rate that its codec has, with its
     /// channels where they are or, where the codec has no number for that, where [`layouts`] has them.
     #[must_use]
@@ -571,11 +584,7 @@ impl Size {
             width: video.coded_width,
             height: video.coded_height,
         };
-        if video.rotation_degrees.is_multiple_of(180) {
-            coded
-        } else {
-            coded.turned()
-        }
+        coded.rotated(video.rotation_degrees)
     }
 
     /// Whether an encoder that takes a source's pictures as they are stored, with pixels of the same shape, makes a clip
@@ -603,12 +612,17 @@ impl Size {
         self.scaled(scale, scale).at_most(frame)
     }
 
-    /// Width and height changed round.
+    /// The size of pictures of this one that are turned by quarters of a circle.
     #[must_use]
-    pub fn turned(self) -> Self {
-        Self {
-            width: self.height,
-            height: self.width,
+    pub fn rotated(self, degrees: u16) -> Self {
+        let Self { width, height } = self;
+        if degrees.is_multiple_of(180) {
+            self
+        } else {
+            Self {
+                width: height,
+                height: width,
+            }
         }
     }
 
@@ -637,47 +651,29 @@ impl Size {
 
     /// What a picture of this size is scaled to, and the size of the clip that is made of it.
     fn resized(self, resize: Resize) -> (Self, Self) {
-        let (own_width, own_height) = (self.width_f64(), self.height_f64());
-        let by_width = |width: u32| nearest_even(own_height * f64::from(width) / own_width);
-        let by_height = |height: u32| nearest_even(own_width * f64::from(height) / own_height);
-        let asked = match (resize.width, resize.height) {
-            (Some(width), Some(height)) => Self { width, height },
-            (Some(width), None) => Self {
-                width,
-                height: by_width(width),
-            },
-            (None, Some(height)) => Self {
-                width: by_height(height),
-                height,
-            },
-            (None, None) => self,
-        };
+        let asked = self.asked(resize);
         let (across, down) = (
-            asked.width_f64() / own_width,
-            asked.height_f64() / own_height,
+            asked.width_f64() / self.width_f64(),
+            asked.height_f64() / self.height_f64(),
         );
+        let limited = |size: Self| {
+            if resize.upscale {
+                size
+            } else {
+                size.at_most(self)
+            }
+        };
         let scale = match resize.fit {
             Fit::Contain => across.min(down),
             Fit::Cover => across.max(down),
-            Fit::Stretch => {
-                let size = if resize.upscale {
-                    asked
-                } else {
-                    asked.at_most(self)
-                };
-                return (size, size);
-            }
+            Fit::Stretch => return (limited(asked), limited(asked)),
         };
         let too_much = if resize.upscale { 1.0 } else { scale.max(1.0) };
         let size = asked.scaled(1.0 / too_much, 1.0 / too_much);
         if resize.fit == Fit::Contain {
             return (self.within(size), size);
         }
-        let size = if resize.upscale {
-            size
-        } else {
-            size.at_most(self)
-        };
+        let size = limited(size);
         let scaled = self.scaled(scale / too_much, scale / too_much);
         (
             Self {
@@ -686,6 +682,23 @@ impl Size {
             },
             size,
         )
+    }
+
+    /// The size that is asked for; a side that is not named is in proportion to the other.
+    fn asked(self, resize: Resize) -> Self {
+        let (own_width, own_height) = (self.width_f64(), self.height_f64());
+        match (resize.width, resize.height) {
+            (Some(width), Some(height)) => Self { width, height },
+            (Some(width), None) => Self {
+                width,
+                height: nearest_even(own_height * f64::from(width) / own_width),
+            },
+            (None, Some(height)) => Self {
+                width: nearest_even(own_width * f64::from(height) / own_height),
+                height,
+            },
+            (None, None) => self,
+        }
     }
 
     /// This size scaled, to the nearest even one.
@@ -709,6 +722,15 @@ impl Size {
 
     fn height_f64(self) -> f64 {
         self.height.into()
+    }
+}
+
+impl From<&ProbedPicture> for Size {
+    fn from(picture: &ProbedPicture) -> Self {
+        Self {
+            width: picture.width,
+            height: picture.height,
+        }
     }
 }
 

@@ -256,17 +256,20 @@ fn audio_tracks_named(audio: &AudioFacts) -> Vec<String> {
 }
 
 impl Plan {
+    /// All that a clip is made of.
+    pub fn objects(&self) -> impl Iterator<Item = &PinnedObject> {
+        let watermark = self.watermark.iter().map(|picture| &picture.object);
+        self.sources
+            .iter()
+            .map(|source| &source.object)
+            .chain(watermark)
+    }
+
     /// Tells whether two plans read the same versions of the same sources: 12 hexadecimal digits.
     #[must_use]
     pub fn sources_digest(&self) -> String {
         let mut digest = Sha256::new();
-        let watermark = self.watermark.iter().map(|picture| &picture.object);
-        for object in self
-            .sources
-            .iter()
-            .map(|source| &source.object)
-            .chain(watermark)
-        {
+        for object in self.objects() {
             digest.update(format!(
                 "{}/{} {}\n",
                 object.bucket, object.key, object.etag

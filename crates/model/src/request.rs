@@ -567,6 +567,12 @@ impl ClipRequest {
         }
     }
 
+    /// The clip's key.
+    #[must_use]
+    pub fn clip_key(&self) -> String {
+        format!("{}{}", self.prefix, self.format.file_name())
+    }
+
     /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
     ///
     /// # Errors

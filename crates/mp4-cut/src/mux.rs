@@ -347,6 +347,21 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
             Ok(())
         })?;
     }
+    encode_sizes(buffer, samples)?;
+    encode_table(
+        buffer,
+        *b"stsc",
+        &[],
+        sample_to_chunk(
+            track
+                .parts
+                .iter()
+                .flat_map(|part| part.chunks.iter().map(|placed| placed.run)),
+        ),
+    )
+}
+
+fn encode_sizes(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
     buffer.encode_atom(b"stsz", |buffer| {
         let (size, sizes) = match &samples.sizes {
             // Packets of several samples are old QuickTime sound, whose sample size is by convention one.
@@ -361,18 +376,7 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
             .encode(buffer)?;
         buffer.extend_from_slice(sizes);
         Ok(())
-    })?;
-    encode_table(
-        buffer,
-        *b"stsc",
-        &[],
-        sample_to_chunk(
-            track
-                .parts
-                .iter()
-                .flat_map(|part| part.chunks.iter().map(|placed| placed.run)),
-        ),
-    )
+    })
 }
 
 /// The entries of an `stsc` box (8.7.4): first chunk, samples in a chunk, sample entry.

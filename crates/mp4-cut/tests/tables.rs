@@ -9,7 +9,7 @@ use bytes::Bytes;
 use counted::Counted;
 use futures_executor::block_on;
 use futures_util::TryStreamExt;
-use mp4_atom::{ElstEntry, StszSamples, Trak};
+use mp4_atom::{ElstEntry, Stbl, StszSamples, Trak};
 use mp4_cut::{Movie, Window};
 use proptest::{prelude::*, sample::Index};
 use std::ops::Range;
@@ -34,8 +34,47 @@ struct StoredTrack {
 
 impl StoredTrack {
     fn of(file: &[u8], movie_timescale: u32, trak: &Trak) -> Self {
-        let stbl = &trak.mdia.minf.stbl;
         let timescale = trak.mdia.mdhd.timescale;
+        let edits = &trak
+            .edts
+            .as_ref()
+            .and_then(|edts| edts.elst.as_ref())
+            .expect("an edit list")
+            .entries;
+        let [
+            ..,
+            ElstEntry {
+                segment_duration,
+                media_time: Some(media_time),
+                ..
+            },
+        ] = edits.as_slice()
+        else {
+            panic!("no edit of media: {edits:?}");
+        };
+        let length = u128::from(*segment_duration) * u128::from(timescale);
+        let start = i64::try_from(*media_time).expect("a time");
+        let end = start
+            + i64::try_from(
+                (length + u128::from(movie_timescale / 2)) / u128::from(movie_timescale),
+            )
+            .expect("a time");
+        let empty = if edits.len() == 2 {
+            edits[0].segment_duration
+        } else {
+            0
+        };
+        Self {
+            timescale,
+            samples: Stored::all(file, &trak.mdia.minf.stbl),
+            empty,
+            shown: start..end,
+        }
+    }
+}
+
+impl Stored {
+    fn all(file: &[u8], stbl: &Stbl) -> Vec<Self> {
         let mut durations = stbl
             .stts
             .entries
@@ -68,7 +107,7 @@ impl StoredTrack {
             for _ in 0..run.samples_per_chunk {
                 let bytes = sizes.next().expect("a size for every sample") as usize;
                 let sample_number = u32::try_from(samples.len() + 1).expect("few samples");
-                samples.push(Stored {
+                samples.push(Self {
                     content: file[at..at + bytes].to_vec(),
                     decode_time,
                     time: decode_time + offsets.next().unwrap_or(0),
@@ -86,41 +125,7 @@ impl StoredTrack {
             (None, None, None),
             "tables of one length"
         );
-        let edits = &trak
-            .edts
-            .as_ref()
-            .and_then(|edts| edts.elst.as_ref())
-            .expect("an edit list")
-            .entries;
-        let [
-            ..,
-            ElstEntry {
-                segment_duration,
-                media_time: Some(media_time),
-                ..
-            },
-        ] = edits.as_slice()
-        else {
-            panic!("no edit of media: {edits:?}");
-        };
-        let length = u128::from(*segment_duration) * u128::from(timescale);
-        let start = i64::try_from(*media_time).expect("a time");
-        let end = start
-            + i64::try_from(
-                (length + u128::from(movie_timescale / 2)) / u128::from(movie_timescale),
-            )
-            .expect("a time");
-        let empty = if edits.len() == 2 {
-            edits[0].segment_duration
-        } else {
-            0
-        };
-        Self {
-            timescale,
-            samples,
-            empty,
-            shown: start..end,
-        }
+        samples
     }
 }
 

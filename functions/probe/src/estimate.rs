@@ -76,85 +76,26 @@ impl Estimates {
     #[must_use]
     pub fn of(request: &ClipRequest, plan: &Plan, spec: &ClipSpec, trim_memory_mb: u32) -> Self {
         let memory_mb = f64::from(trim_memory_mb);
-        let vcpus = (memory_mb / MB_PER_VCPU).max(0.1);
-        let speed = if vcpus <= 1.0 {
-            vcpus
-        } else {
-            1.0 + (vcpus - 1.0) * FURTHER_VCPU
-        };
         let windows_bytes: u64 = plan
             .segments
             .iter()
             .map(|segment| segment.window.output_bytes)
             .sum();
-        let seconds = spec.seconds();
         let mut trim_seconds =
             OVERHEAD_SECONDS + lossy(windows_bytes) * 2.0 / TRANSFER_BYTES_PER_SECOND;
         let mut scratch_bytes = plan.remuxed_bytes();
         if request.cut == Cut::Exact {
-            let share = encoded_share(request, plan);
-            let load =
-                |size: Size, rate: f64| share * pixels(size) * rate / REFERENCE_PIXELS_PER_SECOND;
-            for (segment, part) in plan.segments.iter().zip(&spec.parts) {
-                let video = &plan.sources[segment.source].facts.video;
-                let coded = Size {
-                    width: video.coded_width,
-                    height: video.coded_height,
-                };
-                let tone_mapping = if part.becomes_sdr && segment.smart_cut.is_none() {
-                    TONE_MAP_SECONDS
-                } else {
-                    0.0
-                };
-                trim_seconds += segment.window.duration_seconds
-                    * load(coded, video.frame_rate)
-                    * (DECODE_SECONDS + tone_mapping)
-                    / speed;
-            }
-            let rate = lossy(spec.frames()) / seconds;
-            let is_smart_cut = plan
-                .segments
-                .iter()
-                .all(|segment| segment.smart_cut.is_some());
-            let first = plan.first_video();
-            let stays_hevc = is_smart_cut && first.is_some_and(|video| video.codec == "hevc");
-            let encoder = match request.format {
-                Format::Hevc => HEVC_FACTOR,
-                Format::Source if stays_hevc => HEVC_FACTOR,
-                Format::Mp4 | Format::Source => 1.0,
-                Format::Webm => VP9_FACTOR,
-            };
-            trim_seconds += seconds * load(spec.size, rate) * ENCODE_SECONDS * encoder / speed;
-            trim_seconds += seconds * AUDIO_SECONDS / vcpus.min(1.0);
-            let clip_bytes =
-                (share * seconds * pixels(spec.size) * rate * BITS_PER_PIXEL / 8.0).ceil();
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "positive; saturates"
-            )]
-            let clip_bytes = clip_bytes as u64;
-            scratch_bytes += windows_bytes + clip_bytes.max(windows_bytes);
+            trim_seconds += encode_seconds(request, plan, spec, memory_mb / MB_PER_VCPU);
+            scratch_bytes += windows_bytes + encoded_bytes(request, plan, spec).max(windows_bytes);
         }
         let requests = (lossy(windows_bytes) / S3_REQUEST_BYTES).ceil();
         let anyway = PRICES.transitions(TRANSITIONS) + PRICES.lambda(1024.0, OTHER_SECONDS);
-        let trim_usd =
-            anyway + PRICES.lambda(memory_mb, trim_seconds) + PRICES.s3(requests, requests);
-        let first = &plan.sources[plan.segments[0].source].facts.video;
-        let job = Job {
-            lines: spec.size.width.min(spec.size.height),
-            frame_rate: spec.clip_rate(first).hertz(),
-            seconds,
-            accelerated: seconds >= ACCELERATED_SECONDS,
-            hevc: request.format == Format::Hevc,
-        };
-        let events = EVENTS + seconds / 60.0;
-        let transcode_usd = PRICES.media_convert(&job)
-            + (1.0 + events) * PRICES.lambda(SMALL_FUNCTION_MB, OVERHEAD_SECONDS);
         Self {
             trim_seconds,
-            trim_usd,
-            transcode_usd: anyway + transcode_usd,
+            trim_usd: anyway
+                + PRICES.lambda(memory_mb, trim_seconds)
+                + PRICES.s3(requests, requests),
+            transcode_usd: anyway + transcode_usd(request, plan, spec),
             scratch_bytes,
         }
     }
@@ -164,6 +105,75 @@ impl Estimates {
     pub fn min_usd(&self) -> f64 {
         self.trim_usd.min(self.transcode_usd)
     }
+}
+
+/// How long decoding and encoding what is not copied takes on so many vCPUs, and all of the sound.
+fn encode_seconds(request: &ClipRequest, plan: &Plan, spec: &ClipSpec, vcpus: f64) -> f64 {
+    let vcpus = vcpus.max(0.1);
+    let speed = if vcpus <= 1.0 {
+        vcpus
+    } else {
+        1.0 + (vcpus - 1.0) * FURTHER_VCPU
+    };
+    let share = encoded_share(request, plan);
+    // In seconds of the reference.
+    let load =
+        |size: Size, frames: f64| share * pixels(size) * frames / REFERENCE_PIXELS_PER_SECOND;
+    let mut video_seconds =
+        load(spec.size, lossy(spec.frames())) * ENCODE_SECONDS * encoder_factor(request, plan);
+    for (segment, part) in plan.segments.iter().zip(&spec.parts) {
+        let video = &plan.sources[segment.source].facts.video;
+        let frames = segment.window.duration_seconds * video.frame_rate;
+        let tone_mapping = if part.becomes_sdr && segment.smart_cut.is_none() {
+            TONE_MAP_SECONDS
+        } else {
+            0.0
+        };
+        video_seconds += load(part.decoded, frames) * (DECODE_SECONDS + tone_mapping);
+    }
+    video_seconds / speed + spec.seconds() * AUDIO_SECONDS / vcpus.min(1.0)
+}
+
+/// How much longer the clip's encoder takes than libx264.
+fn encoder_factor(request: &ClipRequest, plan: &Plan) -> f64 {
+    let is_smart_cut = plan
+        .segments
+        .iter()
+        .all(|segment| segment.smart_cut.is_some());
+    let first = plan.first_video();
+    let stays_hevc = is_smart_cut && first.is_some_and(|video| video.codec == "hevc");
+    match request.format {
+        Format::Hevc => HEVC_FACTOR,
+        Format::Source if stays_hevc => HEVC_FACTOR,
+        Format::Mp4 | Format::Source => 1.0,
+        Format::Webm => VP9_FACTOR,
+    }
+}
+
+/// How much is encoded at most, in bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive; saturates"
+)]
+fn encoded_bytes(request: &ClipRequest, plan: &Plan, spec: &ClipSpec) -> u64 {
+    let encoded_frames = encoded_share(request, plan) * lossy(spec.frames());
+    (encoded_frames * pixels(spec.size) * BITS_PER_PIXEL / 8.0).ceil() as u64
+}
+
+/// What the job costs, and the functions that submit it and hear of it.
+fn transcode_usd(request: &ClipRequest, plan: &Plan, spec: &ClipSpec) -> f64 {
+    let first = &plan.sources[plan.segments[0].source].facts.video;
+    let seconds = spec.seconds();
+    let job = Job {
+        lines: spec.size.width.min(spec.size.height),
+        frame_rate: spec.clip_rate(first).hertz(),
+        seconds,
+        accelerated: seconds >= ACCELERATED_SECONDS,
+        hevc: request.format == Format::Hevc,
+    };
+    let events = EVENTS + seconds / 60.0;
+    PRICES.media_convert(&job) + (1.0 + events) * PRICES.lambda(SMALL_FUNCTION_MB, OVERHEAD_SECONDS)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]

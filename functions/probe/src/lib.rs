@@ -130,7 +130,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
 }
 
 async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
-    let request = &input.request;
+    let (request, look) = (&input.request, input.request.look());
     let opener = Opener::new(
         &deps.s3,
         request,
@@ -138,40 +138,23 @@ async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         deps.scratch_bytes,
         deps.max_whole_source_bytes,
     )?;
-    let mut plan = match &request.camera {
-        Some(camera) => plan_camera(deps, &opener, camera, &input).await?,
-        None => plan_segments(&opener, request).await?,
-    };
-    if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
-        plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
-    }
-    let spec = ClipSpec::of(request.look(), &plan)?;
-    let is_hevc = plan
-        .first_video()
-        .is_some_and(|video| video.codec == "hevc");
-    let may_stay_hevc = is_hevc && matches!(request.format, Format::Hevc | Format::Source);
-    plan.encodes_hevc_whole = may_stay_hevc && !deps.hevc_smart_cuts;
-    if request.look().may_keep_pictures()
-        && spec.why_no_copies().is_none()
-        && !plan.encodes_hevc_whole
-    {
+    let mut plan = plan_cuts(deps, &opener, &input).await?;
+    let spec = ClipSpec::of(look, &plan)?;
+    if look.may_keep_pictures() && spec.why_no_copies().is_none() && !plan.encodes_hevc_whole {
         opener.smart_cut(&mut plan).await?;
     }
     let clip_seconds = spec.seconds();
-    check_length(
-        deps,
-        if request.segments.len() > 1 {
-            "segments"
-        } else {
-            "end"
-        },
-        clip_seconds,
-    )?;
+    let field = if request.segments.len() > 1 {
+        "segments"
+    } else {
+        "end"
+    };
+    check_length(deps, field, clip_seconds)?;
     let estimates = Estimates::of(request, &plan, &spec, deps.trim_memory_mb);
     // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
     request.check_cost(estimates.min_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
-    let trim_only_field = spec.unsupported_by_mediaconvert(request.look());
+    let trim_only_field = spec.unsupported_by_mediaconvert(look);
     let work = Work {
         cut: request.cut,
         clip_seconds,
@@ -179,24 +162,46 @@ async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         is_trim_only: trim_only_field.is_some(),
         estimates,
     };
-    let mut engine = work.engine(TrimLimits {
-        encoded_seconds: deps.max_trim_seconds,
-        timeout_seconds: deps.trim_timeout_seconds,
-        scratch_bytes: deps.scratch_bytes,
-    });
-    if engine.name == EngineName::Transcode && request.format == Format::Source {
-        engine
-            .why
-            .push_str("; MediaConvert re-encodes all pictures, so the clip is H.264");
-    }
     Ok(Output {
         plan,
         clip_seconds,
         encoded_seconds,
         trim_only_field,
         estimates,
-        engine,
+        engine: choose_engine(deps, &work, request.format),
     })
+}
+
+/// The sources and the cuts of them, and how the request's edits and the deployment's settings apply to these.
+async fn plan_cuts(deps: &Deps, opener: &Opener<'_>, input: &Input) -> Result<Plan, ClipError> {
+    let request = &input.request;
+    let mut plan = match &request.camera {
+        Some(camera) => plan_camera(deps, opener, camera, input).await?,
+        None => plan_segments(opener, request).await?,
+    };
+    if let (Some(watermark), Some(first)) = (&request.edits.watermark, plan.sources.first()) {
+        plan.watermark = Some(measure(deps, watermark, &first.object.bucket).await?);
+    }
+    let is_hevc = plan
+        .first_video()
+        .is_some_and(|video| video.codec == "hevc");
+    let may_stay_hevc = is_hevc && matches!(request.format, Format::Hevc | Format::Source);
+    plan.encodes_hevc_whole = may_stay_hevc && !deps.hevc_smart_cuts;
+    Ok(plan)
+}
+
+fn choose_engine(deps: &Deps, work: &Work, format: Format) -> Engine {
+    let mut engine = work.engine(TrimLimits {
+        encoded_seconds: deps.max_trim_seconds,
+        timeout_seconds: deps.trim_timeout_seconds,
+        scratch_bytes: deps.scratch_bytes,
+    });
+    if engine.name == EngineName::Transcode && format == Format::Source {
+        engine
+            .why
+            .push_str("; MediaConvert re-encodes all pictures, so the clip is H.264");
+    }
+    engine
 }
 
 /// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its
@@ -264,26 +269,24 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         .collect()
         .await;
     let plans = segments.iter().enumerate().map(async |(index, segment)| {
-        let name = |mut error: ClipError| {
-            if segments.len() > 1 {
-                error.message = format!("segments[{index}].{}", error.message);
-            }
-            error
-        };
         let source = wanted
             .iter()
             .position(|source| **source == segment.source)
             .expect("every source is wanted");
-        let found = found[source]
-            .as_ref()
-            .map_err(|error| name(error.clone()))?;
-        let duration = found.facts.duration_seconds;
-        let interval = (
-            segment.start.resolve(duration),
-            segment.end.resolve(duration),
-        );
-        let planned = opener.plan(found, source, interval, index).await;
-        planned.map_err(name)
+        let planned = match &found[source] {
+            Ok(found) => {
+                let times = [segment.start, segment.end];
+                let [start, end] = times.map(|time| time.resolve(found.facts.duration_seconds));
+                opener.plan(found, source, (start, end), index).await
+            }
+            Err(error) => Err(error.clone()),
+        };
+        planned.map_err(|mut error| {
+            if segments.len() > 1 {
+                error.message = format!("segments[{index}].{}", error.message);
+            }
+            error
+        })
     });
     let segments: Vec<Vec<PlannedSegment>> = stream::iter(plans)
         .buffered(EXCERPTS_AT_ONCE)
@@ -291,12 +294,11 @@ async fn plan_segments(opener: &Opener<'_>, request: &ClipRequest) -> Result<Pla
         .await?;
     let segments = segments.concat();
     check_pieces(segments.len())?;
-    let mut sources = Vec::new();
-    for Opened { object, facts, .. } in found.into_iter().flatten() {
-        sources.push(ProbedSource::new(object, facts));
-    }
+    let sources = found.into_iter().flatten();
     Ok(Plan {
-        sources,
+        sources: sources
+            .map(|Opened { object, facts, .. }| ProbedSource::new(object, facts))
+            .collect(),
         segments,
         coverage: None,
         watermark: None,

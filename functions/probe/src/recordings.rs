@@ -135,36 +135,24 @@ impl Recordings {
             bucket: &self.bucket,
             key: "",
         };
-        let mut begun = Vec::new();
+        let mut listing = Listing::default();
         for _ in 0..MAX_PAGES {
-            let page = match pages.next().await {
-                Some(page) => page.map_err(|error| call.failure(&error))?,
-                None => {
-                    return Ok(Listing {
-                        begun,
-                        is_newer: false,
-                    });
-                }
+            let Some(page) = pages.next().await else {
+                return Ok(listing);
             };
+            let page = page.map_err(|error| call.failure(&error))?;
             for key in page.contents().iter().filter_map(|object| object.key()) {
                 match self.key_template.start_ms(camera, key) {
                     Some(start_ms) if start_ms >= window.end_ms => {
-                        return Ok(Listing {
-                            begun,
-                            is_newer: true,
-                        });
+                        listing.is_newer = true;
+                        return Ok(listing);
                     }
-                    Some(start_ms) => begun.push(Key {
+                    Some(start_ms) => listing.begun.push(Key {
                         key: key.to_owned(),
                         start_ms,
                     }),
                     // Another camera's, whose name begins like this one's.
-                    None if key > last.as_str() => {
-                        return Ok(Listing {
-                            begun,
-                            is_newer: false,
-                        });
-                    }
+                    None if key > last.as_str() => return Ok(listing),
                     None => {}
                 }
             }
@@ -340,7 +328,7 @@ impl Found {
 
 /// The camera's recordings that began before a window's end, in order, the first as much before it as a recording can
 /// be long.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Listing {
     begun: Vec<Key>,
     /// Whether there is a recording that began later.

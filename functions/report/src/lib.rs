@@ -147,23 +147,8 @@ async fn failed(
     detail: &Detail,
 ) -> Result<Option<(Outcome, bool)>, ClipError> {
     let arn = &detail.execution_arn;
-    let read = sfn
-        .get_execution_history()
-        .execution_arn(arn)
-        .reverse_order(true)
-        .max_results(MAX_EVENTS);
-    let read = read
-        .send()
-        .await
-        .map_err(|error| sdk::failure("reading the execution's history", &error))?;
-    let ending = match history::now(read.events(), detail.stop_date) {
-        Now::Failed(ending) => ending,
-        Now::Redriven => return Ok(None),
-        Now::Unknown => {
-            return Err(ClipError::dependency_unavailable(
-                "the history does not show the end yet",
-            ));
-        }
+    let Some(ending) = ending(sfn, detail).await? else {
+        return Ok(None);
     };
     let started_at =
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(detail.start_date) * 1_000_000);
@@ -197,6 +182,25 @@ async fn failed(
     });
     let may_submit = is_at_work && is_within(SUBMISSION, detail.stop_date);
     Ok(Some((outcome, may_submit)))
+}
+
+/// How an execution ended; `None` when it has been redriven since.
+async fn ending(sfn: &aws_sdk_sfn::Client, detail: &Detail) -> Result<Option<Ending>, ClipError> {
+    let read = sfn
+        .get_execution_history()
+        .execution_arn(&detail.execution_arn)
+        .reverse_order(true)
+        .max_results(MAX_EVENTS)
+        .send()
+        .await
+        .map_err(|error| sdk::failure("reading the execution's history", &error))?;
+    match history::now(read.events(), detail.stop_date) {
+        Now::Failed(ending) => Ok(Some(ending)),
+        Now::Redriven => Ok(None),
+        Now::Unknown => Err(ClipError::dependency_unavailable(
+            "the history does not show the end yet",
+        )),
+    }
 }
 
 async fn request(sfn: &aws_sdk_sfn::Client, detail: &Detail) -> Result<Value, ClipError> {

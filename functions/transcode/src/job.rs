@@ -2,13 +2,13 @@
 
 use aws_sdk_mediaconvert::types::{
     AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection,
-    AudioDescription, AudioSelector, AudioSelectorType, ColorCorrector, ColorSpace,
-    ColorSpaceConversion, ColorSpaceUsage, ContainerSettings, ContainerType, FileGroupSettings,
-    H264FramerateControl, H264FramerateConversionAlgorithm, H264ParControl, H264QualityTuningLevel,
-    H264QvbrSettings, H264RateControlMode, H264Settings, H265CodecProfile, H265FramerateControl,
-    H265FramerateConversionAlgorithm, H265ParControl, H265QualityTuningLevel, H265QvbrSettings,
-    H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter, Input,
-    InputClipping, InputRotate, InputSampleRange, InputTimecodeSource, InsertableImage,
+    AudioDescription, AudioSelector, AudioSelectorType, CmfcAudioDuration, ColorCorrector,
+    ColorSpace, ColorSpaceConversion, ColorSpaceUsage, ContainerSettings, ContainerType,
+    FileGroupSettings, H264FramerateControl, H264FramerateConversionAlgorithm, H264ParControl,
+    H264QualityTuningLevel, H264QvbrSettings, H264RateControlMode, H264Settings, H265CodecProfile,
+    H265FramerateControl, H265FramerateConversionAlgorithm, H265ParControl, H265QualityTuningLevel,
+    H265QvbrSettings, H265RateControlMode, H265Settings, H265WriteMp4PackagingType, ImageInserter,
+    Input, InputClipping, InputRotate, InputSampleRange, InputTimecodeSource, InsertableImage,
     JobSettings, Mp4MoovPlacement, Mp4Settings, Output, OutputGroup, OutputGroupSettings,
     OutputGroupType, Rectangle, ScalingBehavior, TimecodeConfig, TimecodeSource, VideoCodec,
     VideoCodecSettings, VideoDescription, VideoPreprocessor, VideoSelector,
@@ -16,7 +16,7 @@ use aws_sdk_mediaconvert::types::{
 use model::{
     ClipError,
     clip_spec::{AudioFormat, ClipSpec, FrameRate, Overlay},
-    edits::{Crop, Fit},
+    edits::Fit,
     frame_grid::FrameGrid,
     plan::{Plan, PlannedSegment, ProbedPicture, ProbedSource},
     quality,
@@ -47,64 +47,49 @@ pub fn settings(
     destination: &str,
 ) -> Result<JobSettings, ClipError> {
     let first = plan
-        .segments
-        .first()
+        .first_video()
         .ok_or_else(|| ClipError::internal("the plan has no segment"))?;
-    let video = &plan.sources[first.source].facts.video;
     let inputs: Result<Vec<_>, _> = plan
         .segments
         .iter()
         .map(|segment| input(plan, segment, spec))
         .collect();
-    let same_rate = request.frame_rate.is_none()
-        && (spec.parts.len() == 1
-            || plan.segments.iter().all(|segment| {
-                let rate = |video| FrameRate::nearest(FrameGrid::of(video).clip_rate());
-                rate(&plan.sources[segment.source].facts.video) == rate(video)
-            }));
-    let mp4 = ContainerSettings::builder()
-        .container(ContainerType::Mp4)
-        // As long as the pictures, so that the clip ends with its last frame.
-        .mp4_settings(
-            Mp4Settings::builder()
-                .moov_placement(Mp4MoovPlacement::ProgressiveDownload)
-                .audio_duration(aws_sdk_mediaconvert::types::CmfcAudioDuration::MatchVideoDuration)
-                .build(),
-        )
-        .build();
     let output = Output::builder()
-        .container_settings(mp4)
-        .video_description(video_description(
-            request,
-            video,
-            spec,
-            plan.watermark.as_ref(),
-            same_rate,
-        ))
+        .container_settings(mp4())
+        .video_description(video_description(request, plan, spec, first))
         .set_audio_descriptions(spec.audio.map(|format| vec![audio_description(format)]))
         .build();
+    let files = FileGroupSettings::builder()
+        .destination(destination)
+        .build();
+    let group_settings = OutputGroupSettings::builder()
+        .r#type(OutputGroupType::FileGroupSettings)
+        .file_group_settings(files)
+        .build();
     let group = OutputGroup::builder()
-        .output_group_settings(
-            OutputGroupSettings::builder()
-                .r#type(OutputGroupType::FileGroupSettings)
-                .file_group_settings(
-                    FileGroupSettings::builder()
-                        .destination(destination)
-                        .build(),
-                )
-                .build(),
-        )
+        .output_group_settings(group_settings)
         .outputs(output)
         .build();
+    let timecode = TimecodeConfig::builder()
+        .source(TimecodeSource::Zerobased)
+        .build();
     Ok(JobSettings::builder()
-        .timecode_config(
-            TimecodeConfig::builder()
-                .source(TimecodeSource::Zerobased)
-                .build(),
-        )
+        .timecode_config(timecode)
         .set_inputs(Some(inputs?))
         .output_groups(group)
         .build())
+}
+
+fn mp4() -> ContainerSettings {
+    let settings = Mp4Settings::builder()
+        .moov_placement(Mp4MoovPlacement::ProgressiveDownload)
+        // As long as the pictures, so that the clip ends with its last frame.
+        .audio_duration(CmfcAudioDuration::MatchVideoDuration)
+        .build();
+    ContainerSettings::builder()
+        .container(ContainerType::Mp4)
+        .mp4_settings(settings)
+        .build()
 }
 
 fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input, ClipError> {
@@ -179,68 +164,18 @@ fn rotation(video: &VideoFacts, degrees: u16) -> InputRotate {
 
 fn video_description(
     request: &ClipRequest,
-    video: &VideoFacts,
+    plan: &Plan,
     spec: &ClipSpec,
-    watermark: Option<&ProbedPicture>,
-    same_rate: bool,
+    first: &VideoFacts,
 ) -> VideoDescription {
-    let ClipSpec {
-        crop,
-        size,
-        overlay,
-        ..
-    } = spec;
-    let grid = FrameGrid::of(video);
-    let rate = if same_rate {
-        grid.converted_to
-            .map(|rate| fraction(FrameRate::nearest(rate)))
-    } else {
-        spec.frame_rate.map(fraction)
-    };
-    let rate_hertz = spec.clip_rate(video).hertz();
-    let pixels_per_second = f64::from(size.width) * f64::from(size.height) * rate_hertz;
-    #[expect(clippy::cast_possible_truncation, reason = "it is below 2^31")]
-    let max_bitrate =
-        (pixels_per_second * MAX_BITS_PER_PIXEL).clamp(MIN_MAX_BITRATE, MAX_MAX_BITRATE) as i32;
-    let level = quality::qvbr_level(request.quality.crf()).into();
-    let codec = if request.format == Format::Hevc {
-        h265(level, max_bitrate, rate, spec.bit_depth)
-    } else {
-        h264(level, max_bitrate, rate)
-    };
-    let images = overlay
-        .zip(watermark)
-        .map(|(overlay, picture)| inserted(overlay, picture));
-    let inserter = images.map(|image| ImageInserter::builder().insertable_images(image).build());
-    let becomes_sdr = spec.parts.iter().any(|part| part.becomes_sdr);
-    let corrector = becomes_sdr.then(|| {
-        ColorCorrector::builder()
-            .color_space_conversion(ColorSpaceConversion::Force709)
+    let area = spec.crop.map(|crop| {
+        Rectangle::builder()
+            .x(number(crop.x))
+            .y(number(crop.y))
+            .width(number(crop.width))
+            .height(number(crop.height))
             .build()
     });
-    let preprocessors = (inserter.is_some() || corrector.is_some()).then(|| {
-        VideoPreprocessor::builder()
-            .set_image_inserter(inserter)
-            .set_color_corrector(corrector)
-            .build()
-    });
-    let mut description = VideoDescription::builder()
-        .codec_settings(codec)
-        .set_video_preprocessors(preprocessors);
-    if let Some(Crop {
-        x,
-        y,
-        width,
-        height,
-    }) = crop
-    {
-        let area = Rectangle::builder()
-            .x(number(*x))
-            .y(number(*y))
-            .width(number(*width))
-            .height(number(*height));
-        description = description.crop(area.build());
-    }
     // One cut that is not resized has its own proportions already, but for pixels that are not square and odd sizes.
     let scaling = match request.edits.resize.map(|resize| resize.fit) {
         Some(Fit::Contain) => ScalingBehavior::Default,
@@ -248,14 +183,78 @@ fn video_description(
         None if spec.parts.len() > 1 => ScalingBehavior::Default,
         Some(Fit::Stretch) | None => ScalingBehavior::StretchToOutput,
     };
-    description
-        .width(number(size.width))
-        .height(number(size.height))
+    let rate = frame_rate(request, plan, spec, first);
+    VideoDescription::builder()
+        .codec_settings(codec_settings(request, spec, first, rate))
+        .set_video_preprocessors(preprocessors(spec, plan.watermark.as_ref()))
+        .set_crop(area)
+        .width(number(spec.size.width))
+        .height(number(spec.size.height))
         .scaling_behavior(scaling)
         .build()
 }
 
-fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSettings {
+/// The rate that frames are brought to; `None` where they keep their source's.
+fn frame_rate(
+    request: &ClipRequest,
+    plan: &Plan,
+    spec: &ClipSpec,
+    first: &VideoFacts,
+) -> Option<FrameRate> {
+    let clip_rate = |video| FrameRate::nearest(FrameGrid::of(video).clip_rate());
+    let is_first = |segment: &PlannedSegment| {
+        clip_rate(&plan.sources[segment.source].facts.video) == clip_rate(first)
+    };
+    let keeps_rate = request.frame_rate.is_none()
+        && (spec.parts.len() == 1 || plan.segments.iter().all(is_first));
+    if keeps_rate {
+        FrameGrid::of(first).converted_to.map(FrameRate::nearest)
+    } else {
+        spec.frame_rate
+    }
+}
+
+fn codec_settings(
+    request: &ClipRequest,
+    spec: &ClipSpec,
+    first: &VideoFacts,
+    rate: Option<FrameRate>,
+) -> VideoCodecSettings {
+    let pixels = f64::from(spec.size.width) * f64::from(spec.size.height);
+    let pixels_per_second = pixels * spec.clip_rate(first).hertz();
+    #[expect(clippy::cast_possible_truncation, reason = "it is below 2^31")]
+    let max_bitrate =
+        (pixels_per_second * MAX_BITS_PER_PIXEL).clamp(MIN_MAX_BITRATE, MAX_MAX_BITRATE) as i32;
+    let level = quality::qvbr_level(request.quality.crf()).into();
+    if request.format == Format::Hevc {
+        h265(level, max_bitrate, rate, spec.bit_depth)
+    } else {
+        h264(level, max_bitrate, rate)
+    }
+}
+
+/// What is done to pictures before they are encoded.
+fn preprocessors(spec: &ClipSpec, watermark: Option<&ProbedPicture>) -> Option<VideoPreprocessor> {
+    let inserter = spec.overlay.zip(watermark).map(|(overlay, picture)| {
+        ImageInserter::builder()
+            .insertable_images(inserted(overlay, picture))
+            .build()
+    });
+    let becomes_sdr = spec.parts.iter().any(|part| part.becomes_sdr);
+    let corrector = becomes_sdr.then(|| {
+        ColorCorrector::builder()
+            .color_space_conversion(ColorSpaceConversion::Force709)
+            .build()
+    });
+    (inserter.is_some() || corrector.is_some()).then(|| {
+        VideoPreprocessor::builder()
+            .set_image_inserter(inserter)
+            .set_color_corrector(corrector)
+            .build()
+    })
+}
+
+fn h264(level: i32, max_bitrate: i32, rate: Option<FrameRate>) -> VideoCodecSettings {
     let h264 = H264Settings::builder()
         .rate_control_mode(H264RateControlMode::Qvbr)
         .quality_tuning_level(H264QualityTuningLevel::SinglePass)
@@ -270,7 +269,10 @@ fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
         .par_denominator(1);
     let h264 = match rate {
         None => h264.framerate_control(H264FramerateControl::InitializeFromSource),
-        Some((numerator, denominator)) => h264
+        Some(FrameRate {
+            numerator,
+            denominator,
+        }) => h264
             .framerate_control(H264FramerateControl::Specified)
             .framerate_conversion_algorithm(H264FramerateConversionAlgorithm::DuplicateDrop)
             .framerate_numerator(number(numerator))
@@ -285,7 +287,7 @@ fn h264(level: i32, max_bitrate: i32, rate: Option<(u32, u32)>) -> VideoCodecSet
 fn h265(
     level: i32,
     max_bitrate: i32,
-    rate: Option<(u32, u32)>,
+    rate: Option<FrameRate>,
     bit_depth: u8,
 ) -> VideoCodecSettings {
     let profile = (bit_depth > 8).then_some(H265CodecProfile::Main10Main);
@@ -306,7 +308,10 @@ fn h265(
         .write_mp4_packaging_type(H265WriteMp4PackagingType::Hvc1);
     let h265 = match rate {
         None => h265.framerate_control(H265FramerateControl::InitializeFromSource),
-        Some((numerator, denominator)) => h265
+        Some(FrameRate {
+            numerator,
+            denominator,
+        }) => h265
             .framerate_control(H265FramerateControl::Specified)
             .framerate_conversion_algorithm(H265FramerateConversionAlgorithm::DuplicateDrop)
             .framerate_numerator(number(numerator))
@@ -316,10 +321,6 @@ fn h265(
         .codec(VideoCodec::H265)
         .h265_settings(h265.build())
         .build()
-}
-
-fn fraction(rate: FrameRate) -> (u32, u32) {
-    (rate.numerator, rate.denominator)
 }
 
 fn inserted(overlay: Overlay, picture: &ProbedPicture) -> InsertableImage {

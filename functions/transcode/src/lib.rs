@@ -22,7 +22,8 @@ use aws::{
     waiting::{self, WaitingTask},
 };
 use aws_sdk_mediaconvert::types::{
-    AccelerationMode, AccelerationSettings, Job, JobStatus, Order, StatusUpdateInterval,
+    AccelerationMode, AccelerationSettings, Job, JobSettings, JobStatus, Order,
+    StatusUpdateInterval,
 };
 use lambda::environment;
 use model::{
@@ -107,60 +108,73 @@ impl Deps {
 /// # Errors
 /// See the module; `DependencyUnavailable` when `MediaConvert`, S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
-    let spec = ClipSpec::of(input.request.look(), &input.probe)?;
-    if let Some(field) = spec.unsupported_by_mediaconvert(input.request.look()) {
-        let what = match ClipSpec::largest_of_mediaconvert(input.request.format) {
-            Some(largest) if field == "output.format" => format!(
-                "makes at most {largest} in this format; the clip is {}",
-                spec.size
-            ),
-            _ => "cannot do this".to_owned(),
-        };
-        return Err(ClipError::too_long(format!(
-            "{field}: the clip is too much for a Lambda ({}), and MediaConvert {what}",
-            input.engine.why
-        )));
-    }
-    let destination = format!("s3://{}/{}clip", deps.bucket, input.request.prefix);
-    let settings = job::settings(&input.request, &input.probe, &spec, &destination)?;
-    let key = format!(
-        "{}{}",
-        input.request.prefix,
-        input.request.format.file_name()
-    );
-    let made_by = made_by(&deps.version, &key, &input.probe);
-    if let Some(job) = find(deps, &made_by, &input.probe).await?
+    let (request, plan) = (&input.request, &input.probe);
+    let spec = ClipSpec::of(request.look(), plan)?;
+    check_supported(request, &spec, &input.engine)?;
+    let destination = format!("s3://{}/{}clip", deps.bucket, request.prefix);
+    let settings = job::settings(request, plan, &spec, &destination)?;
+    let key = request.clip_key();
+    let made_by = made_by(&deps.version, &key, plan);
+    if let Some(job) = find(deps, &made_by, plan).await?
         && adopt(deps, &input, &key, &job).await?
     {
         return Ok(Output { job_id: job.id });
     }
-    input
-        .request
-        .check_cost(input.engine.estimate_usd, deps.max_cost_usd)?;
+    request.check_cost(input.engine.estimate_usd, deps.max_cost_usd)?;
     // A job cannot be told which version of an object to read, so the sources are compared right before.
-    let watermark = input.probe.watermark.iter().map(|picture| &picture.object);
-    for object in input
-        .probe
-        .sources
-        .iter()
-        .map(|source| &source.object)
-        .chain(watermark)
-    {
+    for object in plan.objects() {
         S3Source::pinned(deps.s3.clone(), object.clone())
             .read(0..1)
             .await?;
     }
-    let accelerated =
-        (spec.seconds() >= ACCELERATED_SECONDS).then_some(AccelerationMode::Preferred);
+    let is_accelerated = spec.seconds() >= ACCELERATED_SECONDS;
+    let job_id = submit(deps, &input, settings, made_by, is_accelerated).await?;
+    tracing::info!(job_id, key, "submitted");
+    Ok(Output { job_id })
+}
+
+/// Refuses what only `trim` can do.
+fn check_supported(
+    request: &ClipRequest,
+    spec: &ClipSpec,
+    engine: &Engine,
+) -> Result<(), ClipError> {
+    let Some(field) = spec.unsupported_by_mediaconvert(request.look()) else {
+        return Ok(());
+    };
+    let what = match ClipSpec::largest_of_mediaconvert(request.format) {
+        Some(largest) if field == "output.format" => format!(
+            "makes at most {largest} in this format; the clip is {}",
+            spec.size
+        ),
+        _ => "cannot do this".to_owned(),
+    };
+    Err(ClipError::too_long(format!(
+        "{field}: the clip is too much for a Lambda ({}), and MediaConvert {what}",
+        engine.why
+    )))
+}
+
+/// Creates the job, marked with `made_by`. Returns its id.
+async fn submit(
+    deps: &Deps,
+    input: &Input,
+    settings: JobSettings,
+    made_by: String,
+    is_accelerated: bool,
+) -> Result<String, ClipError> {
+    let acceleration = is_accelerated.then(|| {
+        AccelerationSettings::builder()
+            .mode(AccelerationMode::Preferred)
+            .build()
+    });
     let mut create = deps
         .mediaconvert
         .create_job()
         .role(&deps.role_arn)
         .queue(&deps.queue_arn)
         .settings(settings)
-        .set_acceleration_settings(
-            accelerated.map(|mode| AccelerationSettings::builder().mode(mode).build()),
-        )
+        .set_acceleration_settings(acceleration)
         .status_update_interval(StatusUpdateInterval::Seconds60)
         .client_request_token(request_token(&input.execution, &input.task_token))
         .tags(DEPLOYMENT, &deps.deployment)
@@ -176,10 +190,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         .await
         .map_err(|error| sdk::failure("creating the MediaConvert job", &error))?;
     let job_id = created.job.and_then(|job| job.id);
-    let job_id =
-        job_id.ok_or_else(|| ClipError::internal("MediaConvert created a job without an id"))?;
-    tracing::info!(job_id, key, "submitted");
-    Ok(Output { job_id })
+    job_id.ok_or_else(|| ClipError::internal("MediaConvert created a job without an id"))
 }
 
 /// What a job that makes this clip, with this version of the function, out of these very sources is marked with.

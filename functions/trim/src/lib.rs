@@ -14,7 +14,7 @@ use aws::{
     upload::{self, Destination, Found},
 };
 use ffmpeg::{
-    clip::{self, Content},
+    clip::{self, Clip, Content},
     process::{Ffmpeg, Limits},
     remux::{Media, RemuxedRange, Remuxer},
     scratch::{self, Scratch},
@@ -26,7 +26,7 @@ use model::{
     damage::Damaged,
     outcome::{Cutting, Engine, Execution, MadeClip, Object},
     plan::Plan,
-    request::{ClipRequest, Cut},
+    request::{ClipRequest, Cut, Format},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -111,26 +111,11 @@ impl Deps {
 /// # Errors
 /// See the module.
 pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<Output, ClipError> {
-    let format = input.request.format;
-    let key = format!("{}{}", input.request.prefix, format.file_name());
-    let made_by = format!(
-        "trim {} from {}",
-        deps.version,
-        input.probe.sources_digest()
-    );
-    let mut engine = input.engine;
-    let mut output = |clip: MadeClip, why: &str, cutting: Option<Cutting>| {
-        engine.why = format!("{}; {why}", engine.why);
-        engine.cutting = cutting;
-        Ok(Output {
-            clip,
-            engine: engine.clone(),
-        })
-    };
-    let inputs_bytes = inputs_bytes(&input.request, &input.probe);
-    let scratch_bytes = inputs_bytes
-        .saturating_mul(2)
-        .max(input.probe.remuxed_bytes());
+    let (request, plan) = (&input.request, &input.probe);
+    let key = request.clip_key();
+    let made_by = format!("trim {} from {}", deps.version, plan.sources_digest());
+    let inputs_bytes = inputs_bytes(request, plan);
+    let scratch_bytes = inputs_bytes.saturating_mul(2).max(plan.remuxed_bytes());
     let scratch = Scratch::new(scratch_bytes, deps.scratch_bytes)?;
     let remuxer = Remuxer {
         ffmpeg: &deps.ffmpeg,
@@ -139,41 +124,57 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         // `probe` has decided.
         max_whole_bytes: u64::MAX,
     };
-    let (found, sources) = future::join(
-        made_before(deps, &key, &made_by),
-        open(deps, &input.probe, remuxer),
-    )
-    .await;
-    if let Some(found) = found? {
+    let (found, sources) =
+        future::join(made_before(deps, &key, &made_by), open(deps, plan, remuxer)).await;
+    let (clip, why, cutting) = if let Some(found) = found? {
         tracing::info!(key, "the clip is there already");
-        let of = |name: &str| found.metadata.get(name).cloned().unwrap_or_default();
-        let cutting = serde_json::from_str(&of(CUTTING)).ok();
-        let damaged = serde_json::from_str(&of(DAMAGED)).ok();
-        let object = found.object.clone();
-        return output(MadeClip { object, damaged }, &of(WHY), cutting);
-    }
-    let ranges = remuxed_ranges(&sources?, &input.probe, remuxer).await?;
-    let watermark = input
-        .probe
+        recalled(found)
+    } else {
+        let ranges = remuxed_ranges(&sources?, plan, remuxer).await?;
+        let made = make(deps, request, plan, &ranges, remuxer).await?;
+        let (why, cutting) = (printable(&made.method.to_string()), made.method.cutting());
+        let mut metadata = metadata(made_by, why.clone(), &cutting);
+        metadata.extend(made.damaged.as_ref().map(described));
+        let clip = put(deps, made, key, request.format, metadata).await?;
+        (clip, why, Some(cutting))
+    };
+    Ok(Output {
+        clip,
+        engine: Engine {
+            why: format!("{}; {why}", input.engine.why),
+            cutting,
+            ..input.engine
+        },
+    })
+}
+
+/// Makes the clip of `plan` out of `ranges`.
+async fn make<'a>(
+    deps: &Deps,
+    request: &ClipRequest,
+    plan: &Plan,
+    ranges: &'a [RemuxedRange<S3Source>],
+    remuxer: Remuxer<'_>,
+) -> Result<Clip<'a>, ClipError> {
+    let watermark = plan
         .watermark
         .as_ref()
-        .zip(input.request.edits.watermark.as_ref());
+        .zip(request.edits.watermark.as_ref());
     let watermark = watermark.map(|(picture, edit)| {
-        let with = (&deps.ffmpeg, remuxer.limits);
-        watermark::fetch(&deps.s3, picture, edit.opacity, &scratch, with).boxed()
+        let with = (remuxer.ffmpeg, remuxer.limits);
+        watermark::fetch(&deps.s3, picture, edit.opacity, remuxer.scratch, with).boxed()
     });
-    let made = clip::make(
-        input.request.look(),
-        &input.probe,
-        &ranges,
-        watermark,
-        remuxer,
-    )
-    .await?;
-    let why = printable(&made.method.to_string());
-    let cutting = made.method.cutting();
-    let mut metadata = metadata(made_by, why.clone(), &cutting);
-    metadata.extend(made.damaged.as_ref().map(described));
+    clip::make(request.look(), plan, ranges, watermark, remuxer).await
+}
+
+/// Uploads a clip that was made.
+async fn put(
+    deps: &Deps,
+    made: Clip<'_>,
+    key: String,
+    format: Format,
+    metadata: HashMap<String, String>,
+) -> Result<MadeClip, ClipError> {
     let to = Destination {
         bucket: &deps.bucket,
         key: &key,
@@ -190,8 +191,18 @@ pub async fn handle(deps: &Deps, input: Input, deadline: SystemTime) -> Result<O
         bytes: put.bytes,
         etag: put.etag,
     };
-    let damaged = made.damaged;
-    output(MadeClip { object, damaged }, &why, Some(cutting))
+    Ok(MadeClip {
+        object,
+        damaged: made.damaged,
+    })
+}
+
+/// A clip that was made before, why it was made as it was, and what of it was copied.
+fn recalled(Found { object, metadata }: Found) -> (MadeClip, String, Option<Cutting>) {
+    let of = |name: &str| metadata.get(name).map_or("", String::as_str);
+    let damaged = serde_json::from_str(of(DAMAGED)).ok();
+    let cutting = serde_json::from_str(of(CUTTING)).ok();
+    (MadeClip { object, damaged }, of(WHY).to_owned(), cutting)
 }
 
 /// The clip, if this version of the function has made it out of the same source before.

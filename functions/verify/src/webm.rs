@@ -6,7 +6,7 @@ use ffmpeg::scratch::Scratch;
 use matroska_demuxer::{DisplayUnit, Frame, MatroskaFile, TrackEntry, TrackType, Video};
 use model::{ClipError, clip_spec::Size};
 use mp4_cut::{ShownFrame, io::LocalFile};
-use std::{fs::File, io::BufReader, num::NonZeroU64, path::Path};
+use std::{fmt::Display, fs::File, io::BufReader, num::NonZeroU64, path::Path};
 
 /// Reads the clip `object`, which takes as many bytes of `scratch_bytes`, and says where it lies.
 ///
@@ -26,22 +26,23 @@ pub async fn read(
     Ok((found?, file))
 }
 
+fn unreadable(what: impl Display) -> ClipError {
+    ClipError::unsupported_media(format!("the clip is no WebM: {what}"))
+}
+
 fn found(path: &Path) -> Result<Found, ClipError> {
-    let unreadable = |what: &dyn std::fmt::Display| {
-        ClipError::unsupported_media(format!("the clip is no WebM: {what}"))
-    };
     let file = File::open(path)
         .map_err(|error| ClipError::internal(format!("opening the clip: {error}")))?;
-    let mut file = MatroskaFile::open(BufReader::new(file)).map_err(|error| unreadable(&error))?;
+    let mut file = MatroskaFile::open(BufReader::new(file)).map_err(unreadable)?;
     let track = |kind| {
         file.tracks()
             .iter()
             .find(|track| track.track_type() == kind)
     };
-    let video_track = track(TrackType::Video).ok_or_else(|| unreadable(&"it has no video"))?;
+    let video_track = track(TrackType::Video).ok_or_else(|| unreadable("it has no video"))?;
     let video = video_track
         .video()
-        .ok_or_else(|| unreadable(&"its video has no size"))?;
+        .ok_or_else(|| unreadable("its video has no size"))?;
     let size = shown_size(video);
     let video_codec = codec(video_track);
     let audio_codec = track(TrackType::Audio).map(codec);
@@ -54,22 +55,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a tick")]
     let tick_seconds = file.info().timestamp_scale().get() as f64 / 1e9;
     let seconds = file.info().duration().unwrap_or(0.0) * tick_seconds;
-    let mut shown = Vec::new();
-    let mut frame = Frame::default();
-    while file
-        .next_frame(&mut frame)
-        .map_err(|error| unreadable(&error))?
-    {
-        if frame.track == number && !frame.is_invisible {
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
-            let seconds = frame.timestamp as f64 * tick_seconds;
-            let is_keyframe = frame.is_keyframe == Some(true);
-            shown.push(ShownFrame {
-                seconds,
-                is_keyframe,
-            });
-        }
-    }
+    let shown = shown_frames(&mut file, number, tick_seconds)?;
     Ok(Found {
         size,
         start_seconds: shown.first().map_or(0.0, |first| first.seconds),
@@ -82,6 +68,27 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         audio_codec,
         audio_tracks,
     })
+}
+
+/// The frames that are shown of the track `number`.
+fn shown_frames(
+    file: &mut MatroskaFile<BufReader<File>>,
+    number: u64,
+    tick_seconds: f64,
+) -> Result<Vec<ShownFrame>, ClipError> {
+    let mut shown = Vec::new();
+    let mut frame = Frame::default();
+    while file.next_frame(&mut frame).map_err(unreadable)? {
+        if frame.track == number && !frame.is_invisible {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
+            let seconds = frame.timestamp as f64 * tick_seconds;
+            shown.push(ShownFrame {
+                seconds,
+                is_keyframe: frame.is_keyframe == Some(true),
+            });
+        }
+    }
+    Ok(shown)
 }
 
 /// The size in which pictures are shown: theirs, unless the file names another one in pixels (RFC 9559, 5.1.4.1.28.8).

@@ -246,98 +246,127 @@ fn bytes(bench: &Bench) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     for minutes in MINUTES {
         for index in ["front", "end"] {
-            let name = long(minutes, index);
-            let source = bench.source(&name);
-            let start = start_of(minutes);
-            let index_bytes = float(index_bytes(&source)?);
-            let span_bytes = float(media::span_bytes(&source, start, CLIP_SECONDS)?);
-            let event = line.plan(&name, start, start + CLIP_SECONDS, "copy")?;
-            let (_, probed) = line.server.traffic();
-            line.cut(&event)?;
-            let (_, trimmed) = line.server.traffic();
-            let of = format!("{} with the index at the {index}", describe(minutes));
-            let most = |needed: f64| Some((1.02 * needed + SLACK_BYTES).floor());
-            rows.push(Row::new(
-                format!("probe reads of {of}"),
-                float(probed),
-                "bytes",
-                most(index_bytes),
-            ));
-            rows.push(Row::new(
-                format!("trim reads of {of}"),
-                float(trimmed),
-                "bytes",
-                most(index_bytes + span_bytes),
-            ));
+            rows.extend(bytes_of_copy(bench, &line, minutes, index)?);
         }
     }
-    let (name, start) = (long(60, "end"), start_of(60));
-    let event = line.plan(&name, start, start + CLIP_SECONDS, "exact")?;
-    line.server.traffic();
-    line.cut(&event)?;
-    let needed = float(
-        index_bytes(&bench.source(&name))?
-            + media::span_bytes(&bench.source(&name), start, CLIP_SECONDS)?,
-    );
-    let what = "trim reads of 60 minutes with the index at the end, exact".to_owned();
-    rows.push(Row::new(
-        what,
-        float(line.server.traffic().1),
-        "bytes",
-        Some((1.02 * needed + SLACK_BYTES).floor()),
-    ));
+    rows.push(bytes_of_exact(bench, &line)?);
     for (bits, _) in HEVC {
-        let name = sources::hevc(bits);
-        let source = bench.source(&name);
-        let needed =
-            float(index_bytes(&source)? + media::span_bytes(&source, start, CLIP_SECONDS)?);
-        for cut in ["copy", "exact"] {
-            let event = line.plan(&name, start, start + CLIP_SECONDS, cut)?;
-            line.server.traffic();
-            line.cut(&event)?;
-            rows.push(Row::new(
-                format!("trim reads of 60 minutes of HEVC of {bits} bits, {cut}"),
-                float(line.server.traffic().1),
-                "bytes",
-                // A group more: two seconds of the source.
-                Some(
-                    (1.02 * (needed + 2.0 * float(fs::metadata(&source)?.len()) / 3600.0)
-                        + SLACK_BYTES)
-                        .floor(),
-                ),
-            ));
-        }
+        rows.extend(bytes_of_hevc(bench, &line, bits)?);
     }
     for (container, file, _) in CONTAINERS {
-        let second = float(fs::metadata(bench.source(file))?.len()) / 3600.0;
-        for seconds in [1.0, CLIP_SECONDS] {
-            let event = line.plan(file, start, start + seconds, "copy")?;
-            let (_, probed) = line.server.traffic();
-            let (key, _) = line.cut(&event)?;
-            let (_, trimmed) = line.server.traffic();
-            let clip = float(fs::metadata(bench.folder.join("s3").join(CLIPS).join(key))?.len());
-            let most = 1.5 * (clip + REMUXED_SECONDS * second) + REMUXED_BYTES;
-            for (function, read) in [("probe", probed), ("trim", trimmed)] {
-                let what =
-                    format!("{function} reads for {seconds:.0} s out of 60 minutes of {container}");
-                rows.push(Row::new(
-                    what.clone(),
-                    float(read),
-                    "bytes",
-                    Some(most.floor()),
-                ));
-                // What is read once for every clip is too much for a short one.
-                let limit = Some(3.0).filter(|_| seconds >= CLIP_SECONDS);
-                rows.push(Row::new(
-                    format!("{what}, relative to the clip"),
-                    float(read) / clip,
-                    "×",
-                    limit,
-                ));
-            }
+        rows.extend(bytes_of_container(bench, &line, container, file)?);
+    }
+    Ok(rows)
+}
+
+fn bytes_of_copy(bench: &Bench, line: &Line, minutes: u32, index: &str) -> Outcome<[Row; 2]> {
+    let (name, start) = (long(minutes, index), start_of(minutes));
+    let source = bench.source(&name);
+    let event = line.plan(&name, start, start + CLIP_SECONDS, "copy")?;
+    let (_, probed) = line.server.traffic();
+    line.cut(&event)?;
+    let (_, trimmed) = line.server.traffic();
+    let of = format!("{} with the index at the {index}", describe(minutes));
+    Ok([
+        Row::new(
+            format!("probe reads of {of}"),
+            float(probed),
+            "bytes",
+            Some(most_bytes(float(index_bytes(&source)?))),
+        ),
+        Row::new(
+            format!("trim reads of {of}"),
+            float(trimmed),
+            "bytes",
+            Some(most_bytes(needed_bytes(&source, start)?)),
+        ),
+    ])
+}
+
+fn bytes_of_exact(bench: &Bench, line: &Line) -> Outcome<Row> {
+    let (name, start) = (long(60, "end"), start_of(60));
+    let read = bytes_of_trim(line, &name, start, "exact")?;
+    Ok(Row::new(
+        "trim reads of 60 minutes with the index at the end, exact",
+        read,
+        "bytes",
+        Some(most_bytes(needed_bytes(&bench.source(&name), start)?)),
+    ))
+}
+
+fn bytes_of_hevc(bench: &Bench, line: &Line, bits: u32) -> Outcome<Vec<Row>> {
+    let (name, start) = (sources::hevc(bits), start_of(60));
+    let source = bench.source(&name);
+    // A group more: two seconds of the source.
+    let group = 2.0 * float(fs::metadata(&source)?.len()) / 3600.0;
+    let needed = needed_bytes(&source, start)? + group;
+    let mut rows = Vec::new();
+    for cut in ["copy", "exact"] {
+        rows.push(Row::new(
+            format!("trim reads of 60 minutes of HEVC of {bits} bits, {cut}"),
+            bytes_of_trim(line, &name, start, cut)?,
+            "bytes",
+            Some(most_bytes(needed)),
+        ));
+    }
+    Ok(rows)
+}
+
+fn bytes_of_container(
+    bench: &Bench,
+    line: &Line,
+    container: &str,
+    file: &str,
+) -> Outcome<Vec<Row>> {
+    let start = start_of(60);
+    let second = float(fs::metadata(bench.source(file))?.len()) / 3600.0;
+    let mut rows = Vec::new();
+    for seconds in [1.0, CLIP_SECONDS] {
+        let event = line.plan(file, start, start + seconds, "copy")?;
+        let (_, probed) = line.server.traffic();
+        let (key, _) = line.cut(&event)?;
+        let (_, trimmed) = line.server.traffic();
+        let clip = float(fs::metadata(bench.folder.join("s3").join(CLIPS).join(key))?.len());
+        let most = 1.5 * (clip + REMUXED_SECONDS * second) + REMUXED_BYTES;
+        for (function, read) in [("probe", probed), ("trim", trimmed)] {
+            let what =
+                format!("{function} reads for {seconds:.0} s out of 60 minutes of {container}");
+            rows.push(Row::new(
+                what.clone(),
+                float(read),
+                "bytes",
+                Some(most.floor()),
+            ));
+            // What is read once for every clip is too much for a short one.
+            let limit = Some(3.0).filter(|_| seconds >= CLIP_SECONDS);
+            rows.push(Row::new(
+                format!("{what}, relative to the clip"),
+                float(read) / clip,
+                "×",
+                limit,
+            ));
         }
     }
     Ok(rows)
+}
+
+/// What `trim` reads of a source for a clip.
+fn bytes_of_trim(line: &Line, name: &str, start: f64, cut: &str) -> Outcome<f64> {
+    let event = line.plan(name, start, start + CLIP_SECONDS, cut)?;
+    line.server.traffic();
+    line.cut(&event)?;
+    Ok(float(line.server.traffic().1))
+}
+
+/// The index of a source, and what lies in it of a clip.
+fn needed_bytes(source: &Path, start: f64) -> Outcome<f64> {
+    let span_bytes = media::span_bytes(source, start, CLIP_SECONDS)?;
+    Ok(float(index_bytes(source)? + span_bytes))
+}
+
+/// The limit of what is read where so much is needed.
+fn most_bytes(needed: f64) -> f64 {
+    (1.02 * needed + SLACK_BYTES).floor()
 }
 
 /// How long the box `moov` of a file is, in bytes.

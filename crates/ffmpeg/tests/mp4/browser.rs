@@ -260,49 +260,7 @@ async fn clips_show_the_right_frames_in_a_browser() {
     };
     let mut clips = Vec::new();
     for (name, _folder, path, plays) in sources() {
-        let source = Source::decode(&path).await;
-        let video = &source.movie.facts.video;
-        if !video.constant_frame_rate {
-            // Chromium shows a frame for as long as it takes to the next that is decoded, also of such a source itself.
-            continue;
-        }
-        for part in INTERVALS {
-            let at = |part: f64| video.start_seconds + part * video.duration_seconds;
-            let interval = at(part.start)..at(part.end);
-            let (window, copy) = source.cut(interval.clone()).await;
-            let windows = std::slice::from_ref(&window);
-            let mut add = |way: &str, file: &Path| {
-                clips.push(Clip::of(
-                    format!("{way} of {name}, {part:?}"),
-                    &source,
-                    windows,
-                    file,
-                ));
-            };
-            if plays {
-                add("copy", &copy);
-            }
-            add("encode", &encode(&source, &window, &copy).await);
-            if let Ok((.., clip)) = smart_cut(&source, interval).await {
-                add("smart cut", &clip);
-            }
-        }
-        let sound = source.movie.facts.audio.as_ref();
-        let sound = sound.map(|sound| AudioFormat::of(sound, Format::Mp4));
-        let at = |part: f64| video.start_seconds + part * video.duration_seconds;
-        if let Ok(clip) = smart_cuts(
-            &JOINED.map(|part| (&source, at(part.start)..at(part.end))),
-            sound,
-        )
-        .await
-        {
-            clips.push(Clip::of(
-                format!("joined smart cut of {name}"),
-                &source,
-                &clip.windows,
-                &clip.path,
-            ));
-        }
+        clips.extend(clips_of(&name, &path, plays).await);
     }
     let expected: Vec<(String, Vec<usize>)> = clips
         .iter()
@@ -334,4 +292,40 @@ async fn clips_show_the_right_frames_in_a_browser() {
         .filter(|((_, expected), seen)| seen["numbers"] != json!(expected))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Clips that are made in every way; copies only of what the browser plays.
+async fn clips_of(name: &str, path: &Path, plays: bool) -> Vec<Clip> {
+    let source = Source::decode(path).await;
+    let video = &source.movie.facts.video;
+    let mut clips = Vec::new();
+    if !video.constant_frame_rate {
+        // Chromium shows a frame for as long as it takes to the next that is decoded, also of such a source itself.
+        return clips;
+    }
+    let at = |part: f64| video.start_seconds + part * video.duration_seconds;
+    let interval = |part: &Range<f64>| at(part.start)..at(part.end);
+    for part in INTERVALS {
+        let (window, copy) = source.cut(interval(&part)).await;
+        let windows = std::slice::from_ref(&window);
+        let mut add = |way: &str, file: &Path| {
+            let name = format!("{way} of {name}, {part:?}");
+            clips.push(Clip::of(name, &source, windows, file));
+        };
+        if plays {
+            add("copy", &copy);
+        }
+        add("encode", &encode(&source, &window, &copy).await);
+        if let Ok((.., clip)) = smart_cut(&source, interval(&part)).await {
+            add("smart cut", &clip);
+        }
+    }
+    let sound = source.movie.facts.audio.as_ref();
+    let sound = sound.map(|sound| AudioFormat::of(sound, Format::Mp4));
+    let joined = JOINED.map(|part| (&source, interval(&part)));
+    if let Ok(clip) = smart_cuts(&joined, sound).await {
+        let name = format!("joined smart cut of {name}");
+        clips.push(Clip::of(name, &source, &clip.windows, &clip.path));
+    }
+    clips
 }

@@ -387,23 +387,23 @@ async fn many_fragments_without_an_index_are_read_once_from_start_to_end() {
 #[tokio::test]
 async fn many_fragments_without_an_index_are_refused_with_the_command_that_helps() {
     let folder = Folder::new();
-    let path = unindexed(&folder);
+    assert_too_large(&unindexed(&folder), 1 << 20, "a fragmented MP4").await;
+}
+
+/// A source of more than `max_whole_bytes` is refused as `what` without an index.
+async fn assert_too_large(path: &Path, max_whole_bytes: u64, what: &str) {
     let work = Work::new();
     let remuxer = Remuxer {
-        max_whole_bytes: 1 << 20,
+        max_whole_bytes,
         ..work.remuxer()
     };
-    let error = Media::open(load(&path), remuxer)
-        .await
-        .expect_err("too large");
+    let opened = Media::open(load(path), remuxer).await;
+    let error = opened.expect_err("too large");
     assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
-    assert!(
-        error
-            .message
-            .starts_with("the source is a fragmented MP4 without an index"),
-        "{error:?}"
-    );
-    assert!(error.message.contains("ffmpeg -i SOURCE"), "{error:?}");
+    let start = format!("the source is {what} without an index");
+    assert!(error.message.starts_with(&start), "{error:?}");
+    let command = "ffmpeg -i SOURCE -c copy";
+    assert!(error.message.contains(command), "{error:?}");
 }
 
 #[tokio::test]
@@ -452,26 +452,7 @@ async fn interval_without_a_keyframe_before_it_is_said_to_have_none() {
 async fn source_that_is_too_large_to_be_read_whole_is_refused_with_the_command_that_helps() {
     let folder = Folder::new();
     let options = words("-c:v mpeg4 -q:v 6 -c:a libmp3lame");
-    let path = build(&folder, "a.avi", &[options]);
-    let work = Work::new();
-    let remuxer = Remuxer {
-        max_whole_bytes: 1000,
-        ..work.remuxer()
-    };
-    let error = Media::open(load(&path), remuxer)
-        .await
-        .expect_err("too large");
-    assert_eq!(error.kind, ErrorKind::UnsupportedMedia);
-    assert!(
-        error
-            .message
-            .starts_with("the source is AVI without an index"),
-        "{error:?}"
-    );
-    assert!(
-        error.message.contains("ffmpeg -i SOURCE -c copy"),
-        "{error:?}"
-    );
+    assert_too_large(&build(&folder, "a.avi", &[options]), 1000, "AVI").await;
 }
 
 #[tokio::test]

@@ -53,23 +53,10 @@ impl Join {
     /// # Errors
     /// As [`Movie::window`], and [`Error::Unlike`] when the formats differ, saying in what.
     pub fn of(cuts: &[(&Movie, f64, f64)]) -> Result<Self> {
-        let chosen: Result<Vec<_>, _> = cuts
-            .iter()
-            .map(|(movie, start, end)| movie.choose(&movie.snap(*start, *end)?))
-            .collect();
-        let mut chosen = chosen?;
-        for chosen in &mut chosen {
-            let kept = 1 + usize::from(chosen.facts.has_audio);
-            chosen.tracks.truncate(kept);
-        }
         let [(first, ..), ..] = cuts else {
             return Err(Error::internal("there is nothing to join"));
         };
-        for (index, part) in chosen.iter().enumerate().skip(1) {
-            if let Some(difference) = differences(&chosen[0], part)? {
-                return Err(Error::Unlike { index, difference });
-            }
-        }
+        let mut chosen = choose_alike(cuts)?;
         let timescale = chosen[0].timescale;
         let mut parts: Vec<Vec<OutputTrack>> = chosen
             .iter_mut()
@@ -155,6 +142,23 @@ impl Join {
             .flat_map(move |(window, source)| window.samples(source, connections));
         stream::iter([Ok(self.header.clone())]).chain(samples)
     }
+}
+
+/// What intervals hold, each with at most one audio track, where all have the same format.
+fn choose_alike<'a>(cuts: &[(&'a Movie, f64, f64)]) -> Result<Vec<Chosen<'a>>> {
+    let mut all = Vec::new();
+    for (movie, start, end) in cuts {
+        let mut chosen = movie.choose(&movie.snap(*start, *end)?)?;
+        let kept = 1 + usize::from(chosen.facts.has_audio);
+        chosen.tracks.truncate(kept);
+        all.push(chosen);
+    }
+    for (index, part) in all.iter().enumerate().skip(1) {
+        if let Some(difference) = differences(&all[0], part)? {
+            return Err(Error::Unlike { index, difference });
+        }
+    }
+    Ok(all)
 }
 
 /// The beginning of the first picture of a part of H.264 or VVC.

@@ -26,7 +26,10 @@ use crate::{
     cut::concat,
     cut::media::{Media, MovedSamples},
     cut::pictures::Pictures,
-    cut::window::{Held, Window, movie_timescale},
+    cut::{
+        selection::Held,
+        window::{Window, movie_timescale},
+    },
     encode_target::EncodeTarget,
     error::{Error, Result},
     hevc,
@@ -512,24 +515,7 @@ impl SmartCut {
         audio: Vec<R>,
     ) -> Result<SmartClip<R>, SmartCutError> {
         let mut read = Vec::new();
-        let mut parts = Vec::new();
-        let cuts = self.cuts.iter().zip(files).zip(encoded);
-        for ((cut, (movie, file)), Encoded { head, tail }) in cuts {
-            let open = self.open_keyframes(cut, movie, file).await?;
-            read.push(self.copied_media(cut, movie, file));
-            let file = read.len() - 1;
-            let (head, tail) = (
-                EncodedPart::read_video(&mut read, head, &self.pictures).await?,
-                EncodedPart::read_video(&mut read, tail, &self.pictures).await?,
-            );
-            parts.push(CutParts {
-                movie,
-                file,
-                open,
-                head,
-                tail,
-            });
-        }
+        let parts = self.read_parts(files, encoded, &mut read).await?;
         let mut audio_parts = Vec::new();
         for file in audio {
             audio_parts.extend(EncodedPart::read(&mut read, Some(file)).await?);
@@ -559,6 +545,29 @@ impl SmartCut {
             copies: copies.into_iter().flatten().collect(),
             files: read.into(),
         })
+    }
+
+    /// What each cut is joined of; the files that it lies in are added to `read`.
+    async fn read_parts<'a, R: RangeRead + Clone>(
+        &self,
+        files: &'a [(Movie, R)],
+        encoded: Vec<Encoded<R>>,
+        read: &mut Vec<Media<R>>,
+    ) -> Result<Vec<CutParts<'a>>, SmartCutError> {
+        let mut parts = Vec::new();
+        let cuts = self.cuts.iter().zip(files).zip(encoded);
+        for ((cut, (movie, file)), Encoded { head, tail }) in cuts {
+            let open = self.open_keyframes(cut, movie, file).await?;
+            read.push(self.copied_media(cut, movie, file));
+            parts.push(CutParts {
+                movie,
+                file: read.len() - 1,
+                open,
+                head: EncodedPart::read_video(read, head, &self.pictures).await?,
+                tail: EncodedPart::read_video(read, tail, &self.pictures).await?,
+            });
+        }
+        Ok(parts)
     }
 
     /// Samples that a cut copies behind its first: keyframes of H.265 behind which pictures follow that are shown before
@@ -633,8 +642,36 @@ impl SmartCut {
             .map(|copied| copied.delay)
             .max()
             .unwrap_or(0);
-        let mut lists = Vec::new();
-        let mut chunks = Vec::new();
+        let (mut samples, chunks) = self.lay_out_cuts(parts, copied, delay)?;
+        samples.groups.clear();
+        if samples.composition.iter().all(|run| run.value == 0) {
+            samples.composition.clear();
+        }
+        let duration = self.cuts.iter().map(SmartCutInterval::duration).sum();
+        let shown = rescale(duration, source.edit_segment.timescale, movie_timescale);
+        Ok(OutputTrack {
+            source,
+            timescale: source.edit_segment.timescale,
+            descriptions: self.descriptions(source, parts)?,
+            group_descriptions: &[],
+            samples,
+            chunks,
+            edit: Edit {
+                empty: 0,
+                media_time: delay.max(0).cast_unsigned(),
+                duration: shown.max(0).cast_unsigned(),
+            },
+        })
+    }
+
+    /// The samples of all cuts, which are shown `delay` after they are decoded, and where they lie.
+    fn lay_out_cuts(
+        &self,
+        parts: &[CutParts],
+        copied: Vec<Option<Copied>>,
+        delay: i64,
+    ) -> Result<(SampleList, Vec<PlacedChunk>), SmartCutError> {
+        let (mut lists, mut chunks) = (Vec::new(), Vec::new());
         let mut start = 0;
         for ((cut, parts), copied) in self.cuts.iter().zip(parts).zip(copied) {
             let (mut samples, placed) = parts.lay_out(cut, copied, delay, start)?;
@@ -649,25 +686,7 @@ impl SmartCut {
             }
             lists.push(samples);
         }
-        let mut samples = SampleList::joined(lists.iter())?;
-        samples.groups.clear();
-        if samples.composition.iter().all(|run| run.value == 0) {
-            samples.composition.clear();
-        }
-        let shown = rescale(start, source.edit_segment.timescale, movie_timescale);
-        Ok(OutputTrack {
-            source,
-            timescale: source.edit_segment.timescale,
-            descriptions: self.descriptions(source, parts)?,
-            group_descriptions: &[],
-            samples,
-            chunks,
-            edit: Edit {
-                empty: 0,
-                media_time: delay.max(0).cast_unsigned(),
-                duration: shown.max(0).cast_unsigned(),
-            },
-        })
+        Ok((SampleList::joined(lists.iter())?, chunks))
     }
 
     /// The `stsd` box for the copied frames of `source` and the encoded ones of `parts`.

@@ -9,7 +9,10 @@
 //! raised to 0 and above.
 
 use crate::{
-    cut::audio_decoder::{Decoder, StartsAt},
+    cut::{
+        audio_decoder::{Decoder, StartsAt},
+        selection::{Held, Selection},
+    },
     error::{Bound, Error, Result},
     hevc,
     io::RangeRead,
@@ -17,7 +20,7 @@ use crate::{
     mux::{Edit, FileSpan, Layout, OutputTrack, PlacedChunk, layout},
     nal::LengthSize,
     read::movie::{Movie, VideoExtent},
-    read::samples::{ChunkRun, Frame, SampleList},
+    read::samples::{ChunkRun, SampleList},
     read::track::Track,
     time::{Time, rescale},
 };
@@ -237,37 +240,17 @@ impl Movie {
             None => 1,
         };
         let timescale = movie_timescale(self.video.edit_segment.timescale, audio_timescale);
-        let seconds = |media_time: i64| {
-            self.video
-                .edit_segment
-                .presentation(media_time)
-                .seconds_since(self.origin)
-        };
         let last_frame = selection.last_frame.time.max(interval.start);
         let keyframe = selection.keyframe;
         if self.video.samples.bytes(keyframe.index..keyframe.index + 1) == 0 {
-            let at = seconds(keyframe.time);
+            let at = self.seconds_of(keyframe.time);
             return Err(Error::unsupported(format!(
                 "the keyframe at {at:.3} s, which decoding begins with, has no bytes"
             )));
         }
-        let facts = WindowFacts {
-            // A source whose start is known to the microsecond may begin a fraction of one in front of it.
-            start_seconds: seconds(interval.start).max(0.0),
-            end_seconds: seconds(interval.end),
-            duration_seconds: self.ticks(interval.end - interval.start).seconds(),
-            frames: selection.frames,
-            preroll_frames: selection.preroll_frames,
-            keyframe_seconds: seconds(selection.keyframe.time),
-            next_keyframe_seconds: selection.next_keyframe.map(|frame| seconds(frame.time)),
-            has_audio: audio.is_some() || !more_audio.is_empty(),
-            timescale: self.video.edit_segment.timescale,
-            output_bytes: 0,
-            source_bytes: 0,
-            source_span: None,
-        };
+        let has_audio = audio.is_some() || !more_audio.is_empty();
         Ok(Chosen {
-            facts,
+            facts: self.window_facts(interval, &selection, has_audio),
             tracks: iter::once(video)
                 .chain(audio)
                 .chain(more_audio)
@@ -277,6 +260,30 @@ impl Movie {
             last_frame: last_frame - interval.start,
             last_frame_duration: interval.end - last_frame,
         })
+    }
+
+    fn window_facts(
+        &self,
+        interval: &Range<i64>,
+        selection: &Selection,
+        has_audio: bool,
+    ) -> WindowFacts {
+        let next_keyframe = selection.next_keyframe;
+        WindowFacts {
+            // A source whose start is known to the microsecond may begin a fraction of one in front of it.
+            start_seconds: self.seconds_of(interval.start).max(0.0),
+            end_seconds: self.seconds_of(interval.end),
+            duration_seconds: self.ticks(interval.end - interval.start).seconds(),
+            frames: selection.frames,
+            preroll_frames: selection.preroll_frames,
+            keyframe_seconds: self.seconds_of(selection.keyframe.time),
+            next_keyframe_seconds: next_keyframe.map(|frame| self.seconds_of(frame.time)),
+            has_audio,
+            timescale: self.video.edit_segment.timescale,
+            output_bytes: 0,
+            source_bytes: 0,
+            source_span: None,
+        }
     }
 
     /// The samples that showing an interval takes, in decode order; and the one that it begins within, and for how long
@@ -300,11 +307,7 @@ impl Movie {
         let wanted @ [start, end] =
             [start_seconds, end_seconds].map(|seconds| self.precise_media_time(seconds));
         if start >= precise(extent.end) {
-            let last = self
-                .video
-                .edit_segment
-                .presentation(extent.end)
-                .seconds_since(self.origin);
+            let last = self.end_seconds();
             return Err(Error::out_of_range(
                 Bound::Start,
                 format!(
@@ -451,23 +454,9 @@ impl Movie {
                 .media_time(self.video.edit_segment.presentation(media_time))
         };
         let wanted = at(interval.start)..at(interval.end);
-        let shown = wanted.start.max(audio.edit_segment.media_start).max(0)
-            ..wanted
-                .end
-                .min(audio.edit_segment.media_end)
-                .min(audio.samples.duration);
-        if shown.is_empty() {
-            return None;
-        }
         let samples = &audio.samples;
         let decoder = Decoder::of(audio);
-        let shown = match decoder.starts_at {
-            StartsAt::AnyTime => shown,
-            StartsAt::Sample => samples.sample_start(shown.start)..shown.end,
-        };
-        if shown.is_empty() {
-            return None;
-        }
+        let shown = shown_audio(audio, &wanted, decoder.starts_at)?;
         let heard = samples.sample_heard_at(shown.start);
         let first = decoder.pre_roll(audio).map_or(heard, |pre_roll| {
             let in_sync = samples.sample_nearest(at(video.media_start));
@@ -497,6 +486,21 @@ impl Movie {
     }
 }
 
+/// What a track has of the sound that is `wanted`, from where an edit can begin; both in its media time.
+fn shown_audio(audio: &Track, wanted: &Range<i64>, starts_at: StartsAt) -> Option<Range<i64>> {
+    let (edit, samples) = (&audio.edit_segment, &audio.samples);
+    let start = wanted.start.max(edit.media_start).max(0);
+    let end = wanted.end.min(edit.media_end).min(samples.duration);
+    if start >= end {
+        return None;
+    }
+    let start = match starts_at {
+        StartsAt::AnyTime => start,
+        StartsAt::Sample => samples.sample_start(start),
+    };
+    (start < end).then_some(start..end)
+}
+
 /// What a window holds, before it is laid out.
 #[derive(Debug)]
 pub(crate) struct Chosen<'a> {
@@ -507,168 +511,6 @@ pub(crate) struct Chosen<'a> {
     pub timescale: u32,
     pub last_frame: i64,
     pub last_frame_duration: i64,
-}
-
-/// A sample that an interval begins within: its place among all samples, and for how long it was shown by then.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
-    pub index: u32,
-    pub shown_for: i64,
-}
-
-/// The video samples that an interval needs.
-#[derive(Debug, Clone)]
-struct Selection {
-    /// In decode order, from the keyframe to the last that is shown.
-    samples: Range<u32>,
-    keyframe: Frame,
-    next_keyframe: Option<Frame>,
-    frames: u64,
-    preroll_frames: u64,
-    /// The media time of the earliest frame, if it were shown.
-    earliest: i64,
-    /// The last frame that is shown.
-    last_frame: Frame,
-    /// The frame that the interval begins within, and for how long it was shown by then, if it does.
-    held: Option<Held>,
-}
-
-impl Selection {
-    /// Chooses the keyframe that is the last before everything shown in the interval, both when decoding and when
-    /// showing: so that an interval which starts with the leading pictures of an open GOP gets the
-    /// keyframe of the group before, which they refer to.
-    fn of(video: &Track, interval: &Range<i64>) -> Result<Self> {
-        let on_screen = on_screen_at(video, interval.start)?;
-        let (mut shown, mut frames, mut last_frame) = (None, 0, None::<Frame>);
-        let mut held = None;
-        let mut keyframes = Keyframes::default();
-        for frame in video.samples.frames()? {
-            if (on_screen..interval.end).contains(&frame.time)
-                && video.edit_segment.shows(frame.time)
-            {
-                let first = shown
-                    .as_ref()
-                    .map_or(frame.index, |shown: &Range<u32>| shown.start);
-                shown = Some(first..frame.end);
-                frames += 1;
-                if last_frame.is_none_or(|last| last.time <= frame.time) {
-                    last_frame = Some(frame);
-                }
-                if frame.time == on_screen && on_screen < interval.start {
-                    held = Some(Held {
-                        index: frame.index,
-                        shown_for: interval.start - on_screen,
-                    });
-                }
-            }
-            let nothing_shown_before = shown
-                .as_ref()
-                .is_none_or(|shown| shown.start == frame.index);
-            keyframes.look_at(
-                frame,
-                nothing_shown_before,
-                on_screen,
-                video.samples.recovery_frames,
-            );
-        }
-        let (Some(keyframe), Some(shown), Some(last_frame)) = (keyframes.last, shown, last_frame)
-        else {
-            return Err(Error::internal(
-                "an interval between frame boundaries has no frame",
-            ));
-        };
-        let samples = keyframe.index..shown.end;
-        let (mut preroll_frames, mut earliest) = (0, interval.start);
-        for frame in video
-            .samples
-            .frames()?
-            .filter(|frame| samples.contains(&frame.index))
-        {
-            if frame.time < on_screen {
-                preroll_frames += 1;
-                earliest = earliest.min(frame.time);
-            }
-        }
-        Ok(Self {
-            samples,
-            keyframe,
-            next_keyframe: keyframes.next.filter(|next| interval.contains(&next.time)),
-            frames,
-            preroll_frames,
-            earliest,
-            last_frame,
-            held,
-        })
-    }
-}
-
-/// The media time of the frame that is shown at `time`; `time` where there is none.
-fn on_screen_at(video: &Track, time: i64) -> Result<i64> {
-    let shown = video.samples.frames()?.map(|frame| frame.time);
-    let before = shown.filter(|shown| *shown <= time && video.edit_segment.shows(*shown));
-    Ok(before.max().unwrap_or(time))
-}
-
-/// The keyframes around the start of an interval.
-#[derive(Default)]
-struct Keyframes {
-    /// The last that decoding can start at.
-    last: Option<Frame>,
-    next: Option<Frame>,
-    refreshes: Vec<Refresh>,
-}
-
-impl Keyframes {
-    /// Goes on to the next `frame` in decode order, of an interval that shows a frame of media time `start` first.
-    fn look_at(
-        &mut self,
-        frame: Frame,
-        nothing_shown_before: bool,
-        start: i64,
-        recovery_frames: u32,
-    ) {
-        if recovery_frames > 0 && nothing_shown_before {
-            let complete = Refresh::next(&mut self.refreshes, frame, recovery_frames);
-            self.last = complete.or(self.last);
-        }
-        let can_start = frame.sync && nothing_shown_before && recovery_frames == 0;
-        if self.last.is_none() || (can_start && frame.time <= start) {
-            self.last = Some(frame);
-        } else if self.next.is_none() && frame.sync && frame.time > start {
-            self.next = Some(frame);
-        }
-    }
-}
-
-/// A keyframe whose parts are spread over several frames.
-struct Refresh {
-    keyframe: Frame,
-    /// How many frames are missing that are shown later than all before them: others may not count.
-    missing: u32,
-    last_shown: i64,
-}
-
-impl Refresh {
-    /// Goes on to the next `frame` in decode order. Returns the last keyframe that is complete with it.
-    fn next(refreshes: &mut Vec<Self>, frame: Frame, recovery_frames: u32) -> Option<Frame> {
-        for refresh in refreshes
-            .iter_mut()
-            .filter(|refresh| frame.time > refresh.last_shown)
-        {
-            refresh.last_shown = frame.time;
-            refresh.missing = refresh.missing.saturating_sub(1);
-        }
-        let complete = refreshes.iter().rposition(|refresh| refresh.missing == 0);
-        let complete = complete.and_then(|index| refreshes.drain(..=index).next_back());
-        if frame.sync && frame.index > 0 {
-            refreshes.push(Self {
-                keyframe: frame,
-                missing: recovery_frames,
-                last_shown: frame.time,
-            });
-        }
-        complete.map(|refresh| refresh.keyframe)
-    }
 }
 
 /// A track's part of a window.

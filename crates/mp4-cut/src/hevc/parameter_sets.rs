@@ -199,7 +199,7 @@ pub mod tests {
         \x03\x00\x5d\x95\x94\x09";
     pub const PPS: &[u8] = b"\x44\x01\xc1\x72\xb4\x62\x40";
 
-    fn sample(units: &[&[u8]]) -> Vec<u8> {
+    pub fn sample(units: &[&[u8]]) -> Vec<u8> {
         let mut sample = Vec::new();
         for unit in units {
             LengthSize::Four

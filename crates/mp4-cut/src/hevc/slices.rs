@@ -88,7 +88,7 @@ fn first_slice_of_copy<'a>(unit: &Unit<'a>, picture: Picture) -> Option<Cow<'a, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hevc::nal::picture;
+    use crate::hevc::{nal::picture, parameter_sets::tests::sample};
     use proptest::prelude::*;
 
     const CRA: u8 = 21;
@@ -111,16 +111,6 @@ mod tests {
 
     fn moved(nal: &[u8], pps_id: u8) -> Option<Vec<u8>> {
         move_to_pps(&Unit::read(nal).expect("a unit"), pps_id)
-    }
-
-    fn sample(units: &[&[u8]]) -> Vec<u8> {
-        let mut sample = Vec::new();
-        for unit in units {
-            LengthSize::Four
-                .append(&mut sample, unit)
-                .expect("a short unit");
-        }
-        sample
     }
 
     #[test]

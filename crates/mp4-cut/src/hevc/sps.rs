@@ -153,11 +153,7 @@ impl Sps {
         skip_coding_tools(&mut bits, poc_lsb_bits)?;
 
         let vui_at = bits.position();
-        let (mut vui, mut vui_end) = (None, Some(vui_at + 1));
-        if bits.flag()? {
-            let (read, end) = Vui::read(&mut bits)?;
-            (vui, vui_end) = (Some(read), end);
-        }
+        let (vui, vui_end) = read_vui(&mut bits)?;
         let places = Places {
             id: head.id_start..id_end,
             window: window_at,
@@ -271,6 +267,15 @@ impl Head {
 pub fn sps_id(nal: &[u8]) -> Option<u8> {
     let rbsp = unescape(nal);
     Head::read(&mut BitReader::new(&rbsp)).map(|head| head.id)
+}
+
+/// The usability information behind the flag that says that it is there, and its end where [`Vui::read`] finds that.
+fn read_vui(bits: &mut BitReader) -> Option<(Option<Vui>, Option<usize>)> {
+    if !bits.flag()? {
+        return Some((None, Some(bits.position())));
+    }
+    let (vui, end) = Vui::read(bits)?;
+    Some((Some(vui), end))
 }
 
 impl Vui {
@@ -614,7 +619,6 @@ pub mod tests {
 
     impl Written {
         pub fn nal(&self, id: u8) -> Vec<u8> {
-            let numbers = self.numbers;
             let mut bits = BitWriter::default();
             bits.number(0x4201, 16);
             bits.number(3, 4);
@@ -631,27 +635,36 @@ pub mod tests {
             write_window(&mut bits, self.window);
             bits.ue(u32::from(self.format.luma_depth) - 8);
             bits.ue(u32::from(self.format.chroma_depth) - 8);
-            let poc_lsb_bits = 4 + numbers[0] % 13;
-            bits.ue(numbers[0] % 13);
+            bits.ue(self.numbers[0] % 13);
+            self.write_bounds(&mut bits);
+            self.write_coding_tools(&mut bits);
+            self.write_vui(&mut bits);
+            // sps_extension_present_flag.
+            bits.flag(false);
+            bits.into_nal()
+        }
+
+        fn write_bounds(&self, bits: &mut BitWriter) {
+            let Bounds {
+                buffering,
+                reordering,
+                latency,
+            } = self.bounds;
             bits.flag(self.flags[1]);
-            for layer in 0..if self.flags[1] { self.sub_layers } else { 1 } {
-                let last = !self.flags[1] || layer + 1 == self.sub_layers;
-                bits.ue(if last {
-                    self.bounds.buffering.into()
-                } else {
-                    0
-                });
-                bits.ue(if last {
-                    self.bounds.reordering.into()
-                } else {
-                    0
-                });
-                bits.ue(if last {
-                    self.bounds.latency
-                } else {
-                    numbers[0]
-                });
+            if self.flags[1] {
+                for _ in 1..self.sub_layers {
+                    for value in [0, 0, self.numbers[0]] {
+                        bits.ue(value);
+                    }
+                }
             }
+            for value in [buffering.into(), reordering.into(), latency] {
+                bits.ue(value);
+            }
+        }
+
+        fn write_coding_tools(&self, bits: &mut BitWriter) {
+            let numbers = self.numbers;
             for value in [0, numbers[1], 0, numbers[2], 1, 2] {
                 bits.ue(value);
             }
@@ -659,7 +672,7 @@ pub mod tests {
             if self.flags[2] {
                 bits.flag(self.flags[3]);
                 if self.flags[3] {
-                    self.write_scaling_lists(&mut bits);
+                    self.write_scaling_lists(bits);
                 }
             }
             bits.number(numbers[3], 2);
@@ -670,20 +683,16 @@ pub mod tests {
                 bits.ue(numbers[5]);
                 bits.flag(true);
             }
-            self.write_reference_sets(&mut bits);
+            self.write_reference_sets(bits);
             bits.flag(self.flags[5]);
             if self.flags[5] {
                 bits.ue(numbers[6] % 33);
                 for _ in 0..numbers[6] % 33 {
-                    bits.number(numbers[7], poc_lsb_bits);
+                    bits.number(numbers[7], 4 + numbers[0] % 13);
                     bits.flag(true);
                 }
             }
             bits.number(numbers[3], 2);
-            self.write_vui(&mut bits);
-            // sps_extension_present_flag.
-            bits.flag(false);
-            bits.into_nal()
         }
 
         fn write_profile_tier_level(&self, bits: &mut BitWriter) {

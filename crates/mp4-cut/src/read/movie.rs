@@ -20,7 +20,7 @@ use crate::{
     time::Time,
 };
 use mp4_atom::{Matrix, Mvhd};
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 /// The most edits that [`Movie::read_edits`] takes apart.
 const MAX_EDITS: usize = 50;
@@ -227,28 +227,27 @@ impl Movie {
     pub fn first_keyframe_seconds(&self) -> Result<f64> {
         let first = self.video.samples.frames()?.find(|frame| frame.sync);
         let first = first.ok_or_else(|| Error::unsupported("the source has no keyframe"))?;
-        Ok(self
-            .video
+        Ok(self.seconds_of(first.time))
+    }
+
+    /// When a media time of the video is shown, in seconds.
+    pub(crate) fn seconds_of(&self, media_time: i64) -> f64 {
+        self.video
             .edit_segment
-            .presentation(first.time)
-            .seconds_since(self.origin))
+            .presentation(media_time)
+            .seconds_since(self.origin)
     }
 
     /// When the first frame is shown, in seconds.
     #[must_use]
     pub fn start_seconds(&self) -> f64 {
-        let start = self
-            .video
-            .edit_segment
-            .presentation(self.video_extent.start);
-        start.seconds_since(self.origin)
+        self.seconds_of(self.video_extent.start)
     }
 
     /// When the last frame ends, in seconds.
     #[must_use]
     pub fn end_seconds(&self) -> f64 {
-        let end = self.video.edit_segment.presentation(self.video_extent.end);
-        end.seconds_since(self.origin)
+        self.seconds_of(self.video_extent.end)
     }
 
     /// Where second 0 is on the timeline of the file, in seconds.
@@ -419,36 +418,30 @@ impl Movie {
         let first_language = audio.as_ref().and_then(TrackHeader::language);
 
         let (mut video, video_entry) = video.video(mvhd.timescale, file_bytes)?;
-        let mut audio = audio
+        let audio = audio
             .map(|audio| audio.audio(mvhd.timescale, file_bytes))
             .transpose()?;
+        let (mut audio, audio_entry) = audio.unzip();
         let count = video.edits.len();
-        if count > max_edits {
+        let differs = |audio: &Track| audio.edits.len() != count;
+        if count > max_edits || audio.as_ref().is_some_and(differs) {
             return Ok(Vec::new());
         }
         // Players would not play a disabled track, and these have been chosen.
-        video.tkhd.enabled = true;
-        if let Some((audio, _)) = &mut audio {
-            if audio.edits.len() != count {
-                return Ok(Vec::new());
-            }
-            audio.tkhd.enabled = true;
+        for track in iter::once(&mut video).chain(&mut audio) {
+            track.tkhd.enabled = true;
         }
-        let Others {
-            more_audio,
-            mut dropped_tracks,
-            languages,
-        } = Others::of(headers, &mvhd, file_bytes, count);
+        let mut others = Others::of(headers, &mvhd, file_bytes, count);
         if metadata::names_place(&index.body)? {
-            dropped_tracks.push("place".to_owned());
+            others.dropped_tracks.push("place".to_owned());
         }
         let described = Described {
             container: index.container(),
             file_bytes,
             video: video_entry,
-            audio: audio.as_ref().map(|(_, entry)| entry.clone()),
-            audio_languages: [vec![first_language.unwrap_or_default()], languages].concat(),
-            dropped_tracks,
+            audio: audio_entry,
+            audio_languages: [vec![first_language.unwrap_or_default()], others.languages].concat(),
+            dropped_tracks: others.dropped_tracks,
         };
         let segment = |number: usize| {
             let mut video = video.with_edit(number);
@@ -456,15 +449,11 @@ impl Movie {
                 video.show_from_first_frame()?;
             }
             video.start_with_a_frame()?;
-            let audio = audio.as_ref().map(|(track, _)| track.with_edit(number));
-            let more_audio = more_audio
-                .iter()
-                .map(|track| track.with_edit(number))
-                .collect();
-            Ok(Self {
-                more_audio,
-                ..Self::of_tracks(index, &mvhd, video, audio, &described)?
-            })
+            let audio = audio.as_ref().map(|track| track.with_edit(number));
+            let mut movie = Self::of_tracks(index, &mvhd, video, audio, &described)?;
+            let more_audio = others.more_audio.iter();
+            movie.more_audio = more_audio.map(|track| track.with_edit(number)).collect();
+            Ok(movie)
         };
         (0..count).map(segment).collect()
     }

@@ -9,7 +9,7 @@ use crate::{
     time::{Time, rescale},
 };
 use bytes::Bytes;
-use mp4_atom::{Elst, Mdhd, Tkhd};
+use mp4_atom::{Elst, ElstEntry, Mdhd, Tkhd};
 
 /// A track before its tables are read.
 #[derive(Debug, Clone)]
@@ -299,16 +299,7 @@ fn read_edits(
     let mut shown_at = 0_i64;
     for edit in edits.into_iter().flat_map(|edits| edits.entries) {
         let duration = ticks(edit.segment_duration)?;
-        if let Some(media_time) = edit.media_time {
-            if (edit.media_rate.integer(), edit.media_rate.decimal()) != (1, 0) {
-                return Err(Error::unsupported(
-                    "the source's edit list changes its speed, which is not supported",
-                ));
-            }
-            let media_start = match i64::try_from(media_time) {
-                Ok(time) if time < limit => time,
-                _ => return Err(damaged("an edit starts impossibly late")),
-            };
+        if let Some(media_start) = media_start(&edit, limit)? {
             // No duration means that the edit goes on to the end of the media.
             let media_end = if duration > 0 {
                 media_start + duration
@@ -333,6 +324,22 @@ fn read_edits(
         });
     }
     Ok(segments)
+}
+
+/// Where in the media an edit begins, below `limit`; `None` for an empty one.
+fn media_start(edit: &ElstEntry, limit: i64) -> Result<Option<i64>> {
+    let Some(media_time) = edit.media_time else {
+        return Ok(None);
+    };
+    if (edit.media_rate.integer(), edit.media_rate.decimal()) != (1, 0) {
+        return Err(Error::unsupported(
+            "the source's edit list changes its speed, which is not supported",
+        ));
+    }
+    match i64::try_from(media_time) {
+        Ok(time) if time < limit => Ok(Some(time)),
+        _ => Err(damaged("an edit starts impossibly late")),
+    }
 }
 
 fn edit_list(trak: &Bytes) -> Result<Option<Elst>> {

@@ -1,6 +1,6 @@
 //! Files of which one part is whatever anybody likes, and all others are right: for property tests, and for fuzzing.
 
-use crate::{boxes::boxed, ways};
+use super::{boxes::boxed, ways};
 use bytes::Bytes;
 use mp4_cut::Error;
 use std::ops::Range;
