@@ -19,6 +19,7 @@ use crate::{
     read::track::{EditSegment, Track, TrackHeader},
     time::Time,
 };
+use bytes::Bytes;
 use mp4_atom::{Matrix, Mvhd};
 use std::ops::Range;
 
@@ -277,8 +278,9 @@ impl Movie {
         Ok(shown)
     }
 
-    /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Where parameter
-    /// sets of H.265 may lie among the pictures (`hev1`), 16 KiB more tell them, and clips have them in front (`hvc1`).
+    /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Parameter sets of
+    /// H.264 and H.265 may lie among the pictures, whatever the index says: the first 16 KiB of the first keyframe tell
+    /// them, and clips have them in front (`avc1`, `hvc1`).
     ///
     /// # Errors
     /// [`Error::Unsupported`] for what is not an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
@@ -302,11 +304,22 @@ impl Movie {
     /// Adds what parameter sets tell that only the pictures have.
     pub(super) async fn describe(&mut self, source: &impl RangeRead) -> Result<()> {
         if parameter_sets::describe(&mut self.video, source).await? {
-            let entry = VideoEntry::of(&self.video.samples.descriptions)?;
-            let video = &mut self.facts.video;
-            [video.width, video.height] = turned_size(&self.video, &entry);
-            video.pixels = PixelFormat::of(&self.video.samples.descriptions);
+            self.describe_pictures()?;
         }
+        Ok(())
+    }
+
+    /// Has the video described as the movie is from whose media this is a part.
+    pub(super) fn describe_as(&mut self, descriptions: Bytes) -> Result<()> {
+        self.video.samples.descriptions = descriptions;
+        self.describe_pictures()
+    }
+
+    fn describe_pictures(&mut self) -> Result<()> {
+        let entry = VideoEntry::of(&self.video.samples.descriptions)?;
+        let video = &mut self.facts.video;
+        [video.width, video.height] = turned_size(&self.video, &entry);
+        video.pixels = PixelFormat::of(&self.video.samples.descriptions);
         Ok(())
     }
 
