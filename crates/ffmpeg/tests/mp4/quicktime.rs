@@ -232,7 +232,8 @@ async fn pictures_that_change_their_size_are_refused() {
 async fn languages_of_sound_and_a_place_are_named() {
     let folder = Folder::new();
     let languages =
-        "-map 0 -map 1 -map 1 -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu";
+        "-map 0 -map 1 -map 1 -metadata:s:a:0 language=eng -metadata:s:a:1 language=ita";
+    let spoken = ["eng", "ita"];
     let place = "-metadata location=+27.9881+086.9250/";
     for (name, options) in [
         ("a.mp4", ""),
@@ -245,13 +246,13 @@ async fn languages_of_sound_and_a_place_are_named() {
         let plain = folder.build(name, &[&arguments[..], &[words(options)]].concat());
         let facts = read(&load(&plain)).await.facts;
         let audio = facts.audio.expect("sound");
-        // QuickTime's own numbers of languages are not read.
-        let spoken: &[&str] = if name == "a.mp4" {
-            &["eng", "deu"]
-        } else {
-            &[]
-        };
         assert_eq!(audio.languages, spoken, "{name}");
+        let file = load(&plain);
+        let window = read(&file).await.window(0.2, 0.8).expect("an interval");
+        let copy = collect(&window, &file).await.expect("the source's bytes");
+        let tracks = decode_index(&copy).trak;
+        let packed: Vec<_> = tracks.iter().map(|trak| &trak.mdia.mdhd.language).collect();
+        assert_eq!(packed, ["und", "eng", "ita"], "{name}");
         assert_eq!(facts.dropped_tracks, Vec::<String>::new(), "{name}");
         let key = if options.is_empty() {
             place.to_owned()

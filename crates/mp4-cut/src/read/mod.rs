@@ -7,6 +7,7 @@ pub(crate) mod edited;
 pub(crate) mod fragmented;
 pub(crate) mod fragments;
 mod frame_grid;
+mod language;
 mod metadata;
 pub(crate) mod moov;
 pub(crate) mod movie;

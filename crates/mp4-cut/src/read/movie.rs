@@ -596,6 +596,7 @@ fn headers(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
     if mvhd.timescale == 0 {
         return Err(damaged("the movie's timescale is zero"));
     }
+    let is_quicktime = index.container() == "qt";
     let mut headers = Vec::new();
     for child in children(index.body.clone()) {
         let child = child?;
@@ -603,6 +604,7 @@ fn headers(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
             let mut header = TrackHeader::read(&child)?;
             let time = index.first_decode_times.get(&header.id());
             header.first_decode_time = time.copied().unwrap_or(0);
+            header.is_quicktime = is_quicktime;
             headers.push(header);
         }
     }
