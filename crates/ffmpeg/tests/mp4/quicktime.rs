@@ -10,8 +10,8 @@ use crate::common::{
 use bytes::Bytes;
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use model::{ClipError, ErrorKind};
-use mp4_atom::{Edts, Elst, Encode, StszSamples, Trak};
-use mp4_cut::{MAX_INDEX_BYTES, Movie};
+use mp4_atom::{Edts, Elst, ElstEntry, Encode, StszSamples, Trak};
+use mp4_cut::{MAX_INDEX_BYTES, Movie, Opened, WindowFacts};
 use std::path::PathBuf;
 
 /// A source whose index lies behind its media, so that compressing it moves nothing.
@@ -265,5 +265,109 @@ async fn languages_of_sound_and_a_place_are_named() {
         );
         let facts = read(&load(&named)).await.facts;
         assert_eq!(facts.dropped_tracks, ["place"], "{name}");
+    }
+}
+
+/// Has the tracks of a file, whose index lies at its end, show pieces of their media: each an empty edit in front and, in
+/// seconds, what is shown of the media.
+fn with_pieces(file: &Bytes, tracks: [(f64, &[(f64, f64)]); 2]) -> Bytes {
+    let mut index = decode_index(file);
+    for (trak, (empty, pieces)) in index.trak.iter_mut().zip(tracks) {
+        let ticks = |seconds: f64, timescale: u32| (seconds * f64::from(timescale)).round() as u64;
+        let entry = |seconds: f64, media_time| ElstEntry {
+            segment_duration: ticks(seconds, index.mvhd.timescale),
+            media_time,
+            media_rate: 1.into(),
+        };
+        let lists = &mut trak.edts.as_mut().expect("an edit list").elst;
+        let entries = &mut lists.as_mut().expect("an edit list").entries;
+        let begins = entries[0].media_time.expect("media");
+        let timescale = trak.mdia.mdhd.timescale;
+        let shown = pieces
+            .iter()
+            .map(|(start, end)| entry(end - start, Some(begins + ticks(*start, timescale))));
+        let empty = (empty > 0.0).then(|| entry(empty, None));
+        *entries = empty.into_iter().chain(shown).collect();
+    }
+    let start = boxes::last(file, *b"moov");
+    let mut changed = file[..start].to_vec();
+    index.encode(&mut changed).expect("an index");
+    changed.into()
+}
+
+/// A copy of each part of an interval of a source that shows several pieces, and what it is.
+async fn cut_pieces(
+    file: &Bytes,
+    interval: (f64, f64),
+) -> Result<Vec<(WindowFacts, Vec<u8>)>, String> {
+    let Opened::Edited(movie) = Movie::open(file).await.map_err(|error| error.to_string())? else {
+        return Err("one piece".to_owned());
+    };
+    let mut copies = Vec::new();
+    for (start, end) in movie.parts(interval.0, interval.1) {
+        let window = movie.piece(start, end).window(start, end);
+        let window = window.map_err(|error| error.to_string())?;
+        let copy = collect(&window, file).await.expect("the source's bytes");
+        copies.push((window.facts, copy));
+    }
+    Ok(copies)
+}
+
+#[tokio::test]
+async fn pieces_of_sound_that_are_those_of_the_video_are_read() {
+    const PIECES: [(f64, f64); 2] = [(0.0, 1.2), (2.0, 3.0)];
+    let folder = Folder::new();
+    let file = source(&folder);
+    let plain = with_pieces(&file, [(0.0, &PIECES), (0.0, &PIECES)]);
+    let intervals = [(0.0, 2.2), (0.2, 0.9), (1.0, 1.5), (1.3, 2.0)];
+    let halves: &[_] = &[(0.0, 0.5), (0.5, 1.2), (2.0, 3.0)];
+    let with_a_shred: &[_] = &[(0.0, 1.2), (2.0, 3.0), (0.5, 0.504)];
+    for (video, audio) in [
+        (&PIECES[..], halves),
+        (halves, &PIECES),
+        (&PIECES, with_a_shred),
+        (&[(0.0, 1.2), (2.0, 2.6), (2.6, 3.0)], halves),
+    ] {
+        let other = with_pieces(&file, [(0.0, video), (0.0, audio)]);
+        for interval in intervals {
+            let copies = cut_pieces(&plain, interval).await.expect("pieces");
+            assert_eq!(cut_pieces(&other, interval).await, Ok(copies), "{audio:?}");
+        }
+    }
+    // Sound that begins later, ends earlier, or changes over a little later.
+    for (empty, audio) in [
+        (0.1, [(0.1, 1.2), (2.0, 3.0)]),
+        (0.0, [(0.0, 1.2), (2.0, 2.99)]),
+        (0.0, [(0.0, 1.21), (2.01, 3.0)]),
+    ] {
+        let other = with_pieces(&file, [(0.0, &PIECES), (empty, &audio)]);
+        for interval in intervals {
+            let facts = |copies: Vec<(WindowFacts, Vec<u8>)>| {
+                let facts = copies.into_iter().map(|(facts, _)| facts.start_seconds);
+                facts.collect::<Vec<_>>()
+            };
+            let expected = facts(cut_pieces(&plain, interval).await.expect("pieces"));
+            let found = cut_pieces(&other, interval).await.map(facts);
+            assert_eq!(found, Ok(expected), "{audio:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pieces_of_sound_that_are_others_than_the_videos_are_refused_by_name() {
+    let folder = Folder::new();
+    let file = source(&folder);
+    let video: &[_] = &[(0.0, 1.2), (2.0, 3.0)];
+    for (video, audio) in [
+        (video, &[(0.0, 1.5), (2.3, 3.0)][..]),
+        (video, &[(0.0, 0.9), (1.7, 3.0)]),
+        (video, &[(0.0, 2.2)]),
+        (video, &[(0.0, 0.5), (0.6, 1.3), (2.0, 3.0)]),
+        (&[(0.0, 3.0)], video),
+    ] {
+        let file = with_pieces(&file, [(0.0, video), (0.0, audio)]);
+        let refused = cut_pieces(&file, (0.0, 1.0)).await.expect_err("others");
+        let why = "edit list of several pieces that are not the same in all tracks";
+        assert!(refused.contains(why), "{audio:?}: {refused}");
     }
 }

@@ -4,6 +4,7 @@ mod amr;
 mod channels;
 mod defragment;
 pub(crate) mod edited;
+mod edits;
 pub(crate) mod fragmented;
 pub(crate) mod fragments;
 mod frame_grid;

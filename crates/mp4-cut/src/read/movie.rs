@@ -8,6 +8,7 @@ use crate::{
     boxes::parse::{FourCC, children, damaged, decode, require},
     error::{Error, Result},
     io::RangeRead,
+    read::edits,
     read::frame_grid,
     read::metadata,
     read::moov::{self, Moov},
@@ -23,8 +24,6 @@ use bytes::Bytes;
 use mp4_atom::{Matrix, Mvhd};
 use std::ops::Range;
 
-/// The most edits that [`Movie::read_edits`] takes apart.
-const MAX_EDITS: usize = 50;
 /// Apple's spatial audio, which `FFmpeg` does not decode. Telephones record it beside an ordinary track.
 const UNDECODABLE: &str = "apac";
 
@@ -396,10 +395,7 @@ impl Movie {
     pub(super) fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
         match Self::from_index(index, file_bytes, 1)?.pop() {
             Some(movie) => Ok(movie),
-            None => Err(Error::unsupported(
-                "the source has an edit list of several pieces that are not the same in all tracks, or more than 50, \
-                 which is not supported",
-            )),
+            None => Err(edits::refused()),
         }
     }
 
@@ -413,7 +409,7 @@ impl Movie {
     }
 
     pub(super) async fn edits_of(index: &Moov, source: &impl RangeRead) -> Result<Vec<Self>> {
-        let mut edits = Self::from_index(index, source.len(), MAX_EDITS)?;
+        let mut edits = Self::from_index(index, source.len(), edits::MAX_EDITS)?;
         if let Some(first) = edits.first() {
             let fields = Box::pin(pictures::field_duration(&first.video, source)).await?;
             for edit in &mut edits {
@@ -423,7 +419,7 @@ impl Movie {
         Ok(edits)
     }
 
-    /// A movie for each edit; none when there are more than `max_edits`, or when the tracks differ in their number.
+    /// A movie for each edit; none when there are more than `max_edits`, or when those of the tracks are not in step.
     fn from_index(index: &Moov, file_bytes: u64, max_edits: usize) -> Result<Vec<Self>> {
         let (mvhd, mut headers) = headers(index)?;
         let has_audio = headers.iter().any(|header| header.is(*b"soun"));
@@ -435,23 +431,23 @@ impl Movie {
         let mut audio = audio
             .map(|audio| audio.audio(mvhd.timescale, file_bytes))
             .transpose()?;
-        let count = video.edits.len();
-        if count > max_edits {
-            return Ok(Vec::new());
-        }
         // Players would not play a disabled track, and these have been chosen.
         video.tkhd.enabled = true;
         if let Some((audio, _)) = &mut audio {
-            if audio.edits.len() != count {
+            if !edits::align(&mut video.edits, audio) {
                 return Ok(Vec::new());
             }
             audio.tkhd.enabled = true;
+        }
+        let count = video.edits.len();
+        if count > max_edits {
+            return Ok(Vec::new());
         }
         let Others {
             more_audio,
             mut dropped_tracks,
             languages,
-        } = Others::of(headers, &mvhd, file_bytes, count);
+        } = Others::of(headers, &mvhd, file_bytes, &video.edits);
         if metadata::names_place(&index.body)? {
             dropped_tracks.push("place".to_owned());
         }
@@ -536,7 +532,7 @@ impl Movie {
 /// What a movie has besides its video and the audio that was chosen.
 #[derive(Default)]
 struct Others {
-    /// Audio tracks that clips can have, with as many edits as the chosen ones.
+    /// Audio tracks that clips can have, whose edits are in step with the video's.
     more_audio: Vec<Track>,
     /// Their languages; empty where a track names none.
     languages: Vec<String>,
@@ -546,7 +542,12 @@ struct Others {
 
 impl Others {
     /// What cannot be read of them, such as an encrypted track, does not spoil the clip.
-    fn of(headers: Vec<TrackHeader>, mvhd: &Mvhd, file_bytes: u64, edits: usize) -> Self {
+    fn of(
+        headers: Vec<TrackHeader>,
+        mvhd: &Mvhd,
+        file_bytes: u64,
+        video_edits: &[EditSegment],
+    ) -> Self {
         let mut others = Self::default();
         for header in headers {
             let (name, language) = (header.name(), header.language());
@@ -554,12 +555,15 @@ impl Others {
                 others.dropped_tracks.push(name);
                 continue;
             }
-            match header.audio(mvhd.timescale, file_bytes) {
-                Ok((track, entry)) if track.edits.len() == edits && entry.codec != UNDECODABLE => {
-                    others.more_audio.push(track);
-                    others.languages.push(language.unwrap_or_default());
-                }
-                _ => others.dropped_tracks.push(name),
+            let Ok((mut track, entry)) = header.audio(mvhd.timescale, file_bytes) else {
+                others.dropped_tracks.push(name);
+                continue;
+            };
+            if entry.codec != UNDECODABLE && edits::align_audio(video_edits, &mut track) {
+                others.more_audio.push(track);
+                others.languages.push(language.unwrap_or_default());
+            } else {
+                others.dropped_tracks.push(name);
             }
         }
         others
