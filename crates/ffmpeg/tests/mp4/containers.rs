@@ -330,7 +330,10 @@ async fn recording_that_was_never_closed_is_read_as_far_as_it_goes() {
         let whole = load(&build(&folder, name, &all));
         let path = folder.path(name);
         std::fs::write(&path, &whole[..whole.len() * 2 / 3]).expect("room");
-        assert_cuts_are_exact(&path, &[(1.2, 3.4)]).await;
+        let facts = Work::new().open(&path).await.expect("a source").facts;
+        let video = facts.video.duration_seconds;
+        assert!((4.5..6.0).contains(&video), "{name}: {facts:?}");
+        assert_cuts_are_exact(&path, &[(1.2, 3.4), (3.9, video - 0.2)]).await;
     }
 }
 
@@ -1027,11 +1030,44 @@ fn crc(section: &[u8]) -> u32 {
     })
 }
 
+/// The streams of a transport stream, as `FFmpeg` numbers them.
+const VIDEO: u16 = 0x100;
+const SOUND: u16 = 0x101;
+const PROGRAM_MAP: u16 = 0x1000;
+
+/// Changes every program map of a transport stream (ITU-T H.222.0, 2.4.4.9).
+fn change_program_map(file: &mut [u8], change: impl Fn(&mut [u8])) {
+    for packet in packets(file).filter(|packet| stream_of(packet) == PROGRAM_MAP) {
+        let start = 5 + usize::from(packet[4]);
+        let section = &mut packet[start..];
+        change(section);
+        let end = 3 + usize::from(section[2]) - 4;
+        let crc = crc(&section[..end]).to_be_bytes();
+        section[end..end + 4].copy_from_slice(&crc);
+    }
+}
+
+/// Receivers leave the descriptor of the access control in what they have decrypted.
+#[tokio::test]
+async fn program_that_says_how_it_was_encrypted_is_read_if_it_no_longer_is() {
+    let folder = Folder::new();
+    let path = build(&folder, "a.ts", &[words(H264), words(AAC)]);
+    let mut file = load(&path).to_vec();
+    change_program_map(&mut file, |section| {
+        assert_eq!(section[11], 0);
+        let end = section.len();
+        section.copy_within(12..end - 6, 18);
+        section[12..18].copy_from_slice(&[9, 4, 0x0b, 0x00, 0xe1, 0x23]);
+        section[11] += 6;
+        section[2] += 6;
+    });
+    std::fs::write(&path, file).expect("room");
+    assert_cuts_are_exact(&path, &[(1.2, 3.4)]).await;
+}
+
 #[tokio::test]
 async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
-    const VIDEO: u16 = 0x100;
-    const SOUND: u16 = 0x101;
-    const PROGRAM_MAP: u16 = 0x1000;
+    const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -c:a libopus";
     let scramble = |file: &mut [u8], stream: u16| {
         for packet in packets(file).filter(|packet| stream_of(packet) == stream) {
             packet[3] |= 0x80;
@@ -1050,15 +1086,11 @@ async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
         }
     };
     let sample_aes = |file: &mut [u8]| {
-        for packet in packets(file).filter(|packet| stream_of(packet) == PROGRAM_MAP) {
-            let section = 5 + usize::from(packet[4]);
-            let end = section + 3 + usize::from(packet[section + 2]) - 4;
-            let video = section + 12 + usize::from(packet[section + 11]);
-            assert_eq!(packet[video], 0x1b);
-            packet[video] = 0xdb;
-            let crc = crc(&packet[section..end]).to_be_bytes();
-            packet[end..end + 4].copy_from_slice(&crc);
-        }
+        change_program_map(file, |section| {
+            let video = 12 + usize::from(section[11]);
+            assert_eq!(section[video], 0x1b);
+            section[video] = 0xdb;
+        });
     };
     // In place of a track's number: ContentEncodings, ContentEncoding, ContentEncryption, and nothing.
     let encrypt_track = |file: &mut [u8]| {
@@ -1079,9 +1111,15 @@ async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
         ("pes.ts", &scramble_pes),
         ("sample-aes.ts", &sample_aes),
         ("track.mkv", &encrypt_track),
+        ("track.webm", &encrypt_track),
     ] {
         let folder = Folder::new();
-        let path = build(&folder, name, &[words(H264), words(AAC)]);
+        let codecs = if name.ends_with("webm") {
+            words(VP9)
+        } else {
+            [words(H264), words(AAC)].concat()
+        };
+        let path = build(&folder, name, &[codecs]);
         let mut file = load(&path).to_vec();
         assert!(Work::new().open(&path).await.is_ok(), "{name}");
         encrypt(&mut file);
