@@ -268,14 +268,14 @@ async fn languages_of_sound_and_a_place_are_named() {
     }
 }
 
-/// Has the tracks of a file, whose index lies at its end, show pieces of their media: each an empty edit in front and, in
-/// seconds, what is shown of the media.
-fn with_pieces(file: &Bytes, tracks: [(f64, &[(f64, f64)]); 2]) -> Bytes {
+/// Has the tracks of a file, whose index lies at its end, show pieces of their media: each an empty edit in front and what is
+/// shown of the media, in milliseconds.
+fn with_pieces(file: &Bytes, tracks: [(u64, &[(u64, u64)]); 2]) -> Bytes {
     let mut index = decode_index(file);
     for (trak, (empty, pieces)) in index.trak.iter_mut().zip(tracks) {
-        let ticks = |seconds: f64, timescale: u32| (seconds * f64::from(timescale)).round() as u64;
-        let entry = |seconds: f64, media_time| ElstEntry {
-            segment_duration: ticks(seconds, index.mvhd.timescale),
+        let ticks = |ms: u64, timescale: u32| (ms * u64::from(timescale) + 500) / 1000;
+        let entry = |ms: u64, media_time| ElstEntry {
+            segment_duration: ticks(ms, index.mvhd.timescale),
             media_time,
             media_rate: 1.into(),
         };
@@ -286,7 +286,7 @@ fn with_pieces(file: &Bytes, tracks: [(f64, &[(f64, f64)]); 2]) -> Bytes {
         let shown = pieces
             .iter()
             .map(|(start, end)| entry(end - start, Some(begins + ticks(*start, timescale))));
-        let empty = (empty > 0.0).then(|| entry(empty, None));
+        let empty = (empty > 0).then(|| entry(empty, None));
         *entries = empty.into_iter().chain(shown).collect();
     }
     let start = boxes::last(file, *b"moov");
@@ -315,20 +315,20 @@ async fn cut_pieces(
 
 #[tokio::test]
 async fn pieces_of_sound_that_are_those_of_the_video_are_read() {
-    const PIECES: [(f64, f64); 2] = [(0.0, 1.2), (2.0, 3.0)];
+    const PIECES: [(u64, u64); 2] = [(0, 1200), (2000, 3000)];
     let folder = Folder::new();
     let file = source(&folder);
-    let plain = with_pieces(&file, [(0.0, &PIECES), (0.0, &PIECES)]);
+    let plain = with_pieces(&file, [(0, &PIECES), (0, &PIECES)]);
     let intervals = [(0.0, 2.2), (0.2, 0.9), (1.0, 1.5), (1.3, 2.0)];
-    let halves: &[_] = &[(0.0, 0.5), (0.5, 1.2), (2.0, 3.0)];
-    let with_a_shred: &[_] = &[(0.0, 1.2), (2.0, 3.0), (0.5, 0.504)];
+    let halves: &[_] = &[(0, 500), (500, 1200), (2000, 3000)];
+    let with_a_shred: &[_] = &[(0, 1200), (2000, 3000), (500, 504)];
     for (video, audio) in [
         (&PIECES[..], halves),
         (halves, &PIECES),
         (&PIECES, with_a_shred),
-        (&[(0.0, 1.2), (2.0, 2.6), (2.6, 3.0)], halves),
+        (&[(0, 1200), (2000, 2600), (2600, 3000)], halves),
     ] {
-        let other = with_pieces(&file, [(0.0, video), (0.0, audio)]);
+        let other = with_pieces(&file, [(0, video), (0, audio)]);
         for interval in intervals {
             let copies = cut_pieces(&plain, interval).await.expect("pieces");
             assert_eq!(cut_pieces(&other, interval).await, Ok(copies), "{audio:?}");
@@ -336,11 +336,11 @@ async fn pieces_of_sound_that_are_those_of_the_video_are_read() {
     }
     // Sound that begins later, ends earlier, or changes over a little later.
     for (empty, audio) in [
-        (0.1, [(0.1, 1.2), (2.0, 3.0)]),
-        (0.0, [(0.0, 1.2), (2.0, 2.99)]),
-        (0.0, [(0.0, 1.21), (2.01, 3.0)]),
+        (100, [(100, 1200), (2000, 3000)]),
+        (0, [(0, 1200), (2000, 2990)]),
+        (0, [(0, 1210), (2010, 3000)]),
     ] {
-        let other = with_pieces(&file, [(0.0, &PIECES), (empty, &audio)]);
+        let other = with_pieces(&file, [(0, &PIECES), (empty, &audio)]);
         for interval in intervals {
             let facts = |copies: Vec<(WindowFacts, Vec<u8>)>| {
                 let facts = copies.into_iter().map(|(facts, _)| facts.start_seconds);
@@ -357,15 +357,15 @@ async fn pieces_of_sound_that_are_those_of_the_video_are_read() {
 async fn pieces_of_sound_that_are_others_than_the_videos_are_refused_by_name() {
     let folder = Folder::new();
     let file = source(&folder);
-    let video: &[_] = &[(0.0, 1.2), (2.0, 3.0)];
+    let video: &[_] = &[(0, 1200), (2000, 3000)];
     for (video, audio) in [
-        (video, &[(0.0, 1.5), (2.3, 3.0)][..]),
-        (video, &[(0.0, 0.9), (1.7, 3.0)]),
-        (video, &[(0.0, 2.2)]),
-        (video, &[(0.0, 0.5), (0.6, 1.3), (2.0, 3.0)]),
-        (&[(0.0, 3.0)], video),
+        (video, &[(0, 1500), (2300, 3000)][..]),
+        (video, &[(0, 900), (1700, 3000)]),
+        (video, &[(0, 2200)]),
+        (video, &[(0, 500), (600, 1300), (2000, 3000)]),
+        (&[(0, 3000)], video),
     ] {
-        let file = with_pieces(&file, [(0.0, video), (0.0, audio)]);
+        let file = with_pieces(&file, [(0, video), (0, audio)]);
         let refused = cut_pieces(&file, (0.0, 1.0)).await.expect_err("others");
         let why = "edit list of several pieces that are not the same in all tracks";
         assert!(refused.contains(why), "{audio:?}: {refused}");

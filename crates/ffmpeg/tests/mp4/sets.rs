@@ -214,17 +214,17 @@ async fn sets_hold_from_the_sample_that_they_are_in() {
         ([hevc(1), hevc(0)], *b"hvcC"),
     ] {
         let mut sets = Vec::new();
-        let mut list = String::new();
+        let mut list = Vec::new();
         for (number, codec) in codecs.iter().enumerate() {
             let options = [pictures("30", 2), sound(2), words(codec), words(AAC)];
             let part = folder.build(&format!("{number}.mp4"), &options);
             sets.extend(sets_of(&record(&load(&part), kind), kind));
-            list += &format!("file '{}'\n", part.display());
+            list.push(format!("file '{}'", part.display()));
         }
         sets.sort();
         sets.dedup();
         let parts = folder.path("parts.txt");
-        std::fs::write(&parts, list).expect("room");
+        std::fs::write(&parts, list.join("\n")).expect("room");
         let joined = format!("-f concat -safe 0 -i {} -c copy", parts.display());
         let tag = if kind == *b"hvcC" { "-tag:v hev1" } else { "" };
         let path = folder.build("source.mp4", &[words(&joined), words(tag)]);

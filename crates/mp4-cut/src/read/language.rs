@@ -65,7 +65,8 @@ mod tests {
 
     /// What a `QuickTime` file with this number says, and what a clip of it has in its place.
     fn spoken(number: u16) -> (String, u16) {
-        let letter = |shift: u16| char::from(0x60 + (number >> shift & 31) as u8);
+        let letter =
+            |shift: u16| char::from(0x60 + u8::try_from(number >> shift & 31).expect("five bits"));
         let language = of_quicktime([10, 5, 0].map(letter).iter().collect());
         let mdhd = Mdhd {
             language: language.clone(),
