@@ -155,6 +155,6 @@ output "producer_policy" {
 }
 
 output "operator_policy" {
-  description = "IAM policy document, as JSON, for people who operate the deployment. It allows listing, showing, redriving, stopping and restarting executions, playing clips, and listing, dropping and replaying dead letters."
+  description = "IAM policy document, as JSON, for people who operate the deployment. It allows listing, showing, redriving, stopping and restarting executions, playing clips, listing, dropping and replaying dead letters, and uploading files under uploads/ of the source buckets."
   value       = jsonencode(local.operator_policy)
 }

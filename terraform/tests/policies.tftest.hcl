@@ -21,6 +21,8 @@ variables {
   definition_file = "tests/definition.asl.json"
   source_buckets  = ["surf-archive"]
   mongodb_uri     = "mongodb://db.example/"
+
+  source_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/0d7bd0e3"]
 }
 
 run "policies_are_simple_enough_to_be_computed" {
@@ -77,7 +79,26 @@ run "what_each_may_do" {
         "sqs:${pair[0]} ${pair[1]}"
       ],
       ["s3:GetObject clip"],
+      # What enqueue needs to upload a file as a source, in parts, to an encrypted bucket.
+      [for action in ["GetObject", "PutObject", "AbortMultipartUpload"] : "s3:${action} upload"],
+      [for action in ["GenerateDataKey", "Decrypt"] : "kms:${action} key"],
     )))
-    error_message = "An operator may do something else than list, show, measure, play, redrive, stop and replay: ${jsonencode(output.allowed.operator)}"
+    error_message = "An operator may do something else than list, show, measure, play, redrive, stop, replay and upload: ${jsonencode(output.allowed.operator)}"
+  }
+}
+
+run "without_keys_nothing_is_said_of_them" {
+  command = plan
+
+  variables {
+    source_kms_key_arns = []
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(output.operator_policy).Statement :
+      length(statement.Resource) > 0 && !anytrue([for action in statement.Action : startswith(action, "kms:")])
+    ])
+    error_message = "A statement names no resource, or a key that there is not."
   }
 }

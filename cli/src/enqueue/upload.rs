@@ -161,8 +161,8 @@ impl Upload {
         let message = &error.message;
         if message.contains("s3:PutObject") {
             return Failure::new(format!(
-                "{} may not be written: your policy needs s3:PutObject on arn:aws:s3:::{}/{PREFIX}*, which \
-                 operator_policy does not have. {message}",
+                "{} may not be written: your policy needs s3:PutObject on arn:aws:s3:::{}/{PREFIX}*, as \
+                 operator_policy has it. {message}",
                 self.uri(),
                 self.bucket
             ));
@@ -361,6 +361,8 @@ mod tests {
         let failure = upload.send(&client).await.expect_err("it is denied");
         let needed = "your policy needs s3:PutObject on arn:aws:s3:::archive/uploads/*";
         assert!(failure.message.contains(needed), "{}", failure.message);
+        let has_it = "as operator_policy has it";
+        assert!(failure.message.contains(has_it), "{}", failure.message);
     }
 
     #[tokio::test]

@@ -260,7 +260,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         name: &str,
         remuxer: Remuxer<'_>,
     ) -> Result<RemuxedRange<S>, ClipError> {
-        let (movie, samples) = match &self.form {
+        let (mut movie, samples) = match &self.form {
             Form::Other(other) => {
                 let interval = (start_seconds, end_seconds);
                 return Box::pin(other.search(interval, lead_seconds, name, remuxer)).await;
@@ -277,6 +277,9 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
                 (part, Samples::Source(source.clone()))
             }
         };
+        movie
+            .describe_interval(&samples, start_seconds, end_seconds)
+            .await?;
         Ok(RemuxedRange {
             movie,
             samples,

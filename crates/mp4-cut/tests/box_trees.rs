@@ -56,11 +56,15 @@ fn source() -> Shape {
     }
 }
 
-fn assert_boxes_of(stream: impl Stream<Item = Result<Bytes>>, expected: &ExpectFile) {
+fn file_of(stream: impl Stream<Item = Result<Bytes>>) -> Vec<u8> {
     let file = block_on(stream.try_fold(Vec::new(), async |whole, part| {
         Ok([whole, part.to_vec()].concat())
     }));
-    expected.assert_eq(&tree(&file.expect("the source's bytes"), Detail::All));
+    file.expect("the source's bytes")
+}
+
+fn assert_boxes_of(stream: impl Stream<Item = Result<Bytes>>, expected: &ExpectFile) {
+    expected.assert_eq(&tree(&file_of(stream), Detail::All));
 }
 
 #[test]
@@ -92,4 +96,20 @@ fn snapshot_of_joined_windows() {
     let join = Join::of(&[(&movie, 1.0, 2.0), (&movie, 0.4, 1.2)]).expect("one format");
     let stream = join.stream(vec![&file, &file], 1);
     assert_boxes_of(stream, &expect_file!["snapshots/join.txt"]);
+}
+
+/// The sound in front of a joint is prolonged until the sound behind it begins.
+#[test]
+fn joined_windows_whose_sound_begins_late_are_read_piece_by_piece() {
+    let mut shape = source();
+    shape.tracks[1].edit = Some(Edit {
+        empty: 400,
+        media_time: 0,
+    });
+    let file = Bytes::from(shape.file());
+    let movie = block_on(Movie::read(&file)).expect("a source");
+    let join = Join::of(&[(&movie, 1.0, 2.0), (&movie, 0.0, 1.2)]).expect("one format");
+    let joined = Bytes::from(file_of(join.stream(vec![&file, &file], 1)));
+    let pieces = block_on(Movie::read_edits(&joined)).expect("a clip of ours");
+    assert_eq!(pieces.len(), 2);
 }

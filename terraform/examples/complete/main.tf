@@ -50,7 +50,7 @@ resource "aws_iam_role_policy_attachment" "producer" {
 
 resource "aws_iam_policy" "operator" {
   name        = "${var.name_prefix}-operator"
-  description = "Lists, shows, redrives, stops and replays."
+  description = "Lists, shows, redrives, stops, replays and uploads."
   policy      = module.clipflow.operator_policy
 }
 

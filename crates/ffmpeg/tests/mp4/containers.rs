@@ -330,7 +330,10 @@ async fn recording_that_was_never_closed_is_read_as_far_as_it_goes() {
         let whole = load(&build(&folder, name, &all));
         let path = folder.path(name);
         std::fs::write(&path, &whole[..whole.len() * 2 / 3]).expect("room");
-        assert_cuts_are_exact(&path, &[(1.2, 3.4)]).await;
+        let facts = Work::new().open(&path).await.expect("a source").facts;
+        let video = facts.video.duration_seconds;
+        assert!((4.5..6.0).contains(&video), "{name}: {facts:?}");
+        assert_cuts_are_exact(&path, &[(1.2, 3.4), (3.9, video - 0.2)]).await;
     }
 }
 
@@ -788,15 +791,29 @@ async fn segment_of_a_fragmented_mp4_without_its_head_is_unsupported_media() {
 #[tokio::test]
 async fn fragments_of_a_file_that_was_cut_short_are_read_as_far_as_they_go() {
     let folder = Folder::new();
-    for (name, options) in &CONTAINERS[2..4] {
+    let unindexed = "-movflags +frag_keyframe+empty_moov+default_base_moof+skip_trailer";
+    for (name, options) in [CONTAINERS[2], CONTAINERS[3], ("none.mp4", unindexed)] {
         let options = [words(H264), words(AAC), words("-g 30"), words(options)];
         let path = build(&folder, name, &options);
         let whole = load(&path);
-        for kept in [whole.len() / 2, whole.len() * 2 / 3] {
+        let kinds = whole.windows(4).enumerate();
+        let moofs = kinds.filter(|(_, kind)| kind == b"moof");
+        let moofs: Vec<usize> = moofs.map(|(at, _)| at - 4).collect();
+        let fragment = moofs[moofs.len() / 2];
+        let mut ends = vec![whole.len() / 2, whole.len() * 2 / 3, fragment + 20];
+        // Only an index tells that fragments are missing.
+        if name != "none.mp4" {
+            ends.push(fragment);
+        }
+        for kept in ends {
             std::fs::write(&path, &whole[..kept]).expect("room");
             let facts = Work::new().open(&path).await.expect("a source").facts;
-            let said = facts.dropped_tracks.last().expect("what is missing");
-            assert!(said.ends_with("the source was cut short"), "{name}: {said}");
+            let said = facts.dropped_tracks.last().cloned().unwrap_or_default();
+            let place = kept - fragment.min(kept);
+            assert!(
+                said.ends_with("the source was cut short"),
+                "{name}, {kept} bytes, {place} in a fragment: {said}"
+            );
             assert!(
                 (2.5..6.5).contains(&facts.duration_seconds),
                 "{name}: {facts:?}"
@@ -1008,11 +1025,44 @@ fn crc(section: &[u8]) -> u32 {
     })
 }
 
+/// The streams of a transport stream, as `FFmpeg` numbers them.
+const VIDEO: u16 = 0x100;
+const SOUND: u16 = 0x101;
+const PROGRAM_MAP: u16 = 0x1000;
+
+/// Changes every program map of a transport stream (ITU-T H.222.0, 2.4.4.9).
+fn change_program_map(file: &mut [u8], change: impl Fn(&mut [u8])) {
+    for packet in packets(file).filter(|packet| stream_of(packet) == PROGRAM_MAP) {
+        let start = 5 + usize::from(packet[4]);
+        let section = &mut packet[start..];
+        change(section);
+        let end = 3 + usize::from(section[2]) - 4;
+        let crc = crc(&section[..end]).to_be_bytes();
+        section[end..end + 4].copy_from_slice(&crc);
+    }
+}
+
+/// Receivers leave the descriptor of the access control in what they have decrypted.
+#[tokio::test]
+async fn program_that_says_how_it_was_encrypted_is_read_if_it_no_longer_is() {
+    let folder = Folder::new();
+    let path = build(&folder, "a.ts", &[words(H264), words(AAC)]);
+    let mut file = load(&path).to_vec();
+    change_program_map(&mut file, |section| {
+        assert_eq!(section[11], 0);
+        let end = section.len();
+        section.copy_within(12..end - 6, 18);
+        section[12..18].copy_from_slice(&[9, 4, 0x0b, 0x00, 0xe1, 0x23]);
+        section[11] += 6;
+        section[2] += 6;
+    });
+    std::fs::write(&path, file).expect("room");
+    assert_cuts_are_exact(&path, &[(1.2, 3.4)]).await;
+}
+
 #[tokio::test]
 async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
-    const VIDEO: u16 = 0x100;
-    const SOUND: u16 = 0x101;
-    const PROGRAM_MAP: u16 = 0x1000;
+    const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -c:a libopus";
     let scramble = |file: &mut [u8], stream: u16| {
         for packet in packets(file).filter(|packet| stream_of(packet) == stream) {
             packet[3] |= 0x80;
@@ -1031,15 +1081,11 @@ async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
         }
     };
     let sample_aes = |file: &mut [u8]| {
-        for packet in packets(file).filter(|packet| stream_of(packet) == PROGRAM_MAP) {
-            let section = 5 + usize::from(packet[4]);
-            let end = section + 3 + usize::from(packet[section + 2]) - 4;
-            let video = section + 12 + usize::from(packet[section + 11]);
-            assert_eq!(packet[video], 0x1b);
-            packet[video] = 0xdb;
-            let crc = crc(&packet[section..end]).to_be_bytes();
-            packet[end..end + 4].copy_from_slice(&crc);
-        }
+        change_program_map(file, |section| {
+            let video = 12 + usize::from(section[11]);
+            assert_eq!(section[video], 0x1b);
+            section[video] = 0xdb;
+        });
     };
     // In place of a track's number: ContentEncodings, ContentEncoding, ContentEncryption, and nothing.
     let encrypt_track = |file: &mut [u8]| {
@@ -1060,9 +1106,15 @@ async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
         ("pes.ts", &scramble_pes),
         ("sample-aes.ts", &sample_aes),
         ("track.mkv", &encrypt_track),
+        ("track.webm", &encrypt_track),
     ] {
         let folder = Folder::new();
-        let path = build(&folder, name, &[words(H264), words(AAC)]);
+        let codecs = if name.ends_with("webm") {
+            words(VP9)
+        } else {
+            [words(H264), words(AAC)].concat()
+        };
+        let path = build(&folder, name, &[codecs]);
         let mut file = load(&path).to_vec();
         assert!(Work::new().open(&path).await.is_ok(), "{name}");
         encrypt(&mut file);

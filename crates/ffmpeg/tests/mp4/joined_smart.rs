@@ -266,7 +266,7 @@ async fn repeated_parameter_sets_that_differ_from_cut_to_cut_are_not_joined() {
     let alone = sources.join(&[(0, 0.5..2.5), (0, 0.5..2.5)]).await;
     assert!(alone.is_ok(), "{:?}", alone.err());
     let joined = sources.join(&[(0, 0.5..2.5), (1, 0.5..2.5)]).await;
-    let why = "parameter sets (VPS, SPS or PPS) change within the clip";
+    let why = "segments[1] cannot be joined to segments[0] without encoding, because its pictures are coded differently";
     assert_eq!(joined.err().as_deref(), Some(why));
 }
 

@@ -10,8 +10,8 @@ use crate::common::{
 use bytes::Bytes;
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use model::{ClipError, ErrorKind};
-use mp4_atom::{Edts, Elst, Encode, StszSamples, Trak};
-use mp4_cut::{MAX_INDEX_BYTES, Movie};
+use mp4_atom::{Edts, Elst, ElstEntry, Encode, StszSamples, Trak};
+use mp4_cut::{MAX_INDEX_BYTES, Movie, Opened, WindowFacts};
 use std::path::PathBuf;
 
 /// A source whose index lies behind its media, so that compressing it moves nothing.
@@ -232,7 +232,8 @@ async fn pictures_that_change_their_size_are_refused() {
 async fn languages_of_sound_and_a_place_are_named() {
     let folder = Folder::new();
     let languages =
-        "-map 0 -map 1 -map 1 -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu";
+        "-map 0 -map 1 -map 1 -metadata:s:a:0 language=eng -metadata:s:a:1 language=ita";
+    let spoken = ["eng", "ita"];
     let place = "-metadata location=+27.9881+086.9250/";
     for (name, options) in [
         ("a.mp4", ""),
@@ -245,13 +246,13 @@ async fn languages_of_sound_and_a_place_are_named() {
         let plain = folder.build(name, &[&arguments[..], &[words(options)]].concat());
         let facts = read(&load(&plain)).await.facts;
         let audio = facts.audio.expect("sound");
-        // QuickTime's own numbers of languages are not read.
-        let spoken: &[&str] = if name == "a.mp4" {
-            &["eng", "deu"]
-        } else {
-            &[]
-        };
         assert_eq!(audio.languages, spoken, "{name}");
+        let file = load(&plain);
+        let window = read(&file).await.window(0.2, 0.8).expect("an interval");
+        let copy = collect(&window, &file).await.expect("the source's bytes");
+        let tracks = decode_index(&copy).trak;
+        let packed: Vec<_> = tracks.iter().map(|trak| &trak.mdia.mdhd.language).collect();
+        assert_eq!(packed, ["und", "eng", "ita"], "{name}");
         assert_eq!(facts.dropped_tracks, Vec::<String>::new(), "{name}");
         let key = if options.is_empty() {
             place.to_owned()
@@ -264,5 +265,109 @@ async fn languages_of_sound_and_a_place_are_named() {
         );
         let facts = read(&load(&named)).await.facts;
         assert_eq!(facts.dropped_tracks, ["place"], "{name}");
+    }
+}
+
+/// Has the tracks of a file, whose index lies at its end, show pieces of their media: each an empty edit in front and what is
+/// shown of the media, in milliseconds.
+fn with_pieces(file: &Bytes, tracks: [(u64, &[(u64, u64)]); 2]) -> Bytes {
+    let mut index = decode_index(file);
+    for (trak, (empty, pieces)) in index.trak.iter_mut().zip(tracks) {
+        let ticks = |ms: u64, timescale: u32| (ms * u64::from(timescale) + 500) / 1000;
+        let entry = |ms: u64, media_time| ElstEntry {
+            segment_duration: ticks(ms, index.mvhd.timescale),
+            media_time,
+            media_rate: 1.into(),
+        };
+        let lists = &mut trak.edts.as_mut().expect("an edit list").elst;
+        let entries = &mut lists.as_mut().expect("an edit list").entries;
+        let begins = entries[0].media_time.expect("media");
+        let timescale = trak.mdia.mdhd.timescale;
+        let shown = pieces
+            .iter()
+            .map(|(start, end)| entry(end - start, Some(begins + ticks(*start, timescale))));
+        let empty = (empty > 0).then(|| entry(empty, None));
+        *entries = empty.into_iter().chain(shown).collect();
+    }
+    let start = boxes::last(file, *b"moov");
+    let mut changed = file[..start].to_vec();
+    index.encode(&mut changed).expect("an index");
+    changed.into()
+}
+
+/// A copy of each part of an interval of a source that shows several pieces, and what it is.
+async fn cut_pieces(
+    file: &Bytes,
+    interval: (f64, f64),
+) -> Result<Vec<(WindowFacts, Vec<u8>)>, String> {
+    let Opened::Edited(movie) = Movie::open(file).await.map_err(|error| error.to_string())? else {
+        return Err("one piece".to_owned());
+    };
+    let mut copies = Vec::new();
+    for (start, end) in movie.parts(interval.0, interval.1) {
+        let window = movie.piece(start, end).window(start, end);
+        let window = window.map_err(|error| error.to_string())?;
+        let copy = collect(&window, file).await.expect("the source's bytes");
+        copies.push((window.facts, copy));
+    }
+    Ok(copies)
+}
+
+#[tokio::test]
+async fn pieces_of_sound_that_are_those_of_the_video_are_read() {
+    const PIECES: [(u64, u64); 2] = [(0, 1200), (2000, 3000)];
+    let folder = Folder::new();
+    let file = source(&folder);
+    let plain = with_pieces(&file, [(0, &PIECES), (0, &PIECES)]);
+    let intervals = [(0.0, 2.2), (0.2, 0.9), (1.0, 1.5), (1.3, 2.0)];
+    let halves: &[_] = &[(0, 500), (500, 1200), (2000, 3000)];
+    let with_a_shred: &[_] = &[(0, 1200), (2000, 3000), (500, 504)];
+    for (video, audio) in [
+        (&PIECES[..], halves),
+        (halves, &PIECES),
+        (&PIECES, with_a_shred),
+        (&[(0, 1200), (2000, 2600), (2600, 3000)], halves),
+    ] {
+        let other = with_pieces(&file, [(0, video), (0, audio)]);
+        for interval in intervals {
+            let copies = cut_pieces(&plain, interval).await.expect("pieces");
+            assert_eq!(cut_pieces(&other, interval).await, Ok(copies), "{audio:?}");
+        }
+    }
+    // Sound that begins later, ends earlier, or changes over a little later.
+    for (empty, audio) in [
+        (100, [(100, 1200), (2000, 3000)]),
+        (0, [(0, 1200), (2000, 2990)]),
+        (0, [(0, 1210), (2010, 3000)]),
+    ] {
+        let other = with_pieces(&file, [(0, &PIECES), (empty, &audio)]);
+        for interval in intervals {
+            let facts = |copies: Vec<(WindowFacts, Vec<u8>)>| {
+                let facts = copies.into_iter().map(|(facts, _)| facts.start_seconds);
+                facts.collect::<Vec<_>>()
+            };
+            let expected = facts(cut_pieces(&plain, interval).await.expect("pieces"));
+            let found = cut_pieces(&other, interval).await.map(facts);
+            assert_eq!(found, Ok(expected), "{audio:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pieces_of_sound_that_are_others_than_the_videos_are_refused_by_name() {
+    let folder = Folder::new();
+    let file = source(&folder);
+    let video: &[_] = &[(0, 1200), (2000, 3000)];
+    for (video, audio) in [
+        (video, &[(0, 1500), (2300, 3000)][..]),
+        (video, &[(0, 900), (1700, 3000)]),
+        (video, &[(0, 2200)]),
+        (video, &[(0, 500), (600, 1300), (2000, 3000)]),
+        (&[(0, 3000)], video),
+    ] {
+        let file = with_pieces(&file, [(0, video), (0, audio)]);
+        let refused = cut_pieces(&file, (0.0, 1.0)).await.expect_err("others");
+        let why = "edit list of several pieces that are not the same in all tracks";
+        assert!(refused.contains(why), "{audio:?}: {refused}");
     }
 }

@@ -8,8 +8,10 @@ use crate::common::{
     smart::{MadeCut, smart_cut, smart_cuts},
     source::{AAC, H264, HEVC, Source, clip_of, encode},
 };
+use crate::containers::assert_cuts_are_exact;
 use bytes::Bytes;
 use futures::TryStreamExt;
+use mp4_atom::{Atom, Avcc, Hvcc};
 use mp4_cut::{Join, Movie};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use std::path::{Path, PathBuf};
 const GROUPS: &str = "log-level=error:keyint=24:min-keyint=24:scenecut=0:open-gop=0";
 /// Puts the parameter sets in front of every keyframe, too.
 const REPEATED: &str = "-bsf:v dump_extra=freq=keyframe";
+/// Cuts of four seconds: from the start, amid, to the end.
+const INTERVALS: [(f64, f64); 4] = [(0.0, 1.2), (1.1, 3.3), (2.7, 3.5), (2.9, 4.0)];
 
 fn build(folder: &Folder, options: &str) -> PathBuf {
     let encoders = [words(H264), words("-g 24"), words(AAC), words(options)];
@@ -139,6 +143,101 @@ async fn record_that_says_something_else_than_the_pictures_is_mended() {
         assert_ne!(record(&file, kind), expected);
         std::fs::write(&path, file).expect("room");
         assert_described(&path, kind, &expected).await;
+    }
+}
+
+/// The parameter sets of a record.
+fn sets_of(record: &[u8], kind: [u8; 4]) -> Vec<Vec<u8>> {
+    if kind == *b"avcC" {
+        let record = Avcc::decode_body(&mut &record[..]).expect("a record");
+        let (sps, pps) = (
+            record.sequence_parameter_sets,
+            record.picture_parameter_sets,
+        );
+        return [sps, pps].concat();
+    }
+    let record = Hvcc::decode_body(&mut &record[..]).expect("a record");
+    let arrays = record.arrays.into_iter();
+    arrays.flat_map(|array| array.nalus).collect()
+}
+
+/// Leaves each set only in the first sample that has it; elsewhere it becomes filler data.
+fn keep_first(file: &mut [u8], sets: &[Vec<u8>], kind: [u8; 4]) {
+    let filler = if kind == *b"avcC" { 12 } else { 38 << 1 };
+    for set in sets {
+        let length = u32::try_from(set.len()).expect("a short set").to_be_bytes();
+        let unit = [&length, &set[..]].concat();
+        let units = file.windows(unit.len()).enumerate();
+        let same = units.filter(|(_, bytes)| *bytes == unit);
+        let places: Vec<usize> = same.map(|(at, _)| at + 4).collect();
+        assert!(places.len() > 1, "{} of {set:x?}", places.len());
+        for at in &places[1..] {
+            file[*at] = filler;
+        }
+    }
+}
+
+#[tokio::test]
+async fn sets_of_the_first_sample_count_before_those_of_the_record_at_every_keyframe() {
+    let folder = Folder::new();
+    let fragments = "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx";
+    let fragmented = format!("{REPEATED} {fragments}");
+    let hevc = format!("{HEVC} -x265-params {GROUPS} {REPEATED} -tag:v hev1");
+    for (options, kind) in [
+        (REPEATED, *b"avcC"),
+        (&fragmented, *b"avcC"),
+        (&hevc, *b"hvcC"),
+    ] {
+        let path = build(&folder, options);
+        let mut file = load(&path).to_vec();
+        let sets = sets_of(&record(&file, kind), kind);
+        keep_first(&mut file, &sets, kind);
+        if kind == *b"hvcC" {
+            let entry = boxes::first(&file, *b"hev1");
+            boxes::rename(&mut file, entry, *b"hvc1");
+        }
+        falsify_record(&mut file, kind);
+        std::fs::write(&path, file).expect("room");
+        let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS).await;
+        assert!(copied > 3.0, "{options}: {copied} s; {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn sets_hold_from_the_sample_that_they_are_in() {
+    let folder = Folder::new();
+    let hevc =
+        |hides: u8| format!("{HEVC} -x265-params {GROUPS}:signhide={hides} {REPEATED} -tag:v hev1");
+    let h264 = |cabac: u8| format!("{H264} -g 24 -x264-params cabac={cabac}");
+    for (codecs, kind) in [
+        ([h264(1), h264(0)], *b"avcC"),
+        ([hevc(1), hevc(0)], *b"hvcC"),
+    ] {
+        let mut sets = Vec::new();
+        let mut list = Vec::new();
+        for (number, codec) in codecs.iter().enumerate() {
+            let options = [pictures("30", 2), sound(2), words(codec), words(AAC)];
+            let part = folder.build(&format!("{number}.mp4"), &options);
+            sets.extend(sets_of(&record(&load(&part), kind), kind));
+            list.push(format!("file '{}'", part.display()));
+        }
+        sets.sort();
+        sets.dedup();
+        let parts = folder.path("parts.txt");
+        std::fs::write(&parts, list.join("\n")).expect("room");
+        let joined = format!("-f concat -safe 0 -i {} -c copy", parts.display());
+        let tag = if kind == *b"hvcC" { "-tag:v hev1" } else { "" };
+        let path = folder.build("source.mp4", &[words(&joined), words(tag)]);
+        let mut file = load(&path).to_vec();
+        keep_first(&mut file, &sets, kind);
+        std::fs::write(&path, file).expect("room");
+        let (copied, refused) = assert_cuts_are_exact(&path, &INTERVALS).await;
+        assert!(copied > 1.0, "{codecs:?}: {copied} s; {refused:?}");
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(
+            refused[0].ends_with("change within the clip"),
+            "{refused:?}"
+        );
     }
 }
 

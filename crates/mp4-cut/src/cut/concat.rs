@@ -117,7 +117,8 @@ impl Join {
             if !is_idr(&head, *size) {
                 return Err(Error::Unlike {
                     index,
-                    difference: "its first keyframe is no IDR picture".to_owned(),
+                    difference: "its first keyframe is no IDR picture, and decoders cannot go on with another"
+                        .to_owned(),
                 });
             }
         }

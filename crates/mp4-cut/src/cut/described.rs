@@ -32,6 +32,21 @@ impl Movie {
         Ok(movies)
     }
 
+    /// Has the sample description say which parameter sets hold where decoding an interval of this movie begins, which was
+    /// read from `source`: those among the pictures hold from where they stand.
+    ///
+    /// # Errors
+    /// As [`window`](Self::window), and whatever the source raises.
+    pub async fn describe_interval(
+        &mut self,
+        source: &impl RangeRead,
+        start_seconds: f64,
+        end_seconds: f64,
+    ) -> Result<()> {
+        let (samples, _) = self.samples_of(&self.snap(start_seconds, end_seconds)?)?;
+        parameter_sets::describe_at(&mut self.video, source, samples.start).await
+    }
+
     /// The samples that decoding an interval begins with and those that it could begin with later, if not too many.
     fn keyframes_of(&self, start_seconds: f64, end_seconds: f64) -> Result<Vec<u32>> {
         let (samples, _) = self.samples_of(&self.snap(start_seconds, end_seconds)?)?;

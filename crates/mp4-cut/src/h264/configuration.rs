@@ -255,25 +255,21 @@ fn config(entry: &Child) -> Option<Avcc> {
     Avcc::decode_body(&mut &config.body[..]).ok()
 }
 
-/// Whether the parameter sets of an `stsd` box of H.264 may lie only in its samples.
-pub(crate) fn needs_sets_of_samples(stsd: &Bytes) -> bool {
-    let Some(entry) = only_video_entry(stsd) else {
-        return false;
-    };
-    let lacks_sets = |config: Avcc| {
-        config.sequence_parameter_sets.is_empty() || config.picture_parameter_sets.is_empty()
-    };
-    &entry.kind == b"avc3" || &entry.kind == b"avc1" && config(&entry).is_some_and(lacks_sets)
+/// Whether parameter sets are in a sample of an `stsd` box that begins with `head`.
+pub(crate) fn has_sets(stsd: &Bytes, head: &[u8]) -> bool {
+    length_size(stsd).is_some_and(|size| ParameterSets::are_in(head, size))
 }
 
 /// An `stsd` box of an `avc1` entry that names all parameter sets, those also that lie in its samples, which begin with
-/// `heads`. `None` where nothing is to be changed, where sets change between samples, and where they cannot be read. Sets
-/// that the samples repeat stay there.
+/// `heads`; where sets change between samples, only those that the first is decoded with. `None` where nothing is to be
+/// changed, and where they cannot be read. Sets that the samples repeat stay there.
 pub(crate) fn with_sets_of_samples(stsd: &Bytes, heads: &[Bytes]) -> Option<Bytes> {
     let entry = only_video_entry(stsd).filter(|entry| KINDS.contains(&entry.kind))?;
     let config = config(&entry)?;
     let size = LengthSize::of_bytes(config.length_size)?;
-    let sets = ParameterSets::of(&config, size, heads).ok()?;
+    let sets = ParameterSets::of(&config, size, heads)
+        .or_else(|_| ParameterSets::of(&config, size, heads.get(..1).unwrap_or(heads)))
+        .ok()?;
     if !sets.are_complete() {
         return None;
     }

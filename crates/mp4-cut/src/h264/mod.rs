@@ -7,7 +7,7 @@ pub(crate) mod picture;
 pub(crate) mod sps;
 
 pub(crate) use configuration::{
-    Avc, length_size, needs_sets_of_samples, parameters, pixel_aspect, pixel_format,
-    with_long_lengths, with_sets_of_samples,
+    Avc, has_sets, length_size, parameters, pixel_aspect, pixel_format, with_long_lengths,
+    with_sets_of_samples,
 };
 pub(crate) use idr::{cannot_begin_with, is_idr};

@@ -54,6 +54,13 @@ impl ParameterSets {
         Ok(sets)
     }
 
+    /// Whether some are in a sample that begins with `head`.
+    pub fn are_in(head: &[u8], size: LengthSize) -> bool {
+        let units = nal::units(head, size).map_while(|unit| unit);
+        let mut kinds = units.filter_map(|unit| unit.bytes.first().map(|header| header & 31));
+        kinds.any(|kind| matches!(kind, SPS_TYPE | PPS_TYPE))
+    }
+
     /// Whether a stream can be decoded with them.
     pub fn are_complete(&self) -> bool {
         !self.sps.is_empty() && !self.pps.is_empty()

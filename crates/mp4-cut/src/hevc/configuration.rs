@@ -97,19 +97,17 @@ impl Configuration {
     /// parameter sets. `None` where they are not complete, or were not written.
     ///
     /// What the record says of all pictures is taken from the first sequence parameter set where
-    /// the record holds none; what only the record says is kept.
+    /// the record begins with another or holds none; what only the record says is kept.
     #[must_use]
     pub fn with(&self, sets: &ParameterSets) -> Option<Vec<u8>> {
         if !sets.are_complete() {
             return None;
         }
         let mut record = self.record.clone();
-        let had_sps = record
-            .arrays
-            .iter()
-            .any(|array| array.nal_unit_type == SPS_TYPE);
-        if !had_sps {
-            describe(&mut record, &Sps::read(&sets.sps.first()?.nal)?);
+        let had = self.parameter_sets().unwrap_or_default();
+        let first = sets.sps.first()?;
+        if had.sps.first() != Some(first) {
+            describe(&mut record, &Sps::read(&first.nal)?);
         }
         // Encoded and copied pictures are divided differently.
         if sets.pps.len() > 1 {

@@ -36,6 +36,6 @@ pub use nal::{Picture, picture};
 pub use parameter_sets::ParameterSets;
 pub(crate) use sample_entry::DOLBY_VISION;
 pub use sample_entry::{
-    length_size, needs_sets_of_samples, pixel_format, with_long_lengths, with_sets_of_samples,
+    has_sets, length_size, pixel_format, with_long_lengths, with_sets_of_samples,
 };
 pub use slices::begin_copy;

@@ -48,6 +48,13 @@ impl ParameterSets {
         Ok(())
     }
 
+    /// Whether some are in a sample that begins with `head`.
+    pub(super) fn are_in(head: &[u8], size: LengthSize) -> bool {
+        units(head, size)
+            .map_while(|unit| unit)
+            .any(|unit| matches!(unit.kind, Kind::Vps | Kind::Sps | Kind::Pps))
+    }
+
     /// Whether a stream can be decoded with them: there is one of each kind.
     #[must_use]
     pub fn are_complete(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Sample entries of H.265: where the parameter sets are, and what else is said of the stream.
 
-use super::configuration::Configuration;
+use super::{configuration::Configuration, parameter_sets::ParameterSets};
 use crate::nal::{LengthSize, VideoSignal};
 use crate::{
     boxes::parse::{Child, FourCC, children, find},
@@ -55,17 +55,16 @@ pub fn dolby_vision(entry: &Child) -> Option<DolbyVision> {
     })
 }
 
-/// Whether parameter sets may lie among the pictures of a sample entry.
-fn may_have_sets_in_samples(kind: FourCC) -> bool {
-    matches!(&kind, b"hev1" | b"dvhe")
-}
-
 /// An `stsd` box of an entry that names all parameter sets, those also that lie in its samples, which
-/// begin with `heads`. `None` where nothing is to be changed, where sets change between samples, and
-/// where they cannot be read. Sets that the samples repeat stay there.
+/// begin with `heads`; where sets change between samples, only those that the first is decoded with.
+/// `None` where nothing is to be changed, and where they cannot be read. Sets that the samples repeat
+/// stay there.
 pub fn with_sets_of_samples(stsd: &Bytes, heads: &[Bytes]) -> Option<Bytes> {
     let (entry, configuration) = configuration(stsd)?;
-    let sets = configuration.sets_with(heads).ok()?;
+    let sets = configuration
+        .sets_with(heads)
+        .or_else(|_| configuration.sets_with(heads.get(..1).unwrap_or(heads)))
+        .ok()?;
     let kind = match &entry.kind {
         b"dvhe" | b"dvh1" => *b"dvh1",
         b"hev1" | b"hvc1" => *b"hvc1",
@@ -84,18 +83,9 @@ pub fn with_long_lengths(stsd: &Bytes) -> Option<Bytes> {
     with_record(stsd, &entry, entry.kind, &record, true).ok()
 }
 
-/// Whether [`with_sets_of_samples`] has to look at samples.
-pub fn needs_sets_of_samples(stsd: &Bytes) -> bool {
-    configuration(stsd).is_some_and(|(entry, configuration)| lacks_sets(&entry, &configuration))
-}
-
-fn lacks_sets(entry: &Child, configuration: &Configuration) -> bool {
-    let is_complete = || match configuration.parameter_sets() {
-        Ok(sets) => sets.are_complete(),
-        Err(_) => true,
-    };
-    may_have_sets_in_samples(entry.kind)
-        || matches!(&entry.kind, b"hvc1" | b"dvh1") && !is_complete()
+/// Whether parameter sets are in a sample of an `stsd` box that begins with `head`.
+pub fn has_sets(stsd: &Bytes, head: &[u8]) -> bool {
+    length_size(stsd).is_some_and(|size| ParameterSets::are_in(head, size))
 }
 
 /// An `stsd` box whose entry is of another kind and has another `hvcC`, and everything else as it

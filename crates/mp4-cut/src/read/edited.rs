@@ -2,9 +2,10 @@
 //! encoding. Each piece is cut as if it were a source of its own, and all have the times of the whole.
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     io::RangeRead,
     read::{
+        edits,
         moov::Moov,
         movie::{Facts, Movie, VideoFacts},
     },
@@ -33,10 +34,7 @@ impl EditedMovie {
             }
         }
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
-            return Err(Error::unsupported(
-                "the source has an edit list of several pieces that are not the same in all tracks, or more than 50, \
-                 which is not supported",
-            ));
+            return Err(edits::refused());
         };
         let origin = first.origin;
         let end = last.origin.seconds_since(origin) + last.facts.duration_seconds;

@@ -11,6 +11,7 @@ use crate::{
     },
     time::{Time, whole},
 };
+use bytes::Bytes;
 
 /// How much more than an interval is read at its start: the index knows nothing of the edit list, which shifts times by a
 /// few frames.
@@ -30,6 +31,8 @@ pub struct FragmentedMovie {
     origin: Time,
     /// Where its media is shown, by its first part.
     edit: EditSegment,
+    /// What its video is, by the index and the first keyframe.
+    descriptions: Bytes,
     /// What is to be added to a second of the source to find it in the video's media.
     media_seconds: f64,
 }
@@ -77,6 +80,7 @@ impl FragmentedMovie {
             fragments,
             origin,
             edit,
+            descriptions: first.video.samples.descriptions.clone(),
             media_seconds: origin.seconds() + ticks_to_f64(media_start) / timescale,
         })
     }
@@ -123,6 +127,7 @@ impl FragmentedMovie {
     fn movie(&self, index: &Moov, file_bytes: u64) -> Result<Movie> {
         let mut movie = Movie::of_one_edit(index, file_bytes)?;
         movie.show_by(self.edit)?;
+        movie.describe_as(self.descriptions.clone())?;
         movie.origin = self.origin;
         movie.facts.duration_seconds = self.facts.duration_seconds;
         Ok(movie)

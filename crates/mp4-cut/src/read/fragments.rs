@@ -175,10 +175,12 @@ impl Fragments {
         let Some(first) = boxes.find(head_end, &[b"sidx", b"moof"]).await? else {
             return Ok(Found::None);
         };
-        if let Some(fragments) = Self::indexed(&mut boxes, first, moov, head_end).await? {
+        let (fragments, is_enough) = Self::indexed(&mut boxes, first, moov, head_end).await?;
+        if is_enough {
             return fragments.sorted(source.len()).map(Found::Indexed);
         }
         let mut all = Defragmenter::new(moov, source.len())?;
+        all.is_cut_short = fragments.places().any(|at| at >= source.len());
         let mut boxes = BoxReader::new(source, &ALL);
         add_all(&mut boxes, &mut all, head_end, true, &[]).await?;
         Ok(Found::All(all))
@@ -196,13 +198,13 @@ impl Fragments {
         Ok(all)
     }
 
-    /// The fragments by their indexes; `None` where those do not name all of many fragments.
+    /// The fragments by their indexes, and whether those name all of many fragments.
     async fn indexed(
         boxes: &mut BoxReader<'_, impl RangeRead>,
         first: (u64, &'static FourCC),
         moov: &Bytes,
         head_end: u64,
-    ) -> Result<Option<Self>> {
+    ) -> Result<(Self, bool)> {
         let starts = Starts::new();
         let mut fragments = Self {
             head_end,
@@ -222,7 +224,12 @@ impl Fragments {
             next = None;
         }
         let count = fragments.starts.values().map(Vec::len).max().unwrap_or(0);
-        Ok((next.is_none() && count > FEW_FRAGMENTS).then_some(fragments))
+        Ok((fragments, next.is_none() && count > FEW_FRAGMENTS))
+    }
+
+    /// Where the fragments begin in the file.
+    fn places(&self) -> impl Iterator<Item = u64> {
+        self.starts.values().flatten().map(|(_, at)| *at)
     }
 
     /// Adds what a segment index names, and the indexes that it names. Returns what comes behind all that.
@@ -339,9 +346,23 @@ impl Fragments {
     /// # Errors
     /// As [`Defragmenter::add`]; and whatever the source raises.
     pub async fn last(&self, source: &impl RangeRead, moov: &Bytes) -> Result<Defragmenter> {
+        let from = self.before(f64::INFINITY);
+        let samples = Self::all_from(source, moov, from).await?;
+        let has_video = |track: &MediaTrack| track.is_video && samples.count(track.id) > 0;
+        if media_tracks(moov)?.iter().any(has_video) {
+            return Ok(samples);
+        }
+        // The file ends within the head of the last fragment.
+        match self.places().filter(|at| *at < from).max() {
+            Some(before) => Self::all_from(source, moov, before).await,
+            None => Ok(samples),
+        }
+    }
+
+    /// The samples of all fragments from byte `from` on.
+    async fn all_from(source: &impl RangeRead, moov: &Bytes, from: u64) -> Result<Defragmenter> {
         let mut samples = Defragmenter::new(moov, source.len())?;
         samples.forget_complete();
-        let from = self.before(f64::INFINITY);
         add_all(
             &mut BoxReader::new(source, &INTERVAL),
             &mut samples,

@@ -7,6 +7,7 @@ use crate::{
     io::RangeRead,
     read::defragment::Defragmenter,
     read::fragments::{self, Container, Fragments},
+    read::parameter_sets::HEAD_BYTES,
     read::sniff,
 };
 use bytes::Bytes;
@@ -278,12 +279,13 @@ fn unsupported(what: &str) -> Error {
     Error::unsupported(format!("the source is {what}; supported are {supported}"))
 }
 
-/// The ranges that reading the `index` takes, of a source of `source_bytes`.
+/// The ranges that reading the `index` takes, of a source of `source_bytes`, and what the first sample begins with where
+/// that lies directly behind.
 pub(crate) fn reads(index: Range<u64>, source_bytes: u64) -> [Range<u64>; 2] {
     let up_to = |end: u64| end.min(source_bytes);
     [
         0..up_to(FIRST_READ_BYTES),
-        index.start..up_to(index.end.max(index.start + SKIP_READ_BYTES)),
+        index.start..up_to((index.end + HEAD_BYTES).max(index.start + SKIP_READ_BYTES)),
     ]
 }
 

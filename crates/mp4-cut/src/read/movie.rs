@@ -8,6 +8,7 @@ use crate::{
     boxes::parse::{FourCC, children, damaged, decode, require},
     error::{Error, Result},
     io::RangeRead,
+    read::edits,
     read::frame_grid,
     read::metadata,
     read::moov::{self, Moov},
@@ -19,11 +20,10 @@ use crate::{
     read::track::{EditSegment, Track, TrackHeader},
     time::Time,
 };
+use bytes::Bytes;
 use mp4_atom::{Matrix, Mvhd};
 use std::{iter, ops::Range};
 
-/// The most edits that [`Movie::read_edits`] takes apart.
-const MAX_EDITS: usize = 50;
 /// Apple's spatial audio, which `FFmpeg` does not decode. Telephones record it beside an ordinary track.
 const UNDECODABLE: &str = "apac";
 
@@ -276,8 +276,9 @@ impl Movie {
         Ok(shown)
     }
 
-    /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Where parameter
-    /// sets of H.265 may lie among the pictures (`hev1`), 16 KiB more tell them, and clips have them in front (`hvc1`).
+    /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Parameter sets of
+    /// H.264 and H.265 may lie among the pictures, whatever the index says: the first 16 KiB of the first keyframe tell
+    /// them, and clips have them in front (`avc1`, `hvc1`).
     ///
     /// # Errors
     /// [`Error::Unsupported`] for what is not an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
@@ -301,11 +302,22 @@ impl Movie {
     /// Adds what parameter sets tell that only the pictures have.
     pub(super) async fn describe(&mut self, source: &impl RangeRead) -> Result<()> {
         if parameter_sets::describe(&mut self.video, source).await? {
-            let entry = VideoEntry::of(&self.video.samples.descriptions)?;
-            let video = &mut self.facts.video;
-            [video.width, video.height] = turned_size(&self.video, &entry);
-            video.pixels = PixelFormat::of(&self.video.samples.descriptions);
+            self.describe_pictures()?;
         }
+        Ok(())
+    }
+
+    /// Has the video described as the movie is from whose media this is a part.
+    pub(super) fn describe_as(&mut self, descriptions: Bytes) -> Result<()> {
+        self.video.samples.descriptions = descriptions;
+        self.describe_pictures()
+    }
+
+    fn describe_pictures(&mut self) -> Result<()> {
+        let entry = VideoEntry::of(&self.video.samples.descriptions)?;
+        let video = &mut self.facts.video;
+        [video.width, video.height] = turned_size(&self.video, &entry);
+        video.pixels = PixelFormat::of(&self.video.samples.descriptions);
         Ok(())
     }
 
@@ -382,10 +394,7 @@ impl Movie {
     pub(super) fn of_one_edit(index: &Moov, file_bytes: u64) -> Result<Self> {
         match Self::from_index(index, file_bytes, 1)?.pop() {
             Some(movie) => Ok(movie),
-            None => Err(Error::unsupported(
-                "the source has an edit list of several pieces that are not the same in all tracks, or more than 50, \
-                 which is not supported",
-            )),
+            None => Err(edits::refused()),
         }
     }
 
@@ -399,7 +408,7 @@ impl Movie {
     }
 
     pub(super) async fn edits_of(index: &Moov, source: &impl RangeRead) -> Result<Vec<Self>> {
-        let mut edits = Self::from_index(index, source.len(), MAX_EDITS)?;
+        let mut edits = Self::from_index(index, source.len(), edits::MAX_EDITS)?;
         if let Some(first) = edits.first() {
             let fields = Box::pin(pictures::field_duration(&first.video, source)).await?;
             for edit in &mut edits {
@@ -409,7 +418,7 @@ impl Movie {
         Ok(edits)
     }
 
-    /// A movie for each edit; none when there are more than `max_edits`, or when the tracks differ in their number.
+    /// A movie for each edit; none when there are more than `max_edits`, or when those of the tracks are not in step.
     fn from_index(index: &Moov, file_bytes: u64, max_edits: usize) -> Result<Vec<Self>> {
         let (mvhd, mut headers) = headers(index)?;
         let has_audio = headers.iter().any(|header| header.is(*b"soun"));
@@ -422,16 +431,20 @@ impl Movie {
             .map(|audio| audio.audio(mvhd.timescale, file_bytes))
             .transpose()?;
         let (mut audio, audio_entry) = audio.unzip();
+        if let Some(audio) = &mut audio
+            && !edits::align(&mut video.edits, audio)
+        {
+            return Ok(Vec::new());
+        }
         let count = video.edits.len();
-        let differs = |audio: &Track| audio.edits.len() != count;
-        if count > max_edits || audio.as_ref().is_some_and(differs) {
+        if count > max_edits {
             return Ok(Vec::new());
         }
         // Players would not play a disabled track, and these have been chosen.
         for track in iter::once(&mut video).chain(&mut audio) {
             track.tkhd.enabled = true;
         }
-        let mut others = Others::of(headers, &mvhd, file_bytes, count);
+        let mut others = Others::of(headers, &mvhd, file_bytes, &video.edits);
         if metadata::names_place(&index.body)? {
             others.dropped_tracks.push("place".to_owned());
         }
@@ -512,7 +525,7 @@ impl Movie {
 /// What a movie has besides its video and the audio that was chosen.
 #[derive(Default)]
 struct Others {
-    /// Audio tracks that clips can have, with as many edits as the chosen ones.
+    /// Audio tracks that clips can have, whose edits are in step with the video's.
     more_audio: Vec<Track>,
     /// Their languages; empty where a track names none.
     languages: Vec<String>,
@@ -522,7 +535,12 @@ struct Others {
 
 impl Others {
     /// What cannot be read of them, such as an encrypted track, does not spoil the clip.
-    fn of(headers: Vec<TrackHeader>, mvhd: &Mvhd, file_bytes: u64, edits: usize) -> Self {
+    fn of(
+        headers: Vec<TrackHeader>,
+        mvhd: &Mvhd,
+        file_bytes: u64,
+        video_edits: &[EditSegment],
+    ) -> Self {
         let mut others = Self::default();
         for header in headers {
             let (name, language) = (header.name(), header.language());
@@ -530,12 +548,15 @@ impl Others {
                 others.dropped_tracks.push(name);
                 continue;
             }
-            match header.audio(mvhd.timescale, file_bytes) {
-                Ok((track, entry)) if track.edits.len() == edits && entry.codec != UNDECODABLE => {
-                    others.more_audio.push(track);
-                    others.languages.push(language.unwrap_or_default());
-                }
-                _ => others.dropped_tracks.push(name),
+            let Ok((mut track, entry)) = header.audio(mvhd.timescale, file_bytes) else {
+                others.dropped_tracks.push(name);
+                continue;
+            };
+            if entry.codec != UNDECODABLE && edits::align_audio(video_edits, &mut track) {
+                others.more_audio.push(track);
+                others.languages.push(language.unwrap_or_default());
+            } else {
+                others.dropped_tracks.push(name);
             }
         }
         others
@@ -572,6 +593,7 @@ fn headers(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
     if mvhd.timescale == 0 {
         return Err(damaged("the movie's timescale is zero"));
     }
+    let is_quicktime = index.container() == "qt";
     let mut headers = Vec::new();
     for child in children(index.body.clone()) {
         let child = child?;
@@ -579,6 +601,7 @@ fn headers(index: &Moov) -> Result<(Mvhd, Vec<TrackHeader>)> {
             let mut header = TrackHeader::read(&child)?;
             let time = index.first_decode_times.get(&header.id());
             header.first_decode_time = time.copied().unwrap_or(0);
+            header.is_quicktime = is_quicktime;
             headers.push(header);
         }
     }

@@ -41,6 +41,8 @@ pub(crate) struct SampleTable {
     pub recovery_frames: u32,
     /// What has to stand in front of the first of any samples, in a sample, that are not the first of all.
     pub preamble: Bytes,
+    /// Whether the first keyframe has parameter sets.
+    pub has_parameter_sets: bool,
     /// Where fields have samples of their own: how long the shortest lasts that is the first of a frame.
     pub field_duration: Option<u32>,
 }
@@ -152,6 +154,7 @@ impl SampleTable {
             groups,
             recovery_frames: 0,
             preamble: Bytes::new(),
+            has_parameter_sets: false,
             field_duration: None,
         };
         table.check(file_bytes)?;

@@ -4,6 +4,7 @@ use crate::{
     boxes::parse::{Child, FourCC, children, damaged, decode, find, require},
     error::{Error, Result},
     read::amr,
+    read::language,
     read::sample_entry::{AudioEntry, VideoEntry},
     read::samples::SampleTable,
     time::{Time, rescale},
@@ -19,6 +20,8 @@ pub(crate) struct TrackHeader {
     pub has_samples: bool,
     /// When the first sample is decoded, in the track's timescale.
     pub first_decode_time: i64,
+    /// Whether the file is a `QuickTime` movie.
+    pub is_quicktime: bool,
     trak: Bytes,
     tkhd: Tkhd,
     mdia: Bytes,
@@ -115,6 +118,7 @@ impl TrackHeader {
             enabled: tkhd.enabled,
             has_samples,
             first_decode_time: 0,
+            is_quicktime: false,
             trak: trak.clone(),
             tkhd,
             mdia,
@@ -136,14 +140,15 @@ impl TrackHeader {
 
     /// The ISO 639-2 code of the track's language; `None` when it names none.
     pub fn language(&self) -> Option<String> {
-        let mdhd: Mdhd = decode(&find(&self.mdia, *b"mdhd").ok()??).ok()?;
-        let code = mdhd.language;
-        let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase());
-        if is_code && code != "und" {
-            Some(code)
-        } else {
-            None
+        language::named(self.media_header().ok()?.language)
+    }
+
+    fn media_header(&self) -> Result<Mdhd> {
+        let mut mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
+        if self.is_quicktime {
+            mdhd.language = language::of_quicktime(mdhd.language);
         }
+        Ok(mdhd)
     }
 
     pub fn video(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, VideoEntry)> {
@@ -154,15 +159,15 @@ impl TrackHeader {
 
     pub fn audio(self, movie_timescale: u32, file_bytes: u64) -> Result<(Track, AudioEntry)> {
         let entry = AudioEntry::of(&require(&self.stbl, *b"stsd")?.whole)?;
-        let mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
-        let split = amr::in_single_frames(&self.stbl, &entry.codec, mdhd.timescale)?;
+        let timescale = self.media_header()?.timescale;
+        let split = amr::in_single_frames(&self.stbl, &entry.codec, timescale)?;
         let stbl = split.as_ref().unwrap_or(&self.stbl);
         let samples = SampleTable::read(stbl, entry.packet, file_bytes)?;
         Ok((self.track(samples, &entry.codec, movie_timescale)?, entry))
     }
 
     fn track(self, samples: SampleTable, codec: &str, movie_timescale: u32) -> Result<Track> {
-        let mdhd: Mdhd = decode(&require(&self.mdia, *b"mdhd")?)?;
+        let mdhd = self.media_header()?;
         if mdhd.timescale == 0 {
             return Err(damaged("a track's timescale is zero"));
         }
