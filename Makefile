@@ -1,4 +1,4 @@
-# Everything a person does with this repository. `make` lists the targets.
+# Everything that people do with this repository. `make` lists the targets.
 #
 # The first target that needs a program beyond cargo, Terraform and Python installs it below target/local/.
 
@@ -43,7 +43,7 @@ unit: ## Run the tests that need no stack
 	$(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet
 	$(LOCAL) run --programs -- target/local/venv/bin/python -m unittest discover --quiet --start-directory local/tests --top-level-directory .
 
-snapshots: ## Write the tests' snapshots anew; git diff shows what changed
+snapshots: ## Rewrite the tests' snapshots; git diff shows what changed
 	@find cli crates functions -path '*/tests/snapshots/*' -type f -delete
 	UPDATE_EXPECT=1 $(LOCAL) run --programs -- cargo test --workspace --no-default-features --locked --quiet snapshot_of
 
@@ -58,7 +58,7 @@ fuzz: ## Fuzz what reads files and requests of others with cargo-fuzz [SECONDS=6
 	@$(LOCAL) fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET))
 
 hostile: ## Send files and requests that mean harm through the functions, then the worst through the stack [SEED=1 COUNT=1000 ONLY=text]
-	@# Built as the tests are, so that nothing is compiled twice.
+	@# Built like the tests, so that nothing is compiled twice.
 	@cargo test --workspace --no-default-features --locked --quiet --test hostile --no-run
 	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/debug/hostile $(or $(SEED),1) $(or $(COUNT),1000) $(if $(ONLY),'$(ONLY)')
 	@$(if $(ONLY),,CLIPFLOW_HOSTILE=all $(LOCAL) run -- cargo test --workspace --no-default-features --locked --quiet --test hostile_stack)
@@ -77,7 +77,7 @@ judge: ## Show smart cuts of HEVC to a second decoder, libde265 (Debian's packag
 bench: ## Measure the promised numbers, compare them with their limits and write docs/performance.md [ONLY='bytes copy …'; ONLY=--help lists them]
 	@$(LOCAL) package
 	@$(LOCAL) peer
-	@# Built along with the functions, so that all share their dependencies.
+	@# Built together with the functions, so that all share their dependencies.
 	@cargo build --release --locked --quiet --workspace --exclude=cli --exclude=tests --exclude=hostile --bins
 	@cargo build --release --locked --quiet --package=cli --no-default-features
 	@$(LOCAL) run --programs -- $${CARGO_TARGET_DIR:-target}/release/bench $(ONLY)

@@ -1,5 +1,5 @@
 """Packages for Lambda on arm64, built on this machine: cargo-zigbuild compiles and links for the
-other instruction set and for the C library that Lambda has."""
+other architecture and for Lambda's C library."""
 
 import dataclasses
 import os
@@ -24,11 +24,10 @@ _BIN = paths.ARM64 / "bin"
 
 
 def prepare(progress: Progress) -> build.Build:
-    """Installs what compiles for arm64, and FFmpeg for it; returns the way to build.
+    """Installs the toolchain and FFmpeg for arm64; returns how to build.
 
     # Errors
-    Failure when a download fails, or when Rust lacks its standard library for arm64.
-    """
+    Failure if a download fails, or if Rust lacks its standard library for arm64. """
     _check_rust()
     packages.install_beside(progress, "install cargo-zigbuild", _ZIGBUILD, _TOOLS)
     packages.install_beside(progress, "install FFmpeg for arm64", _FFMPEG, _WHEEL, *_PLATFORM)
@@ -36,7 +35,7 @@ def prepare(progress: Progress) -> build.Build:
     for name, place in _PROGRAMS.items():
         shutil.copyfile(_WHEEL / place, _BIN / name)
     glibc = ".".join(map(str, build.NEWEST_GLIBC))
-    # Cargo finds cargo-zigbuild on the PATH, which finds zig by its own variable.
+    # Cargo finds cargo-zigbuild on the PATH; cargo-zigbuild finds zig by its own variable.
     os.environ["PATH"] = f"{_TOOLS / 'bin'}:{os.environ['PATH']}"
     os.environ["CARGO_ZIGBUILD_ZIG_PATH"] = str(_TOOLS / "ziglang" / "zig")
     return dataclasses.replace(

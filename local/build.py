@@ -1,5 +1,5 @@
-"""Builds the functions and packs them as Lambda wants them, `<name>.zip` and `ffmpeg-layer.zip`:
-for AWS, and for the local stack."""
+"""Builds the functions and packs them for Lambda as `<name>.zip` and `ffmpeg-layer.zip`: for AWS,
+and for the local stack."""
 
 import concurrent.futures
 import dataclasses
@@ -19,7 +19,7 @@ NEWEST_GLIBC = (2, 34)
 """The C library of Amazon Linux 2023, which `provided.al2023` runs on."""
 
 LARGEST_UNPACKED = 262_144_000
-"""The most bytes that a function and its layers may have together (Lambda developer guide, "Lambda
+"""The maximum total size of a function and its layers, in bytes (Lambda developer guide, "Lambda
 quotas")."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -27,22 +27,22 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """A way to compile and to pack."""
+    """How to compile and pack."""
 
     profile: str
-    """The folder in cargo's own."""
+    """The folder below cargo's target folder."""
     arguments: tuple[str, ...]
-    """Cargo's, that choose profile, packages, features and target."""
+    """Cargo's options for profile, packages, features and target."""
     packages: Path
     """Where the packages go."""
     compression: int
-    """From 1, quick, to 9, small."""
+    """From 1 (fast) to 9 (small)."""
     architecture: str = prerequisites.architecture()
-    """The instruction set that is built for, as Lambda calls it."""
+    """The target architecture, by Lambda's name."""
     command: tuple[str, ...] = ("cargo", "build")
-    """What compiles."""
+    """The command that compiles."""
     programs: Path = paths.BIN
-    """The folder with FFmpeg for that instruction set."""
+    """The folder with FFmpeg for that architecture."""
 
     def zip(self, name: str) -> Path:
         """The package of a function, or the layer's."""
@@ -52,21 +52,21 @@ class Build:
 FOR_AWS = Build(
     "release", ("--release", "--exclude=cli", "--exclude=tests"), paths.LAMBDA_PACKAGES, 6
 )
-"""What is deployed: small and fast."""
+"""The build that is deployed: small and fast."""
 
-# A test is built along because cargo then compiles dependencies with the features that tests need:
-# so the stack and `cargo test` share them. The command goes without its defaults: signing in to AWS
-# takes long to compile.
+# A test is built too, because cargo then compiles dependencies with the features that tests need,
+# so the stack and `cargo test` share them. The command is built without default features: signing
+# in to AWS takes long to compile.
 FOR_STACK = Build("debug", ("--no-default-features", "--test=records"), paths.STACK_PACKAGES, 1)
-"""What the local stack runs: compiled in half the time, and checked for overflows as it runs."""
+"""The build that the local stack runs: compiled in half the time, with overflow checks at run
+time."""
 
 
 def build(way: Build, progress: Progress) -> None:
     """Compiles and packs what is out of date.
 
     # Errors
-    Failure when the build fails, or when a binary for AWS needs a newer C library than Lambda has.
-    """
+    Failure if the build fails, or if a binary for AWS needs a newer C library than Lambda has. """
     names, target = _functions()
     with progress.step("compile the functions") as step:
         _compile(way, step.say)
@@ -81,7 +81,7 @@ def build(way: Build, progress: Progress) -> None:
     with progress.step("package the functions"):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(pack, names))
-        # Terraform refuses packages that were built for another architecture than it deploys.
+        # Terraform refuses packages built for an architecture other than the deployed one.
         (way.packages / "architecture").write_text(f"{way.architecture}\n")
         for stale in set(way.packages.glob("*.zip")) - {
             way.zip(name) for name in [*names, "ffmpeg-layer"]
@@ -98,10 +98,9 @@ def package_layer(way: Build) -> None:
     """Packs FFmpeg as a layer; its `bin/` is on a function's PATH.
 
     # Errors
-    Failure when the largest of the functions would be too large with it.
-    """
-    # MiniStack mounts no layer but counts its size, and the stack's functions are larger than those
-    # for AWS. So its layer has the smaller program only.
+    Failure if the largest function would be too large with it. """
+    # MiniStack mounts no layers but counts their size, and the stack's functions are larger than
+    # those for AWS. So its layer contains only the smaller program.
     names = ("ffprobe",) if way is FOR_STACK else ("ffmpeg", "ffprobe")
     programs = {f"bin/{name}": way.programs / name for name in names}
     _pack(programs, "ffmpeg-layer", way)
@@ -112,11 +111,10 @@ def package_layer(way: Build) -> None:
 
 
 def check_size(way: Build) -> None:
-    """Checks that Lambda takes every function together with the layer.
+    """Checks that Lambda accepts every function together with the layer.
 
     # Errors
-    Failure when one is too large.
-    """
+    Failure if one is too large. """
     layer = way.zip("ffmpeg-layer")
     for package in set(way.packages.glob("*.zip")) - {layer}:
         unpacked = _unpacked(layer) + _unpacked(package)
@@ -128,7 +126,7 @@ def check_size(way: Build) -> None:
 
 
 def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
-    """The versions of the C library whose symbols a 64-bit little-endian ELF file asks for, from
+    """The C library versions whose symbols a 64-bit little-endian ELF file needs, from
     `.gnu.version_r`."""
     data = binary.read_bytes()
     if data[:6] != b"\x7fELF\x02\x01":
@@ -172,8 +170,7 @@ def _check_glibc(binary: Path) -> None:
 
 
 def _functions() -> tuple[list[str], Path]:
-    """Names of the packages below functions/ that are programs, and the folder that cargo builds
-    in."""
+    """Names of the packages below functions/ that are programs, and cargo's target folder."""
     answer = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version=1", "--locked"],
         cwd=paths.ROOT,
@@ -220,8 +217,7 @@ def _compile(way: Build, say: Callable[[str], None]) -> None:
 
 
 def _pack(members: dict[str, Path], name: str, way: Build) -> None:
-    """Writes an archive that depends on nothing but its members' contents, unless it is there
-    already."""
+    """Writes an archive that depends only on its members' contents, unless it already exists."""
     archive = way.zip(name)
     if _is_current(members, archive):
         return

@@ -1,4 +1,4 @@
-"""Checks of what is deployed, with the tools that are made for it."""
+"""Checks of what is deployed, with dedicated tools."""
 
 import os
 import re
@@ -21,8 +21,7 @@ def terraform(progress: Progress) -> None:
     module and its examples, and has checkov look for what is insecure.
 
     # Errors
-    Failure with what Terraform or checkov said.
-    """
+    Failure with the output of Terraform or checkov. """
     with progress.step("terraform fmt"):
         deploy.run(
             paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log"
@@ -43,14 +42,14 @@ def terraform(progress: Progress) -> None:
 
 
 def _refuse_warnings(line: str) -> None:
-    """What a provider deprecates is a warning before it is an error."""
+    """Fails on warnings: providers deprecate with a warning before they remove."""
     if line.startswith("Warning:"):
         log = paths.relative(paths.LOGS / "terraform-validate.log")
         raise Failure(f"Terraform warns, and {log} says where: {line}")
 
 
 def _checkov(progress: Progress) -> None:
-    """Each skip stands with its reason at its resource."""
+    """Each skip is documented with its reason at its resource."""
     packages.install(progress)
     packages.install_checkov(progress)
     command = [str(packages.python()), "-m", "checkov.main", "--directory", str(_MODULE)]
@@ -80,12 +79,14 @@ def definition(progress: Progress) -> None:
 
 
 def install_axe(progress: Progress) -> None:
-    """Installs axe-core, with which `make browser` looks for barriers in the console's pages."""
+    """Installs axe-core, with which `make browser` checks the accessibility of the console's
+    pages."""
     _install_npm(_BROWSER, progress)
 
 
 def _install_npm(folder: Path, progress: Progress) -> tuple[Path, dict[str, str]]:
-    """Installs what a folder's package-lock.json pins, and returns Node.js and its environment."""
+    """Installs the packages pinned in a folder's package-lock.json; returns Node.js and its
+    environment."""
     node, npm = _node(progress)
     environment = processes.environment({"PATH": f"{node.parent}:{os.environ['PATH']}"})
     lock = folder / "node_modules" / ".package-lock.json"
@@ -114,12 +115,11 @@ def _validate(progress: Progress) -> None:
 
 
 def dependencies(progress: Progress) -> None:
-    """Checks the licences and sources of the crates that this workspace depends on, bans those that
-    deny.toml names, and looks for security advisories where their database can be fetched.
+    """Checks the licences and sources of the crates that this workspace depends on, bans those
+    listed in deny.toml, and looks for security advisories if their database can be fetched.
 
     # Errors
-    Failure with what cargo-deny said.
-    """
+    Failure with the output of cargo-deny. """
     packages.install(progress)
     packages.install_deny(progress)
     with progress.step("cargo deny: licences, bans and sources"):
@@ -183,12 +183,12 @@ def _lint(progress: Progress, title: str, command: list[str]) -> None:
 
 
 def filled_in(definition: str) -> str:
-    """A definition with numbers where Terraform fills in numbers."""
+    """A definition with numbers in the places where Terraform fills them in."""
     return re.sub(r'"{% \$number\(\'\${\w+}\'\) %}"', "1", definition)
 
 
 def _node(progress: Progress) -> tuple[Path, list[str]]:
-    """Node.js and its package manager: the machine's own, else those of the package index."""
+    """Node.js and its package manager: the machine's own, or else those from the package index."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
         return Path(node), [npm]

@@ -1,4 +1,4 @@
-"""What a person sees: steps with the time they take, colours on a terminal only, errors in plain
+"""Output for people: steps with their durations, colours (only on a terminal), errors in plain
 words."""
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 
 class Failure(Exception):
-    """Something that a person has to know and may be able to mend; the message says both."""
+    """A problem that the user has to know about and may be able to fix; the message says both."""
 
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
@@ -22,7 +22,7 @@ def _is_terminal() -> bool:
 
 
 def coloured(text: str, colour: str) -> str:
-    """`text` in a colour, where standard output is a terminal and NO_COLOR is not set."""
+    """`text` in a colour, if standard output is a terminal and NO_COLOR is not set."""
     if not _is_terminal() or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
@@ -39,7 +39,7 @@ def seconds(duration: float) -> str:
 
 
 class Step:
-    """One piece of work that is under way."""
+    """One piece of work in progress."""
 
     def __init__(self, title: str):
         self.title = title
@@ -51,13 +51,13 @@ class Step:
         return time.monotonic() - self.began
 
     def say(self, detail: str) -> None:
-        """Shows what the step is at, while it is under way."""
+        """Shows what the step is doing, while it is in progress."""
         self.detail = detail
 
 
 class Progress:
-    """Shows steps, also several at the same time: a line for each that is done, and on a terminal a
-    last line that says what is under way."""
+    """Shows steps, even concurrent ones: a line for each finished one and, on a terminal, a last
+    line with those in progress."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -85,7 +85,7 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Shows a piece of work: that it began, what it is at, how long it took, whether it
+        """Shows a piece of work: that it began, what it is doing, how long it took, whether it
         failed."""
         step = Step(title)
         with self._lock:
@@ -100,13 +100,13 @@ class Progress:
         self._finish(step, coloured("✓", "green"))
 
     def line(self, text: str = "") -> None:
-        """Prints a line of its own."""
+        """Prints a separate line."""
         with self._lock:
             self._clear()
             print(text, flush=True)
 
     def append(self, text: str) -> None:
-        """Prints a part of a line, while no step is under way."""
+        """Prints a part of a line, while no step is in progress."""
         with self._lock:
             self._clear()
             print(text, end="", flush=True)

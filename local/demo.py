@@ -1,9 +1,8 @@
 """The demonstration: requests on the queue become clips, documents and notifications.
 
-Each scene is a function that makes one request or more, checks everything that came of it, and
-leaves it below `target/demo/`: the page of its clip, and a folder with what is JSON. A scene that
-finds something other than it should fails the demonstration. A person reads a few lines a scene;
-all of it is in `target/demo/index.html`.
+Each scene is a function that makes one or more requests, checks all results, and leaves them below
+`target/demo/`: the page of its clip, and a folder with the JSON. A scene that finds anything wrong
+fails the demonstration. It prints a few lines per scene; everything is in `target/demo/index.html`.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from . import build, demo_page, logs, packages, paths, processes, services
 from .console import Failure, Progress, coloured, seconds
 
 WAIT_SECONDS = 120
-"""How long anything may take before the demonstration gives up on it."""
+"""How long anything may take before the demonstration gives up."""
 
 _DEFAULT_SPAN_OF_FOOTAGE = ("1.2", "00:00:04.2")
 _DEFAULT_SPAN = ("25%", "75%")
@@ -34,14 +33,14 @@ _STATE = re.compile(r"  ([✓✗!]) (\S+)\s+(.*)")
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What the person who runs the demonstration chose to cut; None where nothing was chosen."""
+    """What the user chose to cut; None if nothing was chosen."""
 
     video: Path | None
     start: str | None
     end: str | None
 
     def resolved(self) -> tuple[Path, str, str]:
-        """The video, and the start and end as a request has them."""
+        """The video, and the start and end as in a request."""
         if self.video:
             if not self.video.is_file():
                 raise Failure(f"there is no video {self.video}")
@@ -51,7 +50,7 @@ class Choice:
 
 
 def _footage_with_sound() -> Path:
-    """Footage with its sound, and with a keyframe a second, as cameras write it."""
+    """Footage with audio, and with a keyframe every second, as cameras write it."""
     file = paths.TEMPORARY / "bigbuckbunny.mp4"
     file.parent.mkdir(parents=True, exist_ok=True)
     source = str(packages.footage("bigbuckbunny.mp4"))
@@ -60,8 +59,7 @@ def _footage_with_sound() -> Path:
 
 
 class Stage:
-    """What every scene needs: the stack, and ways to ask for clips and to see what became of
-    them."""
+    """What every scene needs: the stack, and ways to request clips and see their results."""
 
     def __init__(self, stack: dict[str, Any], progress: Progress):
         self.stack = stack
@@ -76,7 +74,7 @@ class Stage:
         return self._clients.setdefault(service, services.client(service, self.stack["endpoint"]))
 
     def clip_id(self, scene: str) -> str:
-        """A clip's name that no other run has."""
+        """A clip name unique to this run."""
         return f"demo-{scene}-{self._run}"
 
     def upload(self, video: Path, key: str | None = None) -> str:
@@ -98,18 +96,19 @@ class Stage:
         self.progress.line(coloured(title, "bold"))
 
     def checked(self, *facts: str) -> None:
-        """Says what was found to be as it should be."""
+        """Prints what was found to be correct."""
         self.scenes[-1].checked += facts
         self.progress.line(f"  {coloured('✓', 'green')} {', '.join(facts)}")
 
     def page(self, execution: str, name: str, caption: str) -> None:
-        """Keeps the page of an execution, with its media beside it, for the end of the scene."""
+        """Stores the page of an execution, with its media next to it, for the end of the scene."""
         file = paths.DEMO / f"{name}.html"
         self.clipflow("show", execution, "--html", str(file))
         self.scenes[-1].pages.append((caption, file))
 
     def executions(self, clip_id: str) -> list[dict[str, Any]]:
-        """The executions of a clip. Their names are the clip's and part of the request's hash."""
+        """The executions of a clip. Their names consist of the clip's name and part of the
+        request's hash."""
         pages = self.client("stepfunctions").get_paginator("list_executions")
         found = pages.paginate(stateMachineArn=self.stack["state_machine_arn"]).search(
             "executions[]"
@@ -120,8 +119,7 @@ class Stage:
         """Shows the states of a clip's execution while they happen, and returns its events.
 
         # Errors
-        Failure when there is none, or when it ends other than by succeeding.
-        """
+        Failure if there is none, or if it does not succeed. """
         execution = self.execution(clip_id)
         self.in_states("show", execution["name"], "--watch", accept=accept)
         events = self.history(execution["name"])
@@ -164,8 +162,7 @@ class Stage:
         """Runs the command `clipflow` on the stack, and returns what it prints.
 
         # Errors
-        Failure when it ends with another exit code than those accepted.
-        """
+        Failure if its exit code is not an accepted one. """
         command = [str(build.command()), *arguments, "--local"]
         environment = processes.environment({"CLIPFLOW_STACK": str(paths.STACK)})
         log = paths.LOGS / "demo-clipflow.log"
@@ -174,7 +171,7 @@ class Stage:
 
     @contextlib.contextmanager
     def impatient(self) -> Iterator[None]:
-        """Has every state retry once, after a second, for the time of the block."""
+        """Makes every state retry only once, after one second, within the block."""
         states, arn = self.client("stepfunctions"), self.stack["state_machine_arn"]
         definition = states.describe_state_machine(stateMachineArn=arn)["definition"]
         impatient = json.loads(definition)
@@ -191,15 +188,14 @@ class Stage:
         """A clip's document.
 
         # Errors
-        Failure when there is none.
-        """
+        Failure if there is none. """
         document = self.find(clip_id)
         if document is None:
             raise Failure(f"MongoDB has no document {clip_id}")
         return document
 
     def find(self, clip_id: str) -> dict[str, Any] | None:
-        """A clip's document, as MongoDB has it."""
+        """A clip's document, as stored in MongoDB."""
         import pymongo
 
         mongodb: pymongo.MongoClient[dict[str, Any]]
@@ -208,8 +204,8 @@ class Stage:
             return mongodb[self.stack["mongodb_database"]]["clips"].find_one({"_id": clip_id})
 
     def notification(self, clip_id: str, status: str) -> dict[str, Any]:
-        """The notification that a clip has a status: the envelope that the subscriber got, with the
-        message parsed."""
+        """The notification that a clip has a status: the envelope that the subscriber received,
+        with the message parsed."""
 
         def received() -> dict[str, Any] | None:
             self._receive()
@@ -221,11 +217,10 @@ class Stage:
         return self.wait(received, f"a notification that {clip_id} is {status}")
 
     def wait(self, look: Callable[[], T | None], what: str) -> T:
-        """Looks until there is something.
+        """Polls until there is something.
 
         # Errors
-        Failure when there is nothing within WAIT_SECONDS.
-        """
+        Failure if there is nothing within WAIT_SECONDS. """
         limit = time.monotonic() + WAIT_SECONDS
         while True:
             found = look()
@@ -236,7 +231,7 @@ class Stage:
             time.sleep(0.05)
 
     def messages(self, name: str) -> int:
-        """How many messages a queue holds, waiting or being worked on."""
+        """How many messages are in a queue, waiting or in flight."""
         attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         answer = self.client("sqs").get_queue_attributes(
             QueueUrl=self.stack[name], AttributeNames=attributes
@@ -244,18 +239,17 @@ class Stage:
         return sum(int(answer["Attributes"][each]) for each in attributes)
 
     def folder(self, scene: str) -> Path:
-        """A scene's folder for what is JSON, emptied."""
+        """A scene's folder for JSON, emptied."""
         folder = paths.DEMO / scene
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
     def download(self, key: str, folder: Path, size: int | None = None) -> Path:
-        """Fetches a delivered object under its own name.
+        """Downloads a delivered object under its own name.
 
         # Errors
-        Failure when it is not there, is empty, or is not of the size that was announced.
-        """
+        Failure if it is missing, empty, or not of the announced size. """
         file = folder / key.rpartition("/")[2]
         try:
             body = self.client("s3").get_object(Bucket=self.stack["bucket"], Key=key)["Body"]
@@ -282,11 +276,10 @@ class Stage:
 
 
 def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
-    """Plays all scenes and says what they left; returns the exit code.
+    """Plays all scenes and prints what they left; returns the exit code.
 
     # Errors
-    Failure when anything is not as it should be.
-    """
+    Failure if anything is wrong. """
     video, start, end = choice.resolved()
     stage = Stage(stack, progress)
     shutil.rmtree(paths.DEMO, ignore_errors=True)
@@ -310,7 +303,7 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
 
 
 def clip_scene(stage: Stage, key: str, start: str, end: str, *, is_ours: bool) -> dict[str, Any]:
-    """A clip is cut, stored and announced; of footage of ours, most is copied. Returns the
+    """A clip is cut, stored and announced; from our own footage, most of it is copied. Returns the
     request."""
     stage.scene(
         "clip",
@@ -339,7 +332,7 @@ def clip_scene(stage: Stage, key: str, start: str, end: str, *, is_ours: bool) -
 def _available(
     stage: Stage, name: str, clip_id: str, events: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The document of a clip that is available; all that came of it is checked and kept."""
+    """The document of an available clip; all of its results are checked and stored."""
     document, notification = _outcome(stage, clip_id, "available")
     folder = stage.folder(name)
     _leave(folder, document, notification, events)
@@ -356,7 +349,7 @@ def _size(document: dict[str, Any]) -> str:
 
 
 def _cutting(document: dict[str, Any]) -> list[str]:
-    """What of a clip was copied and what was encoded, a line each."""
+    """What was copied and what was encoded of a clip, one line each."""
     cutting, end = document["engine"]["cutting"], document["delivered"]["durationSeconds"]
     if cutting["method"] != "smartCut":
         return [f"0.000 s to {end:.3f} s  {cutting['method']}: {document['engine']['why']}"]
@@ -432,8 +425,8 @@ def duplicate_scene(stage: Stage, request: dict[str, Any]) -> None:
 
 
 def camera_scenes(stage: Stage) -> None:
-    """Clips by wall clock out of a camera's recordings: across two of them, into a gap, and of what
-    is yet to come."""
+    """Clips by wall-clock time from a camera's recordings: across two of them, into a gap, and of a
+    recording that has not arrived yet."""
     camera = f"{stage.clip_id('camera')}/north.1"
     began = _now() - 60_000
     # With a gap of 4 s before the third.
@@ -490,8 +483,9 @@ def _camera_scene(
     missing: list[dict[str, int]],
     arrives: int | None = None,
 ) -> None:
-    """One clip out of a camera's recordings, of which so much is missing; or one that begins then,
-    in milliseconds, is recorded, and uploaded after a first look has not found it."""
+    """One clip from a camera's recordings, with this much missing. If a start, in milliseconds, is
+    given, the recording that begins then is made, and uploaded after the first attempt has not
+    found it."""
     clip_id = stage.clip_id(f"camera-{name}")
     stage.enqueue({"clipId": clip_id, **window})
     if arrives is not None:
@@ -518,7 +512,7 @@ _FRAMES_A_SECOND = 25
 
 
 def _film(file: Path, start: float, end: float) -> Path:
-    """Test pictures and a tone, from a second of their own clock up to another."""
+    """Test pictures and a tone, between two seconds of their own clock."""
     test = f"testsrc2=size=640x360:rate={_FRAMES_A_SECOND}:duration={end}"
     picture = f"{test},trim=start={start},setpts=PTS-STARTPTS"
     sound = f"sine=frequency=440:duration={end - start}:sample_rate=48000"
@@ -541,14 +535,14 @@ def _now() -> int:
 
 
 def _recording_key(camera: str, start: int) -> str:
-    """The key of a recording that began then, in milliseconds since 1970, as the deployment's
-    template has it."""
+    """The key of a recording that began at a time, in milliseconds since 1970, in the deployment's
+    template."""
     at = datetime.datetime.fromtimestamp(start // 1000, datetime.UTC)
     return f"recordings/{camera}/{at:%Y/%m/%d}/{camera}.{at:%Y%m%dT%H%M%S}{start % 1000:03}.mp4"
 
 
 def rerun_scene(stage: Stage, key: str) -> None:
-    """MongoDB goes down, an execution fails and is told of; MongoDB comes back, and a rerun makes
+    """MongoDB goes down, an execution fails and is reported; MongoDB comes back, and a rerun makes
     the clip."""
     stage.scene(
         "rerun",
@@ -582,7 +576,7 @@ def rerun_scene(stage: Stage, key: str) -> None:
 
 
 def _time(text: str) -> Any:
-    """A time as a request has it: a number where it is one."""
+    """A time as in a request: a number if it is one."""
     try:
         return float(text)
     except ValueError:

@@ -1,8 +1,7 @@
 """The page that the demonstration ends with: all scenes, with their clips, states and documents.
 
-It is put together out of the pages that `clipflow show --html` writes, so it shows what the console
-shows.
-"""
+It is assembled from the pages that `clipflow show --html` writes, so it shows what the console
+shows. """
 
 import dataclasses
 import datetime
@@ -30,7 +29,7 @@ _STYLE = """
 
 @dataclasses.dataclass
 class Scene:
-    """A scene, and what it left."""
+    """A scene and what it left."""
 
     name: str
     title: str
@@ -77,7 +76,7 @@ def _scene(scene: Scene) -> Iterator[str]:
 
 
 def as_json(value: Any) -> str:
-    """JSON for a person."""
+    """JSON, for people."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
 
 
@@ -86,7 +85,7 @@ def _plain(value: Any) -> str:
 
 
 def _between(text: str, begin: str, end: str) -> str:
-    """What stands between two marks, which all pages have."""
+    """The text between two markers, which all pages have."""
     found = text.partition(begin)[2].rpartition(end)
     if not found[1]:
         raise Failure(f"a page has no {begin} before {end}")

@@ -16,8 +16,8 @@ _PROVIDER = "registry.terraform.io/hashicorp/aws"
 
 
 def inputs(variables: Mapping[str, Any]) -> str:
-    """A digest of everything that the deployment is made from: it is up to date exactly when this
-    has not changed."""
+    """A digest of everything that the deployment is made from: it is up to date exactly if this has
+    not changed."""
     digest = hashlib.sha256(json.dumps(variables, sort_keys=True).encode())
     patterns = (
         "terraform/*.tf",
@@ -32,7 +32,7 @@ def inputs(variables: Mapping[str, Any]) -> str:
 
 
 def initialise(folder: Path = paths.TERRAFORM) -> None:
-    """Fetches the provider for a root module: from a folder on this machine where there is one,
+    """Fetches the provider for a root module: from a folder on this machine if there is one, or
     else from Terraform's registry."""
     mirror = plugin_mirror()
     stamp = _data(folder) / "initialised"
@@ -87,8 +87,8 @@ def outputs(state: Path) -> dict[str, Any]:
 
 
 def plugin_mirror() -> str | None:
-    """A folder on this machine that holds the AWS provider, laid out as Terraform's file-system
-    mirrors are."""
+    """A folder on this machine that contains the AWS provider, laid out like a Terraform
+    file-system mirror."""
     home = os.path.expanduser("~")
     data = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
     candidates = [
@@ -111,12 +111,11 @@ def run(
     extra: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> None:
-    """Runs Terraform in a folder, with its working data out of the checkout's way and without the
-    user's AWS settings: with them the provider would sign for another account, or assume a role.
+    """Runs Terraform in a folder, with its working data outside the checkout and without the user's
+    AWS settings, with which the provider would sign for another account, or assume a role.
 
     # Errors
-    Failure when Terraform fails, with what it said last.
-    """
+    Failure if Terraform fails, with its last output. """
     _data(folder).mkdir(parents=True, exist_ok=True)
     environment = {
         name: value

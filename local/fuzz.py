@@ -1,4 +1,4 @@
-"""Fuzzes what reads files and requests of others with cargo-fuzz: `crates/*/fuzz/`."""
+"""Fuzzes the code that reads untrusted files and requests, with cargo-fuzz: `crates/*/fuzz/`."""
 
 import re
 import shutil
@@ -24,15 +24,15 @@ _CRATES = {
 TARGETS = tuple(_CRATES)
 _WORK = paths.TARGET / "fuzz"
 _CORPUS = _WORK / "corpus"
-"""What has led further into each target, kept from run to run."""
+"""The inputs that reached new code in each target, kept from run to run."""
 _SEEDS = _WORK / "seeds"
 _ARTIFACTS = _WORK / "artifacts"
 
-# libFuzzer bounds what is left if a target's own bounds should fail.
+# libFuzzer's limits apply if a target's own bounds fail.
 _LIMITS = ["-max_len=16384", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]
 
 _PICTURES = "-f lavfi -i testsrc2=size=32x18:rate=25:duration=0.6"
-# On pictures as small as those above, x265 crashes now and then.
+# On pictures as small as the others, x265 crashes now and then.
 _LARGER_PICTURES = "-f lavfi -i testsrc2=size=64x64:rate=25:duration=0.6"
 _SOUND = "-f lavfi -i anoisesrc=r=8000:d=0.6:a=0.01"
 _H264 = "-c:v libx264 -preset ultrafast -crf 51 -pix_fmt yuv420p -g 5 -bf 2"
@@ -56,15 +56,14 @@ _SEED_FILES = {
     "stream.ts": f"{_PICTURES} {_H264} -frames:v 2",
     "stream.mkv": f"{_PICTURES} {_H264} -frames:v 2",
 }
-"""What each seed is made with."""
+"""The options for each seed."""
 
 
 def prepare(progress: Progress, targets: Sequence[str], seconds: int) -> list[list[str]]:
-    """Makes everything ready, and returns the commands that fuzz each target for `seconds`.
+    """Prepares everything, and returns the commands that fuzz each target for `seconds`.
 
     # Errors
-    Failure when something is missing, does not compile or cannot be installed.
-    """
+    Failure if something is missing, does not compile or cannot be installed. """
     prerequisites.check_for_fuzzing()
     packages.install(progress)
     _install(progress)
@@ -88,8 +87,8 @@ def prepare(progress: Progress, targets: Sequence[str], seconds: int) -> list[li
 
 
 def _build(target: str) -> list[str]:
-    """The options that build a target. No sanitizer: nothing that is fuzzed has unsafe code, so
-    that any toolchain will do."""
+    """The options that build a target. No sanitizer: none of the fuzzed code is unsafe, so any
+    toolchain will do."""
     crate = paths.ROOT / "crates" / _CRATES[target] / "fuzz"
     work = _WORK / _CRATES[target]
     return ["--fuzz-dir", str(crate), "--sanitizer", "none", "--target-dir", str(work), target]
@@ -157,7 +156,7 @@ def _make_seeds() -> None:
 
 
 def _make_parts(files: Path) -> None:
-    """What stands in the good files where the targets put what the fuzzer makes."""
+    """The parts of good files that the targets replace with fuzzer input."""
     for file in sorted(files.iterdir()):
         data = file.read_bytes()
         samples = data[data.find(b"mdat") + 4 :][:2000]
@@ -170,7 +169,7 @@ def _make_parts(files: Path) -> None:
         if b"moof" in data:
             (_SEEDS / "fragments" / file.name).write_bytes(data[data.index(b"moof") - 4 :])
         if file.suffix in (".ts", ".mkv"):
-            # The video stream's number stands in front.
+            # The video stream's number comes first.
             (_SEEDS / "ts" / file.name).write_bytes(b"\x01\x00" + data)
 
 
@@ -182,8 +181,7 @@ def _bodies(data: bytes, kind: bytes) -> list[bytes]:
 
 
 def _with_compressed_index(file: Path) -> bytes:
-    """A QuickTime file with its index compressed, which FFmpeg cannot write; it lies behind the
-    media."""
+    """A QuickTime file with a compressed index, which FFmpeg cannot write; it follows the media."""
     data = file.read_bytes()
     start = data.rindex(b"moov") - 4
     moov = data[start:]

@@ -4,20 +4,19 @@
     guard.py services LIFELINE CONTROL STATUS < services.json
 
 LIFELINE is the number of an inherited file descriptor: the read end of a pipe whose write end only
-the owner holds. The kernel closes that end when the owner ends, also when it is killed, and the
-guard then ends every process below it. Orphans come to the guard (it is their subreaper), so a
-program that starts programs of its own cannot lose them. If the guard itself is killed, the kernel
-kills the programs that it started.
+the owner holds. The kernel closes that end when the owner ends, even if it is killed, and the guard
+then ends every process below it. Orphans are reparented to the guard (it is their subreaper), so a
+program that starts other programs cannot lose them. If the guard itself is killed, the kernel kills
+the programs that it started.
 
 `command` runs one program and exits with its code. `services` runs several until one of them ends
-unasked, the owner goes away or SIGTERM arrives; it reads orders, one a line, from the named pipe
-CONTROL: `keep` lets the services outlive their owner, `stop NAME` and `start NAME` are for one
-service, as are `kill NAME` (as a crash ends it), `pause NAME` and `resume NAME`. It writes what
-runs to the file STATUS.
+unexpectedly, the owner ends or SIGTERM arrives. It reads orders, one per line, from the named pipe
+CONTROL: `keep` lets the services outlive their owner; `stop NAME`, `start NAME`, `kill NAME` (like
+a crash), `pause NAME` and `resume NAME` apply to one service. It writes what runs to the file
+STATUS.
 
-This file is a program of its own and imports nothing but the standard library, so that it starts in
-milliseconds.
-"""
+This file is a separate program and imports only the standard library, so that it starts in
+milliseconds. """
 
 import contextlib
 import ctypes
@@ -31,13 +30,13 @@ import time
 from typing import Any
 
 STOP_SECONDS = 20
-"""How long services have to end by themselves, and to write their data, before they are killed."""
+"""How long services have to end on their own and write their data, before they are killed."""
 ABORT_SECONDS = 2
-"""The same for a command whose work is given up anyway."""
+"""The same for a command, whose work is abandoned anyway."""
 
 _ENDING = {"stop": signal.SIGTERM, "kill": signal.SIGKILL}
 _PAUSING = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT}
-"""Orders for one service, and the signals that carry them out."""
+"""Orders for one service, and the signals that implement them."""
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
@@ -65,11 +64,9 @@ def descendants(pid: int) -> list[int]:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the machine did; None when there is none, or it
-    has ended.
+    """When a process started, in clock ticks since boot; None if there is none, or it has ended.
 
-    With the process id it names a process for good: ids are used again.
-    """
+    Together with the process id, this identifies a process: ids are reused. """
     try:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
@@ -126,7 +123,7 @@ class _Events:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
-        # The owner gets the terminal's interrupt as well, and decides.
+        # The owner gets the terminal's interrupt too, and decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._selector.register(reader, selectors.EVENT_READ, "signal")
         self._selector.register(lifeline, selectors.EVENT_READ, "lifeline")
@@ -154,8 +151,8 @@ def _asked_to_end(name: str, data: bytes) -> bool:
 
 
 _spawned: "list[subprocess.Popen[bytes]]" = []
-"""Kept, because a Popen that is thrown away collects its process when that has ended, and nobody
-else hears of it."""
+"""Kept alive, because a discarded Popen reaps its process after it has ended, and nobody else
+learns of its end."""
 
 
 def _spawn(arguments: list[str], **options: Any) -> int:
@@ -163,13 +160,13 @@ def _spawn(arguments: list[str], **options: Any) -> int:
         _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    # The only threads that could make preexec_fn unsafe are other people's: this program has none.
+    # preexec_fn is unsafe only with threads, and this program has none.
     _spawned.append(subprocess.Popen(arguments, preexec_fn=prepare, **options))  # noqa: PLW1509
     return _spawned[-1].pid
 
 
 def run_command(lifeline: int, arguments: list[str]) -> int:
-    """Runs one program to its end, or to the owner's; returns the exit code."""
+    """Runs one program until it or the owner ends; returns the exit code."""
     events = _Events(lifeline)
     program = _spawn(arguments)
     while True:
@@ -187,9 +184,8 @@ def run_command(lifeline: int, arguments: list[str]) -> int:
 class Services:
     """The programs that a stack is made of.
 
-    A service is described by `name`, `arguments`, `environment` and `log`, the file that its output
-    is appended to.
-    """
+    A service is described by `name`, `arguments`, `environment` and `log`, the file to which its
+    output is appended. """
 
     def __init__(self, specifications: list[dict[str, Any]], status: str):
         self._specifications = {each["name"]: each for each in specifications}
@@ -215,7 +211,7 @@ class Services:
             self.start(name)
 
     def stop(self, name: str, number: int) -> None:
-        """Ends one service by a signal, and what it started."""
+        """Ends one service with a signal, and everything that it started."""
         pid = self._pids.pop(name)
         below = {child: start_ticks(child) for child in descendants(pid)}
         _signal(pid, number)
@@ -246,7 +242,7 @@ class Services:
             print(f"not an order that can be carried out: {order}", flush=True)
 
     def ended(self) -> tuple[str, int] | None:
-        """Name and exit code of a service that ended unasked, or None."""
+        """Name and exit code of a service that ended unexpectedly, or None."""
         self._ended.update(_reap())
         for name, pid in self._pids.items():
             if pid in self._ended:
@@ -255,7 +251,7 @@ class Services:
         return None
 
     def write_status(self) -> None:
-        """Writes who runs, in one step, so that no reader sees half of it."""
+        """Writes what runs, atomically, so that no reader sees half of it."""
         status = {
             "supervisor": {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())},
             "kept": self.kept,
@@ -272,10 +268,10 @@ class Services:
 def run_services(
     lifeline: int, control: str, status: str, specifications: list[dict[str, Any]]
 ) -> int:
-    """Runs the services until one ends unasked, the owner does, or the guard is asked to; returns
-    the exit code."""
+    """Runs the services until one ends unexpectedly, the owner ends, or the guard is asked to stop;
+    returns the exit code."""
     events = _Events(lifeline)
-    # Open for reading and writing: a pipe without a writer would be at its end.
+    # Open for reading and writing: a pipe without a writer would be at end of file.
     orders = os.open(control, os.O_RDWR | os.O_NONBLOCK)
     events.add(orders, "control")
     services = Services(specifications, status)

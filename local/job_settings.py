@@ -1,9 +1,8 @@
-"""What a job of the stand-in for MediaConvert may be made of.
+"""The settings that a job of the stand-in for MediaConvert may have.
 
-A job passes three checks: the service's own model, as botocore has it; the list of what clipflow
-uses of it, because nobody has looked at what the rest would do; and rules of the service's
-documentation that go beyond single settings.
-"""
+A job must pass three checks: the service's own model, from botocore; the list of settings that
+clipflow uses, because the effect of the others was never examined; and rules in the service's
+documentation that concern more than single settings. """
 
 import dataclasses
 import functools
@@ -16,7 +15,7 @@ TIMECODE = re.compile(r"^([01][0-9]|2[0-4]):([0-5][0-9]):([0-5][0-9])([:;])([0-9
 
 
 class Refusal(Exception):
-    """A request that is answered with an error of the service."""
+    """A request to which the service answers with an error."""
 
     def __init__(self, status: int, kind: str, message: str):
         super().__init__(message)
@@ -24,7 +23,7 @@ class Refusal(Exception):
 
 
 def bad(path: str, message: str) -> Refusal:
-    """The refusal of a request, or of what is at a path in it."""
+    """The refusal of a request, or of the value at a path in it."""
     return Refusal(400, "BadRequestException", f"{path}: {message}")
 
 
@@ -32,8 +31,7 @@ def check(job: Any) -> None:
     """Checks the body of a CreateJob.
 
     # Errors
-    Refusal for the first thing that is wrong with it.
-    """
+    Refusal for the first problem. """
     check_shape(create_job(), job, "")
     _check_use(USED, job, "")
     _check_rules(job)
@@ -53,7 +51,7 @@ def create_job() -> Any:
 
 
 def check_shape(shape: Any, value: Any, path: str) -> None:
-    """Checks a value against a shape of a service's model, by its names on the wire.
+    """Checks a value against a shape of a service's model, with names as on the wire.
 
     # Errors
     Refusal for the first difference.
@@ -111,12 +109,12 @@ def _items(value: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
     yield from value.items() if isinstance(value, dict) else enumerate(value)
 
 
-# What clipflow uses of it.
+# The settings that clipflow uses.
 
 
 @dataclasses.dataclass(frozen=True)
 class Each:
-    """A list or a map of so many."""
+    """A list or a map with this many entries."""
 
     use: Any
     most: int
@@ -124,13 +122,13 @@ class Each:
 
 
 _ANY = None
-"""Whatever the model allows."""
+"""Anything that the model allows."""
 _URL = re.compile(r"^s3://[a-z0-9][a-z0-9.-]{2,62}/.+")
 _IMAGE_URL = re.compile(_URL.pattern + r"\.(png|PNG|tga|TGA)$")
 _TOKEN = re.compile(r"^[!-~]{0,64}$")
 
-# A dictionary has the properties that may be there, with an exclamation mark those that must; a set
-# the values; a pattern what a string looks like.
+# A dictionary lists the allowed properties, with an exclamation mark the required ones; a set lists
+# values; a pattern describes a string.
 _CODEC: dict[str, Any] = {
     "rateControlMode!": {"QVBR"},
     "qualityTuningLevel": {"SINGLE_PASS", "SINGLE_PASS_HQ", "MULTI_PASS_HQ"},
@@ -268,9 +266,9 @@ def _check_properties(use: dict[str, Any], value: dict[str, Any], path: str) -> 
 # Rules beyond single settings.
 
 _LONGEST = {"tags": (128, 256), "userMetadata": (256, 256)}
-"""How long names and values of an object are at most."""
+"""The maximum length of names and values of an object."""
 _LARGEST = {"H_264": (4096, 2160), "H_265": (8192, 4320)}
-"""The longer and the shorter side of pictures at most (user guide, "Maximum supported output
+"""The maximum longer and shorter side of pictures (user guide, "Maximum supported output
 resolutions")."""
 
 

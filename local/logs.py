@@ -11,8 +11,8 @@ _SERVICES = ("ministack", "mongod", "supervisor")
 
 
 def collect(found: dict[str, Any]) -> None:
-    """Writes what each function has logged to a file of its own, so that it can be read when the
-    stack is gone."""
+    """Writes each function's log to a separate file, so that it can be read after the stack is
+    gone."""
     import botocore.exceptions
 
     client = services.client("logs", found["endpoint"])
@@ -31,8 +31,7 @@ def show(name: str | None) -> int:
     """Prints the log of one function or service, or of all functions; returns the exit code.
 
     # Errors
-    Failure when there is no such log.
-    """
+    Failure if there is no such log. """
     found = stack.load()
     if found:
         packages.use()

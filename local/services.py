@@ -18,18 +18,18 @@ HOST = "127.0.0.1"
 REGION = "us-east-1"
 REPLICA_SET = "rs0"
 READY_SECONDS = 60
-"""How long the services have until they answer; they take two or three seconds."""
+"""How long the services have until they must answer; they take two or three seconds."""
 
 _PORTS = ("aws", "mongodb", "mediaconvert")
 
-# MiniStack starts no listener and loads no module for what is not named here.
+# MiniStack starts listeners and loads modules only for the APIs listed here.
 _AWS_APIS = "events,iam,lambda,logs,monitoring,s3,secretsmanager,sns,sqs,states,sts"
 
 
 def ports(fresh: bool) -> dict[str, int]:
-    """The ports of this checkout's stack: those of the stack that runs, and for a fresh one those
-    that it had before while they are free, because they are part of what was deployed, and else
-    free ones."""
+    """The ports of this checkout's stack: those of the running stack. A new stack gets its previous
+    ports if they are free, because they are part of what was deployed, and otherwise any free
+    ones."""
     with contextlib.suppress(OSError, ValueError):
         known: dict[str, int] = json.loads(paths.PORTS.read_text())
         if known.keys() == set(_PORTS) and (
@@ -47,8 +47,8 @@ def endpoint(port: int) -> str:
 
 
 def mongodb_uri(port: int) -> str:
-    """URI of the database server. It is looked for only for a moment: on this machine it answers at
-    once, or is down."""
+    """URI of the database server. Its timeout is short: on this machine, the server answers at once
+    or is down."""
     return f"mongodb://{HOST}:{port}/?replicaSet={REPLICA_SET}&serverSelectionTimeoutMS=2000"
 
 
@@ -71,8 +71,8 @@ def client(service: str, aws_endpoint: str, **settings: Any) -> Any:
 
 
 def status() -> dict[str, Any] | None:
-    """What the supervisor says about itself and the services, while it runs; None when no stack
-    does."""
+    """What the supervisor reports about itself and the services while it runs; None if no stack
+    runs."""
     try:
         found = json.loads(paths.SERVICES.read_text())
     except (OSError, ValueError):
@@ -91,11 +91,10 @@ def stop() -> None:
 @contextlib.contextmanager
 def started(numbers: dict[str, int]) -> Iterator[None]:
     """Starts the services on the data in DATA and waits until they are ready. They end with this
-    process, or when the block is left by an error, or with `stop`; `keep` lets them go on.
+    process, or if the block is left by an error, or with `stop`; `keep` lets them continue.
 
     # Errors
-    Failure when a service ends, or is not ready in time.
-    """
+    Failure if a service ends, or is not ready in time. """
     _prepare_folders()
     with processes.lifeline() as reader:
         supervisor = _supervise(reader, numbers)
@@ -126,11 +125,10 @@ def keep() -> None:
 
 @contextlib.contextmanager
 def without_mongod() -> Iterator[None]:
-    """Stops mongod for the time of the block.
+    """Stops mongod within the block.
 
     # Errors
-    Failure when it does not stop, or is not ready again in time.
-    """
+    Failure if it does not stop, or is not ready again in time. """
     order("stop mongod")
     try:
         _await(
@@ -224,7 +222,7 @@ def _log(name: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of the services, which MiniStack hands on to the functions: nothing of the
+    """The environment of the services, which MiniStack passes on to the functions: none of the
     user's settings."""
     return {
         "PATH": f"{paths.BIN}:/usr/local/bin:/usr/bin:/bin",
@@ -236,7 +234,7 @@ def _environment() -> dict[str, str]:
 
 
 def _of_this_folder() -> dict[str, str]:
-    """What a service needs that is a module of this folder."""
+    """The environment for a service that is a module of this folder."""
     return {"PYTHONPATH": str(paths.ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -266,7 +264,7 @@ def _mongod(port: int) -> list[str]:
 
 
 def ministack_environment(port: int) -> dict[str, str]:
-    """The settings of a MiniStack that serves a port of this machine's own and keeps nothing."""
+    """The settings of a MiniStack that serves a loopback port and stores nothing."""
     return {
         "BIND_HOST": HOST,
         "MINISTACK_HOST": HOST,
@@ -296,7 +294,7 @@ def _ministack(numbers: dict[str, int]) -> dict[str, str]:
 
 
 def _concurrency() -> int:
-    """How many functions run at once: one more than processors, as each waits at times."""
+    """How many functions run at once: one more than processors, since each waits at times."""
     return 1 + (os.cpu_count() or 1)
 
 
@@ -310,7 +308,7 @@ def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", nam
 
 
 def _mongod_is_ready(port: int) -> bool:
-    """Whether mongod takes writes. Makes the replica set of a new server."""
+    """Whether mongod accepts writes. Creates the replica set of a new server."""
     import pymongo
     import pymongo.errors
 
@@ -326,7 +324,7 @@ def _mongod_is_ready(port: int) -> bool:
                 members = [{"_id": 0, "host": f"{HOST}:{port}"}]
                 server.admin.command({"replSetInitiate": {"_id": REPLICA_SET, "members": members}})
         except pymongo.errors.PyMongoError:
-            # Not listening yet, or the replica set is already being made.
+            # Not listening yet, or the replica set is already being created.
             pass
     return False
 

@@ -13,17 +13,17 @@ from . import arm64, build, deploy, packages, paths, prerequisites, processes, s
 from .console import Failure, Progress
 
 _DEPLOYED = paths.DATA / "deployed"
-"""Holds the digest of what is deployed; not there while a deployment is under way or has failed."""
+"""Contains the digest of what is deployed; absent while a deployment is in progress or has
+failed."""
 _TERRAFORM_STATE = paths.DATA / "terraform.tfstate"
 
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Makes sure that nobody else changes this checkout's stack.
+    """Makes sure that no other process changes this checkout's stack.
 
     # Errors
-    Failure when somebody does, with the process id.
-    """
+    Failure if one does, with its process id. """
     paths.STATE.mkdir(parents=True, exist_ok=True)
     with open(paths.LOCK, "a+", encoding="utf-8") as file:
         try:
@@ -53,11 +53,10 @@ def load() -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def up(progress: Progress) -> Iterator[dict[str, Any]]:
-    """Brings the stack up to date, for the time of the block or, when it was up before, for good.
+    """Brings the stack up to date, within the block or, if it was already up, permanently.
 
     # Errors
-    Failure when anything does not work; what was begun is ended then.
-    """
+    Failure if anything does not work; everything that was started is then ended. """
     prerequisites.check()
     _prepare(progress)
     with contextlib.ExitStack() as until:
@@ -117,7 +116,7 @@ def package(progress: Progress, architecture: str) -> None:
 
 
 def _prepare(progress: Progress) -> None:
-    """Programs and functions, at the same time: the one waits for the network, the other for the
+    """Programs and functions, concurrently: installing waits for the network, building for the
     processors."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         work: list[concurrent.futures.Future[Any]] = [
@@ -141,7 +140,7 @@ def _install(progress: Progress) -> None:
 
 
 def _is_healthy() -> bool:
-    """Whether the stack runs and nothing of it is half done."""
+    """Whether the stack runs and is complete."""
     running = services.status()
     return bool(running and running["kept"] and load() and _DEPLOYED.exists())
 
@@ -158,8 +157,7 @@ def _start(progress: Progress, until: contextlib.ExitStack, ports: dict[str, int
 
 
 def _restore(ports: dict[str, int]) -> None:
-    """Puts the data in place that the services start from: those of the last deployment, or
-    none."""
+    """Puts the services' initial data in place: that of the last deployment, or none."""
     shutil.rmtree(paths.DATA, ignore_errors=True)
     snapshot = paths.SNAPSHOT
     if snapshot.exists() and (snapshot / "identity").read_text() == _identity(ports):
@@ -169,8 +167,8 @@ def _restore(ports: dict[str, int]) -> None:
 
 
 def _identity(ports: dict[str, int]) -> str:
-    """What a snapshot belongs to. The ports are part of it, in URLs of queues and members of the
-    replica set."""
+    """The digest that identifies a snapshot. The ports are part of it, in queue URLs and replica
+    set members."""
     return json.dumps([ports, packages.REQUIREMENTS.read_text()])
 
 
@@ -202,9 +200,8 @@ def _deploy(
         except Failure as failure:
             if not fresh:
                 raise
-            # MiniStack carries out a call and loses its answer, rarely; the provider then repeats
-            # the call and is told that the resource exists already. Nothing is lost by beginning
-            # anew, once.
+            # Rarely, MiniStack performs a call and loses the answer; the provider then repeats the
+            # call and is told that the resource already exists. Starting over once costs nothing.
             progress.line(f"{failure}\nThe deployment is begun anew, once.")
             services.stop()
             shutil.rmtree(paths.SNAPSHOT, ignore_errors=True)

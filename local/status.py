@@ -1,4 +1,4 @@
-"""Says what runs, and where."""
+"""Prints what runs, and where."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def describe(found: dict[str, Any]) -> str:
 
 
 def show() -> int:
-    """Prints what runs; returns 0 when the stack is up and 3 when it is not."""
+    """Prints what runs; returns 0 if the stack is up and 3 if not."""
     running, found = services.status(), stack.load()
     if not running:
         print("The stack is down. `make up` brings it up.")

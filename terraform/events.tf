@@ -1,5 +1,5 @@
-# Events of EventBridge come to their function by way of a queue: there each waits for as long as what the function talks to is
-# down, and is not given up on after the two retries of an asynchronous invocation.
+# EventBridge events reach their function through a queue. There an event can wait while a dependency of the function is
+# down, and is not dropped after the two retries of an asynchronous invocation.
 
 locals {
   event_functions = { for name, function in local.functions : name => function if function.event_pattern != null }
@@ -45,7 +45,7 @@ resource "aws_sqs_queue" "events" {
   for_each = local.event_functions
 
   name = "${var.name_prefix}-${each.key}-events"
-  # How long an event that failed waits for its next attempt.
+  # How long a failed event waits for its next attempt.
   visibility_timeout_seconds = 2 * each.value.timeout_seconds
   message_retention_seconds  = 14 * 24 * 60 * 60
   sqs_managed_sse_enabled    = true
@@ -69,7 +69,7 @@ resource "aws_sqs_queue" "event_dead_letters" {
 }
 
 locals {
-  # By function, who may send to its two queues: its rule, which gives up on what it cannot deliver.
+  # By function, who may send to its two queues: its rule, which sends undeliverable events to the dead-letter queue.
   event_queue_policies = {
     for name, rule in local.event_rule_arns : name => {
       for queue, arn in { events = local.event_queue_arns[name], dead_letters = local.event_dead_letter_arns[name] } :
@@ -87,7 +87,7 @@ locals {
   }
 }
 
-# Apart from the queues, so that they are all created at the same time.
+# Separate from the queues, so that they are all created concurrently.
 resource "aws_sqs_queue_redrive_policy" "events" {
   for_each = local.event_functions
 
@@ -100,7 +100,7 @@ resource "aws_sqs_queue_redrive_policy" "events" {
   })
 }
 
-# One event an invocation, so that what fails is that event alone.
+# One event per invocation, so that only that event fails.
 resource "aws_lambda_event_source_mapping" "event" {
   for_each = local.event_functions
 

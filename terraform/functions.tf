@@ -1,5 +1,5 @@
 locals {
-  # What a property of a function in local.functions sets besides its own variables.
+  # The variables that a property of a function in local.functions sets, besides its own variables.
   function_environment = {
     for name, function in local.functions : name => merge(
       { CLIPFLOW_LOG = var.log_filter },
@@ -8,7 +8,7 @@ locals {
       function.mongodb ? {
         CLIPFLOW_MONGODB_URI_SECRET = local.name.mongodb_uri
         CLIPFLOW_MONGODB_DATABASE   = var.mongodb_database
-        # Nothing reads this. It replaces the running environments when the URI changes, because they hold the old one.
+        # Nothing reads this. It replaces running environments when the URI changes, because they cache the old one.
         CLIPFLOW_MONGODB_URI_VERSION = aws_secretsmanager_secret_version.mongodb_uri.secret_string_wo_version
       } : {},
       function.mongodb && var.mongodb_ca_file != null ? { CLIPFLOW_MONGODB_CA_FILE = "/opt/${local.ca_file_name}" } : {},
@@ -16,8 +16,9 @@ locals {
   }
 }
 
-# Packages go by way of S3: the provider uploads files to Lambda one function after the other, and creates functions
-# whose code is in S3 at the same time. Their names hold their hashes, so that a package that changed is a new object.
+# Packages are uploaded through S3: the provider uploads files to Lambda one function after the other, but creates
+# functions whose code is in S3 concurrently. Their names contain their hashes, so that a changed package is a new
+# object.
 resource "aws_s3_object" "package" {
   for_each = setunion(keys(local.functions), ["ffmpeg-layer"])
 
@@ -79,7 +80,7 @@ resource "aws_lambda_function" "this" {
     size = each.value.scratch_mb
   }
 
-  # Lambda drops no level, so that log_filter alone decides.
+  # Lambda filters no levels; log_filter alone decides.
   logging_config {
     log_format            = "JSON"
     log_group             = aws_cloudwatch_log_group.function[each.key].name
@@ -103,8 +104,8 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.function]
 }
 
-# A function that does not start has the same error for Step Functions as one that was killed. So each new version is
-# asked whether it starts, and a release goes live when all of its functions do.
+# To Step Functions, a function that does not start has the same error as one that was killed. So each new version is
+# asked whether it starts, and a release goes live only if all of its functions do.
 resource "aws_lambda_invocation" "self_check" {
   for_each = local.functions
 
@@ -114,7 +115,7 @@ resource "aws_lambda_invocation" "self_check" {
   triggers      = { version = aws_lambda_function.this[each.key].version }
 }
 
-# What invokes a function names this alias, so that a fixed function takes effect on executions that are redriven.
+# Callers invoke functions through this alias, so that a fixed function takes effect in redriven executions.
 resource "aws_lambda_alias" "live" {
   for_each = local.functions
 

@@ -1,5 +1,5 @@
 locals {
-  # What an event source mapping does with its queue, in its function's name.
+  # What an event source mapping does with its queue, with its function's role.
   receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
   # What functions may do, by the names that local.functions uses.
@@ -35,14 +35,14 @@ locals {
     list_clips = [
       { Action = ["s3:ListBucket"], Resource = [local.arn.bucket] },
     ]
-    # Which task waits for a job that a rerun has taken over.
+    # The objects that say which task waits for a job that a rerun has taken over.
     read_tasks = [
       { Action = ["s3:GetObject"], Resource = ["${local.arn.bucket}/tasks/*"] },
     ]
     write_tasks = [
       { Action = ["s3:PutObject"], Resource = ["${local.arn.bucket}/tasks/*"] },
     ]
-    # Jobs name no template and no preset, so that the queue is all that CreateJob needs.
+    # Jobs use no template and no preset, so CreateJob needs only the queue.
     submit_jobs = [
       { Action = ["mediaconvert:CreateJob", "mediaconvert:SearchJobs"], Resource = [local.arn.mediaconvert_queue] },
       {
@@ -54,10 +54,10 @@ locals {
         Resource  = [local.arn.mediaconvert_role]
         Condition = { StringEquals = { "iam:PassedToService" = "mediaconvert.amazonaws.com" } }
       },
-      # A job that has made the clip before completes the task without another one.
+      # If a job has already made the clip, the task is completed without another one.
       { Action = ["states:SendTaskSuccess"], Resource = [local.arn.state_machine] },
     ]
-    # By their arguments searches are limited to the queue; which jobs there are to cancel, nobody knows beforehand.
+    # Searches are limited to the queue by their arguments. The jobs to cancel are not known beforehand.
     cancel_jobs = [
       { Action = ["mediaconvert:SearchJobs"], Resource = [local.arn.mediaconvert_queue] },
       { Action = ["mediaconvert:CancelJob"], Resource = [local.arn.mediaconvert_jobs] },
@@ -76,7 +76,7 @@ locals {
     read_mongodb_uri = [
       { Action = ["secretsmanager:GetSecretValue"], Resource = [local.arn.mongodb_uri] },
     ]
-    # EC2 evaluates these for the network interfaces that Lambda makes; its calls name no resource known beforehand.
+    # EC2 evaluates these for the network interfaces that Lambda creates; their resources are not known beforehand.
     attach_to_vpc = [
       {
         Action = [
@@ -92,7 +92,7 @@ locals {
     { Action = ["kms:Decrypt"], Resource = sort(var.source_kms_key_arns) },
   ]
 
-  # X-Ray has no resources to name. Lambda samples by itself, and Step Functions asks X-Ray what to sample.
+  # X-Ray has no resources to name. Lambda does its own sampling; Step Functions asks X-Ray what to sample.
   trace = {
     for name, actions in {
       function      = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
@@ -112,7 +112,7 @@ locals {
 resource "aws_iam_role" "function" {
   for_each = local.functions
 
-  # Roles are global: the region keeps deployments of one name in two regions apart.
+  # Roles are global: the region distinguishes deployments with the same name in two regions.
   name        = "${var.name_prefix}-${each.key}-${local.region}"
   description = each.value.description
   tags        = var.tags

@@ -8,8 +8,8 @@ locals {
   region     = data.aws_region.current.id
   account_id = data.aws_caller_identity.current.account_id
 
-  # ARNs are composed from names where a reference would be a cycle (start needs the state machine, which needs the
-  # other functions) or would make one resource wait for another without need.
+  # ARNs are composed from names if a reference would be a cycle (start needs the state machine, which needs the other
+  # functions) or would make one resource wait for another unnecessarily.
   regional = "${local.region}:${local.account_id}"
   name = {
     state_machine = "${var.name_prefix}-clip"
@@ -36,8 +36,8 @@ locals {
     mediaconvert_jobs  = "arn:${local.partition}:mediaconvert:${local.regional}:jobs/*"
   }
 
-  # Each entry drives the function, its role, log group and alias. `permissions` names entries of local.permissions.
-  # The state machine invokes functions with `state`, EventBridge those with an `event_pattern`. The last lines hold
+  # Each entry defines the function, its role, log group and alias. `permissions` names entries of local.permissions.
+  # The state machine invokes functions with `state`, EventBridge those with an `event_pattern`. The last lines contain
   # the defaults.
   functions = {
     for name, function in {

@@ -5,7 +5,8 @@ resource "aws_secretsmanager_secret" "mongodb_uri" {
   description = "The MongoDB URI that clips' documents are written to."
   tags        = var.tags
 
-  # Secrets Manager keeps the name of a deleted secret for as long. The next deployment needs it, and sets the URI anew.
+  # Secrets Manager reserves the name of a deleted secret for this long. The next deployment needs the name, and sets
+  # the URI again.
   recovery_window_in_days = 0
 }
 
@@ -15,7 +16,7 @@ resource "aws_secretsmanager_secret_version" "mongodb_uri" {
   secret_string_wo_version = var.mongodb_uri_version
 }
 
-# The indexes are made here and not on a cold start. Whatever changes about store, the database and its URI included,
+# The indexes are created here and not on a cold start. Any change to store, including the database and its URI,
 # publishes a version.
 resource "aws_lambda_invocation" "indexes" {
   function_name = aws_lambda_function.this["store"].function_name
@@ -24,11 +25,11 @@ resource "aws_lambda_invocation" "indexes" {
   triggers      = { version = aws_lambda_alias.live["store"].function_version }
 }
 
-# The CA bundle is a layer of the functions that talk to MongoDB. A layer is a zip archive, and the AWS provider makes
-# none. An archive of one uncompressed file is that file between a few fixed fields, its checksum and its size; gzip
-# ends with the last two, in the form in which zip wants them. ISO-8859-1 maps every byte to the character of that
-# number, so the archive is built as text. PEM is ASCII, and every `replace` below works on code points: a checksum
-# can hold CR LF, which `substr` and `length` take for one character.
+# The CA bundle is a layer of the functions that talk to MongoDB. A layer is a zip archive, and the AWS provider cannot
+# make one. An archive of one uncompressed file is that file between a few fixed fields, its checksum and its size; gzip
+# output ends with the last two, in zip's format. ISO-8859-1 maps every byte to the character with that number, so the
+# archive is built as text. PEM is ASCII, and every `replace` below works on code points: a checksum can contain CR LF,
+# which `substr` and `length` count as one character.
 locals {
   ca_file_name = "mongodb-ca.pem"
   ca_pem       = var.mongodb_ca_file == null ? "" : replace(file(var.mongodb_ca_file), "\r", "")
@@ -38,7 +39,7 @@ locals {
   ca_checksum = replace(local.ca_trailer, "/(?s)^.*(.{4}).{4}$/", "$1")
   ca_size     = replace(local.ca_trailer, "/(?s)^.*(.{4})$/", "$1")
 
-  # Zip's numbers have two or four bytes, the lowest first.
+  # Zip's numbers have two or four bytes, little-endian.
   zip_16 = { for name, number in local.zip_numbers : name => join("", slice(local.zip_bytes[name], 0, 2)) }
   zip_32 = { for name, number in local.zip_numbers : name => join("", local.zip_bytes[name]) }
   zip_numbers = {
@@ -57,7 +58,7 @@ locals {
       for place in [1, 256, 65536, 16777216] : jsondecode(format("\"\\u%04x\"", floor(number / place) % 256))
     ]
   }
-  # What the archive says of its file at the front and again at the end: no flags, stored, date, checksum, two sizes.
+  # What the archive says about its file at the front and again at the end: no flags, stored, date, checksum, two sizes.
   zip_facts = join("", [
     local.zip_16.version, local.zip_16.zero, local.zip_16.zero, local.zip_16.zero, local.zip_16.date,
     local.ca_checksum, local.ca_size, local.ca_size, local.zip_16.name_length, local.zip_16.zero,

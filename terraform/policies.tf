@@ -1,4 +1,4 @@
-# Ready policy documents for those who use the deployment. They are handed out as outputs and attached by the caller.
+# Ready-made policy documents for users of the deployment. They are outputs, to be attached by the caller.
 
 locals {
   producer_policy = {

@@ -7,7 +7,7 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   tags              = var.tags
 }
 
-# Each interval is 1.1 times the one before it, up to ten times the first: 25 intervals, 98.35 times as long as the first.
+# Each interval is 1.1 times the previous one, up to ten times the first: 25 intervals, in total 98.35 times the first.
 locals {
   recordings_intervals = try(var.recordings.wait_seconds / var.recordings.retry_seconds, 0)
   recordings_retries = (local.recordings_intervals <= 98.35
@@ -21,7 +21,7 @@ resource "aws_sfn_state_machine" "clip" {
   role_arn = aws_iam_role.state_machine.arn
   tags     = var.tags
 
-  # A number that is filled in stands as a number in the definition, not as an expression that yields it.
+  # A number that is filled in becomes a number in the definition, not an expression.
   definition = replace(
     templatefile(
       coalesce(var.definition_file, "${path.module}/../statemachine/clip.asl.json"),
@@ -29,7 +29,7 @@ resource "aws_sfn_state_machine" "clip" {
         { for name, function in local.functions : "${name}_arn" => aws_lambda_alias.live[name].arn if function.state },
         {
           transcode_timeout_seconds = var.transcode_timeout_seconds
-          # Step Functions wants it to be less than the time-out.
+          # Step Functions requires it to be less than the timeout.
           transcode_heartbeat_seconds = min(var.transcode_heartbeat_seconds, var.transcode_timeout_seconds - 1)
           recordings_retry_seconds    = try(var.recordings.retry_seconds, 30)
           recordings_max_seconds      = try(10 * var.recordings.retry_seconds, 300)

@@ -100,7 +100,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "clips" {
 
   bucket = aws_s3_bucket.clips[0].id
 
-  # A task can be redriven for 14 days. After that nobody waits for its job.
+  # A task can be redriven for 14 days. After that, nothing waits for its job.
   rule {
     id     = "expire-waiting-tasks"
     status = "Enabled"
@@ -142,13 +142,13 @@ resource "aws_s3_bucket_lifecycle_configuration" "clips" {
         noncurrent_days = rule.value
       }
 
-      # A deleted object leaves a marker, which is of no use once its versions are gone.
+      # A deleted object leaves a marker, which is useless once its versions are gone.
       expiration {
         expired_object_delete_marker = true
       }
     }
   }
 
-  # Rules about versions are refused before there are any.
+  # Rules about versions are refused before versioning is enabled.
   depends_on = [aws_s3_bucket_versioning.clips]
 }

@@ -316,7 +316,7 @@ variable "recordings" {
     error_message = "recordings.key_template has {camera} before {start:...}. Otherwise a search lists the recordings of all cameras."
   }
 
-  # Each of %Y %m %d %H %M %S %3f at its first occurrence.
+  # Checks each of %Y %m %d %H %M %S %3f at its first occurrence.
   validation {
     condition = var.recordings == null ? true : can(regex(
       "^(YmdHMS|(Y(m(d(H(M)?)?)?)?)?s)(3f)?$",

@@ -23,7 +23,7 @@ pub struct Args {
     since: OffsetDateTime,
 }
 
-/// What the executions of one engine come to.
+/// The totals of one engine's executions.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Sum {
@@ -72,7 +72,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     Ok(())
 }
 
-/// Adds an execution to its engine's sum or, when it made no clip, to its status's.
+/// Adds an execution to its engine's sum or, if it made no clip, to its status's.
 fn add(sums: &mut BTreeMap<String, Sum>, execution: &Execution) {
     let outcome = &execution.output;
     let engine = outcome["engine"]["name"]

@@ -46,9 +46,9 @@ pub struct Outputs {
     /// By function, the dead-letter queue of its events.
     #[serde(default)]
     pub event_dead_letter_queue_urls: HashMap<String, String>,
-    /// The buckets that sources may lie in.
+    /// The buckets that sources may be in.
     pub source_buckets: Option<Vec<String>>,
-    /// The one of them that files are uploaded to; only the local stack says that.
+    /// The one to which files are uploaded; only the local stack sets it.
     pub source_bucket: Option<String>,
     /// The bucket of clips.
     pub bucket: Option<String>,
@@ -68,11 +68,11 @@ pub struct Deployment {
     pub sqs: aws_sdk_sqs::Client,
     /// S3.
     pub s3: aws_sdk_s3::Client,
-    /// Executions that were read and have ended.
+    /// Cached executions that have ended.
     pub kept: Kept,
 }
 
-/// What the local stack says of itself besides the outputs.
+/// What the local stack provides besides the outputs.
 #[derive(Debug, Deserialize)]
 struct Stack {
     endpoint: String,
@@ -106,10 +106,10 @@ impl Outputs {
 }
 
 impl Target {
-    /// The configuration of a client that works on no deployment: that of AWS's own tools, or of the local stack.
+    /// The configuration of a client without a deployment: that of AWS's own tools, or of the local stack.
     ///
     /// # Errors
-    /// When the local stack is asked for and not up.
+    /// If the local stack is requested and not running.
     pub async fn sdk_config(&self) -> Result<SdkConfig, Failure> {
         let mut loader = self.loader();
         if self.local {
@@ -133,10 +133,10 @@ impl Target {
 }
 
 impl Deployment {
-    /// Finds the deployment and builds its clients. Where nothing names it, an execution's ARN does.
+    /// Finds the deployment and builds its clients. If nothing else names it, an execution's ARN does.
     ///
     /// # Errors
-    /// Wrong usage, when it is named nowhere; else what is wrong with what names it.
+    /// Wrong usage if it is not named anywhere; otherwise what is wrong with the place that names it.
     pub async fn find(target: &Target, execution_arn: Option<&str>) -> Result<Self, Failure> {
         let mut loader = target.loader();
         let outputs = if target.local {
@@ -148,7 +148,7 @@ impl Deployment {
         } else {
             from_environment(execution_arn)?
         };
-        // The configuration's own region would send commands elsewhere than where the state machine is.
+        // The configured region may differ from the state machine's, which would send commands to the wrong place.
         if target.region.is_none() {
             loader = loader.region(outputs.region()?);
         }
@@ -167,7 +167,7 @@ impl Deployment {
     /// URL of the queue of requests.
     ///
     /// # Errors
-    /// Wrong usage, when it is not known.
+    /// Wrong usage if it is not known.
     pub fn queue_url(&self) -> Result<&str, Failure> {
         known(self.outputs.queue_url.as_deref(), "CLIPFLOW_QUEUE_URL")
     }
@@ -175,7 +175,7 @@ impl Deployment {
     /// URL of the dead-letter queue of requests.
     ///
     /// # Errors
-    /// Wrong usage, when it is not known.
+    /// Wrong usage if it is not known.
     pub fn dead_letter_queue_url(&self) -> Result<&str, Failure> {
         known(
             self.outputs.dead_letter_queue_url.as_deref(),
@@ -197,7 +197,7 @@ impl Deployment {
         Ok(names.map(|name| attributes.get(&name).cloned().unwrap_or_default()))
     }
 
-    /// How long to wait between looks. `GetExecutionHistory` allows 20 calls a second in an account and region, and
+    /// How long to wait between polls. `GetExecutionHistory` allows 20 calls per second in an account and region, and
     /// `DescribeExecution` 15.
     pub fn pace(&self) -> Duration {
         Duration::from_millis(if self.is_local { 100 } else { 1000 })
@@ -262,7 +262,8 @@ fn terraform_outputs(folder: &Path) -> Result<Outputs, Failure> {
     })
 }
 
-/// The outputs of the module, or an output `deployment` that holds them, as a configuration that calls the module has it.
+/// The outputs of the module, or an output `deployment` that contains them, as in a configuration that calls the
+/// module.
 fn parse_terraform(json: &[u8]) -> Result<Outputs, serde_json::Error> {
     let outputs: HashMap<String, Value> = serde_json::from_slice(json)?;
     let mut values: serde_json::Map<_, _> = outputs

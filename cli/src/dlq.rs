@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
 use time::OffsetDateTime;
 
-/// How long messages are kept from others while they are looked at, in seconds.
+/// How long messages are hidden from other consumers while we read them, in seconds.
 const LOOK_SECONDS: i32 = 60;
-/// SQS answers a receive out of a sample of its servers: this many empty answers in a row, each after a long poll, and
-/// there is nothing.
+/// SQS answers a receive from a sample of its servers. After this many empty answers in a row, each after a long poll,
+/// the queue is considered empty.
 const EMPTY_ANSWERS: usize = 2;
-/// What SQS, or what stands for it, answers where messages cannot be moved by it.
+/// Errors from SQS, or its emulator, if it cannot move messages itself.
 const NO_MOVE: [&str; 3] = [
     "InvalidAction",
     "UnsupportedOperation",
@@ -83,7 +83,7 @@ pub struct Which {
     pub all: bool,
 }
 
-/// Looks at, replays or drops messages.
+/// Lists, shows, replays or drops messages.
 pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), Failure> {
     let queue = DeadLetters::of(deployment, args.events.as_deref())?;
     match args.command {
@@ -134,12 +134,12 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     }
 }
 
-/// What was done for messages.
+/// The result of an action on messages.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// For how many.
+    /// How many messages were handled.
     pub count: usize,
-    /// The ids of those that were not there.
+    /// The ids of those that were not found.
     pub missing: Vec<String>,
 }
 
@@ -147,7 +147,7 @@ pub struct Done {
 pub struct DeadLetters<'a> {
     deployment: &'a Deployment,
     url: &'a str,
-    /// The function whose events they are; none of requests.
+    /// The function whose events they are; `None` for requests.
     events: Option<&'a str>,
 }
 
@@ -179,9 +179,9 @@ impl<'a> DeadLetters<'a> {
             .collect())
     }
 
-    /// Sends messages to the queue again that they were on, at most `rate` in a second where SQS moves them.
+    /// Sends messages back to their queue, at most `rate` per second if SQS moves them.
     pub async fn replay(&self, which: &Which, rate: Option<i32>) -> Result<Done, Failure> {
-        // SQS moves messages to where they came from, and some events come from EventBridge and no queue.
+        // SQS moves messages back to where they came from, but some events came from EventBridge, not from a queue.
         if which.all
             && self.events.is_none()
             && let Some(count) = self.move_all(rate).await?
@@ -203,7 +203,7 @@ impl<'a> DeadLetters<'a> {
         describe(message, self.events.is_none())
     }
 
-    /// Messages that pass, at most `limit`; the queue is left as it was.
+    /// At most `limit` messages that pass; the queue is left unchanged.
     async fn look(
         &self,
         limit: usize,
@@ -246,7 +246,7 @@ impl<'a> DeadLetters<'a> {
             .unwrap_or_default())
     }
 
-    /// Lets others see these messages at once.
+    /// Makes these messages visible again at once.
     async fn release(&self, messages: impl Iterator<Item = &Message>) -> Result<(), Failure> {
         let entries: Vec<_> = messages
             .enumerate()
@@ -274,7 +274,7 @@ impl<'a> DeadLetters<'a> {
         Ok(())
     }
 
-    /// Has SQS move all messages to the queue that they came from; none where it cannot.
+    /// Makes SQS move all messages to the queue that they came from; `None` if it cannot.
     async fn move_all(&self, rate: Option<i32>) -> Result<Option<usize>, Failure> {
         let (arn, waiting) = self.arn_and_count().await?;
         if waiting == 0 {
@@ -403,7 +403,7 @@ impl<'a> DeadLetters<'a> {
     }
 }
 
-/// The queue that a function has, out of those of all.
+/// A function's queue, among the queues of all functions.
 fn queue_of_function<'a>(
     urls: &'a HashMap<String, String>,
     function: &str,
@@ -429,7 +429,7 @@ fn told(verb: &str, done: Done, json: bool) -> Result<(), Failure> {
 }
 
 impl Done {
-    /// Itself, unless a message was not there.
+    /// `Ok`, unless a message was not found.
     pub fn into_result(self) -> Result<(), Failure> {
         match &self.missing[..] {
             [] => Ok(()),

@@ -15,7 +15,7 @@ use std::{
 };
 use time::OffsetDateTime;
 
-/// How many executions are kept at most: some tens of megabytes.
+/// How many executions are cached at most: some tens of megabytes.
 const MAX_KEPT: usize = 10_000;
 
 /// What became of a clip, or is becoming of it.
@@ -46,7 +46,7 @@ impl Status {
         }
     }
 
-    /// The statuses of Step Functions that may mean it.
+    /// The Step Functions statuses that it may correspond to.
     pub fn of_step_functions(self) -> &'static [ExecutionStatus] {
         match self {
             Self::Running => &[ExecutionStatus::Running],
@@ -72,26 +72,26 @@ impl Status {
 pub struct Listed {
     /// Its ARN.
     pub arn: String,
-    /// Its name, taken apart; none when somebody started it by hand.
+    /// Its parsed name; `None` if somebody started it by hand.
     pub name: Option<ExecutionName>,
-    /// Its status there.
+    /// Its status in Step Functions.
     pub status: ExecutionStatus,
-    /// When it was started first.
+    /// When it was first started.
     pub started_at: OffsetDateTime,
-    /// Where Step Functions has it in its lists, newest first: when it ended or, while it runs, started.
+    /// Its position in Step Functions' lists, which are newest first: when it ended or, while it runs, started.
     pub position: OffsetDateTime,
 }
 
-/// An execution with what went in and what came out.
+/// An execution with its input and output.
 #[derive(Debug, Clone)]
 pub struct Execution {
     /// Its ARN.
     pub arn: String,
     /// Its name.
     pub name: String,
-    /// What became of the clip.
+    /// The status of the clip.
     pub status: Status,
-    /// When it was started first.
+    /// When it was first started.
     pub started_at: OffsetDateTime,
     /// When it ended, if it has.
     pub stopped_at: Option<OffsetDateTime>,
@@ -123,7 +123,7 @@ impl Execution {
             .unwrap_or_else(|| clip_id_in(&self.name))
     }
 
-    /// The name of the error, when there is no clip.
+    /// The name of the error, if there is no clip.
     pub fn error(&self) -> Option<&str> {
         match self.status {
             Status::Running | Status::Available => None,
@@ -133,7 +133,7 @@ impl Execution {
         }
     }
 
-    /// What is wrong, for a person, when there is no clip.
+    /// What is wrong, for people, if there is no clip.
     pub fn message(&self) -> Option<String> {
         match self.status {
             Status::Rejected => self.output["message"].as_str().map(str::to_owned),
@@ -141,7 +141,7 @@ impl Execution {
         }
     }
 
-    /// Whether a text stands in its name, request or outcome, or in what went wrong; in capitals or not.
+    /// Whether its name, request, outcome or error contains a text, ignoring case.
     pub fn has(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         let output = self.output.to_string();
@@ -157,12 +157,12 @@ impl Execution {
         (self.stopped_at.unwrap_or_else(OffsetDateTime::now_utc) - self.started_at).as_seconds_f64()
     }
 
-    /// Whether it can be made to go on, or started anew.
+    /// Whether it can be redriven or started again.
     pub fn is_rerunnable(&self) -> bool {
         matches!(self.status, Status::Failed | Status::Aborted)
     }
 
-    /// Whether it was rejected for what may be mended without another request.
+    /// Whether it was rejected for something that may be fixed without changing the request.
     pub fn is_mendable(&self) -> bool {
         let kind = self.error().and_then(ErrorKind::of_name);
         self.status == Status::Rejected && kind.is_some_and(ErrorKind::is_mendable)
@@ -173,7 +173,7 @@ impl Execution {
         self.is_rerunnable() || self.is_mendable()
     }
 
-    /// What every command says of an execution in JSON.
+    /// The JSON that every command prints for an execution.
     pub fn json(&self) -> Value {
         let mut value = json!({
             "clipId": self.clip_id(),
@@ -242,12 +242,12 @@ impl From<&ExecutionListItem> for Listed {
     }
 }
 
-/// Executions that have ended, by when they started: a list tells whether one is still as it was read.
+/// Cached executions that have ended, by when they started. A list shows whether a cached one is still valid.
 #[derive(Debug, Default)]
 pub struct Kept(Mutex<BTreeMap<(OffsetDateTime, String), Execution>>);
 
 impl Kept {
-    /// Shows `see` the listed execution, unless it was never read or goes on again.
+    /// Passes the listed execution to `see`, unless it was never read or is running again.
     pub fn with<T>(&self, listed: &Listed, see: impl FnOnce(&Execution) -> T) -> Option<T> {
         let key = (listed.started_at, listed.arn.clone());
         let executions = self.executions();
@@ -255,7 +255,7 @@ impl Kept {
         (kept.stopped_at == Some(listed.position)).then(|| see(kept))
     }
 
-    /// The kept execution of this ARN, if it succeeded.
+    /// The cached execution with this ARN, if it succeeded.
     pub fn succeeded(&self, arn: &str) -> Option<Execution> {
         let executions = self.executions();
         let mut kept = executions.values().filter(|one| one.arn == arn);
@@ -263,13 +263,13 @@ impl Kept {
             .cloned()
     }
 
-    /// How many of these would have to be read.
+    /// How many of these are not cached.
     pub fn lacks(&self, listed: &[Listed]) -> usize {
         let is_lacking = |one: &&Listed| self.with(one, |_| ()).is_none();
         listed.iter().filter(is_lacking).count()
     }
 
-    /// Keeps an execution; the oldest make room.
+    /// Caches an execution, evicting the oldest if necessary.
     pub fn keep(&self, execution: &Execution) {
         let key = (execution.started_at, execution.arn.clone());
         let mut executions = self.executions();
@@ -287,7 +287,7 @@ impl Kept {
     }
 }
 
-/// What a person reads of a cause: the message of a Lambda function's error, or the cause as it is.
+/// The readable part of a cause: the message of a Lambda function's error, or the whole cause.
 pub fn message_in(cause: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(cause).ok();
     let message = parsed

@@ -1,4 +1,4 @@
-//! Executions, as Step Functions knows them.
+//! Reads executions from Step Functions.
 
 pub use crate::execution::{Execution, Listed, Status, message_in};
 use crate::{deployment::Deployment, failure::Failure};
@@ -10,9 +10,9 @@ use model::{
 };
 use time::OffsetDateTime;
 
-/// How many calls are under way at a time: few enough for the quotas of Step Functions, whose refusals the SDK retries.
+/// How many calls are made concurrently: few enough for the quotas of Step Functions; the SDK retries refused calls.
 pub const CONCURRENCY: usize = 8;
-/// How many executions are listed by a call: as few as one page of clips takes, or as many as may be.
+/// How many executions a call lists: from what one page of clips needs up to the API's maximum.
 const MIN_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
@@ -60,7 +60,7 @@ impl Deployment {
         Ok(newest)
     }
 
-    /// These executions, in the same order. Those that were read before and have ended are not read again.
+    /// These executions, in the same order. Cached ones are not read again.
     pub async fn describe_all(&self, listed: &[Listed]) -> Result<Vec<Execution>, Failure> {
         let read = |one: Listed| async move {
             match self.kept.with(&one, Execution::clone) {
@@ -79,10 +79,10 @@ impl Deployment {
             .collect())
     }
 
-    /// The execution that a person means by an ARN, an execution's name or a `clipId`: the newest one of that clip.
+    /// The execution given by an ARN, an execution's name or a `clipId`, which means the clip's newest one.
     ///
     /// # Errors
-    /// Not found, when there is none.
+    /// Not found if there is none.
     pub async fn resolve(&self, clip: &str) -> Result<Execution, Failure> {
         let by_name = ExecutionName::parse(clip)
             .map(|_| execution_arn(&self.outputs.state_machine_arn, clip));
@@ -120,8 +120,8 @@ impl Deployment {
         )))
     }
 
-    /// Shows `see` the executions started since a moment, page by page, until it returns false. A page is newest first,
-    /// and whatever comes in later pages is not newer than its last one's [`Listed::position`].
+    /// Passes the executions started since a moment to `see`, page by page, until it returns false. A page is newest
+    /// first, and nothing in later pages is newer than its last execution's [`Listed::position`].
     pub async fn scan(
         &self,
         status: Option<&ExecutionStatus>,
@@ -159,8 +159,8 @@ impl Deployment {
         Ok(())
     }
 
-    /// The executions of these statuses (all, when there are none) started since a moment, newest first; at least the
-    /// newest `enough` of those that pass.
+    /// The executions with these statuses (all, if the list is empty) started since a moment, newest first; at least
+    /// the newest `enough` of those that pass.
     pub async fn list(
         &self,
         statuses: &[ExecutionStatus],
@@ -173,7 +173,7 @@ impl Deployment {
         } else {
             statuses.iter().map(Some).collect()
         };
-        // Some executions may have ended in another order than they started in.
+        // Executions may have ended in a different order than they started.
         let page_size = enough.saturating_mul(2).clamp(MIN_PAGE, MAX_PAGE);
         let mut found: Vec<Listed> = Vec::new();
         for filter in filters {
@@ -192,7 +192,7 @@ impl Deployment {
     }
 }
 
-/// A deployment without queues and buckets, of which Step Functions is this.
+/// A deployment without queues and buckets, with this Step Functions client.
 #[cfg(test)]
 pub fn deployment_with(sfn: aws_sdk_sfn::Client) -> Deployment {
     let cloudwatch = aws_sdk_cloudwatch::Config::builder().behavior_version_latest();
@@ -237,7 +237,7 @@ mod tests {
         described.build().expect("complete").into()
     }
 
-    /// A page of executions that started at these seconds, one before the other, and ended 5 s later.
+    /// A page of executions that started at these seconds, newest first, and ended 5 s later.
     fn page(starts: &[i64]) -> ListExecutionsOutput {
         let item = |start: &i64| {
             let item = ExecutionListItem::builder()
@@ -253,13 +253,13 @@ mod tests {
         };
         let page =
             ListExecutionsOutput::builder().set_executions(Some(starts.iter().map(item).collect()));
-        // The SDK takes the same token twice for the end.
+        // The SDK treats a repeated token as the end.
         page.next_token(format!("behind {starts:?}"))
             .build()
             .expect("complete")
     }
 
-    /// The seconds at which the listed executions started, and how many pages were read for that.
+    /// The seconds at which the listed executions started, and how many pages were read.
     async fn listed(since: Option<i64>, enough: usize) -> (Vec<i64>, usize) {
         let rule = mock!(aws_sdk_sfn::Client::list_executions)
             .sequence()
@@ -295,7 +295,7 @@ mod tests {
             listed(None, usize::MAX).await,
             (vec![100, 99, 98, 97, 90, 80, 70, 60], 4)
         );
-        // What ended at 104 may be followed by what started at 103.
+        // An execution that ended at 104 may be followed by one that started at 103.
         assert_eq!(listed(None, 1).await.1, 2);
         assert_eq!(listed(None, 4).await, (vec![100, 99, 98, 97, 90, 80], 2));
         assert_eq!(

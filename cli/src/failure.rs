@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked, and its exit code.
+//! Why a command failed, and its exit code.
 
 use aws::sdk;
 use aws_sdk_sfn::{
@@ -8,12 +8,12 @@ use aws_sdk_sfn::{
 use model::{ClipError, ErrorKind};
 use std::fmt::Display;
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub code: u8,
-    /// What a person needs to know.
+    /// The message for people.
     pub message: String,
 }
 
@@ -26,7 +26,7 @@ impl Failure {
         }
     }
 
-    /// What was given cannot be used.
+    /// The arguments cannot be used.
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
             code: 2,
@@ -34,7 +34,7 @@ impl Failure {
         }
     }
 
-    /// What was named is not there.
+    /// What was named does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self {
             code: 3,
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// A signal ended it, as shells report that.
+    /// A signal ended it; the code is the one that shells report.
     pub fn interrupted(signal: u8) -> Self {
         Self {
             code: 128 + signal,
@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// Something was done, and it did not come out well.
+    /// The command worked, but its result is a failure.
     pub fn unsuccessful(message: impl Into<String>) -> Self {
         Self {
             code: 4,
@@ -58,7 +58,7 @@ impl Failure {
         }
     }
 
-    /// What a failed call means; `doing` says what was tried, for example `listing executions`.
+    /// The failure of a call; `doing` says what was tried, for example `listing executions`.
     pub fn of_call<E>(doing: impl Display) -> impl FnOnce(SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,

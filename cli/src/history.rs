@@ -1,4 +1,4 @@
-//! An execution's events, and the states that they tell of.
+//! An execution's events, and the states derived from them.
 //!
 //! `show --history` keeps the API's own JSON, taken from the response, because the SDK's types
 //! cannot be serialized.
@@ -36,7 +36,7 @@ pub struct State {
     pub ended_at: Option<OffsetDateTime>,
     /// How long it took, or has taken so far.
     pub duration_seconds: f64,
-    /// How often its work was begun again after an error, by the definition or by a redrive.
+    /// How often its work was restarted after an error, by the definition or by a redrive.
     pub retries: usize,
     /// What went wrong in it, in order.
     pub errors: Vec<Error>,
@@ -48,9 +48,9 @@ pub struct State {
 pub enum Status {
     /// It is under way.
     Running,
-    /// It was left; maybe by a catch.
+    /// It was exited, maybe by a catch.
     Exited,
-    /// Its execution ended within it: this is where a redrive goes on.
+    /// Its execution ended within it: a redrive continues here.
     Failed,
 }
 
@@ -60,11 +60,11 @@ pub enum Status {
 pub struct Error {
     /// The error's name.
     pub reason: String,
-    /// What is wrong, for a person.
+    /// What is wrong, for people.
     pub message: String,
 }
 
-/// By state, the ARN of the function that it invoked.
+/// The ARNs of invoked functions, by state.
 pub fn functions(events: &[Value]) -> BTreeMap<&str, String> {
     let (mut functions, mut state) = (BTreeMap::new(), None);
     for event in events {
@@ -82,7 +82,7 @@ pub fn functions(events: &[Value]) -> BTreeMap<&str, String> {
     functions
 }
 
-/// Whether these events tell of an execution that has ended.
+/// Whether these events are of an execution that has ended.
 pub fn has_ended(events: &[Value]) -> bool {
     let lives = |kind: &&str| kind.starts_with("Execution") && *kind != "ExecutionStarted";
     let last = events
@@ -93,7 +93,7 @@ pub fn has_ended(events: &[Value]) -> bool {
     last.is_some_and(|kind| kind != "ExecutionRedriven")
 }
 
-/// The states that events tell of, in the order in which they were entered.
+/// The states in these events, in order of entry.
 pub fn states(events: &[Value], now: OffsetDateTime) -> Vec<State> {
     let mut states: Vec<State> = Vec::new();
     let mut begun = 0;
@@ -102,7 +102,7 @@ pub fn states(events: &[Value], now: OffsetDateTime) -> Vec<State> {
         let at = timestamp(event).unwrap_or(now);
         let open = states.last_mut().filter(|state| state.ended_at.is_none());
         if let Some(name) = event["stateEnteredEventDetails"]["name"].as_str() {
-            // A redrive may enter the state again that it goes on with.
+            // A redrive may re-enter the state that it continues with.
             if open.is_none_or(|open| open.name != name) {
                 begun = 0;
                 states.push(State::entered(name, at));
@@ -118,7 +118,7 @@ pub fn states(events: &[Value], now: OffsetDateTime) -> Vec<State> {
             }
             let error = error(kind, event);
             let ends = ["ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted"].contains(&kind);
-            // The execution's error repeats that of the last attempt.
+            // The execution's error repeats the last attempt's.
             state
                 .errors
                 .extend(error.filter(|error| !ends || state.errors.last() != Some(error)));
@@ -158,7 +158,7 @@ impl State {
     }
 }
 
-/// The error that an event tells of. Those of a time-out or a stop may be without a name.
+/// The error in an event. Errors of a timeout or a stop may have no name.
 pub fn error(kind: &str, event: &Value) -> Option<Error> {
     let mut details = event
         .as_object()?
@@ -188,14 +188,14 @@ fn timestamp(event: &Value) -> Option<OffsetDateTime> {
 }
 
 impl Deployment {
-    /// The definition that an execution runs; none where Step Functions does not give it.
+    /// The definition that an execution runs; `None` if Step Functions does not return it.
     pub async fn definition(&self, arn: &str) -> Option<Value> {
         let describe = self.sfn.describe_state_machine_for_execution();
         let described = describe.execution_arn(arn).send().await.ok()?;
         serde_json::from_str(&described.definition).ok()
     }
 
-    /// The events of an execution so far, as the API has them but for their timestamps, which are RFC 3339.
+    /// The events of an execution so far, as returned by the API, except that timestamps are RFC 3339.
     pub async fn history(&self, arn: &str) -> Result<Vec<Value>, Failure> {
         let bodies = Bodies::default();
         let mut events = Vec::new();
@@ -235,7 +235,7 @@ impl Bodies {
         for event in &mut events {
             if let Some(seconds) = event["timestamp"].as_f64() {
                 let at = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds_f64(seconds);
-                // The API has milliseconds; the number is a little off them.
+                // The API has milliseconds; the floating-point number is slightly off.
                 event["timestamp"] = when::rfc3339(at + time::Duration::microseconds(500)).into();
             }
         }

@@ -56,7 +56,7 @@ pub struct Query {
     /// Show at most this many; 0 shows all
     #[arg(long, value_name = "N", default_value_t = 25)]
     pub limit: usize,
-    /// After so many executions were read, the page ends with what was found.
+    /// After this many executions were read, the page ends with what was found.
     #[arg(skip = usize::MAX)]
     pub max_reads: usize,
 }
@@ -65,7 +65,7 @@ pub struct Query {
 #[derive(Debug, Default)]
 pub struct Page {
     pub executions: Vec<Execution>,
-    /// What started before then is on the next page; none when this is the last one.
+    /// Executions started before this moment are on the next page; `None` if this is the last one.
     pub next: Option<OffsetDateTime>,
 }
 
@@ -87,7 +87,7 @@ pub struct Args {
 }
 
 impl Filter {
-    /// Whether an execution passes the parts of the filter that only its description tells.
+    /// Whether an execution passes the parts of the filter that require its description.
     pub fn passes(&self, execution: &Execution) -> bool {
         let is = |wanted: &Option<String>, value: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| value == Some(wanted))
@@ -97,7 +97,7 @@ impl Filter {
             && self.text.as_deref().is_none_or(|text| execution.has(text))
     }
 
-    /// Whether a list of executions tells all that it asks for.
+    /// Whether a list of executions suffices to evaluate it.
     fn is_told_by_list(&self, status: Option<Status>) -> bool {
         let is_told = !matches!(status, Some(Status::Available | Status::Rejected));
         is_told
@@ -106,7 +106,7 @@ impl Filter {
                 .all(|one| one.is_none())
     }
 
-    /// The statuses of Step Functions that can pass it; all of them, when there are none.
+    /// The Step Functions statuses that can pass it; an empty list means all.
     fn statuses(&self, status: Option<Status>) -> Vec<ExecutionStatus> {
         let rejection = |name: &str| {
             ErrorKind::ALL
@@ -175,7 +175,7 @@ pub async fn find(deployment: &Deployment, query: &Query) -> Result<Page, Failur
     };
     let statuses = query.filter.statuses(query.status);
     let in_time = |one: &Listed| query.until.is_none_or(|until| one.started_at < until);
-    // One more than is shown says whether there are more. What only a description tells may need any number of them.
+    // One more than is shown reveals whether there are more. A filter that requires descriptions may need any number.
     let enough = if query.filter.is_told_by_list(query.status) {
         limit.saturating_add(1)
     } else {
@@ -186,8 +186,8 @@ pub async fn find(deployment: &Deployment, query: &Query) -> Result<Page, Failur
     page(deployment, &listed, limit, query).await
 }
 
-/// The first `limit` executions that pass, and what began in the same millisecond as the last one: `--until` has no more
-/// digits. No more are described than that takes.
+/// The first `limit` executions that pass, and those that began in the same millisecond as the last one, since
+/// `--until` is no more precise. Only as many as needed are described.
 async fn page(
     deployment: &Deployment,
     listed: &[Listed],

@@ -1,4 +1,4 @@
-//! `clipflow`: enqueues requests, inspects executions, reruns what failed; cuts clips on this machine.
+//! `clipflow`: enqueues requests, inspects executions, reruns failures, and cuts clips on this machine.
 //!
 //! Everything about executions is read from Step Functions and SQS: operators' machines rarely reach `MongoDB`, and its
 //! documents are the executions' outputs anyway.

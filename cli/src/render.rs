@@ -1,4 +1,4 @@
-//! What a person sees: tables, colours on a terminal only, progress bars.
+//! Output for people: tables, colours (only on a terminal), progress bars.
 
 use crate::{executions::Status, failure::Failure};
 use console::{StyledObject, Term, measure_text_width, style, truncate_str};
@@ -6,11 +6,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{fmt::Display, io::Write};
 
-/// The narrowest that a column is made to fit a terminal, in characters.
+/// The minimum width of a column shrunk to fit a terminal, in characters.
 const MIN_COLUMN: usize = 8;
 
-/// Prints a line, of which nothing but colours steers the terminal. When nobody reads any more (`clipflow list | head`),
-/// the command ends.
+/// Prints a line that contains no terminal control sequences except colours. If the reader has gone (`clipflow list |
+/// head`), the command ends.
 pub fn say(line: impl Display) {
     exactly(&harmless(&line.to_string(), console::colors_enabled()));
 }
@@ -20,7 +20,7 @@ pub fn json(value: &impl Serialize) {
     exactly(&json_text(value));
 }
 
-/// Prints what somebody else wrote: as it is into a file or a pipe, harmless on a terminal.
+/// Prints untrusted text: unchanged to a file or a pipe, sanitized on a terminal.
 pub fn foreign(text: &str) {
     if Term::stdout().is_term() {
         say(text);
@@ -35,7 +35,7 @@ fn exactly(text: &str) {
     }
 }
 
-/// JSON whose characters that steer a terminal are escaped. JSON escapes only those below U+0020 by itself.
+/// JSON with terminal control characters escaped. JSON itself escapes only those below U+0020.
 pub fn json_text(value: &impl Serialize) -> String {
     let json = serde_json::to_string_pretty(value).expect("it has keys of text only");
     let escaped = |character: char| match character {
@@ -46,14 +46,14 @@ pub fn json_text(value: &impl Serialize) -> String {
     replaced(&json, escaped)
 }
 
-/// One line of what somebody else wrote, in which what would steer a terminal or begin a line is escaped.
+/// One line of untrusted text, with terminal control characters and line breaks escaped.
 pub fn plain(text: &str) -> String {
     replaced(text, |character| {
         steers(character).then(|| character.escape_unicode().to_string())
     })
 }
 
-/// Lines in which what would steer a terminal is escaped, but for colours where they are wanted.
+/// Lines with terminal control characters escaped, except for colours if `has_colours`.
 pub fn harmless(text: &str, has_colours: bool) -> String {
     let mut rest = text;
     let mut harmless = String::new();
@@ -70,7 +70,7 @@ pub fn harmless(text: &str, has_colours: bool) -> String {
     harmless
 }
 
-/// How many bytes of `text` are a colour that it begins with: `ESC [`, numbers, `m`.
+/// The length of the colour sequence at the start of `text`, in bytes: `ESC [`, numbers, `m`.
 fn colour_length(text: &str) -> usize {
     let Some(parameters) = text.strip_prefix("\x1b[") else {
         return 0;
@@ -82,7 +82,7 @@ fn colour_length(text: &str) -> usize {
     }
 }
 
-/// Whether a terminal acts on a character, or shows what follows in another direction, rather than showing it.
+/// Whether a terminal interprets a character, or changes the text direction at it, rather than showing it.
 fn steers(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -110,12 +110,12 @@ pub fn status(status: Status) -> String {
     .to_string()
 }
 
-/// What is less important.
+/// Dims what is less important.
 pub fn dim<T>(value: T) -> StyledObject<T> {
     style(value).dim()
 }
 
-/// A table under headers. On a terminal its widest columns are cut so that it fits.
+/// A table with headers. On a terminal, its widest columns are shortened so that it fits.
 pub fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let terminal = Term::stdout();
     table_within(
@@ -125,7 +125,7 @@ pub fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     )
 }
 
-/// A table that is no wider than this, in characters, where that can be.
+/// A table at most this wide, in characters, if possible.
 pub fn table_within(headers: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
     let mut widths: Vec<usize> = headers.iter().map(|header| header.len()).collect();
     for row in rows {
@@ -166,7 +166,7 @@ pub fn usd(usd: f64) -> String {
     format!("{usd:.4} USD")
 }
 
-/// A progress bar on standard error, where that is a terminal.
+/// A progress bar on standard error, if that is a terminal.
 pub fn bar(total: usize, title: &'static str) -> ProgressBar {
     let template = "{msg} {wide_bar} {human_pos}/{human_len} {eta}";
     let bar = ProgressBar::new(total as u64).with_message(title);
@@ -180,17 +180,17 @@ pub fn byte_bar(total: u64, title: &'static str) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).expect("the template is valid"))
 }
 
-/// A line on standard error that says what is under way, where that is a terminal.
+/// A line on standard error that says what is in progress, if that is a terminal.
 pub fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
     spinner
 }
 
-/// Asks before something is done to many, or cannot be undone.
+/// Asks for confirmation before something is done to many, or cannot be undone.
 ///
 /// # Errors
-/// When the answer is no, or when there is nobody to ask.
+/// If the answer is no, or there is nobody to ask.
 pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());

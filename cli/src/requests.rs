@@ -7,7 +7,7 @@ use model::{
 };
 use serde_json::{Map, Value};
 
-/// Columns of a CSV file whose cells are text even where they look like a number.
+/// Columns of a CSV file whose cells are text even if they look like numbers.
 const TEXT_COLUMNS: [&str; 5] = ["clipId", "cameraId", "source.bucket", "source.key", "cut"];
 
 /// Columns whose fields are lists; a cell may hold one value.
@@ -16,10 +16,10 @@ const LIST_COLUMNS: [&str; 1] = ["output.thumbnails"];
 /// A request and the line where it begins, or what is wrong with that line.
 pub type Line = (usize, Result<Value, String>);
 
-/// The text of a file: UTF-8, or UTF-16 that says so with a byte-order mark, as spreadsheets write it.
+/// The text of a file: UTF-8, or UTF-16 with a byte-order mark, as spreadsheets write it.
 ///
 /// # Errors
-/// What it is instead, and what to do.
+/// What it is instead, and what to do about it.
 pub fn decode(bytes: &[u8]) -> Result<String, String> {
     const REMEDY: &str = "save it as UTF-8";
     let utf_16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
@@ -52,8 +52,8 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-/// The values of a text that is JSON, one after the other: one request, or one a line. Reading goes on behind a line that
-/// is no value by itself, and ends at a value of several lines that is none.
+/// The JSON values in a text, in order: one request, or one per line. Reading continues after a line that is not a
+/// value on its own, and ends at an invalid value that spans several lines.
 pub fn read_json(text: &str) -> Vec<Line> {
     let (mut lines, mut from, mut before) = (Vec::new(), text, 0);
     loop {
@@ -87,10 +87,10 @@ pub fn read_json(text: &str) -> Vec<Line> {
     }
 }
 
-/// The rows of a CSV file whose header names fields, with a dot between a field and a field in it: `clipId`,
-/// `source.key`, `metadata.spot`. A column `source` is a URI. Empty cells are fields left out.
+/// The rows of a CSV file whose header names fields, with dots for nested fields: `clipId`, `source.key`,
+/// `metadata.spot`. A column `source` is a URI. Empty cells are omitted fields.
 pub fn read_csv(text: &str) -> Vec<Line> {
-    // The reader takes a row for one of the line before where lines end in CR and LF.
+    // With CRLF line ends, the reader attributes a row to the previous line.
     let text = &text.replace("\r\n", "\n");
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(text))
@@ -116,7 +116,7 @@ pub fn read_csv(text: &str) -> Vec<Line> {
     reader.records().map(row).collect()
 }
 
-/// What stands between cells: a semicolon, where the header has some and no commas, as spreadsheets write it in many
+/// The delimiter between cells: a semicolon if the header has some and no commas, as spreadsheets write it in many
 /// countries.
 fn delimiter(text: &str) -> u8 {
     let header = text.lines().next().unwrap_or_default();
@@ -163,7 +163,7 @@ fn request_of_row(
     Ok(request.into())
 }
 
-/// `s3://bucket/key`, as a request has it.
+/// `s3://bucket/key`, as written in a request.
 pub fn source(uri: &str) -> Result<Value, String> {
     let parts = uri
         .strip_prefix("s3://")
@@ -172,11 +172,11 @@ pub fn source(uri: &str) -> Result<Value, String> {
     Ok(serde_json::json!({"bucket": bucket, "key": key}))
 }
 
-/// Checks a request as the deployment will, and says which clip it names. Where the deployment's source buckets are not
-/// known, any bucket passes.
+/// Checks a request like the deployment will, and returns its identity. If the deployment's source buckets are unknown,
+/// any bucket passes.
 ///
 /// # Errors
-/// As `validate`'s: naming the field.
+/// As for `validate`: naming the field.
 pub fn check(request: &Value, source_buckets: Option<&[String]>) -> Result<Identity, ClipError> {
     let source_buckets = source_buckets.map_or_else(|| buckets_in(request), <[String]>::to_vec);
     let limits = Limits {

@@ -61,11 +61,11 @@ pub struct Args {
     wait: bool,
 }
 
-/// What was done for an execution.
+/// What was done with an execution.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase", tag = "action")]
 pub enum Done {
-    /// It goes on.
+    /// It was redriven and continues.
     Redriven { arn: String },
     /// A new one of the same request was started.
     Started { arn: String },
@@ -117,7 +117,7 @@ pub async fn run(deployment: &Deployment, args: Args, json: bool) -> Result<(), 
     }
 }
 
-/// Whether these are to be rerun: not if there is nothing, or a person only wants to know, or says no.
+/// Whether to rerun these: not if there are none, in a dry run, or if the user says no.
 fn may_begin(executions: &[Execution], args: &Args, json: bool) -> Result<bool, Failure> {
     let by_error = by_error(executions);
     if args.dry_run && json {
@@ -166,8 +166,8 @@ async fn named(deployment: &Deployment, clips: &[String]) -> Result<Vec<Executio
     Ok(executions)
 }
 
-/// The executions that failed and are the newest of their clips, oldest first: to rerun an older one would put back what
-/// a newer request has replaced.
+/// The executions that failed and are the newest of their clips, oldest first: rerunning an older one would restore
+/// what a newer request has replaced.
 pub async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Execution>, Failure> {
     let all = |_: &Listed| true;
     let failed = deployment
@@ -201,8 +201,8 @@ pub async fn failed(deployment: &Deployment, filter: &Filter) -> Result<Vec<Exec
     Ok(executions)
 }
 
-/// Reruns executions, at most `rate` in a second, and tells `told` in words what became of each. Of many, one that
-/// cannot be rerun does not keep the others from it.
+/// Reruns executions, at most `rate` per second, and describes to `told` what happened to each. If one of several
+/// cannot be rerun, the others still are.
 pub async fn rerun_all(
     deployment: &Deployment,
     executions: &[Execution],
@@ -227,7 +227,7 @@ pub async fn rerun_all(
 }
 
 impl Done {
-    /// What was done for the execution of this name.
+    /// What was done with the execution of this name.
     fn line(&self, name: &str) -> String {
         match self {
             Self::Redriven { .. } => format!("{name}: redriven"),
@@ -237,7 +237,7 @@ impl Done {
     }
 }
 
-/// Makes an execution go on, or starts it anew where that is asked for or it cannot go on.
+/// Redrives an execution, or starts it again if that is requested or it cannot be redriven.
 pub async fn rerun(
     deployment: &Deployment,
     execution: &Execution,
@@ -273,7 +273,7 @@ pub async fn rerun(
                 execution.name
             ))(error));
         }
-        // Somebody else may have redriven it meanwhile.
+        // Somebody else may have redriven it in the meantime.
         let now = deployment.describe(&execution.arn).await?;
         if let Some(now) = now.filter(|now| !now.is_rerunnable()) {
             return Ok(Done::Skipped {
@@ -284,7 +284,7 @@ pub async fn rerun(
     start_anew(deployment, execution).await
 }
 
-/// Starts a new execution of the same request, under the next name that is free.
+/// Starts a new execution of the same request, under the next free name.
 async fn start_anew(deployment: &Deployment, execution: &Execution) -> Result<Done, Failure> {
     let why = || {
         Failure::new(format!(
@@ -315,7 +315,7 @@ async fn start_anew(deployment: &Deployment, execution: &Execution) -> Result<Do
                     Some(StartExecutionError::ExecutionAlreadyExists(_))
                 ) =>
             {
-                // A rerun that is newer than what was named. Only one without a clip has a next one.
+                // A rerun that is newer than the named execution. Only one without a clip can be followed by another.
                 let arn = execution_arn(&machine, &name.to_string());
                 if let Some(newer) = deployment
                     .describe(&arn)
@@ -347,7 +347,7 @@ async fn wait(deployment: &Deployment, done: &[Done], json: bool) -> Result<(), 
     show::availability(&ended)
 }
 
-/// The name of the execution of an ARN.
+/// The execution's name in an ARN.
 pub fn name_in(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
 }
@@ -365,7 +365,7 @@ mod tests {
     };
     use aws_smithy_mocks::{mock, mock_client};
 
-    /// What a rerun does for an execution that was rejected.
+    /// What a rerun does with a rejected execution.
     async fn rerun_of(reason: &str, anew: bool) -> Done {
         let started = mock!(aws_sdk_sfn::Client::start_execution)
             .match_requests(|request| request.name() == Some("a-0123456789ab-r1"))

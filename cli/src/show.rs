@@ -1,4 +1,4 @@
-//! `clipflow show`: an execution as a person wants to see it.
+//! `clipflow show`: an execution, for people.
 
 use crate::{
     deployment::Deployment,
@@ -16,10 +16,10 @@ use std::{
 };
 use time::OffsetDateTime;
 
-/// How long executions may take to start, after the last of them was heard of.
+/// How long executions may take to start after the last one appeared.
 const START_LIMIT: Duration = Duration::from_mins(10);
 
-/// How much of a message stands in a line about a state or event, in characters.
+/// How much of a message is shown in a line about a state or event, in characters.
 const MAX_MESSAGE: usize = 160;
 
 /// Show an execution: states, request and result, engine, costs and links
@@ -50,9 +50,9 @@ pub struct Args {
 #[derive(Debug)]
 pub struct Shown {
     pub execution: Execution,
-    /// As the API has them.
+    /// The events as the API returned them.
     pub events: Vec<Value>,
-    /// That the events tell of.
+    /// The states derived from the events.
     pub states: Vec<State>,
 }
 
@@ -68,7 +68,7 @@ impl Shown {
     }
 }
 
-/// Shows an execution. `write` writes its page into a file.
+/// Shows an execution. `write` writes its page to a file.
 pub async fn run(
     deployment: &Deployment,
     args: Args,
@@ -99,7 +99,7 @@ pub async fn run(
     }
 }
 
-/// Follows an execution to its end. Unless `quiet`, prints a line for each state that was left and each error.
+/// Follows an execution to its end. Unless `quiet`, prints a line for each finished state and each error.
 pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<Shown, Failure> {
     let spinner = render::spinner();
     let mut lines = 0;
@@ -121,7 +121,7 @@ pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<S
                 when::span(state.duration_seconds)
             ));
         }
-        // The history can be a moment ahead of the description.
+        // The history can be slightly ahead of the description.
         if history::has_ended(&events)
             && let Some(execution) = deployment.describe(arn).await?
             && execution.status != Status::Running
@@ -137,7 +137,7 @@ pub async fn follow(deployment: &Deployment, arn: &str, quiet: bool) -> Result<S
     }
 }
 
-/// Waits for the ends of executions, in view: one is followed and shown, of many there is a line each.
+/// Waits for executions to end and shows it: a single one is followed; for several, prints one line each.
 pub async fn wait(
     deployment: &Deployment,
     arns: &[String],
@@ -158,7 +158,7 @@ pub async fn wait(
             .zip(&mut ended)
             .filter(|(_, ended)| ended.is_none())
         {
-            // DescribeExecution allows 15 calls a second in an account and region.
+            // DescribeExecution allows 15 calls per second in an account and region.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let execution = match deployment.describe(arn).await? {
                 None if heard.elapsed() > START_LIMIT => return Err(not_started(arn)),
@@ -210,7 +210,7 @@ fn not_started(arn: &str) -> Failure {
     ))
 }
 
-/// Success when all of these are available.
+/// Success if all of these are available.
 pub fn availability(executions: &[Execution]) -> Result<(), Failure> {
     let without: Vec<_> = executions
         .iter()
@@ -231,7 +231,7 @@ pub fn availability(executions: &[Execution]) -> Result<(), Failure> {
     }
 }
 
-/// Prints an execution; `following` when its states were printed already.
+/// Prints an execution; `following` if its states were already printed.
 fn show(deployment: &Deployment, shown: &Shown, json: bool, following: bool) {
     let Shown {
         execution, states, ..
@@ -271,7 +271,7 @@ pub fn states_in_lines(states: &[State]) -> Vec<String> {
     lines
 }
 
-/// An execution, `link` to its console, and what to do about it with a command that needs `options`.
+/// An execution, the `link` to its console page, and what to do about it with a command that needs `options`.
 pub fn in_lines(execution: &Execution, link: Option<String>, options: &str) -> Vec<String> {
     let mut lines = vec![format!(
         "{}  {}",
@@ -319,7 +319,7 @@ fn told(states: &[State]) -> Vec<String> {
     lines.collect()
 }
 
-/// What is known of an execution: names and values.
+/// Facts about an execution: names and values.
 type Facts = Vec<(&'static str, String)>;
 
 fn facts(execution: &Execution, link: Option<String>) -> Facts {
@@ -401,7 +401,7 @@ fn facts_objects(output: &Value) -> Facts {
     facts
 }
 
-/// What a request asks for, a line a cut. Requests stand here as they were sent, valid or not.
+/// What a request asks for, one line per cut. Requests are shown as they were sent, valid or not.
 pub fn asked(request: &Value) -> Vec<String> {
     let time = |value: &Value| {
         value

@@ -1,4 +1,4 @@
-//! What the commands print.
+//! Snapshots of what the commands print.
 
 use crate::{
     Cli, console,
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use time::macros::datetime;
 
-/// An execution of a minute.
+/// An execution that took one minute.
 fn execution(status: ExecutionStatus, input: &Value, output: Option<&Value>) -> Execution {
     const BEGUN: i64 = 1_790_000_000;
     let name = "dawn-patrol-0042-1f2e3d4c5b6a";
@@ -126,7 +126,7 @@ fn snapshot_of_executions_in_json() {
     expect_file!["../tests/snapshots/executions.json"].assert_eq(&json);
 }
 
-/// An execution of the definition of today, whose request, outcome and errors are of a stranger.
+/// An execution of the current definition, with hostile request, outcome and errors.
 fn hostile() -> Shown {
     let evil = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
     let input = json!({"clipId": evil, "cameraId": evil, "metadata": {evil: evil}, "edits": {evil: 1},
@@ -185,7 +185,7 @@ fn snapshot_of_help() {
     expect_file!["../tests/snapshots/help.txt"].assert_eq(&help);
 }
 
-/// Adds the help of a command and of its own commands.
+/// Adds the help of a command and its subcommands.
 fn add_help(help: &mut String, command: &Command) {
     let name = command.get_bin_name().unwrap_or("clipflow");
     let text = command.clone().term_width(100).render_long_help();

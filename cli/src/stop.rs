@@ -65,7 +65,7 @@ pub async fn run(deployment: &Deployment, args: StopArgs, json: bool) -> Result<
 /// Stops an execution.
 ///
 /// # Errors
-/// [`NOT_RUNNING`] when it is not running; otherwise what Step Functions says.
+/// [`NOT_RUNNING`] if it is not running; otherwise the error of Step Functions.
 pub async fn stop(
     deployment: &Deployment,
     execution: &Execution,
@@ -115,7 +115,7 @@ pub async fn open(deployment: &Deployment, args: OpenArgs, json: bool) -> Result
     Ok(())
 }
 
-/// Opens a URL in the browser of whoever runs this.
+/// Opens a URL in the user's browser.
 pub fn open_in_browser(url: &str) -> Result<(), Failure> {
     let program = if cfg!(target_os = "macos") {
         "open"

@@ -1,4 +1,4 @@
-//! Moments and spans of time, as people write and read them.
+//! Moments and time spans, as people write and read them.
 
 use time::{
     Date, Duration, OffsetDateTime, format_description::well_known::Rfc3339,

@@ -1,14 +1,13 @@
-"""What MiniStack 1.5.33 lacks of AWS, as an extension that is loaded when it starts: `python -m
+"""AWS features that MiniStack 1.5.33 lacks, as an extension that is loaded at startup: `python -m
 local.ministack_ext`.
 
-Step Functions: redrive, heartbeats, a state machine's time-out, `MaxDelaySeconds` and
-`JitterStrategy`, an end to the work of an aborted execution. Lambda: errors under the names that
-AWS gives them, and reserved concurrency of an alias. S3: a range of an object's version. Each
-module says what AWS documents, and which functions of MiniStack's it replaces.
+Step Functions: redrive, heartbeats, a state machine's timeout, `MaxDelaySeconds` and
+`JitterStrategy`, and aborted executions that stop working. Lambda: AWS's error names, and reserved
+concurrency of an alias. S3: a range of an object's version. Each module says what AWS documents,
+and which functions of MiniStack it replaces.
 
-It imports nothing but the standard library, MiniStack and google-crc32c, so that each module could
-become a change of MiniStack's own.
-"""
+It imports only the standard library, MiniStack and google-crc32c, so that each module could become
+a contribution to MiniStack. """
 
 from . import api, functions, objects, tasks, walker
 
@@ -17,11 +16,10 @@ VERSION = "1.5.33"
 
 
 def install() -> None:
-    """Extends the MiniStack of this process; once, before it serves.
+    """Extends the MiniStack in this process; call once, before it serves.
 
     # Errors
-    RuntimeError for another version of MiniStack, whose functions may have other meanings.
-    """
+    RuntimeError for another version of MiniStack, whose functions may differ. """
     import importlib.metadata
 
     found = importlib.metadata.version("ministack")

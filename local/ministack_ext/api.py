@@ -1,4 +1,4 @@
-"""The API of Step Functions where it has to do with redrives and with executions that are stopped.
+"""The parts of the Step Functions API that concern redrives and stopped executions.
 
 Wraps `handle_request`, `_describe_execution`, `_list_executions`,
 `_describe_state_machine_for_execution` and `_stop_execution` of MiniStack's stepfunctions, and
@@ -62,7 +62,7 @@ def redrive_execution(request: Request) -> Response:
 
 
 def _refusal(arn: Any, token: Any) -> tuple[str, str] | None:
-    """Why a request cannot be one of an execution that there is: the error's name and message."""
+    """Why a request cannot refer to an existing execution: the error's name and message."""
     if not isinstance(arn, str) or not arn:
         return "ValidationException", "executionArn is required"
     if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
@@ -77,8 +77,8 @@ def _refusal(arn: Any, token: Any) -> tuple[str, str] | None:
 
 
 def emit_status(execution: runs.Execution) -> None:
-    """Sends "Step Functions Execution Status Change" to the default event bus, where anything is
-    lost that does not fit."""
+    """Sends "Step Functions Execution Status Change" to the default event bus, which drops anything
+    too large."""
     if execution.get("sync"):
         return
     event = {
@@ -138,7 +138,7 @@ def _with_redrive(handle: Handle) -> Handle:
 def _extended(
     handler: Callable[[Request], Response], more: Callable[[runs.Execution], dict[str, Any]]
 ) -> Callable[[Request], Response]:
-    """A handler whose answer about an execution has more in it."""
+    """A handler whose answer about an execution contains more."""
 
     def extended(request: Request) -> Response:
         status, headers, body = handler(request)
@@ -182,7 +182,7 @@ def _stop_execution(handler: Callable[[Request], Response]) -> Callable[[Request
             with run.ending() if run else contextlib.nullcontext():
                 return handler(request)
         except runs.Ended:
-            # It ended in this moment: MiniStack says so.
+            # It has just ended: MiniStack says so.
             return handler(request)
 
     return stopped

@@ -1,11 +1,11 @@
-"""Lambda: errors under the names that AWS gives them, and concurrency.
+"""Lambda: AWS's error names, and concurrency.
 
 - A task whose function is throttled fails with `Lambda.TooManyRequestsException`.
 - A function whose program ends before it is ready fails with `Runtime.ExitError`.
-- Reserved concurrency is the function's, by whatever version or alias it is called.
-- A batch of messages whose function is throttled is tried again until the messages become visible
-  again (Lambda developer guide, "Handling errors for an SQS event source"); after other errors it
-  is given up at once, as before.
+- Reserved concurrency applies to the function, whichever version or alias is invoked.
+- A batch of messages whose function is throttled is retried until the messages become visible again
+  (Lambda developer guide, "Handling errors for an SQS event source"); after other errors it is
+  given up at once, as before.
 
 Wraps `_call_lambda` of MiniStack's stepfunctions; `_reserved_concurrency`, `_execute_function` and
 `_run_sqs_batch` of its lambda_svc; `_await_init` of its ProvidedWorker.
@@ -28,7 +28,7 @@ THROTTLED = "Lambda.TooManyRequestsException"
 _LONGEST_PAUSE_SECONDS = 1.0
 
 _patient_until: contextvars.ContextVar[float] = contextvars.ContextVar("patient_until", default=0.0)
-"""Up to when a throttled invocation is tried again, by the monotonic clock."""
+"""Until when a throttled invocation is retried, by the monotonic clock."""
 
 
 def install() -> None:
@@ -55,7 +55,7 @@ def _named_by_aws(call: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 
 
 def _throttling(error: Any) -> str | None:
-    """The message of an error by which MiniStack tells that a function is throttled."""
+    """MiniStack's error message for a throttled function."""
     if error.error != "Lambda.Unknown":
         return None
     try:
@@ -97,7 +97,7 @@ def _patiently(
             result = execute(function, event)
             if not result.get("throttle") or time.monotonic() >= _patient_until.get():
                 return result
-            # Otherwise those who wait would all come at once.
+            # Otherwise all waiting invocations would retry at once.
             time.sleep(random.uniform(0.1, _LONGEST_PAUSE_SECONDS))
 
     return executed

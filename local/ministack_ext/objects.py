@@ -1,7 +1,7 @@
-"""S3: a read that names both an object's version and a range of bytes; and uploads at full speed.
+"""S3: reads of a byte range of an object's version, and uploads at full speed.
 
-MiniStack takes 0.07 s for the CRC32C of a megabyte, and answers nobody meanwhile, because its code
-for it is Python.
+MiniStack takes 0.07 s for the CRC32C of a megabyte, during which it answers nobody, because it is
+computed in Python.
 
 Wraps `_get_object` of MiniStack's s3, and replaces `_crc32c`.
 """
@@ -26,7 +26,7 @@ def _with_ranges_of_versions(get: Callable[..., Response]) -> Callable[..., Resp
         wanted = headers.get("range")
         if not wanted or not s3._qp(query or {}, "versionId", ""):
             return get(bucket, key, headers, query)
-        # A checksum of the whole would not fit a part.
+        # A checksum of the whole object does not match a part.
         plain = {name: value for name, value in headers.items() if name != "x-amz-checksum-mode"}
         status, answer, body = get(bucket, key, plain, query)
         return _part(bucket, key, answer, body, wanted) if status == 200 else (status, answer, body)

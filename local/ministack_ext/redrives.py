@@ -1,9 +1,8 @@
 """Whether an execution can be redriven, and its redrive.
 
-AWS, RedriveExecution: an execution of a Standard workflow that has not succeeded goes on with the
-state that failed, for 14 days after its end, within a year of its start, while its history has
-room.
-"""
+AWS, RedriveExecution: an execution of a Standard workflow that has not succeeded can continue with
+the state that failed, for 14 days after its end, within a year of its start, and while its history
+has room. """
 
 import contextvars
 import datetime
@@ -19,7 +18,7 @@ REDRIVABLE, NOT_REDRIVABLE, BY_MAP_RUN = "REDRIVABLE", "NOT_REDRIVABLE", "REDRIV
 PERIOD = datetime.timedelta(days=14)
 LONGEST = datetime.timedelta(days=365)
 MAX_EVENTS = 24_999
-"""An execution with so many events or more has no room for another run."""
+"""An execution with at least this many events has no room for another run."""
 
 _TOKENS, _TOKENS_LAST = 10, datetime.timedelta(minutes=15)
 
@@ -35,7 +34,7 @@ def status(
 
 
 def facts(execution: runs.Execution) -> dict[str, Any]:
-    """What DescribeExecution says of redrives."""
+    """What DescribeExecution says about redrives."""
     found, reason = status(execution)
     told = {"redriveCount": execution.get("redriveCount", 0), "redriveStatus": found}
     if execution.get("redriveDate"):
@@ -50,7 +49,7 @@ def is_express(execution: runs.Execution) -> bool:
 
 
 def redrive(execution: runs.Execution) -> str:
-    """Lets an execution go on that can be redriven; returns the date."""
+    """Redrives an execution for which that is possible; returns the date."""
     date: str = now_iso()
     execution["redriveCount"] = execution.get("redriveCount", 0) + 1
     execution["redriveDate"] = date
@@ -65,14 +64,14 @@ def redrive(execution: runs.Execution) -> str:
 
 
 def answered(execution: runs.Execution, token: str) -> str | None:
-    """The date of the redrive that a client's token already brought about."""
+    """The date of the redrive that a client's token has already caused."""
     since = _now() - _TOKENS_LAST
     made = execution.get("redrives", [])
     return next((date for known, date in made if known == token and _parsed(date) > since), None)
 
 
 def remember(execution: runs.Execution, token: str, date: str) -> None:
-    """Notes that a client's token brought about a redrive."""
+    """Records that a client's token has caused a redrive."""
     execution["redrives"] = [*execution.get("redrives", []), (token, date)][-_TOKENS:]
 
 

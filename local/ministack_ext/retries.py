@@ -1,8 +1,7 @@
-"""When a state is tried again, and where it goes on when it is not.
+"""When a state is retried, and where the execution continues if it is not.
 
 AWS: a retrier waits for `IntervalSeconds` times `BackoffRate` to the power of its retries so far,
-at most for `MaxDelaySeconds`, and with `JitterStrategy` FULL for a random time up to that.
-"""
+at most `MaxDelaySeconds`, and with `JitterStrategy` FULL a random time up to that. """
 
 import random
 from collections.abc import Callable, Iterable
@@ -17,11 +16,10 @@ Clause = dict[str, Any]
 
 
 class TaskTimedOut(sfn._ExecutionError):  # type: ignore[misc]
-    """A task took longer than `TimeoutSeconds`, or gave no sign of life for `HeartbeatSeconds`.
+    """A task took longer than `TimeoutSeconds`, or sent no heartbeat for `HeartbeatSeconds`.
 
     AWS calls both `States.Timeout` in the history, without a cause; `States.HeartbeatTimeout` in a
-    retrier or a catcher is for the latter alone.
-    """
+    retrier or a catcher matches only the latter. """
 
     def __init__(self, heartbeat: bool):
         super().__init__("States.Timeout", None)
@@ -29,7 +27,7 @@ class TaskTimedOut(sfn._ExecutionError):  # type: ignore[misc]
 
 
 def matches(clause: Clause, error: Any) -> bool:
-    """Whether a retrier or a catcher is for an error."""
+    """Whether a retrier or a catcher matches an error."""
     names = clause.get("ErrorEquals", [])
     if isinstance(error, TaskTimedOut) and error.heartbeat and "States.HeartbeatTimeout" in names:
         return True
@@ -38,15 +36,14 @@ def matches(clause: Clause, error: Any) -> bool:
 
 
 def find(clauses: Iterable[Clause], error: Any) -> Clause | None:
-    """The first of the clauses that is for an error."""
+    """The first clause that matches an error."""
     return next((clause for clause in clauses if matches(clause, error)), None)
 
 
 def delay_seconds(
     retrier: Clause, retries: int, between: Callable[[float, float], float] = random.uniform
 ) -> float:
-    """How long a retrier waits that has retried so often already; `between` draws a number from a
-    range."""
+    """How long a retrier waits after this many retries; `between` draws a number from a range."""
     delay: float = retrier.get("IntervalSeconds", DEFAULT_INTERVAL_SECONDS)
     most = retrier.get("MaxDelaySeconds", float("inf"))
     try:
@@ -65,12 +62,12 @@ class Retries:
         self._counts = [0] * len(self._retriers)
 
     def total(self) -> int:
-        """How often the state was tried again."""
+        """How often the state was retried."""
         return sum(self._counts)
 
     def next_delay(self, error: Any) -> float | None:
-        """How long to wait before the state is tried again after an error, in seconds; None when it
-        is not."""
+        """How long to wait before retrying the state after an error, in seconds; None if it is not
+        retried."""
         for index, retrier in enumerate(self._retriers):
             if matches(retrier, error):
                 if self._counts[index] >= retrier.get("MaxAttempts", DEFAULT_ATTEMPTS):
@@ -84,11 +81,10 @@ class Retries:
 def catch(
     state: dict[str, Any], state_input: Any, ctx: dict[str, Any], error: Any
 ) -> tuple[Any, str]:
-    """The output of a state that failed, and the state where the execution goes on.
+    """The output of a failed state, and the state where the execution continues.
 
     # Errors
-    The error when no catcher is for it.
-    """
+    The error if no catcher matches it. """
     catcher = find(state.get("Catch", []), error)
     if catcher is None:
         raise error

@@ -1,9 +1,8 @@
-"""The runs of executions: from its start, or from a redrive, until it ends.
+"""The runs of executions: from the start, or from a redrive, to the end.
 
-A run knows what can end an execution from outside, StopExecution and the state machine's
-`TimeoutSeconds`, and whatever an execution waits for it waits for here. So an execution that has
-ended does nothing more.
-"""
+A run knows what can end an execution from outside: StopExecution and the state machine's
+`TimeoutSeconds`. An execution does all of its waiting here, so one that has ended does nothing
+more. """
 
 import contextlib
 import contextvars
@@ -19,7 +18,7 @@ Execution = dict[str, Any]
 
 
 class Ended(Exception):
-    """The execution has ended meanwhile: whoever works for it stops."""
+    """The execution has ended in the meantime: its threads stop."""
 
 
 class TimedOut(Exception):
@@ -36,12 +35,11 @@ class Run:
         self._over = False
 
     def end_after(self, seconds: float) -> None:
-        """Lets the run time out, so many seconds from now."""
+        """Makes the run time out in this many seconds."""
         self._deadline = time.monotonic() + seconds
 
     def wait(self, is_there: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Waits until something is there; returns whether it is, at the latest after so many
-        seconds.
+        """Waits until something is there, for at most this many seconds; returns whether it is.
 
         # Errors
         Ended and TimedOut.
@@ -59,7 +57,7 @@ class Run:
                 self._changed.wait(min(ends, default=None))
 
     def sleep(self, seconds: float) -> None:
-        """Waits for so many seconds.
+        """Waits for this many seconds.
 
         # Errors
         Ended and TimedOut.
@@ -67,14 +65,14 @@ class Run:
         self.wait(lambda: False, seconds)
 
     def tell(self) -> None:
-        """Has those who wait look again."""
+        """Wakes all waiting threads to check again."""
         with self._changed:
             self._changed.notify_all()
 
     def record(
         self, execution: Execution, kind: str, details: dict[str, Any] | None = None
     ) -> None:
-        """Adds an event to the history of the execution, or of a child of it.
+        """Adds an event to the history of the execution or of a child.
 
         # Errors
         Ended and TimedOut.
@@ -85,11 +83,11 @@ class Run:
 
     @contextlib.contextmanager
     def ending(self) -> Iterator[None]:
-        """Ends the run with what the block does to the execution; nobody else ends it meanwhile.
+        """Ends the run with what the block does to the execution; nobody else can end it during
+        that.
 
         # Errors
-        Ended when somebody has.
-        """
+        Ended if somebody else has ended it. """
         with self._changed:
             if self._over:
                 raise Ended
@@ -98,7 +96,7 @@ class Run:
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Goes on only while the run does.
+        """Returns only if the run has not ended.
 
         # Errors
         Ended and TimedOut.
@@ -116,7 +114,7 @@ _current: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
 
 
 def begin(execution: Execution) -> Run | None:
-    """The new run of an execution; None when it has one already, or has ended."""
+    """The new run of an execution; None if it already has one, or has ended."""
     with _lock:
         if execution["status"] != "RUNNING" or execution["executionArn"] in _runs:
             return None
@@ -124,8 +122,8 @@ def begin(execution: Execution) -> Run | None:
 
 
 def begin_again(execution: Execution) -> Run:
-    """The run of an execution that goes on; one that is about to notice its end is nothing to
-    it."""
+    """The run of a redriven execution; a previous run that has yet to notice its end does not
+    affect it."""
     with _lock:
         return _register(execution)
 
@@ -137,14 +135,14 @@ def of_arn(arn: str) -> Run | None:
 
 
 def current(execution: Execution) -> Run:
-    """The run that the calling thread works for; a new one where a state is tried out without an
+    """The run that the calling thread works for; a new one if a state is tested without an
     execution."""
     return _current.get(None) or Run(execution)
 
 
 @contextlib.contextmanager
 def working_for(run: Run) -> Iterator[None]:
-    """Has the calling thread, and those that it starts, work for a run until it is over."""
+    """Makes the calling thread, and those that it starts, work for a run within the block."""
     token = _current.set(run)
     try:
         yield

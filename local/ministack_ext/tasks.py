@@ -1,12 +1,11 @@
-"""The Task state, and how others try again: with retries as AWS makes them, time-outs, heartbeats
-and task tokens.
+"""The Task state, and retries of other states: retries like AWS's, timeouts, heartbeats and task
+tokens.
 
-What differs from MiniStack: `TimeoutSeconds` may be an expression or a path; `HeartbeatSeconds`
-counts; a task that took too long is TaskTimedOut in the history; each attempt has a task token of
-its own; a function that fails before its token is used fails the task; a token that is used up is
-answered with TaskTimedOut; the history says when a function has taken the task
-(TaskSubmitted); nobody waits for an execution that has ended. An activity has neither
-time-out nor heartbeat, as in MiniStack.
+What differs from MiniStack: `TimeoutSeconds` may be an expression or a path; `HeartbeatSeconds` is
+enforced; a task that took too long is TaskTimedOut in the history; each attempt has its own task
+token; a function that fails before its token is used fails the task; a used token is answered with
+TaskTimedOut; the history says when a function has accepted the task (TaskSubmitted); nothing waits
+for an execution that has ended. As in MiniStack, an activity has neither timeout nor heartbeat.
 
 Replaces `_execute_task`, `_with_retry_and_catch`, `_scaled_sleep` and `_send_task_*` of MiniStack's
 stepfunctions.
@@ -62,8 +61,7 @@ def execute_task(
     """The output of a Task state, and the name of the state that follows.
 
     # Errors
-    MiniStack's _ExecutionError that nothing retries or catches; Ended and TimedOut.
-    """
+    MiniStack's _ExecutionError if nothing retries or catches it; Ended and TimedOut. """
     run = runs.current(execution)
     attempts = retries.Retries(state)
     while True:
@@ -85,8 +83,7 @@ def with_retry_and_catch(
     """The output of a Parallel or Map state, and the name of the state that follows.
 
     # Errors
-    As of a Task state.
-    """
+    As for a Task state. """
     run = runs.current({})
     entered = ctx["State"]
     attempts = retries.Retries(state)
@@ -96,7 +93,7 @@ def with_retry_and_catch(
         try:
             return attempt()
         except sfn._ExecutionError as error:
-            # MiniStack takes the end of an execution for an error of a branch.
+            # MiniStack treats the end of an execution as an error of a branch.
             run.check()
             delay = attempts.next_delay(error)
             if delay is None:
@@ -105,7 +102,7 @@ def with_retry_and_catch(
 
 
 def sleep(seconds: float) -> None:
-    """Waits as long as MiniStack's SFN_WAIT_SCALE makes of so many seconds.
+    """Waits for this many seconds, scaled by MiniStack's SFN_WAIT_SCALE.
 
     # Errors
     Ended and TimedOut.
@@ -135,7 +132,7 @@ def _attempt(
         result = waiting.result(execution, resource, arguments)
     else:
         call = _Call(run, resource, arguments)
-        # An activity's time-out begins when a worker takes the task.
+        # An activity's timeout begins when a worker takes the task.
         if not run.wait(call.is_done, None if ":activity:" in resource else timeout):
             raise retries.TaskTimedOut(heartbeat=False)
         result = call.result()
@@ -145,8 +142,8 @@ def _attempt(
 
 
 class _Call:
-    """A call of a task's resource, under way in a thread of its own. Nobody can end it, but nobody
-    need wait for it."""
+    """A call of a task's resource, running in its own thread. It cannot be ended, but nobody has to
+    wait for it."""
 
     def __init__(self, run: runs.Run, resource: str, arguments: Any):
         self._run, self._resource, self._arguments = run, resource, arguments
@@ -164,8 +161,7 @@ class _Call:
         """The answer.
 
         # Errors
-        The error that it was answered by.
-        """
+        The error with which it was answered. """
         if self._error:
             raise self._error
         return self._result
@@ -180,7 +176,7 @@ class _Call:
 
 
 class _Told(threading.Event):
-    """The event that MiniStack sets when it is told how a task ended."""
+    """The event that MiniStack sets when it learns how a task ended."""
 
     def __init__(self, run: runs.Run):
         super().__init__()
@@ -192,7 +188,7 @@ class _Told(threading.Event):
 
 
 class _Waiting:
-    """A task that ends when somebody says so who knows its token."""
+    """A task that ends when somebody with its token says so."""
 
     def __init__(self, run: runs.Run, token: str, timeout: float | None, heartbeat: float | None):
         self._run, self._token = run, token
@@ -209,7 +205,7 @@ class _Waiting:
         }
 
     def result(self, execution: runs.Execution, resource: str, arguments: Any) -> Any:
-        """Calls the resource, and waits for what is said of the task.
+        """Calls the resource, and waits for the result of the task.
 
         # Errors
         MiniStack's _ExecutionError, of which TaskTimedOut is one; Ended and TimedOut.
@@ -264,7 +260,7 @@ def _output(state: State, state_input: Any, ctx: Context, result: Any) -> Any:
 
 
 def _seconds(state: State, field: str, state_input: Any, ctx: Context) -> float | None:
-    """A number of seconds that a state has as it is, as an expression or at a path."""
+    """A number of seconds in a state: literal, as an expression, or at a path."""
     found: float | None = None
     if field in state:
         found = state[field]
@@ -276,7 +272,7 @@ def _seconds(state: State, field: str, state_input: Any, ctx: Context) -> float 
 
 
 def _failure(state: State, error: Any) -> tuple[str, dict[str, Any]]:
-    """The event of a task that failed."""
+    """The event of a failed task."""
     resource = state.get("Resource", "")
     details = {"error": error.error, "resource": resource, "resourceType": _resource_type(resource)}
     if error.cause is not None:

@@ -1,12 +1,12 @@
-"""Walks an execution through its states, from the start or from the state where it is redriven.
+"""Runs an execution through its states, from the start or from the state where it is redriven.
 
 What differs from MiniStack: an execution keeps the definition that it started with; before each
-state it notes its place (state, input and variables), where a redrive goes on without entering the
-state again; `TimeoutSeconds` of the state machine ends it as TIMED_OUT and counts anew for a
-redrive; an execution that was aborted stays so.
+state it records its place (state, input and variables), from which a redrive continues without
+entering the state again; the state machine's `TimeoutSeconds` ends it as TIMED_OUT and starts over
+for a redrive; an aborted execution stays aborted.
 
-AWS, "Restarting state machine executions with redrive": a Parallel or Map state that is redriven
-reruns only the branches and items that failed. Here it reruns all of them.
+AWS, "Restarting state machine executions with redrive": a redriven Parallel or Map state reruns
+only failed branches and items. Here it reruns all of them.
 
 Replaces `_run_execution` of MiniStack's stepfunctions.
 """
@@ -31,7 +31,7 @@ def install() -> None:
 
 
 def start(arn: str) -> None:
-    """Walks an execution that has been started to its end."""
+    """Runs a started execution to its end."""
     execution = sfn._executions.get(arn)
     run = runs.begin(execution) if execution else None
     if run:
@@ -39,7 +39,7 @@ def start(arn: str) -> None:
 
 
 def walk(run: runs.Run) -> None:
-    """Walks a run to its end."""
+    """Runs a run to its end."""
     with runs.working_for(run), contextlib.suppress(runs.Ended):
         _end(run, *_outcome(run))
 
@@ -84,7 +84,7 @@ def _end(run: runs.Run, status: str, outcome: Any) -> None:
 
 
 class _Walk:
-    """The way of a run through the states of its definition."""
+    """The path of a run through the states of its definition."""
 
     def __init__(self, run: runs.Run):
         self._run = run
@@ -116,7 +116,7 @@ class _Walk:
         return self._input
 
     def _through(self, name: str, state: dict[str, Any]) -> str | None:
-        """Takes the execution through a state; returns the name of the next one."""
+        """Runs the execution through one state; returns the name of the next one."""
         kind = state.get("Type")
         self._enter(name, kind)
         if kind == "Fail":
@@ -202,7 +202,7 @@ def _context(
 
 
 def _parsed(text: str) -> Any:
-    """What is written in JSON, or an empty object."""
+    """Parses JSON, or returns an empty object."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,5 +1,5 @@
-# The deployment of the local stack: the same module as on AWS, plus what stands for its surroundings, a bucket with
-# sources and a subscriber that keeps the outcomes for whoever reads them.
+# The deployment of the local stack: the same module as on AWS, plus its surroundings: a source bucket, and a subscriber
+# that stores the outcomes.
 
 terraform {
   required_version = ">= 1.11"
@@ -79,21 +79,21 @@ module "clipflow" {
   source_buckets      = [aws_s3_bucket.sources.id, "clipflow-absent"]
   mongodb_uri         = var.mongodb_uri
   mongodb_uri_version = var.mongodb_port
-  # Low, so that a clip of half a minute is a long one.
+  # Low, so that a clip of half a minute counts as long.
   max_trim_seconds = 20
-  # One processor's worth: several clips are cut side by side.
+  # One vCPU's worth: several clips are cut in parallel.
   trim_memory_mb = 1769
   # The clips' bucket, which the emulated S3 lets everyone read.
   public_base_url = "${var.endpoint}/clipflow-clips-000000000000-${var.region}"
-  # What is not there yet comes within seconds, or not at all.
+  # A missing recording arrives within seconds, or never.
   recordings = {
     bucket        = aws_s3_bucket.sources.id
     wait_seconds  = 30
     retry_seconds = 2
   }
-  # It exists from the start, also in the stand-in.
+  # It always exists, even in the stand-in.
   mediaconvert_queue = "Default"
-  # Nothing here lives for a day, and the provider waits almost a minute on the rule.
+  # Nothing here lives for a day, and the provider waits almost a minute for the rule.
   abort_uploads_after_days     = null
   expire_noncurrent_after_days = null
   force_destroy                = true
@@ -104,8 +104,8 @@ resource "aws_s3_bucket" "sources" {
   force_destroy = true
 }
 
-# What the stand-in for MediaConvert sends. Only AWS may send events from aws.mediaconvert, so the module's own rule
-# never matches here; this one differs from it in nothing but the source.
+# The rule for events of the stand-in for MediaConvert. Only AWS may send events from aws.mediaconvert, so the module's
+# own rule never matches here; this one differs only in the source.
 resource "aws_cloudwatch_event_rule" "mediaconvert" {
   name = "clipflow-local-mediaconvert"
   event_pattern = jsonencode({

@@ -1,1 +1,1 @@
-"""Tests of what in this folder needs no stack: `make unit` runs them."""
+"""Tests of the code in this folder that needs no stack: `make unit` runs them."""

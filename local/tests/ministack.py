@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class _MiniStack:
-    """The one that the tests of a module share."""
+    """The MiniStack that the tests of a module share."""
 
     def __init__(self) -> None:
         self.folder = Path(unittest.enterModuleContext(tempfile.TemporaryDirectory()))
@@ -84,11 +84,11 @@ class MiniStackTest(unittest.TestCase):
         self.folder = Path(tempfile.mkdtemp(dir=self._ministack.folder))
 
     def client(self, service: str) -> Any:
-        """A client of one of its APIs, which repeats nothing."""
+        """A client of one of its APIs, without retries."""
         return self._ministack.client(service)
 
     def refuses(self, code: str, call: Callable[..., Any], **arguments: Any) -> str:
-        """Holds a call to be refused by an error of a name; returns the message."""
+        """Asserts that a call is refused with a named error; returns the message."""
         import botocore.exceptions
 
         with self.assertRaises(botocore.exceptions.ClientError) as caught:
@@ -98,7 +98,7 @@ class MiniStackTest(unittest.TestCase):
         return str(error["Message"])
 
     def function(self, code: str, **settings: Any) -> str:
-        """Makes a function of a test's name out of Python; returns its ARN."""
+        """Creates a function from Python code, named after the test; returns its ARN."""
         return self._create_function(
             self.package(code), Runtime="python3.12", Handler="index.handler", **settings
         )
@@ -112,7 +112,7 @@ class MiniStackTest(unittest.TestCase):
         return package.getvalue()
 
     def program(self, script: str, **settings: Any) -> str:
-        """Makes a function of a test's name out of a shell script; returns its ARN."""
+        """Creates a function from a shell script, named after the test; returns its ARN."""
         package = io.BytesIO()
         with zipfile.ZipFile(package, "w") as packed:
             entry = zipfile.ZipInfo("bootstrap")
@@ -129,8 +129,7 @@ class MiniStackTest(unittest.TestCase):
         return str(made["FunctionArn"])
 
     def start(self, states: dict[str, Any], execution_input: Any = None, **machine: Any) -> str:
-        """Starts an execution of a state machine of these states, from the first; returns its
-        ARN."""
+        """Starts an execution of a state machine with these states; returns its ARN."""
         definition = {
             "QueryLanguage": "JSONata",
             "StartAt": next(iter(states)),
@@ -147,7 +146,7 @@ class MiniStackTest(unittest.TestCase):
         return str(started["executionArn"])
 
     def describe(self, arn: str) -> dict[str, Any]:
-        """An execution as DescribeExecution describes it."""
+        """An execution, as returned by DescribeExecution."""
         found: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=arn)
         return found
 
@@ -173,11 +172,11 @@ class MiniStackTest(unittest.TestCase):
         return [event["type"] for event in self.events(arn)]
 
     def queue(self) -> str:
-        """Makes a queue of a test's name; returns its URL."""
+        """Creates a queue named after the test; returns its URL."""
         return str(self.client("sqs").create_queue(QueueName=self._testMethodName[:70])["QueueUrl"])
 
     def received(self, url: str) -> Any:
-        """The next message of a queue, which is JSON, taken from it."""
+        """Receives and deletes the next message of a queue, which is JSON."""
         sqs = self.client("sqs")
 
         def look() -> Any:
@@ -190,7 +189,7 @@ class MiniStackTest(unittest.TestCase):
 
 
 def eventually(what: str, look: Callable[[], T | None]) -> T:
-    """Looks until there is something; returns it."""
+    """Polls until there is something; returns it."""
     limit = time.monotonic() + LONGEST_WAIT_SECONDS
     while time.monotonic() < limit:
         found = look()

@@ -1,4 +1,4 @@
-"""Which jobs the stand-in for MediaConvert takes."""
+"""Which jobs the stand-in for MediaConvert accepts."""
 
 import copy
 import unittest
@@ -8,7 +8,7 @@ from local import job_settings
 
 
 def job() -> dict[str, Any]:
-    """A job as clipflow makes them, with nearly all that it uses."""
+    """A job as made by clipflow, with nearly all settings that it uses."""
     return copy.deepcopy(_JOB)
 
 
@@ -88,7 +88,7 @@ _REMOVED = object()
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The job with another value at a path, or without what is there."""
+    """The job with another value at a path, or without the value there."""
     made = job()
     *above, last = [int(part) if part.isdigit() else part for part in path.split("/")[1:]]
     at: Any = made

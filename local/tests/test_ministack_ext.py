@@ -1,4 +1,4 @@
-"""What MiniStack does with the extension, as its clients see it."""
+"""The behaviour of MiniStack with the extension, from its clients' view."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ def setUpModule() -> None:
     ministack.start()
 
 
-# Fails until a file is there.
+# Fails until a file exists.
 _UNTIL_MENDED = """
 import os
 def handler(event, context):
@@ -22,7 +22,7 @@ def handler(event, context):
     return {"number": event["number"] + 1}
 """
 _BROKEN = "Runtime.HandlerError"
-"""What MiniStack calls an exception of a Python function."""
+"""MiniStack's error name for an exception in a Python function."""
 _SLOW = """
 import time
 def handler(event, context):
@@ -45,7 +45,7 @@ def invoke(function: str, payload: Any, **more: Any) -> dict[str, Any]:
 
 
 def wait_for_token(queue: str, **more: Any) -> dict[str, Any]:
-    """A state that waits for its token, which it puts into a queue."""
+    """A state that waits for its token, which it sends to a queue."""
     message = {"token": "{% $states.context.Task.Token %}"}
     return {
         "Type": "Task",
@@ -276,7 +276,7 @@ class TimeTest(MiniStackTest):
                 "Next": "Caught",
             }
         ]
-        # An expression, as a definition has it that Terraform fills in.
+        # An expression, as in a definition that Terraform fills in.
         waiting = wait_for_token(
             queue, HeartbeatSeconds="{% $number('1') %}", TimeoutSeconds=600, Catch=caught
         )
@@ -348,7 +348,7 @@ class AbortTest(MiniStackTest):
         sfn = self.client("stepfunctions")
         stopped = sfn.stop_execution(executionArn=arn, error="Wave", cause="wrong")["stopDate"]
         end.touch()
-        # The function's one environment is free again when it has answered.
+        # The function's only environment is free again after it has answered.
         functions = self.client("lambda")
         functions.invoke(FunctionName=self._testMethodName, Payload=json.dumps(payload))
         self.assertEqual(self.kinds(arn)[-1], "ExecutionAborted")

@@ -1,4 +1,4 @@
-"""The parts of the local stack that neither start nor change anything of it."""
+"""The parts of the local stack that neither start nor change it."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ from local.console import Failure
 
 
 class InFolder(unittest.TestCase):
-    """A test with a folder of its own."""
+    """A test with its own folder."""
 
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))

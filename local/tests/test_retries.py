@@ -1,4 +1,4 @@
-"""When a state is tried again."""
+"""When a state is retried."""
 
 import unittest
 from typing import Any

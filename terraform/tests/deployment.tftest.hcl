@@ -1,4 +1,4 @@
-# What is deployed, against a mocked provider: no account and no network.
+# Checks what is deployed, with a mocked provider: no account and no network.
 
 mock_provider "aws" {
   mock_data "aws_partition" {
@@ -53,7 +53,7 @@ run "every_function_is_deployed_alike" {
       function.handler == "bootstrap" && function.publish && one(function.architectures) == "x86_64" &&
       function.environment[0].variables.CLIPFLOW_LOG == "info" && function.tracing_config[0].mode == "Active"
     ])
-    error_message = "A function has another name, runtime, handler, architecture, log filter or tracing mode, or is not published."
+    error_message = "A function has the wrong name, runtime, handler, architecture, log filter or tracing mode, or is not published."
   }
 
   assert {
@@ -72,12 +72,12 @@ run "every_function_is_deployed_alike" {
       for name, function in aws_lambda_function.this : name =>
       ["surf-${name}", function.version, "{\"selfCheck\":true}", { version = function.version }]
     })
-    error_message = "Not every new version of a function is asked whether it starts."
+    error_message = "Some new version of a function is not asked whether it starts."
   }
 
   assert {
     condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "thumbnail", "trim", "verify"]
-    error_message = "Exactly probe, thumbnail, trim and verify carry the FFmpeg layer."
+    error_message = "The functions with the FFmpeg layer are not exactly probe, thumbnail, trim and verify."
   }
 
   assert {
@@ -159,7 +159,7 @@ run "functions_are_told_what_they_read" {
         CLIPFLOW_MONGODB_URI_VERSION    = "1"
       }
     })
-    error_message = "The functions' variables are others than the functions read."
+    error_message = "The functions' variables are not the ones that the functions read."
   }
 }
 
@@ -168,7 +168,7 @@ run "role_is_named_after_its_function" {
     condition = alltrue([
       for name, role in aws_iam_role.function : role.name == "${aws_lambda_function.this[name].function_name}-eu-west-1"
     ])
-    error_message = "A function whose access is denied names its role so (crates/aws/src/s3_error.rs)."
+    error_message = "The role's name differs from the one in a function's access errors (crates/aws/src/s3_error.rs)."
   }
 }
 
@@ -181,7 +181,7 @@ run "roles_reach_only_what_is_named" {
         ] if contains(statement.Resource, "*")
       ]
     ]))
-    error_message = "A policy names * for an action other than X-Ray's and those of log deliveries."
+    error_message = "A policy uses the resource * for an action other than X-Ray's and those of log deliveries."
   }
 
   assert {
@@ -281,7 +281,7 @@ run "roles_reach_only_what_is_named" {
         "states:GetExecutionHistory arn:aws:states:eu-west-1:123456789012:execution:surf-clip:*",
       ]
     })
-    error_message = "A function may do something else than it needs."
+    error_message = "A function may do more than it needs."
   }
 }
 
@@ -353,7 +353,7 @@ run "recordings_reach_what_looks_for_them" {
 
   assert {
     condition     = slice(jsondecode(aws_sfn_state_machine.clip.definition).States.Values.Output.numbers, 2, 5) == [40, 13, 400]
-    error_message = "A recording is not waited for a quarter of an hour, at intervals that widen."
+    error_message = "The wait for a recording is not a quarter of an hour at growing intervals."
   }
 }
 
@@ -363,12 +363,12 @@ run "requests_outlast_a_burst_and_are_kept" {
       jsondecode(aws_sqs_queue_redrive_policy.requests.redrive_policy).maxReceiveCount *
       aws_sqs_queue.requests.visibility_timeout_seconds >= 60 * 60
     )
-    error_message = "A request is given up while a burst throttles start."
+    error_message = "A request is dropped while a burst throttles start."
   }
 
   assert {
     condition     = jsondecode(aws_sqs_queue.dead_letters.redrive_allow_policy).sourceQueueArns == ["arn:aws:sqs:eu-west-1:123456789012:surf-requests"]
-    error_message = "Another queue than that of requests may use the dead-letter queue."
+    error_message = "A queue other than the request queue may use the dead-letter queue."
   }
 
   assert {
@@ -378,7 +378,7 @@ run "requests_outlast_a_burst_and_are_kept" {
 
   assert {
     condition     = aws_sqs_queue.requests.visibility_timeout_seconds >= 6 * aws_lambda_function.this["start"].timeout
-    error_message = "A request can be delivered again while start is at work on it."
+    error_message = "A request can be delivered again while start is processing it."
   }
 
   assert {
@@ -407,7 +407,7 @@ run "events_of_this_deployment_reach_their_functions" {
         }
       }
     })
-    error_message = "A rule matches other events than those of this deployment."
+    error_message = "A rule matches events of other deployments."
   }
 
   assert {
@@ -418,7 +418,7 @@ run "events_of_this_deployment_reach_their_functions" {
       aws_lambda_event_source_mapping.event[name].function_name == aws_lambda_alias.live[name].arn &&
       aws_lambda_event_source_mapping.event[name].batch_size == 1
     ])
-    error_message = "A rule's events do not come to its function's alias one by one, by way of its queue."
+    error_message = "A rule's events do not reach its function's alias one by one through its queue."
   }
 
   assert {
@@ -427,7 +427,7 @@ run "events_of_this_deployment_reach_their_functions" {
       jsondecode(aws_sqs_queue.events[name].policy).Statement[0].Resource == "arn:aws:sqs:eu-west-1:123456789012:surf-${name}-events" &&
       jsondecode(aws_sqs_queue.events[name].policy).Statement[0].Condition.ArnEquals["aws:SourceArn"] == "arn:aws:events:eu-west-1:123456789012:rule/surf-${name}"
     ])
-    error_message = "Others than its rule may send to a function's queue, or the rule may not."
+    error_message = "Someone other than its rule may send to a function's queue, or the rule may not."
   }
 }
 
@@ -438,7 +438,7 @@ run "events_that_fail_are_tried_for_an_hour_and_kept" {
       aws_sqs_queue.events[name].visibility_timeout_seconds > aws_lambda_function.this[name].timeout &&
       aws_sqs_queue.events[name].visibility_timeout_seconds * jsondecode(aws_sqs_queue_redrive_policy.events[name].redrive_policy).maxReceiveCount == 3600
     ])
-    error_message = "An event is delivered again while it is worked on, or is not tried for an hour."
+    error_message = "An event is delivered again while it is processed, or is not retried for an hour."
   }
 
   assert {
@@ -450,7 +450,7 @@ run "events_that_fail_are_tried_for_an_hour_and_kept" {
       jsondecode(aws_sqs_queue.event_dead_letters[name].redrive_allow_policy).sourceQueueArns == ["arn:aws:sqs:eu-west-1:123456789012:surf-${name}-events"] &&
       jsondecode(aws_sqs_queue.event_dead_letters[name].policy).Statement[0].Condition.ArnEquals["aws:SourceArn"] == "arn:aws:events:eu-west-1:123456789012:rule/surf-${name}"
     ])
-    error_message = "Events that EventBridge or Lambda gives up on do not end in the function's dead-letter queue."
+    error_message = "Events that EventBridge or Lambda gives up on do not reach the function's dead-letter queue."
   }
 }
 
@@ -460,12 +460,12 @@ run "mediaconvert_reads_sources_and_writes_clips" {
       ["arn:aws:s3:::another-archive/*", "arn:aws:s3:::surf-archive/*"],
       ["arn:aws:s3:::surf-clips-123456789012-eu-west-1/clips/*"],
     ]
-    error_message = "MediaConvert's role reaches something else."
+    error_message = "MediaConvert's role has access to something else."
   }
 
   assert {
     condition     = aws_iam_role.mediaconvert.name == "surf-mediaconvert-eu-west-1" && aws_media_convert_queue.clips[0].name == "surf"
-    error_message = "The role and the queue are not those that transcode is told."
+    error_message = "The role and the queue are not the ones in transcode's variables."
   }
 }
 
@@ -494,7 +494,7 @@ run "clips_are_private_versioned_and_kept" {
 
   assert {
     condition     = !aws_s3_bucket.clips[0].force_destroy && aws_s3_bucket_versioning.clips[0].versioning_configuration[0].status == "Enabled"
-    error_message = "Clips can be deleted with the deployment, or overwritten without a trace."
+    error_message = "Clips can be deleted with the deployment, or overwritten without a previous version."
   }
 
   assert {
@@ -504,7 +504,7 @@ run "clips_are_private_versioned_and_kept" {
         [for expiration in rule.expiration : expiration.days if rule.id == "expire-waiting-tasks"],
       ])
     } == { expire-waiting-tasks = [15], abort-unfinished-uploads = [1], expire-noncurrent-versions = [30] }
-    error_message = "Unfinished uploads and overwritten clips are kept, or for how long is not as the variables say."
+    error_message = "Unfinished uploads or overwritten clips are kept for longer or shorter than the variables say."
   }
 }
 
@@ -548,7 +548,7 @@ run "a_bucket_that_exists_is_used_and_left_as_it_is" {
       keys(aws_s3_bucket_policy.this) == ["packages"] && keys(aws_s3_bucket_public_access_block.this) == ["packages"] &&
       keys(aws_s3_bucket_ownership_controls.this) == ["packages"] && keys(aws_s3_bucket_server_side_encryption_configuration.this) == ["packages"]
     )
-    error_message = "The module creates or changes a bucket of clips."
+    error_message = "The module creates or changes a clips bucket."
   }
 
   assert {
@@ -575,7 +575,7 @@ run "first_deployment_in_a_new_account_stays_within_its_quotas" {
 
   assert {
     condition     = alltrue([for function in aws_lambda_function.this : function.reserved_concurrent_executions == null])
-    error_message = "A function reserves concurrency, of which a new account has none to spare."
+    error_message = "A function reserves concurrency, but a new account has none to spare."
   }
 }
 
@@ -589,7 +589,7 @@ run "packages_that_change_are_new_objects" {
 run "mongodb_is_checked_against_the_public_cas" {
   assert {
     condition     = length(aws_lambda_layer_version.mongodb_ca) == 0 && length(aws_s3_object.mongodb_ca) == 0
-    error_message = "There is a layer for a CA bundle although there is no bundle."
+    error_message = "There is a layer for a CA bundle but no bundle."
   }
 }
 
@@ -598,10 +598,10 @@ run "a_ca_bundle_is_a_layer_of_what_talks_to_mongodb" {
     mongodb_ca_file = "tests/ca.pem"
   }
 
-  # The archive was written by Python's zipfile, and its checksum holds CR LF.
+  # The archive was written by Python's zipfile, and its checksum contains CR LF.
   assert {
     condition     = aws_s3_object.mongodb_ca[0].content_base64 == filebase64("tests/ca-layer.zip")
-    error_message = "The layer is no zip archive of the bundle."
+    error_message = "The layer is not a zip archive of the bundle."
   }
 
   assert {
@@ -614,19 +614,19 @@ run "a_ca_bundle_is_a_layer_of_what_talks_to_mongodb" {
       for name, function in aws_lambda_function.this : name => function.environment[0].variables.CLIPFLOW_MONGODB_CA_FILE
       if contains(keys(function.environment[0].variables), "CLIPFLOW_MONGODB_CA_FILE")
     } == { report = "/opt/mongodb-ca.pem", store = "/opt/mongodb-ca.pem" }
-    error_message = "Exactly report and store are told where the bundle is."
+    error_message = "The functions that know where the bundle is are not exactly report and store."
   }
 
   assert {
     condition     = [for name, function in aws_lambda_function.this : name if length(function.layers) > 0] == ["probe", "report", "store", "thumbnail", "trim", "verify"]
-    error_message = "report and store lack the layer, or others have it."
+    error_message = "report or store lacks the layer, or another function has it."
   }
 }
 
 run "alarms_exist_where_somebody_listens" {
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.this) == 0
-    error_message = "Without topics, there are alarms that nobody hears."
+    error_message = "There are alarms although there are no topics."
   }
 }
 
@@ -640,7 +640,7 @@ run "alarms_are_sent_to_the_topics" {
       for name in ["dead-letters", "executions-failed", "executions-timed-out", "jobs-waiting", "resume-dead-letters", "report-dead-letters"] :
       aws_cloudwatch_metric_alarm.this[name].alarm_actions == toset(["arn:aws:sns:eu-west-1:123456789012:operators"])
     ])
-    error_message = "An alarm is missing or is sent elsewhere."
+    error_message = "An alarm is missing or sent elsewhere."
   }
 }
 
@@ -667,7 +667,7 @@ run "requests_start_as_fast_as_they_come" {
       aws_lambda_event_source_mapping.start.batch_size == 10 &&
       !can(aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_START_INTERVAL_MS)
     )
-    error_message = "Requests are held back although nobody asked for it."
+    error_message = "Requests are throttled although no rate is set."
   }
 
   assert {
@@ -675,11 +675,11 @@ run "requests_start_as_fast_as_they_come" {
       aws_lambda_event_source_mapping.start.scaling_config[0].maximum_concurrency * 1000 ==
       10 * tonumber(aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_DESCRIBE_INTERVAL_MS)
     )
-    error_message = "All environments of start together describe other than ten executions a second."
+    error_message = "All environments of start together do not describe ten executions per second."
   }
 }
 
-# Two batches in flight, each of which takes its interval for every request: 2 * 60 / 0.8 s are 150 a minute.
+# Two batches in flight, each of which takes its interval for every request: 2 * 60 / 0.8 s is 150 per minute.
 run "starts_are_held_to_a_rate" {
   variables {
     max_starts_per_minute = 150
@@ -690,7 +690,7 @@ run "starts_are_held_to_a_rate" {
       aws_lambda_event_source_mapping.start.scaling_config[0].maximum_concurrency == 2 && aws_lambda_event_source_mapping.start.batch_size == 10 &&
       aws_lambda_function.this["start"].environment[0].variables.CLIPFLOW_START_INTERVAL_MS == "800"
     )
-    error_message = "Others than 150 executions start in a minute."
+    error_message = "The rate is not 150 executions per minute."
   }
 }
 
@@ -713,7 +713,7 @@ run "failures_by_the_thousand_share_few_connections" {
     condition = {
       for name, mapping in aws_lambda_event_source_mapping.event : name => flatten(mapping.scaling_config[*].maximum_concurrency)
     } == { report = [10], resume = [] }
-    error_message = "report runs as often as there are events, or resume is held back."
+    error_message = "report's concurrency is not limited, or resume's is."
   }
 }
 
@@ -724,12 +724,12 @@ run "only_what_talks_to_mongodb_runs_in_the_vpc" {
 
   assert {
     condition     = [for name, function in aws_lambda_function.this : name if length(function.vpc_config) > 0] == ["report", "store"]
-    error_message = "Others than report and store, which talk to MongoDB, run in the VPC."
+    error_message = "A function other than report and store, which talk to MongoDB, runs in the VPC."
   }
 
   assert {
     condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "ec2:")] == ["report", "store"]
-    error_message = "Others than the functions in the VPC may make network interfaces."
+    error_message = "A function outside the VPC may create network interfaces."
   }
 }
 
@@ -763,7 +763,7 @@ run "options_are_passed_on" {
 
   assert {
     condition     = join(" ", aws_s3_bucket_lifecycle_configuration.clips[0].rule[*].id) == "expire-waiting-tasks"
-    error_message = "There is a lifecycle rule although none was asked for."
+    error_message = "There is a lifecycle rule although none was requested."
   }
 
   assert {
@@ -773,7 +773,7 @@ run "options_are_passed_on" {
 
   assert {
     condition     = { for name, function in aws_lambda_function.this : name => function.reserved_concurrent_executions if function.reserved_concurrent_executions != null } == { trim = 50 }
-    error_message = "Other concurrency than trim's is reserved."
+    error_message = "The concurrency of a function other than trim is reserved."
   }
 
   assert {
@@ -786,11 +786,11 @@ run "options_are_passed_on" {
 
   assert {
     condition     = aws_lambda_function.this["store"].environment[0].variables.CLIPFLOW_PUBLIC_BASE_URL == "https://cdn.example/clips"
-    error_message = "store does not know the base of URLs."
+    error_message = "store does not know the base URL."
   }
 
   assert {
     condition     = [for name, policy in aws_iam_role_policy.function : name if strcontains(policy.policy, "kms:Decrypt")] == ["probe", "transcode", "trim", "verify"]
-    error_message = "Exactly probe, transcode, trim and verify may decrypt sources."
+    error_message = "The functions that may decrypt sources are not exactly probe, transcode, trim and verify."
   }
 }

@@ -1,7 +1,7 @@
-# What the policies for users of the deployment allow, computed: every call that they might make, on every resource of
-# the deployment and of others, is held against every statement. The policies have no wildcards in actions, no
-# conditions and no denials, which the first run makes sure of, so that a call is allowed if one statement names its
-# action and a pattern that its resource matches.
+# Computes what the policies for users of the deployment allow: every call that they might make, on every resource of
+# the deployment and of others, is checked against every statement. The policies have no wildcards in actions, no
+# conditions and no denials, which the first run checks. So a call is allowed if one statement has its action and a
+# pattern that matches its resource.
 
 mock_provider "aws" {
   mock_data "aws_partition" {
@@ -35,7 +35,7 @@ run "policies_are_simple_enough_to_be_computed" {
         sort(keys(statement)) == tolist(["Action", "Effect", "Resource", "Sid"]) && statement.Effect == "Allow" && !anytrue([for action in statement.Action : strcontains(action, "*")])
       ]
     ]))
-    error_message = "A statement has something that this file does not evaluate."
+    error_message = "A statement has an element that this file does not evaluate."
   }
 }
 
@@ -60,7 +60,7 @@ run "what_each_may_do" {
 
   assert {
     condition     = output.allowed.producer == tolist(["sqs:SendMessage requests"])
-    error_message = "A producer may do something else than send requests: ${jsonencode(output.allowed.producer)}"
+    error_message = "A producer may do more than send requests: ${jsonencode(output.allowed.producer)}"
   }
 
   assert {

@@ -119,7 +119,7 @@ run "fractions_are_refused_where_aws_takes_whole_numbers" {
   ]
 }
 
-# What another variable's check reads is refused by itself: Terraform leaves that check out then.
+# A variable that another variable's check reads is refused first: Terraform then skips that other check.
 run "a_folder_without_packages_and_a_bucket_out_of_form_are_refused" {
   command = plan
 

@@ -1,13 +1,12 @@
 """The state machine's definition, run by moto's interpreter of Step Functions, with functions written in Python.
 
-moto leaves the evaluation of JSONata open; jsonata-python does it here. A wait before a retry is noted and not waited.
+moto leaves the evaluation of JSONata open; jsonata-python does it here. Waits before retries are recorded, not waited.
 
 Two things are different from AWS:
 
 - This interpreter does not follow a catch that enters the same state. Such a catch enters a copy of the state here, which
   is called `<state>, caught`.
-- A task without a sign of life fails with `States.Timeout`, which AWS calls `States.HeartbeatTimeout`.
-"""
+- A task that misses its heartbeat fails with `States.Timeout`, which AWS calls `States.HeartbeatTimeout`. """
 
 import contextlib
 import copy
@@ -37,7 +36,7 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 
 Json = Any
 Function = Callable[[Json], Json]
-"""Makes an answer of a payload. Raises FunctionError for an error of its own, Refused for one of Lambda's."""
+"""Makes an answer from a payload. Raises FunctionError for an error of the function, Refused for one of Lambda."""
 
 EXECUTION_ARN = "arn:aws:states:us-east-1:000000000000:execution:clipflow-clip:a-0123456789ab"
 STARTED_AT = "2026-01-01T00:00:00Z"
@@ -48,7 +47,7 @@ NUMBERS = {
     "recordings_max_seconds": 300,
     "recordings_retries": 3,
 }
-"""What Terraform fills into the definition, besides the functions' ARNs."""
+"""The values that Terraform fills into the definition, besides the functions' ARNs."""
 
 logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)  # It logs every failure at length.
 
@@ -57,7 +56,7 @@ _FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 
 
 class FunctionError(Exception):
-    """The error that a function answers with."""
+    """The error with which a function answers."""
 
     def __init__(self, name: str, message: str = "it cannot be done"):
         super().__init__(name, message)
@@ -66,7 +65,7 @@ class FunctionError(Exception):
 
 
 class Refused(Exception):
-    """The error of Lambda, such as `TooManyRequestsException`, when it does not run a function."""
+    """The error of Lambda, such as `TooManyRequestsException`, if it does not run a function."""
 
 
 def hangs(_: Json) -> Json:
@@ -81,7 +80,7 @@ class Run:
     states: list[str]
     """The states that were entered, in order."""
     payloads: dict[str, list[Json]]
-    """By function, what each invocation was given."""
+    """The inputs of all invocations, by function."""
     waits: list[float]
     """Seconds before each retry."""
     output: Json = None
@@ -115,9 +114,8 @@ class Interpreter:
     def run(self, request: Json, functions: Mapping[str, Function]) -> Run:
         """Runs an execution to its end.
 
-        When a function that was given a task token has answered, the function `resume` makes the end of the task.
-        Without it, nobody sends the token.
-        """
+        After a function that got a task token has answered, the function `resume` makes the end of the task. Without
+        it, nobody sends the token. """
         execution = _Execution(request, functions)
         with execution.in_charge():
             self._program.eval(execution.environment)
@@ -134,7 +132,7 @@ class _Execution:
 
     @contextlib.contextmanager
     def in_charge(self) -> Iterator[None]:
-        """Lets the interpreter invoke this execution's functions, and note its waits."""
+        """Lets the interpreter invoke this execution's functions, and record its waits."""
         clock = types.SimpleNamespace(sleep=self._waits.append)
         with (
             mock.patch.object(evaluation, "_eval_jsonata", lambda text: jsonata.Jsonata(text).evaluate(None)),
@@ -184,7 +182,7 @@ class _Execution:
             return callback.CallbackOutcomeFailure(token, error.name, json.dumps(error.payload))
 
     def ended(self) -> Run:
-        """What became of it."""
+        """Its result."""
         events = self.environment.event_manager.get_event_history()
         entered = [details["name"] for event in events if (details := event.get("stateEnteredEventDetails"))]
         run = Run("", entered, self._payloads, self._waits)

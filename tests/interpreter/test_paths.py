@@ -32,7 +32,7 @@ BY_TRIM = [*PLANNED, "Trim", *FINISHED]
 BY_TRANSCODE = [*PLANNED, "Transcode", *FINISHED]
 HANDED_OVER = [*PLANNED, "Trim", "Transcode", *FINISHED]
 REJECTING = ["Validate", "Probe", "Trim", "Transcode", "Verify", "Thumbnail"]
-"""The states that may find fault with the request."""
+"""The states that may reject the request."""
 
 REJECTIONS = [
     "InvalidRequest",
@@ -55,7 +55,7 @@ KILLED = FunctionError("Runtime.ExitError", "RequestId: 0 Error: Runtime exited 
 
 
 def plan(engine: str = "trim") -> Json:
-    """What `probe` answers about a clip that the engine is to make."""
+    """What `probe` answers about a clip for this engine."""
     estimates = {"trimSeconds": 3, "scratchBytes": 1000, "trimUsd": 0.001, "transcodeUsd": 0.01}
     chosen = {"name": engine, "why": f"{engine} suits it", "estimateUsd": estimates[f"{engine}Usd"]}
     return {"clipSeconds": 10, "encodedSeconds": 1, "estimates": estimates, "engine": chosen}
@@ -67,7 +67,7 @@ def answers(answer: Json) -> Function:
 
 
 def fails(error: Exception, times: float = float("inf"), then: Json = None) -> Function:
-    """A function that fails as many times, and then answers."""
+    """A function that fails this many times, and then answers."""
     invocations = itertools.count()
 
     def function(_: Json) -> Json:
@@ -92,12 +92,12 @@ ANSWERS: Mapping[str, Json] = {
 
 
 def functions(**others: Function) -> Mapping[str, Function]:
-    """Functions that make a clip, except for the others."""
+    """Functions that make a clip, with some of them replaced."""
     return {name: answers(answer) for name, answer in ANSWERS.items()} | others
 
 
 def way_to(state: str) -> Mapping[str, Function]:
-    """Functions that lead to a state: only a clip that is too much for `trim` comes to `Transcode`."""
+    """Functions that lead to a state: only a clip that is too much for `trim` reaches `Transcode`."""
     return functions(probe=answers(plan("transcode"))) if state == "Transcode" else functions()
 
 
@@ -105,16 +105,16 @@ TASKS = [name for name, state in definition()["States"].items() if state["Type"]
 
 
 class Paths(unittest.TestCase):
-    """Executions of the definition as it is."""
+    """Executions of the unchanged definition."""
 
     interpreter = Interpreter(definition())
 
     def run_with(self, **others: Function) -> Run:
-        """Runs the request with functions that make a clip, except for the others."""
+        """Runs the request with functions that make a clip, with some of them replaced."""
         return self.interpreter.run(REQUEST, functions(**others))
 
     def assert_failed(self, run: Run, state: str, error: str) -> None:
-        """The execution failed in a state, and nothing caught it."""
+        """Asserts that the execution failed in a state, and nothing caught it."""
         self.assertEqual((run.status, run.states[-1], run.error), ("FAILED", state, error))
 
 
@@ -215,7 +215,7 @@ class Failed(Paths):
 
 
 class Retried(Paths):
-    """Errors that pass."""
+    """Transient errors."""
 
     def test_each_passing_error_is_retried_in_each_state(self) -> None:
         for state, error in itertools.product(TASKS, [*PASSING, THROTTLED, KILLED]):
@@ -305,7 +305,7 @@ class WaitForRecordings(Paths):
 
 
 class TimedOut(unittest.TestCase):
-    """Steps that do not end, with time-outs of one second."""
+    """Steps that do not end, with timeouts of one second."""
 
     @staticmethod
     def run_with(state: str, code: Mapping[str, Function], **numbers: int) -> Run:

@@ -1,9 +1,9 @@
-//! The deployed functions: how they are set up, and releases of them.
+//! The deployed functions: their configuration and releases.
 
 use crate::Stack;
 use serde_json::{Value, json};
 
-/// What was live before a release.
+/// The version that was live before a release.
 #[derive(Debug)]
 pub struct Before {
     name: &'static str,
@@ -12,19 +12,19 @@ pub struct Before {
 }
 
 impl Stack {
-    /// How a function's unpublished version is set up, as far as tests change it: `Timeout` and `Environment`.
+    /// The configuration of a function's unpublished version, as far as tests change it: `Timeout` and `Environment`.
     #[must_use]
     pub fn settings(&self, name: &str) -> Value {
         let all = answer(ureq::get(self.function(name, "configuration")).call());
         json!({"Timeout": all["Timeout"], "Environment": {"Variables": all["Environment"]["Variables"]}})
     }
 
-    /// Sets a function's unpublished version up anew.
+    /// Changes the configuration of a function's unpublished version.
     pub fn configure(&self, name: &str, settings: &Value) {
         answer(ureq::put(self.function(name, "configuration")).send(&settings.to_string()));
     }
 
-    /// Publishes a version of a function with changed settings, and lets it take over.
+    /// Publishes a version of a function with changed settings, and makes it live.
     #[must_use]
     pub fn release(&self, name: &'static str, change: impl FnOnce(&mut Value)) -> Before {
         let settings = self.settings(name);
@@ -43,17 +43,16 @@ impl Stack {
         }
     }
 
-    /// Lets the version take over again that was live before a release.
+    /// Makes the version live again that was live before a release.
     pub fn roll_back(&self, before: &Before) {
         self.configure(before.name, &before.settings);
         self.take_over(before.name, &before.version);
     }
 
-    /// What the version of a function that is live answers to the self-check of a deployment: whether it has started, or
-    /// the error.
+    /// What a function's live version answers to a deployment's self-check: whether it has started, or the error.
     ///
     /// # Errors
-    /// What the function failed with.
+    /// The function's error.
     pub fn self_check(&self, name: &str) -> Result<Value, Value> {
         let url = self.function(name, "invocations?Qualifier=live");
         let mut response = ureq::post(url)
@@ -65,7 +64,7 @@ impl Stack {
         if is_error { Err(answer) } else { Ok(answer) }
     }
 
-    /// Lets at most so many of a function run at once; `None` for as many as there is room for.
+    /// Limits how many instances of a function run at once; `None` removes the limit.
     pub fn reserve(&self, name: &str, concurrency: Option<u32>) {
         let url = self
             .function(name, "concurrency")

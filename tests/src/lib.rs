@@ -1,4 +1,4 @@
-//! What the tests on the local stack share: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
+//! Shared by the tests on the local stack: the stack's parts, sources made by `FFmpeg`, and waiting for conditions.
 
 mod functions;
 pub mod markdown;
@@ -23,10 +23,10 @@ use std::{
 
 /// How long to wait for anything that the stack does.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How often to look.
+/// How often to poll.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A stack as `local/` describes it in `stack.json`.
+/// A stack, as described by `local/` in `stack.json`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Description {
     /// URL of the AWS APIs.
@@ -35,15 +35,15 @@ pub struct Description {
     pub mediaconvert_endpoint: String,
     /// Their region.
     pub region: String,
-    /// What the names of the deployment's parts begin with.
+    /// The prefix of the names of the deployment's parts.
     pub name_prefix: String,
     /// The functions' names, by function.
     pub function_names: HashMap<String, String>,
     /// The queue of requests.
     pub queue_url: String,
-    /// By function, the queue of the events that it is told of.
+    /// By function, the queue of its events.
     pub event_queue_urls: HashMap<String, String>,
-    /// Where messages end that cannot be handled.
+    /// The queue for messages that cannot be handled.
     pub dead_letter_queue_url: String,
     /// The state machine.
     pub state_machine_arn: String,
@@ -51,7 +51,7 @@ pub struct Description {
     pub topic_arn: String,
     /// The bucket that clips are written to.
     pub bucket: String,
-    /// A bucket that sources may lie in.
+    /// A bucket that sources may be in.
     pub source_bucket: String,
     /// A queue that is subscribed to the topic.
     pub subscriber_queue_url: String,
@@ -102,14 +102,14 @@ pub struct Ended {
     pub failure: (String, String),
 }
 
-/// Notifications that were received, by `clipId`; whichever test receives one keeps it for the test that waits for it.
+/// Received notifications, by `clipId`. The test that receives one stores it for the test that waits for it.
 static RECEIVED: OnceLock<Mutex<HashMap<String, Vec<Value>>>> = OnceLock::new();
 
 impl Stack {
     /// The stack that `CLIPFLOW_STACK` names.
     ///
     /// # Panics
-    /// When there is none: `make test` brings it up.
+    /// If there is none: `make test` brings it up.
     pub async fn connect() -> Self {
         let path = std::env::var("CLIPFLOW_STACK")
             .expect("CLIPFLOW_STACK names a stack.json; `make test` sets it");
@@ -165,7 +165,7 @@ impl Stack {
         json!({"clipId": clip_id, "source": source, "start": start, "end": end})
     }
 
-    /// Sends a message to the queue of requests.
+    /// Sends a message to the request queue.
     pub async fn send(&self, body: &str) {
         let send = self
             .sqs
@@ -240,7 +240,7 @@ impl Stack {
         jobs
     }
 
-    /// Tells the stand-in for `MediaConvert` how jobs of a clip behave.
+    /// Tells the stand-in for `MediaConvert` how to run a clip's jobs.
     pub fn behave(&self, clip_id: &str, mut behaviour: Value) {
         behaviour["destination"] = format!("clips/{clip_id}/").into();
         let url = format!("{}/_behaviour", self.description.mediaconvert_endpoint);
@@ -331,7 +331,7 @@ impl Stack {
         .await
     }
 
-    /// All notifications that have arrived, by `clipId`, but for those that some test has waited for.
+    /// All notifications that have arrived, by `clipId`, except those that a test has waited for.
     pub async fn notifications(&self) -> HashMap<String, Vec<Value>> {
         while self.receive().await > 0 {}
         std::mem::take(&mut received())
@@ -370,7 +370,7 @@ impl Stack {
         count
     }
 
-    /// Downloads an object of the bucket of clips.
+    /// Downloads an object from the clips bucket.
     pub async fn download(&self, key: &str, to: &Path) {
         let got = self
             .s3
@@ -388,7 +388,7 @@ impl Stack {
         std::fs::write(to, body.into_bytes()).expect("the file can be written");
     }
 
-    /// Runs `clipflow --local --json` with more arguments; what it printed, parsed, and its exit code.
+    /// Runs `clipflow --local --json` with more arguments. Returns the parsed output and the exit code.
     #[must_use]
     pub fn clipflow(&self, arguments: &[&str]) -> (Value, i32) {
         let output = run_to_end(
@@ -405,7 +405,7 @@ impl Stack {
     /// Runs `ffmpeg` with a line of arguments.
     ///
     /// # Panics
-    /// When it fails, with what it said.
+    /// If it fails, with its output.
     pub fn ffmpeg(&self, arguments: &[&str]) {
         let mut command = Command::new(self.description.bin.join("ffmpeg"));
         let output = run_to_end(
@@ -420,10 +420,10 @@ impl Stack {
         );
     }
 
-    /// The brightness of every frame of a file, in its upper left corner.
+    /// The brightness of the upper left corner of every frame of a file.
     ///
     /// # Panics
-    /// When the file cannot be decoded.
+    /// If the file cannot be decoded.
     #[must_use]
     pub fn brightness(&self, file: &Path) -> Vec<u8> {
         let raw = file.with_extension("raw");
@@ -444,7 +444,7 @@ impl Stack {
             .collect()
     }
 
-    /// What `ffprobe` says of a file, every frame of its pictures counted.
+    /// What `ffprobe` says about a file, with all frames counted.
     #[must_use]
     pub fn ffprobe(&self, file: &Path) -> Value {
         let mut command = Command::new(self.description.bin.join("ffprobe"));
@@ -473,10 +473,10 @@ fn received() -> MutexGuard<'static, HashMap<String, Vec<Value>>> {
     received.lock().expect("no test panicked meanwhile")
 }
 
-/// The key of a recording, as the deployment's template has it.
+/// The key of a recording in the deployment's template.
 ///
 /// # Panics
-/// Never: the template is one.
+/// Never: the template is valid.
 #[must_use]
 pub fn recording_key(camera: &str, start_ms: i64) -> String {
     let template = "recordings/{camera}/{start:%Y/%m/%d}/{camera}.{start:%Y%m%dT%H%M%S%3f}.mp4";
@@ -486,15 +486,15 @@ pub fn recording_key(camera: &str, start_ms: i64) -> String {
         .key(camera, start_ms)
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns something.
 ///
 /// # Panics
-/// When it does not within two minutes, naming `what` was waited for.
+/// If it does not within two minutes; the message says `what` was waited for.
 pub async fn eventually<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
     eventually_within(PATIENCE, what, condition).await
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns something.
 ///
 /// # Panics
 /// When it does not within `patience`, naming `what` was waited for.

@@ -1,13 +1,13 @@
-//! What the tests look at in a document: links, anchors, code and tables.
+//! The parts of a document that the tests check: links, anchors, code and tables.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 /// A document.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// Where its links lead.
+    /// The targets of its links.
     pub links: Vec<String>,
-    /// Its code: spans, and blocks as a whole.
+    /// Its code: spans, and whole blocks.
     pub code: Vec<String>,
     headings: Vec<String>,
     tables: Vec<Vec<Row>>,
@@ -22,12 +22,13 @@ pub type Row = Vec<Cell>;
 pub struct Cell {
     /// All of its text.
     pub text: String,
-    /// Those parts of it that are code.
+    /// Its code spans.
     pub code: Vec<String>,
 }
 
 impl Page {
     /// Reads a document.
+    #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut page = Self::default();
         let mut block = None;
@@ -68,12 +69,14 @@ impl Page {
         page
     }
 
-    /// Whether a heading has this anchor, as GitHub makes them.
+    /// Whether a heading has this anchor, by GitHub's rules.
+    #[must_use]
     pub fn has_anchor(&self, anchor: &str) -> bool {
         self.headings.iter().any(|heading| slug(heading) == anchor)
     }
 
-    /// The rows of all tables whose first column has this title, without their heads.
+    /// The rows, without headers, of all tables whose first column has this title.
+    #[must_use]
     pub fn rows(&self, title: &str) -> Vec<&Row> {
         let tables = self.tables.iter().filter(|table| table[0][0].text == title);
         tables.flat_map(|table| &table[1..]).collect()

@@ -1,10 +1,10 @@
-//! The deployed state machine and topic, changed and put back.
+//! Changes the deployed state machine and topic, and restores them.
 
 use crate::Stack;
 use serde_json::Value;
 
 impl Stack {
-    /// Changes the definition of the state machine; returns what it was.
+    /// Changes the definition of the state machine; returns the previous one.
     pub async fn redefine(&self, change: impl FnOnce(&mut Value)) -> String {
         let machine = &self.description.state_machine_arn;
         let described = self
@@ -39,7 +39,7 @@ impl Stack {
         delete.send().await.expect("the topic can be deleted");
     }
 
-    /// Makes the topic again, with its subscriber.
+    /// Creates the topic again, with its subscriber.
     pub async fn make_topic(&self) {
         let topic = &self.description.topic_arn;
         let name = topic.rsplit(':').next().expect("a name");

@@ -1,4 +1,4 @@
-//! The services that the stack runs on: orders to their supervisor, and the processes below it.
+//! The stack's services: orders to their supervisor, and the processes below it.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
@@ -31,10 +31,10 @@ pub struct Process {
     pub program: String,
 }
 
-/// The processes of the stack's services, and all that they started.
+/// The processes of the stack's services, and all their descendants.
 ///
 /// # Panics
-/// When no stack is up.
+/// If no stack is up.
 #[must_use]
 pub fn processes() -> Vec<Process> {
     let text = fs::read_to_string(beside_stack("services.json")).expect("the supervisor's status");
@@ -50,7 +50,7 @@ pub fn processes() -> Vec<Process> {
 }
 
 impl Process {
-    /// A process that runs.
+    /// A running process.
     fn of(pid: &str) -> Option<Self> {
         let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
         Some(Self {
@@ -59,13 +59,13 @@ impl Process {
         })
     }
 
-    /// Kills it; returns whether it still ran.
+    /// Kills it; returns whether it was still running.
     #[must_use]
     pub fn kill(&self) -> bool {
         let Ok(process) = pidfd_open(self.pid, PidfdFlags::empty()) else {
             return false;
         };
-        // Ids are used again: what was opened is looked at once more.
+        // Process ids are reused: check again after opening it.
         let is_same = Self::of(&self.pid.to_string()).as_ref() == Some(self);
         is_same && pidfd_send_signal(process, Signal::KILL).is_ok()
     }

@@ -1,4 +1,4 @@
-//! The command `clipflow` on the local stack: what a person does with it, judged by what it says and what came of it.
+//! The command `clipflow` on the local stack: what people do with it, checked by its output and its effects.
 
 use aws_sdk_mediaconvert::types::{Job, JobStatus};
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use tests::{Stack, eventually};
 const PICTURES: &str = "testsrc2=size=320x180:rate=25:duration=30";
 const INTERVAL: [&str; 4] = ["--start", "1", "--end", "1.4"];
 
-/// Makes a source without sound and uploads it under its name; returns its URI.
+/// Makes a source without audio and uploads it under its name; returns its URI.
 async fn source(stack: &Stack, folder: &Path, name: &str) -> String {
     let file = folder.join(name);
-    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert when they are long.
+    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert if they are long.
     let encode = ["-c:v", "libx264", "-g", "1000", "-sc_threshold", "0"];
     stack.ffmpeg(
         &[
@@ -280,7 +280,7 @@ async fn interrupted_file_of_requests_goes_on_and_is_waited_for() {
     );
     std::fs::write(&file, text).expect("a file");
     let path = file.to_str().expect("UTF-8");
-    // What an interrupted run leaves: it had sent the first request.
+    // The state that an interrupted run leaves: it had sent the first request.
     let first = done(
         &stack,
         &[
@@ -311,7 +311,7 @@ async fn interrupted_file_of_requests_goes_on_and_is_waited_for() {
         (&json!(11), &json!(1), &json!(1))
     );
     assert!(!journal.exists());
-    // Sending them again starts nothing that was started, so this waits for the first one alone.
+    // Sending them again starts nothing a second time, so this waits only for the first one.
     let waited = done(&stack, &["enqueue", path, "--wait"]);
     let waited = waited.as_array().expect("executions");
     assert_eq!(waited.len(), 12);
@@ -394,7 +394,7 @@ async fn failed_execution_is_found_by_its_error_and_rerun() {
     let name = failed["execution"]["name"].as_str().expect("a name");
     let made = done(&stack, &["rerun", "cli-fail", "--wait"]);
     assert_eq!(made["status"], "available");
-    assert_eq!(made["execution"]["name"], name, "it goes on");
+    assert_eq!(made["execution"]["name"], name, "it continues");
     let (again, code) = stack.clipflow(&["rerun", name]);
     assert_eq!(code, 4, "{again}");
     assert!(
@@ -438,7 +438,8 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
         (&json!("aborted"), &json!("wrong beach"))
     );
     assert_eq!(stack.clipflow(&["stop", "cli-stop"]).1, 4);
-    // A rerun takes over a job that still runs, and this one is stalled: `report` cancels it before it writes the document.
+    // A rerun takes over a job that still runs, but this one is stalled: `report` cancels it before it writes the
+    // document.
     stack.document_that_is("cli-stop", "failed").await;
     let jobs = stack.jobs("cli-stop").await;
     let mut states = jobs.iter().filter_map(Job::status);

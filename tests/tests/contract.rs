@@ -1,4 +1,5 @@
-//! What holds the parts together, without a network: the definition, the functions, the error names and Terraform.
+//! The contract between the parts, checked without a network: the definition, the functions, the error names and
+//! Terraform.
 
 use model::{ErrorKind, outcome::EngineName};
 use serde_json::{Map, Value, json};
@@ -7,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-/// Error names on which `Trim` hands over to the other engine.
+/// Error names for which `Trim` hands over to the other engine.
 const SWITCH: [&str; 5] = [
     "TrimBudgetExceeded",
     "Sandbox.Timedout",
@@ -15,7 +16,7 @@ const SWITCH: [&str; 5] = [
     "Lambda.Unknown",
     "States.Timeout",
 ];
-/// A function whose process ended: it was killed, as for its memory, or could not start.
+/// The error of a function whose process ended: it was killed, for example because of its memory, or could not start.
 const KILLED: &str = "Runtime.ExitError";
 /// Errors of Lambda itself that every task retries.
 const LAMBDA: [&str; 5] = [
@@ -55,7 +56,7 @@ fn tasks() -> impl Iterator<Item = (String, Value)> {
         .filter(|(_, state)| state["Type"] == "Task")
 }
 
-/// The function behind a task, by its placeholder.
+/// The function of a task, from its placeholder.
 fn function(state: &Value) -> String {
     let name = state["Arguments"]["FunctionName"]
         .as_str()
@@ -133,7 +134,8 @@ fn nothing_but_rejections_the_end_of_a_wait_and_the_switch_of_engine_is_caught()
                 catcher["Next"]
             );
         }
-        // A redrive begins at the state that failed: it must be one that can do better, and not one of many at work.
+        // A redrive begins at the failed state: it must be one that may succeed then, and not one of several parallel
+        // ones.
         assert!(
             ["Task", "Choice"].contains(&value["Type"].as_str().expect("a type")),
             "{state} is a {}",
@@ -197,7 +199,7 @@ fn every_task_has_a_timeout_and_retries_what_passes() {
             "{state} retries everything"
         );
         for entry in task["Retry"].as_array().expect("retries") {
-            // Jitter would make the wait for a recording shorter than it is promised.
+            // Jitter would make the wait for a recording shorter than promised.
             let waits = entry["ErrorEquals"] == json!(["SourceNotReady"]);
             assert_eq!(entry["JitterStrategy"] == "FULL", !waits, "{state}");
         }
@@ -238,7 +240,7 @@ fn recording_that_is_waited_for_in_vain_is_left_to_the_last_attempt() {
     let catcher = catchers
         .iter()
         .find(|catcher| catcher["ErrorEquals"] == json!(["SourceNotReady"]));
-    let catcher = catcher.expect("a catcher of its own");
+    let catcher = catcher.expect("its own catcher");
     assert_eq!(
         (&catcher["Next"], &catcher["Assign"]),
         (&json!("Probe"), &json!({"waited": true}))
@@ -420,7 +422,7 @@ fn every_placeholder_is_supplied() {
     );
 }
 
-/// Evaluates the part of `JSONata` that the definition uses to hand values on: a path from a variable.
+/// Evaluates the part of `JSONata` that the definition uses to pass values on: a path from a variable.
 fn evaluate(template: &Value, variables: &Map<String, Value>) -> Value {
     match template {
         Value::Object(map) => map
@@ -444,7 +446,7 @@ fn evaluate(template: &Value, variables: &Map<String, Value>) -> Value {
     }
 }
 
-/// What each function returns; the fields that its own tests check are filled with whatever is valid.
+/// What each function returns; fields that its own tests check have any valid value.
 fn samples() -> Map<String, Value> {
     let window = json!({"startSeconds": 1.0, "endSeconds": 2.0, "durationSeconds": 1.0, "frames": 30, "prerollFrames": 0,
         "keyframeSeconds": 1.0, "nextKeyframeSeconds": null, "hasAudio": true, "timescale": 30000,
@@ -506,7 +508,7 @@ fn accepts(function: &str, payload: Value) {
     });
 }
 
-/// The states of a clip that is made by `engine`, from the first to the last.
+/// The states of a clip made by `engine`, from first to last.
 fn path(engine: &str) -> Vec<String> {
     let states = states();
     let mut path = vec![
@@ -549,7 +551,8 @@ fn each_function_understands_what_the_states_before_it_hand_on() {
                 &function,
                 evaluate(&state["Arguments"]["Payload"], &variables),
             );
-            // What resume sends is the task's result itself; a function that is waited for returns it as the payload.
+            // What resume sends is the task's result itself; a function invoked synchronously returns it as the
+            // payload.
             let waits = state["Resource"]
                 .as_str()
                 .is_some_and(|resource| resource.ends_with(".waitForTaskToken"));

@@ -1,4 +1,4 @@
-//! The walls between crates, and between the modules of each.
+//! The boundaries between crates, and between modules.
 
 use serde_json::Value;
 use std::{
@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-/// The crates of `crates/`, and which of them each may use. What stands first knows least.
+/// The crates in `crates/`, and which others each may use, from the lowest layer up.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("mp4-cut", &[]),
     ("model", &["mp4-cut"]),
@@ -17,11 +17,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("aws", &["model", "mp4-cut"]),
     ("clip-store", &["model", "aws"]),
 ];
-/// What programs (`functions/*` and `cli`) may use, and never each other.
+/// What programs (`functions/*` and `cli`) may use; they may never use each other.
 const FOR_PROGRAMS: &[&str] = &["mp4-cut", "model", "lambda", "ffmpeg", "aws"];
-/// The only programs that speak to the database.
+/// The only programs that talk to the database.
 const WITH_CLIP_STORE: &[&str] = &["store", "report"];
-/// Beginnings of the names of packages that a library for media has no use for.
+/// Prefixes of the names of packages that a media library has no use for.
 const FORBIDDEN_IN_MP4_CUT: &[&str] = &[
     "aws", "tokio", "hyper", "http", "mongodb", "bson", "lambda", "ffmpeg", "model", "reqwest",
 ];
@@ -116,7 +116,7 @@ fn metadata() -> Value {
     cargo(&["metadata", "--format-version", "1", "--no-deps"])
 }
 
-/// What `cargo` prints, as JSON.
+/// The output of `cargo`, as JSON.
 fn cargo(arguments: &[&str]) -> Value {
     let printed = output(arguments);
     serde_json::from_slice(&printed).expect("JSON of cargo")
@@ -164,7 +164,7 @@ fn allowed(package: &Value) -> Option<Vec<&'static str>> {
     }
 }
 
-/// The names of what a package is built from, without what only its tests use.
+/// The names of a package's dependencies, without dev-dependencies.
 fn normal_dependencies(package: &Value) -> impl Iterator<Item = &str> {
     let dependencies = package["dependencies"].as_array().expect("dependencies");
     dependencies
@@ -236,7 +236,7 @@ fn join(module: &str, child: &str) -> String {
     }
 }
 
-/// The modules that a module names, in `use` lines and in paths, without those that its unit tests name.
+/// The modules that a module refers to, in `use` lines and in paths, without those that only its unit tests refer to.
 fn used_modules(text: &str, module: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\n").next().unwrap_or_default();
     let code: Vec<&str> = code
@@ -295,7 +295,7 @@ fn paths(tree: &str) -> Vec<String> {
     paths_found
 }
 
-/// The module of the same crate in which a path ends; `None` for another crate's.
+/// The module of the same crate that a path leads to; `None` for another crate's.
 fn used_module(path: &str, module: &str, modules: &BTreeSet<String>) -> Option<String> {
     let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
     let absolute = if let Some(path) = path.strip_prefix("crate::") {
@@ -319,7 +319,7 @@ fn used_module(path: &str, module: &str, modules: &BTreeSet<String>) -> Option<S
     Some(found.to_owned())
 }
 
-/// Modules of which each uses the next, the last of them the first again.
+/// A cycle of modules, each of which uses the next.
 fn cycle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
     uses.keys()

@@ -1,4 +1,4 @@
-//! The commands that README, docs/ and the help texts show, run on the local stack as they stand there.
+//! Runs the commands in README, docs/ and the help texts on the local stack, exactly as written there.
 
 use serde_json::json;
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 use tests::{Stack, eventually, markdown::Page};
 
-/// Mentions of a command in a sentence, without the arguments that it needs or with a question that nobody answers here.
+/// Commands mentioned in a sentence, without required arguments, or with a question that nobody answers here.
 const MENTIONED: [&str; 7] = [
     "--help",
     "cut",
@@ -28,7 +28,7 @@ const ENDLESS: [&str; 4] = [
     "console --read-only",
     "list --status running --watch",
 ];
-/// The only one that needs an account of AWS: it prints a link to its console.
+/// The only one that needs an AWS account: it prints a link to the AWS console.
 const OPEN: &str = "open CLIP";
 /// The clip of the examples.
 const CLIP: &str = "dawn-patrol-0042";
@@ -82,7 +82,7 @@ fn commands() -> BTreeSet<String> {
         .collect()
 }
 
-/// Somebody who follows the documents: a folder with the files that they speak of, and a stack with the clips.
+/// A reader who follows the documents: a folder with the files that they mention, and a stack with the clips.
 struct Reader<'a> {
     stack: &'a Stack,
     folder: tempfile::TempDir,
@@ -153,12 +153,12 @@ impl<'a> Reader<'a> {
         command
     }
 
-    /// Behind the others, `--help` is printed only if they are right.
+    /// After the other arguments, `--help` is printed only if they are right.
     fn is_known(&self, command: &str) -> Result<(), String> {
         ended(self.clipflow(&words(command)).arg("--help"), 0)
     }
 
-    /// The command prints something, and has not ended by then.
+    /// Checks that the command prints something before it ends.
     fn begins(&self, command: &str) -> Result<(), String> {
         let mut child = self
             .clipflow(&words(command))
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
         format!("documented-{}-{}", process::id(), self.made.get())
     }
 
-    /// A clip that was rejected for its source, which is there by now.
+    /// A clip that was rejected because of its source, which exists by now.
     async fn mended_clip(&self) -> String {
         let name = self.name();
         let request = self.stack.request(&name, &name, &json!(1), &json!(2));
@@ -262,7 +262,7 @@ fn words(command: &str) -> Vec<String> {
     shlex::split(command).unwrap_or_else(|| panic!("{command}: its quotes"))
 }
 
-/// Runs a command to its end; what it said unless it ended with this code.
+/// Runs a command to its end. Returns its output as an error unless it ends with this code.
 fn ended(command: &mut Command, code: i32) -> Result<(), String> {
     let output = command.output().expect("clipflow runs");
     if output.status.code() == Some(code) {

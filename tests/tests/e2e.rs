@@ -1,4 +1,4 @@
-//! Whole executions on the local stack: every path of the definition, judged by objects, documents and messages.
+//! Whole executions on the local stack: every path of the definition, checked by objects, documents and messages.
 
 use clip_store::{ClipStore, Saved};
 use futures::future::join_all;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tests::{Ended, Stack, eventually};
 
-/// The states of a clip that is made.
+/// The states of a delivered clip.
 const ACCEPTED: [&str; 8] = [
     "Validate",
     "Probe",
@@ -19,11 +19,11 @@ const ACCEPTED: [&str; 8] = [
     "Store",
     "Notify",
 ];
-/// 64-bit colour bars with a running counter, 25 pictures a second, and a tone.
+/// Colour bars with a running counter, 25 pictures per second, and a tone.
 const PICTURES: &str = "testsrc2=size=640x360:rate=25:duration=6";
 const SOUND: &str = "sine=frequency=440:duration=6:sample_rate=48000";
 
-/// Makes a source with `FFmpeg` and uploads it under its name; the folder goes with the test.
+/// Makes a source with `FFmpeg` and uploads it under its name; the folder is removed after the test.
 async fn source(stack: &Stack, name: &str, options: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join(name);
@@ -33,7 +33,7 @@ async fn source(stack: &Stack, name: &str, options: &[&str]) -> tempfile::TempDi
     folder
 }
 
-/// What every delivered clip must be: stored, announced, and there. Returns the outcome.
+/// Checks what holds for every delivered clip: it is stored, announced, and exists. Returns the outcome.
 async fn delivered(stack: &Stack, clip_id: &str, ended: &Ended, folder: &Path) -> (Value, PathBuf) {
     assert_eq!(
         (ended.status.as_str(), &ended.states[..]),
@@ -285,7 +285,7 @@ async fn rotated_phone_video_is_shown_upright() {
         &path(&rotated),
     ]);
     stack.upload("rotated.mp4", &rotated).await;
-    // There is no keyframe to begin a copy with, so the pictures are encoded, and turned.
+    // There is no keyframe to begin a copy with, so the pictures are encoded, and rotated.
     let ended = stack
         .run(&stack.request("e2e-rotated", "rotated.mp4", &json!(1), &json!(2)))
         .await;
@@ -350,7 +350,7 @@ async fn clips_of_other_containers_are_as_exact_as_any() {
     let fragments = [&h264[..], &["-movflags", "+frag_keyframe+delay_moov"]].concat();
     let smart = "smart cut: 0.40 s of 2.40 s are encoded";
     for (clip_id, name, options, why) in [
-        // Sound begins 21 ms before the pictures, so that frames are shown that much later.
+        // Audio begins 21 ms before the pictures, so that frames are shown that much later.
         (
             "e2e-ts",
             "container.ts",
@@ -413,7 +413,7 @@ async fn clip_in_its_sources_codec_is_smart_cut_or_else_h264() {
     }
 }
 
-/// Breaks the length of the NAL unit in the picture that is shown at `time`, as `ffprobe` writes it.
+/// Breaks the NAL unit length in the picture shown at `time`, in `ffprobe`'s notation.
 async fn break_picture(stack: &Stack, name: &str, file: &Path, time: &str) {
     let mut command = std::process::Command::new(stack.description.bin.join("ffprobe"));
     let entries = "-v error -select_streams v:0 -show_entries packet=pts_time,pos -of csv=p=0";
@@ -467,7 +467,7 @@ async fn same_request_sent_again_starts_nothing() {
     let request = stack.request("e2e-again", "again.mp4", &json!(0), &json!(0.4));
     let ended = stack.run(&request).await;
     delivered(&stack, "e2e-again", &ended, folder.path()).await;
-    // The same request, its fields in another order and its numbers written differently.
+    // The same request, with fields in another order and numbers written differently.
     let source = &request["source"];
     stack
         .send(&format!(
@@ -475,7 +475,7 @@ async fn same_request_sent_again_starts_nothing() {
         ))
         .await;
     stack.send(&request.to_string()).await;
-    // A later request is through once the duplicates ahead of it are.
+    // Once a later request has ended, the duplicates before it have been handled.
     stack
         .run(&stack.request("e2e-after-again", "again.mp4", &json!(0), &json!(0.4)))
         .await;
@@ -555,7 +555,7 @@ async fn request_that_no_step_can_hand_on_has_a_document() {
 #[tokio::test]
 async fn message_that_is_not_json_ends_in_the_dead_letter_queue() {
     let stack = Stack::connect().await;
-    // It is delivered twenty times, each after the visibility timeout, which is minutes: long for a test.
+    // It is delivered twenty times, each after the visibility timeout of minutes: too long for a test.
     let queue = &stack.description.queue_url;
     let before = stack.set_visibility_timeout(queue, "1").await;
     let body = "start: 1, end: 2 (e2e)";
@@ -579,7 +579,8 @@ async fn message_that_is_not_json_ends_in_the_dead_letter_queue() {
     stack.set_visibility_timeout(queue, &before).await;
 }
 
-/// A request that must be rejected: what is wrong with it, the reason, what the message names, the last state tried.
+/// A request that must be rejected: what is wrong with it, the reason, what the message names, and the last state
+/// entered.
 struct Rejection {
     request: Value,
     reason: &'static str,
@@ -733,7 +734,7 @@ async fn sources_that_cannot_be_cut_are_rejected_stored_and_announced() {
     put("text.mp4", b"#EXTM3U is not what this is, it is only text.").await;
     put("empty.mp4", b"").await;
     put("short.mp4", &whole[..whole.len() / 2]).await;
-    // A valid index in front of pictures that are noise.
+    // A valid index, followed by noise instead of pictures.
     let sound = folder.path().join("sound.mp4");
     stack.ffmpeg(&[
         "-f",

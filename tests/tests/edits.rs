@@ -1,13 +1,13 @@
-//! Joined cuts, edits and formats on the local stack, judged by what is decoded of the clips.
+//! Joined cuts, edits and formats on the local stack, checked by decoding the clips.
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tests::{Ended, Stack};
 
-/// Samples a second that sound is decoded to.
+/// The sample rate to which audio is decoded.
 const SAMPLE_RATE: usize = 8000;
 
-/// Eight seconds of pictures whose brightness tells their number, so that each differs from its neighbours.
+/// Eight seconds of pictures whose brightness encodes their number, so that each differs from its neighbours.
 fn pictures(size: &str, rate: u32) -> String {
     format!(
         "color=black:size={size}:rate={rate}:duration=8,geq=lum='40+mod(N*7\\,140)':cb=128:cr=128"
@@ -86,7 +86,7 @@ fn rejection(ended: &Ended) -> (&str, &str) {
     (text("reason"), text("message"))
 }
 
-/// What a filter makes of a file's pictures, as raw bytes.
+/// A file's pictures after a filter, as raw bytes.
 fn decoded(stack: &Stack, file: &Path, filter: &str, format: &str) -> Vec<u8> {
     let raw = file.with_extension("raw");
     let paths = [file.to_str().expect("UTF-8"), raw.to_str().expect("UTF-8")];
@@ -104,7 +104,7 @@ fn decoded(stack: &Stack, file: &Path, filter: &str, format: &str) -> Vec<u8> {
     std::fs::read(raw).expect("frames")
 }
 
-/// The brightness of every frame at a place, in a square of two pixels.
+/// The brightness of every frame in a 2x2 square at a place.
 fn brightness(stack: &Stack, file: &Path, x: u32, y: u32) -> Vec<u8> {
     decoded(
         stack,
@@ -117,7 +117,7 @@ fn brightness(stack: &Stack, file: &Path, x: u32, y: u32) -> Vec<u8> {
     .collect()
 }
 
-/// The loudest sample of every tenth of a second, in parts of a full one; empty where there is no sound.
+/// The peak of every tenth of a second, as a fraction of full scale; empty without audio.
 fn loudness(stack: &Stack, file: &Path) -> Vec<f64> {
     if !stack.ffprobe(file)["streams"]
         .as_array()
@@ -155,7 +155,7 @@ fn loudness(stack: &Stack, file: &Path) -> Vec<f64> {
         .collect()
 }
 
-/// Whether pictures are those of these brightnesses; neighbours are 7 apart.
+/// Asserts that pictures have these brightnesses; neighbours are 7 apart.
 fn assert_brightness(found: &[u8], wanted: impl Iterator<Item = u8>, what: &str) {
     let wanted: Vec<_> = wanted.collect();
     let same = found.len() == wanted.len()
@@ -238,7 +238,7 @@ async fn cuts_of_different_sources_are_joined_in_the_format_of_the_first() {
 async fn cuts_of_the_same_source_are_joined_as_smart_cuts() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
-    // A keyframe every four seconds, and pictures that are decoded in the order in which they are shown.
+    // A keyframe every four seconds, and pictures decoded in display order.
     source(
         &stack,
         folder.path(),
@@ -328,7 +328,7 @@ async fn cuts_of_the_same_format_are_joined_without_encoding() {
     );
 }
 
-/// Half a minute of red, green, blue and white quarters of 160x90 pixels each, and a tone.
+/// Half a minute of red, green, blue and white quadrants of 160x90 pixels each, and a tone.
 async fn quarters(stack: &Stack, folder: &Path) {
     let file = folder.join("quarters.mp4");
     let quarter = |colour: &str, x: u32, y: u32| {
@@ -440,11 +440,11 @@ async fn both_engines_turn_crop_resize_watermark_and_mute_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     quarters(&stack, folder.path()).await;
     watermark(&stack, folder.path()).await;
-    // Turned: 180x320, blue and red above white and green.
+    // Rotated: 180x320, blue and red above white and green.
     let turned = json!({"rotate": 90, "crop": {"x": 0, "y": 80, "width": 180, "height": 160},
         "resize": {"width": 160, "height": 200}, "mute": true,
         "watermark": {"key": "brand/yellow.png", "position": "top-left", "scale": 0.25, "opacity": 0.5}});
-    // The middle of the picture, as high as it is, where the four quarters meet.
+    // The middle of the picture, in its full height, where the four quadrants meet.
     let covered = json!({"resize": {"width": 100, "height": 180, "fit": "cover"},
         "watermark": {"key": "brand/yellow.png", "scale": 0.2}});
     let stretched = json!({"resize": {"width": 100, "height": 100, "fit": "stretch", "upscale": true}, "rotate": 180});
@@ -453,7 +453,7 @@ async fn both_engines_turn_crop_resize_watermark_and_mute_the_same() {
         ("covered", &covered, (100, 180), COVERED),
         ("stretched", &stretched, (100, 100), STRETCHED),
     ];
-    // 22 s are more than the local deployment leaves to Trim.
+    // 22 s is more than the local deployment allows for Trim.
     for (engine, end) in [("trim", 2.0), ("transcode", 22.0)] {
         let requests = edited.map(|(name, edits, ..)| {
             let quarters = segment(&stack, "quarters.mp4", 0.0, end);
@@ -541,7 +541,7 @@ async fn both_engines_give_the_frame_rate_that_is_asked_for() {
     }
 }
 
-/// How many times a second the sound between two times goes from below to above zero.
+/// How many times per second the audio between two times crosses zero upwards.
 fn pitch(stack: &Stack, file: &Path, from: usize, to: usize) -> usize {
     loudness(stack, file);
     let bytes = std::fs::read(file.with_extension("pcm")).expect("sound");

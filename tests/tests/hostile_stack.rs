@@ -1,6 +1,7 @@
-//! The worst files and requests of `make hostile` through the whole stack: nothing fails, and whoever asked is told.
+//! The worst files and requests of `make hostile` through the whole stack: nothing fails, and every outcome is
+//! reported.
 //!
-//! A part of them, and all where `CLIPFLOW_HOSTILE` is set.
+//! Runs some of them, or all if `CLIPFLOW_HOSTILE` is set.
 
 use futures::{StreamExt, stream};
 use hostile::{Case, canary::Canary, media::Media, requests, worst};
@@ -9,19 +10,19 @@ use serde_json::json;
 use std::{collections::BTreeSet, env, io::Write, time::Instant};
 use tests::{Stack, eventually};
 
-/// How many of the worst files, and every how-many-th request, are tried.
+/// How many of the worst files are tried, and the step between tried requests.
 const FILES: usize = 25;
 const EACH_REQUEST: usize = 5;
 const ALL_FILES: usize = 100;
-/// How many clips are asked for at once.
+/// How many clips are requested concurrently.
 const AT_ONCE: usize = 4;
-/// How long a rejection may take, in seconds from the start of its execution to its end: three times what is promised,
-/// because the stack's functions are not optimized.
+/// How long a rejection may take, in seconds from the start of its execution to its end: three times the promised
+/// value, because the stack's functions are not optimized.
 const REJECTION_SECONDS: f64 = 30.0;
-/// The longest message that `MiniStack` takes, in bytes. SQS takes 1 MiB.
+/// The longest message that `MiniStack` accepts, in bytes. SQS accepts 1 MiB.
 const MAX_MESSAGE_BYTES: usize = 262_143;
 
-/// Whether a body has the length and the characters of a message (SQS API reference, `SendMessage`).
+/// Whether a body has a valid length and valid characters for a message (SQS API reference, `SendMessage`).
 fn is_taken_by_sqs(body: &str) -> bool {
     let is_allowed = |one| matches!(one, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     body.len() <= MAX_MESSAGE_BYTES && body.chars().all(is_allowed)
@@ -31,7 +32,7 @@ fn is_all() -> bool {
     env::var_os("CLIPFLOW_HOSTILE").is_some()
 }
 
-/// What is wrong with what became of a request, if anything is.
+/// What is wrong with the result of a request, if anything.
 async fn fault(stack: &Stack, name: &str, body: &str) -> Option<String> {
     let request = model::sent::read(body).expect("JSON");
     let clip_id = Identity::of(&request).clip_id;
@@ -80,7 +81,7 @@ async fn fault(stack: &Stack, name: &str, body: &str) -> Option<String> {
     Some(format!("{name}: {fault}"))
 }
 
-/// What is wrong with what became of all of them.
+/// What is wrong with the results of all requests.
 async fn faults(stack: &Stack, requests: Vec<(String, String)>) -> Vec<String> {
     let faults = stream::iter(&requests).map(|(name, body)| fault(stack, name, body));
     faults
@@ -90,7 +91,7 @@ async fn faults(stack: &Stack, requests: Vec<(String, String)>) -> Vec<String> {
         .await
 }
 
-/// Uploads a file under a name of its own. Returns what asks for a clip of it.
+/// Uploads a file under a unique name. Returns a request for a clip of it.
 async fn upload(stack: &Stack, number: usize, case: &Case) -> (String, String) {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(&case.file).expect("room for it");
@@ -148,7 +149,7 @@ async fn hostile_requests_fail_nothing_and_are_told() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// Sends what is no JSON, and waits until all of it is in the dead-letter queue.
+/// Sends bodies that are not JSON, and waits until all of them are in the dead-letter queue.
 async fn dead_letters(stack: &Stack, bodies: &BTreeSet<String>) {
     let queue = &stack.description.queue_url;
     let before = stack.set_visibility_timeout(queue, "1").await;

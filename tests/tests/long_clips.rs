@@ -1,4 +1,4 @@
-//! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and what goes wrong.
+//! Clips that `MediaConvert` makes, on the local stack: from its stand-in's jobs to the outcome, and failures.
 
 use aws_sdk_mediaconvert::types::{InputClipping, Job, JobSettings, JobStatus};
 use model::{clip_spec::ClipSpec, plan::Plan};
@@ -20,12 +20,12 @@ const TRANSCODED: [&str; 8] = [
     "Store",
     "Notify",
 ];
-/// Half a minute of pictures whose brightness is their number times seven, so that each tells its number from its
-/// neighbours', ten a second, and a tone.
+/// Half a minute of pictures at ten per second, and a tone. A picture's brightness is its number times seven, so that
+/// neighbours are distinguishable.
 const PICTURES: &str =
     "color=black:size=160x90:rate=10:duration=30,geq=lum='16+mod(N*7\\,217)':cb=128:cr=128";
 const SOUND: &str = "sine=frequency=440:duration=30:sample_rate=48000";
-/// Above what the local deployment leaves to `Trim`, which is 20 s.
+/// Above what the local deployment allows for `Trim`, which is 20 s.
 const LONG: (f64, f64) = (2.0, 27.0);
 
 /// Makes the source and uploads it; returns the file.
@@ -137,7 +137,7 @@ fn brightness_of(number: u32) -> u8 {
     u8::try_from(16 + number * 7 % 217).expect("below 233")
 }
 
-/// Whether two frames are the same one; neighbours are 7 apart.
+/// Whether two frames are the same; neighbours are 7 apart.
 fn same(one: u8, other: u8) -> bool {
     one.abs_diff(other) < 3
 }
@@ -165,7 +165,7 @@ async fn delivered(stack: &Stack, ended: &Ended, folder: &Path) -> PathBuf {
     file
 }
 
-/// The names of all fields of a value, with their paths.
+/// The paths of all fields of a value.
 fn shape(value: &Value, path: &str) -> Vec<String> {
     match value {
         Value::Object(map) => map
@@ -252,7 +252,7 @@ async fn both_engines_deliver_the_same_frames() {
         "30000/1001",
         "-an",
     ];
-    // Ten pictures a second, then five.
+    // Ten pictures per second, then five.
     let variable = [
         "-vf",
         "select='lt(n,150)+not(mod(n,2))'",
@@ -341,12 +341,12 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "hand-over.mp4", &["-c:a", "aac"]).await;
-    // An encoder that ends as the system ends one for want of memory.
+    // An encoder that ends as if the system had killed it for lack of memory.
     let encoder = folder.path().join("ffmpeg");
     std::fs::write(&encoder, "#!/bin/sh\nkill -KILL $$\n").expect("a program");
     std::fs::set_permissions(&encoder, std::fs::Permissions::from_mode(0o755)).expect("a program");
     let path = format!("{}:/usr/bin:/bin", folder.path().display());
-    // An S3 that takes connections and never answers.
+    // An S3 that accepts connections and never answers.
     let silence = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = format!("http://{}", silence.local_addr().expect("an address"));
 
@@ -375,7 +375,7 @@ async fn trim_that_runs_out_of_time_memory_or_space_hands_over_to_mediaconvert()
             &path,
             "TrimBudgetExceeded",
         ),
-        // Too short for the encoder, which is ended before trim itself is.
+        // Too short for the encoder, which is killed before trim itself is.
         (
             "hand-over-time",
             &json!(5),
@@ -570,8 +570,8 @@ async fn job_of_an_execution_that_is_aborted_is_cancelled() {
     let stack = Stack::connect().await;
     let folder = tempfile::tempdir().expect("a folder");
     source(&stack, folder.path(), "aborted.mp4", &["-an"]).await;
-    // MiniStack lets the task of an aborted execution wait on, and would fail the execution after all when it hears that
-    // the job was cancelled.
+    // MiniStack lets an aborted execution's task keep waiting, and would still fail the execution when told that the
+    // job was cancelled.
     stack.behave("aborted", json!({"stall": true, "events": "lost"}));
     let request = request(&stack, "aborted", "aborted.mp4", LONG);
     stack.send(&request.to_string()).await;
@@ -653,7 +653,7 @@ async fn submit(stack: &Stack, settings: JobSettings, role: &str) -> Result<Job,
     .await)
 }
 
-/// A job of the first source's frames 10 to 29 and the second one's 50 to 54.
+/// A job for frames 10 to 29 of the first source and 50 to 54 of the second.
 fn job_of_two(stack: &Stack, first: &str, second: &str, key: &str) -> JobSettings {
     let video = json!({"codec": "h264", "codedWidth": 160, "codedHeight": 90, "width": 160, "height": 90,
         "rotationDegrees": 0, "frameRate": 10.0, "constantFrameRate": true, "timescale": 10240, "frames": 300,
@@ -773,7 +773,7 @@ async fn time_code_that_no_frame_has_fails_the_job() {
         "timecode.mp4",
         "clips/timecode/clip",
     );
-    // Ten frames a second are numbered 0 to 9.
+    // At ten frames per second, they are numbered 0 to 9.
     let clipping = InputClipping::builder()
         .start_timecode("00:00:01:10")
         .end_timecode("00:00:02:00")

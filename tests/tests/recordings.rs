@@ -1,7 +1,7 @@
-//! Clips by wall clock out of cameras' recordings, on the local stack.
+//! Clips by wall-clock time from cameras' recordings, on the local stack.
 //!
-//! A camera takes ten pictures a second whose brightness tells their number; its recordings are pieces of that, so what
-//! a clip shows tells which moments of the clock it shows, whatever the recordings.
+//! A camera takes ten pictures per second whose brightness encodes their number, and its recordings are pieces of that.
+//! So a clip's pictures reveal which clock times it shows, however the recordings are divided.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use std::{
 };
 use tests::{Ended, Stack, eventually, recording_key};
 
-/// The states of a clip that is made.
+/// The states of a delivered clip.
 const ACCEPTED: [&str; 8] = [
     "Validate",
     "Probe",
@@ -23,7 +23,7 @@ const ACCEPTED: [&str; 8] = [
     "Notify",
 ];
 
-/// A camera, and when it took its first picture, in milliseconds since 1970.
+/// A camera and when it took its first picture, in milliseconds since 1970.
 struct Camera<'a> {
     stack: &'a Stack,
     id: &'a str,
@@ -31,7 +31,7 @@ struct Camera<'a> {
 }
 
 impl<'a> Camera<'a> {
-    /// A camera that took its first picture so many seconds ago.
+    /// A camera that took its first picture `seconds_ago` seconds ago.
     fn new(stack: &'a Stack, id: &'a str, seconds_ago: i64) -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -44,7 +44,7 @@ impl<'a> Camera<'a> {
         }
     }
 
-    /// Records the tenths of a second from `first` up to `end`.
+    /// Records the tenths of a second from `first` (inclusive) to `end` (exclusive).
     async fn record(&self, folder: &Path, first: u32, end: u32) {
         let file = folder.join(format!("{first}.mp4"));
         let start_ms = self.began_ms + i64::from(first) * 100;
@@ -64,7 +64,7 @@ impl<'a> Camera<'a> {
         self.stack.upload(&key, &file).await;
     }
 
-    /// A request for the tenths of a second from `first` up to `end`.
+    /// A request for the tenths of a second from `first` (inclusive) to `end` (exclusive).
     fn request(&self, clip_id: &str, first: i64, end: i64) -> Value {
         let at = |tenth: i64| self.began_ms + tenth * 100;
         json!({"clipId": clip_id, "cameraId": self.id, "startTimestampInMs": at(first),
@@ -77,7 +77,7 @@ impl<'a> Camera<'a> {
     }
 }
 
-/// The clip of an outcome, downloaded, with the tenths of a second that it shows checked.
+/// Downloads the clip of an outcome, and checks which tenths of a second it shows.
 async fn shows(
     stack: &Stack,
     ended: &Ended,
@@ -260,7 +260,7 @@ async fn overlapping_recordings_show_no_frame_twice_and_a_long_one_is_found() {
     let camera = Camera::new(&stack, "e2e-overlap", 300);
     camera.record(folder.path(), 0, 50).await;
     camera.record(folder.path(), 30, 80).await;
-    // Others end before the window does not.
+    // Other recordings exist, but not the one of the window's end.
     camera.record(folder.path(), 1000, 1900).await;
     camera.record(folder.path(), 1200, 1210).await;
     camera.record(folder.path(), 1300, 1310).await;
@@ -306,7 +306,7 @@ async fn recording_that_is_not_there_yet_is_waited_for() {
         [&awaited, &partial, &never].map(async |request| stack.send(&request.to_string()).await),
     )
     .await;
-    // The recording comes after a first look has not found it.
+    // The recording arrives after the first attempt has not found it.
     let arn = stack.execution_arn(&awaited);
     eventually("a look that does not find the recording", async || {
         let history = stack

@@ -1,4 +1,5 @@
-//! Failures that can be rerun: each state of the definition fails in turn, is mended, and is rerun by its command.
+//! Failures that can be rerun: each state of the definition fails in turn, the cause is fixed, and its command reruns
+//! it.
 
 use aws_sdk_sfn::types::HistoryEvent;
 use futures::FutureExt;
@@ -12,9 +13,9 @@ use std::{
 use tests::{Ended, Stack, eventually, parts::retriers, services::order};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// What is broken here is broken for everybody, so that one test runs at a time.
+/// What is broken here is broken for all tests, so only one runs at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
-/// Above the time that `report` waits for `MongoDB`.
+/// Longer than `report` waits for `MongoDB`.
 const REPORT_AGAIN_SECONDS: &str = "10";
 
 /// How a state fails.
@@ -53,7 +54,7 @@ async fn begin() -> (MutexGuard<'static, ()>, Stack) {
     (ALONE.lock().await, Stack::connect().await)
 }
 
-/// Runs a request while something is broken, and mends it whatever happens. The states wait only once, a second.
+/// Runs a request while something is broken, and always repairs it. The states retry only once, after one second.
 async fn run_broken(stack: &Stack, request: &Value, mend: impl AsyncFnOnce()) -> Ended {
     let definition = stack
         .redefine(|definition| {
@@ -69,12 +70,13 @@ async fn run_broken(stack: &Stack, request: &Value, mend: impl AsyncFnOnce()) ->
     ended.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Breaks something, runs a request, mends it, reruns it, and judges every step by history, document, messages and clip.
+/// Breaks something, runs a request, repairs it, reruns it, and checks every step by history, document, messages and
+/// clip.
 async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()) {
     let clip_id = case.clip_id();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("rerun.mp4");
-    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert when they are long.
+    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert if they are long.
     let pictures = [
         "-f",
         "lavfi",
@@ -86,7 +88,7 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
     stack.upload("rerun.mp4", &file).await;
     let mut request = stack.request(&clip_id, "rerun.mp4", &json!(1), &json!(case.end_seconds));
     request["output"] = json!({"thumbnails": [100]});
-    // Another request each time that the tests run on the same stack.
+    // A different request each time that the tests run on the same stack.
     request["metadata"] = json!({"run": std::process::id()});
     let queue = stack.description.event_queue_urls["report"].clone();
     let visibility = stack
@@ -160,7 +162,7 @@ async fn fails_and_is_rerun(stack: &Stack, case: &Case, mend: impl AsyncFnOnce()
         ("SUCCEEDED", &json!("available")),
         "{rerun:?}"
     );
-    assert_eq!(rerun.arn, ended.arn, "the same execution goes on");
+    assert_eq!(rerun.arn, ended.arn, "the same execution continues");
     let (entered, _) = states(stack, &rerun.arn).await;
     let entries = entered.iter().filter(|state| *state == case.state);
     assert_eq!(entries.count(), 1, "{entered:?}");
@@ -208,7 +210,7 @@ async fn versions(stack: &Stack, key: &str) -> usize {
     list.send().await.expect("the versions").versions().len()
 }
 
-/// Carries out the command of a failure, which is a redrive; returns the end of the execution.
+/// Runs the command in a failure, which is a redrive; returns the ended execution.
 async fn redrive(stack: &Stack, command: &str) -> Ended {
     let arguments: Vec<_> = command
         .strip_prefix("clipflow ")
@@ -224,7 +226,7 @@ async fn redrive(stack: &Stack, command: &str) -> Ended {
     stack.ended_execution(arn.to_owned()).await
 }
 
-/// Where everything on S3 is denied; for as long as the test runs.
+/// The URL of an S3 that denies everything, for the duration of the test.
 fn denying_s3() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -236,7 +238,7 @@ fn denying_s3() -> String {
                 "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             );
-            // The request's head; what does not fit is of no interest.
+            // The request's head; the rest does not matter.
             let _ = connection.read(&mut [0; 8192]);
             let _ = connection.write_all(format!("{head}{body}").as_bytes());
         }
@@ -244,7 +246,7 @@ fn denying_s3() -> String {
     format!("http://{address}")
 }
 
-/// A release of a state's function that has another value of an environment variable, and another time-out.
+/// Releases a state's function with another value of an environment variable, and another timeout.
 async fn fails_by_release(
     case: &Case,
     function: &'static str,

@@ -1,4 +1,4 @@
-//! Actions on executions: the same functions, after the same questions, as the commands.
+//! Actions on executions: the same functions as the commands, with the same confirmations.
 
 use super::{
     answer::Answer,
@@ -21,7 +21,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The most executions that a bulk rerun begins in a second.
+/// The most executions that a bulk rerun starts per second.
 const RATE: u64 = 5;
 /// How many executions a plan names.
 const NAMED: usize = 100;
@@ -33,7 +33,7 @@ pub struct How {
     how: String,
 }
 
-/// Reruns an execution and leads to its page, or that of the new one.
+/// Reruns an execution and redirects to its page, or to the new one's.
 pub async fn rerun(
     State(console): State<Shared>,
     Path(name): Path<String>,
@@ -51,7 +51,7 @@ pub async fn rerun(
     }
 }
 
-/// Stops an execution and leads to its page.
+/// Stops an execution and redirects to its page.
 pub async fn stop(
     State(console): State<Shared>,
     Path(name): Path<String>,
@@ -116,7 +116,7 @@ fn planned(params: &Params, executions: &[Execution], is_read_only: bool) -> Mar
     }
 }
 
-/// Begins a bulk rerun, which goes on when nobody looks.
+/// Begins a bulk rerun, which continues even if nobody watches.
 pub async fn bulk(
     State(console): State<Shared>,
     Query(params): Query<Params>,
@@ -147,7 +147,7 @@ pub async fn bulk(
     Ok(Answer::To("/rerun/progress".to_owned()))
 }
 
-/// Says how far the bulk rerun is.
+/// Reports the progress of the bulk rerun.
 pub async fn progress(
     State(console): State<Shared>,
     headers: axum::http::HeaderMap,

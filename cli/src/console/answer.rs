@@ -8,13 +8,13 @@ use axum::{
 };
 use maud::{DOCTYPE, Markup, html};
 
-/// What a request is answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum Answer {
     Page(Markup),
-    /// The browser has it already.
+    /// The browser already has it.
     Same,
-    /// It is elsewhere.
+    /// A redirect.
     To(String),
 }
 

@@ -1,4 +1,4 @@
-//! Charts as SVG. Each says in a table beside it what it draws.
+//! Charts as SVG. A table next to each contains the same data.
 
 use maud::{Markup, html};
 
@@ -10,29 +10,29 @@ pub struct Column {
     pub values: Vec<f64>,
 }
 
-/// A part of a line: from where to where, as parts of it.
+/// A part of a line: where it starts and ends, as fractions of the line.
 #[derive(Debug)]
 pub struct Part {
     pub class: &'static str,
     pub title: String,
     pub start: f64,
     pub end: f64,
-    /// The second of the clip that a click on it leads to.
+    /// The second of the clip to which a click on it seeks.
     pub seek: Option<f64>,
 }
 
 const WIDTH: f64 = 1080.0;
 const HEIGHT: f64 = 200.0;
-/// The widest that a column is.
+/// The maximum width of a column.
 const WIDEST: f64 = 44.0;
-/// Room for the numbers on the left, and for the labels below.
+/// Space for the numbers on the left and for the labels below.
 const AXES: (f64, f64) = (84.0, 22.0);
-/// Room for half a label on the right.
+/// Space for half a label on the right.
 const MARGIN: f64 = 24.0;
-/// So many labels fit below.
+/// How many labels fit below.
 const LABELS: usize = 12;
 
-/// Columns of `series`, each a class and a name; `number` writes their sums.
+/// Columns of `series`, each with a class and a name; `number` formats their sums.
 pub fn columns(
     title: &str,
     series: &[(&'static str, &str)],
@@ -151,7 +151,7 @@ fn table(
     }
 }
 
-/// Parts of a line beside each other.
+/// Parts of a line, side by side.
 pub fn line(label: &str, parts: &[Part]) -> Markup {
     html! {
         svg .line role="img" aria-label=(label) viewBox="0 0 1000 24" preserveAspectRatio="none" {

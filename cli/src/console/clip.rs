@@ -20,7 +20,7 @@ use serde_json::Value;
 use std::path::Path;
 use time::OffsetDateTime;
 
-/// What a page of a clip is made of.
+/// What a clip's page is made from.
 #[derive(Debug)]
 pub struct View<'a> {
     pub shown: &'a Shown,
@@ -74,7 +74,7 @@ impl View<'_> {
         }
     }
 
-    /// When it started: a page that is a file is read at any time.
+    /// When it started, as an absolute time: a page in a file may be read at any time.
     fn started(&self) -> Markup {
         let at = self.shown.execution.started_at;
         match self.media {
@@ -196,7 +196,7 @@ fn problem(execution: &Execution, error: &str) -> Markup {
     }
 }
 
-/// What can be done about an execution, each with what it would do.
+/// The possible actions on an execution, each with its effects.
 fn actions(execution: &Execution, last: Option<&State>) -> Markup {
     let path = clip_path(&execution.name);
     let goes_on = match last.map(|state| state.name.as_str()) {
@@ -224,7 +224,7 @@ fn actions(execution: &Execution, last: Option<&State>) -> Markup {
     }
 }
 
-/// An action that opens, says what it would do, and asks.
+/// An action that expands, says what it would do, and asks for confirmation.
 fn action(url: &str, name: &str, ways: &[(&str, &str, &str)]) -> Markup {
     html! {
         details #(name.to_lowercase()) .action {
@@ -239,7 +239,7 @@ fn action(url: &str, name: &str, ways: &[(&str, &str, &str)]) -> Markup {
     }
 }
 
-/// What was asked for beside what was delivered.
+/// What was requested, next to what was delivered.
 fn facts(execution: &Execution) -> Markup {
     let rows = facts_of(execution);
     let given = rows
@@ -267,7 +267,7 @@ fn facts(execution: &Execution) -> Markup {
     }
 }
 
-/// What a fact is called, what was requested, and what was delivered.
+/// The name of a fact, what was requested, and what was delivered.
 type Fact = (String, Option<String>, Option<String>);
 
 fn facts_of(execution: &Execution) -> Vec<Fact> {
@@ -334,7 +334,7 @@ fn requested(value: &Value) -> Option<String> {
     }
 }
 
-/// A moment of a request as a person reads it.
+/// A moment of a request, for people.
 fn moment(value: &Value) -> Option<String> {
     match value {
         Value::Number(seconds) => Some(format!("{seconds} s")),
@@ -342,7 +342,7 @@ fn moment(value: &Value) -> Option<String> {
     }
 }
 
-/// How far a moment was moved to the source's frames, where both are known.
+/// How far a moment was moved to snap to the source's frames, if both are known.
 fn snapped(requested: &Value, delivered: &Value) -> String {
     let requested = match requested {
         Value::String(text) => match text.parse() {

@@ -1,4 +1,4 @@
-//! The page of clips: newest first, by the same filters as `clipflow list`.
+//! The page of clips: newest first, with the same filters as `clipflow list`.
 
 use super::{
     answer::Answer,
@@ -23,9 +23,9 @@ use model::ErrorKind;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-/// How many clips a page has.
+/// How many clips a page shows.
 const PAGE: usize = 50;
-/// How many executions are read in search of them: what `DescribeExecution` allows at once.
+/// How many executions are read to find them: the burst limit of `DescribeExecution`.
 const MAX_READS: usize = 250;
 /// Spans of time to choose from.
 const SPANS: [(&str, &str); 6] = [
@@ -42,7 +42,7 @@ const COLUMNS: [&str; 8] = [
     "", "Clip", "Status", "Camera", "Length", "Engine", "Cost", "Started",
 ];
 
-/// Which clips, as the page's form and its links say it.
+/// Which clips to show, as in the page's form and its links.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub struct Params {
@@ -55,10 +55,10 @@ pub struct Params {
 }
 
 impl Params {
-    /// The filter, as `list` and `rerun` have it.
+    /// The filter, as in `list` and `rerun`.
     ///
     /// # Errors
-    /// Wrong usage, when a time is none.
+    /// Wrong usage if a time is invalid.
     pub fn filter(&self) -> Result<Filter, Failure> {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         Ok(Filter {
@@ -83,7 +83,7 @@ impl Params {
         })
     }
 
-    /// What ended with an error, of a span of time.
+    /// Executions of a time span that ended with an error.
     pub fn of(error: &str, since: &str) -> Self {
         Self {
             error: error.to_owned(),
@@ -92,7 +92,7 @@ impl Params {
         }
     }
 
-    /// The same choice under a path.
+    /// The URL of the same choice under a path.
     pub fn url(&self, path: &str) -> String {
         let fields = [
             ("status", &self.status),
@@ -117,7 +117,7 @@ fn moment(text: &str) -> Result<Option<OffsetDateTime>, Failure> {
     }
 }
 
-/// Answers with the page, or with its clips if they are not those that the browser has.
+/// Answers with the page, or with its clips if they differ from what the browser has.
 pub async fn show(
     State(console): State<Shared>,
     headers: HeaderMap,
@@ -179,7 +179,7 @@ pub fn form(params: &Params) -> Markup {
     }
 }
 
-/// The clips that were found, and what leads on.
+/// The clips that were found, and the link to the next page.
 pub fn section(params: &Params, found: &Page, now: OffsetDateTime, is_read_only: bool) -> Markup {
     let failed = found
         .executions

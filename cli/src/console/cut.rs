@@ -1,4 +1,5 @@
-//! How a clip was cut, and what of a camera's window it covers: each as a line and as a table.
+//! How a clip was cut, and which parts of a camera's window it covers: each as a line and as a
+//! table.
 
 use super::{
     charts::{self, Part},
@@ -22,7 +23,7 @@ impl Span {
     }
 }
 
-/// What of the clip was copied and what encoded.
+/// Which parts of the clip were copied and which were encoded.
 pub fn cutting(output: &Value) -> Markup {
     let all = output["delivered"]["durationSeconds"].as_f64();
     let spans = all.filter(|all| *all > 0.0).and_then(|all| {
@@ -81,7 +82,7 @@ fn table(spans: &[Span]) -> Markup {
     }
 }
 
-/// The parts of a clip of `all` seconds, in order. None when the outcome does not tell.
+/// The parts of a clip of `all` seconds, in order. `None` if the outcome does not say.
 fn spans(engine: &Value, all: f64) -> Option<Vec<Span>> {
     let whole = |is_encoded| {
         Some(vec![Span {
@@ -132,7 +133,7 @@ impl Piece {
     }
 }
 
-/// What recordings cover of a camera's window.
+/// The parts of a camera's window that recordings cover.
 pub fn coverage(output: &Value) -> Markup {
     let coverage = serde_json::from_value(output["delivered"]["coverage"].clone());
     let pieces = coverage.map(pieces).unwrap_or_default();

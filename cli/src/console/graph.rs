@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOX: (usize, usize) = (132, 34);
 const GAP: (usize, usize) = (28, 26);
 const MARGIN: usize = 8;
-/// How far apart lines run beside the boxes.
+/// The distance between lines that run beside the boxes.
 const LANE: usize = 12;
 
-/// The states of a definition, and what leads from one to another.
+/// The states of a definition, and the arrows between them.
 #[derive(Debug, PartialEq)]
 pub struct Graph {
     /// Names of states, by the row that they are in.
@@ -23,12 +23,12 @@ pub struct Graph {
 struct Arrow {
     from: String,
     to: String,
-    /// Whether an error leads there.
+    /// Whether it is followed after an error.
     catches: bool,
 }
 
 impl Graph {
-    /// The graph of a definition; none of what is no definition.
+    /// The graph of a definition; `None` if it is not a definition.
     pub fn of(definition: &Value) -> Option<Self> {
         let states = definition["States"].as_object()?;
         let start = definition["StartAt"].as_str()?;
@@ -52,7 +52,7 @@ impl Graph {
         Some(Self { rows, arrows })
     }
 
-    /// The graph as a picture of what became of an execution.
+    /// The graph as SVG, with the states of an execution.
     pub fn svg(&self, states: &[State]) -> Markup {
         let places = self.places();
         let right = places.values().map(|(x, _)| x + BOX.0).max().unwrap_or(0);
@@ -62,7 +62,7 @@ impl Graph {
         let path: Vec<_> = states.iter().map(|state| state.name.as_str()).collect();
         let is_taken =
             |arrow: &&Arrow| path.windows(2).any(|pair| pair == [&arrow.from, &arrow.to]);
-        // What was taken is drawn over what was not.
+        // Taken arrows are drawn over the others.
         let (taken, others): (Vec<_>, Vec<_>) = self.arrows.iter().partition(is_taken);
         let arrows = others.into_iter().map(|arrow| (arrow, false));
         let arrows = arrows.chain(taken.into_iter().map(|arrow| (arrow, true)));
@@ -84,7 +84,7 @@ impl Graph {
         }
     }
 
-    /// Beside the boxes, where the lines to a state run that lead there from afar.
+    /// The lanes beside the boxes for arrows from afar, by target state.
     fn lanes(&self, right: usize) -> BTreeMap<&str, usize> {
         let afar = self.arrows.iter().filter(|arrow| self.is_beside(arrow));
         let targets: BTreeSet<&str> = afar.map(|arrow| arrow.to.as_str()).collect();
@@ -115,7 +115,7 @@ impl Graph {
         self.rows.iter().position(row).unwrap_or(0)
     }
 
-    /// Whether an arrow leads elsewhere than to the next row or within one, so that it runs beside the boxes.
+    /// Whether an arrow leads neither to the next row nor within one, so that it runs beside the boxes.
     fn is_beside(&self, arrow: &Arrow) -> bool {
         let (from, to) = (self.row(&arrow.from), self.row(&arrow.to));
         arrow.from == arrow.to || (to != from + 1 && to != from)
@@ -128,7 +128,7 @@ impl Graph {
             .is_some_and(|last| last == name)
     }
 
-    /// The line of an arrow, as SVG draws a path.
+    /// The line of an arrow, as an SVG path.
     fn line(
         &self,
         arrow: &Arrow,
@@ -187,10 +187,10 @@ fn node(name: &str, (x, y): (usize, usize), state: Option<&State>) -> Markup {
     }
 }
 
-/// What became of a state that was left without an error that counts.
+/// The fate of a state that was left without an error that matters.
 pub const DONE: &str = "done";
 
-/// What became of a state: its class, its mark, and in words.
+/// A state's fate: its class, its symbol, and its name.
 pub fn fate(state: &State) -> (&'static str, &'static str, &'static str) {
     match state.status {
         history::Status::Running => ("node running", "…", "under way"),
@@ -203,7 +203,8 @@ pub fn fate(state: &State) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// The rows of states: each behind all that lead to it, errors aside. A state that only errors lead to is behind those.
+/// The rows of states: each after all states that lead to it, ignoring errors. A state that only errors lead to comes
+/// after the states that raise them.
 fn rows<'a>(
     names: impl Iterator<Item = &'a String>,
     start: &str,
@@ -217,7 +218,7 @@ fn rows<'a>(
         } else {
             BTreeSet::new()
         };
-        // A cycle would go on for ever.
+        // A cycle would never end.
         for _ in 0..names.len() {
             for arrow in arrows.iter().filter(|arrow| with_errors || !arrow.catches) {
                 let Some(behind) = row.get(arrow.from.as_str()).map(|from| from + 1) else {

@@ -1,7 +1,8 @@
-//! Who may speak to the console: a browser on this machine that was given the first URL.
+//! Who may access the console: a browser on this machine that was given the first URL.
 //!
-//! `Host` is checked because a foreign page could give its own name this machine's address, `Origin` because a foreign
-//! page could send forms here. The token of the first URL becomes a cookie, so it does not stay in the address bar.
+//! `Host` is checked because a foreign page could resolve its own name to this machine (DNS rebinding), `Origin`
+//! because a foreign page could send forms here. The token of the first URL becomes a cookie, so it does not stay in
+//! the address bar.
 
 use crate::failure::Failure;
 use axum::{
@@ -10,7 +11,7 @@ use axum::{
 };
 use std::fmt::Write;
 
-/// What a browser needs to know and show.
+/// The secrets and origins that are checked.
 #[derive(Debug)]
 pub struct Guard {
     port: u16,
@@ -19,20 +20,20 @@ pub struct Guard {
     policy: HeaderValue,
 }
 
-/// What becomes of a request.
+/// What to do with a request.
 #[derive(Debug, PartialEq)]
 enum Verdict {
     Passes,
-    /// It brought the token, and gets the cookie.
+    /// It has the token, and gets the cookie.
     Enters,
     Refused(StatusCode, &'static str),
 }
 
 impl Guard {
-    /// A guard of the console on a port, whose pages may show media of `media`, an origin.
+    /// A guard for the console on a port, whose pages may show media from the origin `media`.
     ///
     /// # Errors
-    /// When this machine has no random numbers.
+    /// If this machine has no source of random numbers.
     pub fn new(port: u16, media: &str) -> Result<Self, Failure> {
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' {media}; \
@@ -52,7 +53,7 @@ impl Guard {
         format!("http://127.0.0.1:{}/?token={}", self.port, self.token)
     }
 
-    /// The answer to a request that does not pass: the cookie for one that brings the token, or a refusal.
+    /// The answer to a request that does not pass: the cookie if it has the token, otherwise a refusal.
     pub fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
         match self.judge(method, uri, headers) {
             Verdict::Passes => None,
@@ -102,12 +103,12 @@ impl Guard {
         format!("clipflow-{}", self.port)
     }
 
-    /// Adds to an answer what has the browser keep to the policy.
+    /// Adds the headers that make the browser enforce the policy.
     pub fn secure(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
         for (name, value) in [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            // With no-referrer, browsers would send `Origin: null` along with forms.
+            // With no-referrer, browsers would send `Origin: null` with forms.
             (header::REFERRER_POLICY, "same-origin"),
             (header::X_FRAME_OPTIONS, "DENY"),
         ] {
@@ -119,7 +120,7 @@ impl Guard {
     }
 }
 
-/// 32 bytes that nobody can guess, in hexadecimal digits.
+/// 32 random bytes, in hexadecimal.
 fn secret() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
@@ -131,7 +132,7 @@ fn secret() -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Whether two texts are the same, in a time that does not tell where they differ.
+/// Whether two texts are equal, in constant time.
 fn same(one: &str, other: &str) -> bool {
     let differences = one
         .bytes()
@@ -146,7 +147,7 @@ mod tests {
 
     const PORT: u16 = 8017;
 
-    /// What becomes of a request with these headers.
+    /// The verdict on a request with these headers.
     fn verdict(guard: &Guard, method: &Method, path: &str, headers: &[(&str, &str)]) -> Verdict {
         let uri: Uri = path.parse().expect("a path");
         let mut map = HeaderMap::new();

@@ -1,7 +1,6 @@
-//! The frame of every page, and what several pages show.
+//! The frame of every page, and elements that several pages share.
 //!
-//! Clip ids, metadata and messages come from strangers. `maud` escapes all text, and nothing here hands it text that is
-//! not to be escaped.
+//! Clip ids, metadata and messages are untrusted. `maud` escapes all text, and nothing here exempts text from that.
 
 use crate::{executions::Status, when};
 use maud::{DOCTYPE, Markup, html};
@@ -9,17 +8,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-/// What stays as it is in a part of a URL.
+/// Characters that need no escaping in a part of a URL.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
-/// What htmx may do under the pages' policy: it runs no text as code and adds no styles.
+/// The htmx settings for the pages' policy: it evaluates no text as code and adds no styles.
 const HTMX: &str = r#"{"allowEval":false,"allowScriptTags":false,"includeIndicatorStyles":false,
 "historyCacheSize":0,"selfRequestsOnly":true}"#;
 
-/// What every page says of the console.
+/// What every page shows about the console.
 #[derive(Debug)]
 pub struct Frame {
     /// The state machine's name.
@@ -28,7 +27,7 @@ pub struct Frame {
     pub is_read_only: bool,
 }
 
-/// The pages that every page leads to: where they are, and what they are called.
+/// The pages that every page links to: paths and names.
 const TABS: [(&str, &str); 3] = [
     ("/", "Clips"),
     ("/overview", "Overview"),
@@ -69,7 +68,7 @@ pub fn page(frame: &Frame, title: &str, tab: &str, content: &Markup) -> Markup {
     }
 }
 
-/// What every document's head has.
+/// The head of every document.
 pub fn head(title: &str) -> Markup {
     html! {
         meta charset="utf-8";
@@ -79,7 +78,7 @@ pub fn head(title: &str) -> Markup {
     }
 }
 
-/// A status, in words, with a mark and in its colour.
+/// A status, in words, with a symbol and in its colour.
 pub fn status(status: Status) -> Markup {
     let mark = match status {
         Status::Running => "…",
@@ -103,7 +102,7 @@ pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> Markup {
     }
 }
 
-/// The head of a table. A column without a name has a word for those who cannot see that it needs none.
+/// The head of a table. A column without a name gets a label for screen readers.
 pub fn head_of_table(columns: &[&str]) -> Markup {
     html! {
         thead {
@@ -118,7 +117,7 @@ pub fn head_of_table(columns: &[&str]) -> Markup {
     }
 }
 
-/// JSON that is opened by a click; `id` remembers that it was.
+/// Collapsible JSON; `id` remembers whether it is open.
 pub fn json(id: &str, title: &str, value: &Value) -> Markup {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     html! {
@@ -134,7 +133,7 @@ pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, &PLAIN).to_string()
 }
 
-/// Where the page of an execution is.
+/// The path of an execution's page.
 pub fn clip_path(name: &str) -> String {
     format!("/clips/{}", encoded(name))
 }

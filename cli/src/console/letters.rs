@@ -14,7 +14,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How many messages are shown.
+/// How many messages are shown at most.
 const MOST: usize = 100;
 
 /// Which messages to replay: one, or all.
@@ -23,7 +23,7 @@ pub struct Replay {
     id: Option<String>,
 }
 
-/// Answers with the page; the messages follow, because SQS takes seconds to say that there are no more.
+/// Answers with the page; the messages follow later, because SQS needs seconds to say that there are no more.
 pub async fn show(State(console): State<Shared>, headers: HeaderMap) -> Result<Answer, Failure> {
     if headers.contains_key("hx-request") {
         let queue = DeadLetters::of(&console.deployment, None)?;
@@ -45,7 +45,7 @@ pub async fn show(State(console): State<Shared>, headers: HeaderMap) -> Result<A
     )))
 }
 
-/// Sends messages to the queue of requests again.
+/// Sends messages back to the request queue.
 pub async fn replay(
     State(console): State<Shared>,
     Form(replay): Form<Replay>,

@@ -6,23 +6,23 @@ use axum::http::HeaderMap;
 use maud::{Markup, html};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The header that says which content of a part the browser has; on a visit it is missing.
+/// The header that says which content of a part the browser has; absent on the first visit.
 const SEEN: &str = "x-seen";
 
 /// A part of a page.
 #[derive(Debug)]
 pub struct Region<'a> {
     pub id: &'a str,
-    /// Where the browser asks for it again; nowhere, when it changes no more.
+    /// The URL at which the browser polls it; `None` if it will not change any more.
     pub url: Option<&'a str>,
     pub content: Markup,
 }
 
 impl Region<'_> {
-    /// The part as it stands in a page.
+    /// The part as embedded in a page.
     pub fn markup(&self, deployment: &Deployment) -> Markup {
         let headers = format!(r#"{{"{SEEN}":"{}"}}"#, self.digest());
-        // ListExecutions allows 5 calls a second in an account and region.
+        // ListExecutions allows 5 calls per second in an account and region.
         let trigger = if deployment.is_local {
             "every 1s"
         } else {
@@ -36,7 +36,7 @@ impl Region<'_> {
         }
     }
 
-    /// What the browser is answered when it asks again; none on a visit.
+    /// The answer when the browser polls; `None` on the first visit.
     pub fn again(&self, headers: &HeaderMap, deployment: &Deployment) -> Option<Answer> {
         let seen = headers.get(SEEN)?;
         if seen.as_bytes() == self.digest().as_bytes() {

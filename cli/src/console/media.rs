@@ -1,7 +1,7 @@
-//! Where a page finds the objects of a clip.
+//! Where a page gets the objects of a clip.
 //!
 //! The console's pages name objects by execution. When a browser asks for one, the console redirects it to S3 with a
-//! presigned URL, so no page contains such a URL. The page that `show --html` writes has its media in files beside it.
+//! presigned URL, so no page contains such a URL. The page that `show --html` writes has its media in files next to it.
 
 use super::{html, state::Shared};
 use crate::{
@@ -21,15 +21,15 @@ use std::{path::PathBuf, time::Duration};
 
 /// How long a presigned URL works.
 const EXPIRY: Duration = Duration::from_mins(15);
-/// How long a browser may go on using the one that it got.
+/// How long a browser may keep using the same one.
 const REUSE: &str = "private, max-age=600";
 
-/// Where a page's media lie.
+/// Where a page's media are.
 #[derive(Debug)]
 pub enum Media {
-    /// At the console.
+    /// On the console.
     Console,
-    /// In the folder of the page, under names that begin so.
+    /// In the page's folder, under names with this prefix.
     Beside { folder: PathBuf, prefix: String },
 }
 
@@ -55,7 +55,7 @@ pub fn keys(execution: &Execution) -> Vec<&str> {
         .collect()
 }
 
-/// The thumbnail that is the smallest of those at least so wide, or the widest.
+/// The smallest thumbnail that is at least this wide, or else the widest.
 pub fn thumbnail(execution: &Execution, width: u64) -> Option<&str> {
     let thumbnails = execution.output["thumbnails"].as_array()?;
     let size = |thumbnail: &&serde_json::Value| thumbnail["size"].as_u64().unwrap_or(0);
@@ -70,7 +70,7 @@ fn file_name(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
 }
 
-/// Sends the browser to an object of an execution.
+/// Redirects the browser to an object of an execution.
 pub async fn redirect(
     State(console): State<Shared>,
     Path((execution, file)): Path<(String, String)>,
@@ -117,7 +117,7 @@ async fn presigned(deployment: &Deployment, bucket: &str, key: &str) -> Result<S
     Ok(presigned.uri().to_owned())
 }
 
-/// The origin of the deployment's media; with a `*` for the bucket where that is not known.
+/// The origin of the deployment's media, with `*` for the bucket if that is unknown.
 pub async fn origin(deployment: &Deployment) -> Result<String, Failure> {
     const ANY: &str = "any-bucket";
     let bucket = deployment.outputs.bucket.as_deref().unwrap_or(ANY);
@@ -151,7 +151,7 @@ pub async fn download(
 }
 
 impl Deployment {
-    /// An execution of this name that has ended, from what is kept if it succeeded: it stays as it is then.
+    /// An execution with this name that has ended; from the cache if it succeeded, because then it never changes.
     async fn ended(&self, name: &str) -> Result<Option<Execution>, Failure> {
         let arn = execution_arn(&self.outputs.state_machine_arn, name);
         if let Some(kept) = self.kept.succeeded(&arn) {

@@ -49,7 +49,7 @@ use tokio::net::TcpListener;
 
 const STYLE: &str = include_str!("assets/style.css");
 
-/// What a page that is a file may do: show what lies beside it.
+/// What a page in a file may do: show the files next to it.
 const FILE_POLICY: &str =
     "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'";
 
@@ -73,7 +73,7 @@ pub struct Args {
     browser: bool,
 }
 
-/// Serves the pages until it is interrupted.
+/// Serves the pages until interrupted.
 pub async fn run(deployment: Deployment, args: Args, json: bool) -> Result<(), Failure> {
     let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await;
     let bound = listening.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
@@ -133,7 +133,7 @@ fn router(console: Shared) -> Router {
         .with_state(console)
 }
 
-/// Lets only requests pass that the guard lets in.
+/// Lets only requests pass that the guard accepts.
 async fn guarded(State(console): State<Shared>, request: Request, next: Next) -> Response {
     let guard = &console.guard;
     let mut response = match guard.answer(request.method(), request.uri(), request.headers()) {
@@ -144,7 +144,7 @@ async fn guarded(State(console): State<Shared>, request: Request, next: Next) ->
     response
 }
 
-/// Refuses whatever changes something in a console that is read-only.
+/// Refuses changes in a read-only console.
 async fn only_reads(State(console): State<Shared>, request: Request, next: Next) -> Response {
     let reads = [Method::GET, Method::HEAD].contains(request.method());
     if console.frame.is_read_only && !reads {
@@ -164,7 +164,7 @@ async fn asset(Path(file): Path<String>) -> Response {
     ([(header::CONTENT_TYPE, kind)], content).into_response()
 }
 
-/// Answers with the page of a clip, or with what it says if that is not what the browser has.
+/// Answers with the page of a clip, or with its content if it differs from what the browser has.
 async fn show(
     State(console): State<Shared>,
     Path(name): Path<String>,
@@ -183,7 +183,7 @@ async fn show(
         now: OffsetDateTime::now_utc(),
     };
     let (execution, url) = (&shown.execution, html::clip_path(&shown.execution.name));
-    // What succeeded stays as it is; everything else may go on.
+    // A success never changes; everything else may continue.
     let lives = !matches!(execution.status, Status::Available | Status::Rejected);
     let region = Region {
         id: "clip",
@@ -202,7 +202,7 @@ async fn show(
     )))
 }
 
-/// The row of a clip among others, and its page.
+/// A clip's row in the list, and its page.
 #[cfg(test)]
 pub fn pages(shown: &Shown) -> [String; 2] {
     let definition = include_str!("../../../statemachine/clip.asl.json");
@@ -224,7 +224,7 @@ pub fn pages(shown: &Shown) -> [String; 2] {
     [clips, view.markup()].map(Markup::into_string)
 }
 
-/// Writes the page of a clip into a file, and what it delivered beside it.
+/// Writes the page of a clip to a file, with the delivered objects next to it.
 pub async fn write(
     deployment: &Deployment,
     shown: &Shown,
@@ -253,7 +253,7 @@ pub async fn write(
     Ok(())
 }
 
-/// A page that is a file: it has its style in it, and runs nothing.
+/// A page in a file: it contains its style and runs no scripts.
 fn document(title: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -261,7 +261,7 @@ fn document(title: &str, content: &Markup) -> Markup {
             head {
                 meta http-equiv="Content-Security-Policy" content=(FILE_POLICY);
                 (html::head(title))
-                // Our own file, which closes no element.
+                // Our own file; it contains no closing tag.
                 style { (PreEscaped(STYLE)) }
             }
             body { main { (content) } }

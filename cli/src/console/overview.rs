@@ -1,8 +1,8 @@
 //! The overview: how the executions of a time span ended, and what waits in the queues.
 //!
-//! A list of executions says how each ended, but does not tell a rejection from a success, and has neither error nor
+//! A list of executions says how each ended, but does not distinguish rejection from success, and has neither error nor
 //! cost. So every refresh reads some more executions, no faster than the API's quotas allow, and the page shows how
-//! many were read. What was read is kept.
+//! many were read. They are cached.
 
 use super::{
     answer::Answer,
@@ -29,9 +29,9 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime, macros::format_description};
 
-/// How many executions of the span are counted at most, the newest.
+/// How many executions of the span are counted at most, newest first.
 const MAX_LISTED: usize = 10_000;
-/// Spans of time to choose from, with the hours of a column.
+/// Time spans to choose from, with the hours per column.
 const SPANS: [(&str, &str, i64); 4] = [
     ("1h", "last hour", 0),
     ("1d", "last day", 1),
@@ -60,19 +60,19 @@ impl Span {
     }
 }
 
-/// What the executions of a span come to.
+/// The totals of a span's executions.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub listed: usize,
     pub read: usize,
-    /// By the beginning of a column, how many of each of [`STATUSES`].
+    /// By the start of a column, the count for each of [`STATUSES`].
     statuses: BTreeMap<OffsetDateTime, [f64; STATUSES.len()]>,
-    /// By the beginning of a day, US dollars of each of [`ENGINES`].
+    /// By the start of a day, US dollars for each of [`ENGINES`].
     costs: BTreeMap<OffsetDateTime, [f64; ENGINES.len()]>,
     errors: BTreeMap<String, (Status, usize)>,
 }
 
-/// Answers with the page, or with its numbers if they are not those that the browser has.
+/// Answers with the page, or with its numbers if they differ from what the browser has.
 pub async fn show(
     State(console): State<Shared>,
     headers: HeaderMap,
@@ -117,8 +117,8 @@ pub async fn show(
     )))
 }
 
-/// Reads some of the executions that were not read, newest first. `DescribeExecution` allows 15 calls a second in an
-/// account and region, and the page is asked for every four.
+/// Reads some of the unread executions, newest first. `DescribeExecution` allows 15 calls per second in an account and
+/// region, and the page is polled every four seconds.
 async fn read_some(deployment: &Deployment, listed: &[Listed]) -> Result<(), Failure> {
     let most = if deployment.is_local { 400 } else { 40 };
     let lacking = listed.iter().filter(|one| {
@@ -177,7 +177,7 @@ impl Tally {
             ExecutionStatus::Aborted => Status::Aborted.name(),
             ExecutionStatus::Failed | ExecutionStatus::TimedOut => Status::Failed.name(),
             _ => {
-                // There is no more to read of it yet.
+                // There is nothing more to read yet.
                 self.read += 1;
                 Status::Running.name()
             }
@@ -197,7 +197,7 @@ impl Tally {
     }
 }
 
-/// How long a column of a span is.
+/// The length of a span's columns.
 fn step(span: Duration) -> Duration {
     if span <= Duration::hours(2) {
         Duration::minutes(5)

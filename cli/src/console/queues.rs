@@ -1,4 +1,4 @@
-//! What waits in the deployment's queues, and for how long.
+//! The messages waiting in the deployment's queues, and for how long.
 
 use crate::{deployment::Deployment, failure::Failure};
 use aws_sdk_cloudwatch::{
@@ -9,11 +9,11 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
 
-/// SQS reports a queue's metrics every minute, and those of a queue that was idle for hours after up to 15
-/// (SQS developer guide, "Monitoring Amazon SQS queues using `CloudWatch`").
+/// SQS reports a queue's metrics every minute, and for a queue that was idle for hours, after up to 15 minutes (SQS
+/// developer guide, "Monitoring Amazon SQS queues using `CloudWatch`").
 const RECENT: Duration = Duration::minutes(15);
 
-/// What waits in a queue.
+/// A queue and its waiting messages.
 #[derive(Debug)]
 pub struct Queue {
     pub name: String,
@@ -21,7 +21,7 @@ pub struct Queue {
     pub is_dead_letters: bool,
     pub waiting: u64,
     pub in_flight: u64,
-    /// The age of its oldest message, where `CloudWatch` has it.
+    /// The age of its oldest message, if `CloudWatch` has it.
     pub oldest_seconds: Option<f64>,
 }
 
@@ -84,7 +84,7 @@ async fn count(deployment: &Deployment, queue: &mut Queue) -> Result<(), Failure
     Ok(())
 }
 
-/// The age of each queue's oldest message, in seconds. None where `CloudWatch` has none or may not be read: the other
+/// The age of each queue's oldest message, in seconds. `None` if `CloudWatch` has none or may not be read: the other
 /// numbers do not depend on it.
 async fn ages(deployment: &Deployment, queues: &[Queue], now: OffsetDateTime) -> Vec<Option<f64>> {
     let queries = queues.iter().enumerate().map(|(place, queue)| {

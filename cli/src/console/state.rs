@@ -1,10 +1,10 @@
-//! What all pages share.
+//! The state shared by all pages.
 
 use super::{guard::Guard, html::Frame};
 use crate::deployment::Deployment;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// A console that is served.
+/// A running console.
 #[derive(Debug)]
 pub struct Console {
     pub deployment: Deployment,
@@ -15,17 +15,17 @@ pub struct Console {
 
 pub type Shared = Arc<Console>;
 
-/// A bulk rerun that was begun last.
+/// The bulk rerun begun last.
 #[derive(Debug, Default)]
 pub struct Bulk {
     pub total: usize,
-    /// What became of each so far.
+    /// The results so far.
     pub told: Vec<String>,
     pub has_ended: bool,
 }
 
 impl Console {
-    /// The bulk rerun that was begun last, while nobody else looks at it.
+    /// Locks the bulk rerun begun last.
     pub fn bulk(&self) -> MutexGuard<'_, Bulk> {
         self.bulk.lock().expect("nothing panics meanwhile")
     }

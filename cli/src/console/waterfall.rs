@@ -4,7 +4,7 @@ use super::{graph, html::head_of_table};
 use crate::{history::State, when};
 use maud::{Markup, html};
 
-/// The states in order, each as long as it took.
+/// The states in order, each with its duration.
 pub fn table(states: &[State]) -> Markup {
     let begin = states.first().map(|state| state.entered_at);
     let offset =
@@ -46,7 +46,7 @@ fn bar(state: &State, class: &str, start: f64, all: f64) -> Markup {
     }
 }
 
-/// How often a state tried again, and what went wrong.
+/// How often a state was retried, and what went wrong.
 fn attempts(state: &State, became: &str) -> Markup {
     let retries = match state.retries {
         0 => None,

@@ -1,7 +1,7 @@
 //! A file on a web server, read by ranges.
 //!
 //! Redirects are followed once, and all later reads go to the final URL, so they all see the same file. A query may
-//! hold a signature, which is a secret, so messages leave queries out.
+//! contain a signature, which is a secret, so messages omit queries.
 
 use bytes::{Bytes, BytesMut};
 use model::{ClipError, ErrorKind};
@@ -15,29 +15,29 @@ use reqwest::{
 };
 use std::{error::Error, ops::Range, time::Duration};
 
-/// What is read first, in bytes: most sources tell there where their index is.
+/// The size of the first read, in bytes: in most sources, it shows where the index is.
 const HEAD_BYTES: u64 = 64 << 10;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// How long a server may send nothing.
+/// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often a read is tried.
+/// How often a read is attempted.
 const ATTEMPTS: u32 = 4;
-/// How long to wait after the first attempt; twice as long after each one more.
+/// How long to wait after the first attempt; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A file on a web server, pinned to the version that was there first.
+/// A file on a web server, pinned to the version seen first.
 #[derive(Debug, Clone)]
 pub struct HttpSource {
     client: Client,
-    /// Where redirects led.
+    /// The final URL after redirects.
     url: Url,
-    /// The URL that was given, without what may be secret.
+    /// The given URL, without potential secrets.
     name: String,
     version: Version,
     head: Bytes,
 }
 
-/// What tells versions of a file apart.
+/// What distinguishes versions of a file.
 #[derive(Debug, Clone)]
 struct Version {
     etag: Option<HeaderValue>,
@@ -46,12 +46,12 @@ struct Version {
 }
 
 impl HttpSource {
-    /// Pins the file that is there now.
+    /// Pins the file's current version.
     ///
     /// # Errors
-    /// `InvalidRequest` for what is no URL, `SourceNotFound` when there is no such file, `UnsupportedMedia` when the
-    /// server serves no ranges or the file is empty, `DependencyUnavailable` when it does not answer, and `Internal`
-    /// when it refuses.
+    /// `InvalidRequest` for an invalid URL, `SourceNotFound` if there is no such file, `UnsupportedMedia` if the server
+    /// does not support ranges or the file is empty, `DependencyUnavailable` if it does not answer, and `Internal` if
+    /// it refuses.
     pub async fn pin(url: &str) -> Result<Self, ClipError> {
         let url = Url::parse(url)
             .map_err(|error| ClipError::invalid_request(format!("SOURCE is no URL: {error}")))?;
@@ -69,7 +69,7 @@ impl HttpSource {
         })
     }
 
-    /// The URL, without what may be secret in it.
+    /// The URL, without potential secrets.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -124,7 +124,7 @@ impl Version {
         etag.or_else(|| Some((IF_UNMODIFIED_SINCE, self.last_modified.clone()?)))
     }
 
-    /// Whether nothing says that two versions differ: not all servers heed the condition.
+    /// Whether two versions may be the same: not all servers honour the condition.
     fn may_be(&self, other: &Self) -> bool {
         let agree = |one: &Option<HeaderValue>, other: &Option<HeaderValue>| {
             one.is_none() || other.is_none() || one == other
@@ -136,11 +136,11 @@ impl Version {
 }
 
 fn client() -> Result<Client, ClipError> {
-    // It fails where one is installed already.
+    // It fails if one is already installed.
     _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .user_agent(concat!("clipflow/", env!("CARGO_PKG_VERSION")))
-        // It would show the query to the server that a redirect leads to.
+        // It would reveal the query to the server that a redirect leads to.
         .referer(false)
         .connect_timeout(CONNECT_TIME)
         .read_timeout(SILENCE)
@@ -148,7 +148,7 @@ fn client() -> Result<Client, ClipError> {
         .map_err(|error| ClipError::internal(format!("the HTTP client: {}", causes(&error))))
 }
 
-/// What a file begins with, and the answer that tells the rest of it.
+/// The beginning of a file, and the response with its other properties.
 async fn first(client: &Client, url: &Url, name: &str) -> Result<(Response, Bytes), ClipError> {
     let mut response = get(client.get(url.clone()), &(0..HEAD_BYTES), name).await?;
     let (range, _) = content_range(response.headers(), name)?;
@@ -159,7 +159,7 @@ async fn first(client: &Client, url: &Url, name: &str) -> Result<(Response, Byte
     Ok((response, head))
 }
 
-/// Tries again, after a while, what may work then.
+/// Retries, after a pause, what may work then.
 async fn retried<T, A>(attempt: impl Fn() -> A) -> Result<T, ClipError>
 where
     A: Future<Output = Result<T, ClipError>>,
@@ -175,7 +175,7 @@ where
     unreachable!("the last attempt returns")
 }
 
-/// Asks for a range, and judges the answer's status.
+/// Requests a range and checks the response's status.
 async fn get(
     request: RequestBuilder,
     range: &Range<u64>,
@@ -212,7 +212,7 @@ async fn get(
     }
 }
 
-/// Which bytes an answer has, and of how many.
+/// Which bytes a response has, and the total length.
 fn content_range(headers: &HeaderMap, name: &str) -> Result<(Range<u64>, u64), ClipError> {
     let parse = |text: &str| {
         let (range, bytes) = text.strip_prefix("bytes ")?.split_once('/')?;
@@ -232,7 +232,7 @@ fn content_range(headers: &HeaderMap, name: &str) -> Result<(Range<u64>, u64), C
     })
 }
 
-/// Receives just the bytes of `range`.
+/// Receives exactly the bytes of `range`.
 async fn receive(
     response: &mut Response,
     range: &Range<u64>,
@@ -278,7 +278,7 @@ fn changed(name: &str) -> ClipError {
     ClipError::source_not_found(format!("{name} changed while it was read"))
 }
 
-/// An error and what caused it.
+/// An error with its causes.
 fn causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes
@@ -292,7 +292,7 @@ fn without_secrets(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // They fail for URLs that can have neither.
+    // These fail for URLs that can have neither.
     _ = url.set_username("");
     _ = url.set_password(None);
     url.into()

@@ -1,7 +1,7 @@
 //! `clipflow cut`: the workflow's cuts on this machine, without AWS.
 //!
-//! Until the clip is complete, everything is written to a folder beside it; then the clip is renamed to its final path.
-//! The folder is removed however the command ends.
+//! Until the clip is complete, everything is written to a folder next to it; then the clip is renamed to its final
+//! path. The folder is removed however the command ends.
 
 mod http;
 mod progress;
@@ -44,9 +44,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The variable that names the program.
 const FFMPEG: &str = "CLIPFLOW_FFMPEG";
-/// Endings of names that promise a container that a clip is not in.
+/// File extensions of containers that clips are never in.
 const OTHER_CONTAINERS: [&str; 6] = ["avi", "gif", "mkv", "mpg", "ts", "webm"];
-/// On a machine of one's own, `FFmpeg` may take what it takes.
+/// On the user's own machine, `FFmpeg` is not limited.
 const LIMITS: Limits = Limits {
     time: Duration::MAX,
     file_bytes: u64::MAX,
@@ -129,7 +129,7 @@ enum How {
     EncodedWhole,
 }
 
-/// What was made.
+/// A report of what was made.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
@@ -146,19 +146,19 @@ struct Report {
     end_seconds: f64,
     duration_seconds: f64,
     frames: u64,
-    /// Frames before the start that a copy has, and players that honour edit lists do not show.
+    /// Frames before the start that a copy contains, hidden from players that honour edit lists.
     hidden_frames: u64,
     copied_seconds: f64,
     encoded_seconds: f64,
-    /// What the source has and the clip does not, for a person.
+    /// What the source has and the clip does not, for people.
     dropped_tracks: Vec<String>,
-    /// What of it is damaged in the source.
+    /// Its damage in the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     damaged: Option<Damaged>,
     elapsed_seconds: f64,
 }
 
-/// Cuts the clip, unless a signal comes first.
+/// Cuts the clip, unless a signal arrives first.
 pub async fn run(target: &Target, args: Args, json: bool) -> Result<(), Failure> {
     let progress = Progress::new();
     let report = tokio::select! {
@@ -175,7 +175,7 @@ pub async fn run(target: &Target, args: Args, json: bool) -> Result<(), Failure>
     Ok(())
 }
 
-/// Waits for a signal that ends commands.
+/// Waits for a signal that interrupts commands.
 async fn first_signal() -> Result<Failure, Failure> {
     let listen =
         |kind| signal(kind).map_err(|error| Failure::new(format!("listening to signals: {error}")));
@@ -266,7 +266,7 @@ async fn make(
     Ok((file, made.method, damaged))
 }
 
-/// The parts of the source that the clip is made of, and how each is cut.
+/// The parts of the source that the clip is made from, and how each is cut.
 async fn find_windows(
     media: &Media<Source>,
     args: &Args,
@@ -290,7 +290,8 @@ async fn find_windows(
     Ok((ranges, segments))
 }
 
-/// What an interval of a source is cut out of: of one that consists of pieces, a cut of each that has a frame of it.
+/// The cuts for an interval of a source. For a source that consists of pieces, one for each piece that has a frame of
+/// it.
 async fn plan(
     media: &Media<Source>,
     interval: (f64, f64),
@@ -323,7 +324,7 @@ async fn plan(
     }
 }
 
-/// Refuses what would overwrite a file, or be in another container than its name says.
+/// Refuses to overwrite a file, or to write a container that contradicts the file name.
 fn check_output(args: &Args) -> Result<(), Failure> {
     let file = &args.output;
     let ending = file
@@ -358,7 +359,7 @@ async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
              from an MP4 or MOV with --copy does not need it"
         ))
     })?;
-    // It is run in other folders than this.
+    // It is run in other folders.
     let program = std::path::absolute(&program).unwrap_or(program);
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ffmpeg::at(program, u32::try_from(threads).unwrap_or(1)).await
@@ -375,7 +376,7 @@ async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, Cl
     })
 }
 
-/// What is damaged of a clip that has pictures of its source, as far as `verify` would look for it.
+/// The damage in a clip with copied pictures, checked as far as `verify` would.
 async fn found_damaged(
     file: &Path,
     Remuxer {
@@ -406,7 +407,7 @@ async fn found_damaged(
     Ok(Some(clip.damaged(&checked)).filter(|damaged| !damaged.is_none()))
 }
 
-/// Renames the clip to its place. Returns its length.
+/// Renames the clip to its final path. Returns its length.
 fn put(made: PathBuf, args: &Args) -> Result<u64, Failure> {
     let file = &args.output;
     let failed = |error: io::Error| Failure::new(format!("writing {}: {error}", file.display()));
@@ -474,7 +475,7 @@ impl Report {
     }
 }
 
-/// A report for a person.
+/// A report, for people.
 fn text(report: &Report) -> String {
     let how = match report.method {
         How::Copy if report.hidden_frames > 0 => format!(

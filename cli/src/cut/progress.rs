@@ -1,4 +1,4 @@
-//! How far a cut is: first what is read, then what is encoded. Only a terminal shows it.
+//! The progress of a cut: first reading, then encoding. Shown only on a terminal.
 
 use crate::render;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// How often the bar is drawn anew.
+/// How often the bar is redrawn.
 const INTERVAL: Duration = Duration::from_millis(100);
 const READING: &str =
     "reading {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}";
@@ -20,9 +20,9 @@ const ENCODING: &str = "encoding {wide_bar} {percent}% {eta}";
 /// Counters that the work adds to, and a bar that shows them.
 #[derive(Debug)]
 pub struct Progress {
-    /// What has been read of the source, in bytes.
+    /// Bytes read from the source.
     pub read_bytes: Arc<AtomicU64>,
-    /// How far the encoder is, in microseconds of the clip.
+    /// The encoder's position, in microseconds of the clip.
     pub encoded_microseconds: Arc<AtomicU64>,
     total_bytes: AtomicU64,
     total_microseconds: AtomicU64,
@@ -30,7 +30,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows that something is under way.
+    /// Shows that work is in progress.
     pub fn new() -> Self {
         let bar = render::spinner();
         bar.set_message("opening the source");
@@ -43,7 +43,7 @@ impl Progress {
         }
     }
 
-    /// Tells how many bytes are to be read from now on, and how long the clip will be.
+    /// Sets how many bytes remain to be read, and how long the clip will be.
     pub fn plan(&self, bytes: u64, seconds: f64) {
         let length = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         self.total_bytes.store(self.read_bytes() + bytes, Relaxed);
@@ -54,7 +54,7 @@ impl Progress {
         self.bar.set_style(style(READING));
     }
 
-    /// What has been read of the source, in bytes.
+    /// Bytes read from the source.
     pub fn read_bytes(&self) -> u64 {
         self.read_bytes.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What a clip is cut out of: a file of this machine, one on a web server, or an object in S3.
+//! What a clip is cut from: a local file, a file on a web server, or an object in S3.
 
 use super::http::HttpSource;
 use crate::{deployment::Target, failure::Failure, requests};
@@ -16,10 +16,10 @@ use std::{
     },
 };
 
-/// A source that counts what is read of it.
+/// A source that counts the bytes read from it.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// What to call it, without what may be secret.
+    /// Its name, without potential secrets.
     pub name: String,
     at: At,
     read_bytes: Arc<AtomicU64>,
@@ -33,10 +33,11 @@ enum At {
 }
 
 impl Source {
-    /// Opens what `name` names. Adds what is read of it to `read_bytes`.
+    /// Opens what `name` names. Adds the bytes read from it to `read_bytes`.
     ///
     /// # Errors
-    /// Not found, where there is nothing of that name; wrong usage, where it names nothing; else why it cannot be read.
+    /// Not found if there is nothing with that name; wrong usage if the name is invalid; otherwise why it cannot be
+    /// read.
     pub async fn open(
         name: &str,
         target: &Target,

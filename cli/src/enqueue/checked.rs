@@ -13,34 +13,34 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How many invalid requests, and how many with the `clipId` of another, are told of.
+/// How many invalid requests, and how many with a duplicate `clipId`, are printed.
 const MAX_TOLD: usize = 20;
 
-/// What a file of requests holds.
+/// The contents of a file of requests.
 #[derive(Debug, Default)]
 pub struct Checked {
     /// Valid ones, each once.
     pub requests: Vec<Identity>,
-    /// How many were written more than once.
+    /// How many were duplicates.
     pub duplicates: usize,
-    /// Requests whose `clipId` another one has too, though they are not the same, for a person.
+    /// Different requests with the same `clipId`, for people.
     pub clashes: Vec<String>,
-    /// What cannot be sent.
+    /// Requests that cannot be sent.
     pub invalid: Vec<Invalid>,
 }
 
 /// A request that cannot be sent.
 #[derive(Debug)]
 pub struct Invalid {
-    /// Where it begins; 0 for one of the command line.
+    /// The line where it begins; 0 for one from the command line.
     line: usize,
-    /// None, where it could not be read.
+    /// `None` if it could not be read.
     request: Option<Value>,
     error: String,
 }
 
 impl Checked {
-    /// Checks requests as the deployment will. Where its source buckets are not known, any bucket passes.
+    /// Checks requests like the deployment will. If its source buckets are unknown, any bucket passes.
     pub fn of(lines: Vec<Line>, buckets: Option<&[String]>) -> Self {
         let mut checked = Self::default();
         let mut seen = HashSet::new();
@@ -82,7 +82,7 @@ impl Checked {
         checked
     }
 
-    /// Nothing is invalid, or what is may be skipped and is not all.
+    /// Checks that nothing is invalid, or that invalid requests may be skipped and others remain.
     ///
     /// # Errors
     /// Wrong usage, naming the lines and fields at fault.
@@ -106,7 +106,7 @@ impl Checked {
         )))
     }
 
-    /// Says which requests have the `clipId` of another.
+    /// Prints which requests share a `clipId`.
     pub fn tell_clashes(&self, name: &str) {
         if !self.clashes.is_empty() {
             let told = first_of(self.clashes.clone());
@@ -115,10 +115,10 @@ impl Checked {
         }
     }
 
-    /// Writes what was skipped to a file beside the requests, an object a line. Returns its path.
+    /// Writes skipped requests to a file next to the requests, one object per line. Returns its path.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn write_invalid(&self, requests: &Path) -> Result<PathBuf, Failure> {
         let mut name = match requests.to_str() {
             Some("-") => "requests".into(),
@@ -162,7 +162,7 @@ fn first_of(mut lines: Vec<String>) -> String {
 /// The text of a file, or of standard input for `-`.
 ///
 /// # Errors
-/// Wrong usage, when there is none or it is no text.
+/// Wrong usage if it does not exist or is not text.
 pub fn read(file: &Path) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
@@ -256,7 +256,7 @@ mod tests {
             request["clipId"] = "dawn".into();
             (number, Ok(request))
         };
-        // The third is the first once more.
+        // The third is a repetition of the first.
         let checked = Checked::of(vec![named(1, 2), named(2, 3), named(3, 2)], None);
         assert_eq!((checked.requests.len(), checked.duplicates), (2, 1));
         let said = "line 2: clipId dawn is also that of line 1, and asks for another clip: the one that is started last \

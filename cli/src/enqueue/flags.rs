@@ -1,4 +1,4 @@
-//! Requests that the command line spells out.
+//! Requests given as command-line flags.
 
 use crate::{failure::Failure, requests};
 use serde_json::{Map, Value};
@@ -42,15 +42,15 @@ pub struct Flags {
 pub enum Source {
     /// An object, as a request names it.
     Object(Value),
-    /// A file of this machine.
+    /// A local file.
     File(PathBuf),
 }
 
 impl Flags {
-    /// The requests; `object` is where a local file will lie.
+    /// The requests; `object` is where a local file will be uploaded.
     ///
     /// # Errors
-    /// Wrong usage, when several requests would have one `clipId`.
+    /// Wrong usage if several requests would have the same `clipId`.
     pub fn requests(self, object: Option<Value>) -> Result<Vec<Value>, Failure> {
         if self.camera.len() > 1 && self.clip_id.is_some() {
             return Err(Failure::usage(

@@ -1,4 +1,4 @@
-//! What of a file of requests has been sent, so that an interrupted run can go on.
+//! Records which requests of a file have been sent, so that an interrupted run can continue.
 
 use crate::failure::Failure;
 use model::identity::Identity;
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file beside the requests.
+/// A file next to the requests.
 pub struct Journal {
     path: PathBuf,
     file: File,
@@ -17,7 +17,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of a file of requests; empty when it is of another queue.
+    /// The journal of a file of requests; empty if it is for another queue.
     pub fn open(requests: &Path, queue_url: &str) -> Result<Self, Failure> {
         let mut name = requests.file_name().unwrap_or_default().to_owned();
         name.push(".sent");

@@ -31,12 +31,12 @@ use std::{
 };
 use upload::Upload;
 
-/// The most messages in a batch, and the most bytes of them (SQS developer guide, "Message quotas": 1 MiB; 256 KiB until
-/// August 2025, and still where that is not known).
+/// The most messages in a batch, and the most bytes in total (SQS developer guide, "Message quotas": 1 MiB; it was 256
+/// KiB until August 2025, and still is in implementations that lag behind).
 const BATCH: (usize, usize) = (10, 256 * 1024);
-/// How often a message that SQS did not take is sent again.
+/// How often a message that SQS did not accept is sent.
 const ATTEMPTS: u32 = 5;
-/// How many executions are looked up before requests are sent that nobody waits for: a call each.
+/// How many executions are looked up, with one call each, before sending requests without `--wait`.
 const MAX_LOOKED_UP: usize = 10;
 
 /// Send requests to the queue
@@ -87,12 +87,12 @@ enum Format {
     Csv,
 }
 
-/// What a run is about to send.
+/// What a run will send.
 struct Batch {
-    /// What the requests are called.
+    /// The name of the requests.
     name: String,
     checked: Checked,
-    /// The file that is uploaded first.
+    /// The file to upload first.
     upload: Option<Upload>,
 }
 
@@ -191,18 +191,18 @@ fn tell_dry(checked: &Checked, upload: Option<&Upload>, json: bool) {
     ));
 }
 
-/// Requests that were sent.
+/// Sent requests.
 struct Sent<'a> {
     requests: &'a [Identity],
     /// How many were sent now, and how many by an interrupted run.
     now: usize,
     before: usize,
-    /// The execution of each, where it is known.
+    /// The execution of each, if known.
     names: Vec<Option<ExecutionName>>,
 }
 
 impl<'a> Sent<'a> {
-    /// Sends what of the requests was not sent before. If somebody waits for their executions, these are known.
+    /// Sends the requests that were not sent before. With `--wait`, their executions are looked up.
     async fn send(
         deployment: &Deployment,
         queue_url: &str,
@@ -222,10 +222,10 @@ impl<'a> Sent<'a> {
         if before > 0 {
             eprintln!("{before} were sent before");
         }
-        // What is the newest execution now is an earlier one's once the request is sent.
+        // The newest execution now will be an earlier one once the request is sent.
         let newest = match newest(deployment, requests, wait).await {
             Err(failure) if wait => return Err(failure),
-            // Who may only send requests is not told their executions.
+            // Users who may only send requests cannot see their executions.
             found => found.unwrap_or_default(),
         };
         send_all(deployment, queue_url, &unsent, journal.as_mut()).await?;
@@ -293,7 +293,7 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// The newest execution of each request; where nobody waits for them, only of the first.
+/// The newest execution of each request; without `--wait`, only for the first ones.
 async fn newest(
     deployment: &Deployment,
     requests: &[Identity],
@@ -314,7 +314,8 @@ async fn newest(
         .await
 }
 
-/// The execution whose outcome a request has, given the newest one before it was sent, and whether it is an earlier one.
+/// The execution that provides a request's outcome, given the newest one before it was sent, and whether it is an
+/// earlier one.
 fn expected(
     request: &Identity,
     newest: Option<&Execution>,
@@ -331,7 +332,7 @@ fn expected(
     }
 }
 
-/// Says which requests start nothing.
+/// Prints which requests start nothing.
 fn tell_earlier(earlier: &[ExecutionName]) {
     for name in earlier.iter().take(BATCH.0) {
         eprintln!(
@@ -391,7 +392,7 @@ async fn send_all(
     Ok(())
 }
 
-/// The requests in batches that SQS takes.
+/// The requests in batches that SQS accepts.
 fn batches<'a, 'b>(requests: &'b [&'a Identity]) -> Vec<&'b [&'a Identity]> {
     let (mut batches, mut rest) = (Vec::new(), requests);
     while !rest.is_empty() {

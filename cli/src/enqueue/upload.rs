@@ -1,4 +1,4 @@
-//! A local file is put where the deployment may read it, once: its key is the hash of its content.
+//! Uploads a local file, once, to where the deployment can read it: its key is the hash of its content.
 
 use crate::{deployment::Outputs, failure::Failure, render};
 use aws::upload::{self, Destination};
@@ -23,7 +23,7 @@ use tokio::{fs::File, io::AsyncReadExt, signal};
 
 /// What the keys of uploaded files begin with.
 const PREFIX: &str = "uploads/";
-/// The longest file, in bytes: S3 takes 10,000 parts, and an upload has parts of 8 MiB.
+/// The longest file, in bytes: S3 allows 10,000 parts, and an upload has parts of 8 MiB.
 const MAX_BYTES: u64 = 10_000 * 8 * 1024 * 1024;
 /// How much of a file is read at once, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -42,10 +42,11 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Reads the file, which says what its key is.
+    /// Reads the file to compute its key.
     ///
     /// # Errors
-    /// Not found, when there is no such file; wrong usage, when it is no file, is too long, or there is no bucket for it.
+    /// Not found if there is no such file; wrong usage if it is not a regular file or too long, or there is no bucket
+    /// for it.
     pub async fn of(
         path: &Path,
         outputs: &Outputs,
@@ -73,7 +74,7 @@ impl Upload {
         })
     }
 
-    /// The object, as a request names it.
+    /// The object, as written in a request.
     pub fn object(&self) -> Value {
         json!({"bucket": self.bucket, "key": self.key})
     }
@@ -83,12 +84,13 @@ impl Upload {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    /// Sends the file, unless it is there. Says which.
+    /// Uploads the file, unless it already exists. Prints which.
     ///
     /// # Errors
-    /// When it cannot be written, or changes while it is read; interrupted, after Ctrl-C. No part of it is left then.
+    /// If it cannot be written, or changes while it is read; interrupted after Ctrl-C. No part of it is left in these
+    /// cases.
     pub async fn send(&self, client: &aws_sdk_s3::Client) -> Result<(), Failure> {
-        // Without the permission to look, it is sent.
+        // Without the permission to look, it is uploaded.
         let found = upload::find(client, &self.bucket, &self.key).await;
         if let Ok(Some(found)) = found
             && found.object.bytes == self.bytes
@@ -118,7 +120,7 @@ impl Upload {
         Ok(())
     }
 
-    /// The file's content, which fails when it is not what was hashed, and after Ctrl-C.
+    /// The file's content; fails if it differs from what was hashed, and after Ctrl-C.
     async fn content(
         &self,
         bar: ProgressBar,
@@ -171,7 +173,7 @@ impl Upload {
     }
 }
 
-/// A file that is read, hashed and given up on Ctrl-C.
+/// Reads and hashes a file; stops on Ctrl-C.
 struct Reading {
     file: File,
     hasher: Sha256,
@@ -217,7 +219,7 @@ fn usable(path: &Path, metadata: &Metadata) -> Result<u64, Failure> {
     }
 }
 
-/// The content's hash, and what the file's name ends in, for people who look at the bucket.
+/// The content's hash with the file's extension, for people who look at the bucket.
 fn key(path: &Path, hash: &str) -> String {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let is_plain = |ending: &&str| {

@@ -1,4 +1,4 @@
-//! `clipflow cut` with `FFmpeg`: what it makes of sources of all kinds, what it says, and what it leaves behind.
+//! `clipflow cut` with `FFmpeg`: what it makes from all kinds of sources, what it prints, and what it leaves behind.
 
 mod server;
 
@@ -16,15 +16,15 @@ use std::{
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// Frames a second of sources, of which every 50th is a keyframe.
+/// Frames per second of sources; every 50th is a keyframe.
 const RATE: usize = 25;
-/// From the 31st frame up to, not including, the 106th.
+/// From the 31st frame (inclusive) to the 106th (exclusive).
 const INTERVAL: [&str; 4] = ["--start", "1.2", "--end", "00:00:04.200"];
 const FRAMES: std::ops::Range<usize> = 30..105;
 /// The first keyframe in the interval.
 const KEYFRAME: usize = 50;
 
-/// A folder of one test's own.
+/// A private folder for one test.
 struct Folder(TempDir);
 
 impl Folder {
@@ -45,7 +45,7 @@ impl Folder {
     }
 }
 
-/// Runs `ffmpeg`, which must not fail; what it writes to its standard output.
+/// Runs `ffmpeg`, which must not fail, and returns its standard output.
 fn ffmpeg(line: &str, file: &Path) -> Vec<u8> {
     let mut command = std::process::Command::new("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-y"]);
@@ -64,7 +64,7 @@ fn ffmpeg(line: &str, file: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// Half a minute of H.264 and sound in an MP4.
+/// Half a minute of H.264 and audio in an MP4.
 fn source() -> &'static Path {
     static SOURCE: OnceLock<PathBuf> = OnceLock::new();
     SOURCE.get_or_init(|| {
@@ -79,7 +79,7 @@ fn source() -> &'static Path {
     })
 }
 
-/// The hashes of the pictures that are shown of a file.
+/// The hashes of the pictures that a file shows.
 fn pictures(file: &Path) -> Vec<String> {
     let listed = ffmpeg("-i FILE -map 0:v -fps_mode passthrough -f framemd5 -", file);
     let listed = String::from_utf8(listed).expect("text");
@@ -104,7 +104,7 @@ fn clipflow(arguments: &[&str], output: &Path) -> Command {
     command
 }
 
-/// Cuts the interval out of a source; what is said as JSON.
+/// Cuts the interval from a source, and returns the JSON output.
 async fn cut(source: &str, options: &[&str], output: &Path) -> Value {
     let arguments = [&[source], &INTERVAL[..], options].concat();
     said(&finished(clipflow(&arguments, output)).await)
@@ -120,13 +120,13 @@ async fn finished(mut command: Command) -> Output {
     command.output().await.expect("clipflow runs")
 }
 
-/// The exit code and what was said of a cut that must fail.
+/// The exit code and the message of a cut that must fail.
 async fn failure(command: Command) -> (i32, String) {
     let output = finished(command).await;
     let error = String::from_utf8(output.stderr).expect("text");
     let code = output.status.code().expect("no signal ended it");
     assert!(code != 0 && output.stdout.is_empty(), "{error}");
-    assert!(!error.contains("Signature"), "a secret is told: {error}");
+    assert!(!error.contains("Signature"), "a secret is printed: {error}");
     (code, error)
 }
 
@@ -134,7 +134,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// Asserts that a clip has exactly the interval's frames, those from the keyframe on as they were.
+/// Asserts that a clip has exactly the interval's frames, and that those from the keyframe on are unchanged.
 fn assert_is_smart_cut(clip: &Path, source: &Path) {
     let (clip, source) = (pictures(clip), pictures(source));
     assert_eq!(clip.len(), FRAMES.len());
@@ -260,7 +260,7 @@ async fn copy_has_no_format_of_its_own() {
     assert!(error.contains("--copy"), "{error}");
 }
 
-/// The source with the picture damaged that is shown at a second.
+/// The source with the picture at a second damaged.
 fn damaged(folder: &Folder, seconds: &str) -> PathBuf {
     let listing = std::process::Command::new("ffprobe")
         .args("-v error -select_streams v -of csv=p=0 -show_entries packet=pts_time,pos".split(' '))
@@ -316,7 +316,7 @@ async fn damage_of_the_source_is_said_and_a_first_picture_that_does_not_decode_i
 async fn matroska_is_cut_as_exactly() {
     let folder = Folder::new();
     let (matroska, clip) = (folder.path("source.mkv"), folder.path("clip.mp4"));
-    // Without sound, which begins earlier in Matroska, and with it the source.
+    // Without audio: in Matroska it begins earlier, and so would the source.
     let copy = format!("-i {} -an -c copy FILE", text(source()));
     ffmpeg(&copy, &matroska);
     let report = cut(text(&matroska), &[], &clip).await;
@@ -542,7 +542,7 @@ async fn program_that_is_named_is_used_and_judged() {
     }
 }
 
-/// A program that is no `FFmpeg`.
+/// A program that is not `FFmpeg`.
 fn script(folder: &Folder, lines: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.path("ffmpeg");
@@ -598,12 +598,12 @@ async fn interrupted_encode_leaves_nothing_and_ends_ffmpeg() {
     .await;
     assert_eq!(ended_by(Signal::TERM, child).await, Some(143));
     assert_eq!(folder.names(), Vec::<String>::new());
-    // A process that has ended has no command line any more.
+    // A process that has ended no longer has a command line.
     let line = format!("/proc/{pid}/cmdline");
     eventually(|| fs::read(&line).unwrap_or_default().is_empty().then_some(())).await;
 }
 
-/// Looks for something until it is there.
+/// Polls for something until it appears.
 async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
     let found = async {
         loop {

@@ -1,4 +1,4 @@
-//! A web server on a loopback port that serves one file by ranges, and misbehaves under some paths.
+//! A web server on a loopback port that serves one file by ranges, and misbehaves on some paths.
 
 use http_body_util::Full;
 use hyper::{
@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::Notify};
 
-/// A secret that URLs have in their query.
+/// A secret in the query of URLs.
 pub const SECRET: &str = "X-Amz-Signature=0123abcd";
 
 pub struct Server {
@@ -70,7 +70,7 @@ impl Server {
         self.state.sent_bytes.load(Relaxed)
     }
 
-    /// Waits until a request is not answered.
+    /// Waits until a request hangs.
     pub async fn stalled(&self) {
         self.state.stalled.notified().await;
     }
@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    /// The range that is asked for, of a version of the file; 412 for another version, where conditions are `heeded`.
+    /// The requested range of a version of the file; 412 for another version, if conditions are `heeded`.
     fn range(
         &self,
         request: &Request<Incoming>,

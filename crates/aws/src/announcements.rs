@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The topic of that ARN.
+    /// The topic with that ARN.
     #[must_use]
     pub fn new(sdk_config: &aws_config::SdkConfig, arn: String) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl Topic {
     /// and `class` let subscribers filter.
     ///
     /// # Errors
-    /// `DependencyUnavailable` when SNS does not answer, `Internal` when the topic is not there.
+    /// `DependencyUnavailable` if SNS does not answer, `Internal` if the topic does not exist.
     pub async fn publish(&self, outcome: &Outcome) -> Result<String, ClipError> {
         let attributes = [
             ("status", Some(outcome.status.name())),

@@ -1,4 +1,4 @@
-//! The AWS services that several functions call: the SDK's configuration, objects in S3 and the topic.
+//! AWS services that several functions use: the SDK configuration, objects in S3 and the topic.
 
 pub mod announcements;
 pub mod s3_error;

@@ -1,4 +1,4 @@
-//! What a refusal by S3 means to a step.
+//! Maps refusals by S3 to a step's errors.
 //!
 //! | S3 says | the step raises |
 //! | --- | --- |
@@ -19,7 +19,7 @@ use aws_sdk_s3::{
 use model::error::ClipError;
 use std::{env, error::Error};
 
-/// Codes of a bucket that is in another region than the client's.
+/// Error codes for a bucket in a region other than the client's.
 const ELSEWHERE: [&str; 3] = [
     "PermanentRedirect",
     "AuthorizationHeaderMalformed",
@@ -31,7 +31,7 @@ const ELSEWHERE: [&str; 3] = [
 pub struct Call<'a> {
     /// For example `reading`.
     pub doing: &'a str,
-    /// What the role needs for it, for example `s3:GetObject`.
+    /// The permission that the role needs for it, for example `s3:GetObject`.
     pub action: &'a str,
     /// The bucket.
     pub bucket: &'a str,
@@ -47,7 +47,7 @@ impl Call<'_> {
         }
     }
 
-    /// The step's error for this call when it failed: `DependencyUnavailable` where access was denied, else as
+    /// The step's error for this failed call: `DependencyUnavailable` if access was denied, otherwise as
     /// [`sdk::failure`] says.
     pub fn failure<E: ProvideErrorMetadata + Error + 'static>(
         &self,
@@ -68,8 +68,7 @@ impl Call<'_> {
         ClipError::dependency_unavailable(format!("{}; {remedy}", failure.message))
     }
 
-    /// The rejection that this failed call to read a source means, if it means one; `field` is where the request names
-    /// the source.
+    /// The rejection that this failed read of a source implies, if any; `field` is where the request names the source.
     pub fn rejection<E: ProvideErrorMetadata + Error + 'static>(
         &self,
         field: &str,
@@ -98,7 +97,7 @@ impl Call<'_> {
         )))
     }
 
-    /// What to grant, by S3's message, which names who was denied what only within an account.
+    /// What to grant, according to S3's message, which says who was denied what only within one account.
     fn grant(&self, message: &str) -> String {
         let action = after(message, "perform: ").unwrap_or(self.action);
         let role = after(message, "assumed-role/").and_then(|rest| rest.split('/').next());
@@ -123,7 +122,7 @@ fn after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     rest.split_whitespace().next()
 }
 
-/// The role of this function, as Terraform names it: the function and its region.
+/// The name that Terraform gives to this function's role: the function and its region.
 fn own_role() -> String {
     let variables = ["AWS_LAMBDA_FUNCTION_NAME", "AWS_REGION"].map(env::var);
     match variables {
@@ -154,7 +153,7 @@ mod tests {
         key: "k.mp4",
     };
 
-    /// What reading a source comes to when S3 answers so.
+    /// The error of reading a source when S3 gives this answer.
     async fn refused(status: u16, body: String, region: Option<&'static str>) -> ClipError {
         let rule = mock!(Client::get_object).then_http_response(move || {
             let body = SdkBody::from(body.clone());

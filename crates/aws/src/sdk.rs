@@ -1,4 +1,4 @@
-//! The SDK's configuration, and what its errors mean to a step.
+//! The SDK configuration, and how its errors map to a step's errors.
 
 use aws_config::{
     BehaviorVersion, ConfigLoader, stalled_stream_protection::StalledStreamProtectionConfig,
@@ -12,7 +12,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use model::error::ClipError;
 use std::{error::Error, time::Duration};
 
-/// Codes of throttling and passing trouble that come with a status below 500.
+/// Codes of throttling and other transient errors that come with a status below 500.
 const PASSING: [&str; 7] = [
     "RequestTimeout",
     "RequestTimeTooSkewed",
@@ -25,16 +25,15 @@ const PASSING: [&str; 7] = [
 
 /// How long a client waits for a service that is silent.
 ///
-/// By default it waits 20 s for an answer, retries included: the shortest time-out of a function that calls a service is
-/// 30 s. A function that Lambda ends is `Sandbox.Timedout`, which no state retries.
+/// By default it waits 20 s for an answer, retries included: the shortest timeout of a function that calls a service is
+/// 30 s. If Lambda kills the function first, the error is `Sandbox.Timedout`, which no state retries.
 #[derive(Debug, Clone, Copy)]
 pub struct Waits {
     /// For a connection.
     pub connection: Duration,
-    /// For the first byte of an answer, from the start of each attempt. It includes the time that sending a part of an
-    /// upload takes.
+    /// For the first byte of an answer, from the start of each attempt, including the time for sending an upload part.
     pub first_byte: Duration,
-    /// For the first byte of an answer, with all attempts.
+    /// For the first byte of an answer, over all attempts.
     pub answer: Duration,
     /// For the next bytes of a body, sent or received.
     pub body: Duration,
@@ -51,7 +50,7 @@ impl Default for Waits {
     }
 }
 
-/// What the configuration that every client is built from begins with.
+/// The start of the configuration that every client is built from.
 #[must_use]
 pub fn sdk_config_loader(waits: Waits) -> ConfigLoader {
     let tls = Provider::Rustls(CryptoMode::Ring);
@@ -77,7 +76,7 @@ pub async fn sdk_config() -> aws_config::SdkConfig {
     sdk_config_loader(Waits::default()).load().await
 }
 
-/// The step's error for a failed call: `DependencyUnavailable` where a retry may help, else `Internal`.
+/// The step's error for a failed call: `DependencyUnavailable` if a retry may help, otherwise `Internal`.
 ///
 /// `doing` says what was tried, for example `publishing to the topic`.
 pub fn failure<E: ProvideErrorMetadata + Error + 'static>(
@@ -109,7 +108,7 @@ pub fn failure<E: ProvideErrorMetadata + Error + 'static>(
     }
 }
 
-/// An error and what caused it, down to the first cause: a call that got no answer says why only there.
+/// An error with its whole chain of causes: a call that got no answer says why only in the last one.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes

@@ -1,4 +1,4 @@
-//! A source in S3, pinned to what was seen first and read by byte range.
+//! A source in S3, pinned to the version seen first and read by byte range.
 
 use crate::s3_error::Call;
 use aws_sdk_s3::{
@@ -14,13 +14,13 @@ use model::{ClipError, plan::PinnedObject, request::Source};
 use mp4_cut::io::{self, RangeRead};
 use std::{fmt::Display, mem, ops::Range, pin::pin};
 
-/// How much of the object pinning reads along, in bytes: enough for the boxes in front of most indexes.
+/// How much of the object is read when pinning it, in bytes: enough for the boxes before most indexes.
 const HEAD_BYTES: u64 = 64 * 1024;
-/// The most that is read ahead, in bytes; what is longer than this is not worth a wait less.
+/// The most that is read ahead, in bytes; for more than this, saving a wait is not worth it.
 const MAX_AHEAD_BYTES: u64 = 16 << 20;
-/// Ranged reads that are under way at once when reading ahead.
+/// Concurrent ranged reads when reading ahead.
 const CONNECTIONS_AHEAD: usize = 8;
-/// Ranged reads that are under way at once when reading all of an object.
+/// Concurrent ranged reads when reading a whole object.
 const CONNECTIONS: usize = 4;
 
 /// Reads a [`PinnedObject`].
@@ -28,12 +28,12 @@ const CONNECTIONS: usize = 4;
 pub struct S3Source {
     client: Client,
     object: PinnedObject,
-    /// What has been read, and where it begins.
+    /// Ranges that have been read, each with its offset.
     ahead: Vec<(u64, Bytes)>,
 }
 
 impl S3Source {
-    /// Pins the object that is there now; errors name it as a request's `source`.
+    /// Pins the object's current version; errors name it as a request's `source`.
     ///
     /// # Errors
     /// As [`pin_field`](Self::pin_field).
@@ -41,11 +41,11 @@ impl S3Source {
         Self::pin_field(client, source, "source").await
     }
 
-    /// Pins the object that is there now; `field` is where the request names it.
+    /// Pins the object's current version; `field` is where the request names it.
     ///
     /// # Errors
-    /// `SourceNotFound` when the bucket or the object does not exist, `UnsupportedMedia` when it is empty,
-    /// `DependencyUnavailable` when S3 does not answer.
+    /// `SourceNotFound` if the bucket or the object does not exist, `UnsupportedMedia` if it is empty,
+    /// `DependencyUnavailable` if S3 does not answer.
     pub async fn pin_field(
         client: Client,
         source: &Source,
@@ -86,8 +86,8 @@ impl S3Source {
         }
     }
 
-    /// Reads `ranges` at the same time, so that later reads within one of them wait for nothing; does nothing when they
-    /// are longer than 16 MiB.
+    /// Reads `ranges` concurrently, so that later reads within one of them need not wait. Does nothing if they are
+    /// longer than 16 MiB.
     ///
     /// # Errors
     /// As [`read`](RangeRead::read).
@@ -120,7 +120,7 @@ impl S3Source {
         Ok(())
     }
 
-    /// Reads `ranges`, which are apart, each into one piece of memory. Every part is received in its place there.
+    /// Reads `ranges`, which do not overlap, each into one buffer. Every part is received directly into its place.
     async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
         let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
         let mut places = Vec::new();
@@ -142,7 +142,7 @@ impl S3Source {
         Ok(gathered)
     }
 
-    /// Reads `range` into `place`, which has room for just that.
+    /// Reads `range` into `place`, which has exactly enough room.
     async fn receive(&self, range: Range<u64>, place: BytesMut) -> Result<BytesMut, ClipError> {
         let wanted = length(&range);
         let got = get(&self.client, &self.object, range).await;
@@ -226,7 +226,7 @@ async fn receive(
     Ok(place)
 }
 
-/// How long a range in memory is, in bytes.
+/// The length of a range in memory, in bytes.
 fn length(range: &Range<u64>) -> usize {
     usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
 }
@@ -264,7 +264,7 @@ fn pin_failure(
     }
 }
 
-/// Why an object that was there cannot be read any more.
+/// Why an object that existed can no longer be read.
 fn read_failure(
     object: &PinnedObject,
     error: &SdkError<GetObjectError, HttpResponse>,
@@ -397,7 +397,7 @@ mod tests {
         );
     }
 
-    /// Why what a request names in `field` cannot be pinned when S3 answers with this code.
+    /// The error of pinning what a request names in `field` when S3 answers with this code.
     async fn unpinned(field: &str, body: &'static str) -> ClipError {
         let source = Source {
             bucket: "archive".into(),

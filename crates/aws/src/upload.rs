@@ -15,9 +15,9 @@ use http_body_util::StreamBody;
 use model::{error::ClipError, outcome::Object};
 use std::{collections::HashMap, convert::Infallible, path::Path};
 
-/// Objects above this length are uploaded in parts of this length, in bytes.
+/// Objects longer than this are uploaded in parts of this length, in bytes.
 const PART_BYTES: usize = 8 * 1024 * 1024;
-/// How many parts are under way at once; with [`PART_BYTES`] this bounds the memory of an upload.
+/// How many parts are uploaded concurrently; with [`PART_BYTES`], this bounds the memory of an upload.
 const PARTS_AT_ONCE: usize = 2;
 
 /// Where an object goes and what it is.
@@ -30,7 +30,7 @@ pub struct Destination<'a> {
     pub metadata: HashMap<String, String>,
 }
 
-/// An object that was put.
+/// An uploaded object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
     pub bytes: u64,
@@ -38,11 +38,11 @@ pub struct Uploaded {
     pub etag: String,
 }
 
-/// Puts a stream: at once up to 8 MiB, above that in parts, which are aborted on failure. S3 checks a checksum of
-/// every part; that and TLS protect the content, so it is not hashed a second time for the request's signature.
+/// Puts a stream: up to 8 MiB in one request, above that in parts, which are aborted on failure. S3 verifies a checksum
+/// of every part; that and TLS protect the content, so it is not hashed again for the request's signature.
 ///
 /// # Errors
-/// The stream's own, or that of the call that failed.
+/// The stream's own error, or the error of the failed call.
 pub async fn put(
     client: &Client,
     to: &Destination<'_>,
@@ -78,7 +78,7 @@ pub async fn put(
 /// Puts a file.
 ///
 /// # Errors
-/// As [`put`]; `Internal` when the file cannot be read.
+/// As [`put`]; `Internal` if the file cannot be read.
 pub async fn put_file(
     client: &Client,
     to: &Destination<'_>,
@@ -95,7 +95,7 @@ pub async fn put_file(
     .await
 }
 
-/// An object that is there.
+/// An existing object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub object: Object,
@@ -103,7 +103,7 @@ pub struct Found {
     pub metadata: HashMap<String, String>,
 }
 
-/// The object of that key, if there is one.
+/// The object with that key, if there is one.
 ///
 /// # Errors
 /// `DependencyUnavailable` when S3 does not answer.
@@ -140,7 +140,7 @@ pub async fn find(client: &Client, bucket: &str, key: &str) -> Result<Option<Fou
     }
 }
 
-/// A part of an object, in the pieces in which it came.
+/// A part of an object, in the pieces in which it arrived.
 #[derive(Debug, Default)]
 struct UploadPart {
     pieces: Vec<Bytes>,
@@ -153,7 +153,7 @@ impl UploadPart {
         self.pieces.push(piece);
     }
 
-    /// The CRC-32C, as S3 writes it.
+    /// The CRC-32C in S3's notation.
     fn checksum(&self) -> String {
         let mut checksum = ChecksumAlgorithm::Crc32c.into_impl();
         self.pieces.iter().for_each(|piece| checksum.update(piece));
@@ -317,7 +317,7 @@ fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'sta
     call.failure(error)
 }
 
-/// A length as the SDK has it.
+/// A length in the SDK's type.
 fn length(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -33,10 +33,10 @@ pub struct WaitingTask {
     pub execution: String,
 }
 
-/// Makes `task` the one that hears of the job.
+/// Makes `task` the one that is notified about the job.
 ///
 /// # Errors
-/// `DependencyUnavailable` when S3 does not answer or denies it.
+/// `DependencyUnavailable` if S3 does not answer or denies it.
 pub async fn take_over(
     client: &Client,
     bucket: &str,
@@ -66,7 +66,7 @@ pub async fn take_over(
 /// The task that has taken over the job; `None` while it is the one whose token the job carries.
 ///
 /// # Errors
-/// `DependencyUnavailable` when S3 does not answer or denies it, `Internal` when the object is not what was written.
+/// `DependencyUnavailable` if S3 does not answer or denies it, `Internal` if the object is not what was written.
 pub async fn taken_over_by(
     client: &Client,
     bucket: &str,

@@ -1,4 +1,4 @@
-//! An S3 that takes connections and says nothing, or stops in the middle.
+//! An S3 that accepts connections and sends nothing, or stops in the middle.
 
 use aws::{
     sdk::{Waits, sdk_config_loader},
@@ -10,10 +10,10 @@ use mp4_cut::io::RangeRead;
 use std::time::{Duration, Instant};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-/// Far above every wait of these tests, and below the SDK's own.
+/// Far longer than every wait of these tests, and shorter than the SDK's own.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Reads 100 bytes of a server that sends `said` on every connection and then keeps silent.
+/// Reads 100 bytes from a server that sends `said` on every connection and then nothing.
 async fn read(said: &'static [u8]) -> ClipError {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));

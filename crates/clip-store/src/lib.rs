@@ -7,17 +7,17 @@
 //!
 //! A warm environment of a function keeps a client, and a client keeps one connection to each node to watch it, and one
 //! to the primary for its work: 2 on a server of one node, 4 on a replica set of three (`tests/records.rs` counts them
-//! on a `mongod`). 500 environments hold 2,000 connections of such a replica set. The driver cannot use a replica set
+//! on a `mongod`). 500 environments keep 2,000 connections to such a replica set. The driver cannot use a replica set
 //! without monitoring its nodes. Polling a node takes one connection; streaming from it would take two.
 //!
-//! How many environments there are is limited by Terraform: `report` by its mapping's concurrency, `store` by how many
-//! executions run. A connection that was idle for a minute is not used again, because NAT gateways and load balancers
-//! forget connections after 350 s, and an environment may be frozen for longer than that. The URI's own options
+//! Terraform limits the number of environments: `report` by its mapping's concurrency, `store` by how many executions
+//! run. A connection that was idle for a minute is not used again, because NAT gateways and load balancers forget
+//! connections after 350 s, and an environment may be frozen for longer than that. The URI's own options
 //! (`maxPoolSize`, `maxIdleTimeMS`, `serverMonitoringMode`, `serverSelectionTimeoutMS`) take precedence over these.
 //!
 //! # Trust
 //!
-//! The server's certificate is checked against the public CAs, or only against those of a file, where one is named.
+//! The server's certificate is checked against the public CAs, or only against those in a file, if one is named.
 
 use aws::sdk;
 use model::{
@@ -41,15 +41,15 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// The collection that holds one document a clip.
+/// The collection with one document per clip.
 pub const COLLECTION: &str = "clips";
 /// How long to look for a server, unless the URI says otherwise.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(8);
-/// The most connections for work at the same time: a function does one thing at a time.
+/// The most concurrent connections for work: a function does one thing at a time.
 const MAX_POOL_SIZE: u32 = 1;
 /// How long a connection for work may be idle and still be used.
 const MAX_IDLE_TIME: Duration = Duration::from_mins(1);
-/// How long to wait for an operation, with the search for a server and the driver's own retry. The driver itself waits
+/// How long to wait for an operation, including server selection and the driver's own retry. The driver itself waits
 /// for an answer as long as the connection lives; the functions have 30 s.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 /// `DuplicateKey` in the error codes of `MongoDB` and `DocumentDB`.
@@ -61,8 +61,8 @@ pub struct ClipStore {
     clips: Collection<Document>,
 }
 
-/// The clips' documents, connected at the first use, so that trouble on the way there is an error of the step, which the
-/// state machine retries, and not of the process, which it would not.
+/// The clips' documents, connected on first use. So a connection failure is an error of the step, which the state
+/// machine retries, and not a crash at startup, which it would not.
 #[derive(Debug)]
 pub struct LazyClipStore {
     secrets: aws_sdk_secretsmanager::Client,
@@ -73,8 +73,8 @@ pub struct LazyClipStore {
 }
 
 impl LazyClipStore {
-    /// Documents in `database`, of the server whose URI is in the secret `secret`, and whose certificate is checked
-    /// against `ca_file` as [`ClipStore::connect`] says.
+    /// Documents in `database`. The server's URI is in the secret `secret`; its certificate is checked against
+    /// `ca_file` as [`ClipStore::connect`] says.
     #[must_use]
     pub fn new(
         sdk_config: &aws_config::SdkConfig,
@@ -94,7 +94,7 @@ impl LazyClipStore {
     /// The store; the first call reads the URI from its secret.
     ///
     /// # Errors
-    /// `DependencyUnavailable` or `Internal` when the secret cannot be read or the URI cannot be used.
+    /// `DependencyUnavailable` or `Internal` if the secret cannot be read or the URI cannot be used.
     pub async fn get(&self) -> Result<&ClipStore, ClipError> {
         let connect = async || {
             let read = self
@@ -113,24 +113,24 @@ impl LazyClipStore {
     }
 }
 
-/// What became of a document that was to be saved.
+/// The result of saving a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
-    /// It is the clip's document now.
+    /// It is now the clip's document.
     Written,
-    /// A newer execution's document, or this execution's better news, is there already and stays.
+    /// It was not saved: a newer execution's document, or a success of this execution, already exists and stays.
     Superseded,
 }
 
 impl ClipStore {
-    /// Makes a client; it connects with the first operation.
+    /// Creates a client; it connects with the first operation.
     ///
     /// `ca_file` is a PEM file with the CAs that the server's certificate is checked against, instead of the public
-    /// ones. It turns TLS on, unless the URI turns it off, and goes before the URI's own `tlsCAFile`: the URI of a
-    /// `DocumentDB` cluster names a file that is on the machine of whoever copied it.
+    /// ones. It turns TLS on, unless the URI turns it off, and takes precedence over the URI's `tlsCAFile`: the URI of
+    /// a `DocumentDB` cluster names a file on the machine of the person who copied it.
     ///
     /// # Errors
-    /// `Internal` when the URI is malformed, or the file of CAs is not there or holds none.
+    /// `Internal` if the URI is malformed, or the CA file is missing or contains none.
     pub async fn connect(
         uri: &str,
         database: &str,
@@ -157,11 +157,10 @@ impl ClipStore {
         })
     }
 
-    /// Makes the indexes that are not there yet, while documents are read and written. docs/queries.md says what each is
-    /// for.
+    /// Creates missing indexes without blocking reads and writes. docs/queries.md says what each is for.
     ///
     /// # Errors
-    /// `DependencyUnavailable` when `MongoDB` does not answer in time; it goes on making them.
+    /// `DependencyUnavailable` if `MongoDB` does not answer in time; it continues to build them.
     pub async fn ensure_indexes(&self) -> Result<(), ClipError> {
         let index = |name: &str, keys: Document, is_sparse: bool| {
             let mut options = IndexOptions::builder().name(name.to_owned()).build();
@@ -189,7 +188,7 @@ impl ClipStore {
             .map_err(|error| failure("making the indexes", &error))
     }
 
-    /// Makes `outcome` the clip's document, unless that of a newer execution is there; a failure does not replace the
+    /// Makes `outcome` the clip's document, unless a newer execution's document exists. A failure does not replace the
     /// clip that its own execution delivered.
     ///
     /// # Errors
@@ -232,13 +231,13 @@ impl ClipStore {
     }
 }
 
-/// Has an index made without blocking writes, which `MongoDB` does anyway and `DocumentDB` only when it is told.
+/// Builds an index without blocking writes; `MongoDB` does that anyway, `DocumentDB` only if told.
 #[expect(deprecated, reason = "of MongoDB only")]
 fn in_background(options: &mut IndexOptions) {
     options.background = Some(true);
 }
 
-/// The options of the client; those of the URI go before ours, but for `ca_file`.
+/// The client's options; the URI's take precedence over ours, except for `ca_file`.
 async fn client_options(uri: &str, ca_file: Option<&Path>) -> Result<ClientOptions, ClipError> {
     let mut options = ClientOptions::parse(uri).await.map_err(|error| {
         ClipError::internal(format!(
@@ -260,8 +259,8 @@ async fn client_options(uri: &str, ca_file: Option<&Path>) -> Result<ClientOptio
     Ok(options)
 }
 
-/// Has the server's certificate checked against `ca_file`, or else the file that the URI names, and looks into it: the
-/// driver itself takes a file without certificates, trusts nobody, and says so of every server.
+/// Checks the server's certificate against `ca_file`, or else the file that the URI names, and makes sure that the file
+/// contains certificates: the driver itself accepts an empty file and then rejects every server.
 fn trust(options: &mut ClientOptions, ca_file: Option<&Path>) -> Result<(), ClipError> {
     if let Some(ca_file) = ca_file {
         let tls = options
@@ -293,7 +292,7 @@ fn trust(options: &mut ClientOptions, ca_file: Option<&Path>) -> Result<(), Clip
     }
 }
 
-/// What an operation comes to, if it does within [`MAX_WAIT`].
+/// The result of an operation, if it ends within [`MAX_WAIT`].
 async fn in_time<T>(doing: &str, operation: impl Future<Output = T>) -> Result<T, ClipError> {
     tokio::time::timeout(MAX_WAIT, operation)
         .await
@@ -325,8 +324,8 @@ fn date(field: &str, text: &str) -> Result<DateTime, ClipError> {
         .map_err(|error| ClipError::internal(format!("{field}: {text:?}: {error}")))
 }
 
-/// JSON as BSON. A rejected request is kept as it was sent, so its names may hold what `MongoDB` reads as operators and
-/// paths: those characters become their full-width forms. Integers beyond 64 bits become doubles.
+/// JSON as BSON. A rejected request is stored as it was sent, so its names may contain characters that `MongoDB`
+/// interprets as operators and paths: these become their full-width forms. Integers beyond 64 bits become doubles.
 fn to_bson(json: Value) -> Bson {
     match json {
         Value::Null => Bson::Null,
@@ -378,7 +377,7 @@ fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
-/// Matches kinds and labels, never texts, which differ between `MongoDB` and `DocumentDB`.
+/// Matches error kinds and labels, never texts, which differ between `MongoDB` and `DocumentDB`.
 fn failure(doing: &str, error: &Error) -> ClipError {
     let message = format!("{doing}: {error}");
     let passing = matches!(
@@ -405,7 +404,7 @@ fn failure(doing: &str, error: &Error) -> ClipError {
     }
 }
 
-/// A URI that cannot be parsed must not be repeated with the password that it holds.
+/// Removes an unparsable URI from a message, because it contains a password.
 fn without_secrets(text: &str, uri: &str) -> String {
     text.replace(uri, "(the URI)")
 }
@@ -450,7 +449,7 @@ mod tests {
             )
         );
         let least = options("mongodb://a/?minPoolSize=3").await;
-        assert_eq!(least.max_pool_size, Some(3), "never below the least");
+        assert_eq!(least.max_pool_size, Some(3), "never below the minimum");
     }
 
     #[tokio::test]

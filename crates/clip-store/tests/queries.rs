@@ -1,5 +1,5 @@
-//! The queries of docs/queries.md on 100,000 documents in a real `mongod`: each reads from an index what it returns, and
-//! nothing else.
+//! The queries of docs/queries.md on 100,000 documents in a real `mongod`: each reads exactly what it returns, from an
+//! index.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -13,14 +13,14 @@ use std::{fs, path::Path, time::Instant};
 
 /// How many documents there are.
 const CLIPS: i64 = 100_000;
-/// Cameras that took turns.
+/// The number of cameras, which take turns.
 const CAMERAS: i64 = 50;
-/// When the first clip begins and is asked for, in milliseconds: 2026-01-01T00:00:00Z.
+/// When the first clip begins and is requested, in milliseconds: 2026-01-01T00:00:00Z.
 const BEGIN: i64 = 1_767_225_600_000;
-/// How far clips are apart, in milliseconds.
+/// The distance between clips, in milliseconds.
 const STEP: i64 = 60_000;
 
-/// A query as the page has it.
+/// A query from the page.
 #[derive(Debug)]
 struct Query {
     text: String,
@@ -54,11 +54,11 @@ fn query(line: &str) -> Query {
     }
 }
 
-/// A document as the shell writes it: names without quotes, and `ISODate`.
+/// Parses a document in the shell's notation: unquoted names, and `ISODate`.
 fn document(text: &str) -> Document {
     let mut json = String::new();
     for (index, part) in text.split('"').enumerate() {
-        // Every second part is a text.
+        // Every second part is a string.
         if index % 2 == 1 {
             json += &["\"", part, "\""].concat();
             continue;
@@ -85,7 +85,7 @@ fn document(text: &str) -> Document {
     value.as_document().expect("a document").clone()
 }
 
-/// The document of a clip: of three, one was cut out of an object, and two out of a camera's recordings.
+/// The document of a clip. Of every three, one was cut from an object, and two from a camera's recordings.
 fn clip(number: i64) -> Document {
     let status = ["available", "available", "available", "rejected", "failed"];
     let status = status[usize::try_from(number / 7 % 5).expect("an index")];
@@ -108,7 +108,7 @@ async fn fill(clips: &Collection<Document>) {
     }
 }
 
-/// What `explain` says of a query that was run.
+/// What `explain` says about a query that was run.
 async fn explained(database: &Database, query: &Query) -> Document {
     let find = doc! {"find": "clips", "filter": query.filter.clone(), "sort": query.sort.clone(), "limit": query.limit};
     let explain = database.run_command(doc! {"explain": find, "verbosity": "executionStats"});
@@ -130,11 +130,11 @@ async fn queries_of_the_page_read_what_they_return_from_an_index_and_nothing_els
     let client = mongodb::Client::with_uri_str(mongod.uri()).await;
     let database = client.expect("the URI can be used").database("clipflow");
     let clips = database.collection::<Document>(clip_store::COLLECTION);
-    // A deployment of an earlier release has documents and not all indexes.
+    // A deployment of an earlier release has documents but not all indexes.
     clips.drop_indexes().await.expect("mongod answers");
     fill(&clips).await;
     let begun = Instant::now();
-    store.ensure_indexes().await.expect("they are made in time");
+    store.ensure_indexes().await.expect("indexes in time");
     let seconds = begun.elapsed().as_secs_f64();
     println!("indexes of {CLIPS} documents were made in {seconds:.1} s");
 
@@ -149,7 +149,7 @@ async fn queries_of_the_page_read_what_they_return_from_an_index_and_nothing_els
         let returned = number(stats, "nReturned");
         assert!(returned > 0, "{text} finds nothing");
         assert_eq!(number(stats, "totalDocsExamined"), returned, "{text}");
-        // One more key says that an interval has ended.
+        // One more key marks the end of an interval.
         let keys = number(stats, "totalKeysExamined");
         assert!(
             keys <= returned + 1,

@@ -30,7 +30,7 @@ async fn newest_execution_has_the_document_and_a_late_failure_replaces_nothing_b
         // The same event again, and a failure after a redrive.
         (outcome(Status::Failed, "first", early), Saved::Written),
         (outcome(Status::Available, "first", early), Saved::Written),
-        // Its failure is heard of again, when it has delivered after all; also by a clock that was read less exactly.
+        // Its failure is reported again, after it has delivered after all; also with a less precise timestamp.
         (outcome(Status::Failed, "first", early), Saved::Superseded),
         (outcome(Status::Failed, "first", late), Saved::Superseded),
         (outcome(Status::Available, "first", early), Saved::Written),
@@ -83,7 +83,7 @@ async fn server_that_is_away_is_dependency_unavailable() {
 async fn server_behind_a_private_ca_is_trusted_by_its_file_and_by_nothing_else() {
     let mongod = Mongod::start_with_tls();
     let ca_file = mongod.ca_file();
-    // As the console of DocumentDB shows it: the file is not where the function is.
+    // As the DocumentDB console shows it: the file does not exist where the function runs.
     let copied = format!("{}&tls=true&tlsCAFile=global-bundle.pem", mongod.uri());
     for uri in [&mongod.uri(), &copied] {
         let records = mongod.records_by(uri, Some(&ca_file)).await;
@@ -106,7 +106,7 @@ async fn server_behind_a_private_ca_is_trusted_by_its_file_and_by_nothing_else()
     }
 }
 
-/// How many connections a server has.
+/// The number of connections to a server.
 async fn connections(client: &mongodb::Client) -> i32 {
     let admin = client.database("admin");
     let status = admin.run_command(doc! {"serverStatus": 1}).await;
@@ -140,7 +140,7 @@ async fn function_holds_two_connections_to_a_server_however_much_it_does() {
     while let Some(saved) = saves.join_next().await {
         saved.expect("no panic").expect("it is saved");
     }
-    // The watcher's own, and what the first client leaves until the server notices.
+    // The watcher's own connection, and the first client's until the server notices that it is gone.
     let begun = Instant::now();
     loop {
         let others = connections(&watcher).await - 2;

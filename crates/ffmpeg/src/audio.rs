@@ -1,12 +1,12 @@
-//! The `FFmpeg` filters that make the sound of a clip's parts.
+//! The `FFmpeg` filters for the audio of a clip's parts.
 
 use model::{
     clip_spec::{self, AudioFormat},
     request::Format,
 };
 
-/// The filters that make `seconds` of sound in the clip's format, to the sample: the first track of input `input` at
-/// `speed`, followed by silence where it is too short, or silence alone.
+/// The filters that make exactly `seconds` of audio in the clip's format, to the sample: the first track of input
+/// `input` at `speed`, padded with silence, or only silence.
 #[must_use]
 pub fn filters(
     input: Option<usize>,
@@ -34,9 +34,10 @@ pub fn filters(
     }
 }
 
-/// The filters for a track of sound of a clip of one part. They begin it with the pictures, silent where the source is:
-/// otherwise `FFmpeg` would have it end as much later as it begins. They put channels where the clip's codec has a number
-/// for: another layout `FFmpeg`'s encoders write in a way that few players read, nor they themselves, or refuse it.
+/// The filters for an audio track of a clip with one part. They start it together with the pictures, adding silence if
+/// needed; otherwise `FFmpeg` would end it late by as much as it begins late. They also choose a channel layout that
+/// the clip's codec has a number for. `FFmpeg`'s encoders refuse other layouts, or write them in a way that few
+/// players, and not even `FFmpeg`, can read.
 #[must_use]
 pub fn track_filters(format: Format) -> String {
     let names: Vec<_> = clip_spec::layouts(format)
@@ -49,7 +50,7 @@ pub fn track_filters(format: Format) -> String {
     )
 }
 
-/// Changes of tempo that make up `speed`, each within 0.5 and 2: above that `atempo` leaves sound out, below it refuses.
+/// Tempo changes that multiply to `speed`, each between 0.5 and 2: above that, `atempo` skips audio; below, it refuses.
 fn tempos(speed: f64) -> Vec<f64> {
     if (speed - 1.0).abs() < f64::EPSILON {
         Vec::new()

@@ -1,11 +1,12 @@
-//! What the kernel keeps a program from that decodes what strangers wrote: other files, other connections, other programs.
+//! Sandboxes programs that decode untrusted files: the kernel denies them other files, connections and programs.
 //!
-//! Three walls, each where the kernel has it: [Landlock] for files and ports, seccomp for system calls, and the limits of
-//! the process itself. None needs privileges, and none is needed: a kernel without them runs the program as before. What
-//! there is is found out once, and logged.
+//! There are three walls, each used if the kernel has it: [Landlock] for files and ports, seccomp for system calls, and
+//! resource limits of the process. None needs privileges, and none is required: without them, the program still runs.
+//! What the kernel supports is detected and logged once.
 //!
-//! Both walls hold for the thread that puts them up and for what it starts. So each program is started by a thread that
-//! has walled itself in, and ends; this process stays as it is. `FFmpeg` takes half a millisecond longer to start, of nine.
+//! Landlock and seccomp apply to the thread that sets them up and to what it starts. So each program is started by a
+//! short-lived thread that confines itself first; this process stays unrestricted. Starting `FFmpeg` takes 9 ms, half a
+//! millisecond of it for this.
 //!
 //! [Landlock]: https://docs.kernel.org/userspace-api/landlock.html
 
@@ -21,7 +22,7 @@ pub use reach::{Cage, Walls};
 #[cfg(target_os = "linux")]
 use linux::{confine, find};
 
-/// Finds out which walls there are, and logs it, once.
+/// Detects which walls the kernel supports, and logs it, once.
 #[must_use]
 pub fn walls() -> Walls {
     static FOUND: OnceLock<Walls> = OnceLock::new();
@@ -37,10 +38,10 @@ pub fn walls() -> Walls {
     })
 }
 
-/// Starts a program in a cage; its path must be absolute. Where that is refused, it is started outside.
+/// Starts a program in a cage; its path must be absolute. If that is refused, it is started outside.
 ///
 /// # Errors
-/// That the program cannot be started.
+/// If the program cannot be started.
 pub fn spawn(command: &mut Command, cage: &Cage) -> io::Result<Child> {
     let walls = walls();
     if !walls.files && !walls.calls {

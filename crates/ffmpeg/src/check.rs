@@ -1,7 +1,7 @@
 //! Decodes a little of a clip: around every joint and seam, and its first and its last second.
 //!
 //! A clip is read by ranges. At most 20 s of its pictures are checked, and every check has a budget of bytes and of
-//! time. What exceeds a budget, or has no decoder in this `FFmpeg`, is not checked, and the result says so.
+//! time. Anything that exceeds a budget, or has no decoder in this `FFmpeg`, is not checked, and the result says so.
 
 use crate::{
     damage::{self, Flaw},
@@ -20,21 +20,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How much of a clip is looked at at its start and at its end, in seconds.
+/// How much is checked at a clip's start and end, in seconds.
 const EDGE_SECONDS: f64 = 1.0;
 /// The same around a joint or a seam.
 const SEAM_SECONDS: f64 = 0.5;
-/// The most pictures that are looked at, in seconds.
+/// The most that is checked, in seconds of pictures.
 const MAX_SECONDS: f64 = 20.0;
-/// How far in front of a place a second look at it begins, in seconds: pictures may need more before them than the index
+/// How far before a place the second check of it begins, in seconds: pictures may need more before them than the index
 /// says.
 const LEAD_SECONDS: f64 = 5.0;
-/// What a look may read, in bytes.
+/// What one check may read, in bytes.
 const LOOK_BYTES: u64 = 256 << 20;
-/// How long all looks together may take.
+/// How long all checks together may take.
 const TIME: Duration = Duration::from_secs(25);
 
-/// A clip that is looked at.
+/// A clip to check.
 #[derive(Debug)]
 pub struct Clip<'a, S> {
     /// Its file.
@@ -56,13 +56,13 @@ pub struct Checked {
     pub flaws: Vec<Flaw>,
     /// Whether some of the sound that belongs to the pictures does not decode.
     pub is_audio_damaged: bool,
-    /// What was complained of first.
+    /// The first complaints.
     pub complaints: Vec<String>,
-    /// Why it was not decoded, or not at all of the places, for a person.
+    /// Why it was not decoded, or only in some of the places; for people.
     pub undecoded: Option<String>,
 }
 
-/// Where a clip is looked at that is shown from one second to another: in order, and apart.
+/// The places at which to check a clip that is shown between two seconds: in order, not overlapping.
 #[must_use]
 pub fn places(clip: Range<f64>, seams: &[f64]) -> Vec<Range<f64>> {
     #[expect(clippy::cast_precision_loss, reason = "a clip has few seams")]
@@ -88,7 +88,7 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
     /// Decodes the clip around `seams`, and at both of its ends. `ffmpeg` runs in `folder`.
     ///
     /// # Errors
-    /// Whatever reading the clip raises, `Internal` when the program cannot be run.
+    /// Any error from reading the clip; `Internal` if the program cannot be run.
     pub async fn check(
         &self,
         seams: &[f64],
@@ -130,7 +130,7 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         Ok(checked)
     }
 
-    /// What was found, as an outcome has it.
+    /// What was found, in the form that an outcome reports.
     #[must_use]
     pub fn damaged(&self, checked: &Checked) -> Damaged {
         let second = |index: usize| {
@@ -165,10 +165,10 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
     }
 }
 
-/// Decodes what a file shows from one second of its timeline to another, reading it by ranges.
+/// Decodes what a file shows between two seconds of its timeline, reading it by ranges.
 ///
 /// # Errors
-/// `TrimBudgetExceeded` or `UnsupportedMedia` when it takes too long or reads too much, and whatever reading raises.
+/// `TrimBudgetExceeded` or `UnsupportedMedia` if it takes too long or reads too much, and any error from reading.
 pub async fn look<S: RangeRead + Clone + 'static>(
     file: &CachedSource<S>,
     demuxer: &'static str,
@@ -202,7 +202,7 @@ impl Checked {
         self.is_audio_damaged |= decoded.is_audio_damaged;
     }
 
-    /// What was found until a look took too much.
+    /// What was found before a check exceeded a budget.
     fn but_for(mut self, error: ClipError) -> Result<Self, ClipError> {
         match error.kind {
             ErrorKind::TrimBudgetExceeded | ErrorKind::UnsupportedMedia => {

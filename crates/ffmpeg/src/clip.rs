@@ -1,5 +1,5 @@
-//! Makes a clip out of the cuts of its sources. A copy encodes nothing. An exact clip is a smart cut where the sources
-//! are made for one, and otherwise encoded whole.
+//! Makes a clip from cuts of its sources. A copy encodes nothing. An exact clip is a smart cut if the sources allow it,
+//! and otherwise encoded whole.
 
 use crate::{
     encode, pixels,
@@ -29,23 +29,23 @@ use mp4_cut::{
 };
 use std::{ffi::OsString, fmt, path::PathBuf, time::Instant};
 
-/// Ranged reads of a source that are under way at once.
+/// Concurrent ranged reads of a source.
 const CONNECTIONS: usize = 4;
-/// No picture is shown for so short a time, in seconds.
+/// Shorter than any picture is shown, in seconds.
 const SHORTEST_SECONDS: f64 = 1e-6;
-/// Windows that are fetched at once.
+/// Windows that are fetched concurrently.
 const WINDOWS_AT_ONCE: usize = 4;
 
-/// Options that encode what decodes, however little that is.
+/// Options that encode whatever decodes, however little it is.
 const PLAY_ON: [&str; 3] = ["-noxerror", "-max_error_rate", "1"];
 
-/// A clip that was made, and is not yet where it belongs.
+/// A finished clip that is not yet at its destination.
 pub struct Clip<'a> {
     /// The file.
     pub content: Content<'a>,
     /// How it was made.
     pub method: Method,
-    /// What of the sources was found to be damaged; of what was copied, nothing is known.
+    /// Damage that was found in the sources. Copied parts are not examined.
     pub damaged: Option<Damaged>,
 }
 
@@ -64,7 +64,7 @@ pub enum Method {
     Copy,
     /// Most pictures were copied.
     SmartCut {
-        /// How many seconds of them were not.
+        /// How much was encoded and how much copied.
         facts: SmartCutFacts,
         /// When the encoded pictures are shown, in seconds of the clip.
         encoded: Vec<Interval>,
@@ -79,7 +79,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Whether the clip has pictures as they are in the source.
+    /// Whether the clip has unchanged pictures of the source.
     #[must_use]
     pub fn copies(&self) -> bool {
         !matches!(self, Self::EncodedWhole { .. })
@@ -114,11 +114,11 @@ impl fmt::Display for Method {
     }
 }
 
-/// Makes the clip of `plan` that is to look like `look`. `ranges` are what the plan's segments are cut out of, in order; `watermark`
-/// puts its watermark into the working folder, and is awaited only if it is needed.
+/// Makes the clip of `plan`, with the picture settings `look`. `ranges` are what the plan's segments are cut from, in
+/// order. `watermark` puts the watermark into the working folder, and is awaited only if it is needed.
 ///
 /// # Errors
-/// `InvalidRequest` when copies cannot be joined, whatever a source raises, and what
+/// `InvalidRequest` if copies cannot be joined, any error from a source, and what
 /// [`Ffmpeg::run`](crate::process::Ffmpeg::run) raises.
 pub async fn make<'a, O, S: RangeRead + 'static>(
     look: Look<'_>,
@@ -172,7 +172,7 @@ fn windows<O, S>(plan: &Plan<O>, ranges: &[RemuxedRange<S>]) -> Result<Vec<Windo
     windows.collect()
 }
 
-/// Encodes as little of the windows of a clip as what is asked for and the sources allow.
+/// Encodes as little of a clip's windows as the request and the sources allow.
 async fn encode<'a, O, S: RangeRead>(
     look: Look<'_>,
     plan: &Plan<O>,
@@ -264,13 +264,13 @@ async fn smart_cut<'a>(
     })
 }
 
-/// The encode of all pictures of a clip.
+/// A clip whose pictures are all encoded.
 struct EncodedWhole<'a> {
     look: Look<'a>,
     spec: &'a ClipSpec,
     /// The windows.
     names: &'a [String],
-    /// What is read: the windows, and what lies over the clip.
+    /// The inputs: the windows and the overlay.
     files: &'a [Input],
     arguments: Vec<OsString>,
     /// How many pictures the first window shows.
@@ -280,7 +280,7 @@ struct EncodedWhole<'a> {
 }
 
 impl EncodedWhole<'_> {
-    /// Encodes, and where `FFmpeg` gives up finds out what is damaged, and plays on. Returns what is.
+    /// Encodes. If `FFmpeg` gives up, finds the damage and encodes past it. Returns the damage.
     async fn run(&self) -> Result<Option<Damaged>, ClipError> {
         let given_up = match self.encode(&[]).await {
             Ok(()) if self.lacks_pictures().await? => None,
@@ -290,7 +290,7 @@ impl EncodedWhole<'_> {
         let damaged = survey::survey(self.names, self.spec, self.left()).await?;
         self.look.damage.check(&damaged)?;
         match given_up {
-            // Whatever it is, it lies not in the source.
+            // Whatever the cause, it is not in the source.
             Some(error) if damaged.is_none() => return Err(error),
             Some(_) => self.encode(&PLAY_ON).await?,
             None => {}
@@ -313,7 +313,7 @@ impl EncodedWhole<'_> {
             .await
     }
 
-    /// What is left of the time.
+    /// The same remuxer, limited to the remaining time.
     fn left(&self) -> Remuxer<'_> {
         let limits = self.remuxer.limits;
         let time = limits.time.saturating_sub(self.begun.elapsed());
@@ -323,7 +323,7 @@ impl EncodedWhole<'_> {
         }
     }
 
-    /// Whether fewer pictures were encoded than the window shows: a decoder may leave some out without a word.
+    /// Whether fewer pictures were encoded than the window shows: a decoder may drop some silently.
     async fn lacks_pictures(&self) -> Result<bool, ClipError> {
         if self.spec.frame_rate.is_some() || self.look.format == Format::Webm {
             return Ok(false);
@@ -334,8 +334,8 @@ impl EncodedWhole<'_> {
     }
 }
 
-/// When the encoded pictures of cuts are shown, one cut after the other. Of each, how long its encoded head, its copy and
-/// its encoded tail are, in seconds.
+/// When the encoded pictures of cuts are shown, one cut after the other. Each is given as the lengths of its encoded
+/// head, its copy and its encoded tail, in seconds.
 fn encoded(cuts: impl Iterator<Item = (f64, f64, f64)>) -> Vec<Interval> {
     let (mut encoded, mut time) = (Vec::<Interval>::new(), 0.0);
     for (head, copy, tail) in cuts {
@@ -345,7 +345,7 @@ fn encoded(cuts: impl Iterator<Item = (f64, f64, f64)>) -> Vec<Interval> {
             if end_seconds - start_seconds < SHORTEST_SECONDS {
                 continue;
             }
-            // A tail that a head follows is one interval with it.
+            // A tail and the head that follows it form one interval.
             match encoded.last_mut() {
                 Some(last) if start_seconds - last.end_seconds < SHORTEST_SECONDS => {
                     last.end_seconds = end_seconds;
@@ -362,7 +362,7 @@ fn encoded(cuts: impl Iterator<Item = (f64, f64, f64)>) -> Vec<Interval> {
 }
 
 impl Method {
-    /// What a clip's outcome says of it.
+    /// How a clip's outcome describes it.
     #[must_use]
     pub fn cutting(&self) -> Cutting {
         match self {

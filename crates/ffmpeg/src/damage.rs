@@ -1,25 +1,25 @@
 //! Which pictures of a file decode, of those that its sample table shows.
 //!
-//! A picture is damaged if no picture is decoded at its time, or only one with errors. How it looks does not matter.
+//! A picture is damaged if no picture is decoded at its time, or only one with errors. Its appearance is not judged.
 
 use crate::decoded::Picture;
 use crate::log;
 use model::ClipError;
 use std::ops::Range;
 
-/// How far the time of a picture may be off, in seconds: `FFmpeg` and we round edits to the timescale of the movie.
+/// Tolerance for the time of a picture, in seconds: `FFmpeg` and we round edits to the timescale of the movie.
 pub(crate) const TOLERANCE_SECONDS: f64 = 0.002;
 
 /// A picture that is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flaw {
-    /// Its place among the pictures that are shown.
+    /// Its index among the shown pictures.
     pub index: usize,
     /// Whether there is no picture at all.
     pub is_missing: bool,
 }
 
-/// Which pictures of the range `looked_at` of those that are `shown`, in seconds, are damaged. `decoded` is in order.
+/// Which pictures in the range `looked_at` of `shown` (their times, in seconds) are damaged. `decoded` is in order.
 #[must_use]
 pub fn flaws(shown: &[f64], looked_at: Range<usize>, decoded: &[Picture]) -> Vec<Flaw> {
     let mut decoded = decoded.iter().peekable();
@@ -41,7 +41,7 @@ pub fn flaws(shown: &[f64], looked_at: Range<usize>, decoded: &[Picture]) -> Vec
     flaws
 }
 
-/// Refuses a source of which the first picture that is shown does not decode, or none at all.
+/// Refuses a source whose first shown picture does not decode.
 ///
 /// # Errors
 /// `UnsupportedMedia`, with what `FFmpeg` complained of.

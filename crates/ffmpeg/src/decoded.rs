@@ -6,16 +6,16 @@
 use crate::log::{self, MAX_LINE, MAX_LINES};
 use model::text::shorten;
 
-/// What stands before everything else: every line with its level, and as often as it is said.
+/// Log settings, which come first: every line with its level, and repeated lines in full.
 const LEVELS: &str = "repeat+level+info";
-/// What is said of a picture that was decoded in part, in front of the line of its time.
+/// Logged for a partially decoded picture, before the line with its time.
 const IN_PART: &str = "corrupt decoded frame";
-/// In front of the time of a picture that was decoded. What another thread is about to say may stand in front of it, and
-/// then its own level does not.
+/// Precedes the time of a decoded picture. Output of another thread may precede it on the line; its own level is then
+/// missing.
 const PICTURE: &str = "decoder -> pts:";
-/// Whose lines are about sound.
+/// Marks lines about audio.
 const OF_AUDIO: &str = "[aist#";
-/// Said where a codec is one that this program does not decode; AV1 it decodes with hardware only.
+/// Logged for a codec that this program does not decode; it decodes AV1 only in hardware.
 const NO_DECODER: [&str; 3] = [
     "no decoder found",
     "Decoder not found",
@@ -31,22 +31,22 @@ pub struct Picture {
     pub is_whole: bool,
 }
 
-/// What was decoded of a file.
+/// What was decoded from a file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decoded {
-    /// Its pictures, in the order in which they are shown.
+    /// Its pictures, in display order.
     pub pictures: Vec<Picture>,
     /// Whether some of its sound was not decoded.
     pub is_audio_damaged: bool,
-    /// What the program complained of first.
+    /// The program's first complaints.
     pub complaints: Vec<String>,
-    /// The next picture was decoded in part.
+    /// Whether the next picture was decoded only in part.
     is_next_in_part: bool,
     has_no_decoder: bool,
 }
 
 impl Decoded {
-    /// Options that stand before everything else.
+    /// Options that come first.
     pub(crate) const COMMON: [&str; 8] = [
         "-nostdin",
         "-hide_banner",
@@ -57,7 +57,7 @@ impl Decoded {
         "-copyts",
         "-y",
     ];
-    /// Options that decode all of an input, however much of it is damaged, and write nothing.
+    /// Options that decode a whole input, even if it is damaged, and write nothing.
     pub(crate) const OUTPUT: [&str; 13] = [
         "-max_error_rate",
         "1",

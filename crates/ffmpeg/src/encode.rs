@@ -1,8 +1,6 @@
-//! What `FFmpeg` does with the windows of a clip that is encoded whole: its filter graph, its encoders and the options of
-//! its output.
+//! How `FFmpeg` encodes a whole clip from its windows: the filter graph, the encoders and the output options.
 //!
-//! All inputs are open at the same time, with one decoder thread each: about 18 MB of memory for
-//! every 1080p cut.
+//! All inputs are open at the same time, with one decoder thread each: about 18 MB of memory per 1080p cut.
 
 use crate::{audio, pixels};
 use model::{
@@ -12,8 +10,8 @@ use model::{
 use mp4_cut::Window;
 use std::ffi::OsString;
 
-/// The output options that make the clip `spec` that is to look like `look` out of its inputs: the windows of its parts in order,
-/// and behind them the watermark. `window` is the only part's, where there is only one.
+/// The output options that make the clip `spec`, with the picture settings `look`, from its inputs: the windows of its
+/// parts in order, then the watermark. If there is only one part, `window` is its window.
 #[must_use]
 pub fn arguments(look: Look, spec: &ClipSpec, window: &Window) -> Vec<OsString> {
     let mut options = if let (true, [part]) = (spec.plain, spec.parts.as_slice()) {
@@ -33,7 +31,7 @@ pub fn arguments(look: Look, spec: &ClipSpec, window: &Window) -> Vec<OsString> 
         options.extend(spec.audio.iter().flat_map(|_| words("-map [a]")));
         options
     };
-    // FFmpeg keeps the time of creation only when it is told to.
+    // FFmpeg keeps the creation time only if told to.
     options.extend(words("-map_metadata 0"));
     options.extend(encoders(look, spec));
     options.extend(match spec.frame_rate {
@@ -49,19 +47,19 @@ pub fn arguments(look: Look, spec: &ClipSpec, window: &Window) -> Vec<OsString> 
     options.into_iter().map(OsString::from).collect()
 }
 
-/// The output options with which `FFmpeg`, given a window as its input, encodes exactly its frames: each at its time and
-/// none twice, the last one for as long as in the source, and the audio up to the end.
+/// The output options with which `FFmpeg` encodes exactly a window's frames: each once, at its time, the last one for
+/// as long as in the source, and the audio to the end.
 ///
-/// `FFmpeg`'s own ways are to time frames by the average frame rate, to guess the last frame's duration, to round the
-/// edit list to milliseconds, and to let the audio end with its last packet. A frame that is shown for longer than
-/// others is the last to be decoded, too: another one's duration would be written for the end of the track. `setts` with
-/// `duration=` alone sets presentation times to decode times and loses frames, so `pts=PTS:dts=DTS` stands beside it.
+/// By default, `FFmpeg` times frames by the average frame rate, guesses the last frame's duration, rounds the edit list
+/// to milliseconds, and ends the audio with its last packet. If the last frame is shown for longer than others, it must
+/// also be decoded last; otherwise another frame's duration would end the track. `setts` with `duration=` alone sets
+/// presentation times to decode times and loses frames, hence `pts=PTS:dts=DTS`.
 #[must_use]
 pub fn timing_arguments(window: &Window) -> Vec<String> {
     let Window { facts, timing, .. } = window;
     // The audio's edit is rounded to this, so it must not be coarse.
     let timescale = u64::from(facts.timescale) * 10_000_u64.div_ceil(facts.timescale.into());
-    // A frame's duration, as FFmpeg knows it, is the time to the next that is decoded, not to the next that is shown.
+    // To FFmpeg, a frame's duration is the time to the next decoded frame, not to the next shown one.
     let last = timing.last_frame;
     let end = last + timing.last_frame_duration;
     let length = facts.duration_seconds + 0.000_000_5;
@@ -77,7 +75,7 @@ pub fn timing_arguments(window: &Window) -> Vec<String> {
 }
 
 /// The encoders of a clip. Pictures and sound are both encoded: mixing an encode with a copy puts them apart in players
-/// that ignore edit lists. How fast they are is in `probe`'s estimates.
+/// that ignore edit lists. `probe`'s estimates contain their speed.
 fn encoders(look: Look, spec: &ClipSpec) -> Vec<String> {
     let (quality, pixels) = (look.quality, pixels::encoded(spec.bit_depth));
     words(&match look.format {
@@ -85,7 +83,7 @@ fn encoders(look: Look, spec: &ClipSpec) -> Vec<String> {
             "-c:v libx264 -preset veryfast -crf {} -pix_fmt yuv420p -c:a aac -movflags +faststart",
             quality.crf()
         ),
-        // Apple's players want the parameter sets where hvc1 says that they are.
+        // Apple's players require hvc1: all parameter sets in the sample entry.
         Format::Hevc => format!(
             "-c:v libx265 -preset veryfast -x265-params log-level=error -crf {} -tag:v hvc1 -pix_fmt {pixels} -c:a aac \
              -movflags +faststart",
@@ -102,7 +100,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The filter graph that makes `spec` out of its inputs. Its outputs are `[v]` and, where the clip has sound, `[a]`.
+/// The filter graph that makes `spec` from its inputs. Its outputs are `[v]` and, if the clip has audio, `[a]`.
 #[must_use]
 pub fn graph(spec: &ClipSpec) -> String {
     let ClipSpec {
@@ -183,8 +181,8 @@ fn chain(filters: &[String]) -> String {
     }
 }
 
-/// A part's pictures in the size that they are stored in, with pixels of such a shape that they are shown in the size that
-/// the source's index says, whatever its stream says. Sizes have up to 16 bits.
+/// A part's pictures in their stored size, with the pixel aspect set so that they are shown in the size that the
+/// source's index says, even if the stream disagrees. Sizes have up to 16 bits.
 fn stored_as_they_are(part: &Part) -> String {
     let Part { decoded, shown, .. } = part;
     let mut filters: Vec<_> = pixels::tagged(part.pixels.as_ref()).into_iter().collect();
@@ -196,8 +194,8 @@ fn stored_as_they_are(part: &Part) -> String {
     filters.join(",")
 }
 
-/// A part's pictures in the size of the canvas and, where they are timed anew, exactly as many as the part has, on the
-/// grid of the clip's frames.
+/// A part's pictures in the size of the canvas. If they are retimed, exactly as many as the part has, on the clip's
+/// frame grid.
 fn video_filters(spec: &ClipSpec, part: &Part) -> String {
     let mut filters: Vec<_> = pixels::tagged(part.pixels.as_ref()).into_iter().collect();
     if part.decoded != spec.canvas {
@@ -215,7 +213,7 @@ fn video_filters(spec: &ClipSpec, part: &Part) -> String {
     filters.push(format!("format={}", pixels::encoded(spec.bit_depth)));
     if let Some(rate) = spec.frame_rate {
         let (speed, frames) = (spec.speed, part.frames);
-        // Of frames that are left out, those before their time; frames that are a little off the grid belong on it.
+        // When speeding up, no frame may appear before its time; otherwise, frames slightly off the grid snap to it.
         let round = if speed > 1.0 { "up" } else { "near" };
         filters.push(format!(
             "setpts=(PTS-STARTPTS)/{speed},fps={rate}:start_time=0:round={round}"
@@ -227,7 +225,7 @@ fn video_filters(spec: &ClipSpec, part: &Part) -> String {
     filters.join(",")
 }
 
-/// Frames pictures of a size in black, or cuts off what is too much, evenly on both sides.
+/// Pads pictures with black to `frame`, or crops them to it, evenly on both sides.
 fn framed(own: Size, frame: Size) -> Option<String> {
     let Size { width, height } = frame;
     if own == frame {
@@ -239,7 +237,7 @@ fn framed(own: Size, frame: Size) -> Option<String> {
     }
 }
 
-/// Turns, crops and resizes the clip's pictures.
+/// Rotates, crops and resizes the clip's pictures.
 fn edited(spec: &ClipSpec) -> Vec<String> {
     let ClipSpec {
         canvas,
@@ -270,7 +268,7 @@ fn edited(spec: &ClipSpec) -> Vec<String> {
     filters
 }
 
-/// Times frames by their number where they lie on a grid, which sums of rounded lengths cannot spoil, and fades them.
+/// Times frames on a grid by their number, so that rounding errors cannot accumulate, and fades them.
 fn finished(spec: &ClipSpec) -> Vec<String> {
     let grid = spec
         .frame_rate

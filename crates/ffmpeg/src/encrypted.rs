@@ -1,17 +1,17 @@
-//! Whether a source of another container than MP4 is encrypted: `FFmpeg` copies ciphertext as if it were pictures.
+//! Detects encryption in containers other than MP4: `FFmpeg` copies ciphertext as if it were pictures.
 
-/// The elements of Matroska that lead to how a track is encrypted (RFC 9559, section 5.1.4).
+/// The path of Matroska elements that leads to a track's encryption (RFC 9559, section 5.1.4).
 const CONTENT_ENCRYPTION: [u32; 6] = [0x1853_8067, 0x1654_ae6b, 0xae, 0x6d80, 0x6240, 0x5035];
 /// Bytes of a packet of a transport stream (ITU-T H.222.0, 2.4.3.2).
 const PACKET_BYTES: usize = 188;
 const SYNC_BYTE: u8 = 0x47;
 
-/// Whether a track is encrypted of a Matroska file that begins with `head`.
+/// Whether the Matroska file that begins with `head` has an encrypted track.
 pub fn has_encrypted_track(head: &[u8]) -> bool {
     leads_to(head, &CONTENT_ENCRYPTION)
 }
 
-/// Whether there is an element among `elements` that holds another one, and so on.
+/// Whether there are nested elements along `path` in `elements`.
 fn leads_to(mut elements: &[u8], path: &[u32]) -> bool {
     let Some((wanted, rest)) = path.split_first() else {
         return true;
@@ -29,7 +29,7 @@ fn leads_to(mut elements: &[u8], path: &[u32]) -> bool {
     false
 }
 
-/// A number of variable length (RFC 8794, section 4), with its marker or without.
+/// A variable-length number (RFC 8794, section 4), with or without its marker bit.
 fn number(bytes: &mut &[u8], with_marker: bool) -> Option<u64> {
     let first = *bytes.first()?;
     let length = first.leading_zeros() as usize + 1;
@@ -42,7 +42,7 @@ fn number(bytes: &mut &[u8], with_marker: bool) -> Option<u64> {
         return Some(number);
     }
     let marker = 1_u64 << (7 * length);
-    // All ones are an unknown size.
+    // All ones mean an unknown size.
     Some(if number == 2 * marker - 1 {
         u64::MAX
     } else {
@@ -50,9 +50,9 @@ fn number(bytes: &mut &[u8], with_marker: bool) -> Option<u64> {
     })
 }
 
-/// Whether most packets of a stream of a transport stream, which begins with `head`, are scrambled.
+/// Whether most packets of one stream are scrambled, in a transport stream that begins with `head`.
 pub fn is_scrambled(head: &[u8], stream: u16) -> bool {
-    // The packets of a Blu-ray Disc have four more bytes in front.
+    // Packets on Blu-ray Discs have a four-byte prefix.
     let (first, step) = match head.first() {
         Some(&SYNC_BYTE) => (0, PACKET_BYTES),
         _ => (4, PACKET_BYTES + 4),

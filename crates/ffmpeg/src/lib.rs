@@ -1,4 +1,4 @@
-//! Everything that runs `FFmpeg`: the process and its limits, what it reads, and what it is told to do.
+//! Everything that runs `FFmpeg`: the process and its limits, its inputs, and its arguments.
 
 pub mod audio;
 pub mod cage;

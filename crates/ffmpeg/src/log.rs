@@ -3,24 +3,24 @@
 use model::text::shorten;
 use std::fmt;
 
-/// How many lines of what it says are kept, and how many characters of each.
+/// How many lines are kept, and how many characters of each.
 pub(crate) const MAX_LINES: usize = 5;
 pub(crate) const MAX_LINE: usize = 300;
 
-/// What is said in a line, without the names of the parts that say it, which are addresses.
+/// The message in a line, without the component prefixes, which contain addresses.
 pub(crate) fn said(line: &str) -> &str {
     line.rsplit_once("] ").map_or(line, |(_, said)| said)
 }
 
-/// What a program said: the first lines, of which the very first tells the cause, and all that is to be known of others.
+/// What a program logged: the first lines, since the very first names the cause, and later telling ones.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     first: Vec<String>,
-    /// Lines behind those that tell by themselves what went wrong.
+    /// Later lines that say what went wrong on their own.
     telling: Vec<String>,
 }
 
-/// Parts of lines that tell what went wrong wherever they stand.
+/// Parts of lines that say what went wrong, wherever they appear.
 const TELLING: [&str; 4] = [
     "No space left",
     "File too large",
@@ -51,8 +51,8 @@ impl fmt::Display for Said {
     }
 }
 
-/// The codec that a program says it has no decoder for. AV1 it decodes with hardware only, unless it was built with a
-/// library.
+/// The codec that a program says it has no decoder for. It decodes AV1 only in hardware, unless it was built with a
+/// library for it.
 pub(crate) fn undecodable_codec(said: &str) -> Option<&str> {
     const AROUND: [(&str, &str); 3] = [
         ("support hardware accelerated ", " decoding"),

@@ -1,9 +1,9 @@
 //! Limits the memory of programs that run at the same time.
 //!
-//! Lambda kills a function that exceeds its memory, and nobody learns why. So we poll the resident memory of the
-//! function and its programs, and kill the largest program before that happens. A limit on the address space would not
-//! work: threads reserve far more than they use. The kernel's own limit (`RLIMIT_DATA`) stops a single huge allocation,
-//! which we would poll too late to see.
+//! Lambda kills a function that exceeds its memory without saying why. So we poll the resident memory of the function
+//! and its programs, and kill the largest program before that happens. A limit on the address space would not work:
+//! threads reserve far more than they use. The kernel's own limit (`RLIMIT_DATA`) stops a single huge allocation, which
+//! we would poll too late to see.
 
 use model::error::ClipError;
 use rustix::process::Pid;
@@ -13,11 +13,11 @@ use std::{
     time::Duration,
 };
 
-/// How often memory is looked at: a program fills about 50 MB in that time.
+/// How often memory is polled: a program fills about 50 MB in that time.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// What a program may allocate beyond the limit, in bytes: stacks of threads, which are mostly never touched.
+/// What a program may allocate beyond the limit, in bytes: thread stacks, which are mostly never touched.
 const STACKS_BYTES: u64 = 1 << 30;
-/// What the kernel prefers to end when memory is short, of -1000 to 1000 (proc(5), `oom_score_adj`).
+/// Makes the kernel kill this process first when memory is short; from -1000 to 1000 (proc(5), `oom_score_adj`).
 const OOM_SCORE: &str = "1000";
 
 /// The memory that programs share with this process.
@@ -29,14 +29,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The memory of a Lambda function, of which a sixteenth is kept back for what is used between two looks.
+    /// The memory of a Lambda function. A sixteenth is reserved for growth between two polls.
     #[must_use]
     pub fn of_function(mb: u32) -> Self {
         let bytes = u64::from(mb) << 20;
         Self::of_bytes(bytes - bytes / 16)
     }
 
-    /// So many bytes for this process and its programs.
+    /// A limit, in bytes, for this process and its programs.
     #[must_use]
     pub fn of_bytes(limit_bytes: u64) -> Self {
         Self {
@@ -51,14 +51,14 @@ impl Memory {
             .map(|limit| limit.saturating_add(STACKS_BYTES))
     }
 
-    /// Returns the error that ends a program once it and the others take too much and none takes more than it; never,
-    /// where nothing is limited.
+    /// Waits until all programs together use too much and this one is the largest, then returns the error to end it
+    /// with. Without a limit, it never returns.
     pub(crate) async fn exceeded(&self, program: Option<Pid>) -> ClipError {
         let (Some(limit_bytes), Some(pid)) = (self.limit_bytes, program.map(Pid::as_raw_pid))
         else {
             return std::future::pending().await;
         };
-        // Where the kernel has no such file, it has no such order either.
+        // A kernel without this file has no such preference.
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
         let _entry = Entry { memory: self, pid };
         loop {
@@ -82,7 +82,7 @@ impl Memory {
     }
 }
 
-/// A program that is counted, until this is dropped.
+/// Counts a program until dropped.
 struct Entry<'a> {
     memory: &'a Memory,
     pid: i32,

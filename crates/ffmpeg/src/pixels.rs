@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::path::Path;
 use tokio::{fs::File, io::AsyncReadExt};
 
-/// Numbers of H.273 that `FFmpeg` has other names for, by these.
+/// H.273 numbers by `FFmpeg`'s names.
 const NUMBERS: [(&str, u8); 17] = [
     ("gbr", RGB),
     ("bt709", 1),
@@ -27,7 +27,7 @@ const NUMBERS: [(&str, u8); 17] = [
     ("arib-std-b67", 18),
 ];
 
-/// What `ffprobe` says of a stream's pixels.
+/// What `ffprobe` says about a stream's pixels.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct PixelNames {
@@ -39,7 +39,7 @@ pub(crate) struct PixelNames {
 }
 
 impl PixelNames {
-    /// The same by numbers; `None` where the pixels are unknown, or are not stored as luma and chroma.
+    /// The same as numbers; `None` if the pixel format is unknown, or not stored as luma and chroma.
     pub fn format(&self) -> Option<PixelFormat> {
         let name = self.pix_fmt.as_deref()?;
         let chroma = match name.get(..6)? {
@@ -72,12 +72,12 @@ impl PixelNames {
     }
 }
 
-/// How a message with metadata of HDR10+ begins (SMPTE ST 2094-40, in a message of ITU-T T.35).
+/// How an HDR10+ metadata message begins (SMPTE ST 2094-40, in an ITU-T T.35 message).
 const HDR10_PLUS: [u8; 6] = [0xb5, 0, 0x3c, 0, 1, 4];
-/// Bytes of a window within which its first picture has that message, if it has one.
+/// The first picture's message, if any, is within this many bytes of the window.
 const HDR10_PLUS_WITHIN: u64 = 256 << 10;
 
-/// Whether the pictures of a window, which is a file, have metadata of HDR10+.
+/// Whether the pictures of a window file have HDR10+ metadata.
 ///
 /// # Errors
 /// `Internal` when the file cannot be read.
@@ -92,19 +92,19 @@ pub async fn has_hdr10_plus(window: &Path) -> Result<bool, ClipError> {
         .any(|bytes| bytes == HDR10_PLUS))
 }
 
-/// What H.273 calls unspecified.
+/// H.273's value for "unspecified".
 const UNSPECIFIED: u8 = 2;
-/// The matrix of pictures that are green, blue and red.
+/// The matrix value of GBR pictures.
 const RGB: u8 = 0;
-/// Brings pictures of a high dynamic range to SDR as BT.709 has it, and takes away what is known of the light in them.
-/// 100 cd/m² are white; what is brighter is compressed.
+/// Converts HDR pictures to BT.709 SDR and removes their light-level metadata. 100 cd/m² is white; brighter values are
+/// compressed.
 pub const TONE_MAP: &str = "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=709,\
      tonemap=hable:desat=0,zscale=transfer=709:matrix=709:range=limited,format=yuv420p,\
      sidedata=delete:MASTERING_DISPLAY_METADATA,sidedata=delete:CONTENT_LIGHT_LEVEL,\
      sidedata=delete:DYNAMIC_HDR_PLUS";
 
-/// Says what a source's values mean, as its container says, which counts where the stream says otherwise; `None` where
-/// nothing is known.
+/// Tags pictures with the source's range and colours. The container takes precedence over the stream; `None` if nothing
+/// is known.
 #[must_use]
 pub fn tagged(pixels: Option<&PixelFormat>) -> Option<String> {
     let pixels = pixels.filter(|pixels| pixels.matrix != RGB)?;
@@ -128,7 +128,7 @@ pub fn tagged(pixels: Option<&PixelFormat>) -> Option<String> {
     (!all.is_empty()).then(|| format!("setparams={}", all.join(":")))
 }
 
-/// The pixels that are encoded, by `FFmpeg`'s name.
+/// `FFmpeg`'s name of the pixel format to encode.
 #[must_use]
 pub fn encoded(bit_depth: u8) -> &'static str {
     if bit_depth > 8 {

@@ -1,8 +1,9 @@
-//! Running `FFmpeg`: an argument list and never a shell, no environment, bounded in time and space, and no network but
-//! the one loopback URL that an input may name. Where the kernel has it, [a cage](crate::cage) holds it to that.
+//! Runs `FFmpeg`: with an argument list and never a shell, with no environment, bounded in time and space, and with no
+//! network except the one loopback URL that an input may name. If the kernel supports it, [a cage](crate::cage)
+//! enforces that.
 //!
-//! Some runs would never end without these limits: `-err_detect explode` on some files with one bad NAL length, and the
-//! filter `tpad=stop=-1` once one of several outputs is complete.
+//! Without these limits, some runs would never end: `-err_detect explode` on some files with one bad NAL length, and
+//! the filter `tpad=stop=-1` once one of several outputs is complete.
 
 use crate::{
     cage::{self, Cage},
@@ -28,45 +29,45 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// Options that stand before everything else: quiet, never asking, and giving up on the first error.
+/// Options that come first: quiet, non-interactive, and stopping at the first error.
 const COMMON: [&str; 6] = ["-nostdin", "-hide_banner", "-v", "error", "-y", "-xerror"];
-/// What an input may be read by: a file of the folder, or a source that is served by [`RangeServer`].
+/// The protocols for reading an input: a file in the folder, or a source served by [`RangeServer`].
 const FILE_PROTOCOLS: &str = "file,pipe";
 const LOOPBACK_PROTOCOLS: &str = "http,tcp";
 /// The largest picture that is decoded, in pixels: 8192 x 8192.
 const MAX_PIXELS: &str = "67108864";
-/// What is cropped of decoded pictures: what their codec says, as players do, and not the container's clean aperture.
+/// How decoded pictures are cropped: as their codec says, like players do, and not to the container's clean aperture.
 const CROPPING: &str = "codec";
-/// The most streams that are looked at.
+/// The most streams that are inspected.
 const MAX_STREAMS: &str = "64";
 /// The longest answer of `ffprobe`, in bytes.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
-/// Memory that brings one vCPU with it, in MB (Lambda developer guide, "Configure Lambda function memory").
+/// Memory that comes with one vCPU, in MB (Lambda developer guide, "Configure Lambda function memory").
 const MB_PER_VCPU: u32 = 1769;
 
-/// The oldest version that was seen to do what it is told; 5.1 has no `-enc_time_base demux`.
+/// The oldest version that is known to work; 5.1 has no `-enc_time_base demux`.
 const OLDEST: (u32, u32) = (7, 0);
-/// The version that began to crop pictures to the container's aperture, and can be told not to.
+/// The first version that crops pictures to the container's aperture, with an option to turn that off.
 const CROPS_CONTAINERS: (u32, u32) = (7, 1);
-/// How much processor time `ffprobe` may take to describe a source, in seconds; it takes a tenth of one.
+/// How much CPU time `ffprobe` may take to describe a source, in seconds; it usually takes a tenth of one.
 const DESCRIPTION_PROCESSOR_SECONDS: u64 = 3;
-/// How long a program may take to say its version.
+/// How long a program may take to print its version.
 const VERSION_TIME: Duration = Duration::from_secs(30);
 
 /// An `ffmpeg`, and the `ffprobe` beside it.
 #[derive(Debug, Clone)]
 pub struct Ffmpeg {
-    /// Where it is, or what to say when it is needed and not there.
+    /// Where it is, or the error to raise if it is needed but missing.
     program: Result<PathBuf, ClipError>,
     threads: u32,
     version: (u32, u32),
     encoded_microseconds: Option<Arc<AtomicU64>>,
     memory: Memory,
-    /// Whether it works in a cage.
+    /// Whether it runs in a cage.
     is_caged: bool,
 }
 
-/// A file that is read. The demuxer is pinned: a playlist that is named like a video would make `FFmpeg` open what it
+/// A file that is read. The demuxer is pinned: otherwise a playlist named like a video would make `FFmpeg` open what it
 /// lists.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -74,7 +75,7 @@ pub struct Input {
     pub demuxer: &'static str,
     /// Its options.
     pub options: Vec<String>,
-    /// The file's name in the folder of the run, or a URL.
+    /// The file's name in the run's folder, or a URL.
     pub file: String,
     protocols: &'static str,
     /// The loopback port that it is read from.
@@ -98,13 +99,13 @@ impl Input {
         Self::file("matroska", Vec::new(), file)
     }
 
-    /// A picture in a PNG.
+    /// A PNG image.
     #[must_use]
     pub fn png(file: impl Into<String>) -> Self {
         Self::file("png_pipe", Vec::new(), file)
     }
 
-    /// One picture as its pixels, each as red, green, blue and alpha.
+    /// One picture as raw RGBA pixels.
     #[must_use]
     pub fn pixels(file: impl Into<String>, width: u32, height: u32) -> Self {
         let options = [
@@ -121,7 +122,7 @@ impl Input {
     /// A source that is read through a loopback port.
     #[must_use]
     pub fn loopback(demuxer: &'static str, mut options: Vec<String>, source: &RangeServer) -> Self {
-        // What the kernel buffers beyond what FFmpeg reads was read for nothing.
+        // Whatever the kernel buffers and FFmpeg never reads was fetched for nothing.
         options.extend(["-recv_buffer_size", "65536"].map(str::to_owned));
         Self {
             demuxer,
@@ -146,7 +147,7 @@ impl Input {
         }
     }
 
-    /// The same, whose pictures are decoded as they are coded.
+    /// The same input, decoded without cropping.
     #[must_use]
     pub fn uncropped(self) -> Self {
         Self {
@@ -155,8 +156,8 @@ impl Input {
         }
     }
 
-    /// The same HEVC, whose pictures several threads decode. Each holds pictures, and with several, `FFmpeg` does not always
-    /// notice that a picture of H.264 was decoded in part; of HEVC it notices as much as with one.
+    /// The same HEVC input, decoded by several threads. Each thread holds pictures in memory. With several threads,
+    /// `FFmpeg` may miss that an H.264 picture was decoded only in part; for HEVC it notices as much as with one.
     #[must_use]
     pub fn parallel(self) -> Self {
         Self {
@@ -165,7 +166,7 @@ impl Input {
         }
     }
 
-    /// What is cropped of its pictures, for a version of `FFmpeg`; `None` to leave it at its default.
+    /// The cropping option for this version of `FFmpeg`; `None` for the default.
     fn cropping(&self, version: (u32, u32)) -> Option<&'static str> {
         match (self.is_cropped, version >= CROPS_CONTAINERS) {
             (true, true) => Some(CROPPING),
@@ -182,12 +183,12 @@ impl Input {
 pub struct Limits {
     /// How long it may run.
     pub time: Duration,
-    /// How long each file that it writes may get, in bytes; `u64::MAX` for as long as the system lets it.
+    /// How large each file that it writes may get, in bytes; `u64::MAX` for the system's limit.
     pub file_bytes: u64,
 }
 
 impl Limits {
-    /// Those of a run that only says something.
+    /// The limits of a run that writes no files.
     fn of_answer(time: Duration) -> Self {
         Self {
             time,
@@ -196,14 +197,14 @@ impl Limits {
     }
 }
 
-/// All that one run is held to.
+/// All restrictions of one run.
 #[derive(Debug)]
 struct Bounds<'a> {
     limits: Limits,
     memory: &'a Memory,
-    /// Where it works; anywhere without one.
+    /// What it may reach; everything if `None`.
     cage: Option<Cage<'a>>,
-    /// How much processor time it may take. Unlike its time, that does not grow with what it waits for.
+    /// How much CPU time it may take. Unlike wall-clock time, that does not grow while it waits.
     processor_seconds: Option<u64>,
 }
 
@@ -219,7 +220,7 @@ impl<'a> Bounds<'a> {
 }
 
 impl Ffmpeg {
-    /// Finds the program of a Lambda's layer, `/opt/bin/ffmpeg`, and how many threads the function's memory is good for.
+    /// Finds the program, in a Lambda layer's `/opt/bin/ffmpeg`, and the number of threads for the function's memory.
     ///
     /// # Errors
     /// `Internal` when there is no `ffmpeg` on the `PATH`.
@@ -230,7 +231,7 @@ impl Ffmpeg {
         let memory_mb = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
             .ok()
             .and_then(|mb| mb.parse::<u32>().ok());
-        // Found out and logged when the function starts.
+        // Detect and log the walls when the function starts.
         _ = cage::walls();
         Ok(Self {
             program: Ok(program),
@@ -242,12 +243,12 @@ impl Ffmpeg {
         })
     }
 
-    /// Takes the program at a path, whose `ffprobe` lies beside it.
+    /// Uses the program at a path, with the `ffprobe` beside it.
     ///
     /// # Errors
     /// `Internal` when it cannot be run, is no `FFmpeg`, or is older than 7.0.
     pub async fn at(program: PathBuf, threads: u32) -> Result<Self, ClipError> {
-        // Where its libraries are elsewhere than a cage knows, it works outside.
+        // If its libraries are where a cage does not allow them, it runs outside.
         let (said, is_caged) = match version_of(&program, Some(Cage::default())).await {
             Ok(said) => (said, true),
             Err(_) => (version_of(&program, None).await?, false),
@@ -270,7 +271,7 @@ impl Ffmpeg {
         })
     }
 
-    /// Stands for a program that is not there: whatever needs it raises `why`.
+    /// Stands for a missing program: any use of it raises `why`.
     #[must_use]
     pub fn missing(why: ClipError) -> Self {
         Self {
@@ -283,13 +284,14 @@ impl Ffmpeg {
         }
     }
 
-    /// Whether it is not there.
+    /// Whether it is missing.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.program.is_err()
     }
 
-    /// Has its runs write to `encoded_microseconds`, several times a second, how far the furthest of them is.
+    /// Makes its runs report progress, several times a second, in `encoded_microseconds`: the position of the furthest
+    /// one.
     #[must_use]
     pub fn watched(self, encoded_microseconds: Arc<AtomicU64>) -> Self {
         Self {
@@ -298,13 +300,13 @@ impl Ffmpeg {
         }
     }
 
-    /// Has its runs share this memory.
+    /// Makes its runs share this memory.
     #[must_use]
     pub fn within(self, memory: Memory) -> Self {
         Self { memory, ..self }
     }
 
-    /// Runs it on `inputs` in `folder`, which is also where it writes. `output` follows the inputs.
+    /// Runs it on `inputs` in `folder`, where it also writes. The options `output` follow the inputs.
     ///
     /// # Errors
     /// `TrimBudgetExceeded` when it runs out of time, memory or space, `UnsupportedMedia` with the first lines of its
@@ -342,7 +344,7 @@ impl Ffmpeg {
         .await
     }
 
-    /// Decodes what is shown of an input, playing on where it is damaged. Sound is decoded along.
+    /// Decodes what is shown of an input, with its audio, continuing past damage.
     ///
     /// # Errors
     /// `TrimBudgetExceeded` when it runs out of time or memory, `Internal` when it cannot be started.
@@ -377,7 +379,7 @@ impl Ffmpeg {
         read(command, input);
     }
 
-    /// Whether its encoder of a name takes pictures in a pixel format.
+    /// Whether its encoder `encoder` accepts the pixel format `pixels`.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -395,7 +397,7 @@ impl Ffmpeg {
         Ok(formats.is_some_and(|formats| formats.split_whitespace().any(|own| own == pixels)))
     }
 
-    /// What `ffprobe` tells of an input, as JSON: the `entries` that are asked for, in its own notation.
+    /// Describes an input with `ffprobe`, as JSON: the requested `entries`, in its own notation.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -428,7 +430,7 @@ impl Ffmpeg {
         run(command, bounds, answer).await
     }
 
-    /// What a run is held to that works in a folder, if any, and reads these inputs.
+    /// The restrictions of a run that works in a folder, if any, and reads these inputs.
     fn bounds<'a>(
         &'a self,
         limits: Limits,
@@ -446,7 +448,7 @@ impl Ffmpeg {
     }
 }
 
-/// What a program says of its version.
+/// A program's version output.
 async fn version_of(program: &Path, cage: Option<Cage<'_>>) -> Result<Vec<u8>, ClipError> {
     let mut command = Command::new(program);
     command.arg("-version");
@@ -467,8 +469,8 @@ pub fn on_path() -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The version that a program tells with `-version`, such as `ffmpeg version n8.1.2 …`. One that has no number was built
-/// from the newest sources.
+/// The version in the output of `-version`, such as `ffmpeg version n8.1.2 …`. One without a number was built from the
+/// newest sources.
 fn parse_version(said: &[u8]) -> Option<(u32, u32)> {
     let said = String::from_utf8_lossy(said);
     let version = said.strip_prefix("ffmpeg version ")?.split(' ').next()?;
@@ -477,16 +479,16 @@ fn parse_version(said: &[u8]) -> Option<(u32, u32)> {
         .split(|character: char| !character.is_ascii_digit())
         .map(str::parse);
     Some(match (numbers.next(), numbers.next()) {
-        // A snapshot is named by its date.
+        // A snapshot is named after its date.
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
         _ => (u32::MAX, 0),
     })
 }
 
-/// All that a program says, up to a limit.
+/// A program's output, up to a limit.
 async fn answer(mut stdout: ChildStdout) -> Vec<u8> {
     let mut answer = Vec::new();
-    // What was cut short is no JSON.
+    // Truncated output fails to parse as JSON later.
     _ = (&mut stdout)
         .take(MAX_ANSWER_BYTES)
         .read_to_end(&mut answer)
@@ -509,7 +511,7 @@ fn read(command: &mut Command, input: &Input) {
         .args(["-i", &input.file]);
 }
 
-/// Runs a command, which must succeed, with its standard output given to `listen`.
+/// Runs a command, which must succeed, passing its standard output to `listen`.
 async fn run<T>(
     command: Command,
     bounds: Bounds<'_>,
@@ -521,8 +523,7 @@ async fn run<T>(
     classify_exit(status, &said.to_string()).map(|()| heard)
 }
 
-/// Runs a command to its end, with its standard output given to `listen`, and what it says on standard error to `hear`,
-/// line by line.
+/// Runs a command to its end, passing its standard output to `listen` and its standard error to `hear`, line by line.
 async fn run_to_end<T>(
     mut command: Command,
     bounds: Bounds<'_>,
@@ -564,7 +565,7 @@ async fn run_to_end<T>(
     }
 }
 
-/// The process group of a run, ended when this is dropped.
+/// The process group of a run, killed on drop.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -588,7 +589,7 @@ impl Group {
     #[cfg(target_os = "linux")]
     fn limit(&self, resource: Resource, most: u64) -> Result<(), ClipError> {
         use rustix::process::{Rlimit, prlimit};
-        // Where both were the same, a program that takes too long would be killed as one that takes too much memory.
+        // If soft and hard limit were equal, a program that takes too long would look like one killed for its memory.
         let more = u64::from(resource == Resource::Cpu);
         let limit = Rlimit {
             current: Some(most),
@@ -601,7 +602,7 @@ impl Group {
         }
     }
 
-    /// Other systems limit no process but one's own. Lambda is Linux.
+    /// Other systems can only limit the current process. Lambda is Linux.
     #[cfg(not(target_os = "linux"))]
     #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
     fn limit(&self, _: Resource, _: u64) -> Result<(), ClipError> {
@@ -622,7 +623,7 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
     const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
     const SIGXFSZ: i32 = 25;
-    /// Signals of programs that trip over what they read: abort, a wrong address, a division by zero.
+    /// Signals of programs that crash on their input: abort, bus error, arithmetic error, segmentation fault.
     const CRASHES: [i32; 4] = [6, 7, 8, 11];
     match (status.success(), status.signal()) {
         (true, _) => Ok(()),
@@ -659,7 +660,7 @@ fn classify_exit(status: ExitStatus, said: &str) -> Result<(), ClipError> {
     }
 }
 
-/// Logs the position, or writes it to where it is watched, from the key=value lines of `-progress`.
+/// Logs the position from the key=value lines of `-progress`, or stores it in `watched`.
 async fn listen_to_progress(stdout: ChildStdout, watched: Option<&AtomicU64>) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -673,11 +674,11 @@ async fn listen_to_progress(stdout: ChildStdout, watched: Option<&AtomicU64>) {
     }
 }
 
-/// Hands on what is said, line by line.
+/// Passes output on, line by line.
 async fn listen_to(stderr: impl AsyncRead + Unpin, mut hear: impl FnMut(&str)) {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
-    // What is not read to its end would keep a program waiting, whatever bytes it says.
+    // Read to the end, even invalid UTF-8: a full pipe would block the program.
     while let Ok(1..) = stderr.read_until(b'\n', &mut line).await {
         hear(String::from_utf8_lossy(&line).trim_end());
         line.clear();
@@ -692,7 +693,7 @@ mod tests {
         Bounds::of(Limits::of_answer(Duration::from_secs(seconds)), memory)
     }
 
-    /// How a program ends that takes memory for as long as it runs, where there are so many bytes.
+    /// How a program ends that keeps allocating memory.
     async fn greedy(memory: &Memory, seconds: u64) -> ClipError {
         let mut command = Command::new("tail");
         command.args(["-n", "1", "/dev/zero"]);

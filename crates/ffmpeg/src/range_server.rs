@@ -34,18 +34,18 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// What a look costs: the first reads after a jump, in bytes.
+/// The first read after a seek, in bytes: the cost of a short look.
 const MIN_READ_BYTES: u64 = 64 << 10;
 /// The longest read, in bytes.
 const MAX_READ_BYTES: u64 = 2 << 20;
-/// Of what has been read in one go, this part is read ahead at a time.
+/// We read ahead by this fraction of what was read sequentially so far.
 const AHEAD_DIVISOR: u64 = 8;
-/// Reads that are under way at once.
+/// Concurrent reads.
 const READS_AT_ONCE: usize = 2;
-/// What the kernel holds for a program that has not read it, in bytes.
+/// What the kernel buffers for a program, in bytes.
 const SOCKET_BUFFER_BYTES: u32 = 64 << 10;
 
-/// A source that is served to one run of a program, until this is dropped.
+/// Serves a source to one run of a program, until dropped.
 #[derive(Debug)]
 pub struct RangeServer {
     url: String,
@@ -61,8 +61,8 @@ struct State {
 }
 
 impl RangeServer {
-    /// Serves `source` on a free port, under a path that other programs do not know, up to so many bytes. What goes on
-    /// beyond that breaks off, and the failure is `UnsupportedMedia`.
+    /// Serves `source` on a free port, under a secret path, up to `most_bytes` in total. Beyond that the connection
+    /// breaks, and the failure is `UnsupportedMedia`.
     ///
     /// # Errors
     /// `Internal` when there is no port.
@@ -90,7 +90,7 @@ impl RangeServer {
         })
     }
 
-    /// Where the source is.
+    /// The URL of the source.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -102,16 +102,16 @@ impl RangeServer {
         self.port
     }
 
-    /// Bytes that have been read for the program.
+    /// Bytes that have been read from the source for the program.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
         self.state.read_bytes.load(Relaxed)
     }
 
-    /// What came of a program that read the source: a program only sees a connection that breaks, whatever the reason.
+    /// The result of a program that read the source: the program itself only sees a broken connection, for any cause.
     ///
     /// # Errors
-    /// What reading the source raised, or else what the program raised.
+    /// The error of reading the source, or else the program's own.
     pub fn classify_exit<T>(&self, result: Result<T, ClipError>) -> Result<T, ClipError> {
         match self
             .state
@@ -151,7 +151,7 @@ async fn accept<S: RangeRead + 'static>(listener: TcpListener, served: Arc<Serve
                 let answer = served.answer(&request);
                 async { Ok::<_, Infallible>(answer) }
             });
-            // A program hangs up when it jumps elsewhere.
+            // A program hangs up when it seeks.
             let mut http = http1::Builder::new();
             http.max_buf_size(SOCKET_BUFFER_BYTES as usize);
             _ = http
@@ -218,7 +218,7 @@ impl<S: RangeRead + 'static> Served<S> {
                 async move { served.read(range).await }
             })
             .buffered(READS_AT_ONCE)
-            // What is handed over in large pieces would be taken long before the program has read it.
+            // Large pieces would be accepted long before the program has read them.
             .map_ok(|read| stream::iter(pieces(read)))
             .try_flatten()
     }
@@ -257,8 +257,8 @@ fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes, ClipError>> {
     })
 }
 
-/// The reads of someone who reads `range` in one go: they end at multiples of [`MIN_READ_BYTES`], so that those of
-/// another who comes by are the same.
+/// Splits a sequential read of `range`. The parts end at multiples of [`MIN_READ_BYTES`], so that later reads of the
+/// same places match them.
 fn reads(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let mut at = range.start;
     std::iter::from_fn(move || {
@@ -270,7 +270,7 @@ fn reads(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     })
 }
 
-/// The range of a header that names one, as far as the source goes; `None` when it names none of it.
+/// The range in a header, clipped to the source; `None` if it does not overlap the source.
 fn parse_range(header: &[u8], whole: u64) -> Option<Range<u64>> {
     let (first, last) = std::str::from_utf8(header)
         .ok()?
@@ -310,7 +310,7 @@ mod tests {
         RangeServer::serve(source, 1 << 20).expect("a port")
     }
 
-    /// What a program gets that asks `loopback` for `path`, and for a `range` if there is one.
+    /// The answer to a request to `loopback` for `path` and, if given, a `range`.
     async fn ask(loopback: &RangeServer, path: &str, range: Option<&str>) -> String {
         let address = loopback
             .url()
@@ -328,7 +328,7 @@ mod tests {
             .await
             .expect("it listens");
         let mut answer = String::new();
-        // A connection that breaks ends what there is to read.
+        // A broken connection just ends the answer.
         _ = connection.read_to_string(&mut answer).await;
         answer
     }

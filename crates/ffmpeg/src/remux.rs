@@ -1,6 +1,6 @@
 //! A source in any container, from which intervals can be cut.
 //!
-//! An MP4 or MOV with an index is cut as it is, by [`mp4`](mp4_cut). From any other container, `FFmpeg` remuxes what an
+//! An MP4 or MOV with an index is cut directly, by [`mp4`](mp4_cut). From any other container, `FFmpeg` remuxes what an
 //! interval needs into an MP4, the excerpt, and reads the source through [`RangeServer`]. The excerpt is cut like any
 //! other MP4, and its times are those of the source.
 //!
@@ -45,10 +45,10 @@ pub use look::Looked;
 pub use range::{RemuxedRange, Samples};
 pub use remuxer::Remuxer;
 
-/// How far before what is looked at decoding begins, in seconds: further than the index may ask for.
+/// How far before the inspected part decoding begins, in seconds: further than the index may require.
 const LOOK_LEAD_SECONDS: f64 = 5.0;
 
-/// Opens a source, of which all is read where it has many fragments and no index of them.
+/// Opens a source; it is read whole if it has many fragments without an index.
 async fn open(source: &impl RangeRead, remuxer: Remuxer<'_>) -> Result<Opened, ClipError> {
     match Box::pin(Movie::open(source)).await {
         Err(Error::Unindexed) => {
@@ -82,7 +82,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
     /// Opens a source: reads its index, or has `ffprobe` describe it.
     ///
     /// # Errors
-    /// `UnsupportedMedia`, saying what the source is, and whatever it raises.
+    /// `UnsupportedMedia`, saying what the source is, and any error from the source.
     pub async fn open(source: S, remuxer: Remuxer<'_>) -> Result<Self, ClipError> {
         Ok(match open(&source, remuxer).await? {
             Opened::Indexed(movie) => Self {
@@ -117,7 +117,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         })
     }
 
-    /// Opens a source that was opened before, with these facts: it is not described anew.
+    /// Opens a source again, with the facts from the first time, so that it need not be described again.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -145,7 +145,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         Ok(Self { facts, form })
     }
 
-    /// Remuxes all of a source to an MP4 in the working folder, which is then cut.
+    /// Remuxes a whole source to an MP4 in the working folder, to be cut there.
     async fn open_whole(
         container: Container,
         source: S,
@@ -160,7 +160,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         remux_whole(source, &described, &how, &name, remuxer).await?;
         let file = LocalFile::open(remuxer.scratch.file(&name))?;
         let movie = Movie::read(&file).await.map_err(|error| match error {
-            // There is one, as FFmpeg described it.
+            // There is a video: FFmpeg described it.
             Error::NoVideo { .. } => ClipError::unsupported_media(
                 "no keyframe was found in the source, and decoding begins with one",
             ),
@@ -183,22 +183,22 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         })
     }
 
-    /// About how many bytes of the source an interval of so many seconds is.
+    /// About how many bytes of the source an interval of `seconds` has.
     #[must_use]
     pub fn bytes_of(&self, seconds: f64) -> u64 {
         bytes_of(&self.facts, seconds)
     }
 
-    /// Whether cutting it takes an excerpt, written to the working folder.
+    /// Whether cutting it requires an excerpt in the working folder.
     #[must_use]
     pub fn is_remuxed(&self) -> bool {
         matches!(self.form, Form::Other(_))
     }
 
-    /// What an interval is, by the rate of its frames alone: where it is too long for an excerpt.
+    /// Estimates an interval from the frame rate alone, if it is too long for an excerpt.
     ///
     /// # Errors
-    /// `InvalidRequest` for what is no interval, `OutOfRange` for one that is beyond the source.
+    /// `InvalidRequest` for an invalid interval, `OutOfRange` for one that is beyond the source.
     pub fn estimate(
         &self,
         (start_seconds, end_seconds): (f64, f64),
@@ -237,8 +237,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         })
     }
 
-    /// The intervals that one is cut as, in order: a source whose edit list shows several pieces of its media is cut piece
-    /// by piece.
+    /// The intervals into which one is split for cutting, in order: a source whose edit list shows several pieces of
+    /// its media is cut piece by piece.
     #[must_use]
     pub fn parts(&self, (start_seconds, end_seconds): (f64, f64)) -> Vec<(f64, f64)> {
         match &self.form {
@@ -247,12 +247,12 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         }
     }
 
-    /// What the interval from `start_seconds` up to, not including, `end_seconds` is cut out of. An excerpt is written as
-    /// the file `name`; it begins `lead_seconds` before the interval, or where there is a keyframe.
+    /// What the interval from `start_seconds` (inclusive) to `end_seconds` (exclusive) is cut from. An excerpt is
+    /// written as the file `name`; it begins `lead_seconds` before the interval, or at a keyframe.
     ///
     /// # Errors
-    /// As [`Movie::window`]; `UnsupportedMedia` when the interval cannot be found within what it may read, or has no
-    /// keyframe before it; `TrimBudgetExceeded` when it does not fit; and whatever the source raises.
+    /// As [`Movie::window`]; `UnsupportedMedia` if the interval cannot be found within the byte budget, or has no
+    /// keyframe before it; `TrimBudgetExceeded` if it does not fit; and any error from the source.
     pub async fn remuxed_range(
         &self,
         (start_seconds, end_seconds): (f64, f64),
@@ -287,8 +287,8 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
         })
     }
 
-    /// What `FFmpeg` itself decodes of the source between two of its seconds, and some before them. The file `name` is
-    /// written where [`remuxed_range`](Self::remuxed_range) would.
+    /// What `FFmpeg` itself decodes between two seconds of the source, and a little before. The file `name` is written
+    /// if [`remuxed_range`](Self::remuxed_range) would write one.
     ///
     /// # Errors
     /// As [`remuxed_range`](Self::remuxed_range) and [`check::look`].

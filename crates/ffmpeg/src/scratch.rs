@@ -1,4 +1,4 @@
-//! Working space with a budget. It is cleaned up however the work ends.
+//! Scratch space with a budget, cleaned up however the work ends.
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, pin_mut};
@@ -14,10 +14,10 @@ use tokio::io::AsyncWriteExt;
 
 /// How the names of working folders begin.
 const PREFIX: &str = ".clipflow-";
-/// A folder that is younger may not be locked yet.
+/// A folder younger than this may not be locked yet.
 const YOUNG: Duration = Duration::from_secs(1);
 
-/// A folder of one's own, removed when this is dropped.
+/// A private folder, removed on drop.
 #[derive(Debug)]
 pub struct Scratch {
     folder: tempfile::TempDir,
@@ -25,8 +25,8 @@ pub struct Scratch {
     _lock: File,
 }
 
-/// Removes the working folders that processes left which were ended. Lambda keeps `/tmp` when it ends a function that
-/// took too long or too much memory, and starts it anew.
+/// Removes the working folders of killed processes. When Lambda kills a function for time or memory, it restarts it
+/// with the same `/tmp`.
 pub fn clean() {
     let folders = std::fs::read_dir(std::env::temp_dir())
         .into_iter()
@@ -36,13 +36,13 @@ pub fn clean() {
         if is_ours && is_left(&folder.path()).unwrap_or(false) {
             let path = folder.path();
             tracing::info!(folder = %path.display(), "removing what an earlier process left");
-            // What cannot be removed takes space, which is found out when it is short.
+            // Leftovers only take space; if that runs short, an error says so.
             let _ = std::fs::remove_dir_all(path);
         }
     }
 }
 
-/// Whether no process works in a folder.
+/// Whether a folder was left behind: no process uses it.
 fn is_left(folder: &Path) -> io::Result<bool> {
     let file = File::open(folder)?;
     let age = SystemTime::now().duration_since(file.metadata()?.modified()?);
@@ -51,10 +51,10 @@ fn is_left(folder: &Path) -> io::Result<bool> {
 }
 
 impl Scratch {
-    /// Makes the folder, once `wanted` bytes are known to fit into `budget` bytes.
+    /// Creates the folder if `wanted` bytes fit into `budget` bytes.
     ///
     /// # Errors
-    /// `TrimBudgetExceeded` when they do not fit or the disk is full; `Internal` when the folder cannot be made.
+    /// `TrimBudgetExceeded` if they do not fit or the disk is full; `Internal` if the folder cannot be created.
     pub fn new(wanted: u64, budget: u64) -> Result<Self, ClipError> {
         Self::check(wanted, budget)?;
         Self::within(&std::env::temp_dir())
@@ -74,10 +74,10 @@ impl Scratch {
         Ok(())
     }
 
-    /// Makes the folder within another, without a budget.
+    /// Creates the folder inside another, without a budget.
     ///
     /// # Errors
-    /// `TrimBudgetExceeded` when the disk is full, `Internal` when the folder cannot be made.
+    /// `TrimBudgetExceeded` if the disk is full; `Internal` if the folder cannot be created.
     pub fn within(parent: &Path) -> Result<Self, ClipError> {
         let make = || {
             let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;

@@ -23,25 +23,25 @@ use mp4_cut::{
 };
 use std::{ffi::OsString, time::Instant};
 
-/// Cuts whose pictures are encoded at once, each in up to two runs of `FFmpeg`.
+/// Cuts whose pictures are encoded concurrently, each in up to two runs of `FFmpeg`.
 const CUTS_AT_ONCE: usize = 2;
-/// By how much the rate factor of encoded parts is better than that of whole clips. x264 is sparing with the last frames of
-/// a part, which none refers to; and these few stand beside the source's own.
+/// How much lower (better) the rate factor of encoded parts is than that of whole clips. x264 saves bits on the last
+/// frames of a part, which no frame refers to, and these few frames are next to the source's own.
 const BETTER_CRF: u8 = 2;
-/// What keeps libx265's memory low: few pictures at once, and small blocks. Blocks of no less than eight pixels divide all
-/// sizes, so that pictures need no padding of their own.
+/// Keeps libx265's memory use low: few pictures at once, and small blocks. The minimum block size of eight pixels
+/// divides all sizes, so that pictures need no further padding.
 const FRUGAL: &str =
     "ref=1:frame-threads=1:pools=1:rc-lookahead=1:ctu=32:min-cu-size=8:max-tu-size=32";
-/// One coded sequence, whose pictures are shown in the order in which they are decoded.
+/// One coded sequence, with pictures shown in decode order.
 const IN_ORDER: &str = "bframes=0:keyint=-1:min-keyint=1:scenecut=0:open-gop=0:repeat-headers=0";
 
-/// Cuts everything that is shown of the files `windows` in `scratch`, one behind the other; `scratch` is where the encoded
-/// parts are written too. The sound of several becomes one track in the format `joined_audio`, silent where a file is; a
-/// single one keeps all of its tracks.
+/// Cuts everything that the files `windows` in `scratch` show, one after the other; encoded parts are written to
+/// `scratch` too. The audio of several files becomes one track in the format `joined_audio`, with silence for files
+/// without audio; a single file keeps all of its tracks.
 ///
 /// # Errors
-/// `Ineligible` when all of it has to be encoded, saying why; otherwise what [`Ffmpeg::run`] raises when it runs out of
-/// something.
+/// `Ineligible` if everything has to be encoded, saying why; otherwise the errors of [`Ffmpeg::run`] for exceeded
+/// limits.
 pub async fn cut(
     ffmpeg: &Ffmpeg,
     scratch: &Scratch,
@@ -89,7 +89,7 @@ pub async fn cut(
     Ok((smart_cut, smart_clip))
 }
 
-/// A window in `scratch`, with NAL units that may be as long as an encoder makes them.
+/// A window in `scratch`, with NAL unit lengths of four bytes, enough for encoded units.
 async fn open(window: &str, scratch: &Scratch) -> Result<(Movie, LocalFile), SmartCutError> {
     let file = LocalFile::open(scratch.file(window))?;
     let movie = Movie::read(&file).await?;
@@ -124,7 +124,7 @@ pub async fn check_encoder(ffmpeg: &Ffmpeg, smart_cut: &SmartCut) -> Result<(), 
     }
 }
 
-/// What libx264 calls a profile.
+/// libx264's name of a profile.
 fn h264_profile(profile_idc: u8) -> Option<&'static str> {
     Some(match profile_idc {
         66 => "baseline",
@@ -144,7 +144,7 @@ fn pixel_format(bits: u8) -> String {
     }
 }
 
-/// The output options with which the pictures of a part are encoded, besides those of its window.
+/// The output options for encoding a part's pictures, besides those of its window.
 fn part_arguments(target: EncodeTarget) -> Vec<String> {
     words(&match target {
         EncodeTarget::H264 {
@@ -177,7 +177,7 @@ fn part_arguments(target: EncodeTarget) -> Vec<String> {
 struct Work<'a> {
     ffmpeg: &'a Ffmpeg,
     scratch: &'a Scratch,
-    /// The rate factor of what is encoded.
+    /// The rate factor of encoded parts.
     crf: u8,
     /// What all runs together may use.
     limits: Limits,
@@ -217,7 +217,7 @@ impl Work<'_> {
             .into_iter()
             .chain(quality)
             .chain(timing_arguments(&window));
-        // As they are coded: the parameter sets say what is cropped.
+        // Uncropped: the parameter sets contain the cropping.
         let mut input = Input::mp4(input).uncropped();
         if matches!(self.smart_cut.encode_target(), EncodeTarget::Hevc { .. }) {
             input = input.parallel();
@@ -225,7 +225,7 @@ impl Work<'_> {
         self.run(vec![input], &output, arguments).await.map(Some)
     }
 
-    /// Encodes every track of sound of the clip.
+    /// Encodes every audio track of the clip.
     async fn encode_audio(&self, joined: Option<AudioFormat>) -> Result<Vec<LocalFile>, ClipError> {
         match (self.files, joined) {
             ([(movie, _)], _) => {
@@ -240,7 +240,7 @@ impl Work<'_> {
     }
 
     async fn encode_track(&self, movie: &Movie, number: usize) -> Result<LocalFile, ClipError> {
-        // In a timescale in which the edit is exact, and with its end to the microsecond.
+        // In a timescale in which the edit is exact, ending exactly to the microsecond.
         let timescale = movie
             .facts
             .audio
@@ -259,8 +259,8 @@ impl Work<'_> {
         .await
     }
 
-    /// Encodes the sound of all files in one run, so that no packet is cut off between them. Each file's begins with its
-    /// pictures, to the nearest sample, so that what is rounded does not add up.
+    /// Encodes the audio of all files in one run, so that no packet is cut off between them. Each file's audio begins
+    /// with its pictures, to the nearest sample, so that rounding errors do not add up.
     async fn encode_joined(&self, audio: AudioFormat) -> Result<LocalFile, ClipError> {
         let rate = f64::from(audio.sample_rate);
         let nearest_sample = |seconds: f64| (seconds * rate).round() / rate;

@@ -1,4 +1,4 @@
-//! Finds out what of a clip's windows is damaged.
+//! Finds the damage in a clip's windows.
 
 use crate::{
     damage::{Flaw, check_first, flaws, undecodable},
@@ -10,10 +10,10 @@ use model::{ClipError, clip_spec::ClipSpec, damage::Damaged};
 use mp4_cut::{Movie, io::LocalFile};
 use std::time::Instant;
 
-/// Finds what is damaged of the windows in the files `names`, which are encoded as `spec` says.
+/// Finds the damage in the windows in the files `names`, which are encoded as `spec` says.
 ///
 /// # Errors
-/// `UnsupportedMedia` when the clip's first picture does not decode, or none of a window; otherwise as
+/// `UnsupportedMedia` if the clip's first picture does not decode, or no picture of a window; otherwise as
 /// [`Ffmpeg::look`](crate::process::Ffmpeg::look).
 pub async fn survey(
     names: &[String],
@@ -46,7 +46,7 @@ pub async fn survey(
         if missing == shown.len() {
             return Err(undecodable("none of its pictures decodes", &complaints));
         }
-        // On a grid of frames, the picture before takes the place of one that is missing.
+        // On a frame grid, the previous picture replaces a missing one.
         if spec.frame_rate.is_none() {
             damaged.left_out += missing as u64;
         }

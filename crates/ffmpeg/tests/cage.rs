@@ -1,4 +1,4 @@
-//! A program in a cage gets out by no way that this machine's kernel can close. Each attempt succeeds outside.
+//! A caged program cannot escape in any way that this machine's kernel can block. Each attempt succeeds outside.
 
 use ffmpeg::{
     cage::{Cage, spawn, walls},
@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::process::Command;
 
-/// Runs a program to its end, in a cage or outside; what it said, as an error where it failed.
+/// Runs a program to its end, in a cage or outside. Returns its output, as an error if it failed.
 async fn run(
     program: &Path,
     arguments: &[&str],
@@ -39,7 +39,7 @@ async fn run(
     }
 }
 
-/// Checks that a shell does something outside of a cage, and does not inside; a wall is needed for that.
+/// Checks that a shell script works outside a cage and, if the kernel has the wall for it, not inside.
 async fn is_kept(script: &str, cage: &Cage<'_>, has_wall: bool) {
     let shell = Path::new("/bin/bash");
     let outside = run(shell, &["-c", script], None).await;
@@ -132,7 +132,7 @@ async fn no_connection_is_made_but_to_the_ports_that_are_named() {
     is_kept(&datagram, &to_one, walls().calls).await;
     let (calls, ports) = (walls().calls, walls().ports);
     let unkept = usize::from(!calls && !ports) + usize::from(!ports);
-    assert_eq!(connections(), 2 + unkept, "outside, and where no wall is");
+    assert_eq!(connections(), 2 + unkept, "outside, and without a wall");
 
     let url = format!("http://127.0.0.1:{}/", port(&canary));
     let line = format!("-v error -rw_timeout 100000 -f data -i {url} -map 0 -c copy -f null -");
@@ -148,11 +148,11 @@ async fn no_process_is_started_and_no_other_program_is_run() {
     let cage = Cage::default();
     is_kept("(echo x) && exit $?", &cage, walls().calls).await;
     is_kept("exec /bin/ls /lib", &cage, walls().calls || walls().files).await;
-    // Landlock would let it run this one again.
+    // Landlock would allow running this program again.
     is_kept("exec /bin/bash -c true", &cage, walls().calls).await;
 }
 
-/// A file of the folder above is beyond the reach of a run, by whatever way it is named.
+/// A run cannot reach a file in the parent folder, however it is named.
 #[tokio::test]
 async fn runs_of_ffmpeg_are_caged() {
     let above = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! Programs stay within their memory, whatever a file claims.
+//! Programs stay within their memory limit, whatever a file claims.
 
 use ffmpeg::{
     memory::Memory,
@@ -9,7 +9,7 @@ use model::{ClipError, ErrorKind};
 use mp4_cut::io::LocalFile;
 use std::time::{Duration, Instant};
 
-/// A small MP4 whose index says that each of so many samples has a byte. `FFmpeg` keeps 24 bytes of each.
+/// A small MP4 whose index claims this many samples of one byte each. `FFmpeg` uses 24 bytes for each.
 fn claiming_file(folder: &std::path::Path, samples: u32) -> std::path::PathBuf {
     let file = folder.join("source.mp4");
     let made = std::process::Command::new("ffmpeg")
@@ -25,7 +25,7 @@ fn claiming_file(folder: &std::path::Path, samples: u32) -> std::path::PathBuf {
         .status();
     assert!(made.expect("ffmpeg").success());
     let mut bytes = std::fs::read(&file).expect("the source");
-    // Behind a table's name, version and flags: how many entries there are, or the size of all samples.
+    // After a table's type, version and flags come the number of entries, or the size of all samples.
     for (name, fields) in [
         (b"stsz", vec![1, samples]),
         (b"stts", vec![1, samples]),
@@ -42,7 +42,7 @@ fn claiming_file(folder: &std::path::Path, samples: u32) -> std::path::PathBuf {
     file
 }
 
-/// What `ffprobe` ends with, within 300 MB, where an index claims so many samples.
+/// The result of `ffprobe`, within 300 MB, on an index that claims this many samples.
 async fn described(samples: u32) -> Result<Vec<u8>, ClipError> {
     let folder = tempfile::tempdir().expect("a folder");
     let source = LocalFile::open(claiming_file(folder.path(), samples)).expect("the source");
@@ -67,9 +67,9 @@ async fn index_that_claims_millions_of_samples_ends_ffprobe_within_its_memory() 
     let error = described(10_000_000).await.expect_err("it is too much");
     assert_eq!(error.kind, ErrorKind::TrimBudgetExceeded, "{error}");
     assert!(error.message.contains("MB of memory"), "{error}");
-    // The kernel refuses what is far too much, and ffprobe goes on without the table.
+    // The kernel refuses an allocation that is far too large, and ffprobe continues without the table.
     let facts = described(80_000_000)
         .await
-        .expect("what else the file holds");
+        .expect("what else the file contains");
     assert!(String::from_utf8_lossy(&facts).contains("h264"));
 }

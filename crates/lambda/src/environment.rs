@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// The value of a variable that must be set.
 ///
 /// # Errors
-/// `Internal`, naming the variable, when it is absent or empty.
+/// `Internal`, naming the variable, if it is absent or empty.
 pub fn required(name: &str) -> Result<String, ClipError> {
     optional(name)
         .ok_or_else(|| ClipError::internal(format!("environment variable {name} is not set")))
@@ -21,7 +21,7 @@ pub fn optional(name: &str) -> Option<String> {
 /// The value of a variable that must be set, as a number or another type that is parsed from text.
 ///
 /// # Errors
-/// `Internal`, naming the variable and its value, when it is absent or not of that type.
+/// `Internal`, naming the variable and its value, if it is absent or not of that type.
 pub fn parsed<T: FromStr>(name: &str) -> Result<T, ClipError> {
     let value = required(name)?;
     value.parse().map_err(|_| {

@@ -1,7 +1,7 @@
-//! The way from a Lambda invocation to a function's `handle` and back.
+//! Connects a Lambda invocation to a function's `handle`.
 //!
-//! `lambda_runtime` names a boxed error after its Rust type, which nothing in a definition can
-//! match, so errors are converted into `Diagnostic` here.
+//! `lambda_runtime` names a boxed error after its Rust type, which a state machine cannot match, so errors are
+//! converted into `Diagnostic` here.
 
 pub mod environment;
 
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use std::time::SystemTime;
 use tracing::{Instrument, info_span};
 
-/// A failed invocation, as Lambda reports it. Its message has a bound: Step Functions keeps a part of a longer cause,
-/// and JSON of which a part is missing cannot be parsed.
+/// A failed invocation, as Lambda reports it. Its message is bounded: Step Functions truncates a longer cause, and
+/// truncated JSON cannot be parsed.
 #[derive(Debug)]
 struct Failure(ClipError);
 
@@ -29,13 +29,13 @@ impl From<Failure> for Diagnostic {
     }
 }
 
-/// Serves invocations with `handle` until Lambda ends the process.
+/// Serves invocations with `handle` until Lambda stops the process.
 ///
 /// The event is deserialized here, so that a malformed one is `InvalidRequest` with the field's path. Every invocation
 /// has one span with `clip_id`, `execution` and `state`; a failure is logged once, here.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached.
+/// If the Runtime API cannot be reached.
 pub async fn run<D, I, O>(
     deps: D,
     handle: impl AsyncFn(&D, I) -> Result<O, ClipError>,
@@ -47,18 +47,18 @@ where
     run_until(deps, without_deadline(handle)).await
 }
 
-/// A function that need not know when Lambda will end the invocation, as one that is told.
+/// Adapts a function that does not need the invocation's deadline to one that gets it.
 fn without_deadline<D, I, O>(
     handle: impl AsyncFn(&D, I) -> Result<O, ClipError>,
 ) -> impl AsyncFn(&D, I, SystemTime) -> Result<O, ClipError> {
     async move |deps: &D, input: I, _: SystemTime| handle(deps, input).await
 }
 
-/// As [`run`], for a function that gets events of `EventBridge` out of a queue, one an invocation: a failed one stays
-/// on the queue and comes again.
+/// As [`run`], for a function that gets `EventBridge` events from a queue, one per invocation: a failed one stays on
+/// the queue and is delivered again.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached.
+/// If the Runtime API cannot be reached.
 pub async fn run_queued<D, I, O>(
     deps: D,
     handle: impl AsyncFn(&D, I) -> Result<O, ClipError>,
@@ -70,10 +70,10 @@ where
     serve(deps, queued, without_deadline(handle)).await
 }
 
-/// As [`run`], for a function that must know when Lambda will end the invocation.
+/// As [`run`], for a function that needs the invocation's deadline.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached.
+/// If the Runtime API cannot be reached.
 pub async fn run_until<D, I, O>(
     deps: D,
     handle: impl AsyncFn(&D, I, SystemTime) -> Result<O, ClipError>,
@@ -104,7 +104,7 @@ where
         async {
             let deadline = event.context.deadline();
             let result = match payload.and_then(parse) {
-                // Boxed, because the layout of the MongoDB driver's futures is too deep for the compiler otherwise.
+                // Boxed: otherwise, the MongoDB driver's futures are nested too deeply for the compiler.
                 Ok(input) => Box::pin(handle(deps, input, deadline)).await,
                 Err(error) => Err(error),
             };
@@ -123,19 +123,19 @@ where
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer<O> {
-    /// To a self-check.
+    /// For a self-check.
     Started { started: bool },
     /// What the function returned.
     Output(O),
 }
 
-/// Whether a deployment asks if this version starts, before it goes live (`terraform/functions.tf`). A function that
-/// does not start has the same error for Step Functions as one that was killed.
+/// Whether this is a deployment's check that this version starts, before it goes live (`terraform/functions.tf`). To
+/// Step Functions, a function that does not start has the same error as one that was killed.
 fn is_self_check(payload: &Value) -> bool {
     *payload == json!({"selfCheck": true})
 }
 
-/// The event in the one message of an invocation by SQS.
+/// The event in the single message of an SQS invocation.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "so that it can stand where the payload itself is taken"
@@ -158,7 +158,7 @@ fn queued(payload: Value) -> Result<Value, ClipError> {
         .map_err(|error| ClipError::invalid_request(format!("the message's body: {error}")))
 }
 
-/// Steps are told their execution, events name it in places of their own.
+/// A step's input contains its execution; events have it in other places.
 fn span(payload: &Value) -> tracing::Span {
     let text = |pointer| payload.pointer(pointer).and_then(Value::as_str);
     let state = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();

@@ -1,12 +1,12 @@
-//! What a clip will be: its size, frame rate, frames and sound, as both engines make it and `verify` expects it.
+//! The specification of a clip: its size, frame rate, frames and audio, as both engines make it and `verify` expects
+//! it.
 //!
-//! One cut that is neither sped up nor slowed down, nor given another frame rate, keeps its source's frames and their
-//! times. Where cuts are joined, the
-//! first one sets the format: pictures of another size are scaled to fit and framed in black, all frames lie on the grid
-//! of the first one's rate (made constant as [`FrameGrid`] says), and a cut without sound is silent. Where the sources'
-//! frames are of that size and lie on that grid, it is the same clip whether they are encoded or copied.
-//! Each cut's audio is as long as its video, so sums of rounded lengths do not drift, and both
-//! engines count the same frames.
+//! A single cut without a change of speed or frame rate keeps its source's frames and their times. If cuts are joined,
+//! the first one sets the format: pictures of another size are scaled to fit and padded with black, all frames are on
+//! the grid of the first one's rate (made constant as [`FrameGrid`] says), and a cut without audio is silent. If the
+//! sources' frames have that size and are on that grid, the clip is the same whether they are encoded or copied. Each
+//! cut's audio is as long as its video, so sums of rounded lengths do not drift, and both engines count the same
+//! frames.
 
 use crate::{
     damage::OnDamage,
@@ -19,12 +19,13 @@ use crate::{
 };
 use mp4_cut::{AudioFacts, PixelFormat, VideoFacts};
 
-/// Sample rates that AAC has and browsers play, in Hz; sound of another becomes 48 kHz.
+/// Sample rates that AAC has and browsers play, in Hz; audio with another rate is converted to 48 kHz.
 const SAMPLE_RATES: [u32; 9] = [
     8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
 ];
 const DEFAULT_SAMPLE_RATE: u32 = 48_000;
-/// The largest pictures that `MediaConvert` makes, upright or not (user guide, "Maximum supported output resolutions").
+/// The largest pictures that `MediaConvert` makes, in landscape or portrait (user guide, "Maximum supported output
+/// resolutions").
 const MAX_MEDIACONVERT_H264: Size = Size {
     width: 4096,
     height: 2160,
@@ -33,15 +34,16 @@ const MAX_MEDIACONVERT_HEVC: Size = Size {
     width: 8192,
     height: 4320,
 };
-/// The shortest side of pictures that it makes, in pixels (API reference, `VideoDescription`).
+/// The smallest width or height that it makes, in pixels (API reference, `VideoDescription`).
 const MIN_MEDIACONVERT_SIDE: u32 = 32;
-/// A codec that `FFmpeg` decodes and it does not (user guide, "Supported input formats").
+/// A codec that `FFmpeg` decodes and `MediaConvert` does not (user guide, "Supported input formats").
 const NO_MEDIACONVERT_INPUT: &str = "vvc";
-/// How the name of a picture ends that it lays over a clip, in this spelling (API reference, `InsertableImage`).
+/// The endings, case-sensitive, that it accepts for the name of an overlay picture (API reference, `InsertableImage`).
 const MEDIACONVERT_PNG: [&str; 2] = [".png", ".PNG"];
-/// The sample rates of AAC that it makes, in Hz (API reference, `AacSettings`), and that we ask for.
+/// The AAC sample rates that it makes and we request, in Hz (API reference, `AacSettings`).
 const MEDIACONVERT_SAMPLE_RATES: [u32; 5] = [32_000, 44_100, 48_000, 88_200, 96_000];
-/// The layouts, by `FFmpeg`'s names, that AAC has a number for and all players know, and how many channels they have.
+/// The channel layouts, by `FFmpeg`'s names, that AAC has a number for and all players support, with their number of
+/// channels.
 const AAC_LAYOUTS: [(&str, u32); 7] = [
     ("mono", 1),
     ("stereo", 2),
@@ -51,7 +53,7 @@ const AAC_LAYOUTS: [(&str, u32); 7] = [
     ("5.1", 6),
     ("7.1", 8),
 ];
-/// The same for Opus (RFC 7845, 5.1.1.2), but for 5.0 and 6.1, whose channels `FFmpeg` mixes up.
+/// The same for Opus (RFC 7845, 5.1.1.2), without 5.0 and 6.1, whose channels `FFmpeg` confuses.
 const OPUS_LAYOUTS: [(&str, u32); 6] = [
     ("mono", 1),
     ("stereo", 2),
@@ -64,19 +66,19 @@ const OPUS_LAYOUTS: [(&str, u32); 6] = [
 /// A clip before it is made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipSpec {
-    /// The size that the pictures of all parts have before edits.
+    /// The size of all parts' pictures before edits.
     pub canvas: Size,
-    /// How far they are turned then, in degrees clockwise.
+    /// How far they are then rotated, in degrees clockwise.
     pub rotate: u16,
-    /// What is kept of them then.
+    /// What is then kept of them.
     pub crop: Option<Crop>,
-    /// What they are scaled to then.
+    /// What they are then scaled to.
     pub scaled: Size,
-    /// The clip's size: what was scaled, framed in black or cut off evenly on both sides.
+    /// The clip's size: the scaled pictures, padded with black or cropped evenly on both sides.
     pub size: Size,
-    /// Where the watermark lies in it.
+    /// Where the watermark is placed in it.
     pub overlay: Option<Overlay>,
-    /// The rate that frames are laid on; `None` where the source's frames keep their times.
+    /// The rate to which frames are converted; `None` if the source's frames keep their times.
     pub frame_rate: Option<FrameRate>,
     /// How many seconds of the sources are shown in one second.
     pub speed: f64,
@@ -84,22 +86,22 @@ pub struct ClipSpec {
     pub fade_in_seconds: f64,
     /// How long it fades out, in seconds.
     pub fade_out_seconds: f64,
-    /// The clip's sound; `None` for a silent clip.
+    /// The clip's audio; `None` for a silent clip.
     pub audio: Option<AudioFormat>,
-    /// What each segment gives to the clip.
+    /// What each segment contributes to the clip.
     pub parts: Vec<Part>,
-    /// Whether it is one cut without edits of its pictures and sound, not even for the sake of an even size. Its pictures
-    /// are stored in the size that its source's are, and their pixels have the same shape.
+    /// Whether it is one cut without any edits of pictures or audio, not even to make its size even. Its pictures have
+    /// the same stored size and pixel aspect as its source's.
     pub plain: bool,
-    /// Bits of a sample of pictures that are encoded.
+    /// The bit depth of encoded pictures.
     pub bit_depth: u8,
     /// Whether `MediaConvert` can decode its sources, and name the frames at which its cuts begin and end.
     pub suits_mediaconvert: bool,
-    /// Whether its frames, before edits of what is in them, are those of its sources, each at its time.
+    /// Whether its frames are those of its sources, each at its time, before edits of their content.
     pub preserves_timing: bool,
 }
 
-/// Where a picture lies over a clip, in pixels; all of its numbers are even.
+/// Where an overlay picture is placed in a clip, in pixels; all values are even.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Overlay {
     /// From the left edge.
@@ -118,7 +120,7 @@ pub struct Size {
     pub height: u32,
 }
 
-/// Frames a second, as a fraction.
+/// Frames per second, as a fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameRate {
     /// Frames in `denominator` seconds.
@@ -131,7 +133,7 @@ pub struct FrameRate {
 pub struct AudioFormat {
     pub sample_rate: u32,
     pub channels: u32,
-    /// `FFmpeg`'s name of where they are.
+    /// `FFmpeg`'s name of the channel layout.
     pub layout: &'static str,
 }
 
@@ -142,25 +144,25 @@ pub struct Part {
     pub frames: u64,
     /// How long it plays, in seconds.
     pub seconds: f64,
-    /// Whether its source has sound for it.
+    /// Whether its source has audio for it.
     pub has_audio: bool,
-    /// The size of the source's pictures as they are shown.
+    /// The displayed size of the source's pictures.
     pub shown: Size,
-    /// The size in which they are decoded, turned as they are shown; another one where their pixels are not square.
+    /// The size in which they are decoded, rotated for display; it differs if their pixels are not square.
     pub decoded: Size,
-    /// How the source's pixels are stored, where that is known.
+    /// How the source's pixels are stored, if known.
     pub pixels: Option<PixelFormat>,
-    /// Whether pictures of a high dynamic range become SDR where they are encoded.
+    /// Whether HDR pictures are converted to SDR if they are encoded.
     pub becomes_sdr: bool,
-    /// How it was brought to the clip's format, for a person; empty where nothing differs.
+    /// How it was converted to the clip's format, for people; empty if nothing differs.
     pub conformed: Vec<String>,
 }
 
 impl ClipSpec {
-    /// What the clip of `plan` will be that is to look like `look`.
+    /// The clip of `plan` with the settings `look`.
     ///
     /// # Errors
-    /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` when the plan is empty.
+    /// `InvalidRequest`, naming the field, for an edit that does not fit the clip; `Internal` if the plan is empty.
     pub fn of<O>(look: Look, plan: &Plan<O>) -> Result<Self, ClipError> {
         let video = plan
             .first_video()
@@ -221,8 +223,8 @@ impl ClipSpec {
         Ok(())
     }
 
-    /// Whether the frames of all segments are of the clip's size and lie on its grid, so that they are as many there and
-    /// as long, to half a frame in all.
+    /// Whether the frames of all segments have the clip's size and are on its grid, so that their number and duration
+    /// are the same there, to half a frame in total.
     fn is_on_grid<O>(&self, rate: FrameRate, plan: &Plan<O>) -> bool {
         let has_its_frames = |(part, segment): (&Part, &PlannedSegment)| {
             let video = &plan.sources[segment.source].facts.video;
@@ -237,8 +239,8 @@ impl ClipSpec {
             && (self.seconds() - shown).abs() * rate.hertz() < 0.5
     }
 
-    /// HEVC has as many bits as the deepest source, up to 10, and its dynamic range where that is the same in all parts.
-    /// The other formats are for players that know SDR of 8 bits only.
+    /// HEVC gets the bit depth of the deepest source, up to 10, and the sources' dynamic range if all parts have the
+    /// same. The other formats are for players that support only 8-bit SDR.
     fn decide_pixels(&mut self, format: Format) {
         let colours = |part: &Part| {
             let pixels = part.pixels.as_ref();
@@ -322,7 +324,7 @@ impl ClipSpec {
         conformed
     }
 
-    /// How the channels of a part are brought to those of the clip.
+    /// How the channels of a part are converted to those of the clip.
     fn conformed_channels(&self, part: &Part, source: Option<&AudioFacts>) -> Vec<String> {
         let (Some(source), Some(clip), true) = (source, self.audio, part.has_audio) else {
             return Vec::new();
@@ -338,8 +340,8 @@ impl ClipSpec {
         }
     }
 
-    /// The field of the first thing asked for that `MediaConvert` cannot do as `trim` does it; `source` where that is not
-    /// in the request but in its sources.
+    /// The field of the first thing requested that `MediaConvert` cannot do like `trim`; `source` if the reason is not
+    /// the request but its sources.
     #[must_use]
     pub fn unsupported_by_mediaconvert(&self, look: Look) -> Option<&'static str> {
         let edits = look.edits;
@@ -362,7 +364,7 @@ impl ClipSpec {
                 "output.format",
                 largest.is_none_or(|largest| self.size.exceeds(largest)),
             ),
-            // It scales every input straight to the size of the output.
+            // It scales every input directly to the size of the output.
             (
                 "edits.crop",
                 (differ || is_anamorphic) && edits.crop.is_some(),
@@ -381,8 +383,8 @@ impl ClipSpec {
         first.map(|(field, _)| field)
     }
 
-    /// The largest pictures of a format that `MediaConvert` makes, upright or not; `None` for a format that it does not
-    /// make.
+    /// The largest pictures of a format that `MediaConvert` makes, in landscape or portrait; `None` for a format that
+    /// it does not make.
     #[must_use]
     pub fn largest_of_mediaconvert(format: Format) -> Option<Size> {
         match format {
@@ -392,7 +394,7 @@ impl ClipSpec {
         }
     }
 
-    /// Why pictures of its sources cannot be copied, even if nothing that is asked for changes them; `None` if they can.
+    /// Why pictures of its sources cannot be copied, even if the request does not change them; `None` if they can.
     #[must_use]
     pub fn why_no_copies(&self) -> Option<&'static str> {
         if self.parts.iter().any(|part| part.shown != self.canvas) {
@@ -406,8 +408,8 @@ impl ClipSpec {
         }
     }
 
-    /// Frames a second of the clip, whose first source is `first`; of one that keeps its source's frames, those that
-    /// `MediaConvert` makes of them.
+    /// The frame rate of the clip, whose first source is `first`. For a clip that keeps its source's frames, the rate
+    /// that `MediaConvert` gives them.
     #[must_use]
     pub fn clip_rate(&self, first: &VideoFacts) -> FrameRate {
         let own = || FrameRate::nearest(FrameGrid::of(first).clip_rate());
@@ -435,7 +437,7 @@ impl ClipSpec {
         self
     }
 
-    /// How segments were brought to the clip's format, for a person: one line for each that differed.
+    /// How segments were converted to the clip's format, for people: one line for each that differed.
     #[must_use]
     pub fn conformed(&self) -> Vec<String> {
         let differing = self
@@ -455,7 +457,7 @@ fn suits_mediaconvert<O>(plan: &Plan<O>) -> bool {
         let facts = &plan.sources[segment.source].facts;
         let grid = FrameGrid::of(&facts.video);
         let frames = grid.frames(&segment.window);
-        // It counts frames of the media, and not of what edit lists show of it.
+        // It counts frames of the media, ignoring edit lists.
         facts.video.codec != NO_MEDIACONVERT_INPUT
             && facts.pieces == 1
             && grid.timecode(frames.end - 1).is_ok()
@@ -471,8 +473,8 @@ impl AudioFormat {
         Some(Self::of(source, look.format))
     }
 
-    /// The audio of a clip of this format whose first audio is `source`: of a sample rate that its codec has, with its
-    /// channels where they are or, where the codec has no number for that, where [`layouts`] has them.
+    /// The audio of a clip of this format whose first audio is `source`: with a sample rate that the codec supports,
+    /// and with the source's channel layout or, if the codec has no number for that, one of [`layouts`].
     #[must_use]
     pub fn of(source: &AudioFacts, format: Format) -> Self {
         let layouts = layouts(format);
@@ -493,7 +495,8 @@ impl AudioFormat {
         }
     }
 
-    /// The audio as `MediaConvert` makes it, which has three layouts (API reference, `AacCodingMode`) and not all rates.
+    /// The audio as `MediaConvert` makes it: it supports three layouts (API reference, `AacCodingMode`) and not all
+    /// rates.
     #[must_use]
     pub fn of_mediaconvert(self) -> Self {
         let (layout, channels) = match self.channels {
@@ -514,7 +517,7 @@ impl AudioFormat {
     }
 }
 
-/// The layouts that the audio of a clip may have, by `FFmpeg`'s names, and how many channels they have.
+/// The layouts that the audio of a clip may have, by `FFmpeg`'s names, with their number of channels.
 #[must_use]
 pub fn layouts(format: Format) -> &'static [(&'static str, u32)] {
     match format {
@@ -529,7 +532,7 @@ pub fn has_aac_number(layout: &str) -> bool {
     AAC_LAYOUTS.iter().any(|(name, _)| *name == layout)
 }
 
-/// Where a source's channels are, by `FFmpeg`'s name.
+/// `FFmpeg`'s name of a source's channel layout.
 fn layout_of(source: &AudioFacts) -> Option<&str> {
     let numbered = || {
         AAC_LAYOUTS
@@ -542,8 +545,8 @@ fn layout_of(source: &AudioFacts) -> Option<&str> {
         .or_else(|| numbered().map(|(name, _)| *name))
 }
 
-/// The layout that `FFmpeg` chooses for channels of another one. It takes side channels for rear ones where there is no
-/// other place for them, and adds to the front what stands between the front and the center.
+/// The layout that `FFmpeg` chooses for channels of another one. It maps side channels to rear ones if there is no
+/// other place for them, and mixes channels between front and centre into the front.
 fn nearest_layout(layout: &str, format: Format) -> Option<&'static str> {
     let is_webm = format == Format::Webm;
     Some(match layout {
@@ -560,7 +563,7 @@ fn nearest_layout(layout: &str, format: Format) -> Option<&'static str> {
     })
 }
 
-/// The clip's sample rate in Hz, for a source's.
+/// The clip's sample rate for a source's, in Hz.
 fn sample_rate(source: u32, format: Format) -> u32 {
     if format == Format::Webm || !SAMPLE_RATES.contains(&source) {
         DEFAULT_SAMPLE_RATE
@@ -587,15 +590,14 @@ impl Size {
         coded.rotated(video.rotation_degrees)
     }
 
-    /// Whether an encoder that takes a source's pictures as they are stored, with pixels of the same shape, makes a clip
-    /// that is shown in the source's size. It stores even sizes only, and pixels of another shape widen pictures, never
-    /// heighten them.
+    /// Whether an encoder that keeps a source's stored size and pixel aspect makes a clip that is shown in the source's
+    /// size. It stores only even sizes, and a pixel aspect makes pictures wider, never taller.
     fn keeps_shape(video: &VideoFacts) -> bool {
         let decoded = Self::decoded(video);
         decoded == decoded.even() && decoded.height == video.height
     }
 
-    /// The next smaller size that is even, which subsampled colour needs.
+    /// The next smaller even size, which chroma subsampling requires.
     #[must_use]
     pub fn even(self) -> Self {
         Self {
@@ -626,7 +628,7 @@ impl Size {
         }
     }
 
-    /// Whether it is larger than `largest`, be it upright or not.
+    /// Whether it is larger than `largest`, in landscape or portrait.
     fn exceeds(self, largest: Self) -> bool {
         self.width.max(self.height) > largest.width || self.width.min(self.height) > largest.height
     }
@@ -649,7 +651,7 @@ impl Size {
         Ok(Self { width, height })
     }
 
-    /// What a picture of this size is scaled to, and the size of the clip that is made of it.
+    /// What a picture of this size is scaled to, and the size of the resulting clip.
     fn resized(self, resize: Resize) -> (Self, Self) {
         let asked = self.asked(resize);
         let (across, down) = (
@@ -787,8 +789,8 @@ impl std::fmt::Display for Size {
 }
 
 impl FrameRate {
-    /// The fraction that a measured rate stands for: a whole rate, one of NTSC's (a whole one over 1.001), or else the
-    /// rate to four decimals.
+    /// The fraction that a measured rate stands for: an integer, an NTSC rate (an integer over 1.001), or else the rate
+    /// to four decimals.
     #[must_use]
     pub fn nearest(hertz: f64) -> Self {
         const TOLERANCE: f64 = 1e-4;
@@ -808,12 +810,12 @@ impl FrameRate {
         [whole, ntsc].into_iter().find(near).unwrap_or(decimal)
     }
 
-    /// Whether a source has this rate all the time.
+    /// Whether a source has this rate, constantly.
     fn is_of(self, video: &VideoFacts) -> bool {
         video.constant_frame_rate && Self::nearest(video.frame_rate) == self
     }
 
-    /// Frames a second.
+    /// Frames per second.
     #[must_use]
     pub fn hertz(self) -> f64 {
         f64::from(self.numerator) / f64::from(self.denominator)
@@ -835,7 +837,7 @@ impl FrameRate {
         frames as f64 / self.hertz()
     }
 
-    /// A timescale in which every frame's time is a whole number, and that is not coarse for sound.
+    /// A timescale in which every frame's time is an integer, and which is fine enough for audio.
     #[must_use]
     pub fn timescale(self) -> u32 {
         self.numerator * 10_000_u32.div_ceil(self.numerator)
@@ -867,14 +869,14 @@ mod tests {
         }
     }
 
-    /// What `MediaConvert` cannot do of a second of a source.
+    /// What `MediaConvert` cannot do for one second of a source.
     fn unsupported(asked: &serde_json::Value, video: &serde_json::Value) -> Option<&'static str> {
         let (request, plan) = second(asked, video);
         let spec = ClipSpec::of(request.look(), &plan).expect("a clip");
         spec.unsupported_by_mediaconvert(request.look())
     }
 
-    /// A request and a plan of a second of a source of 30 frames a second, with what differs from that.
+    /// A request and a plan for one second of a source with 30 frames per second, with the given differences.
     fn second(
         asked: &serde_json::Value,
         video: &serde_json::Value,
@@ -903,7 +905,7 @@ mod tests {
         (request, crate::parse(plan).expect("a plan"))
     }
 
-    /// The rate that frames are laid on, how many there are, why no pictures can be copied, and what is said of it.
+    /// The rate to which frames are converted, their number, why no pictures can be copied, and the conformance note.
     fn at_rate(
         rate: f64,
         video: &serde_json::Value,
@@ -996,7 +998,7 @@ mod tests {
         for rate in [1.0, 29.97, 100.0] {
             assert_eq!(at(rate, true), None, "{rate}");
         }
-        assert_eq!(at(0.2, false), None, "it is laid on a grid of one a second");
+        assert_eq!(at(0.2, false), None, "it becomes one frame per second");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Links to the AWS Management Console.
 
-/// The page of an execution in the console of Step Functions; `None` when `arn` is no execution's ARN.
+/// The page of an execution in the Step Functions console; `None` if `arn` is not an execution's ARN.
 ///
-/// The hosts are those of the user guide, "Endpoints" of the console in each partition: China has a domain of its own,
-/// and `GovCloud` one for all of its regions.
+/// The hosts are from the user guide, "Endpoints" of the console in each partition: China has its own domain, and
+/// `GovCloud` has one for all of its regions.
 #[must_use]
 pub fn execution_url(arn: &str) -> Option<String> {
     let parts: Vec<_> = arn.splitn(8, ':').collect();
@@ -16,7 +16,7 @@ pub fn execution_url(arn: &str) -> Option<String> {
     ))
 }
 
-/// The logs of a function in the console of `CloudWatch`; `None` when `arn` is no function's ARN.
+/// The logs of a function in the `CloudWatch` console; `None` if `arn` is not a function's ARN.
 #[must_use]
 pub fn logs_url(arn: &str) -> Option<String> {
     let parts: Vec<_> = arn.splitn(8, ':').collect();
@@ -24,14 +24,14 @@ pub fn logs_url(arn: &str) -> Option<String> {
         return None;
     };
     let host = host(partition, region)?;
-    // The console decodes what stands behind the `#` twice, and has `$` for `%`.
+    // The console decodes the fragment after `#` twice, and uses `$` for `%`.
     let group = format!("$252Faws$252Flambda$252F{name}");
     Some(format!(
         "https://{host}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}"
     ))
 }
 
-/// Where the console of a partition is.
+/// The console's host in a partition.
 fn host(partition: &str, region: &str) -> Option<String> {
     match partition {
         "aws" => Some(format!("{region}.console.aws.amazon.com")),
@@ -41,7 +41,7 @@ fn host(partition: &str, region: &str) -> Option<String> {
     }
 }
 
-/// An object in the console of S3, of the partition and region of an execution; `None` when that is no execution's ARN.
+/// An object in the S3 console, in the partition and region of an execution; `None` if that is not an execution's ARN.
 #[must_use]
 pub fn object_url(execution_arn: &str, bucket: &str, key: &str) -> Option<String> {
     let parts: Vec<_> = execution_arn.splitn(5, ':').collect();

@@ -1,11 +1,11 @@
-//! Damage of sources: what a request wants done about it, and what an outcome says of it.
+//! Damage in sources: what a request wants done about it, and how an outcome reports it.
 
 use crate::ClipError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The most places that are named.
+/// The most places that are listed.
 const MAX_PLACES: usize = 10;
 
 /// What happens to a clip whose source is damaged within the cut.
@@ -28,7 +28,7 @@ impl OnDamage {
     /// Whether a clip may be made of sources with such damage.
     ///
     /// # Errors
-    /// `UnsupportedMedia` when it may not, saying what is damaged.
+    /// `UnsupportedMedia` if it may not, saying what is damaged.
     pub fn check(self, damaged: &Damaged) -> Result<(), ClipError> {
         match self {
             Self::Reject if !damaged.is_none() => Err(ClipError::unsupported_media(format!(
@@ -39,7 +39,7 @@ impl OnDamage {
     }
 }
 
-/// What of a clip was damaged in its sources.
+/// The damage in a clip's sources.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Damaged {
@@ -48,21 +48,21 @@ pub struct Damaged {
     /// How many of them the clip does not have, so that the ones before them are shown for longer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
-    /// Where they are. The last place goes on to the last of them, if there are more than ten.
+    /// Where they are. If there are more than ten places, the last one extends to the last damaged picture.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<DamagedPlace>,
-    /// Whether some of the sound does not decode.
+    /// Whether some of the audio does not decode.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub audio: bool,
 }
 
-/// Pictures one behind the other that are damaged.
+/// Consecutive damaged pictures.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DamagedPlace {
     /// When the first of them is shown, in seconds of the clip.
     pub start: f64,
-    /// When the next picture that is not is shown.
+    /// When the next undamaged picture is shown.
     pub end: f64,
     pub pictures: u64,
 }
@@ -81,7 +81,7 @@ impl Damaged {
         self.pictures == 0 && !self.audio
     }
 
-    /// Adds a picture that is shown from one second of the clip to another, behind those that there are.
+    /// Adds a picture that is shown between two seconds of the clip, after the existing ones.
     pub fn add(&mut self, shown: Range<f64>) {
         let Range { start, end } = microseconds(shown);
         self.pictures += 1;
@@ -150,7 +150,7 @@ mod tests {
         let last = damaged.places.last().expect("a place");
         assert_eq!((damaged.pictures, damaged.places.len()), (1000, 10));
         assert_eq!((last.pictures, last.end), (991, 66.633_333));
-        // The metadata of an object in S3 has 2 KB.
+        // The metadata of an S3 object is limited to 2 KB.
         let said = serde_json::to_string(&damaged).expect("JSON");
         assert!(said.len() < 1000, "{said}");
     }

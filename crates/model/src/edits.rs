@@ -11,9 +11,9 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The smallest and the largest width or height that a clip can be given, in pixels (`MediaConvert` has the same).
+/// The smallest and the largest width or height of a clip, in pixels (the same as `MediaConvert`'s).
 const SIDE: std::ops::RangeInclusive<u32> = 32..=8192;
-/// The slowest and the fastest that a clip can be played.
+/// The slowest and the fastest playback speed.
 const SPEED: std::ops::RangeInclusive<f64> = 0.25..=4.0;
 /// The longest fade, in seconds.
 const MAX_FADE_SECONDS: f64 = 60.0;
@@ -169,7 +169,7 @@ impl Edits {
         self.first_field().is_none()
     }
 
-    /// The name of the first edit that is asked for.
+    /// The name of the first requested edit.
     #[must_use]
     pub fn first_field(&self) -> Option<&'static str> {
         let asked = [
@@ -191,7 +191,7 @@ impl Edits {
         self.speed.unwrap_or(1.0)
     }
 
-    /// Checks what the types cannot say.
+    /// Checks what the types cannot express.
     ///
     /// # Errors
     /// `InvalidRequest`, naming the field at fault.
@@ -267,7 +267,7 @@ impl Watermark {
                 );
             }
         }
-        // MediaConvert goes by the name.
+        // MediaConvert goes by the file name.
         if !self.key.to_ascii_lowercase().ends_with(".png") {
             let key = shorten(&self.key, 80);
             return invalid(

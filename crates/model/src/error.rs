@@ -1,4 +1,4 @@
-//! The error names that the state machine matches, and what a media error means to a user.
+//! The error names that the state machine matches, and what media errors mean to users.
 
 use crate::text::elide;
 use mp4_cut::{Error as MediaError, SmartCutError};
@@ -6,12 +6,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Arguments;
 
-/// The most characters of a field's path in a message; a field that a request invents can have any name.
+/// The most characters of a field's path in a message; an unknown field can have any name.
 const MAX_FIELD: usize = 300;
-/// The most characters of what is wrong with a field: enough for the names of all fields that there are.
+/// The most characters of the description of what is wrong with a field: enough for the names of all existing fields.
 const MAX_REASON: usize = 1_500;
 
-/// The command that makes a source one that leads to every interval, for a person.
+/// The command that gives a source a complete index, for people.
 pub const REMUX: &str = "remux it first: ffmpeg -i SOURCE -c copy -movflags +faststart SOURCE.mp4";
 
 /// Why a step did not do its work.
@@ -23,7 +23,7 @@ pub const REMUX: &str = "remux it first: ffmpeg -i SOURCE -c copy -movflags +fas
 pub struct ClipError {
     /// Which of the named errors this is.
     pub kind: ErrorKind,
-    /// What is wrong, for a person; names the field or the object at fault.
+    /// What is wrong, for people; names the field or the object at fault.
     pub message: String,
 }
 
@@ -60,21 +60,21 @@ macro_rules! error_kinds {
 }
 
 error_kinds! {
-    /// Rejection: the request is malformed, or asks for what this deployment does not allow.
+    /// Rejection: the request is malformed, or requests something that this deployment does not allow.
     InvalidRequest => invalid_request,
     /// Rejection: the source object does not exist, cannot be read, or changed while the clip was made.
     SourceNotFound => source_not_found,
     /// Rejection: the source is not something that clipflow can cut.
     UnsupportedMedia => unsupported_media,
-    /// Rejection: the interval lies outside what the source holds.
+    /// Rejection: the interval is outside the source.
     OutOfRange => out_of_range,
     /// Rejection: the clip is longer than this deployment makes.
     TooLong => too_long,
     /// Rejection: the estimate is above the request's or the deployment's ceiling.
     TooExpensive => too_expensive,
-    /// Rejection: recordings are missing in the interval and the request wants all of it.
+    /// Rejection: recordings are missing in the interval and the request requires all of it.
     IncompleteCoverage => incomplete_coverage,
-    /// A live recording is not there yet; a retry may find it, and when none did, it is a rejection.
+    /// A live recording does not exist yet; a retry may find it. If no retry does, this is a rejection.
     SourceNotReady => source_not_ready,
     /// This clip is too much for `trim`'s time or disk; the other engine can make it.
     TrimBudgetExceeded => trim_budget_exceeded,
@@ -82,9 +82,9 @@ error_kinds! {
     DependencyUnavailable => dependency_unavailable,
     /// `MediaConvert` ended the job in `ERROR`.
     TranscodeFailed => transcode_failed,
-    /// The object made is not what was asked for.
+    /// The delivered object is not what was requested.
     DeliveryMismatch => delivery_mismatch,
-    /// A bug, or a deployment that is set up wrongly.
+    /// A bug, or a misconfigured deployment.
     Internal => internal,
 }
 
@@ -145,7 +145,7 @@ impl From<MediaError> for ClipError {
     }
 }
 
-/// So that a source's own error passes through the reader of media and comes out as it was.
+/// Lets a source's own error pass through the media reader unchanged.
 impl From<ClipError> for MediaError {
     fn from(error: ClipError) -> Self {
         Self::read(error)
@@ -158,10 +158,10 @@ impl From<ClipError> for SmartCutError {
     }
 }
 
-/// Why all of a clip is encoded although a smart cut was tried.
+/// Why a whole clip is encoded although a smart cut was tried.
 ///
 /// # Errors
-/// What went wrong, where that is not the reason.
+/// The error, if that is not the reason.
 pub fn why_encoded_whole(error: SmartCutError) -> Result<String, ClipError> {
     match error {
         SmartCutError::Ineligible(why) => Ok(why),
@@ -172,7 +172,7 @@ pub fn why_encoded_whole(error: SmartCutError) -> Result<String, ClipError> {
     }
 }
 
-/// Says in what a segment differs from the first.
+/// Says how a segment differs from the first.
 fn unlike(index: usize, difference: &str) -> String {
     format!(
         "segments[{index}] cannot be joined to segments[0] without encoding, because {difference}"

@@ -17,7 +17,7 @@ pub struct ExecutionName {
 }
 
 impl ExecutionName {
-    /// The name that is in `name`, if it is one of clipflow's.
+    /// Parses `name`, if it is one of clipflow's.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let (rest, last) = name.rsplit_once('-')?;
@@ -40,7 +40,7 @@ impl ExecutionName {
         })
     }
 
-    /// The name of the next new execution of the same request; none after 99,999 of them.
+    /// The name of the next new execution of the same request; `None` after 99,999 of them.
     #[must_use]
     pub fn next(&self) -> Option<Self> {
         (self.rerun < MAX_RERUN).then(|| Self {
@@ -80,7 +80,7 @@ pub fn execution_arn(state_machine_arn: &str, name: &str) -> String {
     )
 }
 
-/// The ARN of the state machine of an execution, when `execution_arn` is an execution's.
+/// The ARN of an execution's state machine, if `execution_arn` is an execution's.
 #[must_use]
 pub fn state_machine_arn(execution_arn: &str) -> Option<String> {
     let (machine, _) = execution_arn.rsplit_once(':')?;

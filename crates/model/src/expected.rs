@@ -1,4 +1,4 @@
-//! What a clip must be when it is read back, by the engine that made it.
+//! What a clip must be when it is read back, depending on the engine that made it.
 
 use crate::{
     ClipError,
@@ -15,23 +15,23 @@ use crate::{
 pub struct Expected {
     pub size: Size,
     pub frames: u64,
-    /// How many frames more or less there may be.
+    /// The tolerance for the number of frames, in both directions.
     pub frames_tolerance: u64,
     pub seconds: f64,
     /// How much shorter it may be.
     pub left_out_seconds: f64,
     pub frame_seconds: f64,
-    /// `FFmpeg`'s names of those that it may have.
+    /// `FFmpeg`'s names of the codecs that it may have.
     pub video_codecs: Vec<String>,
     pub has_audio: bool,
     /// Whether it may be silent all the same.
     pub may_lack_audio: bool,
-    /// How segments were brought to the first one's format, for a person: one line for each that differed.
+    /// How segments were converted to the first one's format, for people: one line for each that differed.
     pub conformed: Vec<String>,
 }
 
 impl Expected {
-    /// What the clip of `request` and `plan` must be when `engine` has made it: `trim` encodes an exact cut and copies
+    /// What the clip of `request` and `plan` must be if `engine` has made it: `trim` encodes an exact cut and copies
     /// the others, `MediaConvert` encodes all of them.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Expected {
 }
 
 impl Expected {
-    /// The same of a clip that was made of sources which are damaged.
+    /// The same for a clip that was made from damaged sources.
     #[must_use]
     pub fn of_damaged(self, damaged: &Damaged) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a clip has fewer frames")]
@@ -100,8 +100,8 @@ fn names(codecs: &[&str]) -> Vec<String> {
     codecs.iter().map(|codec| (*codec).to_owned()).collect()
 }
 
-/// How many frames a clip has when `MediaConvert` makes it, and how many more or less it may have: it rounds each
-/// segment that it brings to the clip's rate in its own way.
+/// How many frames a clip has if `MediaConvert` makes it, and the tolerance in both directions: it rounds each segment
+/// that it converts to the clip's rate in its own way.
 fn transcoded_frames(plan: &Plan, rate: FrameRate) -> (u64, u64) {
     let (mut frames, mut tolerance) = (0, 0);
     for segment in &plan.segments {
@@ -139,7 +139,7 @@ mod tests {
         json!({"object": {"bucket": "b", "key": "k", "etag": "e", "bytes": 1}, "facts": facts})
     }
 
-    /// A second of each source, of 25 frames.
+    /// One second, of 25 frames, of each source.
     fn plan(sources: &[Value]) -> Plan {
         let window = json!({"startSeconds": 1.0, "endSeconds": 2.0, "durationSeconds": 1.0,
             "frames": 25, "prerollFrames": 0, "keyframeSeconds": 0.0, "nextKeyframeSeconds": null,

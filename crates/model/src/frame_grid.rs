@@ -1,31 +1,31 @@
 //! How `MediaConvert` numbers frames.
 //!
-//! Frames count from the first picture, and `EndTimecode` names the last frame. Jobs make constant
-//! rates only, and `verify` counts on the same grid. Time codes have two digits for the frame and
-//! one day, so more than 100 frames per second or 24 hours is `UnsupportedMedia`.
+//! Frames count from the first picture, and `EndTimecode` names the last frame. Jobs make only constant rates, and
+//! `verify` counts on the same grid. Time codes have two digits for the frame and one day, so more than 100 frames per
+//! second or 24 hours is `UnsupportedMedia`.
 
 use crate::{error::ClipError, number::whole};
 use mp4_cut::{VideoFacts, WindowFacts};
 use std::ops::Range;
 
-/// The frame rates that a source with a variable one becomes (user guide, "Using variable frame rate inputs").
+/// The frame rates to which variable-rate sources are converted (user guide, "Using variable frame rate inputs").
 const CONSTANT_RATES: [u32; 8] = [1, 5, 10, 15, 24, 30, 50, 60];
-/// The fewest frames a second that a time code can count, which has a number for each second; NTSC's is below 1.
+/// The lowest frame rate that a time code can count: one frame per second, or NTSC's, which is slightly below 1.
 const MIN_TIMECODE_RATE: f64 = 0.99;
-/// The most frames a second that a time code can count, with its two digits.
+/// The highest frame rate that a time code can count with its two digits.
 const MAX_TIMECODE_RATE: u32 = 100;
 /// What a time code can count: a day.
 const MAX_TIMECODE_SECONDS: u64 = 24 * 3600;
 
 /// How `MediaConvert` numbers the frames of a source, the first one being 0.
 ///
-/// A constant frame rate is kept. It makes nothing but constant frame rates, so a source with a variable one is laid on
-/// the next higher rate of a short list, and its frames are those of that grid.
+/// A constant frame rate is kept. `MediaConvert` makes only constant frame rates, so a variable-rate source is
+/// converted to the next higher rate of a short list, and its frames are those of that grid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameGrid {
-    /// Frames a second, as time codes count them.
+    /// Frames per second, as time codes count them.
     pub rate: f64,
-    /// The rate that a clip of a source with a variable one has; `None` where the source's own is kept.
+    /// The rate of a clip from a variable-rate source; `None` if the source's own is kept.
     pub converted_to: Option<f64>,
     origin_seconds: f64,
 }
@@ -49,7 +49,7 @@ impl FrameGrid {
         }
     }
 
-    /// Frames a second of a clip of the source: where frames lie on a grid and some are left out, those of that grid.
+    /// The frame rate of a clip from the source: if its frames are on a grid and some are missing, the grid's rate.
     #[must_use]
     pub fn clip_rate(&self) -> f64 {
         self.converted_to.unwrap_or(self.rate)
@@ -63,12 +63,13 @@ impl FrameGrid {
         start..number(window.end_seconds).max(start + 1)
     }
 
-    /// The time code of a frame: `HH:MM:SS:FF`, every frame counted. Without the semicolon of drop-frame time codes
-    /// `MediaConvert` skips no numbers, also at 29.97 and 59.94 frames a second (user guide, "Setting up timecodes").
+    /// The time code of a frame: `HH:MM:SS:FF`, every frame counted. Without the semicolon of drop-frame time codes,
+    /// `MediaConvert` skips no numbers, not even at 29.97 and 59.94 frames per second (user guide, "Setting up
+    /// timecodes").
     ///
     /// # Errors
-    /// `UnsupportedMedia` for a frame that no time code can name: below 1 or above 100 frames a second, or a day into the
-    /// source.
+    /// `UnsupportedMedia` for a frame that no time code can name: below 1 or above 100 frames per second, or a day into
+    /// the source.
     pub fn timecode(&self, frame: u64) -> Result<String, ClipError> {
         if self.rate < MIN_TIMECODE_RATE {
             return Err(ClipError::unsupported_media(format!(

@@ -10,14 +10,14 @@ use sha2::{Digest, Sha256};
 /// characters of Step Functions (API reference, `StartExecution`, `name`).
 pub const MAX_CLIP_ID: usize = 60;
 
-/// What a request's canonical form determines: everything that makes repeating it harmless.
+/// Everything that a request's canonical form determines, and that makes repeating it harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The request in the canonical form of RFC 8785: sorted keys, one way to write each number, no white space.
     pub canonical: String,
     /// SHA-256 of the canonical form, in hexadecimal.
     pub request_hash: String,
-    /// The request's `clipId` if it has a valid one, else `clip-` and the first 12 digits of the hash.
+    /// The request's `clipId` if it has a valid one, otherwise `clip-` and the first 12 digits of the hash.
     pub clip_id: String,
 }
 
@@ -59,8 +59,8 @@ impl Identity {
     }
 }
 
-/// Whether `text` can be a `clipId`: 1 to [`MAX_CLIP_ID`] of `A-Z a-z 0-9 _ -`, so that it can stand in an S3 key, an
-/// execution's name and a log stream without escaping.
+/// Whether `text` can be a `clipId`: 1 to [`MAX_CLIP_ID`] of `A-Z a-z 0-9 _ -`, so that it needs no escaping in an S3
+/// key, an execution's name or a log stream.
 #[must_use]
 pub fn is_clip_id(text: &str) -> bool {
     (1..=MAX_CLIP_ID).contains(&text.len())

@@ -1,14 +1,15 @@
-//! What a `MediaConvert` job carries for the functions that deal with it.
+//! The metadata that a `MediaConvert` job carries for the functions that handle it.
 
 use std::collections::HashMap;
 
 /// The key of a job's user metadata that holds the deployment; the rule that invokes `resume` matches on it.
 pub const DEPLOYMENT: &str = "clipflow";
-/// The key of a job's user metadata that says which version of `transcode` made the clip out of which sources.
+/// The key of a job's user metadata that says which version of `transcode` made the clip from which sources.
 pub const MADE_BY: &str = "madeBy";
 /// The key of a job's user metadata that holds the execution's ARN.
 pub const EXECUTION: &str = "execution";
-/// Clips of this length or more are transcoded by several machines at once, in seconds. It saves hours, and costs more.
+/// Clips of at least this length, in seconds, are transcoded by several machines in parallel. That saves hours, and
+/// costs more.
 pub const ACCELERATED_SECONDS: f64 = 3600.0;
 
 /// The most characters of a value in a job's user metadata (API reference, `CreateJob`).
@@ -23,7 +24,7 @@ pub fn token_entries(token: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The task token out of a job's user metadata; `None` when the job has none.
+/// The task token in a job's user metadata; `None` if the job has none.
 #[must_use]
 pub fn token<S: std::hash::BuildHasher>(metadata: &HashMap<String, String, S>) -> Option<String> {
     let token: String = (0..)

@@ -11,7 +11,7 @@ pub fn whole(value: f64) -> u64 {
     value.round() as u64
 }
 
-/// As [`whole`], of 32 bits.
+/// As [`whole`], with 32 bits.
 #[must_use]
 pub fn whole_u32(value: f64) -> u32 {
     u32::try_from(whole(value)).unwrap_or(u32::MAX)

@@ -13,36 +13,36 @@ use serde_json::{Map, Value};
 use std::fmt::Display;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     pub clip_id: String,
-    /// The camera that was asked for.
+    /// The requested camera.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera_id: Option<String>,
-    /// The first moment that was asked for of a camera's recordings.
+    /// The requested start within a camera's recordings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_timestamp_in_ms: Option<Timestamp>,
-    /// The end that was asked for of a camera's recordings, exclusive.
+    /// The requested end within a camera's recordings, exclusive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_timestamp_in_ms: Option<Timestamp>,
     /// Whether there is a clip.
     pub status: Status,
-    /// The name of the error, when there is no clip.
+    /// The name of the error, if there is no clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What is wrong, for a person, when there is no clip.
+    /// What is wrong, for people, if there is no clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Where and how the execution failed, when it did.
+    /// Where and how the execution failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// The bucket of the clip, its thumbnails and its preview.
     pub bucket: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Object>,
-    /// The thumbnails as one, for front ends that choose a size.
+    /// The thumbnails as one entry, for front ends that choose a size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbnail: Option<ThumbnailSizes>,
     /// The thumbnails, from small to large.
@@ -51,7 +51,7 @@ pub struct Outcome {
     /// The animated picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Object>,
-    /// The request as it was sent; absent when it is `null`, or larger or deeper than a request may be.
+    /// The request as it was sent; absent if it is `null`, or exceeds the limits on size or depth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Value>,
     /// What `verify` found in the clip.
@@ -73,7 +73,7 @@ pub struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
-    /// The clip was read back and is what was asked for.
+    /// The clip was read back and is what was requested.
     Available,
     /// The request is at fault; a rerun cannot help.
     Rejected,
@@ -99,10 +99,10 @@ impl Status {
 pub struct Failure {
     /// What kind of cause it had.
     pub class: FailureClass,
-    /// The state that failed, which is where a redrive begins; absent when the execution ended between two states.
+    /// The state that failed, which is where a redrive begins; absent if the execution ended between two states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The execution in the console of Step Functions.
+    /// The execution in the Step Functions console.
     pub console_url: String,
     /// The command that makes the clip once the cause is fixed.
     pub rerun_command: String,
@@ -112,15 +112,15 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FailureClass {
-    /// An AWS service or `MongoDB` throttled or was down for longer than is waited for.
+    /// An AWS service or `MongoDB` throttled or was down for longer than we wait.
     Dependency,
-    /// The clip could not be made, or is not what was asked for.
+    /// The clip could not be made, or is not what was requested.
     Media,
     /// A state or the whole execution took too long.
     Timeout,
     /// Somebody stopped the execution.
     Aborted,
-    /// A bug, or a deployment that is set up wrongly.
+    /// A bug, or a misconfigured deployment.
     Bug,
 }
 
@@ -144,7 +144,7 @@ impl FailureClass {
 pub struct Object {
     /// Its key in the outcome's bucket.
     pub key: String,
-    /// Where the public finds it, when the deployment has a public base URL.
+    /// Its public URL, if the deployment has a public base URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     pub bytes: u64,
@@ -152,13 +152,13 @@ pub struct Object {
     pub etag: String,
 }
 
-/// A clip as `trim` hands it on.
+/// A clip as `trim` passes it on.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MadeClip {
     #[serde(flatten)]
     pub object: Object,
-    /// What of it was found to be damaged in its sources.
+    /// Damage that was found in its sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<Damaged>,
 }
@@ -167,11 +167,11 @@ pub struct MadeClip {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Thumbnail {
-    /// The width that was asked for, in pixels.
+    /// The requested width, in pixels.
     pub size: u32,
     /// Its key in the outcome's bucket.
     pub key: String,
-    /// Where the public finds it, when the deployment has a public base URL.
+    /// Its public URL, if the deployment has a public base URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -182,7 +182,7 @@ pub struct Thumbnail {
 pub struct ThumbnailSizes {
     /// Their key in the outcome's bucket, with `{size}`.
     pub key: String,
-    /// Where the public finds them, with `{size}`, when the deployment has a public base URL.
+    /// Their public URL, with `{size}`, if the deployment has a public base URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Their widths in pixels, ascending.
@@ -202,7 +202,7 @@ pub struct Delivered {
     pub start: f64,
     /// The end of the clip in its source, exclusive, in seconds, on the source's frame grid.
     pub end: f64,
-    /// What was cut out of which source, in the order of the clip, where that is several intervals.
+    /// What was cut from which source, in the order of the clip, if there are several intervals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<DeliveredSegment>,
     /// How long the clip plays.
@@ -215,38 +215,38 @@ pub struct Delivered {
     pub height: u32,
     /// For example `h264`.
     pub video_codec: String,
-    /// For example `aac`; absent when the clip is silent.
+    /// For example `aac`; absent if the clip is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_codec: Option<String>,
-    /// How the clip's pixels are stored, where that is known.
+    /// How the clip's pixels are stored, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<PixelFormat>,
-    /// How those of its first source are stored.
+    /// How the pixels of its first source are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_pixels: Option<PixelFormat>,
-    /// What of a camera's window the clip shows, and what no recording does.
+    /// Which parts of a camera's window the clip shows, and which are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// How segments were brought to the first one's format, or their sound to a channel layout that the clip's codec has a
-    /// number for, for a person: one line for each.
+    /// How segments were converted to the first one's format, or their audio to a channel layout that the clip's codec
+    /// has a number for, for people: one line for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conformed: Vec<String>,
-    /// What of it was damaged in its sources.
+    /// The damage in its sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<Damaged>,
-    /// Why `verify` decoded none of it, or less than it wanted, for a person.
+    /// Why `verify` decoded none of it, or less than intended, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undecoded: Option<String>,
-    /// Tracks of the sources that the clip does not have, such as `time code` or `audio track 2`, for a person.
+    /// Tracks of the sources that the clip does not have, such as `time code` or `audio track 2`, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
 }
 
-/// An interval of a source that a clip of several shows.
+/// One of several intervals of sources that a clip shows.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveredSegment {
-    /// The key of the recording, of a camera's.
+    /// The key of the recording, for a camera.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<String>,
     /// Its first moment in its source, in seconds, on the source's frame grid.
@@ -264,18 +264,18 @@ pub struct Engine {
     pub why: String,
     /// What it was estimated to cost, in US dollars.
     pub estimate_usd: f64,
-    /// What was copied and what was encoded, where `trim` made the clip.
+    /// What was copied and what was encoded, if `trim` made the clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutting: Option<Cutting>,
 }
 
-/// What of a clip's pictures was copied, and what was encoded.
+/// Which of a clip's pictures were copied, and which were encoded.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", tag = "method")]
 pub enum Cutting {
     /// All were copied.
     Copy,
-    /// Those of these intervals were encoded.
+    /// Those in these intervals were encoded; the others were copied.
     SmartCut { encoded: Vec<Interval> },
     /// All were encoded.
     EncodedWhole,
@@ -304,7 +304,7 @@ pub enum EngineName {
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
     pub arn: String,
-    /// When it was started first (a redrive keeps it), RFC 3339 in UTC.
+    /// When it was first started (a redrive keeps it), RFC 3339 in UTC.
     pub started_at: String,
 }
 
@@ -353,7 +353,7 @@ impl Outcome {
     }
 }
 
-/// The present to the millisecond, which is what `MongoDB` keeps, so that document and message say the same.
+/// The current time to the millisecond, which is `MongoDB`'s precision, so that document and message agree.
 fn now() -> String {
     let now = OffsetDateTime::now_utc();
     let to_the_millisecond = now

@@ -1,4 +1,4 @@
-//! What `probe` finds out about a request's sources, and the later steps work from.
+//! What `probe` finds out about a request's sources, for the later steps.
 
 use crate::{
     recordings::Coverage,
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
 
-/// The most tracks of a source that are named.
+/// The most tracks of one source that are named.
 const MAX_SOURCE_NAMES: usize = 8;
 /// The most tracks of all sources that an outcome names.
 const MAX_NAMES: usize = 100;
-/// The longest channel layout that is kept, in bytes: one of as many channels as any codec has.
+/// The longest channel layout that is kept, in bytes: enough for the channels of any codec.
 const MAX_LAYOUT: usize = 200;
 /// The most characters of a language's name.
 const MAX_LANGUAGE: usize = 12;
-/// The most characters of a name out of a file.
+/// The most characters of a name from a file.
 const MAX_NAME: usize = 40;
 
-/// An S3 object as it was when it was seen first.
+/// An S3 object as it was first seen.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PinnedObject {
@@ -35,15 +35,15 @@ pub struct PinnedObject {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbedSource<O = PinnedObject> {
-    /// The object as it was seen, or what names a source that lies elsewhere.
+    /// The object as it was seen, or what identifies a source elsewhere.
     pub object: O,
-    /// What it holds.
+    /// What it contains.
     pub facts: SourceFacts,
 }
 
 impl ProbedSource {
-    /// A source whose texts have bounds, whatever stands in the file: a plan goes from state to state, and Step Functions
-    /// allows 256 KiB.
+    /// A source with bounded texts, whatever the file contains: a plan is passed from state to state, and Step
+    /// Functions allows 256 KiB.
     #[must_use]
     pub fn new(object: PinnedObject, facts: SourceFacts) -> Self {
         let SourceFacts { mut facts, remuxed } = facts;
@@ -66,12 +66,12 @@ impl ProbedSource {
     }
 }
 
-/// A name out of a file: short, and without characters that JSON writes as six.
+/// A name from a file: short, and without characters that JSON escapes to six.
 fn bounded_name(name: &str) -> String {
     visible(&shorten(name, MAX_NAME))
 }
 
-/// The first of many names, and how many more there are.
+/// The first `most` names, and how many more there are.
 fn bounded_list(names: &[String], most: usize) -> Vec<String> {
     let more = names.len().saturating_sub(most);
     let mut names: Vec<_> = names
@@ -88,7 +88,7 @@ fn bounded_list(names: &[String], most: usize) -> Vec<String> {
 /// What a source is, and how it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceFacts {
-    /// What it holds. Where it is remuxed, the index has no place and frames are estimated by their rate.
+    /// What it contains. If it is remuxed, there is no index and frames are estimated from the frame rate.
     #[serde(flatten)]
     pub facts: Facts,
     /// How `FFmpeg` remuxes it; `None` for an MP4 or MOV with an index.
@@ -117,9 +117,9 @@ impl Deref for SourceFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Remuxed {
-    /// What it is.
+    /// Its container.
     pub container: Container,
-    /// How much of it `FFmpeg` analyzes to tell its streams, in microseconds.
+    /// How much of it `FFmpeg` analyses to identify its streams, in microseconds.
     pub look_microseconds: u32,
     /// The timestamp of its second 0, in microseconds.
     pub start_microseconds: i64,
@@ -140,19 +140,19 @@ impl Remuxed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedSegment {
-    /// Its source's place in the list of sources.
+    /// Index of its source.
     pub source: usize,
     /// What is cut.
     pub window: WindowFacts,
-    /// How much of it is encoded and copied, in a clip that is made of both; `None` in others.
+    /// How much of it is encoded and copied, in a smart cut; `None` otherwise.
     #[serde(default, rename = "splice", skip_serializing_if = "Option::is_none")]
     pub smart_cut: Option<SmartCutFacts>,
-    /// How far before the cut its source is read from, in seconds, where no index tells.
+    /// How far before the cut reading its source begins, in seconds, if there is no index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead_seconds: Option<f64>,
 }
 
-/// A picture that is laid over the clip, pinned and measured.
+/// A picture to overlay on the clip, pinned and measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbedPicture {
@@ -169,12 +169,12 @@ pub struct Plan<O = PinnedObject> {
     pub sources: Vec<ProbedSource<O>>,
     /// The cuts, joined in this order.
     pub segments: Vec<PlannedSegment>,
-    /// What of a camera's window there is.
+    /// Which parts of a camera's window exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<ProbedPicture>,
-    /// Whether exact clips of HEVC are encoded whole, also where most of their pictures could be copied.
+    /// Whether exact HEVC clips are encoded whole, even if most of their pictures could be copied.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub encodes_hevc_whole: bool,
 }
@@ -214,7 +214,7 @@ impl<O> Plan<O> {
                 .sum::<u64>()
     }
 
-    /// The tracks of the sources that a clip does not have, of which `audio_tracks` of each are kept, for a person.
+    /// The tracks of the sources that a clip does not have if `audio_tracks` of each source are kept, for people.
     #[must_use]
     pub fn dropped(&self, audio_tracks: usize) -> Vec<String> {
         let mut dropped = Vec::new();
@@ -245,7 +245,7 @@ impl<O> Plan<O> {
     }
 }
 
-/// The audio tracks of a source, for a person.
+/// The audio tracks of a source, for people.
 fn audio_tracks_named(audio: &AudioFacts) -> Vec<String> {
     let language = |index: usize| audio.languages.get(index).filter(|code| !code.is_empty());
     let named = (0..audio.tracks).map(|index| match language(index) {
@@ -338,7 +338,7 @@ mod tests {
         );
     }
 
-    /// A source with these names in its file, as it goes into a plan.
+    /// A source with these names in its file, as stored in a plan.
     fn bounded(name: &str, dropped: Vec<String>, key: &str) -> ProbedSource {
         let read: ProbedSource = serde_json::from_value(source(1, &[])).expect("a source");
         let mut facts = read.facts;
@@ -355,7 +355,7 @@ mod tests {
         ProbedSource::new(object, facts)
     }
 
-    /// What a window lacks whose recordings are as many, where this is why each of some cannot be read.
+    /// The coverage of a window with the most recordings, of which `unreadable` cannot be read for the reason `why`.
     fn gaps(unreadable: usize, why: &str) -> Coverage {
         let minute = |number: usize| {
             let start_ms = 1_533_224_400_000 + 60_000 * i64::try_from(number).expect("a number");
@@ -368,7 +368,7 @@ mod tests {
             covered: (0..50).map(minute).collect(),
             missing: (0..51).map(|number| minute(number).into()).collect(),
         };
-        // As `probe` shortens it; a recording lies in two gaps at the most.
+        // As `probe` shortens it; a recording is in at most two gaps.
         for number in 0..unreadable {
             for gap in [number, number + 1] {
                 coverage.explain(minute(gap), &shorten(why, 300));
@@ -395,8 +395,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
-        /// `Trim` is handed the request, of 64 KiB at most, and the plan; that of a camera's window, whose request is
-        /// short, says in addition what is missing and why.
+        /// `Trim` gets the request, of at most 64 KiB, and the plan. For a camera's window, the request is short, but
+        /// the plan also says what is missing and why.
         #[test]
         fn plan_fits_into_a_payload_beside_the_largest_request(
             name in "[\\PC\0-\x1f]{0,300}", tracks in vec("[\\PC\0-\x1f\"]{0,90}", 0..99), key in "[a-z/]{1024}",

@@ -1,7 +1,7 @@
 //! What AWS charges: the figures of `prices.json`, each with its source, and how they are applied.
 //!
-//! Estimates serve to choose an engine and to enforce cost limits. They leave out discounts, free tiers and other
-//! regions' prices.
+//! Estimates serve to choose an engine and to enforce cost limits. They ignore discounts, free tiers and other regions'
+//! prices.
 
 use serde::Deserialize;
 use std::sync::LazyLock;
@@ -67,18 +67,18 @@ struct Minimum {
     seconds: f64,
 }
 
-/// What of a `MediaConvert` job with one output, in a single pass, its price depends on.
+/// What the price of a `MediaConvert` job with one output, in a single pass, depends on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Job {
     /// The shorter side of the pictures, in pixels.
     pub lines: u32,
-    /// Frames a second.
+    /// Frames per second.
     pub frame_rate: f64,
     /// How long the output plays.
     pub seconds: f64,
-    /// Whether several machines work on it.
+    /// Whether several machines work on it in parallel.
     pub accelerated: bool,
-    /// Whether it is H.265, and not H.264.
+    /// Whether it is H.265 rather than H.264.
     pub hevc: bool,
 }
 

@@ -1,8 +1,8 @@
 //! How good a clip looks: one setting for both engines and every codec.
 //!
-//! On one vCPU and at the same look (SSIM), libx265 `veryfast` takes three times as long as libx264
-//! `veryfast` for two thirds of the bytes; libvpx VP9 `realtime` 5 takes 2.2 times as long for the
-//! same bytes, and its `good` 5 seven times.
+//! On one vCPU and at the same look (SSIM), libx265 `veryfast` takes three times as long as libx264 `veryfast` but two
+//! thirds of the bytes; libvpx VP9 `realtime` 5 takes 2.2 times as long for the same bytes, and its `good` 5 seven
+//! times.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,14 +31,14 @@ impl Quality {
         }
     }
 
-    /// libx265's constant rate factor of the same look: its default, 28, stands for libx264's 23 (`FFmpeg` wiki,
+    /// libx265's constant rate factor for the same look: its default, 28, stands for libx264's 23 (`FFmpeg` wiki,
     /// "Encode/H.265").
     #[must_use]
     pub const fn hevc_crf(self) -> u8 {
         self.crf() + 5
     }
 
-    /// libvpx's constant quality of the same look, 0 to 63: for VP9, 31 is recommended for 1080p where libx264 has 23
+    /// libvpx's constant quality for the same look, 0 to 63: for VP9 at 1080p, 31 is recommended where libx264 uses 23
     /// (`FFmpeg` wiki, "Encode/VP9").
     #[must_use]
     pub const fn vp9_crf(self) -> u8 {
@@ -46,10 +46,10 @@ impl Quality {
     }
 }
 
-/// The quality level of `MediaConvert`'s QVBR that looks as a CRF does: 1 is the worst, 10 almost lossless.
+/// The QVBR quality level of `MediaConvert` that looks like a CRF: 1 is the worst, 10 almost lossless.
 ///
-/// AWS recommends 8 for 1080p and 7 for smaller pictures (the templates of AWS's Video on Demand
-/// solution), where libx264's usual factors are 20 and 23: three steps of the one are one of the other.
+/// AWS recommends 8 for 1080p and 7 for smaller pictures (the templates of AWS's Video on Demand solution), where
+/// libx264's usual factors are 20 and 23: three steps of CRF equal one quality level.
 #[must_use]
 pub const fn qvbr_level(crf: u8) -> u8 {
     let steps = (44_u8.saturating_sub(crf)) / 3;

@@ -28,11 +28,11 @@ pub const MAX_SEGMENTS: usize = 50;
 pub const MAX_THUMBNAILS: usize = 8;
 /// The widest thumbnail, in pixels.
 pub const MAX_THUMBNAIL_WIDTH: u32 = 4096;
-/// The widths of thumbnails when a request names none, in pixels.
+/// The default widths of thumbnails, in pixels.
 pub const DEFAULT_THUMBNAILS: [u32; 4] = [300, 640, 1500, 3000];
 
-/// The lowest and the highest rate that a clip can be given, in frames a second: what `MediaConvert` makes at its basic
-/// prices.
+/// The lowest and the highest frame rate that can be requested, in frames per second: what `MediaConvert` makes at its
+/// basic prices.
 const FRAME_RATES: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 
 /// A request for one clip, as it is sent to the queue.
@@ -165,7 +165,7 @@ pub enum Format {
 impl FromStr for Format {
     type Err = ClipError;
 
-    /// Reads the name that requests have for it.
+    /// Parses the name used in requests.
     fn from_str(name: &str) -> Result<Self, ClipError> {
         parse(Value::String(name.to_owned()))
     }
@@ -181,7 +181,7 @@ impl Format {
         }
     }
 
-    /// The format of a clip of which no picture is kept.
+    /// The format of a clip whose pictures are all encoded.
     #[must_use]
     pub fn encoded(self) -> Self {
         match self {
@@ -190,7 +190,7 @@ impl Format {
         }
     }
 
-    /// `FFmpeg`'s names of the codecs that pictures of an exact clip may have.
+    /// `FFmpeg`'s names of the codecs that an exact clip may have.
     #[must_use]
     pub fn codecs(self) -> &'static [&'static str] {
         match self {
@@ -201,7 +201,7 @@ impl Format {
         }
     }
 
-    /// Checks that a source's pictures may be in an exact clip of the format as they are.
+    /// Checks that a source's pictures may be copied into an exact clip of the format.
     ///
     /// # Errors
     /// Why they may not.
@@ -243,7 +243,7 @@ pub struct Segment {
     pub end: Time,
 }
 
-/// A request that was found valid, with every default filled in: what `validate` returns.
+/// A valid request with every default filled in: what `validate` returns.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClipRequest {
@@ -253,12 +253,12 @@ pub struct ClipRequest {
     pub prefix: String,
     /// The cuts, joined in this order; none for a camera's recordings.
     pub segments: Vec<Segment>,
-    /// What is cut out of a camera's recordings.
+    /// What is cut from a camera's recordings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraWindow>,
     /// How they are cut.
     pub cut: Cut,
-    /// What becomes of the clip if its source is damaged.
+    /// What happens to the clip if its source is damaged.
     #[serde(default, skip_serializing_if = "OnDamage::is_accept")]
     pub damage: OnDamage,
     /// How pictures and sound are changed.
@@ -270,10 +270,10 @@ pub struct ClipRequest {
     /// How good the clip looks.
     #[serde(default)]
     pub quality: Quality,
-    /// Frames a second of the clip; `None` for those of its sources.
+    /// The clip's frame rate; `None` for that of its sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rate: Option<f64>,
-    /// The animated picture that is made besides the clip.
+    /// The animated picture that is made in addition to the clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
     /// Widths of the thumbnails in pixels, ascending, each once.
@@ -285,10 +285,10 @@ pub struct ClipRequest {
     pub max_cost_usd: Option<f64>,
 }
 
-/// What a deployment lets requests ask for, and what those get that do not say.
+/// What a deployment allows in requests, and its defaults.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The buckets that sources and watermarks may lie in.
+    /// The buckets that sources and watermarks may be in.
     pub source_buckets: Vec<String>,
     /// The format of exact clips.
     pub default_format: Format,
@@ -313,7 +313,7 @@ impl Request {
         parse::<Self>(request)?.resolve(identity, limits)
     }
 
-    /// Checks what the types cannot say and fills in the defaults.
+    /// Checks what the types cannot express and fills in the defaults.
     fn resolve(self, identity: Identity, limits: &Limits) -> Result<ClipRequest, ClipError> {
         self.check_clip_id()?;
         let camera = self.camera()?;
@@ -398,7 +398,7 @@ impl Request {
         )
     }
 
-    /// The cuts, in order, whichever of the two ways they are written in.
+    /// The cuts, in order, in whichever of the two ways they are written.
     fn cuts(&self) -> Result<Vec<Segment>, ClipError> {
         let of_camera = [
             ("startTimestampInMs", self.start_timestamp_in_ms.is_some()),
@@ -443,7 +443,7 @@ impl Request {
         }])
     }
 
-    /// What is cut out of a camera's recordings; `None` when something else is cut.
+    /// What is cut from a camera's recordings; `None` if something else is cut.
     fn camera(&self) -> Result<Option<CameraWindow>, ClipError> {
         let Some(camera_id) = &self.camera_id else {
             return Ok(None);
@@ -495,7 +495,7 @@ impl Request {
 /// How a request says what is cut.
 const EITHER: &str = "a request has source, start and end, or segments, or cameraId, startTimestampInMs and endTimestampInMs";
 
-/// A moment by the clock, which is written in either of two fields.
+/// A clock time, which may be written in either of two fields.
 fn timestamp(
     [name, moment_name]: [&str; 2],
     timestamp: Option<Timestamp>,
@@ -526,7 +526,7 @@ impl Segment {
     }
 }
 
-/// What of a request concerns the clip itself, and not who asks for it and where it goes.
+/// The part of a request that concerns the clip itself, not who requests it and where it goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
     /// How the sources are cut.
@@ -537,14 +537,15 @@ pub struct Look<'a> {
     pub format: Format,
     /// How good the clip looks.
     pub quality: Quality,
-    /// Frames a second of the clip; `None` for those of its sources.
+    /// The clip's frame rate; `None` for that of its sources.
     pub frame_rate: Option<f64>,
-    /// What becomes of the clip if its source is damaged.
+    /// What happens to the clip if its source is damaged.
     pub damage: OnDamage,
 }
 
 impl Look<'_> {
-    /// Whether an exact cut may copy pictures of its source: nothing that is asked for changes them, or makes them smaller.
+    /// Whether an exact cut may copy pictures of its source: nothing in the request changes them or makes the file
+    /// smaller.
     #[must_use]
     pub fn may_keep_pictures(&self) -> bool {
         let as_they_are =
@@ -554,7 +555,7 @@ impl Look<'_> {
 }
 
 impl ClipRequest {
-    /// What of it concerns the clip itself.
+    /// The part that concerns the clip itself.
     #[must_use]
     pub fn look(&self) -> Look<'_> {
         Look {
@@ -573,10 +574,10 @@ impl ClipRequest {
         format!("{}{}", self.prefix, self.format.file_name())
     }
 
-    /// Checks what a clip is estimated to cost against the request's ceiling and the deployment's, in US dollars.
+    /// Checks a clip's estimated cost against the limits of the request and of the deployment, in US dollars.
     ///
     /// # Errors
-    /// `TooExpensive`, saying the estimate and the ceiling.
+    /// `TooExpensive`, with the estimate and the limit.
     pub fn check_cost(&self, estimate_usd: f64, deployment_max_usd: f64) -> Result<(), ClipError> {
         let ceilings = [
             ("the request", self.max_cost_usd),
@@ -637,7 +638,7 @@ impl Output {
     }
 }
 
-/// `MongoDB` forbids NUL in names and reads `$` and `.` as operators and paths, so metadata's keys have none of them.
+/// `MongoDB` forbids NUL in names and reads `$` and `.` as operators and paths, so metadata keys must not contain them.
 fn check_metadata(metadata: &Map<String, Value>) -> Result<(), ClipError> {
     fn bad_key(value: &Value) -> Option<&String> {
         match value {
@@ -685,7 +686,7 @@ mod tests {
     use expect_test::expect_file;
     use serde_json::json;
 
-    /// What a deployment with this source bucket makes of a request.
+    /// The result of validating a request in a deployment with this source bucket.
     fn validated(request: Value, source_bucket: &str) -> Result<ClipRequest, ClipError> {
         let limits = Limits {
             source_buckets: vec![source_bucket.to_owned()],
@@ -694,7 +695,7 @@ mod tests {
         Request::validate(request, &limits)
     }
 
-    /// The message with which a request is refused after `change`.
+    /// The message that refuses a request after `change`.
     fn refusal(change: impl Fn(&mut Value)) -> String {
         let mut request = json!({"clipId": "a", "source": {"bucket": "archive", "key": "k.mp4"}, "start": 1, "end": 2});
         change(&mut request);
@@ -703,7 +704,7 @@ mod tests {
         error.message
     }
 
-    /// The message with which a request is refused that says this there.
+    /// The message that refuses a request with this value at this place.
     fn refusal_of(pointer: &str, value: &Value) -> String {
         refusal(|request| {
             let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
@@ -814,7 +815,7 @@ mod tests {
         assert_eq!(format("copy", json!({"format": "source"})), Format::Mp4);
     }
 
-    /// The message with which these segments are refused.
+    /// The message that refuses these segments.
     fn refused_segments(segments: &Value) -> String {
         let request = json!({"clipId": "a", "segments": segments});
         validated(request, "archive")
@@ -840,7 +841,7 @@ mod tests {
         assert!(refused_segments(&json!(vec![good; 51])).starts_with("segments: has 51 cuts"));
     }
 
-    /// What a request for a camera asks for after `change`, or the message with which it is refused.
+    /// What a camera request requests after `change`, or the message that refuses it.
     fn camera(change: impl Fn(&mut Value)) -> Result<CameraWindow, String> {
         let mut request = json!({"cameraId": "hi-pipeline", "startTimestampInMs": 1_533_224_400_000_u64,
             "endTimestampInMs": "1533224422000"});
@@ -990,7 +991,7 @@ mod tests {
         if std::env::var_os("CLIPFLOW_WRITE_SCHEMA").is_some() {
             std::fs::write(path, schema()).expect("the schema can be written");
         } else {
-            // Whether fields keep their order depends on what else is compiled.
+            // Whether fields keep their order depends on which other crates are compiled.
             let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
             assert_eq!(
                 json(&kept),

@@ -1,7 +1,8 @@
 //! A request as it was sent: untrusted text.
 //!
 //! This module limits its size and depth. A request beyond the limits, or in JSON that no step could pass on, is
-//! replaced by a small request that says so. `validate` rejects that one, so even such a request gets a document.
+//! replaced by a small request that says so. `validate` rejects the replacement, so even such a request gets a
+//! document.
 
 use crate::{
     ClipError,
@@ -12,17 +13,17 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// The largest request, in bytes of its canonical form. The definition hands it on up to twice in a payload, of which
-/// Step Functions allows 256 KiB (developer guide, "Service quotas").
+/// The largest request, in bytes of its canonical form. The state machine passes it up to twice in a payload, and Step
+/// Functions allows 256 KiB (developer guide, "Service quotas").
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// How deep the arrays and objects of a request may be nested. `MongoDB` stores 100 levels (its reference, "Nested
 /// Depth for BSON Documents"), `serde_json` reads 127, and the document has a few around the request.
 pub const MAX_REQUEST_DEPTH: usize = 64;
 
-/// The most characters of why a request cannot be read.
+/// The most characters of the reason why a request cannot be read.
 const MAX_REASON: usize = 500;
 
-/// What stands in for a request that cannot be handed on.
+/// The replacement for a request that cannot be passed on.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StandIn {
@@ -41,12 +42,12 @@ struct Unreadable {
     _sha256: String,
 }
 
-/// The request in a message's body, or what stands in for one that cannot be handed on.
+/// The request in a message's body, or the replacement for one that cannot be passed on.
 ///
 /// # Errors
-/// When the body is not JSON.
+/// If the body is not JSON.
 pub fn read(body: &str) -> Result<Value, serde_json::Error> {
-    // Reads by the grammar alone: nesting, numbers and characters may be anything.
+    // Checks only the grammar: nesting, numbers and characters may be anything.
     serde_json::from_str::<IgnoredAny>(body)?;
     let read = check_depth(body).and_then(|()| {
         let read = serde_json::from_str(body);
@@ -61,7 +62,7 @@ pub fn read(body: &str) -> Result<Value, serde_json::Error> {
 /// Checks the limits of a request, given in its canonical form.
 ///
 /// # Errors
-/// `InvalidRequest`, saying the limit.
+/// `InvalidRequest`, naming the limit.
 pub fn check(canonical: &str) -> Result<(), ClipError> {
     let bytes = canonical.len();
     if bytes > MAX_REQUEST_BYTES {
@@ -71,7 +72,7 @@ pub fn check(canonical: &str) -> Result<(), ClipError> {
     check_depth(canonical)
 }
 
-/// Why the request that `sent` stands in for cannot be read, if it stands in for one.
+/// Why the request that `sent` replaces cannot be read, if it is a replacement.
 #[must_use]
 pub fn why_unreadable(sent: &Value) -> Option<String> {
     sent.get("unreadable")?;
@@ -109,7 +110,7 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// Names the clip, where the body says one, and the body by its hash, so that the same body is the same request.
+/// The replacement has the body's `clipId`, if any, and the body's hash, so that the same body is the same request.
 fn stand_in(body: &str, why: &str) -> Value {
     #[derive(Deserialize)]
     struct Named {
@@ -141,13 +142,13 @@ mod tests {
         )
     }
 
-    /// Why a body cannot be handed on, and the clip that it names.
+    /// Why a body cannot be passed on, and the clip that it names.
     fn refusal(body: &str) -> (String, Option<String>) {
         let request = read(body).expect("it is JSON");
-        check(&Identity::of(&request).canonical).expect("what stands in for it can be handed on");
+        check(&Identity::of(&request).canonical).expect("the replacement can be passed on");
         let clip_id = request["clipId"].as_str().map(str::to_owned);
         (
-            why_unreadable(&request).expect("it cannot be handed on"),
+            why_unreadable(&request).expect("it cannot be passed on"),
             clip_id,
         )
     }

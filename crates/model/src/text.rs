@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-/// The most characters of a message: at most six bytes each as JSON, so that a cause, of which Step Functions keeps
-/// 32,768 characters (API reference, `SendTaskFailure`), holds all of it.
+/// The most characters of a message: at most six bytes each as JSON, so that it fits into a cause, which Step Functions
+/// limits to 32,768 characters (API reference, `SendTaskFailure`).
 pub const MAX_MESSAGE: usize = 4_000;
 
-/// `text`, cut after `most` characters, with an ellipsis where something was cut.
+/// `text`, cut after `most` characters, with an ellipsis if something was cut.
 #[must_use]
 pub fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
@@ -15,8 +15,8 @@ pub fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// `text`, with an ellipsis for its middle where it is longer than `most` characters: a message names the field first
-/// and often ends with what is right.
+/// `text`, with its middle replaced by an ellipsis if it is longer than `most` characters: a message names the field
+/// first and often ends with what would be right.
 #[must_use]
 pub fn elide(text: &str, most: usize) -> Cow<'_, str> {
     let characters = text.chars().count();
@@ -32,7 +32,7 @@ pub fn elide(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…{}", &text[..head], &text[tail..]))
 }
 
-/// `text` with a question mark for each control character, which JSON writes as six.
+/// `text` with a question mark for each control character, which JSON would escape to six characters.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let visible = |character: char| {

@@ -175,7 +175,7 @@ impl JsonSchema for Time {
     }
 }
 
-/// A point in time as `start` and `end` write it: within a source, or by the clock in RFC 3339.
+/// A point in time in `start` and `end`: within a source, or a clock time in RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Moment {
     /// Within a source.
@@ -185,10 +185,10 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// The point within a source that `field` has.
+    /// The point within a source in `field`.
     ///
     /// # Errors
-    /// `InvalidRequest` for a time of the clock.
+    /// `InvalidRequest` for a clock time.
     pub fn within(self, field: &str) -> Result<Time, ClipError> {
         match self {
             Self::Within(time) => Ok(time),
@@ -198,7 +198,7 @@ impl Moment {
         }
     }
 
-    /// The time of the clock that `field` has.
+    /// The clock time in `field`.
     ///
     /// # Errors
     /// `InvalidRequest` for a point within a source.
@@ -225,7 +225,7 @@ impl Serialize for Moment {
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        // Nothing else has a dash behind its first digits.
+        // Nothing else has a dash after its first digits.
         match value.as_str() {
             Some(text) if text.as_bytes().get(4) == Some(&b'-') => Timestamp::from_rfc3339(text)
                 .map(Self::At)

@@ -1,25 +1,25 @@
-//! Points in time by the clock, as requests for a camera's recordings write them.
+//! Clock times, as written in requests for a camera's recordings.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{borrow::Cow, fmt};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
-/// The earliest timestamp, 2001-09-09T01:46:40Z: what is smaller was meant as seconds, or is no time of a recording.
+/// The earliest timestamp, 2001-09-09T01:46:40Z: a smaller value was meant as seconds, or cannot be a recording's time.
 pub const MIN_TIMESTAMP: i64 = 1_000_000_000_000;
-/// The latest timestamp, the end of the year 9999, which is the last of RFC 3339.
+/// The latest timestamp, the end of the year 9999, RFC 3339's last.
 pub const MAX_TIMESTAMP: i64 = 253_402_300_799_999;
 
 /// Milliseconds since 1970 in UTC, from [`MIN_TIMESTAMP`] to [`MAX_TIMESTAMP`].
 ///
-/// Time zones and daylight saving time never matter. As in POSIX, a leap second does not count: it is the last
+/// Time zones and daylight saving time never matter. As in POSIX, a leap second does not count: it becomes the last
 /// millisecond of the second before it.
 ///
 /// In JSON a number, or a string of digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Timestamp(i64);
 
-/// Why something is no [`Timestamp`].
+/// Why a value is not a [`Timestamp`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TimestampError(&'static str);
@@ -28,7 +28,7 @@ impl Timestamp {
     /// The timestamp of a number of milliseconds.
     ///
     /// # Errors
-    /// When it is not between [`MIN_TIMESTAMP`] and [`MAX_TIMESTAMP`].
+    /// If it is not between [`MIN_TIMESTAMP`] and [`MAX_TIMESTAMP`].
     pub fn from_ms(ms: i64) -> Result<Self, TimestampError> {
         match ms {
             MIN_TIMESTAMP..=MAX_TIMESTAMP => Ok(Self(ms)),
@@ -41,10 +41,10 @@ impl Timestamp {
         }
     }
 
-    /// The timestamp of a text in RFC 3339, whatever its offset; fractions of a millisecond are dropped.
+    /// The timestamp of a text in RFC 3339, with any offset; fractions of a millisecond are dropped.
     ///
     /// # Errors
-    /// When it is not RFC 3339, or out of range.
+    /// If it is not RFC 3339, or out of range.
     pub fn from_rfc3339(text: &str) -> Result<Self, TimestampError> {
         let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
             TimestampError("is not an RFC 3339 time such as 2018-08-02T15:40:00.000Z")
@@ -60,7 +60,7 @@ impl Timestamp {
     }
 }
 
-/// Milliseconds since 1970 as a person reads them: `2018-08-02T15:40:00.000Z`.
+/// Formats milliseconds since 1970 for people: `2018-08-02T15:40:00.000Z`.
 #[must_use]
 pub fn clock(ms: i64) -> String {
     let format =

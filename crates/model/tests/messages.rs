@@ -1,4 +1,4 @@
-//! Messages of the queue that anybody may have written.
+//! Untrusted messages on the queue.
 
 #[path = "common/messages.rs"]
 mod messages;
@@ -6,13 +6,13 @@ mod messages;
 use messages::hand_on;
 use proptest::{prelude::*, sample::Index};
 
-/// Requests that are valid.
+/// Valid requests.
 const VALID: [&str; 3] = [
     r#"{"clipId":"a","source":{"bucket":"archive","key":"k.mp4"},"start":72.5,"end":"1:30.25","cut":"copy","metadata":{"a":[1,{}]}}"#,
     r#"{"segments":[{"source":{"bucket":"archive","key":"k"},"start":"25%","end":"50%"}],"edits":{"speed":0.5,"mute":true,"resize":{"width":64,"height":64}},"output":{"thumbnails":[300],"preview":"gif"},"maxCostUsd":0.5}"#,
     r#"{"cameraId":"hi/pipeline","startTimestampInMs":"1533224400000","endTimestampInMs":1533224422000,"coverage":"partial"}"#,
 ];
-/// What is put into a request in the place of some of its characters.
+/// Texts that replace some characters of a request.
 const PARTS: [&str; 22] = [
     "[",
     "]",

@@ -1,4 +1,4 @@
-//! A camera's recordings on the clock, down to the frames that are shown of them.
+//! A camera's recordings in clock time, down to the shown frames.
 
 #[path = "../../mp4-cut/tests/common/synthetic.rs"]
 #[allow(dead_code, reason = "the other half is for other tests")]
@@ -121,7 +121,7 @@ fn planned(
     Ok(plan)
 }
 
-/// The place of a segment's recording in the list of recordings, which is its key.
+/// The index of a segment's recording, which is its key.
 fn recording_of(plan: &Plan, segment: &PlannedSegment) -> usize {
     let key = &plan.sources[segment.source].object.key;
     key.parse().expect("a number")
@@ -187,7 +187,7 @@ proptest! {
         let (start, end, frame_ms) = (since_base(window.start_ms), since_base(window.end_ms), camera.frame_ms());
         let plan = match planned(window, &recordings, &movies) {
             Ok(plan) => plan,
-            // Nothing is shown for less than a frame.
+            // A cut shorter than a frame shows nothing.
             Err(error) => {
                 prop_assert_eq!(error.kind, ErrorKind::InvalidRequest);
                 let longest = pieces.iter().map(|piece| piece.interval.duration_ms()).max().unwrap_or(0);

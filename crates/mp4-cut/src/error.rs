@@ -5,29 +5,29 @@ use std::fmt;
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a source cannot be read, or an interval cannot be cut out of it.
+/// Why a source cannot be read, or an interval cannot be cut from it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The source is not something that this crate cuts. The text says what it is or has.
+    /// This crate cannot cut the source. The text says what it is or contains.
     #[error("{0}")]
     Unsupported(String),
-    /// No picture can be cut out of it.
+    /// It has no video to cut.
     #[error("{}", no_video(*has_audio))]
     NoVideo {
         /// Whether it has audio.
         has_audio: bool,
     },
-    /// It is a fragmented MP4 of many fragments, and nothing in it leads to all of them
+    /// It is a fragmented MP4 with many fragments and no complete index of them
     /// ([`Movie::open_whole`](crate::Movie::open_whole) reads all of it).
     #[error(
         "the source is a fragmented MP4 of many fragments without an index (sidx or mfra), or with one in too many parts"
     )]
     Unindexed,
-    /// The index contradicts itself or the file. The text says in what.
+    /// The index is inconsistent, in itself or with the file. The text says how.
     #[error("the source's MP4 index is damaged: {0}")]
     Damaged(String),
-    /// One end of an interval is not a time, or no frame lies between the two.
+    /// One end of an interval is not a valid time, or there is no frame between the two.
     #[error("{bound}: {problem}")]
     Interval {
         /// The end at fault.
@@ -35,12 +35,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// One end of an interval lies beyond the source.
+    /// One end of an interval is beyond the source.
     #[error("{bound}: {problem}")]
     OutOfRange {
         /// The end at fault.
         bound: Bound,
-        /// Where it lies, and where the source ends.
+        /// Where it is, and where the source ends.
         problem: String,
     },
     /// An interval cannot be joined to the first without encoding: their formats differ.
@@ -50,13 +50,13 @@ pub enum Error {
     Unlike {
         /// The interval's place in the list, from 0.
         index: usize,
-        /// In what its format differs.
+        /// How its format differs.
         difference: String,
     },
     /// A bug in this crate, or in a [`RangeRead`](crate::io::RangeRead).
     #[error("{0}")]
     Internal(String),
-    /// What a source raised when it was read.
+    /// An error from reading a source.
     #[error(transparent)]
     Read(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -84,7 +84,7 @@ impl Error {
         Self::Unsupported(what.into())
     }
 
-    /// The error for an end of an interval that is not a time, or not in order.
+    /// The error for an end of an interval that is not a valid time, or out of order.
     pub(crate) fn interval(bound: Bound, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self::Interval { bound, problem }
@@ -100,7 +100,7 @@ impl Error {
         Self::Internal(what.into())
     }
 
-    /// Wraps what a source raised.
+    /// Wraps an error from reading a source.
     pub fn read(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Read(Box::new(cause))
     }

@@ -1,4 +1,4 @@
-//! Lays out and writes a small MP4: `ftyp`, `moov` in front, one `mdat` whose samples are copied from files.
+//! Lays out and writes a small MP4: `ftyp`, `moov` first, one `mdat` whose samples are copied from files.
 
 use crate::{
     boxes::parse::{FourCC, MAX_INDEX_BYTES, damaged},
@@ -12,13 +12,13 @@ use bytes::Bytes;
 use mp4_atom::{BufMut, Elst, ElstEntry, Encode, FixedPoint, Mvhd};
 use std::ops::Range;
 
-/// The `ftyp` of a file whose source has none, which only old `QuickTime` files do.
+/// The `ftyp` of a file whose source has none; only old `QuickTime` files lack it.
 const QUICKTIME_FTYP: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
 
-/// A track to be written, or one part of it.
+/// A track to write, or one part of it.
 #[derive(Debug)]
 pub(crate) struct OutputTrack<'a> {
-    /// Whose headers and matrix it gets.
+    /// The track whose headers and matrix it gets.
     pub source: &'a Track,
     pub timescale: u32,
     /// The `stsd` box.
@@ -33,9 +33,9 @@ pub(crate) struct OutputTrack<'a> {
 /// Consecutive samples of a track in one of the files that samples are copied from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlacedChunk {
-    /// The file's place in the list of files.
+    /// Index of the file.
     pub file: usize,
-    /// What decides about the order in the file that is written.
+    /// Sort key for the order in the written file.
     pub order: u64,
     pub run: ChunkRun,
 }
@@ -43,7 +43,7 @@ pub(crate) struct PlacedChunk {
 /// A span of one of the files that samples are copied from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileSpan {
-    /// The file's place in the list of files.
+    /// Index of the file.
     pub file: usize,
     pub range: Range<u64>,
 }
@@ -51,28 +51,27 @@ pub(crate) struct FileSpan {
 /// What a player shows of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edit {
-    /// How long nothing is shown first, in the movie's timescale.
+    /// The length of the initial gap in which nothing is shown, in the movie's timescale.
     pub empty: u64,
-    /// The media time that is shown then, in the track's timescale.
+    /// The media time at which the edit starts, in the track's timescale.
     pub media_time: u64,
-    /// How long, in the movie's timescale.
+    /// The edit's duration, in the movie's timescale.
     pub duration: u64,
 }
 
-/// A file to be written: its first bytes, and the spans of other files that follow them.
+/// A file to write: its first bytes, and the spans of other files that follow them.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub header: Bytes,
-    /// For each part, in the order of the file that is written.
+    /// For each part, in the order of the written file.
     pub copies: Vec<Vec<FileSpan>>,
     pub bytes: u64,
 }
 
-/// Lays out a file of `parts`, one behind the other, each with the same tracks. What is said once for the whole file is
-/// said as `movie` does.
+/// Lays out a file of `parts`, one after the other, each with the same tracks. File-wide headers come from `movie`.
 ///
 /// # Errors
-/// [`Error::Unsupported`] when samples of a file overlap, or are not copied in the order that they have there.
+/// [`Error::Unsupported`] if samples of a file overlap, or are not copied in file order.
 pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<OutputTrack>]) -> Result<Layout> {
     let count = parts.first().map_or(0, Vec::len);
     let mut tracks: Vec<JoinedTrack> = (0..count)
@@ -100,7 +99,7 @@ pub(crate) fn layout(movie: &Movie, timescale: u32, parts: &[Vec<OutputTrack>]) 
         .as_ref()
         .map_or(QUICKTIME_FTYP, |ftyp| &ftyp.whole);
     let mut header = Vec::new();
-    // The length of `moov` does not depend on the offsets in it, once the width of an offset is settled.
+    // Once the width of an offset is chosen, the length of `moov` does not depend on the offsets in it.
     let long = media_bytes > u64::from(u32::MAX) - MAX_HEADER_BYTES;
     let mut base = 0;
     for _ in 0..2 {
@@ -128,7 +127,7 @@ fn check_composition_offsets(samples: &SampleList) -> Result<()> {
     Ok(())
 }
 
-/// No index of a clip is longer, as no source's is.
+/// No clip's index is longer, since no source's is.
 const MAX_HEADER_BYTES: u64 = 2 * MAX_INDEX_BYTES;
 
 /// A track of the file, with all of its parts.
@@ -136,7 +135,7 @@ struct JoinedTrack<'a> {
     /// At least one.
     parts: Vec<&'a OutputTrack<'a>>,
     samples: SampleList,
-    /// Of the chunks of all parts, relative to the first sample of the file.
+    /// Chunk offsets of all parts, relative to the first sample of the file.
     chunk_offsets: Vec<u64>,
 }
 
@@ -173,14 +172,14 @@ impl<'a> JoinedTrack<'a> {
 }
 
 struct Placement {
-    /// Of each track's chunks, relative to the first sample of the file.
+    /// Offsets of each track's chunks, relative to the first sample of the file.
     chunk_offsets: Vec<Vec<u64>>,
     copies: Vec<FileSpan>,
     /// Where the samples end, relative to the first sample of the file.
     end: u64,
 }
 
-/// Places the samples of a part behind the `at` bytes of the parts before it.
+/// Places the samples of a part after the `at` bytes of earlier parts.
 fn place(tracks: &[OutputTrack], mut at: u64) -> Result<Placement> {
     let mut chunk_offsets: Vec<Vec<u64>> = tracks
         .iter()
@@ -297,7 +296,7 @@ fn append(buffer: &mut Vec<u8>, boxes: &[Bytes]) {
 }
 
 impl Edit {
-    /// The entries of the edit list, for media that begins at `media_start` in the track's.
+    /// The entries of the edit list, for media that begins at `media_start` of the track's media.
     fn entries(&self, media_start: u64) -> impl Iterator<Item = ElstEntry> {
         let rate = FixedPoint::from(1);
         let empty = ElstEntry {
@@ -364,7 +363,7 @@ fn encode_samples(buffer: &mut Vec<u8>, track: &JoinedTrack) -> mp4_atom::Result
 fn encode_sizes(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
     buffer.encode_atom(b"stsz", |buffer| {
         let (size, sizes) = match &samples.sizes {
-            // Packets of several samples are old QuickTime sound, whose sample size is by convention one.
+            // Packets of several samples are old QuickTime audio, whose sample size is 1 by convention.
             SampleSizes::Same(packet) => {
                 (if packet.samples == 1 { packet.bytes } else { 1 }, &[][..])
             }
@@ -422,11 +421,11 @@ fn encode_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result
 }
 
 /// Says which keyframes are clean random access pictures (ISO/IEC 14496-15, "Sync sample sample group"). Players that
-/// look for keyframes by decode times, as `FFmpeg` does, would otherwise start behind pictures that are shown before one.
+/// find keyframes by decode time, such as `FFmpeg`, would otherwise start after the pictures that are shown before one.
 fn encode_open_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::Result<()> {
     const CRA_NUT: u8 = 21;
     buffer.encode_atom(b"sgpd", |buffer| {
-        // Version 1: entries of one byte each, of which there is one.
+        // Version 1: one entry of one byte.
         buffer.extend_from_slice(b"\x01\0\0\0sync\0\0\0\x01\0\0\0\x01");
         buffer.push(CRA_NUT);
         Ok(())
@@ -442,7 +441,7 @@ fn encode_open_groups(buffer: &mut Vec<u8>, samples: &SampleList) -> mp4_atom::R
     encode_table(buffer, *b"sbgp", b"\0\0\0\0sync", runs)
 }
 
-/// Writes a box that is a table: version and flags (`head`; by default zero), the number of entries, the entries.
+/// Writes a table box: version, flags and further fields (`head`), the number of entries, the entries.
 ///
 /// The library's own boxes take 16 bytes an entry, and the tables of a long clip have many.
 fn encode_table<const N: usize>(

@@ -1,15 +1,15 @@
 //! Exact arithmetic between timescales.
 
-/// `value` in units of 1/`from` second, in units of 1/`to` second, rounded to the nearest; a half goes up.
+/// Converts `value` from units of 1/`from` second to units of 1/`to` second, rounding to nearest, halves up.
 ///
-/// What does not fit saturates.
+/// Saturates on overflow.
 pub(crate) fn rescale(value: i64, from: u32, to: u32) -> i64 {
     let (value, from, to) = (i128::from(value), i128::from(from.max(1)), i128::from(to));
     let rescaled = (2 * value * to + from).div_euclid(2 * from);
     i64::try_from(rescaled).unwrap_or(if rescaled < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// The nearest whole number, at least 0. What does not fit saturates.
+/// The nearest whole number, at least 0. Saturates on overflow.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

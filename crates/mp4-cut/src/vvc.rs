@@ -1,4 +1,4 @@
-//! H.266 (VVC): what its sample entries and the beginnings of its pictures tell. Nothing here is encoded.
+//! H.266 (VVC): reads its sample entries and the beginnings of its pictures. Encodes nothing.
 //!
 //! Names and layouts are those of ITU-T H.266 and of ISO/IEC 14496-15, clause 11.
 
@@ -12,10 +12,10 @@ use bytes::Bytes;
 /// Types of NAL units of slices (H.266, 7.4.2.2).
 const SLICES: std::ops::RangeInclusive<u8> = 0..=11;
 const IDR: [u8; 2] = [7, 8];
-/// Bytes in front of what a `vvcC` box says: its version and its flags.
+/// Bytes before the contents of a `vvcC` box: its version and flags.
 const RECORD_AT: usize = 4;
 
-/// Bits of a luma sample and `chroma_format_idc`, by the body of a `vvcC` box (11.2.4.2), which says so only where it says a
+/// Luma bit depth and `chroma_format_idc` from the body of a `vvcC` box (11.2.4.2), which has them only if it has a
 /// profile.
 pub(crate) fn pixel_format(record: &[u8]) -> Option<(u8, u8)> {
     let [lengths, _, packed, depth] = *record.get(RECORD_AT..)?.first_chunk()?;
@@ -23,7 +23,7 @@ pub(crate) fn pixel_format(record: &[u8]) -> Option<(u8, u8)> {
     has_profile.then_some((8 + (depth >> 5), packed & 3))
 }
 
-/// How long the lengths of NAL units are in the samples of an `stsd` box; `None` for another codec.
+/// The size of NAL unit lengths in the samples of an `stsd` box; `None` for another codec.
 pub(crate) fn length_size(stsd: &Bytes) -> Option<LengthSize> {
     let boxes = entry_boxes(&only_video_entry(stsd)?, VISUAL_ENTRY_BYTES).ok()?;
     let record = find(&boxes, *b"vvcC").ok()??.body;

@@ -15,7 +15,7 @@ use futures_util::{Stream, TryStreamExt};
 use mp4_cut::{Join, Movie, Result};
 use synthetic::{Edit, Sample, Shape, Track};
 
-/// Two seconds: groups of five pictures, of which two are decoded behind the one that follows them, and late sound.
+/// Two seconds: groups of five pictures, two of which are decoded after the picture that follows them, and late audio.
 fn source() -> Shape {
     let pictures = (0..10).map(|index| Sample {
         bytes: 100 + index,

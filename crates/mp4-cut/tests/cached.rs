@@ -1,4 +1,4 @@
-//! What a source that keeps what was read of it reads anew.
+//! What a caching source reads again.
 
 #[path = "common/counted.rs"]
 mod counted;
@@ -26,7 +26,7 @@ impl RangeRead for Zeros {
     }
 }
 
-/// How many bytes are read of a source when these ranges are read of what keeps them.
+/// How many bytes are read from the source when these ranges are read through the cache.
 fn bytes_read(ranges: impl IntoIterator<Item = Range<u64>>) -> u64 {
     let source = Counted::new(Zeros);
     let kept = CachedSource::new(source.clone());

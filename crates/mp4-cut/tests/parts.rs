@@ -1,5 +1,4 @@
-//! Parameter sets, edit lists and fragments that anybody may have made: no panic, and nothing raised that is not the
-//! file's own fault.
+//! Arbitrary parameter sets, edit lists and fragments: no panic, and no error that is not the file's own fault.
 
 #[path = "common/boxes.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
@@ -12,7 +11,7 @@ mod ways;
 use parts::{Part, cut};
 use proptest::{prelude::*, sample::Index};
 
-/// What x264 and x265 describe pictures with.
+/// Parameter sets written by x264 and x265.
 const AVCC: &str = "0142c00affe100156742c00ada11ec0440000003004000000c83c489a801000468ce0fc8";
 const HVCC: &str = "0101600000009000000000001ef000fcfdf8f800000f03a00001001840010c01ffff01600000030090000003000003001e959409a10001002842010101600000030090000003000003001ea0208105965654a4c2f0168080000003008000000c84a2000100064401c073c089";
 /// Slices of a keyframe.
@@ -39,7 +38,7 @@ fn words(numbers: &[u32]) -> Vec<u8> {
         .collect()
 }
 
-/// A fragment of three samples, and their media.
+/// A fragment of three samples, with their media.
 fn fragment() -> Vec<u8> {
     let traf = [
         boxes::boxed(*b"tfhd", &words(&[0x0002_0000, 1])),
@@ -66,7 +65,7 @@ fn good(part: Part) -> Vec<u8> {
     }
 }
 
-/// A value that nothing expects, or one off.
+/// An extreme value, a small one, or any.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![
         Just(0),

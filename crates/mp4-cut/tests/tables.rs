@@ -1,4 +1,4 @@
-//! Windows of sources with tables of every kind, checked against the tables that they were made from.
+//! Checks windows of sources with tables of every kind against the tables that they were made from.
 
 #[path = "common/counted.rs"]
 mod counted;
@@ -15,7 +15,7 @@ use proptest::{prelude::*, sample::Index};
 use std::ops::Range;
 use synthetic::{Edit, MOVIE_TIMESCALE, Sample, Shape, Track, decode_index, fill};
 
-/// A sample as a file has it.
+/// A sample as stored in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stored {
     content: Vec<u8>,
@@ -24,7 +24,7 @@ struct Stored {
     sync: bool,
 }
 
-/// A track as a file has it.
+/// A track as stored in a file.
 struct StoredTrack {
     timescale: u32,
     samples: Vec<Stored>,
@@ -132,7 +132,7 @@ impl Stored {
 /// When samples of a source's track are shown, in seconds on the movie's timeline.
 struct Presentation {
     times: Vec<i64>,
-    /// What is added to media times.
+    /// The offset added to media times.
     shift: f64,
     first: i64,
     timescale: f64,
@@ -195,7 +195,7 @@ prop_compose! {
         empty in prop::sample::select(vec![0_u64, 40, 1500]),
     ) -> Track {
         let duration = |index: usize| if irregular { durations[index] * timescale / 25 } else { timescale / 25 };
-        // Pictures in the order in which they are shown; in a mini-GOP the last is decoded first.
+        // Pictures in display order; in a mini-GOP, the last one is decoded first.
         let mut decode_order = vec![0];
         for first in (1..count).step_by(mini_gop) {
             let last = (first + mini_gop).min(count) - 1;
@@ -267,7 +267,7 @@ fn cut(source: &Counted<Bytes>, movie: &Movie, interval: &Range<f64>) -> (Window
     (window, file.expect("the source's bytes"))
 }
 
-/// Which samples of `track`, a track of the source, these are.
+/// Which samples of the source's track the stored ones are.
 fn numbers(stored: &StoredTrack, number: usize, track: &Track) -> Range<usize> {
     let first = &stored.samples.first().expect("samples").content;
     let start = (0..track.samples.len())
@@ -308,7 +308,7 @@ proptest! {
         prop_assert_eq!(file.len() as u64, window.facts.output_bytes);
         prop_assert_eq!(window.facts.frames, (last + 1 - first) as u64);
 
-        // The pictures: from a keyframe to the last that is shown.
+        // The pictures: from a keyframe to the last one shown.
         let index = decode_index(&file);
         let pictures = StoredTrack::of(&file, index.mvhd.timescale, &index.trak[0]);
         let kept = numbers(&pictures, 0, &shape.tracks[0]);
@@ -326,7 +326,7 @@ proptest! {
             prop_assert_eq!(pictures.shown.contains(&stored.time), is_shown(video.times[index]));
         }
 
-        // The sound: what is heard from start to end, and in sync also without the edit list.
+        // The audio: all that is heard from start to end, and in sync even without the edit list.
         let Some(sound) = sound else { return Ok(()) };
         let audio = &shape.tracks[1];
         let sound_end = sound.seconds(i64::try_from(audio.samples.len()).expect("few samples") * 1024);
@@ -351,7 +351,7 @@ proptest! {
         prop_assert!((source_start + seconds(stored.shown.end) - heard.end).abs() <= 2.0 * tick);
         prop_assert!(stored.shown.end <= i64::try_from(kept.len()).expect("few samples") * 1024 + 1);
         prop_assert!(kept.start == 0 || stored.shown.start >= 1024, "a sample of pre-roll");
-        // Without edit lists pictures begin with the keyframe's delay, and sound at once.
+        // Without edit lists, pictures begin after the keyframe's delay, and audio begins at once.
         let media_start = video.seconds(video.times[kept_keyframe(&pictures, &video, start)]) ;
         let keyframe_delay = pictures.samples[0].time;
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
@@ -417,7 +417,7 @@ fn sound_whose_samples_have_no_bytes_is_none() {
         samples_per_chunk: 2,
         edit: None,
     };
-    // A window takes one sample before it along.
+    // A window includes one sample before it.
     for (bytes, has_audio) in [([0, 0, 0, 0, 9], false), ([0, 0, 9, 0, 9], true)] {
         let shape = Shape {
             tracks: vec![track(true, [9; 5]), track(false, bytes)],

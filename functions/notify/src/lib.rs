@@ -11,12 +11,12 @@ use model::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What the state hands over.
+/// The state's input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
     pub execution: Execution,
-    /// What became of the request.
+    /// The outcome of the request.
     pub outcome: Outcome,
 }
 

@@ -9,7 +9,7 @@ use model::{
     request::Cut,
 };
 
-/// The share of its time that `trim` may be estimated to take.
+/// The share of its timeout that `trim`'s estimate may take up.
 const MAX_TIMEOUT_SHARE: f64 = 0.6;
 
 /// What `trim` can do.
@@ -23,7 +23,7 @@ pub struct TrimLimits {
     pub scratch_bytes: u64,
 }
 
-/// What an engine is chosen by.
+/// The facts that decide on the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
     pub cut: Cut,
@@ -31,7 +31,7 @@ pub struct Work {
     pub clip_seconds: f64,
     /// How much of that is encoded.
     pub encoded_seconds: f64,
-    /// Whether `MediaConvert` cannot do what is asked for.
+    /// Whether `MediaConvert` cannot do what is requested.
     pub is_trim_only: bool,
     pub estimates: Estimates,
 }
@@ -88,7 +88,7 @@ impl Work {
     }
 }
 
-/// A number with one decimal, and without it where that is 0.
+/// A number with one decimal, omitted if it is 0.
 fn rounded(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
@@ -127,7 +127,7 @@ mod tests {
         scratch_bytes: 2_147_483_648,
     };
 
-    /// An exact clip that is encoded whole and just within every limit.
+    /// An exact clip that is encoded whole and is just within every limit.
     fn largest() -> Work {
         Work {
             cut: Cut::Exact,

@@ -9,11 +9,11 @@ use model::{
 };
 use serde::Serialize;
 
-/// Pictures of 1080p at 30 frames a second, in pixels a second: the load that [`ENCODE_SECONDS`] was measured with.
+/// 1080p at 30 frames per second, in pixels per second: the load that [`ENCODE_SECONDS`] was measured with.
 const REFERENCE_PIXELS_PER_SECOND: f64 = 1920.0 * 1080.0 * 30.0;
 /// Decoding and filtering one second of that load on one vCPU takes this long, measured.
 const DECODE_SECONDS: f64 = 0.2;
-/// Bringing it from a high dynamic range to SDR on one vCPU takes this long, measured.
+/// Converting it from HDR to SDR on one vCPU takes this long, measured.
 const TONE_MAP_SECONDS: f64 = 0.6;
 /// Encoding one second of that load on one vCPU takes this long; measured with libx264's preset veryfast.
 const ENCODE_SECONDS: f64 = 1.0;
@@ -22,28 +22,28 @@ const AUDIO_SECONDS: f64 = 0.02;
 /// How much longer libx265 (veryfast) and libvpx (VP9, realtime, 5) take, measured.
 const HEVC_FACTOR: f64 = 3.0;
 const VP9_FACTOR: f64 = 2.2;
-/// What every further vCPU adds, in parts of the first; measured on two.
+/// What every further vCPU adds, as a fraction of the first; measured with two.
 const FURTHER_VCPU: f64 = 0.5;
-/// Memory that brings one vCPU with it (Lambda developer guide, "Configure Lambda function memory").
+/// Memory that comes with one vCPU (Lambda developer guide, "Configure Lambda function memory").
 const MB_PER_VCPU: f64 = 1769.0;
-/// Bytes a second between a Lambda and S3 over one connection, at the least.
+/// Minimum throughput of one connection between a Lambda and S3, in bytes per second.
 const TRANSFER_BYTES_PER_SECOND: f64 = 40_000_000.0;
-/// What starting, reading the index and answering takes, in seconds.
+/// The time for starting, reading the index and answering, in seconds.
 const OVERHEAD_SECONDS: f64 = 1.0;
-/// Bits that the encoder spends on a pixel at the quality that clips have, with a margin for noisy pictures.
+/// Bits per pixel that the encoder spends at the default quality, with a margin for noisy pictures.
 const BITS_PER_PIXEL: f64 = 0.2;
-/// Bytes of a request to S3, at most: a part of an upload, or a range of a source.
+/// The maximum bytes of an S3 request: a part of an upload, or a range of a source.
 const S3_REQUEST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
-/// What every clip takes besides its engine: GB-seconds of the other functions, measured, as seconds of 1,024 MB.
+/// What every clip takes besides its engine: measured GB-seconds of the other functions, as seconds at 1,024 MB.
 const OTHER_SECONDS: f64 = 3.0;
-/// State transitions of a clip, as the definition has them.
+/// State transitions of a clip in the definition.
 const TRANSITIONS: f64 = 9.0;
-/// Memory of the functions that only make calls, in MB.
+/// Memory of functions that only call services, in MB.
 const SMALL_FUNCTION_MB: f64 = 256.0;
-/// Events about a job that `resume` is invoked for, besides one a minute of the clip.
+/// Events about a job that invoke `resume`, besides one per minute of the clip.
 const EVENTS: f64 = 2.0;
 
-/// What making a clip takes, with each engine.
+/// What making a clip takes with each engine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Estimates {
@@ -100,7 +100,7 @@ impl Estimates {
         }
     }
 
-    /// What the clip costs at the least: with the cheaper engine.
+    /// The minimum cost of the clip: with the cheaper engine.
     #[must_use]
     pub fn min_usd(&self) -> f64 {
         self.trim_usd.min(self.transcode_usd)
@@ -191,7 +191,7 @@ mod tests {
     use mp4_cut::SmartCutFacts;
     use serde_json::{Value, json};
 
-    /// A cut of 1080p at 30 frames a second, with the default memory of `trim`.
+    /// A cut of 1080p at 30 frames per second, with the default memory of `trim`.
     fn estimates(cut: Cut, seconds: f64) -> Estimates {
         edited(cut, seconds, &json!({}), None)
     }

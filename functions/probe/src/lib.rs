@@ -36,16 +36,16 @@ use serde::{Deserialize, Serialize};
 const MAX_WATERMARK_BYTES: u64 = 8 * 1024 * 1024;
 /// The widest and the highest watermark, in pixels.
 const MAX_WATERMARK_SIDE: u32 = 4096;
-/// Excerpts that are made at once.
+/// Excerpts that are made concurrently.
 const EXCERPTS_AT_ONCE: usize = 4;
 
-/// What the state hands over.
+/// The state's input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
     pub execution: Execution,
     pub request: ClipRequest,
-    /// Whether recordings that were not there yet have been waited for until the retries ran out.
+    /// Whether the execution has waited for missing recordings until the retries ran out.
     pub waited: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct Output {
     pub clip_seconds: f64,
     /// How much of that is encoded.
     pub encoded_seconds: f64,
-    /// The field of the request that only `trim` can do, where there is one.
+    /// The field of the request that only `trim` can handle, if there is one.
     #[serde(rename = "onlyTrim", skip_serializing_if = "Option::is_none")]
     pub trim_only_field: Option<&'static str>,
     /// What making it takes.
@@ -82,15 +82,15 @@ pub struct Deps {
     pub max_trim_seconds: f64,
     /// How long `trim` may run.
     pub trim_timeout_seconds: f64,
-    /// Whether most pictures of exact clips of HEVC are copied, where that can be.
+    /// Whether exact HEVC clips are smart-cut if possible.
     pub hevc_smart_cuts: bool,
-    /// Cameras' recordings; `None` when this deployment has none.
+    /// Cameras' recordings; `None` if this deployment has none.
     pub recordings: Option<Recordings>,
     /// What remuxes sources.
     pub ffmpeg: Ffmpeg,
-    /// The function's space in `/tmp`, in bytes: as much as that of `trim`, which remuxes the same.
+    /// The function's space in `/tmp`, in bytes: the same as `trim`'s, which remuxes the same sources.
     pub scratch_bytes: u64,
-    /// The largest source that is read from its start because nothing in it leads to an interval, in bytes.
+    /// The largest source, in bytes, that is read from its start because it has no index.
     pub max_whole_source_bytes: u64,
 }
 
@@ -123,7 +123,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     Box::pin(plan(deps, input))
         .await
         .map_err(|error| match error.kind {
-            // What cannot be read with this function's means is not for `trim` either, and MediaConvert needs a plan.
+            // What this function cannot read within its limits, `trim` cannot either, and MediaConvert needs a plan.
             ErrorKind::TrimBudgetExceeded => ClipError::unsupported_media(error.message),
             _ => error,
         })
@@ -151,7 +151,7 @@ async fn plan(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     };
     check_length(deps, field, clip_seconds)?;
     let estimates = Estimates::of(request, &plan, &spec, deps.trim_memory_mb);
-    // With the dearer engine it may still be too expensive: `transcode` checks that before it submits its job.
+    // With the more expensive engine, it may still cost too much: `transcode` checks that before it submits its job.
     request.check_cost(estimates.min_usd(), deps.max_cost_usd)?;
     let encoded_seconds = clip_seconds * estimate::encoded_share(request, &plan);
     let trim_only_field = spec.unsupported_by_mediaconvert(look);
@@ -204,8 +204,8 @@ fn choose_engine(deps: &Deps, work: &Work, format: Format) -> Engine {
     engine
 }
 
-/// Pins the watermark, by default in `bucket`, and reads its size, which stands in the first bytes of a PNG (its
-/// specification, section 5.6).
+/// Pins the watermark, by default in `bucket`, and reads its size from the first bytes of the PNG (PNG specification,
+/// section 5.6).
 async fn measure(
     deps: &Deps,
     watermark: &Watermark,
@@ -347,7 +347,7 @@ mod tests {
     use model::parse;
     use serde_json::json;
 
-    /// How a window of a camera is refused before anything is read.
+    /// The error that refuses a camera window before anything is read.
     async fn refusal(seconds: u64, recordings: Option<Recordings>) -> ClipError {
         let start = 1_533_224_400_000_u64;
         let camera = json!({"cameraId": "a", "startTimestampInMs": start, "endTimestampInMs": start + seconds * 1000,

@@ -24,20 +24,20 @@ use std::{
     time::Duration,
 };
 
-/// How long each excerpt may take; what takes longer is not for a Lambda.
+/// How long each excerpt may take; anything longer is not for a Lambda.
 const REMUX_TIME: Duration = Duration::from_secs(40);
 
-/// The most that is held of indexes until all cuts are planned, in bytes. What is beyond that is read again, so that many
+/// How many bytes of indexes are kept until all cuts are planned. Anything beyond that is read again, so that many
 /// sources with long indexes fit into the function's memory.
 const MAX_HELD_BYTES: u64 = 256 << 20;
-/// Sources that are opened at once.
+/// Sources that are opened concurrently.
 pub(crate) const SOURCES_AT_ONCE: usize = 8;
 
 /// A source that was opened.
 pub(crate) struct Opened {
     pub object: PinnedObject,
     pub facts: SourceFacts,
-    /// `None` where the index was too long to be held.
+    /// `None` if the index was too long to be kept.
     media: Option<Media<S3Source>>,
 }
 
@@ -49,15 +49,15 @@ pub(crate) struct Opener<'a> {
     scratch: Scratch,
     scratch_bytes: u64,
     max_whole_bytes: u64,
-    /// What of [`scratch_bytes`](Self::scratch_bytes) is promised to excerpts.
+    /// How much of [`scratch_bytes`](Self::scratch_bytes) is reserved for excerpts.
     promised_bytes: AtomicU64,
-    /// The indexes that are held, in bytes.
+    /// The indexes that are kept, in bytes.
     held_bytes: AtomicU64,
-    /// What cuts are made of, by their numbers.
+    /// What cuts are made from, by their numbers.
     cuts: Mutex<BTreeMap<usize, (Movie, Samples<S3Source>)>>,
 }
 
-/// Sources may consist of pieces, each of which takes a cut of its own.
+/// Checks the number of cuts: a source may consist of pieces, each of which needs its own cut.
 pub(crate) fn check_pieces(cuts: usize) -> Result<(), ClipError> {
     if cuts > MAX_SEGMENTS {
         return Err(ClipError::too_long(format!(
@@ -68,7 +68,7 @@ pub(crate) fn check_pieces(cuts: usize) -> Result<(), ClipError> {
 }
 
 impl<'a> Opener<'a> {
-    /// Opens what `request` is cut out of, in a folder of its own with `scratch_bytes` bytes. Sources of up to
+    /// Opens what `request` is cut from, in a private folder with `scratch_bytes` bytes. Sources of up to
     /// `max_whole_bytes` may be read from their start.
     pub fn new(
         s3: &'a aws_sdk_s3::Client,
@@ -120,8 +120,8 @@ impl<'a> Opener<'a> {
         })
     }
 
-    /// Plans the cut `number` of the clip, out of `opened`, which will be the plan's source number `source`. Of a source
-    /// that consists of pieces it is a cut of each that the interval shows.
+    /// Plans the cut `number` of the clip from `opened`, which will be the plan's source number `source`. For a source
+    /// that consists of pieces, plans one cut for each that the interval shows.
     pub async fn plan(
         &self,
         opened: &Opened,
@@ -157,7 +157,7 @@ impl<'a> Opener<'a> {
             let planned = self
                 .plan_of(media, source, part, first + index, is_held)
                 .await;
-            // The interval may begin or end less than half a frame from where a piece does.
+            // The interval may begin or end less than half a frame from a piece's boundary.
             segments.extend(unless_empty(planned)?);
         }
         if segments.is_empty() {
@@ -212,7 +212,7 @@ impl<'a> Opener<'a> {
         })
     }
 
-    /// Plans a cut that is too long to be remuxed, so that only `MediaConvert` can make it.
+    /// Plans a cut that is too long to remux, so that only `MediaConvert` can make it.
     fn estimate(
         &self,
         media: &Media<S3Source>,
@@ -234,7 +234,7 @@ impl<'a> Opener<'a> {
         })
     }
 
-    /// Finds out how little of the planned cuts has to be encoded, where the indexes of all are held.
+    /// Determines how little of the planned cuts has to be encoded, if the indexes of all are kept.
     pub async fn smart_cut(&self, plan: &mut Plan) -> Result<(), ClipError> {
         let cuts = std::mem::take(&mut *self.cuts.lock().unwrap_or_else(PoisonError::into_inner));
         if cuts.len() != plan.segments.len() {

@@ -4,8 +4,8 @@
 //! needs are opened. Clock times are as precise as the keys.
 //!
 //! A recording is opened only if the window needs it: the last one that began before the window, those that begin
-//! within it, and earlier ones as long as they may hold something that is still missing. It starts at the time of its
-//! key and ends with its pictures.
+//! within it, and earlier ones as long as they may contain something that is still missing. It starts at the time of
+//! its key and ends with its pictures.
 
 use crate::opener::{Opened, Opener, SOURCES_AT_ONCE, check_pieces};
 use aws::s3_error::Call;
@@ -24,11 +24,11 @@ use model::{
 
 /// The longest reason why a recording cannot be read, in bytes.
 const MAX_REASON_BYTES: usize = 300;
-/// Pages of a thousand keys that a listing has at most.
+/// The most pages, of a thousand keys each, in a listing.
 const MAX_PAGES: usize = 4;
-/// The key of a recording that began in a leap second sorts as much before its time, in milliseconds.
+/// By how much the key of a recording that began in a leap second sorts before its time, in milliseconds.
 const LEAP_SECOND_MS: i64 = 1000;
-/// A recording may be this late, in milliseconds; what is not there then will not come any more.
+/// A recording may be this late, in milliseconds; if it has not arrived by then, it will not arrive.
 const MAX_DELAY_MS: i64 = 3_600_000;
 
 /// Where this deployment's recordings are.
@@ -38,7 +38,7 @@ pub struct Recordings {
     pub bucket: String,
     /// Their keys.
     pub key_template: KeyTemplate,
-    /// The longest recording, in milliseconds: how long before a window the first recording that it needs can begin.
+    /// The longest recording, in milliseconds: how long before a window its first recording may begin.
     pub longest_ms: i64,
     /// How long recordings are kept, in milliseconds.
     pub retention_ms: i64,
@@ -66,12 +66,13 @@ impl Recordings {
         }))
     }
 
-    /// Plans a window for an execution that was started at `started_at` and has `waited` for recordings, or has not.
+    /// Plans a window for an execution that was started at `started_at`. `waited` says whether it has already waited
+    /// for recordings.
     ///
     /// # Errors
-    /// `OutOfRange` for a window that is older than what is kept; `SourceNotReady` when the recording of its end may yet
-    /// come, and `SourceNotFound` when it will not; `IncompleteCoverage` for a gap in a window that may have none;
-    /// `TooLong` for a window of too many recordings; and whatever reading a recording raises.
+    /// `OutOfRange` for a window that is older than the retention; `SourceNotReady` if the recording of its end may
+    /// still arrive, and `SourceNotFound` if it will not; `IncompleteCoverage` for a gap in a window that may have
+    /// none; `TooLong` for a window with too many recordings; and any error from reading a recording.
     pub(crate) async fn plan(
         &self,
         opener: &Opener<'_>,
@@ -100,7 +101,7 @@ impl Recordings {
             check_coverage(camera, &coverage, listing.is_newer, may_come)?;
             match plan_cuts(opener, window, &found.opened, coverage).await {
                 Ok(plan) => return Ok(plan),
-                // What is damaged may be seen only where it is read.
+                // Damage may be noticed only when it is read.
                 Err((Some(number), error)) if is_gap(camera, &error) => {
                     let (recording, _) = found.opened.remove(number);
                     let slot = slot(&listing.begun, recording.start_ms, self.longest_ms);
@@ -111,7 +112,7 @@ impl Recordings {
         }
     }
 
-    /// The recordings that the window may need, in one listing from a key to a key.
+    /// The recordings that the window may need, in one listing between two keys.
     async fn list(
         &self,
         s3: &aws_sdk_s3::Client,
@@ -151,7 +152,7 @@ impl Recordings {
                         key: key.to_owned(),
                         start_ms,
                     }),
-                    // Another camera's, whose name begins like this one's.
+                    // Another camera's, whose name begins with this one's.
                     None if key > last.as_str() => return Ok(listing),
                     None => {}
                 }
@@ -163,9 +164,9 @@ impl Recordings {
         )))
     }
 
-    /// Opens those recordings that the window needs: the last that began before it, those that begin in it, and earlier
-    /// ones for as long as something is missing that they may hold. One that cannot be read is a gap where there may be
-    /// gaps.
+    /// Opens the recordings that the window needs: the last that began before it, those that begin in it, and earlier
+    /// ones as long as they may contain something that is missing. If gaps are allowed, a recording that cannot be read
+    /// is a gap.
     async fn open(
         &self,
         opener: &Opener<'_>,
@@ -238,8 +239,7 @@ impl Recordings {
     }
 }
 
-/// Plans the cuts that a window needs of recordings. An error tells in addition which recording it is of, where it is of
-/// one.
+/// Plans the cuts that a window needs from recordings. An error also says which recording it is about, if any.
 async fn plan_cuts(
     opener: &Opener<'_>,
     window: Interval,
@@ -283,12 +283,12 @@ async fn plan_cuts(
     Ok(plan)
 }
 
-/// Whether a recording with this error is a gap. A camera that loses power leaves an empty file, or one that is cut short.
+/// Whether a recording with this error is a gap. A camera that loses power leaves an empty or truncated file.
 fn is_gap(camera: &CameraWindow, error: &ClipError) -> bool {
     camera.coverage == RequiredCoverage::Partial && error.kind == ErrorKind::UnsupportedMedia
 }
 
-/// When a recording that began at `start_ms` is shown at most: until the next one began.
+/// The longest time in which a recording that began at `start_ms` is shown: until the next one began.
 fn slot(begun: &[Key], start_ms: i64, longest_ms: i64) -> Interval {
     let next = begun.iter().find(|next| next.start_ms > start_ms);
     let end_ms = next.map_or(i64::MAX, |next| next.start_ms);
@@ -326,8 +326,8 @@ impl Found {
     }
 }
 
-/// The camera's recordings that began before a window's end, in order, the first as much before it as a recording can
-/// be long.
+/// The camera's recordings that began before a window's end, in order. The first may precede the window by the longest
+/// recording.
 #[derive(Debug, Default)]
 struct Listing {
     begun: Vec<Key>,
@@ -341,7 +341,7 @@ struct Key {
     start_ms: i64,
 }
 
-/// Whether as much of the window is there as must be.
+/// Checks that as much of the window exists as is required.
 fn check_coverage(
     camera: &CameraWindow,
     coverage: &Coverage,
@@ -352,7 +352,7 @@ fn check_coverage(
         return Ok(());
     };
     let must_be_complete = camera.coverage == RequiredCoverage::Complete;
-    // What no recording has shown by the time that a newer one is there is a gap.
+    // If a newer recording exists, whatever no recording shows is a gap.
     let end_is_missing = last.interval.end_ms == camera.interval.end_ms && !is_newer;
     let gaps = coverage.missing.len() - usize::from(end_is_missing);
     let missing = format!(
@@ -371,7 +371,7 @@ fn check_coverage(
     }
 }
 
-/// Gaps for a person; the first few of many.
+/// Gaps, for people; only the first few of many.
 fn list(gaps: &[Gap]) -> String {
     const MAX_LISTED: usize = 5;
     let each = gaps
@@ -435,8 +435,8 @@ mod tests {
         }
     }
 
-    /// What is made of a window of a minute of which this is missing, by whether it must be complete, a newer recording is
-    /// there and more may come.
+    /// The verdict on a one-minute window with these gaps, depending on whether it must be complete, whether a newer
+    /// recording exists and whether more may arrive.
     fn judged(
         missing: &[Interval],
         required: RequiredCoverage,
@@ -603,7 +603,7 @@ mod tests {
         assert_eq!(rule.num_calls(), MAX_PAGES);
     }
 
-    /// What a window comes to when nothing is there, in an execution that was started so long after its end.
+    /// The error for a window without any recording, in an execution started this long after its end.
     async fn absent(since_end_ms: i64, waited: bool) -> ErrorKind {
         let rule = mock!(aws_sdk_s3::Client::list_objects_v2).then_output(|| page(&[], None));
         let s3 = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&rule]);
@@ -654,7 +654,7 @@ mod tests {
     /// A recording of 24 seconds.
     const WHOLE: &[u8] = include_bytes!("../../../crates/mp4-cut/tests/data/colour-bars.mp4");
 
-    /// Plans a minute of which the recordings are one of 24 seconds, one that was cut short, and an empty one.
+    /// Plans a minute whose recordings are one of 24 seconds, a truncated one, and an empty one.
     async fn planned_with_broken_recordings(coverage: RequiredCoverage) -> Result<Plan, ClipError> {
         const KEYS: [&str; 3] = [
             "hi-pipeline/20180802T154000000.mp4",

@@ -15,7 +15,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// The length of each index, in bytes: about as long as an index may be.
 const INDEX_BYTES: usize = 30 << 20;
 
-/// An MP4 of a second, whose index is as long as that of weeks.
+/// A one-second MP4 with an index as long as that of weeks of video.
 fn source() -> Bytes {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("source.mp4");

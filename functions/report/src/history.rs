@@ -1,10 +1,11 @@
-//! How an execution ended, out of its history.
+//! Determines from its history how an execution ended.
 
 use aws_sdk_sfn::types::{HistoryEvent, HistoryEventType};
 use model::{ErrorKind, outcome::FailureClass};
 use serde_json::Value;
 
-/// Lambda's own errors, which pass (Step Functions developer guide, "Handle transient Lambda service exceptions").
+/// Lambda's own errors, which are transient (Step Functions developer guide, "Handle transient Lambda service
+/// exceptions").
 const PASSING: [&str; 5] = [
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.ServiceException",
@@ -12,19 +13,19 @@ const PASSING: [&str; 5] = [
     "Lambda.SdkClientException",
     "Lambda.TooManyRequestsException",
 ];
-/// Errors of a state that took too long, or gave no sign of life.
+/// Errors of a state that took too long or missed its heartbeat.
 const TIMEOUTS: [&str; 3] = [
     "States.Timeout",
     "States.HeartbeatTimeout",
     "Sandbox.Timedout",
 ];
 
-/// How an execution stands.
+/// The present state of an execution.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Now {
     /// It has failed, timed out or was aborted.
     Failed(Ending),
-    /// It goes on, or went on and succeeded.
+    /// It was redriven: it is running, or has succeeded.
     Redriven,
     /// Its end is not in the history yet.
     Unknown,
@@ -39,14 +40,14 @@ pub struct Ending {
     pub state: Option<String>,
     /// The name of the error.
     pub error: String,
-    /// What is wrong, for a person.
+    /// What is wrong, for people.
     pub cause: String,
-    /// Whether a task was handed to its function, of which the history does not say that it has answered.
+    /// Whether a function was invoked and, according to the history, has not answered yet.
     pub is_at_work: bool,
 }
 
-/// How an execution stands that ended at `stop_date`, in milliseconds since 1970: `events` are its newest, the latest
-/// first.
+/// The present state of an execution that ended at `stop_date`, in milliseconds since 1970. `events` are its newest
+/// ones, latest first.
 #[must_use]
 pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
     let Some(newest) = events.first() else {
@@ -68,7 +69,7 @@ pub fn now(events: &[HistoryEvent], stop_date: i64) -> Now {
     }
 }
 
-/// Of the event that ends an execution without success: the kind of cause, the error and the cause.
+/// The kind of cause, the error and the cause in an event that ends an execution without success.
 fn end(event: &HistoryEvent) -> Option<(FailureClass, String, Option<String>)> {
     let given = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
     let (class_of, unnamed, error, cause): (fn(&str) -> FailureClass, _, _, _) =
@@ -101,7 +102,7 @@ fn end(event: &HistoryEvent) -> Option<(FailureClass, String, Option<String>)> {
     Some((class_of(&error), error, given(cause)))
 }
 
-/// What kind of cause an error of a state has.
+/// The kind of cause of a state's error.
 #[must_use]
 pub fn class(error: &str) -> FailureClass {
     match ErrorKind::of_name(error) {
@@ -113,8 +114,8 @@ pub fn class(error: &str) -> FailureClass {
     }
 }
 
-/// The state that was entered last, unless it was exited: then the execution ended between two states. States are never
-/// at work side by side here.
+/// The state that was entered last; `None` if it was exited, because then the execution ended between two states.
+/// States never run in parallel here.
 fn unfinished_state(events: &[HistoryEvent]) -> Option<String> {
     let moved = events.iter().find(|event| {
         event.state_entered_event_details().is_some()
@@ -125,7 +126,7 @@ fn unfinished_state(events: &[HistoryEvent]) -> Option<String> {
         .map(|entered| entered.name().to_owned())
 }
 
-/// Whether the last thing that happened to a task is that a function was asked to do it.
+/// Whether the last event of a task is that its function was invoked.
 fn is_at_work(events: &[HistoryEvent]) -> bool {
     use HistoryEventType as Type;
     let over = [
@@ -141,7 +142,7 @@ fn is_at_work(events: &[HistoryEvent]) -> bool {
     last.next() == Some(&Type::TaskScheduled)
 }
 
-/// The message in a cause: a function's is JSON with its error in it, others are text.
+/// The message in a cause: a function's cause is JSON that contains its error, others are text.
 fn message(cause: &str) -> String {
     let error: Option<Value> = serde_json::from_str(cause).ok();
     let message = error
@@ -163,7 +164,8 @@ mod tests {
         },
     };
 
-    /// Events that are given in the order in which they happened, at milliseconds 1, 2, 3 and so on; the latest first.
+    /// Turns events, given in order of occurrence, into a history with the latest first. They occur at milliseconds 1,
+    /// 2, 3 and so on.
     fn history(events: Vec<HistoryEventBuilder>) -> Vec<HistoryEvent> {
         let numbered = (1..).zip(events);
         let built =

@@ -1,19 +1,19 @@
 //! Records and announces that an execution failed, timed out or was aborted, and cancels its `MediaConvert` job.
 //!
 //! A job that is still queued stays there for a rerun to take over, unless somebody stopped the execution. A job that
-//! another execution has taken over belongs to that one. A function that was submitting a job when its execution ended
-//! keeps running, so `report` looks for its job until that function must have ended.
+//! another execution has taken over belongs to that execution. A function that was submitting a job when its execution
+//! ended keeps running, so `report` looks for its job until that function must have ended.
 //!
 //! Events arrive late and more than once, so `report` reads the execution's history for its present state. It ignores
-//! an execution that has been redriven since. It keeps the document of a newer execution, and that of a clip which this
-//! execution delivered after all.
+//! an execution that has been redriven since. It does not overwrite the document of a newer execution, or of a clip
+//! that this execution delivered after all.
 //!
-//! The newest events of the history are read in one call. The last one says how the execution stands: a late event
-//! about an execution that has been redriven is dropped, and one that is ahead of the history is tried again. The state
-//! that failed is the last one that was entered, unless it was exited; a redrive does not enter it again. The document
-//! is written before the message is sent. Every failure is announced, even if a newer execution's document is kept.
-//! This function looks for jobs only after a failure in `Transcode`, because `MediaConvert` allows few searches a
-//! second, and when `MongoDB` is down all clips fail in `Store` at once.
+//! The newest events of the history are read in one call. The last one shows the execution's state: a late event about
+//! an execution that has been redriven is dropped, and one that is ahead of the history is retried. The state that
+//! failed is the last one that was entered, unless it was exited; a redrive does not enter it again. The document is
+//! written before the message is sent. Every failure is announced, even if a newer execution's document is kept. This
+//! function looks for jobs only after a failure in `Transcode`, because `MediaConvert` allows few searches per second,
+//! and if `MongoDB` is down, all clips fail in `Store` at once.
 
 pub mod history;
 
@@ -39,12 +39,12 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// The most events of a history that one call returns (API reference, `GetExecutionHistory`); a state with all of its
 /// retries has fewer than a hundred.
 const MAX_EVENTS: i32 = 1000;
-/// How long a function of `transcode` can be at work after its execution, in milliseconds: its time-out, twice.
+/// How long `transcode` can keep running after its execution ended, in milliseconds: twice its timeout.
 const SUBMISSION: i64 = 60_000;
-/// The state whose work goes on when its execution does not.
+/// The state whose job continues after its execution has ended.
 pub const TRANSCODE: &str = "Transcode";
 
-/// An event about an execution. The rule has chosen failed ones of this deployment's state machine.
+/// An event about an execution. The rule selects failed ones of this deployment's state machine.
 #[derive(Debug, Deserialize)]
 pub struct Input {
     /// What happened.
@@ -56,11 +56,11 @@ pub struct Input {
 #[serde(rename_all = "camelCase")]
 pub struct Detail {
     pub execution_arn: String,
-    /// When it was started first, in milliseconds since 1970.
+    /// When it was first started, in milliseconds since 1970.
     pub start_date: i64,
     /// When it ended, in milliseconds since 1970.
     pub stop_date: i64,
-    /// Its input, JSON; left out when it is too large for an event, 248 KiB.
+    /// Its input as JSON; omitted if it is too large for an event (248 KiB).
     pub input: Option<String>,
 }
 
@@ -100,8 +100,8 @@ impl Deps {
     }
 }
 
-/// Cancels the execution's job, marks the clip's document and announces the outcome, in this order: whoever hears of a
-/// failure finds it in `MongoDB`.
+/// Cancels the execution's job, marks the clip's document and announces the outcome, in this order, so that an
+/// announced failure is already in `MongoDB`.
 ///
 /// # Errors
 /// `DependencyUnavailable` when Step Functions, `MediaConvert`, `MongoDB` or SNS does not answer, or the history lags.
@@ -133,13 +133,13 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     Ok(json!({}))
 }
 
-/// Whether no more than so many milliseconds have passed since a moment, in milliseconds since 1970.
+/// Whether at most `milliseconds` have passed since a moment, in milliseconds since 1970.
 fn is_within(milliseconds: i64, moment: i64) -> bool {
     let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
     now - i128::from(moment) <= i128::from(milliseconds)
 }
 
-/// The outcome of an execution that failed, and whether a function may still submit a job for it; `None` when it has been
+/// The outcome of a failed execution, and whether a function may still submit a job for it; `None` if it has been
 /// redriven since.
 async fn failed(
     sfn: &aws_sdk_sfn::Client,
@@ -229,10 +229,10 @@ struct Jobs<'a> {
 }
 
 impl Jobs<'_> {
-    /// Cancels those that run for an execution, and also those that wait. A job that ends meanwhile is left to its end.
+    /// Cancels jobs that run for an execution, and those that wait. A job that ends meanwhile is left alone.
     ///
     /// # Errors
-    /// `DependencyUnavailable`, also when there is none and a function may still submit it.
+    /// `DependencyUnavailable`, also if there is no job but a function may still submit one.
     async fn cancel_those_of(
         &self,
         execution_arn: &str,
@@ -272,11 +272,11 @@ impl Jobs<'_> {
         Ok(())
     }
 
-    /// Whether it is this execution that the job makes a clip for now.
+    /// Whether the job now belongs to this execution.
     async fn is_for(&self, job: &Job, execution_arn: &str) -> Result<bool, ClipError> {
         let value = |key| job.user_metadata()?.get(key).map(String::as_str);
         let submitted = value(EXECUTION) == Some(execution_arn);
-        // Only an execution of the same request takes a job over.
+        // Only an execution of the same request can take over a job.
         let same_clip = clip_folder(execution_arn)
             .is_some_and(|folder| value(MADE_BY).is_some_and(|made_by| made_by.contains(&folder)));
         if !submitted && !same_clip {
@@ -504,8 +504,8 @@ mod tests {
         );
     }
 
-    /// A job of this execution, which waits, and jobs of others, which run: one of another clip, and one of the same clip
-    /// that this execution's rerun submitted.
+    /// A waiting job of this execution, and running jobs of others: one of another clip, and one of the same clip that
+    /// this execution's rerun submitted.
     fn jobs() -> Rule {
         mock!(aws_sdk_mediaconvert::Client::search_jobs)
             .match_requests(|search| search.queue() == Some("arn:queue"))
@@ -534,7 +534,7 @@ mod tests {
             })
     }
 
-    /// Which of these jobs are cancelled for the execution when `taken_over` names a job and the execution that has it.
+    /// Which of these jobs are cancelled for the execution, if `taken_over` names a job and the execution that has it.
     async fn cancelled_jobs(
         with_waiting: bool,
         taken_over: Option<(&'static str, String)>,

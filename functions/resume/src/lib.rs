@@ -20,17 +20,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// Codes of jobs that failed for a reason that has nothing to do with the job (user guide, "Error codes"): an error
-/// within the service, and time-outs and server errors of S3. A job that fails is not billed, so trying again is free.
+/// Codes of failures unrelated to the job (user guide, "Error codes"): internal errors of the service, and timeouts and
+/// server errors of S3. A failed job is not billed, so retrying is free.
 const PASSING: [i64; 4] = [1999, 3408, 3450, 3999];
 
-/// Codes of jobs whose source is at fault (ibid.): it has no video, or a codec that is not supported; it cannot be parsed;
-/// it ends too early; its sound cannot be decoded.
+/// Codes of jobs whose source is at fault (ibid.): it has no video or an unsupported codec, cannot be parsed, ends too
+/// early, or has audio that cannot be decoded.
 const SOURCE_AT_FAULT: [i64; 5] = [1020, 1030, 1075, 1076, 1092];
-/// The code of a job that cannot open its source, and what its message says where that is because of what the source is.
+/// The code of a job that cannot open its source, and the text in its message if the source itself is the reason.
 const UNOPENED: (i64, &str) = (1010, "Failed probe/open");
 
-/// An event about a job. The rule has chosen jobs of this deployment.
+/// An event about a job. The rule selects jobs of this deployment.
 #[derive(Debug, Deserialize)]
 pub struct Input {
     /// What happened.
@@ -42,27 +42,27 @@ pub struct Input {
 #[serde(rename_all = "camelCase")]
 pub struct Detail {
     pub job_id: String,
-    /// Where it is now.
+    /// Its present status.
     pub status: Status,
-    /// What `transcode` gave it to carry.
+    /// The metadata that `transcode` gave it.
     #[serde(default)]
     pub user_metadata: HashMap<String, String>,
-    /// What it made, when it is complete.
+    /// Its outputs, once it is complete.
     #[serde(default)]
     pub output_group_details: Vec<OutputGroup>,
     /// Why it failed, as a number.
     pub error_code: Option<i64>,
-    /// Why it failed, for a person.
+    /// Why it failed, for people.
     pub error_message: Option<String>,
 }
 
-/// Where a job is.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// It left the queue.
     Progressing,
-    /// It goes on.
+    /// It is progressing.
     StatusUpdate,
     /// All of its output is written.
     Complete,
@@ -113,8 +113,8 @@ impl Deps {
 /// Completes, fails or keeps alive the task that waits for the job.
 ///
 /// # Errors
-/// `Internal` when the event carries no task token or names no output of this deployment, `DependencyUnavailable` when
-/// S3 or Step Functions does not answer.
+/// `Internal` if the event has no task token or no output of this deployment, `DependencyUnavailable` if S3 or Step
+/// Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
     let Detail { job_id, status, .. } = &input.detail;
     let token = job_metadata::token(&input.detail.user_metadata)
@@ -147,7 +147,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Value, ClipError> {
                 .send_task_failure()
                 .task_token(token)
                 .error(failure.kind.name());
-            // The shape of a Lambda's own failure, so that whoever reads causes reads one.
+            // The same shape as a Lambda's failure, so that readers of causes need only one.
             let cause = json!({"errorType": failure.kind.name(), "errorMessage": failure.message})
                 .to_string();
             taken(send.cause(cause).send().await)
@@ -198,14 +198,14 @@ fn failure(detail: &Detail) -> ClipError {
     ClipError { kind, message }
 }
 
-/// Whether a job failed with a code because of what its source is.
+/// Whether a job failed with a code because of its source.
 fn is_of_source(code: i64, detail: &Detail) -> bool {
     let (unopened, because) = UNOPENED;
     let message = detail.error_message.as_deref().unwrap_or_default();
     SOURCE_AT_FAULT.contains(&code) || code == unopened && message.contains(because)
 }
 
-/// Whether a task waited for what was sent.
+/// Whether a task was still waiting for what was sent.
 fn taken<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
     sent: Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>,
 ) -> Result<bool, ClipError> {
@@ -216,7 +216,7 @@ fn taken<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
                 .as_service_error()
                 .and_then(ProvideErrorMetadata::code)
                 .is_some_and(|code| {
-                    // The token was used, or its state has timed out, or its execution has ended.
+                    // The token was used, the state has timed out, or the execution has ended.
                     ["TaskDoesNotExist", "TaskTimedOut"].contains(&code)
                 }) =>
         {
@@ -285,7 +285,7 @@ mod tests {
         handle(&deps, model::parse(event)?).await
     }
 
-    /// What a service's answer says of an error besides its type.
+    /// The metadata of a service's error, besides its type.
     fn code(code: &str) -> ErrorMetadata {
         ErrorMetadata::builder().code(code).build()
     }
@@ -329,7 +329,7 @@ mod tests {
         let progress = json!({"status": "PROGRESSING"});
         for (sent, detail) in [(&success, complete()), (&heartbeat, progress)] {
             let resumed = resume_taken_over(sent, &task, detail).await;
-            resumed.expect("the new task hears of it");
+            resumed.expect("the new task is notified");
             assert_eq!(sent.num_calls(), 1);
         }
     }

@@ -1,4 +1,5 @@
-//! A job that waits in its queue for longer than the task that submitted it, and than a rerun.
+//! A job that waits in its queue for longer than the task that submitted it, and longer than a
+//! rerun.
 
 use aws_sdk_mediaconvert::{
     operation::{
@@ -23,14 +24,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// What the services hold.
+/// The state of the fake services.
 #[derive(Debug, Default)]
 struct World {
-    /// The metadata of the jobs that were submitted; all of them wait.
+    /// The metadata of the submitted jobs; all of them are queued.
     jobs: Vec<HashMap<String, String>>,
     /// The objects that were put.
     objects: HashMap<String, Vec<u8>>,
-    /// What tasks were told, by their tokens.
+    /// What tasks were sent, with their tokens.
     told: Vec<(String, &'static str)>,
 }
 
@@ -147,7 +148,7 @@ impl Services {
         submitted.expect("a job")
     }
 
-    /// `MediaConvert` tells of its first job.
+    /// `MediaConvert` sends an event about its first job.
     async fn event(&self, mut detail: Value) {
         let deps = resume::Deps {
             s3: self.s3(),

@@ -16,10 +16,11 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::{sync::Mutex, time::Instant};
 
-/// How many calls of `DescribeExecution` an idle environment may make at once. With ten environments they fit into the
-/// bucket of 250 calls that each region has (Step Functions developer guide, "Quotas related to API action throttling").
+/// How many calls of `DescribeExecution` an idle environment may make at once. With ten environments, they fit into
+/// each region's bucket of 250 calls (Step Functions developer guide, "Quotas related to API action throttling").
 const BURST: u32 = 10;
-/// The longest wait for such a call. `start` runs for at most 30 seconds; a message that would wait longer comes again.
+/// The longest wait for such a call. `start` runs for at most 30 seconds; a message that would wait longer is delivered
+/// again.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// The executions of a state machine.
@@ -29,23 +30,23 @@ pub struct Executions {
     state_machine_arn: String,
     /// How long one environment waits, on average, between calls of `DescribeExecution`.
     interval: Duration,
-    /// When the calls that were made so far have used up their time.
+    /// When the calls made so far will have used up their share of time.
     used_until: Mutex<Instant>,
 }
 
-/// What the last execution of a request means for a message.
+/// What a request's last execution means for a message.
 #[derive(Debug, PartialEq, Eq)]
 enum Last {
-    /// It stands: the message is a duplicate.
+    /// It is still valid: the message is a duplicate.
     Stands,
-    /// It failed: it can be rerun, and perhaps it was.
+    /// It failed: it can be rerun, and may have been.
     Failed,
-    /// It was rejected before the message was sent, and the reason may be mended.
+    /// It was rejected before the message was sent, and the reason may have been fixed.
     Mendable,
 }
 
 impl Executions {
-    /// The executions of this state machine, described `interval` apart on average.
+    /// The executions of this state machine, with calls of `DescribeExecution` at least `interval` apart on average.
     #[must_use]
     pub fn new(sfn: aws_sdk_sfn::Client, state_machine_arn: String, interval: Duration) -> Self {
         Self {
@@ -56,10 +57,10 @@ impl Executions {
         }
     }
 
-    /// Starts an execution, unless there is or was one of that name.
+    /// Starts an execution, unless one with that name exists or existed.
     ///
     /// # Errors
-    /// `DependencyUnavailable` and `Internal`, as Step Functions refuses.
+    /// `DependencyUnavailable` or `Internal`, depending on how Step Functions refuses.
     pub async fn start(&self, name: &ExecutionName, input: &str) -> Result<bool, ClipError> {
         let start = self
             .sfn
@@ -79,11 +80,11 @@ impl Executions {
         }
     }
 
-    /// The name of the execution that a message asks for which was sent at `sent_at_ms`, where `first` has ended; `None`
-    /// when it asks for what there is already.
+    /// The name of the execution to start for a message sent at `sent_at_ms`, given that `first` has ended; `None` if
+    /// the message is a duplicate.
     ///
     /// # Errors
-    /// `DependencyUnavailable` when Step Functions cannot be asked in time.
+    /// `DependencyUnavailable` if Step Functions cannot be asked in time.
     pub async fn next(
         &self,
         first: &ExecutionName,
@@ -100,8 +101,7 @@ impl Executions {
         Ok(if asks_anew { newest.next() } else { None })
     }
 
-    /// The newest rerun of an execution. Reruns are numbered without gaps, so twice the logarithm of their number of calls
-    /// finds the last.
+    /// The newest rerun of an execution. Reruns are numbered without gaps, so 2 log₂ n calls find the last of n.
     async fn newest(
         &self,
         first: &ExecutionName,
@@ -186,7 +186,7 @@ fn last(described: &DescribeExecutionOutput, sent_at_ms: i64) -> Last {
     }
 }
 
-/// Whether an execution's output is a rejection that may be mended.
+/// Whether an execution's output is a rejection that may be fixed.
 fn is_mendable(output: Option<&str>) -> bool {
     let outcome: Value = output
         .and_then(|output| serde_json::from_str(output).ok())

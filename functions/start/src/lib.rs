@@ -15,7 +15,7 @@ use lambda::environment;
 use model::{ClipError, execution::ExecutionName, identity::Identity, sent};
 use std::time::Duration;
 
-/// What the function is given.
+/// The function's input.
 pub type Input = SqsEvent;
 /// The messages that failed.
 pub type Output = SqsBatchResponse;
@@ -24,14 +24,14 @@ pub type Output = SqsBatchResponse;
 pub struct Deps {
     /// The state machine's executions.
     pub executions: Executions,
-    /// How long an invocation lasts at least for each of its messages, so that no more executions are started a minute
-    /// than the deployment allows; zero where it sets no rate.
+    /// The minimum time that an invocation takes per message, so that executions start no faster than the deployment
+    /// allows; zero if it sets no rate.
     pub interval: Duration,
 }
 
 impl Deps {
     /// # Errors
-    /// `Internal`, naming the environment variable that is missing or no number.
+    /// `Internal`, naming the environment variable that is missing or not a number.
     pub async fn from_env() -> Result<Self, ClipError> {
         let state_machine_arn = environment::required("CLIPFLOW_STATE_MACHINE_ARN")?;
         let interval_ms = match environment::optional("CLIPFLOW_START_INTERVAL_MS") {
@@ -52,7 +52,7 @@ impl Deps {
 /// Starts an execution for each message.
 ///
 /// # Errors
-/// None: what fails is named in the output, message by message.
+/// None: failed messages are listed in the output.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let started = input.records.iter().map(async |message| {
         let result = start(deps, message).await;
@@ -97,13 +97,13 @@ async fn start(deps: &Deps, message: &SqsMessage) -> Result<(), ClipError> {
         Some(next) if deps.executions.start(&next, &identity.canonical).await? => {
             tracing::info!(clip_id, execution = %next, "started anew after a rejection");
         }
-        // Another message has started the next one meanwhile.
+        // Another message has meanwhile started the next one.
         _ => tracing::info!(clip_id, execution = %first, "already started by the same request"),
     }
     Ok(())
 }
 
-/// When a message was sent, in milliseconds since 1970; a message that says no time was sent before everything.
+/// When a message was sent, in milliseconds since 1970; a message without a time counts as sent before everything.
 fn sent_at_ms(message: &SqsMessage) -> i64 {
     let sent = message.attributes.get("SentTimestamp");
     sent.and_then(|ms| ms.parse().ok()).unwrap_or(0)
@@ -275,7 +275,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         let asked = join_all((0..40).map(|_| executions.next(&first, 1000))).await;
         let told = asked.iter().filter(|told| told.is_ok()).count();
-        // Ten at once, then one a second for as long as an invocation can wait; the others come again.
+        // Ten at once, then one per second for as long as an invocation can wait; the others are delivered again.
         assert_eq!((told, began.elapsed()), (30, Duration::from_secs(20)));
         assert_eq!(describe.num_calls(), 30);
     }
@@ -290,7 +290,7 @@ mod tests {
         json!({"status": "rejected", "reason": reason})
     }
 
-    /// What Step Functions answers where these executions ended, each at a millisecond: with an outcome, or failed.
+    /// Step Functions' answers if these executions have ended, each at a millisecond: with an outcome, or failed.
     fn ended(executions: &[(&str, i64, Value)]) -> [Rule; 2] {
         let all: Vec<_> = executions
             .iter()
@@ -333,7 +333,7 @@ mod tests {
         [start, describe]
     }
 
-    /// The executions that a message of the second 1 starts where these ended.
+    /// The executions that a message sent at second 1 starts if these have ended.
     async fn asked([exists, describe]: &[Rule; 2]) -> Vec<String> {
         let names = Arc::new(Mutex::new(Vec::new()));
         let kept = names.clone();

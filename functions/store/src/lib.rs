@@ -17,18 +17,18 @@ use model::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What the states hand over.
+/// The states' input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
     pub execution: Execution,
     /// The execution's input.
     pub request: Value,
-    /// What became of it.
+    /// The result of the request.
     pub result: Made,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Made {
@@ -53,7 +53,7 @@ pub struct Deps {
     pub clip_store: LazyClipStore,
     /// The bucket that clips are written to.
     pub bucket: String,
-    /// Where the public finds that bucket's objects.
+    /// The public base URL of that bucket's objects.
     pub public_base_url: Option<String>,
 }
 
@@ -74,10 +74,11 @@ impl Deps {
     }
 }
 
-/// Stores the outcome and returns it; with `{"ensureIndexes": true}`, which a deployment sends, makes the indexes.
+/// Stores the outcome and returns it. With `{"ensureIndexes": true}`, which a deployment sends, creates the indexes
+/// instead.
 ///
 /// # Errors
-/// `DependencyUnavailable` when `MongoDB` does not answer.
+/// `DependencyUnavailable` if `MongoDB` does not answer.
 pub async fn handle(deps: &Deps, input: Value) -> Result<Value, ClipError> {
     if input.get("ensureIndexes").is_some() {
         deps.clip_store.get().await?.ensure_indexes().await?;
@@ -128,7 +129,7 @@ fn outcome(deps: &Deps, input: Input) -> Outcome {
     outcome
 }
 
-/// The thumbnails' key with `{size}` for their sizes, and those; `None` when there are none.
+/// The thumbnails' key with `{size}` in place of their sizes, and the sizes; `None` if there are no thumbnails.
 fn sizes(thumbnails: &[Thumbnail]) -> Option<(String, Vec<u32>)> {
     let Thumbnail { key, size, .. } = thumbnails.first()?;
     let folder = key.strip_suffix(&thumbnail_name(size))?;
@@ -203,7 +204,7 @@ mod tests {
         expect_file!["../tests/snapshots/rejected.json"].assert_eq(&rejected);
     }
 
-    /// SNS and Step Functions allow 256 KiB. All lists and texts are as long as the steps before make them.
+    /// SNS and Step Functions allow 256 KiB. All lists and texts are as long as the previous steps can make them.
     #[tokio::test]
     async fn largest_outcome_fits_into_a_message() {
         let worst = |characters: usize| "\u{1}".repeat(characters);

@@ -1,8 +1,8 @@
 //! Makes the thumbnails and the preview from the pictures a quarter of the way into the delivered clip.
 //!
-//! It reads only those pictures of an MP4 and what they depend on, but all of a `WebM`.
+//! From an MP4, it reads only those pictures and what they depend on; a `WebM` is read whole.
 //!
-//! `fps=…:start_time=0:round=up` gives, at each tick, the frame that is shown then. That includes a frame that began
+//! `fps=…:start_time=0:round=up` gives, at each tick, the frame shown at that time. That includes a frame that began
 //! before second 0, and a last frame that is shorter than a tick.
 
 use aws::{
@@ -27,20 +27,20 @@ use mp4_cut::{Movie, PixelFormat, Window, io::RangeRead};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::OsString, time::Duration};
 
-/// How long decoding one group of pictures may take.
+/// How long decoding may take.
 const TIME: Duration = Duration::from_mins(4);
 /// The largest thumbnail or preview, in bytes.
 const MAX_PICTURE_BYTES: u64 = 32 * 1024 * 1024;
-/// How long a preview plays, if the clip goes on for that long, in seconds.
+/// How long a preview plays, if the clip is long enough, in seconds.
 const PREVIEW_SECONDS: f64 = 3.0;
 /// Its width in pixels, never above the clip's own.
 const PREVIEW_WIDTH: u32 = 480;
-/// Ranged reads of the clip that are under way at once.
+/// Concurrent ranged reads of the clip.
 const CONNECTIONS: usize = 2;
-/// Uploads that are under way at once.
+/// Concurrent uploads.
 const UPLOADS_AT_ONCE: usize = 4;
 
-/// What the state hands over.
+/// The state's input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -57,7 +57,7 @@ pub struct Input {
 pub struct Output {
     /// The thumbnails, from small to large.
     pub thumbnails: Vec<Thumbnail>,
-    /// The preview; null when none was asked for.
+    /// The preview; null if none was requested.
     pub preview: Option<Object>,
 }
 
@@ -85,11 +85,11 @@ impl Deps {
     }
 }
 
-/// Makes the thumbnails and the preview and puts them beside the clip.
+/// Makes the thumbnails and the preview and puts them next to the clip.
 ///
 /// # Errors
-/// `DependencyUnavailable` when S3 does not answer; `Internal` when the clip cannot be decoded, or `UnsupportedMedia` where
-/// `verify` has not decoded it either, or has found it to be damaged in its sources.
+/// `DependencyUnavailable` if S3 does not answer; `Internal` if the clip cannot be decoded, or `UnsupportedMedia` if
+/// `verify` has not decoded it either, or found its sources damaged.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let widths = widths(&input.request.thumbnails, input.delivered.width);
     let preview = input.request.preview;
@@ -139,7 +139,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     })
 }
 
-/// The widths asked for, none above the clip's own: a wider one becomes that.
+/// The requested widths, each limited to the clip's own.
 fn widths(asked: &[u32], own: u32) -> Vec<u32> {
     let mut widths: Vec<u32> = asked.iter().map(|width| *width.min(&own)).collect();
     widths.dedup();
@@ -180,14 +180,14 @@ async fn decode(deps: &Deps, input: &Input, widths: &[u32]) -> Result<Scratch, C
     })
 }
 
-/// Why pictures of the clip may not decode: they have not been seen to, or some are damaged.
+/// Why pictures of the clip may not decode: they were not checked, or some are damaged.
 fn why_undecodable(delivered: &Delivered) -> Option<String> {
     let damaged = delivered.damaged.as_ref();
     let of_source = || damaged.map(|damaged| format!("the source is damaged ({damaged})"));
     delivered.undecoded.clone().or_else(of_source)
 }
 
-/// The making of pictures of a clip.
+/// Makes pictures of a clip.
 struct Making<'a, S> {
     ffmpeg: &'a Ffmpeg,
     scratch_bytes: u64,
@@ -199,8 +199,9 @@ struct Making<'a, S> {
 }
 
 impl<S: RangeRead> Making<'_, S> {
-    /// Makes the pictures of a `WebM`, which is all of `content` and lasts `clip_seconds`. What is shown at the quarter may
-    /// begin long before it, so reading begins at the keyframe before, and the quarter is second 0.
+    /// Makes the pictures of a `WebM`, which `content` contains whole and which lasts `clip_seconds`. The frame shown
+    /// at the quarter may begin long before it, so reading starts at the previous keyframe, and the quarter is second
+    /// 0.
     async fn of_webm(
         &self,
         content: impl Stream<Item = Result<Bytes, impl Into<ClipError>>>,
@@ -219,7 +220,7 @@ impl<S: RangeRead> Making<'_, S> {
         Ok(scratch)
     }
 
-    /// Makes the pictures of an MP4: where the first of them is damaged, of the next one that is not, or else of any.
+    /// Makes the pictures of an MP4. If the first picture is damaged, uses the next undamaged one, or else any.
     async fn of_mp4(&self) -> Result<Scratch, ClipError> {
         let pieces = Movie::read_edits(self.clip).await?;
         let (movie, start) = piece_at(&pieces, self.quarter)
@@ -264,7 +265,7 @@ impl<S: RangeRead> Making<'_, S> {
         Ok(scratch)
     }
 
-    /// Makes the pictures of a file of which `seconds` are shown from its second 0 on.
+    /// Makes the pictures of a file that shows `seconds` from its second 0 on.
     async fn run(
         &self,
         scratch: &Scratch,
@@ -295,7 +296,7 @@ impl<S: RangeRead> Making<'_, S> {
     }
 }
 
-/// The piece of a clip that is shown at `seconds`, and the time within it; the last one at the end.
+/// The piece of a clip that is shown at `seconds`, and the time within it; beyond the end, the last piece.
 fn piece_at(pieces: &[Movie], mut seconds: f64) -> Option<(&Movie, f64)> {
     let (last, others) = pieces.split_last()?;
     for piece in others {
@@ -308,7 +309,7 @@ fn piece_at(pieces: &[Movie], mut seconds: f64) -> Option<(&Movie, f64)> {
     Some((last, seconds))
 }
 
-/// The clip is ours, and `verify` has seen its pictures, so that whatever is wrong is no fault of the request.
+/// The clip is ours, and `verify` has checked its pictures, so an error is not the request's fault.
 fn own_fault(error: ClipError) -> ClipError {
     if error.kind.is_rejection() {
         ClipError::internal(error.message)
@@ -317,16 +318,16 @@ fn own_fault(error: ClipError) -> ClipError {
     }
 }
 
-/// Shows at each tick of a tenth of a second what is shown then, from second 0 on: also of a picture that began before it,
-/// and of one that is shown for less than a tick.
+/// At each tick of a tenth of a second, from second 0 on, the picture shown at that time, even if it began earlier or
+/// lasts less than a tick.
 const SHOWN: &str = "fps=10:start_time=0:round=up";
-/// The height of a picture whose width is scaled: even, and at least 2, however wide the picture is.
+/// The height of a picture scaled to a width: even, and at least 2 even for a very wide picture.
 const HEIGHT: &str = "'max(2,2*round(ow*ih/iw/2))'";
-/// The pixels that a lossy `WebP` has (RFC 9649, section 2.5).
+/// The pixel format of a lossy `WebP` (RFC 9649, section 2.5).
 const WEBP_PIXELS: &str = "scale=out_color_matrix=bt601:out_range=limited,format=yuv420p";
 
-/// The output options that make thumbnails, and a preview of the first `seconds`. All are made of the same decoded
-/// pictures, which become SDR where `pixels` are of a high dynamic range.
+/// The output options that make thumbnails, and a preview of the first `seconds`. All are made from the same decoded
+/// pictures, which are converted to SDR if `pixels` are HDR.
 fn arguments(
     widths: &[u32],
     preview: Option<Preview>,
@@ -376,7 +377,7 @@ fn preview_arguments(preview: Preview, seconds: f64) -> (String, &'static str) {
     let small =
         format!("trim=duration={length:.6},scale='min({PREVIEW_WIDTH},iw)':{HEIGHT}:flags=lanczos");
     match preview {
-        // The colours of a GIF are chosen for this one, once its last picture is there.
+        // The palette is computed for this GIF after its last picture.
         Preview::Gif => (
             format!(
                 "{small},split[a][b];[a]palettegen=stats_mode=diff[p];\
@@ -403,7 +404,7 @@ mod tests {
         assert_eq!(widths(&[], 1280), [0; 0]);
     }
 
-    /// A clip of pictures that last `seconds_each`, as `FFmpeg` makes it with `options`.
+    /// A clip of pictures that last `seconds_each`, made by `FFmpeg` with `options`.
     fn clip(frames: u32, seconds_each: f64, name: &str, options: &str) -> Bytes {
         let folder = tempfile::tempdir().expect("a folder");
         let rate = 1.0 / seconds_each;
@@ -464,7 +465,7 @@ mod tests {
 
     #[tokio::test]
     async fn picture_that_is_shown_at_a_quarter_is_taken_however_long_it_lasts() {
-        // A WebP holds what stays the same once.
+        // A WebP stores repeated pictures only once.
         for (frames, seconds_each, gif, webp) in [(4, 2.5, 30, 2), (1, 4.0, 30, 1), (1, 0.04, 1, 1)]
         {
             let seconds = f64::from(frames) * seconds_each;
@@ -511,7 +512,7 @@ mod tests {
         );
     }
 
-    /// How bright the first picture of a file is, of 255.
+    /// The brightness of a file's first picture, up to 255.
     fn brightness(scratch: &Scratch, name: &str) -> u8 {
         let decoded = Command::new("ffmpeg")
             .args(["-nostdin", "-v", "error", "-i", name, "-frames:v", "1"])

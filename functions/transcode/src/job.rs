@@ -1,4 +1,4 @@
-//! The job that gives the clip that `trim` would give.
+//! Builds the job that makes the same clip as `trim` would.
 
 use aws_sdk_mediaconvert::types::{
     AacCodingMode, AacSettings, AudioCodec, AudioCodecSettings, AudioDefaultSelection,
@@ -24,22 +24,22 @@ use model::{
 };
 use mp4_cut::{PixelFormat, VideoFacts};
 
-/// What the name of the only audio selector is, by which outputs refer to it.
+/// The name of the only audio selector, to which outputs refer.
 const AUDIO_SELECTOR: &str = "Audio Selector 1";
-/// Bits a second that sound gets for each channel: `FFmpeg`'s default for AAC.
+/// Audio bit rate per channel: `FFmpeg`'s default for AAC.
 const AUDIO_BITS_PER_CHANNEL: u32 = 64_000;
-/// Bits that a pixel may take at most, over a second: far above what the quality level asks for.
+/// The maximum bits per pixel, averaged over a second: far above what the quality level needs.
 const MAX_BITS_PER_PIXEL: f64 = 0.25;
-/// The lowest limit on the bit rate that is set, in bits a second.
+/// The lowest bit rate limit that we set, in bits per second.
 const MIN_MAX_BITRATE: f64 = 1_000_000.0;
-/// The highest one that both codecs take, in bits a second (API reference, `H264Settings`).
+/// The highest one that both codecs accept, in bits per second (API reference, `H264Settings`).
 const MAX_MAX_BITRATE: f64 = 1_152_000_000.0;
 
 /// The settings of a job that cuts the plan's segments, joins them in order, edits them and writes them to `destination`, an S3 URI
 /// without the extension.
 ///
 /// # Errors
-/// `UnsupportedMedia` when a frame cannot be named by a time code, `Internal` when the plan is empty.
+/// `UnsupportedMedia` if a frame cannot be named by a time code, `Internal` if the plan is empty.
 pub fn settings(
     request: &ClipRequest,
     plan: &Plan,
@@ -83,7 +83,7 @@ pub fn settings(
 fn mp4() -> ContainerSettings {
     let settings = Mp4Settings::builder()
         .moov_placement(Mp4MoovPlacement::ProgressiveDownload)
-        // As long as the pictures, so that the clip ends with its last frame.
+        // Audio as long as the pictures, so that the clip ends with its last frame.
         .audio_duration(CmfcAudioDuration::MatchVideoDuration)
         .build();
     ContainerSettings::builder()
@@ -96,7 +96,7 @@ fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input
     let ProbedSource { object, facts } = &plan.sources[segment.source];
     let grid = FrameGrid::of(&facts.video);
     let frames = grid.frames(&segment.window);
-    // The frame of the end time code is in the clip.
+    // The end time code is inclusive.
     let clipping = InputClipping::builder()
         .start_timecode(grid.timecode(frames.start)?)
         .end_timecode(grid.timecode(frames.end - 1)?)
@@ -117,7 +117,7 @@ fn input(plan: &Plan, segment: &PlannedSegment, spec: &ClipSpec) -> Result<Input
     Ok(input.build())
 }
 
-/// What an input's pictures are. Its colours are those that we have read, where the service has a name for them, because
+/// Describes an input's pictures. We set the colours that we have read, if the service has a name for them, because
 /// container and stream may contradict each other.
 fn video_selector(video: &VideoFacts, degrees: u16) -> VideoSelector {
     let pixels = video.pixels.as_ref();
@@ -138,7 +138,7 @@ fn video_selector(video: &VideoFacts, degrees: u16) -> VideoSelector {
         .build()
 }
 
-/// The service's name of primaries, transfer and matrix, which are numbers of H.273 (API reference, `ColorSpace`).
+/// The service's name for primaries, transfer and matrix, given as H.273 numbers (API reference, `ColorSpace`).
 fn color_space(pixels: &PixelFormat) -> Option<ColorSpace> {
     Some(match [pixels.primaries, pixels.transfer, pixels.matrix] {
         [1, 1, 1] => ColorSpace::Rec709,
@@ -151,7 +151,7 @@ fn color_space(pixels: &PixelFormat) -> Option<ColorSpace> {
     })
 }
 
-/// How far an input is turned: a turn that is named replaces the one that the source asks for.
+/// An input's rotation: an explicit rotation replaces the one that the source declares.
 fn rotation(video: &VideoFacts, degrees: u16) -> InputRotate {
     match (degrees, (video.rotation_degrees + degrees) % 360) {
         (0, _) => InputRotate::Auto,
@@ -176,7 +176,7 @@ fn video_description(
             .height(number(crop.height))
             .build()
     });
-    // One cut that is not resized has its own proportions already, but for pixels that are not square and odd sizes.
+    // A single cut that is not resized already has its own proportions, except for non-square pixels and odd sizes.
     let scaling = match request.edits.resize.map(|resize| resize.fit) {
         Some(Fit::Contain) => ScalingBehavior::Default,
         Some(Fit::Cover) => ScalingBehavior::Fill,
@@ -304,7 +304,7 @@ fn h265(
         .par_control(H265ParControl::Specified)
         .par_numerator(1)
         .par_denominator(1)
-        // What Apple's players want; with hev1 they show nothing.
+        // Required by Apple's players; with hev1 they show nothing.
         .write_mp4_packaging_type(H265WriteMp4PackagingType::Hvc1);
     let h265 = match rate {
         None => h265.framerate_control(H265FramerateControl::InitializeFromSource),

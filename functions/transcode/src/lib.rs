@@ -1,4 +1,4 @@
-//! Submits the `MediaConvert` job that gives the clip that `trim` would give.
+//! Submits the `MediaConvert` job that makes the same clip as `trim` would.
 //!
 //! The state waits for its task token, which the job carries and `resume` returns when the job ends. If a job of this
 //! version of the function already made the clip from the same sources, the task is completed at once. If such a job is
@@ -42,10 +42,10 @@ use sha2::{Digest, Sha256};
 
 /// The longest input that jobs can be searched by, in characters (API reference, `SearchJobs`).
 const MAX_SEARCHED_INPUT: usize = 300;
-/// Pages of twenty jobs, the newest first, that are looked through for one that makes the clip.
+/// How many pages of twenty jobs, newest first, are searched for one that makes the clip.
 const MAX_PAGES: usize = 5;
 
-/// What the state hands over.
+/// The state's input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -76,9 +76,9 @@ pub struct Deps {
     pub bucket: String,
     /// The most that a clip of this deployment may cost, in US dollars.
     pub max_cost_usd: f64,
-    /// The deployment, which jobs are marked with.
+    /// The deployment, with which jobs are marked.
     pub deployment: String,
-    /// The role that jobs read and write with.
+    /// The role with which jobs read and write.
     pub role_arn: String,
     pub queue_arn: String,
     pub version: String,
@@ -103,10 +103,10 @@ impl Deps {
     }
 }
 
-/// Submits the job, unless one has made the clip already or is about to.
+/// Submits the job, unless one has already made the clip or is about to.
 ///
 /// # Errors
-/// See the module; `DependencyUnavailable` when `MediaConvert`, S3 or Step Functions does not answer.
+/// See the module; `DependencyUnavailable` if `MediaConvert`, S3 or Step Functions does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
     let (request, plan) = (&input.request, &input.probe);
     let spec = ClipSpec::of(request.look(), plan)?;
@@ -121,7 +121,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Output, ClipError> {
         return Ok(Output { job_id: job.id });
     }
     request.check_cost(input.engine.estimate_usd, deps.max_cost_usd)?;
-    // A job cannot be told which version of an object to read, so the sources are compared right before.
+    // A job cannot be told which version of an object to read, so the sources are compared right before it is created.
     for object in plan.objects() {
         S3Source::pinned(deps.s3.clone(), object.clone())
             .read(0..1)
@@ -193,19 +193,19 @@ async fn submit(
     job_id.ok_or_else(|| ClipError::internal("MediaConvert created a job without an id"))
 }
 
-/// What a job that makes this clip, with this version of the function, out of these very sources is marked with.
-/// `MediaConvert` cannot write metadata to an object, so the mark is the job's, and jobs are kept for three months.
+/// The mark of a job that makes this clip, with this version of the function, from exactly these sources.
+/// `MediaConvert` cannot write object metadata, so the job carries the mark; jobs are kept for three months.
 fn made_by(version: &str, key: &str, plan: &Plan) -> String {
     format!("transcode {version}: {key} from {}", plan.sources_digest())
 }
 
-/// Makes a repeated request of the same task the same job, and of another attempt another: a job hands back the token
-/// that it was created with, and each attempt waits for its own. 64 characters, the most that there may be.
+/// Makes repeated calls for the same task create only one job, and another attempt create another: a job returns the
+/// token that it was created with, and each attempt waits for its own. It has 64 characters, the maximum.
 fn request_token(execution: &Execution, task_token: &str) -> String {
     hex::encode(Sha256::digest(format!("{} {task_token}", execution.arn)))
 }
 
-/// A job that makes this very clip, and has not failed.
+/// A job that makes exactly this clip and has not failed.
 #[derive(Debug)]
 struct Found {
     id: String,
@@ -226,7 +226,7 @@ impl Found {
     }
 }
 
-/// The newest job of this deployment that is marked so.
+/// The newest job of this deployment with this mark.
 async fn find(deps: &Deps, made_by: &str, plan: &Plan) -> Result<Option<Found>, ClipError> {
     let first = plan
         .sources
@@ -258,7 +258,7 @@ async fn find(deps: &Deps, made_by: &str, plan: &Plan) -> Result<Option<Found>, 
     Ok(None)
 }
 
-/// Has the job complete this task: now, if it has made the clip, or else when it has. `false` where it will not.
+/// Lets the job complete this task: now, if it has made the clip, or otherwise when it has. `false` if it will not.
 async fn adopt(deps: &Deps, input: &Input, key: &str, job: &Found) -> Result<bool, ClipError> {
     let job_id = job.id.as_str();
     if !job.is_complete {
@@ -284,7 +284,7 @@ async fn adopt(deps: &Deps, input: &Input, key: &str, job: &Found) -> Result<boo
     Ok(true)
 }
 
-/// The job as it is now; `None` when it failed or was cancelled.
+/// The job's present state; `None` if it failed or was cancelled.
 async fn look(deps: &Deps, job_id: &str) -> Result<Option<Found>, ClipError> {
     let got = deps.mediaconvert.get_job().id(job_id).send().await;
     let doing = format!("looking at MediaConvert job {job_id}");
@@ -473,7 +473,7 @@ mod tests {
             .build()
     }
 
-    /// What becomes of a clip whose job waits, and is `then` when its token has been replaced.
+    /// The result for a clip whose job is queued at first, and has the status `then` once its token has been replaced.
     async fn found_waiting(then: JobStatus) -> (Result<Output, ClipError>, [usize; 3]) {
         let wanted = made_by("3", "clips/a/b/clip.mp4", &input(|_| ()).probe);
         let mark = wanted.clone();
@@ -694,8 +694,8 @@ mod tests {
         );
     }
 
-    /// The settings of a job whose sources' pixels are of these depths, transfers and matrices: in a format, the profile of
-    /// HEVC, what colours are converted to, and what is said of those of each input.
+    /// Settings of a job whose sources have these depths and colours, in a format: the HEVC profile, the colour
+    /// conversion, and the colours of each input.
     fn pixels(format: &str, sources: &[(u8, [u8; 3])]) -> [Value; 3] {
         let input = input(|input| {
             input["request"]["format"] = json!(format);
@@ -808,7 +808,7 @@ mod tests {
         );
     }
 
-    /// The frame rate that a job's video is given.
+    /// The frame rate in a job's video settings.
     fn frame_rate(
         settings: &aws_sdk_mediaconvert::types::JobSettings,
     ) -> (Option<i32>, Option<i32>) {
@@ -844,7 +844,7 @@ mod tests {
         let plain = settings(&input(|_| ()));
         assert_eq!(frame_rate(&plain), (None, None));
         let [asked, plain] = [&asked, &plain].map(|job| job.inputs()[0].input_clippings());
-        assert_eq!(asked, plain, "frames of the source are counted at its own");
+        assert_eq!(asked, plain, "source frames are counted at its own rate");
     }
 
     /// What a client sends.
@@ -868,7 +868,7 @@ mod tests {
         }
     }
 
-    /// The settings of a job as `MediaConvert` gets them.
+    /// The settings of a job as `MediaConvert` receives them.
     async fn sent(input: &Input) -> String {
         let sent = Sent::default();
         let answer = mock!(aws_sdk_mediaconvert::Client::create_job)

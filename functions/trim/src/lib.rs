@@ -2,9 +2,9 @@
 //!
 //! `copy` streams the windows of the sources straight to S3. `exact` has `FFmpeg` encode as little of those windows as
 //! possible: only what cannot be copied, if the sources allow a smart cut. From sources without an index, what the clip
-//! needs is remuxed first. Raises `SourceNotFound` when the source changed since `probe`, `UnsupportedMedia` when
-//! `FFmpeg` cannot decode it and `TrimBudgetExceeded` when time, memory or working space runs out. A clip that this
-//! version of the function already made is reused.
+//! needs is remuxed first. Raises `SourceNotFound` if the source changed since `probe`, `UnsupportedMedia` if `FFmpeg`
+//! cannot decode it, and `TrimBudgetExceeded` if time, memory or scratch space runs out. A clip that this version of
+//! the function already made is reused.
 
 mod watermark;
 
@@ -34,23 +34,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Sources that are opened, or remuxed, at once.
+/// Sources that are opened, or remuxed, concurrently.
 const FILES_AT_ONCE: usize = 4;
-/// What is kept back of the function's time to clean up and answer.
+/// The part of the function's time that is reserved for cleaning up and answering.
 const RESERVE: Duration = Duration::from_secs(5);
-/// The metadata of a clip that says which version of the function made it out of which source.
+/// The metadata key that says which version of the function made a clip from which source.
 const MADE_BY: &str = "made-by";
-/// The metadata of a clip that says why it was made as it was.
+/// The metadata key that says why a clip was made the way it was.
 const WHY: &str = "why";
-/// The metadata of a clip that says what of it was copied and what encoded, in JSON.
+/// The metadata key for what was copied and what was encoded, as JSON.
 const CUTTING: &str = "cutting";
-/// The most of that, in bytes: S3 takes 2 kB of metadata.
+/// The longest such JSON, in bytes: S3 allows 2 kB of metadata.
 const MAX_CUTTING_BYTES: usize = 1000;
 
-/// The metadata of a clip that says what of it was damaged in its sources, as JSON.
+/// The metadata key for damage in a clip's sources, as JSON.
 const DAMAGED: &str = "damaged";
 
-/// What the state hands over.
+/// The state's input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -70,11 +70,11 @@ pub struct Input {
 pub struct Output {
     /// The clip.
     pub clip: MadeClip,
-    /// Its `why` says in addition how the clip was cut, and its `cutting` where.
+    /// Its `why` also says how the clip was cut, and its `cutting` says where.
     pub engine: Engine,
 }
 
-/// What the function works with.
+/// The function's dependencies.
 #[derive(Debug)]
 pub struct Deps {
     /// S3.
@@ -106,7 +106,7 @@ impl Deps {
     }
 }
 
-/// Makes the clip, unless it is there already.
+/// Makes the clip, unless it already exists.
 ///
 /// # Errors
 /// See the module.
@@ -205,7 +205,7 @@ fn recalled(Found { object, metadata }: Found) -> (MadeClip, String, Option<Cutt
     (MadeClip { object, damaged }, of(WHY).to_owned(), cutting)
 }
 
-/// The clip, if this version of the function has made it out of the same source before.
+/// The clip, if this version of the function has already made it from the same source.
 async fn made_before(deps: &Deps, key: &str, made_by: &str) -> Result<Option<Found>, ClipError> {
     let found = upload::find(&deps.s3, &deps.bucket, key).await?;
     Ok(found.filter(|found| found.metadata.get(MADE_BY).is_some_and(|by| by == made_by)))
@@ -226,7 +226,7 @@ fn described(damaged: &Damaged) -> (String, String) {
     (DAMAGED.to_owned(), json)
 }
 
-/// The plan's sources. Short windows are read along with the index, as `probe` knows where they lie.
+/// The plan's sources. Short windows are read together with the index, since `probe` found out where they are.
 async fn open(
     deps: &Deps,
     plan: &Plan,
@@ -256,7 +256,7 @@ async fn open(
         .await
 }
 
-/// Bytes of the files that the encoder reads, and of the excerpts that they are cut out of.
+/// Bytes of the files that the encoder reads, and of the excerpts that they are cut from.
 fn inputs_bytes(request: &ClipRequest, plan: &Plan) -> u64 {
     if request.cut == Cut::Copy {
         return 0;
@@ -272,7 +272,7 @@ fn inputs_bytes(request: &ClipRequest, plan: &Plan) -> u64 {
     windows + plan.remuxed_bytes() + 4 * pixels
 }
 
-/// What the plan's segments are cut out of.
+/// What the plan's segments are cut from.
 async fn remuxed_ranges(
     sources: &[Media<S3Source>],
     plan: &Plan,
@@ -295,7 +295,7 @@ async fn remuxed_ranges(
         .await
 }
 
-/// As much of a text as fits into an object's metadata, and what characters S3 takes there.
+/// A text in a form that fits into an object's metadata, shortened and with only the characters that S3 allows there.
 fn printable(text: &str) -> String {
     text.chars()
         .filter(|character| matches!(character, ' '..='~'))

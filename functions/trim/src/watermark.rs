@@ -1,4 +1,4 @@
-//! The watermark, from a PNG in S3 to its pixels, which are read once for all pictures of the clip.
+//! Decodes the watermark from a PNG in S3, once for all pictures of the clip.
 
 use aws::source::S3Source;
 use bytes::Bytes;
@@ -13,10 +13,10 @@ use std::ffi::OsString;
 const PNG: &str = "watermark.png";
 const PIXELS: &str = "watermark.rgba";
 
-/// Fetches the picture and writes its pixels to a file in `scratch`, `opacity` as opaque as they are.
+/// Fetches the picture and writes its pixels to a file in `scratch`, with their alpha multiplied by `opacity`.
 ///
 /// # Errors
-/// `SourceNotFound` when the object changed, `UnsupportedMedia` when it is no PNG.
+/// `SourceNotFound` if the object changed, `UnsupportedMedia` if it is not a PNG.
 pub async fn fetch(
     s3: &aws_sdk_s3::Client,
     picture: &ProbedPicture,
@@ -30,7 +30,7 @@ pub async fn fetch(
     Ok(Input::pixels(PIXELS, picture.width, picture.height))
 }
 
-/// Writes a picture's pixels, each as red, green, blue and alpha.
+/// Writes a picture's pixels as RGBA.
 async fn decode(
     png: Bytes,
     opacity: f64,
@@ -65,7 +65,7 @@ mod tests {
         file_bytes: 1 << 20,
     };
 
-    /// A PNG of pixels of a format.
+    /// A PNG in a pixel format.
     fn png(pixels: &str, data: &[u8]) -> Bytes {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name| folder.path().join(name);

@@ -11,7 +11,7 @@ use model::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the state hands over.
+/// The state's input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {

@@ -1,7 +1,7 @@
 //! Decodes a little of the clip and, if that fails, finds out whether the source is to blame.
 //!
-//! Pictures that we encoded must decode. A copied picture may be damaged in its source: it is if `FFmpeg` cannot decode
-//! it, or one beside it, there either.
+//! Pictures that we encoded must decode. A copied picture may be damaged in its source. It is considered so if `FFmpeg`
+//! cannot decode it, or a neighbour, there either.
 
 use crate::{
     found::Found,
@@ -28,14 +28,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long looking at the sources may take.
+/// How long checking the sources may take.
 const SOURCES_TIME: Duration = Duration::from_secs(25);
-/// What is looked at of a source on both sides of a damaged picture, in seconds.
+/// How much of a source is checked on both sides of a damaged picture, in seconds.
 const AROUND_SECONDS: f64 = 0.25;
-/// How far a picture of a source may be from its time in the clip, in parts of a frame.
+/// How far a picture of a source may be from its time in the clip, as a fraction of a frame.
 const NEAR_FRAMES: f64 = 0.4;
 
-/// A clip to be decoded.
+/// A clip to decode.
 pub struct Decoding<'a> {
     pub deps: &'a Deps,
     pub input: &'a Input,
@@ -43,18 +43,18 @@ pub struct Decoding<'a> {
     pub scratch: &'a Scratch,
 }
 
-/// Where the pictures of a segment are shown in the clip, and what they were cut out of.
+/// Where the pictures of a segment are shown in the clip, and what they were cut from.
 struct Part<'a> {
     segment: &'a PlannedSegment,
     shown: Range<f64>,
 }
 
 impl Decoding<'_> {
-    /// Decodes the clip around its joints and seams, and its first and its last second. Returns what of it is damaged in its
+    /// Decodes the clip around its joints and seams, and its first and its last second. Returns the damage in its
     /// sources, and why something was not decoded.
     ///
     /// # Errors
-    /// `DeliveryMismatch` where a picture does not decode that does in its source, `UnsupportedMedia` where the first
+    /// `DeliveryMismatch` if a picture does not decode although it does in its source; `UnsupportedMedia` if the first
     /// picture does not decode there either.
     pub async fn check(
         &self,
@@ -80,9 +80,9 @@ impl Decoding<'_> {
         self.blame(&checked, &parts).await?;
         damage::check_first(&checked.flaws, &checked.complaints)?;
         let mut damaged = clip.damaged(&checked);
-        // Sound is copied with pictures only.
+        // Audio is copied only together with pictures.
         damaged.audio &= self.input.request.cut == Cut::Copy;
-        // What was encoded decodes, whatever was not copied.
+        // A clip encoded from a damaged source decodes; `trim` has already reported its damage.
         let encoded = self.input.clip.damaged.clone();
         Ok((encoded.unwrap_or(damaged), checked.undecoded))
     }
@@ -103,8 +103,8 @@ impl Decoding<'_> {
             .collect()
     }
 
-    /// Where one part ends and another begins; and in smart cuts where the copy begins, which is with the second keyframe
-    /// of a part or its first, and where it ends, which is with the last one.
+    /// Where one part ends and another begins; in smart cuts also where the copy begins, at a part's first or second
+    /// keyframe, and where it ends, at the last one.
     fn seams(&self, parts: &[Part<'_>]) -> Vec<f64> {
         let mut seams: Vec<_> = parts.iter().skip(1).map(|part| part.shown.start).collect();
         for part in parts.iter().filter(|part| part.segment.smart_cut.is_some()) {
@@ -121,7 +121,7 @@ impl Decoding<'_> {
         seams
     }
 
-    /// Finds out whose fault it is that pictures do not decode.
+    /// Determines whose fault it is that pictures do not decode.
     async fn blame(&self, checked: &Checked, parts: &[Part<'_>]) -> Result<(), ClipError> {
         let begun = Instant::now();
         for part in parts {
@@ -143,7 +143,7 @@ impl Decoding<'_> {
             }
             let time = SOURCES_TIME.saturating_sub(begun.elapsed());
             let whole = match Box::pin(self.whole_in_source(part, &times, time)).await {
-                // A source that cannot be looked at is not known to be damaged.
+                // A source that cannot be checked is not known to be damaged.
                 Err(error)
                     if matches!(
                         error.kind,
@@ -169,8 +169,8 @@ impl Decoding<'_> {
             && (request.cut == Cut::Copy || part.segment.smart_cut.is_some())
     }
 
-    /// The first of `times`, in seconds of the clip, whose picture decodes in its source, where that is whole around them.
-    /// What is shown of a source whose index lies about its pictures depends on where decoding begins.
+    /// The first of `times`, in seconds of the clip, whose picture decodes in its source, if the source is undamaged
+    /// around it. If a source's index is wrong about its pictures, what is shown depends on where decoding begins.
     async fn whole_in_source(
         &self,
         part: &Part<'_>,

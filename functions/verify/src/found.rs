@@ -1,10 +1,10 @@
-//! What a delivered clip is, and whether that is what was asked for.
+//! What a delivered clip is, and whether that is what was requested.
 
 use model::{ClipError, clip_spec::Size, expected::Expected};
 use mp4_cut::{Movie, PixelFormat, ShownFrame};
 use std::fmt::Display;
 
-/// How far the clip's sound may end from its pictures, in seconds: two frames of AAC at 44.1 kHz.
+/// How far apart the ends of audio and pictures may be, in seconds: two AAC frames at 44.1 kHz.
 pub const AUDIO_TOLERANCE_SECONDS: f64 = 2.0 * 1024.0 / 44_100.0;
 
 /// What a delivered clip is.
@@ -13,11 +13,11 @@ pub struct Found {
     pub size: Size,
     pub shown: Vec<ShownFrame>,
     pub seconds: f64,
-    /// How far that may be off, because the container does not tell pictures from sound.
+    /// How imprecise that is, because the container has no separate durations for pictures and audio.
     pub imprecision_seconds: f64,
     /// When the first frame is shown.
     pub start_seconds: f64,
-    /// How much longer than its pictures the sound is.
+    /// How much longer than its pictures the audio is.
     pub excess_seconds: f64,
     pub video_codec: String,
     pub pixels: Option<PixelFormat>,
@@ -26,7 +26,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// What a clip is that was read in pieces, of which it has several when it was joined without encoding.
+    /// The facts of a clip that was read in pieces; it has several if it was joined without encoding.
     pub fn of(pieces: &[Movie]) -> Result<Self, ClipError> {
         let [first, ..] = pieces else {
             return Err(ClipError::delivery_mismatch(

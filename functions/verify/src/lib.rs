@@ -1,8 +1,8 @@
-//! Reads the delivered clip back, compares it with what was asked for, and decodes a little of it.
+//! Reads the delivered clip back, compares it with the request, and decodes a little of it.
 //!
-//! Raises `DeliveryMismatch`, saying what differs or does not decode, and `UnsupportedMedia` when the clip's first picture
-//! does not decode in the source either, or the request refuses a source that is damaged. Nothing is announced as
-//! available that this step has not seen.
+//! Raises `DeliveryMismatch`, saying what differs or does not decode, and `UnsupportedMedia` if the clip's first
+//! picture does not decode in the source either, or if the request refuses damaged sources. No clip is announced as
+//! available before this step has checked it.
 
 mod decoding;
 mod found;
@@ -27,7 +27,7 @@ pub use task::{Deps, Input};
 /// Reads the clip's index, compares, and decodes a little of the clip.
 ///
 /// # Errors
-/// See the module; `DependencyUnavailable` when S3 does not answer.
+/// See the module; `DependencyUnavailable` if S3 does not answer.
 pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     let at = Source {
         bucket: deps.bucket.clone(),
@@ -63,7 +63,7 @@ pub async fn handle(deps: &Deps, input: Input) -> Result<Delivered, ClipError> {
     Ok(delivered(&input, found, expected, damaged, undecoded))
 }
 
-/// What the sources have and the clip does not, for a person.
+/// What the sources have and the clip does not, for people.
 fn dropped(input: &Input, kept_audio_tracks: usize) -> Vec<String> {
     let mut dropped = input.probe.dropped(kept_audio_tracks);
     let is_copy = input.engine.name == EngineName::Trim && input.request.cut == Cut::Copy;
@@ -97,7 +97,7 @@ async fn read(
     })
 }
 
-/// A clip that cannot be read is not what was asked for, whatever its reader calls that.
+/// A clip that cannot be read is not what was requested, whatever the reader's own error is.
 fn unreadable(error: ClipError) -> ClipError {
     if error.kind.is_rejection() {
         ClipError::delivery_mismatch(error.message)
@@ -106,7 +106,7 @@ fn unreadable(error: ClipError) -> ClipError {
     }
 }
 
-/// What of which source the clip shows, where it is more than one interval.
+/// Which interval of which source the clip shows, if there are several.
 fn segments(plan: &Plan) -> Vec<DeliveredSegment> {
     if plan.segments.len() < 2 {
         return Vec::new();
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// A plan of seconds of two sources.
+    /// A plan of intervals of two sources.
     fn plan(cuts: &[(usize, f64, f64)]) -> Value {
         let video = json!({"codec": "h264", "codedWidth": 2, "codedHeight": 2, "width": 2, "height": 2,
             "rotationDegrees": 0, "frameRate": 25.0, "constantFrameRate": true, "timescale": 25, "frames": 250,

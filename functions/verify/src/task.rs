@@ -1,4 +1,4 @@
-//! What the function is given, and what it needs.
+//! The function's input and dependencies.
 
 use aws::sdk;
 use ffmpeg::process::Ffmpeg;
@@ -11,7 +11,7 @@ use model::{
 };
 use serde::Deserialize;
 
-/// What the state hands over.
+/// The state's input.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {

@@ -1,4 +1,4 @@
-//! Reading a `WebM` clip. Only its blocks say how many frames it has, so all of it is read.
+//! Reads a `WebM` clip. Only its blocks reveal how many frames it has, so it is read whole.
 
 use crate::found::{AUDIO_TOLERANCE_SECONDS, Found};
 use aws::source::S3Source;
@@ -8,10 +8,10 @@ use model::{ClipError, clip_spec::Size};
 use mp4_cut::{ShownFrame, io::LocalFile};
 use std::{fmt::Display, fs::File, io::BufReader, num::NonZeroU64, path::Path};
 
-/// Reads the clip `object`, which takes as many bytes of `scratch_bytes`, and says where it lies.
+/// Reads the clip `object` into a file, which must fit into `scratch_bytes`, and returns what the clip is and the file.
 ///
 /// # Errors
-/// `UnsupportedMedia` when it is no `WebM` with video; what S3 raises; `TrimBudgetExceeded` when it is too long.
+/// `UnsupportedMedia` if it is not a `WebM` with video; any error from S3; `TrimBudgetExceeded` if it is too long.
 pub async fn read(
     object: &S3Source,
     scratch: &Scratch,
@@ -91,7 +91,8 @@ fn shown_frames(
     Ok(shown)
 }
 
-/// The size in which pictures are shown: theirs, unless the file names another one in pixels (RFC 9559, 5.1.4.1.28.8).
+/// The size in which pictures are shown: their own, unless the file declares another one in pixels (RFC 9559,
+/// 5.1.4.1.28.8).
 fn shown_size(video: &Video) -> Size {
     let in_pixels = matches!(video.display_unit(), None | Some(DisplayUnit::Pixels));
     let shown = |named: Option<NonZeroU64>, stored: NonZeroU64| {

@@ -1,4 +1,4 @@
-//! Clips that do not decode: whose fault that is, and what becomes of the request.
+//! Clips that do not decode: whose fault it is, and what happens to the request.
 
 use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput, primitives::ByteStream};
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
@@ -16,7 +16,7 @@ use verify::{Deps, Input, handle};
 
 const START: f64 = 1.1;
 const END: f64 = 1.9;
-/// The numbers of the clip's first picture and of one in its middle, in the source.
+/// The numbers, in the source, of the clip's first picture and of one in its middle.
 const FIRST: usize = 33;
 const MIDDLE: usize = 45;
 
@@ -42,11 +42,11 @@ fn source_with(more: &str) -> Bytes {
     source.expect("a source").into()
 }
 
-/// The same with a picture damaged, by its number.
+/// The same with one picture damaged, given its number.
 async fn damaged(source: &Bytes, number: usize) -> Bytes {
     let movie = Movie::read(source).await.expect("a source");
     let seconds = movie.shown_frames().expect("frames")[number].seconds;
-    // All that is decoded up to a picture ends with it.
+    // The bytes that are decoded up to and including a picture end with it.
     let end_of = async |seconds: f64| {
         let window = movie.window_shown(seconds, seconds).expect("a picture");
         usize::try_from(window.facts.source_span.expect("one range").end).expect("a place")
@@ -58,7 +58,7 @@ async fn damaged(source: &Bytes, number: usize) -> Bytes {
     file.into()
 }
 
-/// What is cut out of a source, and the copy.
+/// The window cut from a source, and the copy.
 async fn copy(source: &Bytes) -> (Facts, WindowFacts, Bytes) {
     let movie = Movie::read(source).await.expect("a source");
     let window = movie.window(START, END).expect("an interval");
@@ -91,7 +91,7 @@ fn s3(archive: Bytes, clips: Bytes) -> Client {
     mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&get])
 }
 
-/// What `verify` says of a clip that was cut out of a source; `more` are fields of the request.
+/// The result of `verify` for a clip that was cut from a source; `more` are fields of the request.
 async fn verify(
     source: &Bytes,
     clip: Bytes,

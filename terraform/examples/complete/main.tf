@@ -1,5 +1,5 @@
 # Every kind of caller in one configuration: a program that sends requests, people who operate the deployment, a queue
-# that receives the outcomes of one camera, and an address that hears the alarms.
+# that receives the outcomes of one camera, and an address that receives the alarms.
 
 terraform {
   required_version = ">= 1.11"
@@ -63,7 +63,7 @@ resource "aws_iam_group_policy_attachment" "operators" {
   policy_arn = aws_iam_policy.operator.arn
 }
 
-# Who hears of outcomes: here a queue, and only those of one camera's clips that are available.
+# Who is notified of outcomes: here a queue, and only of one camera's available clips.
 
 resource "aws_sqs_queue" "outcomes" {
   name                    = "${var.name_prefix}-outcomes-${var.camera_id}"
@@ -95,7 +95,7 @@ resource "aws_sns_topic_subscription" "outcomes" {
   depends_on = [aws_sqs_queue_policy.outcomes]
 }
 
-# Who hears the alarms.
+# Who receives the alarms.
 
 resource "aws_sns_topic" "alarms" {
   # checkov:skip=CKV_AWS_26: CloudWatch cannot publish to a topic that is encrypted with the key alias/aws/sns.

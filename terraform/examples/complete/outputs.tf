@@ -1,4 +1,4 @@
-# The command finds the deployment by these: clipflow --terraform .
+# The command finds the deployment through these outputs: clipflow --terraform .
 
 output "state_machine_arn" {
   description = "ARN of the state machine."

@@ -1,4 +1,5 @@
-# Documents in Amazon DocumentDB, which only a VPC reaches, and whose certificate is signed by Amazon's own CA.
+# Documents in Amazon DocumentDB, which is reachable only from a VPC, and whose certificate is signed by Amazon's own
+# CA.
 #
 #   curl -O https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
 #   TF_VAR_database_password='…' terraform apply -var vpc_id=vpc-… -var 'subnet_ids=["subnet-…","subnet-…"]' …
@@ -36,7 +37,7 @@ module "clipflow" {
     security_group_ids = [aws_security_group.functions.id]
   }
 
-  # The deployment ends with an invocation that makes indexes.
+  # The deployment ends with an invocation that creates the indexes.
   depends_on = [aws_docdb_cluster_instance.clips]
 }
 

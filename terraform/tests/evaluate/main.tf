@@ -1,4 +1,4 @@
-# Evaluates policies that only allow: which calls, out of many, each lets through.
+# Evaluates policies that only allow: which of many calls each of them permits.
 
 variable "policies" {
   description = "Policy documents, as JSON, by name."
@@ -33,7 +33,7 @@ locals {
     other_region        = "arn:aws:sqs:us-east-1:123456789012:surf-requests"
   }
 
-  # What the policies name, and what they might by mistake.
+  # The actions in the policies, and others that might get in by mistake.
   actions = distinct(concat(flatten([for statements in local.statements : statements[*].actions]), [
     "iam:PassRole", "lambda:InvokeFunction", "lambda:UpdateFunctionCode", "mediaconvert:CancelJob", "mediaconvert:CreateJob",
     "s3:DeleteObject", "s3:GetObject", "s3:PutObject", "secretsmanager:GetSecretValue", "sns:Publish", "sns:Subscribe",

@@ -1,5 +1,5 @@
-//! HTTP/1.1 on loopback: a thread a connection, bodies of known length, and as little work of the processor's as can
-//! be, because what is measured runs on the same machine.
+//! HTTP/1.1 on loopback: one thread per connection, bodies of known length, and as little CPU work as possible, because
+//! what we measure runs on the same machine.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The value of a parameter of the query; empty for one that has none.
+    /// The value of a query parameter; empty for one without a value.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str)
     }
@@ -42,7 +42,7 @@ impl Request {
     }
 }
 
-/// A connection, on the side of the server or of the client.
+/// A connection, on the server's or the client's side.
 #[derive(Debug)]
 pub struct Connection(BufReader<TcpStream>);
 
@@ -50,7 +50,7 @@ impl Connection {
     /// Connects to a server.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// If nobody listens there.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
         Self::of(TcpStream::connect(address)?)
     }
@@ -86,10 +86,10 @@ impl Connection {
         }))
     }
 
-    /// Sends a request and returns the length of the answer's body, which is read next.
+    /// Sends a request and returns the length of the response body, which is read next.
     ///
     /// # Errors
-    /// When the connection breaks, or the answer is not a success.
+    /// If the connection breaks, or the response is not a success.
     pub fn ask(
         &mut self,
         method: &str,
@@ -139,7 +139,7 @@ impl Connection {
         self.0.by_ref().take(bytes)
     }
 
-    /// Writes the head of an answer, and returns where its body of `bytes` goes.
+    /// Writes the head of a response, and returns where to write its body of `bytes`.
     ///
     /// # Errors
     /// When the connection breaks.
@@ -181,7 +181,7 @@ pub fn serve(
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let answer = answer.clone();
-            // A connection that breaks is the client's to notice.
+            // The client notices a broken connection.
             thread::spawn(move || -> io::Result<()> {
                 let mut connection = Connection::of(stream)?;
                 while let Some(request) = connection.request()? {

@@ -1,4 +1,4 @@
-//! Functions as Lambda runs them: the program of the package in a process of its own, behind a Runtime API of ours.
+//! Runs functions like Lambda: the program from the package in a separate process, with our own Runtime API.
 
 use crate::{
     Outcome,
@@ -20,7 +20,7 @@ use std::{
 
 /// How long a process may take to its first poll.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// The longest time-out that a Lambda can have.
+/// The longest timeout that a Lambda can have.
 const INVOCATION_LIMIT: Duration = Duration::from_mins(15);
 /// The memory that two vCPUs come with, in MB.
 const MEMORY_MB: &str = "3538";
@@ -30,13 +30,13 @@ const MEMORY_MB: &str = "3538";
 pub struct Function {
     name: String,
     process: Child,
-    /// From before the process was made to its first request for an event.
+    /// The time from before the process was created to its first request for an event.
     pub start: Duration,
     events: Sender<Vec<u8>>,
     answers: Receiver<Result<Value, String>>,
 }
 
-/// Where the functions' programs are, and what the functions are told.
+/// Where the functions' programs are, and the functions' environment.
 #[derive(Debug, Clone)]
 pub struct Environment<'a> {
     /// The folder with the programs.
@@ -98,7 +98,7 @@ impl Function {
     /// Starts a function and waits for its first request for an event.
     ///
     /// # Errors
-    /// When the program is not there or does not ask within 20 s.
+    /// If the program does not exist, or does not ask within 20 s.
     pub fn start(name: &str, environment: &Environment) -> Outcome<Self> {
         let (polled, polls) = mpsc::channel();
         let (events, next) = mpsc::channel();
@@ -143,7 +143,7 @@ impl Function {
         Ok(function)
     }
 
-    /// Has the function deal with an event; returns its answer, and the time from the event to the answer.
+    /// Lets the function handle an event; returns its answer, and the time from the event to the answer.
     ///
     /// # Errors
     /// The function's own, as text.
@@ -158,18 +158,18 @@ impl Function {
         ))
     }
 
-    /// The processor time of the process and its children up to now.
+    /// The CPU time of the process and its children so far.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn processor_time(&self) -> Outcome<Duration> {
         usage::processor_time(self.process.id())
     }
 
-    /// The most memory that the process has had resident up to now, in bytes.
+    /// The peak resident memory of the process so far, in bytes.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn peak_memory_bytes(&self) -> Outcome<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let peak = status
@@ -186,7 +186,7 @@ impl Drop for Function {
     }
 }
 
-/// The side of the Runtime API that a function talks to.
+/// The Runtime API that a function talks to.
 struct RuntimeApi {
     polled: Sender<Instant>,
     next: Mutex<Receiver<Vec<u8>>>,

@@ -1,6 +1,6 @@
 //! The numbers that clipflow promises, measured on the functions' own release binaries.
 //!
-//! Times are ratios between two things that are measured in turns in one run, because machines differ and are noisy.
+//! Times are ratios between two things measured alternately in one run, because machines differ and are noisy.
 
 mod http;
 mod lambda;
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Takes the measures and reports them, also if some fail; whether all were taken and are within their limits.
+/// Takes the measures and reports them, even if some fail. Returns whether all were taken and are within their limits.
 fn run(chosen: &[String]) -> Outcome<bool> {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
     let bench = Bench::new(&root)?;

@@ -24,24 +24,24 @@ use std::{
 
 /// How long the clips are, in seconds.
 pub const CLIP_SECONDS: f64 = 10.0;
-/// What is always allowed above the bytes that are needed: 256 KiB.
+/// The allowance in addition to the bytes needed: 256 KiB.
 const SLACK_BYTES: f64 = 262_144.0;
-/// What may be read of other containers besides one and a half times the clip: as much of so many seconds, and 2 MB.
+/// What may be read from other containers, besides one and a half times the clip: this many seconds of it, and 2 MB.
 const REMUXED_SECONDS: f64 = 4.0;
 const REMUXED_BYTES: f64 = 2_000_000.0;
-/// How often two things are measured in turns.
+/// How often two things are measured alternately.
 pub const PAIRS: usize = 7;
 /// How often a function is started.
 const STARTS: usize = 15;
 
-/// Something that is measured.
+/// A measure.
 pub struct Measure {
     pub name: &'static str,
     pub what: &'static str,
     pub take: fn(&Bench) -> Outcome<Vec<Row>>,
 }
 
-/// Everything that is measured, in the order of the table.
+/// All measures, in the order of the table.
 pub const MEASURES: [Measure; 11] = [
     Measure {
         name: "bytes",
@@ -100,7 +100,7 @@ pub const MEASURES: [Measure; 11] = [
     },
 ];
 
-/// The folders that everything is in.
+/// The folders that contain everything.
 #[derive(Debug)]
 pub struct Bench {
     pub root: PathBuf,
@@ -109,10 +109,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Finds the folders, and makes the sources unless they are there.
+    /// Finds the folders, and makes missing sources.
     ///
     /// # Errors
-    /// When `FFmpeg` fails.
+    /// If `FFmpeg` fails.
     pub fn new(root: &Path) -> Outcome<Self> {
         let programs = std::env::current_exe()?
             .parent()
@@ -156,7 +156,7 @@ impl Bench {
         })
     }
 
-    /// The functions' names: those that Terraform deploys.
+    /// The names of the functions that Terraform deploys.
     fn names(&self) -> Outcome<Vec<String>> {
         let folders = fs::read_dir(self.root.join("functions"))?.collect::<Result<Vec<_>, _>>()?;
         let functions = folders
@@ -179,7 +179,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Has a request validated and its source probed; returns the event for `trim`.
+    /// Validates a request and probes its source; returns the event for `trim`.
     pub fn plan(&self, source: &str, start: f64, end: f64, cut: &str) -> Outcome<Value> {
         // The default is mp4, and a copy encodes nothing.
         let output = if source.starts_with("hevc") && cut == "exact" {
@@ -337,7 +337,7 @@ fn bytes_of_container(
                 "bytes",
                 Some(most.floor()),
             ));
-            // What is read once for every clip is too much for a short one.
+            // What is read once per clip is too much for a short one.
             let limit = Some(3.0).filter(|_| seconds >= CLIP_SECONDS);
             rows.push(Row::new(
                 format!("{what}, relative to the clip"),
@@ -369,7 +369,7 @@ fn most_bytes(needed: f64) -> f64 {
     (1.02 * needed + SLACK_BYTES).floor()
 }
 
-/// How long the box `moov` of a file is, in bytes.
+/// The length of a file's `moov` box, in bytes.
 fn index_bytes(file: &Path) -> Outcome<u64> {
     let mut file = File::open(file)?;
     let mut head = [0; 16];
@@ -430,7 +430,7 @@ pub const ENCODE: &str = "-map 0:v:0 -map 0:a:0? -c:v libx264 -preset veryfast -
                       -movflags +faststart -threads 2";
 
 impl Bench {
-    /// All of `trim` for an event, relative to the least time that the network leaves for it.
+    /// The time of `trim` for an event, relative to the minimum that the network allows.
     fn against_network(
         &self,
         line: &Line,
@@ -449,16 +449,16 @@ impl Bench {
         Ok(Row::new(what, ratio, "×", Some(1.15)))
     }
 
-    /// The time in which `FFmpeg` cuts a clip out of a local file.
+    /// The time in which `FFmpeg` cuts a clip from a local file.
     fn cut_locally(&self, source: &Path, start: f64, options: &str) -> Outcome<Duration> {
         Ok(usage::of(&mut self.cutter(source, start, options)?)?.wall)
     }
 
-    /// `FFmpeg` cutting a clip out of a local file.
+    /// The command with which `FFmpeg` cuts a clip from a local file.
     fn cutter(&self, source: &Path, start: f64, options: &str) -> Outcome<Command> {
         let (start, seconds) = (start.to_string(), CLIP_SECONDS.to_string());
         let to = self.folder.join("local.mp4");
-        // Written anew, as the functions' clips are.
+        // Written to a new file, like the functions' clips.
         let _ = fs::remove_file(&to);
         let mut command = Command::new("ffmpeg");
         command
@@ -480,7 +480,7 @@ impl Bench {
         Ok(command)
     }
 
-    /// The time in which an object is downloaded, the clip cut out of it and uploaded.
+    /// The time in which an object is downloaded, and the clip cut from it and uploaded.
     fn cut_the_usual_way(&self, server: &Server, source: &str, start: f64) -> Outcome<Duration> {
         let (whole, clip) = (self.folder.join("whole.mp4"), self.folder.join("local.mp4"));
         let begun = Instant::now();
@@ -501,7 +501,7 @@ pub fn text(path: &Path) -> Outcome<&str> {
     Ok(path.to_str().ok_or("a path is not UTF-8")?)
 }
 
-/// How many times as long the one takes as the other: the median of `pairs` turns.
+/// The ratio of the two times: the median of `pairs` pairs.
 fn ratio(
     pairs: usize,
     mut one: impl FnMut() -> Outcome<Duration>,
@@ -520,7 +520,7 @@ fn exact(bench: &Bench) -> Outcome<Vec<Row>> {
     let line = bench.line(Network::LOOPBACK)?;
     let name = long(60, "front");
     let mut rows = Vec::new();
-    // A second, and two seconds but for a frame, before a keyframe: the usual and the most that is encoded.
+    // One second, and two seconds minus one frame, before a keyframe: the usual and the maximum length that is encoded.
     for (start, of) in [
         (start_of(60), "a second before a keyframe"),
         (start_of(60) - 29.0 / 30.0, "behind a keyframe"),

@@ -1,18 +1,18 @@
-//! What `FFmpeg` sees in a file: its frames as small pictures, their times, its sound, and where samples lie.
+//! What `FFmpeg` sees in a file: its frames as small pictures, their times, its audio, and where samples are.
 
 use crate::Outcome;
 use serde_json::Value;
 use std::{path::Path, process::Command};
 
-/// Size of the pictures that frames are compared as, in pixels.
+/// Size of the pictures in which frames are compared, in pixels.
 const PICTURE: usize = 160 * 90;
-/// Samples per second of the sound that is compared.
+/// Sample rate in which audio is compared.
 const SOUND_RATE: usize = 16_000;
 
 /// Runs `ffmpeg` to its end and returns what it wrote to standard output.
 ///
 /// # Errors
-/// When it fails, with what it said.
+/// If it fails, with its output.
 pub fn ffmpeg(arguments: &[&str]) -> Outcome<Vec<u8>> {
     run(
         "ffmpeg",
@@ -43,7 +43,7 @@ fn text(file: &Path) -> Outcome<&str> {
 /// Every frame that is shown, as a small grey picture.
 ///
 /// # Errors
-/// When the file cannot be decoded.
+/// If the file cannot be decoded.
 pub fn pictures(file: &Path) -> Outcome<Vec<Vec<u8>>> {
     let filter = "scale=160:90:flags=area,format=gray";
     let raw = ffmpeg(&[
@@ -62,7 +62,7 @@ pub fn pictures(file: &Path) -> Outcome<Vec<Vec<u8>>> {
     Ok(raw.chunks_exact(PICTURE).map(<[u8]>::to_vec).collect())
 }
 
-/// The place in `pictures` of the picture that is most like `picture`.
+/// The index of the picture in `pictures` that is most like `picture`.
 #[must_use]
 pub fn nearest(picture: &[u8], pictures: &[Vec<u8>]) -> usize {
     let distance = |other: &[u8]| -> u64 {
@@ -82,7 +82,7 @@ pub fn nearest(picture: &[u8], pictures: &[Vec<u8>]) -> usize {
 /// When each frame is shown, in seconds from the first picture or sound.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn times(file: &Path) -> Outcome<Vec<f64>> {
     let options = ["-v", "error", "-of", "json", "-select_streams", "v:0"];
     let entries = ["-show_entries", "frame=pts_time:format=start_time"];
@@ -99,10 +99,10 @@ pub fn times(file: &Path) -> Outcome<Vec<f64>> {
         .collect())
 }
 
-/// The sound from second 0 on, one channel.
+/// The audio from second 0 on, in one channel.
 ///
 /// # Errors
-/// When the file cannot be decoded.
+/// If the file cannot be decoded.
 pub fn sound(file: &Path) -> Outcome<Vec<f32>> {
     let filter = "aresample=16000:async=1:first_pts=0";
     let raw = ffmpeg(&[
@@ -126,8 +126,8 @@ pub fn sound(file: &Path) -> Outcome<Vec<f32>> {
         .collect())
 }
 
-/// How many milliseconds the sound of a clip is late against that of its source, by the lag at which they are most
-/// alike; looks 50 ms either way.
+/// How many milliseconds a clip's audio lags behind its source's: the lag at which they are most alike, within 50 ms in
+/// both directions.
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
@@ -141,7 +141,7 @@ pub fn lag_ms(source: &[f32], clip: &[f32], start_seconds: f64) -> Option<f64> {
     let length = SOUND_RATE.min(clip.len().checked_sub(2 * most)?);
     let piece = clip.get(most..most + length)?;
     let likeness = |lag: usize| -> Option<f64> {
-        // The clip's sample `most` is the source's `at + most`; a lag of `most` is none.
+        // The clip's sample `most` is the source's `at + most`, so a lag of `most` means no lag.
         let other = source.get((at + lag)..(at + lag + length))?;
         Some(
             piece
@@ -156,13 +156,13 @@ pub fn lag_ms(source: &[f32], clip: &[f32], start_seconds: f64) -> Option<f64> {
     Some((most as f64 - lag as f64) * 1000.0 / SOUND_RATE as f64)
 }
 
-/// Bytes from the first to the last sample that an interval needs, from the keyframe before it on, as `ffprobe` sees
-/// the file.
+/// Bytes from the first to the last sample that an interval needs, including the previous keyframe, according to
+/// `ffprobe`.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn span_bytes(file: &Path, start: f64, seconds: f64) -> Outcome<u64> {
-    // What follows a plus counts from the keyframe, not from the start.
+    // A value after a plus counts from the keyframe, not from the start.
     let interval = format!("{start}%{}", start + seconds + 1.0);
     let options = [
         "-v",

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{fs, process::Command};
 
-/// Time, processor time and memory of an exact cut, relative to smartcut's.
+/// Time, CPU time and memory of an exact cut, relative to smartcut's.
 pub fn peer(bench: &Bench) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     for minutes in [10, 60] {

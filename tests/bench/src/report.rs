@@ -4,7 +4,7 @@ use crate::Outcome;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
-/// A number, and how large it may be.
+/// A number and its limit.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
     name: String,
@@ -15,7 +15,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A number that may be at most `limit`; `None` for one that is there to compare with.
+    /// A number that may be at most `limit`; `None` for one that is only for comparison.
     pub fn new(
         name: impl Into<String>,
         value: f64,
@@ -32,7 +32,7 @@ impl Row {
     }
 }
 
-/// The rows of each measure that was ever taken, as they are kept in a file.
+/// The rows of every measure ever taken, as stored in a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Results(BTreeMap<String, Vec<Row>>);
@@ -41,7 +41,7 @@ impl Results {
     /// The results in a file; none if there is no such file.
     ///
     /// # Errors
-    /// When it holds something else.
+    /// If it contains something else.
     pub fn read(file: &Path) -> Outcome<Self> {
         if !file.exists() {
             return Ok(Self::default());
@@ -49,10 +49,10 @@ impl Results {
         Ok(serde_json::from_slice(&fs::read(file)?)?)
     }
 
-    /// Keeps the rows of a measure in place of those before, and writes the file.
+    /// Replaces the rows of a measure, and writes the file.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn keep(&mut self, measure: &str, rows: Vec<Row>, file: &Path) -> Outcome<()> {
         self.0.insert(measure.to_owned(), rows);
         fs::create_dir_all(file.parent().ok_or("the results have no folder")?)?;
@@ -69,17 +69,17 @@ impl Results {
     }
 }
 
-/// Prints the rows as a table in Markdown; whether all are within their limits.
+/// Prints the rows as a Markdown table. Returns whether all are within their limits.
 #[must_use]
 pub fn print(rows: &[&Row]) -> bool {
     print!("{}", table(rows));
     rows.iter().all(|row| row.ok)
 }
 
-/// Puts the rows into a document, in the place of the table between its two marks.
+/// Replaces the table between the two markers of a document with the rows.
 ///
 /// # Errors
-/// When the document has no marks, or cannot be read or written.
+/// If the document has no markers, or cannot be read or written.
 pub fn write_page(rows: &[&Row], page: &Path) -> Outcome<()> {
     let text = with_table(&fs::read_to_string(page)?, rows)?;
     Ok(fs::write(page, text)?)

@@ -1,5 +1,5 @@
-//! A server that is like S3 in what the functions use of it, over a network whose delay and bandwidth can be set.
-//! Buckets are folders. It keeps no metadata, so that `trim` never finds its clip made already.
+//! A server like S3, as far as the functions use it, with configurable network delay and bandwidth. Buckets are
+//! folders. It stores no metadata, so `trim` never finds an already made clip.
 
 use crate::{
     http::{self, Connection, Request},
@@ -19,16 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes that go at once where the bandwidth is limited.
+/// Bytes that are sent at once if the bandwidth is limited.
 const PACE_BYTES: u64 = 64 * 1024;
 
-/// What lies between the server and its clients.
+/// The network between the server and its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Network {
     pub name: &'static str,
     /// From the end of a request to the first byte of its answer.
     pub first_byte: Duration,
-    /// Of every connection, in both directions; `None` is without limit.
+    /// Bandwidth of every connection, in each direction; `None` means unlimited.
     pub bytes_per_second: Option<f64>,
 }
 
@@ -46,8 +46,8 @@ impl Network {
         bytes_per_second: Some(80e6),
     };
 
-    /// The least time in which a clip can be made over this network: the first byte of the source, the longer of reading
-    /// and writing, and the answer to the upload. It is read by all connections and written by one.
+    /// The minimum time for making a clip over this network: the first byte of the source, the longer of reading and
+    /// writing, and the answer to the upload. All connections read; one writes.
     pub fn least(&self, read_bytes: u64, written_bytes: u64) -> Duration {
         let rate = self.bytes_per_second.unwrap_or(f64::INFINITY);
         #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 bytes")]
@@ -98,7 +98,7 @@ impl Server {
     /// Serves the folders in `root` as buckets until the process ends.
     ///
     /// # Errors
-    /// When there is no free port.
+    /// If there is no free port.
     pub fn start(root: &Path, network: Network) -> io::Result<Self> {
         let traffic = Arc::new(Traffic::default());
         let service = Service {
@@ -113,7 +113,7 @@ impl Server {
         Ok(Self { address, traffic })
     }
 
-    /// Requests, and bytes of objects that were sent, since this was asked last.
+    /// Requests, and object bytes sent, since the last call.
     pub fn traffic(&self) -> (u64, u64) {
         (
             self.traffic.requests.swap(0, Relaxed),
@@ -243,14 +243,14 @@ impl Service {
     }
 }
 
-/// Creates an object. One that is there is removed and not written over: the file system would wait for its old content to
-/// be on the disk.
+/// Creates an object. An existing one is removed rather than overwritten: the file system would wait until its old
+/// content is on disk.
 fn create(object: &Path) -> io::Result<File> {
     let _ = fs::remove_file(object);
     File::create(object)
 }
 
-/// Joins the parts of an upload, which are files that are named by their numbers.
+/// Joins the parts of an upload, which are files named by number.
 fn complete(upload: &Path, object: &Path) -> io::Result<()> {
     let parts = (1..)
         .map(|number| upload.with_extension(number.to_string()))
@@ -280,7 +280,7 @@ fn etag(object: &Path) -> io::Result<String> {
     ))
 }
 
-/// The range of a `Range` header with a first byte; `None` for another one.
+/// The range in a `Range` header that has a first byte; `None` for other headers.
 fn parse_range(header: &str, bytes: u64) -> Option<Range<u64>> {
     let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
     let end = last.parse().map_or(bytes, |last: u64| bytes.min(last + 1));

@@ -1,4 +1,4 @@
-//! The sources that are measured on, made once by `FFmpeg` and kept.
+//! The sources for measuring, made once by `FFmpeg` and kept.
 
 use crate::{Outcome, media};
 use std::{fs, path::Path};
@@ -6,9 +6,9 @@ use std::{fs, path::Path};
 /// Lengths of the long sources, in minutes.
 pub const MINUTES: [u32; 3] = [1, 10, 60];
 
-/// The pictures of the short sources: a moving pattern in which no two frames are alike.
+/// The pictures of the short sources: a moving pattern without repeated frames.
 const PICTURES: &str = "testsrc2=size=640x360:duration=12:rate";
-/// Their sound: a tone that rises, so that every moment sounds different.
+/// Their audio: a rising tone, so that every moment sounds different.
 const SOUND: &str = "aevalsrc=0.5*sin(2*PI*(200*t+40*t*t)):duration=12:sample_rate=48000";
 
 /// The name of a long source.
@@ -17,8 +17,8 @@ pub fn long(minutes: u32, index: &str) -> String {
     format!("{index}-{minutes}.mp4")
 }
 
-/// Makes the long sources that are not there: 1080p at 30 frames a second with a keyframe every two seconds, about
-/// 5 Mbit/s, and AAC.
+/// Makes missing long sources: 1080p at 30 frames per second with a keyframe every two seconds, about 5 Mbit/s, and
+/// AAC.
 ///
 /// # Errors
 /// When `FFmpeg` fails.
@@ -66,10 +66,10 @@ pub fn make_long(folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// HEVC of an hour, in the same pictures: bits a sample, options.
+/// One-hour HEVC sources with the same pictures: bit depth, options.
 pub const HEVC: [(u32, &str); 2] = [(8, "-pix_fmt yuv420p"), (10, "-pix_fmt yuv420p10le")];
 
-/// The file of HEVC with so many bits.
+/// The file of the HEVC source with this bit depth.
 #[must_use]
 pub fn hevc(bits: u32) -> String {
     format!("hevc-{bits}-60.mp4")
@@ -79,7 +79,7 @@ fn looped<'a>(file: &'a str, loops: &'a str) -> [&'a str; 6] {
     ["-stream_loop", loops, "-i", file, "-c", "copy"]
 }
 
-/// Other containers of an hour: name, file, options.
+/// One-hour sources in other containers: name, file, options.
 pub const CONTAINERS: [(&str, &str, &str); 4] = [
     ("MPEG-TS", "60.ts", ""),
     ("Matroska", "60.mkv", ""),
@@ -95,7 +95,7 @@ pub const CONTAINERS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// The kinds of source that cuts are compared on: name, frames a second, options.
+/// The kinds of source on which cuts are compared: name, frame rate, options.
 pub const KINDS: [(&str, &str, &str); 10] = [
     ("constant frame rate", "30", "-c:v libx264 -g 60 -bf 0"),
     (
@@ -139,7 +139,7 @@ pub fn short(kind: &str) -> String {
     format!("{}.mp4", kind.replace([' ', '.'], "-"))
 }
 
-/// Makes the short sources that are not there.
+/// Makes missing short sources.
 ///
 /// # Errors
 /// When `FFmpeg` fails.

@@ -1,4 +1,4 @@
-//! Many clips at once, and what each function takes of the processor for one.
+//! Many clips at once, and the CPU time of each function for one.
 
 use crate::{
     Outcome,
@@ -39,7 +39,7 @@ impl Maker {
         })
     }
 
-    /// Has a clip probed, cut and verified; returns the event for `thumbnail`.
+    /// Probes, cuts and verifies a clip; returns the event for `thumbnail`.
     fn make(&self, cut: &str, start: f64) -> Outcome<Value> {
         let mut event =
             self.line
@@ -54,12 +54,12 @@ impl Maker {
     }
 }
 
-/// Where the clip of this number starts: each a second later, so that encoded heads differ in length.
+/// Where the clip with this number starts: each one second later, so that encoded heads differ in length.
 fn start(number: u32) -> f64 {
     start_of(MINUTES) + f64::from(number)
 }
 
-/// Clips a second with 1, 4 and 16 in flight, and the time of a clip relative to `FFmpeg`'s under xargs.
+/// Clips per second with 1, 4 and 16 in flight, and the time per clip relative to `FFmpeg` under xargs.
 pub fn throughput(bench: &Bench) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     for (cut, options) in [("exact", ENCODE), ("copy", COPY)] {
@@ -78,7 +78,7 @@ pub fn throughput(bench: &Bench) -> Outcome<Vec<Row>> {
                 "clips/s",
                 None,
             ));
-            // At least 0.9 times as many clips a second.
+            // At least 0.9 times as many clips per second.
             let limit = (cut == "exact" && in_flight == 16).then_some(1.0 / 0.9);
             let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
             let what =
@@ -90,9 +90,9 @@ pub fn throughput(bench: &Bench) -> Outcome<Vec<Row>> {
     Ok(rows)
 }
 
-/// The time in which all clips are made, each maker taking every so manieth.
+/// The time in which all clips are made, divided evenly among the makers.
 fn together(makers: &mut [Maker], cut: &str) -> Outcome<Duration> {
-    // Functions are warm, as in a burst.
+    // Warm up the functions, as in a burst.
     let count = makers.len();
     for maker in &*makers {
         maker.make(cut, start(0))?;
@@ -123,7 +123,7 @@ fn together(makers: &mut [Maker], cut: &str) -> Outcome<Duration> {
     }
 }
 
-/// The time in which xargs has `FFmpeg` make the same clips from a local file.
+/// The time in which `FFmpeg` under xargs makes the same clips from a local file.
 fn xargs(bench: &Bench, in_flight: usize, options: &str) -> Outcome<Duration> {
     let folder = bench.folder.join("xargs");
     let _ = fs::remove_dir_all(&folder);
@@ -156,7 +156,7 @@ fn xargs(bench: &Bench, in_flight: usize, options: &str) -> Outcome<Duration> {
     Ok(begun.elapsed())
 }
 
-/// The processor time of one clip, by function.
+/// The CPU time of one clip, by function.
 fn processor_times(bench: &Bench, cut: &str) -> Outcome<Vec<Row>> {
     let maker = Maker::new(bench)?;
     let functions = [

@@ -1,4 +1,4 @@
-//! What a program takes: time, processor time and memory.
+//! The resources that a program uses: time, CPU time and memory.
 
 use crate::Outcome;
 use std::{
@@ -8,22 +8,22 @@ use std::{
 };
 use wait4::Wait4;
 
-/// Clock ticks a second in `/proc` (proc(5): `sysconf(_SC_CLK_TCK)`, 100 on every Linux that Rust supports).
+/// Clock ticks per second in `/proc` (proc(5): `sysconf(_SC_CLK_TCK)`, 100 on every Linux that Rust supports).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a program took until it ended, with the programs that it started and waited for.
+/// The resources that a program used until it ended, including programs that it started and waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     pub wall: Duration,
     pub processor: Duration,
-    /// The most memory that one of the programs had resident.
+    /// The peak resident memory of any one of the programs.
     pub peak_bytes: u64,
 }
 
 /// Runs a program to its end.
 ///
 /// # Errors
-/// When it cannot be started or fails.
+/// If it cannot be started or fails.
 pub fn of(command: &mut Command) -> Outcome<Usage> {
     let begun = Instant::now();
     let child = command
@@ -43,10 +43,10 @@ pub fn of(command: &mut Command) -> Outcome<Usage> {
     })
 }
 
-/// The processor time of a running process up to now, and of the programs that it has waited for.
+/// The CPU time so far of a running process and of the programs that it has waited for.
 ///
 /// # Errors
-/// When there is no such process.
+/// If there is no such process.
 pub fn processor_time(process: u32) -> Outcome<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let (_, fields) = stat

@@ -1,4 +1,4 @@
-//! The window by itself: what `trim` does with a source before anything is uploaded, into a local file.
+//! The window alone: what `trim` does with a source before uploading, written to a local file.
 
 use crate::Outcome;
 use aws::{sdk, source::S3Source};
@@ -20,10 +20,10 @@ use std::{
 };
 use tokio::runtime::Runtime;
 
-/// As many as `trim` has.
+/// The same number as `trim` has.
 pub const CONNECTIONS: usize = 4;
 
-/// Reads windows from a server, as a function does that is warm.
+/// Reads windows from a server, like a warm function.
 pub struct Reader {
     runtime: Runtime,
     s3: Client,
@@ -33,7 +33,7 @@ impl Reader {
     /// A reader of the S3 at `address`.
     ///
     /// # Errors
-    /// When there is no runtime.
+    /// If there is no runtime.
     pub fn of(address: SocketAddr) -> Outcome<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -49,7 +49,7 @@ impl Reader {
     /// The time in which the window of an event for `trim` is read and written to a new file.
     ///
     /// # Errors
-    /// When the window cannot be read or written.
+    /// If the window cannot be read or written.
     pub fn read(&self, event: &Value, file: &Path) -> Outcome<Duration> {
         let plan: Plan = serde_json::from_value(event["probe"].clone())?;
         let (probed, planned) = (&plan.sources[0], &plan.segments[0].window);

@@ -3,7 +3,7 @@
 use crate::{Case, media::Media};
 
 const KIND: &str = "absurd";
-/// Boxes of which the length is changed.
+/// Boxes whose length is changed.
 const BOXES: [&[u8; 4]; 14] = [
     b"ftyp", b"mdat", b"moov", b"mvhd", b"trak", b"mdia", b"stbl", b"stsd", b"avc1", b"avcC",
     b"stsz", b"elst", b"esds", b"mdhd",
@@ -11,7 +11,7 @@ const BOXES: [&[u8; 4]; 14] = [
 /// Lengths that no such box has.
 const LENGTHS: [u32; 8] = [0, 1, 2, 7, 8, 9, 0x7fff_ffff, u32::MAX];
 
-/// All of them.
+/// All cases.
 #[must_use]
 pub fn cases(media: &Media) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -46,15 +46,15 @@ pub fn cases(media: &Media) -> Vec<Case> {
     cases
 }
 
-/// Where a box begins: the last of its kind, because the media may hold its name.
+/// Where a box begins: the last of its kind, because the media may contain its name.
 fn place(file: &[u8], kind: [u8; 4]) -> usize {
     let at = file.windows(4).rposition(|bytes| *bytes == kind);
     at.expect("a box of the kind") - 4
 }
 
-/// Indexes that lead to themselves.
+/// Indexes that refer to themselves.
 fn loops(media: &Media) -> Vec<Case> {
-    // A seek head that says that the seek head is at its own place.
+    // A seek head that says that the seek head is at its own position.
     let seek = b"\x11\x4d\x9b\x74\x8e\x4d\xbb\x8b\x53\xab\x84\x11\x4d\x9b\x74\x53\xac\x81\0";
     let segment = [
         &b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff"[..],
@@ -79,7 +79,7 @@ fn loops(media: &Media) -> Vec<Case> {
     ]
 }
 
-/// Other containers, cut short and with the lengths in their heads changed.
+/// Other containers, truncated and with changed lengths in their heads.
 fn of_other_containers(media: &Media) -> Vec<Case> {
     let mut cases = Vec::new();
     for (kind, file) in media.kinds().into_iter().skip(4) {

@@ -1,4 +1,4 @@
-//! Files that are small and claim to be large.
+//! Small files that claim to be large.
 
 use crate::{
     Case,
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const KIND: &str = "bombs";
 const MANY: u32 = 80_000_000;
 
-/// All of them.
+/// All cases.
 #[must_use]
 pub fn cases(media: &Media) -> Vec<Case> {
     let mut cases = of_samples(media);
@@ -32,7 +32,7 @@ fn words(numbers: &[u32]) -> Vec<u8> {
         .collect()
 }
 
-/// Makes an index say that there are so many samples of so many bytes.
+/// Makes an index claim this many samples of this many bytes.
 fn claim(moov: &mut Box4, samples: u32, bytes: u32) {
     let stbl = moov.at("trak/mdia/minf/stbl");
     stbl.at("stsz").body = words(&[0, bytes, samples]);
@@ -67,7 +67,7 @@ fn fragmented(media: &Media, samples: u32) -> Vec<u8> {
     file
 }
 
-/// The same with one run of so many samples, all of one size and duration.
+/// The same with one run of this many samples, all with the same size and duration.
 fn run_of(media: &Media, samples: u32) -> Vec<u8> {
     let mut boxes = crate::boxes::parse(&media.fragmented);
     let moof = boxes.iter_mut().find(|each| each.kind == *b"moof");
@@ -202,7 +202,7 @@ fn of_boxes(media: &Media) -> Vec<Case> {
     ]
 }
 
-/// A compressed index of `QuickTime`.
+/// A compressed `QuickTime` index.
 fn compressed(stream: &[u8]) -> Vec<u8> {
     let cmov = [
         Box4::new(b"dcom", *b"zlib"),
@@ -222,7 +222,7 @@ fn zeros() -> Vec<u8> {
 }
 
 fn of_other_containers(media: &Media) -> Vec<Case> {
-    // Elements of Matroska: a segment, tracks, a track, its encodings, one of them, its compression.
+    // Matroska elements: segment, tracks, track, content encodings, content encoding, compression.
     let element = |id: &[u8], body: &[u8]| {
         let length = u64::try_from(body.len()).expect("a length") | 1 << 56;
         [id, &length.to_be_bytes(), body].concat()
@@ -292,7 +292,7 @@ fn of_other_containers(media: &Media) -> Vec<Case> {
     ]
 }
 
-/// A transport stream whose tables change with every packet: each names 40 programs that are nowhere.
+/// A transport stream whose tables change with every packet: each lists 40 programs that do not exist.
 fn programs() -> Vec<u8> {
     let mut stream = Vec::new();
     for version in 0..20_000_u32 {

@@ -1,6 +1,6 @@
-//! The boxes of an MP4, to be changed one by one. Lengths and what lies elsewhere in the file stay right.
+//! Changes the boxes of an MP4 one by one. Lengths, and everything else in the file, stay correct.
 
-/// Boxes that hold boxes, and how many bytes of theirs lie in front of those.
+/// Boxes that contain boxes, and how many bytes precede those.
 const CONTAINERS: [(&[u8; 4], usize); 18] = [
     (b"moov", 0),
     (b"trak", 0),
@@ -26,13 +26,13 @@ const CONTAINERS: [(&[u8; 4], usize); 18] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Box4 {
     pub kind: [u8; 4],
-    /// What lies in front of the boxes in it, or all of it.
+    /// The bytes before its child boxes, or its whole body if it has none.
     pub body: Vec<u8>,
     pub boxes: Vec<Box4>,
 }
 
 impl Box4 {
-    /// A box without boxes in it.
+    /// A box without child boxes.
     #[must_use]
     pub fn new(kind: &[u8; 4], body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -61,10 +61,10 @@ impl Box4 {
         [&length.to_be_bytes()[..], &self.kind, &self.body, &inner].concat()
     }
 
-    /// The box in it that kinds lead to, such as `mdia/minf`: the first of each.
+    /// The descendant box at a path such as `mdia/minf`, taking the first box of each kind.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     pub fn at(&mut self, path: &str) -> &mut Self {
         let mut found = self;
         for kind in path.split('/') {
@@ -76,7 +76,7 @@ impl Box4 {
         found
     }
 
-    /// Writes into its body.
+    /// Overwrites bytes of its body.
     pub fn write(&mut self, at: usize, bytes: &[u8]) -> &mut Self {
         if self.body.len() < at + bytes.len() {
             self.body.resize(at + bytes.len(), 0);
@@ -85,16 +85,16 @@ impl Box4 {
         self
     }
 
-    /// Writes a number into its body.
+    /// Overwrites a number in its body.
     pub fn number(&mut self, at: usize, number: u32) -> &mut Self {
         self.write(at, &number.to_be_bytes())
     }
 }
 
-/// The boxes that bytes are.
+/// Parses bytes as boxes.
 ///
 /// # Panics
-/// When they are none.
+/// If they are not boxes.
 #[must_use]
 pub fn parse(mut bytes: &[u8]) -> Vec<Box4> {
     let mut boxes = Vec::new();
@@ -116,10 +116,10 @@ pub fn parse(mut bytes: &[u8]) -> Vec<Box4> {
     boxes
 }
 
-/// A file whose `moov` stands behind its media, with that changed.
+/// A file whose `moov` follows its media, with `moov` changed.
 ///
 /// # Panics
-/// When it does not stand there.
+/// If `moov` is elsewhere.
 #[must_use]
 pub fn with_moov(file: &[u8], change: impl FnOnce(&mut Box4)) -> Vec<u8> {
     let mut boxes = parse(file);
@@ -128,7 +128,7 @@ pub fn with_moov(file: &[u8], change: impl FnOnce(&mut Box4)) -> Vec<u8> {
     boxes.iter().flat_map(Box4::bytes).collect()
 }
 
-/// The same with a table of samples of the first track changed.
+/// The same with a sample table of the first track changed.
 #[must_use]
 pub fn with_table(file: &[u8], table: &str, change: impl FnOnce(&mut Box4)) -> Vec<u8> {
     with_moov(file, |moov| {

@@ -1,4 +1,4 @@
-//! What nothing may reach: a port, and files.
+//! A port and files that nothing may reach.
 
 use crate::boxes;
 use std::{
@@ -12,20 +12,20 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What stands in the canary's files, and nowhere else.
+/// The content of the canary's files, which occurs nowhere else.
 pub const MARK: &str = "canary-that-nobody-may-read-7f3a9c51";
 
-/// Where the canary is, for those who make what refers to it.
+/// Where the canary is, for files that refer to it.
 #[derive(Debug, Clone)]
 pub struct Bait {
     pub address: SocketAddr,
-    /// An MP4 whose pictures hold the mark.
+    /// An MP4 whose pictures contain the mark.
     pub video: PathBuf,
-    /// Text that is nothing but the mark.
+    /// A text that consists of the mark.
     pub text: PathBuf,
 }
 
-/// A port that counts who comes by, and files that can be told by their content.
+/// A port that counts visits, and files that are recognizable by their content.
 #[derive(Debug)]
 pub struct Canary {
     pub bait: Bait,
@@ -37,7 +37,7 @@ impl Canary {
     /// Listens on loopback until the process ends, and writes the files; `video` is an MP4 with H.264 by x264.
     ///
     /// # Panics
-    /// When there is no port, or no room.
+    /// If there is no free port or no disk space.
     #[must_use]
     pub fn new(video: &[u8]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -57,14 +57,14 @@ impl Canary {
         }
     }
 
-    /// How many came by: connections, and datagrams.
+    /// The number of visits: connections and datagrams.
     #[must_use]
     pub fn visits(&self) -> usize {
         self.visits.load(Relaxed)
     }
 }
 
-/// Whether something holds what stands in the canary's files.
+/// Whether `content` contains the content of the canary's files.
 #[must_use]
 pub fn is_told(content: &[u8]) -> bool {
     content
@@ -72,7 +72,7 @@ pub fn is_told(content: &[u8]) -> bool {
         .any(|bytes| bytes == MARK.as_bytes())
 }
 
-/// Counts connections to a port, and datagrams to the port of the same number.
+/// Counts connections to a TCP port, and datagrams to the UDP port of the same number.
 fn listen(visits: &Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
@@ -92,7 +92,7 @@ fn listen(visits: &Arc<AtomicUsize>) -> SocketAddr {
     address
 }
 
-/// A video whose samples hold the mark, where x264 names itself in them.
+/// A video whose samples contain the mark in place of x264's version text.
 fn marked(video: &[u8]) -> Vec<u8> {
     let mut boxes = boxes::parse(video);
     let media = boxes.iter_mut().find(|each| each.kind == *b"mdat");

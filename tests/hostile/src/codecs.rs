@@ -1,4 +1,4 @@
-//! Codec headers that say what no decoder should believe.
+//! Codec headers with values that no decoder should believe.
 
 use crate::{
     Case,
@@ -7,14 +7,14 @@ use crate::{
 };
 
 const KIND: &str = "codecs";
-/// Sample entries of decoders that `FFmpeg` has, and of none.
+/// Sample entries for decoders that `FFmpeg` has, and for nonexistent ones.
 const ENTRIES: [&[u8; 4]; 30] = [
     b"hvc1", b"hev1", b"av01", b"vp08", b"vp09", b"mp4v", b"mjpa", b"jpeg", b"mjp2", b"png ",
     b"gif ", b"tiff", b"rle ", b"rpza", b"smc ", b"cvid", b"SVQ1", b"SVQ3", b"apcn", b"ap4h",
     b"AVdn", b"dvcp", b"dvh5", b"raw ", b"2vuy", b"v210", b"vvc1", b"encv", b"drmi", b"xxxx",
 ];
 
-/// All of them.
+/// All cases.
 #[must_use]
 pub fn cases(media: &Media) -> Vec<Case> {
     let mut cases = of_h264(media);
@@ -105,7 +105,8 @@ fn configuration(sps: &[u8], pps: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A sequence parameter set of the main profile (ITU-T H.264, 7.3.2.1.1), of so many macroblocks.
+/// A sequence parameter set of the Main profile (ITU-T H.264, 7.3.2.1.1), with a size in
+/// macroblocks.
 fn sps_of(width: u32, height: u32, references: u32) -> Vec<u8> {
     let mut bits = Bits::default();
     bits.exp_golomb(0); // seq_parameter_set_id
@@ -134,7 +135,7 @@ fn of_sizes(media: &Media) -> Vec<Case> {
                 file,
             ));
         }
-        // What the header of a picture itself says, of a decoder that believes it.
+        // Picture headers, for decoders that believe them.
         let jpeg = [
             &b"\xff\xd8\xff\xc0\0\x11\x08"[..],
             &size[2..],
@@ -271,7 +272,7 @@ fn of_sound(media: &Media) -> Vec<Case> {
     ]
 }
 
-/// Bits, the highest first.
+/// Bits, most significant first.
 #[derive(Default)]
 struct Bits(Vec<bool>);
 
@@ -282,7 +283,7 @@ impl Bits {
         }
     }
 
-    /// A number as Exp-Golomb code (ITU-T H.264, 9.1).
+    /// A number in Exp-Golomb code (ITU-T H.264, 9.1).
     fn exp_golomb(&mut self, value: u32) {
         let code = u64::from(value) + 1;
         let length = code.ilog2() + 1;

@@ -1,4 +1,4 @@
-//! Indexes that lie.
+//! Indexes with false content.
 
 use crate::{
     Case,
@@ -9,7 +9,7 @@ use crate::{
 const KIND: &str = "indexes";
 /// Values that programs do not expect.
 const NUMBERS: [u32; 7] = [0, 1, 2, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, u32::MAX];
-/// Fields of tables of samples: the table, where in its body the field stands, and what it says.
+/// Fields of sample tables: the table, the field's offset in its body, and its meaning.
 const FIELDS: [(&str, usize, &str); 15] = [
     ("stsz", 4, "size of every sample"),
     ("stsz", 8, "number of samples"),
@@ -28,7 +28,7 @@ const FIELDS: [(&str, usize, &str); 15] = [
     ("stss", 8, "first keyframe"),
 ];
 
-/// All of them.
+/// All cases.
 #[must_use]
 pub fn cases(media: &Media) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -63,7 +63,7 @@ pub fn cases(media: &Media) -> Vec<Case> {
     cases
 }
 
-/// Samples without bytes: all, the keyframes, those after them, those of the sound.
+/// Samples without bytes: all, the keyframes, those after them, those of the audio.
 fn of_no_bytes(media: &Media) -> Vec<Case> {
     let zeroed = |file: &[u8], track: usize, is_zero: fn(usize) -> bool| {
         with_moov(file, |moov| {
@@ -112,7 +112,7 @@ fn of_no_bytes(media: &Media) -> Vec<Case> {
     ]
 }
 
-/// Times of 19 digits, in the file and in the request.
+/// Times with 19 digits, in the file and in the request.
 fn of_long_times(media: &Media) -> Vec<Case> {
     let wide = |numbers: &[u64]| -> Vec<u8> {
         numbers
@@ -183,7 +183,7 @@ fn of_long_times(media: &Media) -> Vec<Case> {
     cases
 }
 
-/// Fragments whose times and places are wrong, and an index of them that leads to itself.
+/// Fragments with wrong times and offsets, and an index of fragments that refers to itself.
 fn of_fragments(media: &Media) -> Vec<Case> {
     let changed = |change: &dyn Fn(&mut Box4)| {
         let mut boxes = crate::boxes::parse(&media.fragmented);

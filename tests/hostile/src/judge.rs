@@ -1,4 +1,4 @@
-//! Runs files through the functions, and finds fault.
+//! Runs files through the functions, and finds faults.
 
 use crate::{
     Case, canary,
@@ -23,30 +23,30 @@ use tempfile::TempDir;
 
 /// How long a rejection may take.
 pub const REJECTION_TIME: Duration = Duration::from_secs(10);
-/// How long a clip of a second may take, whatever its pictures are.
+/// How long a clip of one second may take, with any pictures.
 const CLIP_TIME: Duration = Duration::from_secs(90);
-/// How often memory is looked at.
+/// How often memory is polled.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// What became of a file, cut in one way.
+/// The result for a file, cut in one way.
 #[derive(Debug, Clone)]
 pub struct Verdict {
     /// The case's name and how it was cut.
     pub name: String,
-    /// What the worker said last; `None` where it ended or was ended.
+    /// The worker's last message; `None` if it ended or was killed.
     pub said: Option<Said>,
     pub took: Duration,
-    /// The most that the function and its programs had resident, in bytes, by step.
+    /// Peak resident memory of the function and its programs, in bytes, by step.
     pub peaks: BTreeMap<String, u64>,
-    /// What is wrong with that.
+    /// What is wrong with the result.
     pub faults: Vec<String>,
 }
 
-/// Runs cases in `processes` workers at once, each cut in both ways, and hands on each verdict. `program` is the one that
-/// works when it is told `work`.
+/// Runs cases in `processes` concurrent workers, each case cut in both ways, and passes on each verdict. `program` is
+/// run as a worker with the argument `work`.
 ///
 /// # Panics
-/// When the program cannot be started.
+/// If the program cannot be started.
 #[must_use]
 pub fn run(
     program: &Path,
@@ -76,7 +76,7 @@ pub fn run(
     verdicts.into_inner().expect("no worker panicked")
 }
 
-/// A process that works.
+/// A worker process.
 struct Worker {
     program: PathBuf,
     folder: TempDir,
@@ -119,7 +119,7 @@ impl Worker {
         }
     }
 
-    /// Has a case cut, and starts another process where this one did not end it.
+    /// Cuts a case, and starts another process if this one did not finish it.
     fn judge(&mut self, case: &Case, cut: &str) -> Verdict {
         let file = self.folder.path().join("source");
         fs::write(&file, &case.file).expect("room for the file");
@@ -146,7 +146,7 @@ impl Worker {
         verdict
     }
 
-    /// What the worker says last of a case; `None` when it ends, or takes too long.
+    /// The worker's last message about a case; `None` if it ends or takes too long.
     fn listen(&mut self, begun: Instant, peaks: &mut BTreeMap<String, u64>) -> Option<Said> {
         let mut step = Step::Validate;
         while begun.elapsed() < CLIP_TIME {
@@ -183,13 +183,13 @@ impl Worker {
                     ));
                 }
                 if canary::is_told(message.as_bytes()) {
-                    faults.push(format!("the canary's text is told: {message}"));
+                    faults.push(format!("the message has the canary's text: {message}"));
                 }
             }
             Some(Said::Delivered { told }) => {
                 faults.extend(
                     told.iter()
-                        .map(|key| format!("{key} holds what the canary's files do")),
+                        .map(|key| format!("{key} contains the canary's text")),
                 );
             }
             Some(Said::HandedOver(_) | Said::Begun(_)) => {}
@@ -197,7 +197,7 @@ impl Worker {
         faults
     }
 
-    /// Why a case has no end.
+    /// Why a case did not finish.
     fn why_none(&mut self, verdict: &Verdict) -> String {
         let ended = self.process.try_wait().expect("its state");
         let errors = fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default();
@@ -212,7 +212,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Its programs end with it: they are killed when what they write to is gone, or by the time they have.
+        // Its programs end with it: they are killed when their output pipe closes, or when their time is up.
         for process in children(self.process.id()) {
             let _ = Command::new("kill")
                 .args(["-KILL", &process.to_string()])
@@ -235,7 +235,7 @@ fn resident_bytes(process: u32) -> u64 {
     own(process) + children(process).map(own).sum::<u64>()
 }
 
-/// The processes that a process started (proc(5), `stat`: the fourth field).
+/// The child processes of a process (proc(5), `stat`: the fourth field).
 fn children(parent: u32) -> impl Iterator<Item = u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

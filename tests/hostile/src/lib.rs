@@ -1,9 +1,9 @@
-//! Files and requests that mean harm, and what becomes of them.
+//! Hostile files and requests, and how they end.
 //!
-//! [`cases`] makes the files: what stands in [`references`], [`bombs`], [`indexes`], [`absurd`] and [`codecs`] is the same
-//! each time, and [`mutations`] changes good files of every kind at random, by a seed. [`requests`] makes the requests.
-//! [`judge`] runs each file through the functions' own handlers, in a [`worker`] process of its own, and finds fault with a
-//! panic, a hang, a failure, too much memory, and whatever reaches a [`canary`].
+//! [`cases`] makes the files: those of [`references`], [`bombs`], [`indexes`], [`absurd`] and [`codecs`] are always the
+//! same, and [`mutations`] changes good files of every kind at random, from a seed. [`requests`] makes the requests.
+//! [`judge`] runs each file through the functions' own handlers, in a separate [`worker`] process, and reports a panic,
+//! a hang, a failure, too much memory, or anything that reaches a [`canary`].
 
 pub mod absurd;
 pub mod bombs;
@@ -29,14 +29,14 @@ pub struct Case {
     /// What it is, such as `bombs/80 million samples`.
     pub name: String,
     pub file: Vec<u8>,
-    /// The name of its object.
+    /// The key of its object.
     pub key: String,
-    /// Where the clip starts and ends, as a request says it.
+    /// Where the clip starts and ends, as in a request.
     pub interval: [Value; 2],
 }
 
 impl Case {
-    /// A file of a kind, of which the middle is cut.
+    /// A file of a kind, whose middle is cut.
     #[must_use]
     pub fn new(kind: &str, what: impl AsRef<str>, file: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Case {
         }
     }
 
-    /// The same under another name of the object.
+    /// The same with another object key.
     #[must_use]
     pub fn named(self, key: impl Into<String>) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Case {
         }
     }
 
-    /// The same, of which another interval is cut.
+    /// The same with another interval to cut.
     #[must_use]
     pub fn between(self, start: impl Into<Value>, end: impl Into<Value>) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Case {
     }
 }
 
-/// The files that are always the same, and `count` more by a seed.
+/// The files that are always the same, and `count` more from a seed.
 #[must_use]
 pub fn cases(media: &Media, bait: &Bait, seed: u64, count: usize) -> Vec<Case> {
     let mut cases = [
@@ -81,7 +81,7 @@ pub fn cases(media: &Media, bait: &Bait, seed: u64, count: usize) -> Vec<Case> {
     cases
 }
 
-/// As many files as are asked for of those that are always the same: as many of each kind, from all over it.
+/// `count` of the files that are always the same: equally many of each kind, spread over it.
 #[must_use]
 pub fn worst(media: &Media, bait: &Bait, count: usize) -> Vec<Case> {
     let kinds = [

@@ -1,4 +1,4 @@
-//! `make hostile`: many files that mean harm, through the functions.
+//! `make hostile`: runs many hostile files through the functions.
 
 use hostile::{
     canary::Canary,
@@ -113,7 +113,7 @@ fn said(verdict: &Verdict) -> String {
     format!("{name}: {:.1} s, {said:?} {faults:?}", took.as_secs_f64())
 }
 
-/// Says how many ended in which way, and what took longest and most.
+/// Prints how many ended in which way, and which took the most time and memory.
 fn summarize(verdicts: &[Verdict]) {
     let count = |of: fn(&Said) -> bool| {
         verdicts

@@ -1,4 +1,4 @@
-//! Good files of every kind, which the others are made of.
+//! Good files of every kind, from which the others are made.
 
 use std::{path::Path, process::Command};
 
@@ -30,10 +30,10 @@ pub struct Media {
 }
 
 impl Media {
-    /// Has `FFmpeg` make them.
+    /// Makes them with `FFmpeg`.
     ///
     /// # Panics
-    /// When there is no `FFmpeg` on the `PATH`, or it fails.
+    /// If there is no `FFmpeg` on the `PATH`, or it fails.
     #[must_use]
     pub fn make() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -63,7 +63,7 @@ impl Media {
         }
     }
 
-    /// All of them, by the kind of their container.
+    /// All of them, by container.
     #[must_use]
     pub fn kinds(&self) -> [(&'static str, &[u8]); 11] {
         [
@@ -82,7 +82,7 @@ impl Media {
     }
 }
 
-/// What `FFmpeg` makes by a line of options.
+/// What `FFmpeg` makes with a line of options.
 fn make(folder: &Path, name: &str, options: &str) -> Vec<u8> {
     let made = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y"])

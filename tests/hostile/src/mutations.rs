@@ -6,15 +6,15 @@ use fastrand::Rng;
 const KIND: &str = "mutations";
 /// The most changes to one file.
 const MAX_CHANGES: usize = 8;
-/// Most of what decides is near the start or the end of a file, within so many bytes.
+/// Most of what matters is within this many bytes of a file's start or end.
 const EDGE_BYTES: usize = 3000;
 
-/// `count` of them. The same seed makes the same.
+/// `count` cases. The same seed makes the same ones.
 #[must_use]
 pub fn cases(media: &Media, seed: u64, count: usize) -> Vec<Case> {
     let kinds = media.kinds();
     let make = |number: usize| {
-        // Each has numbers of its own, so that it can be made by itself.
+        // Each has its own random numbers, so that it can be reproduced alone.
         let mut random = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
         let (kind, file) = kinds[number % kinds.len()];
         let mut file = file.to_vec();

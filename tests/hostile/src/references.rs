@@ -1,4 +1,4 @@
-//! Files that name other files and addresses: playlists, and references in containers.
+//! Files that refer to other files and addresses: playlists, and references in containers.
 
 use crate::{
     Case,
@@ -9,7 +9,7 @@ use crate::{
 
 const KIND: &str = "references";
 
-/// All of them.
+/// All cases.
 #[must_use]
 pub fn cases(media: &Media, bait: &Bait) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -34,7 +34,7 @@ pub fn cases(media: &Media, bait: &Bait) -> Vec<Case> {
     cases
 }
 
-/// Where the canary is, by several ways.
+/// URLs of the canary in several forms.
 fn urls(bait: &Bait) -> Vec<(&'static str, String)> {
     let (address, video, text) = (bait.address, bait.video.display(), bait.text.display());
     vec![
@@ -50,7 +50,7 @@ fn urls(bait: &Bait) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What makes programs open a URL.
+/// Playlists that make programs open a URL.
 fn playlists(url: &str) -> Vec<(&'static str, String)> {
     let hls = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n";
     let end = "#EXT-X-ENDLIST\n";
@@ -117,7 +117,7 @@ fn playlists(url: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A MOV whose samples are in another file, by a URL.
+/// A MOV whose samples are in another file, given by a URL.
 fn external(mov: &[u8], url: &str) -> Vec<u8> {
     let named = [&[0; 4], url.as_bytes(), &[0]].concat();
     with_moov(mov, |moov| {
@@ -127,7 +127,8 @@ fn external(mov: &[u8], url: &str) -> Vec<u8> {
     })
 }
 
-/// A MOV whose samples are in another file, by an alias of `QuickTime`: a record of 150 bytes, then the path by type 2.
+/// A MOV whose samples are in another file, given by a `QuickTime` alias: a record of 150 bytes, then the path as type
+/// 2.
 fn aliased(mov: &[u8], bait: &Bait) -> Vec<u8> {
     let path = bait.video.display().to_string();
     let mut alias = vec![0; 4 + 150];
@@ -146,7 +147,7 @@ fn aliased(mov: &[u8], bait: &Bait) -> Vec<u8> {
     })
 }
 
-/// A MOV that is a reference to a movie.
+/// A MOV that is a reference movie.
 fn movie_elsewhere(url: &str) -> Vec<u8> {
     let length = u32::try_from(url.len() + 1).expect("a short URL");
     let data = [
@@ -211,7 +212,7 @@ fn disguised(media: &Media, bait: &Bait) -> Vec<Case> {
     .into()
 }
 
-/// An AVI with one stream of text, in which a playlist stands where subtitles do (`GAB2`).
+/// An AVI with one text stream that has a playlist in place of subtitles (`GAB2`).
 fn subtitle_in_avi(playlist: &str) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], body: &[u8]| {
         let length = u32::try_from(body.len())
@@ -243,7 +244,7 @@ fn subtitle_in_avi(playlist: &str) -> Vec<u8> {
     chunk(b"RIFF", &[b"AVI ".to_vec(), headers, movie].concat())
 }
 
-/// Good files under names that programs read more into.
+/// Good files under names that programs interpret.
 fn named(media: &Media) -> Vec<Case> {
     let names = [
         "frame-%03d.mp4",

@@ -1,8 +1,8 @@
-//! Requests that mean harm, as they are sent to the queue.
+//! Hostile requests, as sent to the queue.
 
 use serde_json::{Value, json};
 
-/// The longest message that SQS takes, in bytes (developer guide, "Amazon SQS message quotas").
+/// The longest message that SQS accepts, in bytes (developer guide, "Amazon SQS message quotas").
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// A request.
@@ -12,11 +12,11 @@ pub struct Hostile {
     pub name: String,
     /// The message's body.
     pub body: String,
-    /// Whether it is JSON, so that there is a clip to tell of.
+    /// Whether it is JSON, so that an outcome can be reported.
     pub is_json: bool,
 }
 
-/// All of them. Each has a name of its own in `prefix`, where it names its clip. Those that name an object name `key` in
+/// All requests. Each that names its clip has a unique name with `prefix`. Those that name an object name `key` in
 /// `bucket`.
 #[must_use]
 pub fn all(prefix: &str, bucket: &str, key: &str) -> Vec<Hostile> {
@@ -55,14 +55,14 @@ pub fn all(prefix: &str, bucket: &str, key: &str) -> Vec<Hostile> {
     requests
 }
 
-/// What a good request becomes.
+/// How a good request is changed.
 #[derive(Clone)]
 enum Change {
     /// A field is set; `/` leads into objects.
     Field(&'static str, Value),
-    /// Text is written into the request as it stands, as its last member.
+    /// Text is inserted verbatim as the request's last member.
     Member(String),
-    /// The request is something else. `CLIP` in it is the clip's name.
+    /// The request is replaced. `CLIP` in it stands for the clip's name.
     Other(String),
 }
 
@@ -390,7 +390,7 @@ fn of_cameras() -> Vec<Named> {
     ]
 }
 
-/// What is no JSON, and names no clip.
+/// Bodies that are not JSON and name no clip.
 fn no_json() -> Vec<(&'static str, String)> {
     let whole = r#"{"clipId":"CLIP","start":1}"#;
     vec![

@@ -1,4 +1,4 @@
-//! Objects in memory, which the functions read and write as they do in S3.
+//! An in-memory object store, which the functions use like S3.
 
 use aws_sdk_s3::{
     Client, Config,
@@ -22,7 +22,7 @@ pub struct Store(Arc<Mutex<Objects>>);
 type Objects = BTreeMap<String, Bytes>;
 
 impl Store {
-    /// Puts an object there.
+    /// Puts an object.
     pub fn put(&self, name: String, content: impl Into<Bytes>) {
         self.objects().insert(name, content.into());
     }
@@ -32,7 +32,7 @@ impl Store {
         self.objects().clone()
     }
 
-    /// A client that reads and writes them.
+    /// A client that reads and writes the objects.
     pub fn client(&self) -> Client {
         let store = self.clone();
         let config = Config::builder()
@@ -79,7 +79,7 @@ impl Store {
             }
             (Method::PUT, before) => {
                 let sent = block_on(ByteStream::new(body).collect()).expect("all of it");
-                // Parts come in order.
+                // Parts arrive in order.
                 let before = before
                     .filter(|_| query.contains("partNumber"))
                     .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The process in which the functions work: it takes one file after the other, and says what becomes of each.
+//! The process in which the functions run: it takes one file after the other, and reports the result of each.
 
 use crate::{canary, store::Store};
 use ffmpeg::{memory::Memory, process::Ffmpeg};
@@ -16,7 +16,7 @@ use std::{
 
 const SOURCES: &str = "sources";
 const CLIPS: &str = "clips";
-/// As Terraform has them by default.
+/// Terraform's default.
 const SCRATCH_BYTES: u64 = 2048 << 20;
 const TRIM_TIME: Duration = Duration::from_mins(15);
 
@@ -31,7 +31,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Its memory, in MB, as Terraform has it by default.
+    /// Its memory in MB, by Terraform's default.
     fn memory_mb(self) -> u32 {
         match self {
             Self::Validate => 256,
@@ -52,32 +52,32 @@ impl Step {
     }
 }
 
-/// A file to be cut.
+/// A file to cut.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
     pub file: PathBuf,
     pub key: String,
-    /// What the request says besides its source.
+    /// The request without its source.
     pub request: Value,
 }
 
-/// What the worker says, each on a line.
+/// The worker's messages, one per line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Said {
     /// A step begins.
     Begun(Step),
-    /// The clip and its pictures are made, and what of them holds what the canary's files do.
+    /// The clip and its pictures were made; `told` lists those that contain the canary's content.
     Delivered { told: Vec<String> },
-    /// `MediaConvert` is to make it, for this reason.
+    /// `MediaConvert` has to make it, for this reason.
     HandedOver(String),
-    /// A step raised this.
+    /// A step raised this error.
     Raised { error: String, message: String },
 }
 
-/// Works until nothing more comes.
+/// Works until the input ends.
 ///
 /// # Panics
-/// When what comes is no job.
+/// If the input is not a job.
 pub fn work() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -111,7 +111,7 @@ async fn cut(job: &Job) -> Said {
     }
 }
 
-/// What of the clips' bucket holds what the canary's files do.
+/// The objects in the clips bucket that contain the canary's content.
 fn told(store: &Store) -> Vec<String> {
     let content = store.content().into_iter();
     let made = content.filter(|(name, _)| name.starts_with(CLIPS));
@@ -119,7 +119,7 @@ fn told(store: &Store) -> Vec<String> {
     told.map(|(name, _)| name).collect()
 }
 
-/// Makes the clip as the state machine does. Returns why `MediaConvert` is to make it, where it is.
+/// Makes the clip like the state machine. Returns why `MediaConvert` has to make it, if it has to.
 async fn make(job: &Job, store: &Store) -> Result<Option<String>, ClipError> {
     let s3 = store.client();
     let execution = json!({"arn": "arn:hostile", "startedAt": "2026-01-01T00:00:00Z"});
@@ -155,7 +155,7 @@ async fn make(job: &Job, store: &Store) -> Result<Option<String>, ClipError> {
     let input =
         json!({"execution": execution, "request": request, "probe": plan, "engine": engine});
     let made = match trim::handle(&deps, input_of(input)?, SystemTime::now() + TRIM_TIME).await {
-        // As the definition has it.
+        // As in the state machine's definition.
         Err(error) if error.kind == model::ErrorKind::TrimBudgetExceeded => {
             return Ok(Some(error.message));
         }
@@ -168,7 +168,7 @@ async fn make(job: &Job, store: &Store) -> Result<Option<String>, ClipError> {
     Ok(None)
 }
 
-/// Looks at a clip that was made, and makes its pictures. `made` is what `verify` is handed.
+/// Verifies a clip, and makes its pictures. `made` is the input of `verify`.
 async fn finish(s3: &aws_sdk_s3::Client, mut made: Value) -> Result<(), ClipError> {
     say(&Said::Begun(Step::Verify));
     let deps = verify::Deps {
@@ -206,12 +206,12 @@ fn probe_deps(s3: &aws_sdk_s3::Client) -> Result<probe::Deps, ClipError> {
     })
 }
 
-/// What a state hands over, as the function reads it.
+/// A state's input, as the function reads it.
 fn input_of<T: DeserializeOwned>(input: Value) -> Result<T, ClipError> {
     model::parse(input)
 }
 
-/// What a function returns, as the state machine keeps it.
+/// A function's output, as the state machine stores it.
 fn value(output: impl Serialize) -> Value {
     serde_json::to_value(output).expect("JSON")
 }

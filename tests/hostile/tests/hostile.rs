@@ -1,4 +1,4 @@
-//! A short run of `make hostile`: files and requests that mean harm end as they must.
+//! A short run of `make hostile`: hostile files and requests end as they must.
 
 use hostile::{
     bombs,
@@ -23,11 +23,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The same in every run; `make hostile` takes others.
+/// The same in every run; `make hostile` uses others.
 const SEED: u64 = 19;
 /// How many files are mutated.
 const MUTATIONS: usize = 44;
-/// Of the files that are always the same, each so many-th is tried here, and all by `make hostile`.
+/// Every how-manieth of the files that are always the same is tried here; `make hostile` tries all.
 const EACH: usize = 6;
 
 fn program() -> &'static Path {

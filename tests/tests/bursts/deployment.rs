@@ -1,5 +1,5 @@
-//! What a burst meets of this deployment: the way through the definition of a clip that `Trim`
-//! makes, with the time-outs and defaults of Terraform.
+//! The part of the deployment that matters in a burst: the path of a clip that `Trim` makes through
+//! the definition, with Terraform's timeouts and defaults.
 
 use hcl::{
     Body, Expression, Map,
@@ -7,13 +7,13 @@ use hcl::{
 };
 use serde_json::{Value, json};
 
-/// What Step Functions calls an invocation that Lambda refuses.
+/// Step Functions' error name for an invocation that Lambda refuses.
 const THROTTLED: &str = "Lambda.TooManyRequestsException";
 
 /// What runs the executions.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// Of an execution.
+    /// The timeout of an execution.
     pub timeout_seconds: u64,
     /// From the first state to the last.
     pub steps: Vec<Step>,
@@ -23,16 +23,16 @@ pub struct Deployment {
 #[derive(Debug, Clone)]
 pub struct Step {
     pub state: String,
-    /// None for a state that runs no function.
+    /// `None` for a state that runs no function.
     pub task: Option<Task>,
 }
 
 /// The invocation of a function.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// Of the task or of its function, whichever is shorter.
+    /// The timeout of the task or of its function, whichever is shorter.
     pub timeout_seconds: f64,
-    /// What retries an invocation that Lambda refuses.
+    /// The retrier for an invocation that Lambda refuses.
     pub retrier: Option<Retrier>,
 }
 
@@ -40,7 +40,7 @@ pub struct Task {
 #[derive(Debug, Clone)]
 pub struct Retrier {
     pub max_attempts: u32,
-    /// Whether a wait is a random part of the delay.
+    /// Whether a wait is a random fraction of the delay.
     pub full_jitter: bool,
     interval_seconds: f64,
     backoff_rate: f64,
@@ -48,7 +48,7 @@ pub struct Retrier {
 }
 
 impl Deployment {
-    /// The deployment that a definition and Terraform's defaults make.
+    /// The deployment of a definition with Terraform's defaults.
     pub fn new(definition: &Value, terraform: &Terraform) -> Self {
         let mut steps = Vec::new();
         let mut name = definition["StartAt"].as_str();
@@ -59,7 +59,7 @@ impl Deployment {
                 state: state.to_owned(),
                 task,
             });
-            // A choice sends other clips elsewhere.
+            // A choice leads other clips elsewhere.
             name = value["Next"].as_str().or(value["Default"].as_str());
         }
         let timeout_seconds = definition["TimeoutSeconds"].as_u64().expect("a time-out");
@@ -87,7 +87,7 @@ impl Task {
 }
 
 impl Retrier {
-    /// The first retrier of a state that names a refused invocation.
+    /// The first retrier of a state that handles a refused invocation.
     pub fn of_refusals(state: &Value) -> Option<Self> {
         let mut retriers = state["Retry"].as_array()?.iter();
         let retrier = retriers.find(|retrier| {
@@ -97,7 +97,7 @@ impl Retrier {
         retrier.map(Self::new)
     }
 
-    /// What is left out is as the Amazon States Language has it.
+    /// Omitted fields have the defaults of the Amazon States Language.
     fn new(retrier: &Value) -> Self {
         let number = |key: &str, default: f64| retrier[key].as_f64().unwrap_or(default);
         Self {
@@ -111,7 +111,7 @@ impl Retrier {
         }
     }
 
-    /// The delay after as many retries.
+    /// The delay after this many retries.
     pub fn delay_seconds(&self, retries: u32) -> f64 {
         let backoff = |delay: f64, _| (delay * self.backoff_rate).min(self.max_delay_seconds);
         (0..retries).fold(self.interval_seconds, backoff)
@@ -158,7 +158,7 @@ impl Terraform {
         }
     }
 
-    /// The time-out of a function: its own, or that of all functions that name none.
+    /// The timeout of a function: its own, or the default.
     fn function_timeout_seconds(&self, function: &str) -> f64 {
         let Expression::ForExpr(each) = &self.functions else {
             panic!("functions is no for")

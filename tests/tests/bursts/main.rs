@@ -1,5 +1,6 @@
-//! Requests that arrive all at once: whether the definition's retriers wait until Lambda has room,
-//! how long that takes and what it costs. The table in statemachine/README.md is made here.
+//! Requests that arrive all at once: whether the definition's retriers wait until Lambda has
+//! capacity, how long that takes and what it costs. This generates the table in
+//! statemachine/README.md.
 
 mod deployment;
 mod simulation;
@@ -9,14 +10,15 @@ use serde_json::{Value, json};
 use simulation::{Burst, EVENTS_PER_ATTEMPT, MAX_EVENTS, Outcome, play};
 use std::{fmt::Write, path::PathBuf, sync::LazyLock, thread};
 
-/// A state transition, which a retry is (Step Functions pricing, "Standard Workflows").
+/// The price of a state transition; a retry counts as one (Step Functions pricing, "Standard
+/// Workflows").
 const USD_PER_TRANSITION: f64 = 0.000_025;
 /// What the retries of a clip may cost.
 const MAX_USD: f64 = 0.0006;
-/// Where the table stands, between two comments.
+/// The file with the table, between two comments.
 const README: &str = "statemachine/README.md";
 
-/// Every burst of the table, played once for all tests.
+/// Every burst of the table, simulated once for all tests.
 static PLAYED: LazyLock<Vec<(Burst, Outcome)>> = LazyLock::new(|| {
     let deployment = deployment(&definition());
     thread::scope(|scope| {
@@ -32,7 +34,8 @@ static PLAYED: LazyLock<Vec<(Burst, Outcome)>> = LazyLock::new(|| {
     })
 });
 
-/// Up to 20 hours of work at the quota of a new account, and up to 10,000 clips at the usual one.
+/// Up to 20 hours of work with the quota of a new account, and up to 10,000 clips with the usual
+/// one.
 fn bursts() -> Vec<Burst> {
     let mut bursts = Vec::new();
     for (concurrency, clips) in [
@@ -57,7 +60,7 @@ fn bursts() -> Vec<Burst> {
     bursts
 }
 
-/// The seconds that a burst takes when Lambda always works at its quota.
+/// The seconds that a burst takes if Lambda always runs at its quota.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -93,7 +96,7 @@ fn deployment(definition: &Value) -> Deployment {
     Deployment::new(definition, &terraform)
 }
 
-/// The definition after `change` to each state.
+/// The definition with `change` applied to each state.
 fn changed(change: impl Fn(&mut Value)) -> Value {
     let mut definition = definition();
     definition["States"]
@@ -104,7 +107,7 @@ fn changed(change: impl Fn(&mut Value)) -> Value {
     definition
 }
 
-/// The definition with other numbers in the retrier of refused invocations.
+/// The definition with other numbers in the retrier for refused invocations.
 fn with_retrier(numbers: &Value) -> Value {
     changed(|state| {
         for retrier in state["Retry"].as_array_mut().into_iter().flatten() {
@@ -290,8 +293,8 @@ fn work_that_outlasts_its_task_or_its_function_fails_the_clip() {
     );
 }
 
-/// Retries end when the execution does: of a sum of random waits, only one in three million is
-/// shorter than its mean less five standard deviations.
+/// Retries end only with the execution: a sum of random waits is shorter than its mean minus five
+/// standard deviations only once in three million cases.
 #[test]
 fn refused_invocation_is_retried_for_as_long_as_an_execution_lasts() {
     let definition = definition();

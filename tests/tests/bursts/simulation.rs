@@ -1,13 +1,13 @@
-//! A burst of requests against the quotas of Lambda and Step Functions, event by event.
+//! Simulates a burst of requests against the quotas of Lambda and Step Functions, event by event.
 //!
-//! All executions start at second 0, which is the worst that a queue or a redrive can do. Then:
+//! All executions start at second 0, the worst case of a queue or a redrive. Then:
 //! - Lambda runs at most `concurrency` invocations of all functions at a time, and refuses others.
-//! - An execution environment serves at most ten requests a second, so a short invocation takes
-//!   its place for a tenth of a second (Lambda developer guide, "Lambda quotas").
-//! - Step Functions makes at most 800 state transitions a second, retries among them, and delays
+//! - An execution environment serves at most ten requests per second, so a short invocation
+//!   occupies it for a tenth of a second (Lambda developer guide, "Lambda quotas").
+//! - Step Functions makes at most 800 state transitions per second, including retries, and delays
 //!   the others (its developer guide, "Service quotas": the lowest of all regions).
 //!
-//! A function adds up to 1,000 environments in ten seconds, which limits nothing while the
+//! A function adds up to 1,000 environments in ten seconds, which is no limit as long as the
 //! concurrency is at most 1,000. Cold starts are part of a clip's work.
 
 use crate::deployment::{Deployment, Task};
@@ -25,22 +25,22 @@ const EVENTS_PER_EXECUTION: u32 = 2;
 
 const MICROS: u64 = 1_000_000;
 const MICROS_PER_TRANSITION: u64 = MICROS / 800;
-/// Transitions that are not made are saved up for a second.
+/// Unused transitions are saved for one second.
 const SAVED_TRANSITIONS_MICROS: u64 = MICROS;
 const SHORTEST_INVOCATION_SECONDS: f64 = 0.1;
 
-/// Requests that arrive together, and the quota that they meet.
+/// Requests that arrive together, and the quota that applies to them.
 #[derive(Debug, Clone, Copy)]
 pub struct Burst {
     pub clips: usize,
-    /// Invocations of all functions of the account that run at the same time.
+    /// The account's limit of concurrent invocations of all functions.
     pub concurrency: usize,
-    /// Seconds that the functions work for one clip, all together.
+    /// Seconds that all functions together work for one clip.
     pub work_seconds: f64,
 }
 
 impl Burst {
-    /// Seconds of work in a state: `Trim` does what the other functions leave.
+    /// Seconds of work in a state: `Trim` does whatever the other functions do not.
     fn seconds_in(&self, state: &str) -> f64 {
         match state {
             "Trim" => self.work_seconds - 1.5,
@@ -52,13 +52,13 @@ impl Burst {
     }
 }
 
-/// How a burst went.
+/// The result of a burst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub failed: usize,
     /// From the start to the end of the last execution.
     pub seconds: u64,
-    /// Of all clips together.
+    /// Retries of all clips together.
     pub retries: u64,
     /// Entries of the longest history.
     pub events: u32,
@@ -77,7 +77,7 @@ enum Event {
 #[derive(Debug, Clone, Copy, Default)]
 struct Execution {
     step: usize,
-    /// Of this step.
+    /// Retries of this step.
     retries: u32,
     events: u32,
 }
@@ -87,7 +87,7 @@ struct Simulation<'a> {
     deployment: &'a Deployment,
     burst: Burst,
     executions: Vec<Execution>,
-    /// The microsecond of an event, a number that tells equal ones apart, the clip, the event.
+    /// The microsecond of an event, a number to break ties, the clip, and the event.
     queue: BinaryHeap<Reverse<(u64, u64, usize, Event)>>,
     scheduled: u64,
     running: usize,
@@ -97,7 +97,7 @@ struct Simulation<'a> {
     outcome: Outcome,
 }
 
-/// Plays a burst. The same one ends in the same way every time.
+/// Simulates a burst. The simulation is deterministic.
 pub fn play(deployment: &Deployment, burst: Burst) -> Outcome {
     let mut simulation = Simulation {
         deployment,
@@ -151,7 +151,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// When a transition is made that is due now.
+    /// When a transition that is due now will be made.
     fn transition(&mut self, now: u64) -> u64 {
         let at = now.max(
             self.transitions_until

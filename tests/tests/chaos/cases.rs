@@ -1,4 +1,4 @@
-//! What is asked for: requests for clips of several kinds of sources, by both engines, and some that are rejected.
+//! The requests: clips of several kinds of sources, by both engines, and some that are rejected.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -23,13 +23,13 @@ const SOURCES: [(&str, &str, &str); 7] = [
         PICTURES,
         "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25 -c:a libopus",
     ),
-    // Noise, of which three seconds are uploaded in parts.
+    // Noise: three seconds of it are uploaded in parts.
     (
         "chaos-large.mp4",
         "color=gray:size=480x270:rate=25:duration=12,noise=alls=100:allf=t+u",
         "-c:v libx264 -preset ultrafast -qp 0 -g 25 -c:a aac",
     ),
-    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert when they are long.
+    // With one keyframe, so that exact cuts are encoded whole: by MediaConvert if they are long.
     (
         "chaos-long.mp4",
         "testsrc2=size=160x90:rate=10:duration=30",
@@ -37,12 +37,12 @@ const SOURCES: [(&str, &str, &str); 7] = [
     ),
 ];
 const PICTURES: &str = "testsrc2=size=320x180:rate=25:duration=12";
-/// How long all sources but the long one are, in seconds, in tenths.
+/// The length of all sources except the long one, in tenths of a second.
 const SOURCE_TENTHS: u32 = 120;
-/// The seconds of each of the camera's recordings, of which there are four.
+/// The length of each of the camera's four recordings, in seconds.
 const RECORDING_SECONDS: u32 = 5;
 
-/// The kinds of requests, as often as they are to come.
+/// The kinds of requests, each as often as it should occur.
 const KINDS: [Kind; 20] = [
     Kind::Cut("chaos.mp4", "copy"),
     Kind::Cut("chaos.mp4", "copy"),
@@ -68,19 +68,19 @@ const KINDS: [Kind; 20] = [
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// One cut of a source, by a way.
+    /// One cut of a source, made in one way.
     Cut(&'static str, &'static str),
     /// Two cuts of different sources.
     Joined,
     /// A camera's recordings.
     Camera,
-    /// What `MediaConvert` makes.
+    /// A clip for `MediaConvert`.
     Long,
-    /// A request that no change of the world makes valid.
+    /// A request that is always invalid.
     Invalid,
-    /// A source that is not there.
+    /// A missing source.
     Missing,
-    /// An interval behind the source's end.
+    /// An interval beyond the source's end.
     OutOfRange,
 }
 
@@ -91,7 +91,7 @@ pub enum Expected {
     Rejected(&'static str),
 }
 
-/// A request, and how it must end however often it is sent.
+/// A request and how it must end, no matter how often it is sent.
 #[derive(Debug)]
 pub struct Case {
     pub clip_id: String,
@@ -101,7 +101,7 @@ pub struct Case {
     pub copies: usize,
 }
 
-/// Makes the sources, and so many requests; the ids of their clips begin with `run`.
+/// Makes the sources and `count` requests, with clip ids that begin with `run`.
 pub async fn make(stack: &Stack, random: &mut Rng, run: &str, count: usize) -> Vec<Case> {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, pictures, options) in SOURCES {
@@ -135,7 +135,7 @@ async fn source(
     stack.upload(key, &file).await;
 }
 
-/// Records with a camera; returns when it began, in milliseconds since 1970.
+/// Makes a camera's recordings; returns when they begin, in milliseconds since 1970.
 async fn record(stack: &Stack, folder: &Path, camera: &str) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_ms = i64::try_from(now.expect("after 1970").as_millis()).expect("this century");
@@ -204,7 +204,7 @@ fn joined(stack: &Stack, clip_id: &str, [start, end]: &[Value; 2]) -> Value {
     json!({"clipId": clip_id, "segments": [cut("chaos.mp4"), cut("chaos.mkv")]})
 }
 
-/// Tenths of a second as seconds, written as JSON's canonical form has them.
+/// Tenths of a second as seconds, in canonical JSON.
 fn seconds(tenths: u32) -> Value {
     if tenths.is_multiple_of(10) {
         json!(tenths / 10)
@@ -213,7 +213,7 @@ fn seconds(tenths: u32) -> Value {
     }
 }
 
-/// The camera of a run, which its clips' ids begin with.
+/// The camera of a run: the prefix of its clips' ids.
 fn camera_of(clip_id: &str) -> &str {
     clip_id.rsplit_once('-').map_or(clip_id, |(run, _)| run)
 }

@@ -22,15 +22,15 @@ use tests::{
 };
 use tokio::time::{sleep, timeout};
 
-/// After how many seconds a poisonous message comes again, once it is alone: it does so 20 times.
+/// After how many seconds a poison message is redelivered, once only those are left: it is delivered 20 times.
 const SOON: &str = "1";
-/// How long the event of a failure may be on its way, and what ends by itself may take.
+/// How long a failure's event may take to arrive, and how long leftovers may take to disappear.
 const TOLD: Duration = Duration::from_secs(60);
 
 /// How long an execution may take to end: behind hundreds of others, it waits for minutes until Lambda has room.
 const PATIENCE: Duration = Duration::from_mins(20);
 
-/// What was found wrong. All of it is told, since a run takes minutes.
+/// Faults found. All are reported together, since a run takes minutes.
 #[derive(Debug, Default)]
 pub struct Findings(RefCell<Vec<String>>);
 
@@ -42,7 +42,7 @@ impl Findings {
     }
 
     /// # Panics
-    /// When anything was found.
+    /// If anything was found.
     pub fn are_none(self) {
         let found = self.0.into_inner();
         assert!(
@@ -54,27 +54,27 @@ impl Findings {
     }
 }
 
-/// Looks at what became of the requests of a run.
+/// Checks the results of a run's requests.
 pub struct Judge<'a> {
     pub stack: &'a Stack,
-    /// What the ids of its clips begin with.
+    /// The prefix of its clips' ids.
     pub run: &'a str,
     pub cases: &'a [Case],
-    /// What was announced, by `clipId`.
+    /// The announcements, by `clipId`.
     pub messages: RefCell<HashMap<String, Vec<Value>>>,
     pub findings: Findings,
 }
 
-/// An execution that has ended, and what its history says.
+/// An execution that has ended, and facts from its history.
 struct Execution {
     described: DescribeExecutionOutput,
     /// How often it has failed.
     failures: usize,
-    /// How often it was tried to announce its outcome.
+    /// How often it attempted to announce its outcome.
     announcements: usize,
-    /// The state that it was in last.
+    /// The state that it was last in.
     state: String,
-    /// Whether a function of it was killed.
+    /// Whether one of its functions was killed.
     was_killed: bool,
 }
 
@@ -86,7 +86,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Waits until the queues are empty, and only what is no request is a dead letter.
+    /// Waits until the queues are empty, and only poison messages are dead letters.
     pub async fn wait_for_queues(&self, poison: usize) {
         let stack = self.stack;
         let requests = &stack.description.queue_url;
@@ -94,7 +94,7 @@ impl Judge<'_> {
         at_most(poison, stack, requests).await;
         stack.set_visibility_timeout(requests, SOON).await;
         at_most(0, stack, requests).await;
-        // What was rejected may have been started anew.
+        // Rejected requests may have been started again.
         self.wait_for_ends().await;
         for queue in queues(stack) {
             at_most(0, stack, &queue).await;
@@ -111,7 +111,7 @@ impl Judge<'_> {
             let url = url.expect("the queue").queue_url.expect("a URL");
             let dead = waiting(stack, &url).await;
             self.findings
-                .check(dead == 0, || format!("{name} holds {dead} messages"));
+                .check(dead == 0, || format!("{name} has {dead} messages"));
         }
     }
 
@@ -138,7 +138,7 @@ impl Judge<'_> {
 
     async fn failure_is_known(&self, case: &Case, execution: &Execution) {
         let arn = execution.described.execution_arn();
-        // Its event may still be on its way.
+        // Its event may not have arrived yet.
         let told = async {
             while self.count(case, arn, "failed") == 0 {
                 self.listen().await;
@@ -147,8 +147,8 @@ impl Judge<'_> {
         };
         let is_told = timeout(TOLD, told).await.is_ok();
         self.findings
-            .check(is_told, || format!("nobody was told that {arn} failed"));
-        // What an execution has stored itself stays, also if its function was killed before it could say so.
+            .check(is_told, || format!("the failure of {arn} was not reported"));
+        // A document that the execution itself stored stays, even if its function was killed before answering.
         let document = self.stack.document(&case.clip_id).await.unwrap_or_default();
         let is_stored = document.get_str("status").ok() == Some("failed");
         let may_be_its_own = ["Store", "Notify"].contains(&execution.state.as_str());
@@ -157,7 +157,7 @@ impl Judge<'_> {
         });
     }
 
-    /// Reruns what has failed, as an operator does, once; it goes on where it was.
+    /// Reruns failures once, like an operator; they continue where they failed.
     pub async fn mend(&self, failed: usize) {
         let filter = ["--failed", "--since", "12h", "--text", self.run];
         let (said, code) = self
@@ -224,7 +224,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Returns how often a final status was announced once more.
+    /// Returns how often a final status was announced again.
     fn announcements_are_right(&self, case: &Case, executions: &[Execution]) -> usize {
         let (mut explained, mut repeated) = (0, 0);
         for execution in executions {
@@ -239,7 +239,7 @@ impl Judge<'_> {
             self.findings
                 .check((execution.failures > 0) == (failed > 0), || {
                     let failures = execution.failures;
-                    format!("{arn} failed {failures} times, of which {failed} were announced")
+                    format!("{arn} failed {failures} times, but {failed} failures were announced")
                 });
             explained += last + failed;
             repeated += last.saturating_sub(1);
@@ -252,7 +252,7 @@ impl Judge<'_> {
         repeated
     }
 
-    /// Checks that what an outcome names is there, whole, and nothing else.
+    /// Checks that exactly the objects in an outcome exist, and are complete.
     async fn objects_are_whole(&self, case: &Case, outcome: &Value) {
         let (s3, bucket) = (&self.stack.s3, &self.stack.description.bucket);
         let list = s3.list_objects_v2().bucket(bucket);
@@ -277,7 +277,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Checks that no process, folder or upload is left, once a function has started anew, which cleans up.
+    /// Checks that no process, folder or upload is left after a function has restarted, which cleans up.
     pub async fn nothing_is_left(&self) {
         let stack = self.stack;
         let clip_id = format!("{}-last", self.run);
@@ -296,7 +296,7 @@ impl Judge<'_> {
         let is_clean = timeout(TOLD, gone).await.is_ok();
         self.findings.check(is_clean, || {
             let programs: Vec<_> = processes().into_iter().filter(is_ffmpeg).collect();
-            format!("left are {programs:?} and {:?}", folders())
+            format!("still there: {programs:?} and {:?}", folders())
         });
         let killed = self.killed().await;
         for key in uploads(stack, self.run).await {
@@ -308,7 +308,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The clips of which a function was killed.
+    /// The clips for which a function was killed.
     async fn killed(&self) -> BTreeSet<&str> {
         let mut killed = BTreeSet::new();
         for case in self.cases {
@@ -319,7 +319,7 @@ impl Judge<'_> {
         killed
     }
 
-    /// The executions of a request, oldest first, each at its end.
+    /// The ended executions of a request, oldest first.
     async fn executions(&self, case: &Case) -> Vec<Execution> {
         let first = self.stack.execution_arn(&case.request);
         let mut executions = vec![ended(self.stack, first.clone()).await];
@@ -333,7 +333,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Takes in what was announced meanwhile.
+    /// Collects new announcements.
     async fn listen(&self) {
         for (clip_id, messages) in self.stack.notifications().await {
             let mut all = self.messages.borrow_mut();
@@ -341,7 +341,7 @@ impl Judge<'_> {
         }
     }
 
-    /// How often it was announced that an execution has a status.
+    /// How often a status of an execution was announced.
     fn count(&self, case: &Case, arn: &str, status: &str) -> usize {
         let is_it = |message: &&Value| {
             let outcome = &message["Message"];
@@ -401,7 +401,7 @@ async fn at_most(count: usize, stack: &Stack, queue: &str) {
     .await;
 }
 
-/// How many messages a queue holds.
+/// How many messages are in a queue.
 async fn waiting(stack: &Stack, queue: &str) -> usize {
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
@@ -419,7 +419,7 @@ async fn waiting(stack: &Stack, queue: &str) -> usize {
         .sum()
 }
 
-/// Takes the dead letters of a run from their queue.
+/// Removes a run's dead letters from their queue.
 async fn dead_letters(stack: &Stack, run: &str) -> Vec<String> {
     let queue = &stack.description.dead_letter_queue_url;
     let mut letters = Vec::new();
@@ -446,7 +446,7 @@ async fn dead_letters(stack: &Stack, run: &str) -> Vec<String> {
     }
 }
 
-/// The working folders of functions.
+/// The functions' working folders.
 fn folders() -> Vec<String> {
     let entries = std::fs::read_dir(temporary_folder())
         .into_iter()
@@ -458,7 +458,7 @@ fn folders() -> Vec<String> {
         .collect()
 }
 
-/// The keys of clips whose uploads in parts were not completed.
+/// The keys of clips with incomplete multipart uploads.
 async fn uploads(stack: &Stack, run: &str) -> Vec<String> {
     let list = stack
         .s3

@@ -1,17 +1,17 @@
-//! Requests survive chaos: whatever breaks while they are at work, each ends once, as it must.
+//! Requests survive chaos: whatever breaks while they are processed, each ends exactly once, as it must.
 //!
-//! What is promised is checked by [`judge`]:
+//! [`judge`] checks the promises:
 //!
-//! - Each request has one document, and one execution, however often its message is delivered. Only a request that is
-//!   sent again after it was rejected, for a reason that may be mended, is started anew.
-//! - A clip that is available is one object, whole, and nothing else lies beside it but its thumbnails.
-//! - The final status is announced at least once, and at most as often as `Notify` was tried: a function that is killed
-//!   after it has published publishes again. A failure is announced at least once, unless it was redriven before; SQS
-//!   delivers its event at least once, so it may be announced again. Nothing else is announced.
-//! - Queues are empty, but for messages that are no requests, which are dead letters.
-//! - No process of `FFmpeg` and no working folder is left. An upload in parts is left only by a function that was killed;
-//!   on AWS the bucket's lifecycle ends it.
-//! - What has failed is mended by `clipflow rerun --failed`, by redrives.
+//! - Each request has one document and one execution, no matter how often its message is delivered. Only a request that
+//!   was rejected for a fixable reason, and then sent again, is started again.
+//! - An available clip is one complete object, with nothing next to it except its thumbnails.
+//! - The final status is announced at least once, and at most as often as `Notify` was attempted: if a function is
+//!   killed after publishing, the retry publishes again. A failure is announced at least once, unless it was redriven
+//!   before; SQS delivers its event at least once, so it may be announced again. Nothing else is announced.
+//! - Queues are empty, except for messages that are not requests, which become dead letters.
+//! - No `FFmpeg` process and no working folder is left. An incomplete multipart upload is left only by a killed
+//!   function; on AWS, the bucket's lifecycle rule removes it.
+//! - `clipflow rerun --failed` fixes all failures with redrives.
 //!
 //! `CLIPFLOW_CHAOS_SEED` and `CLIPFLOW_CHAOS_REQUESTS` choose another run.
 
@@ -33,11 +33,11 @@ use storm::Storm;
 use tests::Stack;
 use tokio::time::sleep;
 
-/// Messages that are no requests.
+/// Messages that are not requests.
 const POISON: usize = 2;
-/// How many requests each round of faults is for.
+/// How many requests there are per round of faults.
 const REQUESTS_A_ROUND: usize = 40;
-/// How long a round takes, about.
+/// The approximate length of a round.
 const ROUND: Duration = Duration::from_secs(35);
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn survive(
     judge.findings.are_none();
 }
 
-/// What is sent, in an order of chance: each request so often as it says, and what is none.
+/// The messages, in random order: each request as often as it says, and messages that are not requests.
 fn messages(random: &mut Rng, run: &str, cases: &[Case]) -> Vec<String> {
     let mut messages: Vec<_> = (0..POISON)
         .map(|number| format!("poison {run} {number}"))

@@ -1,6 +1,6 @@
-//! A proxy in front of S3 that fails as networks and services do.
+//! A proxy for S3 that fails like networks and services do.
 //!
-//! Each connection carries one request, so what befalls a connection befalls a request.
+//! Each connection carries one request, so trouble of a connection is trouble of a request.
 
 use fastrand::Rng;
 use std::{
@@ -17,19 +17,19 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How much longer a request takes that is delayed.
+/// How much longer a delayed request takes.
 const DELAY: Duration = Duration::from_millis(1500);
-/// How long the rest of a request is read that is refused, so that the answer is not lost.
+/// How long the rest of a refused request is read, so that the answer is not lost.
 const DRAIN: Duration = Duration::from_secs(1);
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// What can befall a request.
+/// What can happen to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
     /// The connection is reset before S3 learns of the request.
     ResetBefore,
-    /// S3 carries the request out; the connection is reset amid the answer.
+    /// S3 performs the request; the connection is reset during the answer.
     ResetAfter,
     /// It takes longer.
     Delay,
@@ -40,7 +40,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// What befalls single requests. Silence is for outages: each such request would take the SDK nine seconds.
+    /// What happens to single requests. Silence is only for outages: each such request would take the SDK nine seconds.
     const PASSING: [Self; 4] = [
         Self::ResetBefore,
         Self::ResetAfter,
@@ -54,7 +54,7 @@ impl Trouble {
 pub enum Weather {
     /// Nothing.
     Calm,
-    /// One of so many requests is troubled.
+    /// One in this many requests is troubled.
     Unsettled(u32),
     /// All requests are troubled.
     Outage(Trouble),
@@ -76,8 +76,7 @@ struct State {
 }
 
 impl Proxy {
-    /// Starts a proxy to the service at an address, in calm weather. It has a thread of its own, since tests block
-    /// theirs.
+    /// Starts a proxy to the service at an address, in calm weather. It has its own thread, since tests block theirs.
     pub fn start(service: SocketAddr, random: Rng) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener
@@ -105,7 +104,7 @@ impl Proxy {
         lock(&self.state).weather = weather;
     }
 
-    /// How many requests were troubled, by what.
+    /// How many requests were troubled, by kind of trouble.
     pub fn troubled(&self) -> BTreeMap<Trouble, usize> {
         lock(&self.state).troubled.clone()
     }
@@ -116,7 +115,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
-    /// What befalls the next request.
+    /// What happens to the next request.
     fn next(&mut self) -> Option<Trouble> {
         let trouble = match self.weather {
             Weather::Calm => None,
@@ -175,7 +174,7 @@ async fn serve(mut client: TcpStream, service: SocketAddr, state: &Mutex<State>)
     }
 }
 
-/// The head of a request, and what came with it.
+/// The head of a request, and whatever was read with it.
 async fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -186,7 +185,7 @@ async fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// A request after which the connection is closed.
+/// The request, changed so that the connection is closed after it.
 fn closing(head: &[u8]) -> Vec<u8> {
     let line = head
         .iter()

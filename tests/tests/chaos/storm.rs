@@ -1,4 +1,4 @@
-//! What breaks while requests are at work, and how it is mended.
+//! What breaks while requests are processed, and how it is repaired.
 
 use crate::proxy::{Proxy, Trouble, Weather};
 use fastrand::Rng;
@@ -21,21 +21,21 @@ const WITH_S3: [&str; 7] = [
     "resume",
     "report",
 ];
-/// The functions that queues call. They are ended sooner than usual, so that their messages come again sooner.
+/// The functions that queues invoke. They time out sooner than usual, so that their messages are redelivered sooner.
 const CALLED_BY_QUEUES: [&str; 3] = ["start", "resume", "report"];
-/// How long one of them may run. It is long enough for `report` to find out that `MongoDB` is down.
+/// How long one of them may run: long enough for `report` to notice that `MongoDB` is down.
 const QUEUED_TIMEOUT_SECONDS: u32 = 10;
-/// After which time a message comes again that they did not finish.
+/// After which time a message that they did not finish is redelivered.
 const VISIBILITY_SECONDS: &str = "12";
 /// The functions that publish to the topic.
 const ANNOUNCING: [&str; 2] = ["notify", "report"];
-/// Of so many requests to S3, one is troubled at any time.
+/// At any time, one in this many requests to S3 is troubled.
 const UNSETTLED: u32 = 25;
 /// How long something is broken.
 const BROKEN: Duration = Duration::from_secs(3);
-/// How long nothing else is, before the next thing breaks.
+/// How long everything works before the next thing breaks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the topic is gone at most before somebody notices.
+/// How long the topic is gone at most until somebody notices.
 const UNNOTICED: Duration = Duration::from_secs(15);
 
 /// What breaks.
@@ -44,14 +44,14 @@ pub enum Fault {
     MongodKilled,
     MongodPaused,
     MongodRestarted,
-    /// All processes of functions are killed, idle or at work.
+    /// All function processes are killed, idle or busy.
     FunctionsKilled,
     TopicDeleted,
     Outage(Trouble),
 }
 
 impl Fault {
-    /// What breaks in each round, in an order of chance.
+    /// What breaks in each round, in random order.
     const ALL: [Self; 9] = [
         Self::MongodKilled,
         Self::MongodPaused,
@@ -72,7 +72,7 @@ pub struct Storm<'a> {
     releases: Vec<Before>,
     definition: String,
     visibilities: Vec<(String, String)>,
-    /// How many processes of functions were killed.
+    /// How many function processes were killed.
     pub killed: usize,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// Breaks everything once in each round, and mends it.
+    /// Breaks everything once in each round, and repairs it.
     pub async fn rage(&mut self, random: &mut Rng, rounds: usize) {
         self.proxy.set(Weather::Unsettled(UNSETTLED));
         for _ in 0..rounds {
@@ -161,7 +161,7 @@ impl<'a> Storm<'a> {
         .await;
     }
 
-    /// Deletes the topic until an execution fails of that, and makes it again.
+    /// Deletes the topic until an execution fails because of that, and creates it again.
     async fn without_topic(&self) {
         let before = failed(self.stack).await;
         self.stack.delete_topic().await;
@@ -170,9 +170,9 @@ impl<'a> Storm<'a> {
                 sleep(Duration::from_millis(200)).await;
             }
         };
-        // Where nobody does, nothing was announced meanwhile.
+        // If nobody does, nothing was announced in the meantime.
         let _ = tokio::time::timeout(UNNOTICED, noticed).await;
-        // What is published before somebody is subscribed is lost, on AWS as well.
+        // Messages published before somebody has subscribed are lost, on AWS as well.
         for function in ANNOUNCING {
             self.stack.reserve(function, Some(0));
         }
@@ -183,7 +183,7 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// Puts the deployment back as it was.
+    /// Restores the deployment.
     pub async fn calm(self) {
         for function in ANNOUNCING {
             self.stack.reserve(function, None);
@@ -198,15 +198,16 @@ impl<'a> Storm<'a> {
     }
 }
 
-/// The queues that functions are called by.
+/// The queues that invoke functions.
 pub fn queues(stack: &Stack) -> Vec<String> {
     let description = &stack.description;
     let events = description.event_queue_urls.values();
     events.chain([&description.queue_url]).cloned().collect()
 }
 
-/// Has states give up at once on what passes, so that there is something to rerun; returns the definition before.
-/// Functions that Lambda has no room for are tried again until it has, sooner than usual.
+/// Makes states give up at once on transient errors, so that there is something to rerun; returns the previous
+/// definition. Functions that Lambda has no capacity for are still retried until it has, at shorter intervals than
+/// usual.
 async fn make_impatient(stack: &Stack) -> String {
     stack
         .redefine(|definition| {

@@ -13,8 +13,8 @@ use tests::Stack;
 const WIDE: (u32, u32) = (1180, 860);
 const PHONE: (u32, u32) = (390, 780);
 
-/// Uploads footage with a keyframe a second, and half a minute with one keyframe, which `MediaConvert` cuts: under keys
-/// of this run, so that its requests were never sent before.
+/// Uploads footage with a keyframe every second, and half a minute with one keyframe, which `MediaConvert` cuts. The
+/// keys are unique to this run, so that its requests were never sent before.
 async fn sources(stack: &Stack) -> [String; 2] {
     let folder = tempfile::tempdir().expect("a folder");
     let footage = stack.description.footage.join("bigbuckbunny.mp4");
@@ -54,7 +54,7 @@ fn assert_no_barriers(browser: &Browser, page: &str) {
     assert!(serious.is_empty(), "{page}: {serious:#?}");
 }
 
-/// Pictures of a page as it looks on a desk and on a phone, in the light and in the dark.
+/// Screenshots of a page in desktop and phone size, in light and dark mode.
 fn pictures(browser: &Browser, page: &str) {
     for (width, (x, y)) in [("wide", WIDE), ("phone", PHONE)] {
         for scheme in ["light", "dark"] {
@@ -90,7 +90,7 @@ async fn browser_plays_a_clip_and_sees_a_failure_mended_by_a_click() {
     browser.look(WIDE.0, WIDE.1, "light");
     browser.visit(&console.url);
     browser.until("document.querySelector('.clips .status.available')");
-    // It fails while the page is open.
+    // The execution fails while the page is open.
     stack
         .run(&stack.request("heat-3", &long, &json!(1), &json!(26)))
         .await;
@@ -148,7 +148,7 @@ async fn browser_filters_pages_and_shows_strange_text_as_text() {
     browser.visit(&console.url);
     let number = "document.querySelectorAll('.clips tbody tr').length";
     let rows = |count: usize| format!("{number} === {count}");
-    // What began in the same millisecond stays together.
+    // Executions that began in the same millisecond stay on the same page.
     browser.until(&format!("{number} >= 50 && {number} < 60"));
     browser.click("a[rel=next]");
     browser.until(&format!("{number} > 6 && {number} <= 16"));

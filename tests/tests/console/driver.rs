@@ -12,7 +12,7 @@ use ureq::Agent;
 /// How long a page may take to show something.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A browser, ended when this is dropped.
+/// A browser, closed on drop.
 pub struct Browser {
     child: Child,
     agent: Agent,
@@ -38,7 +38,7 @@ impl Browser {
             .find_map(|line| line.split_once("successfully on port ")?.1.parse().ok())
             .map(|port: String| port.trim_end_matches('.').to_owned())
             .expect("chromedriver says its port");
-        // Whoever does not read what it says stops it.
+        // It blocks unless its output is read.
         std::thread::spawn(move || lines.for_each(drop));
         let profile = tempfile::tempdir().expect("a folder");
         let config = Agent::config_builder().http_status_as_error(false);
@@ -83,7 +83,7 @@ impl Browser {
         self.call("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// What a script's promise gives.
+    /// The result of a script's promise.
     pub fn promise(&self, script: &str) -> Value {
         let script = format!(
             "const done = arguments[0]; (async () => {{ {script} }})().then(done, (error) => done(String(error)))"
@@ -101,7 +101,7 @@ impl Browser {
         }
     }
 
-    /// Clicks the element of a selector as a person does: it must be there and in view.
+    /// Clicks the element of a selector like a person: it must exist and be in view.
     pub fn click(&self, selector: &str) {
         let found = self.call(
             "/element",
@@ -116,7 +116,7 @@ impl Browser {
         );
     }
 
-    /// Has the page be so wide, in a light or a dark surrounding.
+    /// Sets the size of the page, and a light or dark colour scheme.
     pub fn look(&self, width: u32, height: u32, scheme: &str) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
@@ -132,7 +132,7 @@ impl Browser {
         )
     }
 
-    /// Keeps a picture of the page in `target/browser/`.
+    /// Saves a screenshot of the page in `target/browser/`.
     pub fn picture(&self, name: &str) {
         let folder = folder();
         let png = self.devtools("Page.captureScreenshot", &json!({"format": "png"}));
@@ -142,7 +142,7 @@ impl Browser {
         std::fs::write(file, decoded(data)).expect("a file");
     }
 
-    /// What the browser has complained of since it was asked last.
+    /// The browser's complaints since the last call.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.call("/se/log", &json!({"type": "browser"}));
         let entries = log.as_array().into_iter().flatten();
@@ -163,7 +163,7 @@ impl Drop for Browser {
     }
 }
 
-/// A program where the `PATH` has it: chromedriver takes nothing else.
+/// The absolute path of a program on the `PATH`: chromedriver accepts nothing else.
 fn on_path(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -176,7 +176,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/browser")
 }
 
-/// The bytes that Base64 (RFC 4648) stands for.
+/// Decodes Base64 (RFC 4648).
 fn decoded(text: &str) -> Vec<u8> {
     let value = |digit: u8| match digit {
         b'A'..=b'Z' => digit - b'A',

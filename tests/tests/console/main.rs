@@ -1,4 +1,4 @@
-//! `clipflow console` on the local stack: what it answers, and what a browser shows of it.
+//! `clipflow console` on the local stack: what it answers, and what a browser shows.
 
 mod browser;
 mod driver;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tests::{Stack, eventually};
 use toy::{Toy, available, failing, name, waiting};
 
-/// A text that is markup where it is not escaped.
+/// A text that becomes markup if not escaped.
 pub const EVIL: &str = "\"'><script>document.title='hacked'</script><img src=x onerror=alert(1)>";
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn pages_filter_lead_on_and_keep_text_text() {
     let page = |path: &str| console.ask("GET", path, &[("cookie", &cookie)]).body;
     let rows = |page: &str| page.matches("<th class=\"clip\"").count();
     let first = page("/");
-    // What began in the same millisecond stays together.
+    // Executions that began in the same millisecond stay on the same page.
     let on_first = rows(&first);
     assert!((50..60).contains(&on_first), "{on_first}");
     let (_, older) = first.split_once("rel=\"next\" href=\"").expect("more");
@@ -231,7 +231,7 @@ async fn overview_says_what_waits_and_for_how_long() {
         .metric_name("ApproximateAgeOfOldestMessage")
         .dimensions(dimension.build())
         .value(7_200.0);
-    // SQS does so itself on AWS.
+    // On AWS, SQS does this itself.
     let put = stack.cloudwatch.put_metric_data().namespace("AWS/SQS");
     let put = put.metric_data(age.build()).send().await;
     put.expect("a metric");
@@ -269,7 +269,7 @@ async fn first_page_of_a_thousand_executions_is_quick_and_light() {
     let bytes = page.body.len() + assets.iter().map(String::len).sum::<usize>();
     println!("the first page took {took:?}; page and assets have {bytes} bytes");
     assert_eq!(page.body.matches("<th class=\"clip\"").count(), 50);
-    // Three times what a quiet machine takes.
+    // Three times what an idle machine takes.
     assert!(took < Duration::from_millis(900), "{took:?}");
     assert!(bytes < 150_000, "{bytes}");
 }

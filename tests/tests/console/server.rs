@@ -1,4 +1,4 @@
-//! A running console, and what it answers.
+//! A running console and its answers.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,17 +11,17 @@ use ureq::{
     http::{Request, Response},
 };
 
-/// `clipflow console`, ended when this is dropped.
+/// `clipflow console`, ended on drop.
 pub struct Console {
     child: Child,
-    /// The URL that lets a browser in.
+    /// The URL that gives a browser access.
     pub url: String,
-    /// Where the pages are, without a `/` at the end.
+    /// The origin of the pages, without a trailing `/`.
     pub origin: String,
     agent: Agent,
 }
 
-/// What the console answered.
+/// A response of the console.
 pub struct Answer {
     pub status: u16,
     pub body: String,
@@ -29,7 +29,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header, or nothing.
+    /// The value of a header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         let value = self.response.headers().get(name);
         value
@@ -39,7 +39,7 @@ impl Answer {
 }
 
 impl Console {
-    /// Starts the console of the deployment of a `stack.json`.
+    /// Starts the console for the deployment in a `stack.json`.
     pub fn start(stack: &Stack, stack_json: Option<&Path>, options: &[&str]) -> Self {
         let mut command = Command::new(&stack.description.clipflow);
         if let Some(file) = stack_json {
@@ -67,12 +67,12 @@ impl Console {
         }
     }
 
-    /// What it answers to a request with these headers.
+    /// Its response to a request with these headers.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(method, path, headers, "how=redrive")
     }
 
-    /// What it answers to a form that one of its pages sends.
+    /// Its response to a form sent by one of its pages.
     pub fn post(&self, path: &str, cookie: &str, form: &str) -> Answer {
         let headers = [
             ("cookie", cookie),
@@ -99,7 +99,7 @@ impl Console {
         }
     }
 
-    /// The cookie that the first URL gives.
+    /// The cookie set by the first URL.
     pub fn cookie(&self) -> String {
         let path = self.url.strip_prefix(&self.origin).expect("its own URL");
         let answer = self.ask("GET", path, &[]);

@@ -1,11 +1,11 @@
-//! A state machine whose executions end at once, as their input says: so there can be a thousand of them.
+//! A state machine whose executions end at once, as their input says, so that there can be a thousand of them.
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tests::Stack;
 
-/// Executions that are started at a time.
+/// Executions that are started concurrently.
 const AT_ONCE: usize = 8;
 
 /// The state machine, and the `stack.json` that names it.
@@ -49,7 +49,7 @@ impl<'a> Toy<'a> {
         }
     }
 
-    /// Starts an execution of this name and input. Returns its ARN.
+    /// Starts an execution with this name and input. Returns its ARN.
     pub async fn start(&self, (name, input): (String, Value)) -> String {
         let start = self.stack.sfn.start_execution();
         let start = start.state_machine_arn(&self.arn).name(name);
@@ -57,7 +57,7 @@ impl<'a> Toy<'a> {
         started.expect("an execution").execution_arn
     }
 
-    /// Starts executions of these names and inputs, and waits until the last has ended.
+    /// Starts executions with these names and inputs, and waits until the last one has ended.
     pub async fn run(&self, executions: Vec<(String, Value)>) {
         let arns: Vec<String> = stream::iter(executions)
             .map(|execution| self.start(execution))

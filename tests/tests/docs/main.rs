@@ -1,5 +1,5 @@
-//! What documents say, held against what they describe: links, commands, the request's schema,
-//! Terraform and the names of errors.
+//! Checks the documents against what they describe: links, commands, the request's schema,
+//! Terraform and error names.
 
 use hcl::{Body, Expression};
 use model::{
@@ -15,7 +15,7 @@ use std::{
 };
 use tests::markdown::{Page, Row};
 
-/// Folders without documents of this repository.
+/// Folders that contain none of this repository's documents.
 const SKIPPED: [&str; 4] = ["target", "node_modules", ".git", ".terraform"];
 /// The bucket of the examples.
 const BUCKET: &str = "surf-archive";
@@ -276,7 +276,7 @@ fn outcomes_page_has_every_rejection() {
 fn operating_page_has_every_error_that_fails_an_execution() {
     let page = page("docs/operating.md");
     let rows = keyed(page.rows("error"));
-    // Those two are dealt with by the definition.
+    // The definition handles these two.
     let handled = [ErrorKind::SourceNotReady, ErrorKind::TrimBudgetExceeded];
     for kind in ErrorKind::ALL {
         let is_failure = !kind.is_rejection() && !handled.contains(kind);
@@ -301,7 +301,7 @@ fn operating_page_has_every_alarm() {
     assert_eq!(alarms, expected);
 }
 
-/// The functions that Terraform gives events to.
+/// The functions that get events in Terraform.
 fn functions_with_events() -> Vec<String> {
     let mut functions = Vec::new();
     let mut function = "";
@@ -327,7 +327,7 @@ struct Facts {
     default: Option<String>,
 }
 
-/// Adds the fields of an object of the schema, and those within them, by their paths.
+/// Adds the fields of a schema object, and their nested fields, by path.
 fn add_fields(schema: &Value, object: &Value, path: &str, fields: &mut BTreeMap<String, Facts>) {
     for (name, field) in object["properties"].as_object().expect("properties") {
         let path = if path.is_empty() {
@@ -346,7 +346,7 @@ fn add_fields(schema: &Value, object: &Value, path: &str, fields: &mut BTreeMap<
     }
 }
 
-/// The object with named fields that a field is, if it is one.
+/// The schema of a field that is an object with named fields, if it is one.
 fn inner_object<'a>(schema: &'a Value, field: &'a Value) -> Option<&'a Value> {
     let options = field["anyOf"].as_array().into_iter().flatten();
     let mut inner = options
@@ -408,7 +408,7 @@ fn add_facts(schema: &Value, node: &Value, facts: &mut Facts) {
     }
 }
 
-/// A value as documents write it: with separators for thousands, and strings without quotes.
+/// A value as written in documents: with thousands separators, and strings without quotes.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -461,7 +461,7 @@ fn blocks(file: &str, kind: &str) -> BTreeMap<String, Map<String, Value>> {
     found
 }
 
-/// A constant of Terraform; null for what is none.
+/// A Terraform constant; null for any other expression.
 fn json(expression: &Expression) -> Value {
     match expression {
         Expression::Bool(value) => (*value).into(),
@@ -494,7 +494,7 @@ fn first_sentence(description: &Value) -> String {
         .to_owned()
 }
 
-/// The rows by the names that their first cells have as code.
+/// The rows by the names in code in their first cells.
 fn keyed(rows: Vec<&Row>) -> BTreeMap<String, &Row> {
     let names = rows
         .into_iter()
@@ -502,7 +502,7 @@ fn keyed(rows: Vec<&Row>) -> BTreeMap<String, &Row> {
     names.map(|(name, row)| (name.clone(), row)).collect()
 }
 
-/// What the first group of a pattern matches in a text.
+/// All matches of a pattern's first group in a text.
 fn names(text: &str, pattern: &str) -> BTreeSet<String> {
     let pattern = Regex::new(pattern).expect("a pattern");
     pattern

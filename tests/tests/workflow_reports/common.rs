@@ -1,4 +1,4 @@
-//! What these tests share with those of crates/ffmpeg.
+//! Shared with the tests of crates/ffmpeg.
 
 #[path = "../../../crates/ffmpeg/tests/common/ffmpeg.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]

@@ -1,5 +1,5 @@
-//! Public reports of bugs of other workflows, each made into a source and sent through the local stack; as
-//! crates/ffmpeg/tests/bug_reports, whose page has a table of these, too.
+//! Public bug reports about other workflows. For each, a source is built and sent through the local stack, as in
+//! crates/ffmpeg/tests/bug_reports, whose page also has a table of these.
 
 mod common;
 #[path = "../../../crates/ffmpeg/tests/bug_reports/footage.rs"]
@@ -29,16 +29,16 @@ use std::{
 };
 use tests::Stack;
 
-/// Where sources lie.
+/// Where sources are.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// An object of this key.
+    /// An object with this key.
     Key(&'static str),
-    /// Recordings of this camera, which begin so many seconds after the first.
+    /// Recordings of this camera, which begin this many seconds after the first.
     Camera(&'static str, &'static [f64]),
 }
 
-/// The reports, and where their sources lie.
+/// The reports, and where their sources are.
 fn reports() -> Vec<(Report, Place)> {
     let mut reports = objects();
     reports.extend(recordings());
@@ -80,7 +80,7 @@ fn objects() -> Vec<(Report, Place)> {
             .cut(1.2, 4.2, 30..105),
             Place::Key("bug-reports/silent.mp4"),
         ),
-        // So long and with one keyframe, it is a clip for MediaConvert.
+        // Long, and with one keyframe, so it is a clip for MediaConvert.
         (
             Report::new(
                 "portrait_of_mediaconvert_stays_a_portrait",
@@ -118,7 +118,7 @@ fn objects() -> Vec<(Report, Place)> {
 }
 
 fn recordings() -> Vec<(Report, Place)> {
-    // Three recordings of one view; the second is not always there.
+    // Three recordings of one view; the second may be missing.
     let recordings: [Build; 3] = [
         |folder| footage(folder, "0.mp4", ("25", 15), "-g 25 -t 5"),
         |folder| footage(folder, "1.mp4", ("25", 15), "-g 25 -ss 5 -t 5"),
@@ -168,7 +168,7 @@ fn main() -> ExitCode {
     suite::run(page::Page::workflow(), reports, clipflow)
 }
 
-/// Has the workflow make the clip. Returns it and how it was made, or why there is none.
+/// Makes the clip with the workflow. Returns it and how it was made, or why there is none.
 async fn made(
     report: &Report,
     place: Place,

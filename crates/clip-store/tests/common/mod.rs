@@ -1,4 +1,4 @@
-//! A `mongod` of a test's own.
+//! A separate `mongod` for each test.
 
 use clip_store::ClipStore;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -13,7 +13,7 @@ use std::{
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server of its own; it ends with the test.
+/// A private server; it ends with the test.
 pub struct Mongod {
     process: Child,
     port: u16,
@@ -25,7 +25,7 @@ impl Mongod {
         Self::start_with(|_| Vec::new())
     }
 
-    /// A server that talks TLS only, with a certificate of a CA of its own: [`ca_file`](Self::ca_file).
+    /// A TLS-only server with a certificate of a private CA: [`ca_file`](Self::ca_file).
     pub fn start_with_tls() -> Self {
         Self::start_with(|folder| {
             let authority = authority();
@@ -79,7 +79,7 @@ impl Mongod {
         format!("mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS=500")
     }
 
-    /// The records of a server that answers.
+    /// The records of a server, once it answers.
     pub async fn records(&self) -> ClipStore {
         self.records_by(&self.uri(), None).await
     }
@@ -98,7 +98,7 @@ impl Mongod {
     }
 }
 
-/// A CA that nobody else knows.
+/// A private CA.
 pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

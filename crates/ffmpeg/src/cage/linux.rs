@@ -1,4 +1,4 @@
-//! The walls as Linux has them.
+//! The walls on Linux.
 
 use super::reach::{Cage, Walls};
 use landlock::{
@@ -12,12 +12,12 @@ use seccompiler::{
 use std::{collections::BTreeMap, io, os::unix::ffi::OsStrExt, path::Path};
 use tokio::process::Command;
 
-/// By the number of a call, the rules of which each refuses it; a call without rules is refused always.
+/// By system call number: rules, each of which refuses the call if it matches. A call without rules is always refused.
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The newest version of Landlock whose rights are known to let `FFmpeg` work.
+/// The newest Landlock version that is known to work with `FFmpeg`.
 const ABI: ABI = ABI::V6;
-/// Where libraries are, besides beside the program.
+/// Where libraries are, besides the program's own folder.
 const LIBRARIES: [&str; 6] = [
     "/lib",
     "/lib64",
@@ -26,14 +26,14 @@ const LIBRARIES: [&str; 6] = [
     "/usr/local/lib",
     "/etc/ld.so.cache",
 ];
-/// What the kernel runs to load a program with libraries, by glibc and musl.
+/// The dynamic loaders of glibc and musl.
 const LOADERS: [&str; 4] = [
     "/lib64/ld-linux-x86-64.so.2",
     "/lib/ld-linux-aarch64.so.1",
     "/lib/ld-musl-x86_64.so.1",
     "/lib/ld-musl-aarch64.so.1",
 ];
-/// How many processors there are, and how much memory: encoders choose their threads by that.
+/// The number of processors and the amount of memory: encoders choose their threads by these.
 const FACTS: [&str; 6] = [
     "/sys/devices/system",
     "/proc/cpuinfo",
@@ -43,10 +43,10 @@ const FACTS: [&str; 6] = [
     "/dev/urandom",
 ];
 
-/// The flags of `clone` by which the C library starts a program (`posix_spawn`).
+/// The `clone` flags with which the C library starts a program (`posix_spawn`).
 const SPAWN: u64 = (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as u64;
-/// Calls that are refused whatever their arguments: they make processes, reach into others, take connections, get around
-/// this filter, or belong to parts of the kernel that a decoder has no use for.
+/// Calls that are always refused: they create processes, access other processes, accept connections, bypass this
+/// filter, or belong to parts of the kernel that a decoder does not need.
 const REFUSED: [libc::c_long; 25] = [
     libc::SYS_accept,
     libc::SYS_accept4,
@@ -74,7 +74,7 @@ const REFUSED: [libc::c_long; 25] = [
     libc::SYS_unshare,
     libc::SYS_userfaultfd,
 ];
-/// Calls of one instruction set that are `clone` on the other.
+/// Calls that only x86-64 has; elsewhere, `clone` does the same.
 #[cfg(target_arch = "x86_64")]
 const FORKS: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
@@ -86,7 +86,7 @@ pub fn find() -> Walls {
         let required = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
         wall(required).and_then(Ruleset::create).is_ok()
     };
-    // A thread of its own, since a filter cannot be taken away.
+    // In a separate thread, since a filter cannot be removed.
     let filtered = std::thread::spawn(|| refuse(&Cage::default(), None).is_ok());
     Walls {
         files: has(|ruleset| ruleset.handle_access(AccessFs::from_all(ABI::V1))),
@@ -95,21 +95,21 @@ pub fn find() -> Walls {
     }
 }
 
-/// Puts the walls up around this thread and what it starts, as far as there are any.
+/// Puts the available walls up around this thread and what it starts.
 pub fn confine(command: &Command, cage: &Cage, walls: Walls) -> io::Result<()> {
     let program = command.as_std().get_program();
     if walls.files {
         restrict(Path::new(program), cage).map_err(io::Error::other)?;
     }
     if walls.calls {
-        // The call that runs the program names it by the bytes at this address, which the program does not learn.
+        // The call that runs the program must pass the path at this address, which the program does not learn.
         let address = program.as_bytes().as_ptr().addr() as u64;
         refuse(cage, Some(address))?;
     }
     Ok(())
 }
 
-/// Keeps this thread to a cage's files and ports.
+/// Restricts this thread to a cage's files and ports.
 fn restrict(program: &Path, cage: &Cage) -> Result<(), RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let run = AccessFs::ReadFile | AccessFs::Execute;
@@ -119,7 +119,7 @@ fn restrict(program: &Path, cage: &Cage) -> Result<(), RulesetError> {
         .ports
         .iter()
         .map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp)));
-    // What is not there is left out.
+    // Paths that do not exist are left out.
     Ruleset::default()
         .handle_access(AccessFs::from_all(ABI))?
         .handle_access(AccessNet::from_all(ABI))?
@@ -136,12 +136,12 @@ fn restrict(program: &Path, cage: &Cage) -> Result<(), RulesetError> {
         .map(|_| ())
 }
 
-/// Refuses this thread the calls that a cage has no use for. `program` is the address of the path of the program that
-/// may be run.
+/// Denies this thread the system calls that a cage does not need. `program` is the address of the path of the program
+/// that may be run.
 fn refuse(cage: &Cage, program: Option<u64>) -> io::Result<()> {
     let calls = refused(cage, program).map_err(io::Error::other)?;
     apply(calls, libc::EPERM)?;
-    // The C library takes `clone` where there is no `clone3`, whose flags no filter can read.
+    // Filters cannot read the flags of `clone3`. If it is missing, the C library falls back to `clone`.
     apply([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS)
 }
 
@@ -168,7 +168,7 @@ fn refused(cage: &Cage, program: Option<u64>) -> Result<Calls, BackendError> {
     calls.insert(libc::SYS_clone, vec![no_thread]);
     let mut sockets = Vec::new();
     if !cage.ports.is_empty() {
-        // All but TCP by IPv4: no other family and type, nor another protocol that is TCP to its user.
+        // Everything except TCP over IPv4: no other family or type, and no other stream protocol.
         let kinds = [
             0,
             libc::SOCK_CLOEXEC,
@@ -181,7 +181,7 @@ fn refused(cage: &Cage, program: Option<u64>) -> Result<Calls, BackendError> {
         sockets.push(all(
             &[0, libc::IPPROTO_TCP].map(|protocol| (2, Is::Ne, number(protocol)))
         )?);
-        // A connection that Landlock does not see.
+        // TCP Fast Open connects without Landlock noticing.
         let open = number(libc::MSG_FASTOPEN);
         for (call, flags) in [
             (libc::SYS_sendto, 3),
@@ -195,7 +195,7 @@ fn refused(cage: &Cage, program: Option<u64>) -> Result<Calls, BackendError> {
     Ok(calls)
 }
 
-/// A rule that is met where all arguments are as it says.
+/// A rule that matches if all arguments do.
 fn all(arguments: &[(u8, Is, u64)]) -> Result<SeccompRule, BackendError> {
     let condition = |(index, is, value): &(u8, Is, u64)| {
         let length = if *index == 0 {
@@ -208,7 +208,7 @@ fn all(arguments: &[(u8, Is, u64)]) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(arguments.iter().map(condition).collect::<Result<_, _>>()?)
 }
 
-/// A constant of C, none of which is below zero.
+/// A C constant; none of them is negative.
 fn number(constant: i32) -> u64 {
     u64::from(constant.unsigned_abs())
 }

@@ -7,23 +7,23 @@ use std::ffi::OsString;
 /// The most bytes that `FFmpeg` looks at to find out what is in a source.
 const PROBE_BYTES: &str = "2000000";
 
-/// Leaves out packets of which a part was lost.
+/// Drops packets with missing parts.
 pub(super) const DISCARD_CORRUPT: [&str; 2] = ["-fflags", "+discardcorrupt"];
 
-/// The options that remux what is kept of a source, with the source's own time stamps, up to that of `to`.
+/// The options that remux the kept streams of a source, with its own timestamps, up to timestamp `to`.
 pub(super) fn remux_arguments(
     facts: &Facts,
     remuxed: &Remuxed,
     to: Option<&str>,
     name: &str,
 ) -> Vec<OsString> {
-    // Apple's players want the parameter sets where hvc1 says that they are.
+    // Apple's players require hvc1: all parameter sets in the sample entry.
     let tag: &[&str] = if facts.video.codec == "hevc" {
         &["-tag:v", "hvc1"]
     } else {
         &[]
     };
-    // Without being told, it gives up at a packet that lacks its header.
+    // By default, it gives up at a packet without its header.
     let unframed: &[&str] = match &facts.audio {
         Some(audio) if audio.codec == "aac" && remuxed.container == Container::MpegTs => {
             &["-bsf:a:0", "aac_adtstoasc"]
@@ -40,12 +40,12 @@ pub(super) fn remux_arguments(
         &["-c", "copy"],
         tag,
         unframed,
-        // A damaged packet spoils a picture, and not the whole clip.
+        // A damaged packet spoils one picture, not the whole clip.
         &["-noxerror", "-copypriorss:v", "1"],
         &to,
-        // When the source was made.
+        // Keeps the creation time.
         &["-map_metadata", "0", "-map_chapters", "-1"],
-        // In microseconds the start of the excerpt is exact.
+        // In microseconds, the excerpt's start is exact.
         &[
             "-movie_timescale",
             "1000000",
@@ -71,7 +71,7 @@ pub(super) fn demuxer(container: Container) -> &'static str {
     }
 }
 
-/// The options with which `FFmpeg` looks at so many microseconds of a source.
+/// The options with which `FFmpeg` analyses this many microseconds of a source.
 pub(super) fn look(microseconds: u32) -> Vec<String> {
     let microseconds = microseconds.to_string();
     let options = ["-probesize", PROBE_BYTES, "-analyzeduration", &microseconds];
@@ -86,7 +86,7 @@ pub(super) fn container_lead_seconds(container: Container) -> f64 {
     }
 }
 
-/// The input options that keep the source's time stamps, but for those below zero, which an MP4 cannot hold.
+/// The input options that keep the source's timestamps, except negative ones, which an MP4 cannot hold.
 pub(super) fn read_on(remuxed: &Remuxed) -> Vec<String> {
     let later = format!(
         "{}us",
@@ -106,7 +106,7 @@ pub(super) fn read_on(remuxed: &Remuxed) -> Vec<String> {
         .collect()
 }
 
-/// The input options that in addition read from a second on.
+/// The same input options, reading from a second on.
 pub(super) fn read_from(remuxed: &Remuxed, seconds: f64) -> Vec<String> {
     let seek = ["-seek_timestamp", "1", "-ss"].map(str::to_owned);
     read_on(remuxed)
@@ -116,7 +116,7 @@ pub(super) fn read_from(remuxed: &Remuxed, seconds: f64) -> Vec<String> {
         .collect()
 }
 
-/// The time stamp of a second of a source that starts at `start_microseconds`, as `FFmpeg` takes it.
+/// The timestamp, in `FFmpeg`'s notation, of a second of a source that starts at `start_microseconds`.
 pub(super) fn stamp(seconds: f64, start_microseconds: i64) -> String {
     let microseconds = start_microseconds.saturating_add(number::signed(seconds * 1e6));
     format!("{microseconds}us")

@@ -13,19 +13,19 @@ use mp4_cut::{
 use serde::Deserialize;
 use std::{collections::BTreeMap, iter};
 
-/// How long a part of a source `FFmpeg` looks at to find out what is in it, in microseconds: the second when the first
-/// does not tell everything.
+/// How much of a source `FFmpeg` analyses to describe it, in microseconds: the second value if the first does not
+/// suffice.
 const ANALYZE_DURATIONS: [u32; 2] = [1_000_000, 3_000_000];
 /// Bytes at a source's beginning that tell whether it is encrypted.
 const HEAD_BYTES: u64 = 256 << 10;
-/// The packets at a source's start among which its first keyframe is looked for.
+/// How many packets at a source's start are searched for its first keyframe.
 const FIRST_PACKETS: u32 = 64;
-/// The same for a source that goes on without one, as a recording that was begun between two keyframes.
+/// The same for a source that begins without one, such as a recording started between two keyframes.
 const LATE_KEYFRAME_PACKETS: u32 = 1000;
-/// What describing a source may read, in bytes. It takes 1 to 3 MB; of a transport stream that ends without time stamps
-/// up to 16 MB more.
+/// What describing a source may read, in bytes. It takes 1 to 3 MB, and up to 16 MB more for a transport stream that
+/// ends without timestamps.
 const DESCRIPTION_BYTES: u64 = 24 << 20;
-/// No interlaced frames are shown at a higher rate, in Hz.
+/// The highest rate of interlaced frames, in Hz.
 const MAX_INTERLACED_RATE: f64 = 40.0;
 
 /// The codecs that `FFmpeg` puts into an MP4, by its names.
@@ -34,7 +34,7 @@ const PICTURES: &str =
 const SOUND: &str = "aac ac3 alac dts eac3 flac mp1 mp2 mp3 opus vorbis pcm_s16be pcm_s16le pcm_s24be pcm_s24le \
                      pcm_s32be pcm_s32le pcm_f32be pcm_f32le pcm_f64le";
 
-/// What `ffprobe` tells.
+/// The output of `ffprobe`.
 #[derive(Debug, Deserialize)]
 struct Description {
     #[serde(default)]
@@ -128,7 +128,7 @@ pub(super) async fn describe<S: RangeRead + Clone + 'static>(
         let time = remuxer.limits.time;
         let described = remuxer.ffmpeg.describe(&input, ENTRIES, read, time).await;
         let described = server.classify_exit(described)?;
-        // It is as long as the source's texts, and has the numbers that the source has.
+        // The source controls its length and numbers, so parsing may fail.
         serde_json::from_slice::<Description>(&described).map_err(|error| {
             ClipError::unsupported_media(format!(
                 "the source cannot be described: ffprobe's answer: {error}"
@@ -167,7 +167,7 @@ impl Description {
             .filter(move |packet| Some(packet.stream_index) == video)
     }
 
-    /// Whether the pictures are encrypted, or all sound is.
+    /// Whether the pictures or all of the audio are encrypted.
     fn is_encrypted(&self, container: Container, head: &[u8]) -> bool {
         let is_stream_encrypted = |stream: &Stream| match container {
             Container::MpegTs => stream.is_scrambled(head),
@@ -190,8 +190,8 @@ impl Description {
         seconds(keyframe.pts_time.as_deref())
     }
 
-    /// When the first picture that can be decoded is shown, where others precede it: a recording that begins between
-    /// keyframes, as one that was cut out of a broadcast does.
+    /// When the first decodable picture is shown, if others precede it: a recording may begin between keyframes, for
+    /// example if it was cut from a broadcast.
     fn late_start_seconds(&self) -> Option<f64> {
         let first = self.video_packets().next()?;
         if first.flags.starts_with('K') {
@@ -210,9 +210,9 @@ impl Description {
         let told = seconds(self.format.duration.as_deref()).map(|told| told - (start - all_start));
         let duration = match container {
             Container::MpegTs => told,
-            // Matroska counts from zero, whenever the first picture is shown.
+            // Matroska counts from zero, no matter when the first picture is shown.
             Container::Matroska => told.map(|end| end - all_start.max(0.0)),
-            // Once it is remuxed, its own index tells.
+            // Unknown until remuxed; then its own index says.
             _ => Some(1.0),
         };
         duration
@@ -315,7 +315,7 @@ impl Stream {
 
     /// Frames a second, and whether they are so throughout.
     fn frame_rate(&self) -> Result<(f64, bool), ClipError> {
-        // Where frames are fields, FFmpeg may take those for frames, on average or as the least.
+        // For field-coded video, FFmpeg may count fields as frames, in the average or the base rate.
         let of_frames = |rate: f64| {
             let of_fields = self.is_interlaced() && rate > MAX_INTERLACED_RATE;
             if of_fields { rate / 2.0 } else { rate }
@@ -354,8 +354,8 @@ impl Stream {
         order.is_some_and(|order| !matches!(order, "progressive" | "unknown"))
     }
 
-    /// Whether a transport stream says that it is: in its packets, or by a type of streams in which parts of every picture
-    /// are encrypted (HLS's `SAMPLE-AES`).
+    /// Whether a transport stream marks it as encrypted: in its packets, or by a stream type with partially encrypted
+    /// pictures (HLS's `SAMPLE-AES`).
     fn is_scrambled(&self, head: &[u8]) -> bool {
         let number = |text: &Option<String>| {
             let digits = text.as_deref()?.strip_prefix("0x")?;
@@ -366,7 +366,7 @@ impl Stream {
             || id.is_some_and(|id| encrypted::is_scrambled(head, id))
     }
 
-    /// Whether what an MP4 needs of pictures or sound is known.
+    /// Whether the parameters that an MP4 needs are known.
     fn has_codec_parameters(&self) -> bool {
         match self.codec_type.as_deref() {
             Some("video") => self.width > 0 && ratio(&self.avg_frame_rate, '/').is_some(),
@@ -375,8 +375,8 @@ impl Stream {
         }
     }
 
-    /// Whether it is sound that an MP4 can hold. That of which nothing is heard at the start of a transport stream has
-    /// no sample rate.
+    /// Whether it is audio that an MP4 can hold. Audio that has not begun at the start of a transport stream has no
+    /// sample rate.
     fn is_sound(&self) -> bool {
         let is_held = SOUND
             .split(' ')
@@ -384,7 +384,7 @@ impl Stream {
         self.is("audio") && is_held && self.sample_rate() > 0
     }
 
-    /// What it is, the first of as many tracks of sound as there are languages.
+    /// The facts about this track, the first of as many audio tracks as there are languages.
     fn audio(&self, languages: Vec<String>) -> AudioFacts {
         let codec = self.codec_name.as_deref().unwrap_or_default();
         AudioFacts {
@@ -425,7 +425,7 @@ impl Stream {
         self.bit_rate.as_deref()?.parse().ok()
     }
 
-    /// What people call it, as in [`Facts::dropped_tracks`].
+    /// Its common name, as in [`Facts::dropped_tracks`].
     fn name(&self) -> String {
         let kind = match self.codec_type.as_deref() {
             Some("subtitle") => "text",
@@ -453,7 +453,7 @@ fn seconds(text: Option<&str>) -> Option<f64> {
     text?.parse().ok()
 }
 
-/// A fraction that is above zero.
+/// Parses a fraction; `None` unless it is above zero.
 fn ratio(text: &str, sign: char) -> Option<f64> {
     let (numerator, denominator) = text.split_once(sign)?;
     let ratio = numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?;

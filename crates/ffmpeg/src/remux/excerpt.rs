@@ -16,16 +16,16 @@ use mp4_cut::{
 };
 use std::ops::Range;
 
-/// What is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
+/// How much is read beyond the end of an interval, in seconds: enough to see where its last frame ends.
 const TAIL_SECONDS: f64 = 0.5;
-/// The most that is read behind it in search of the picture that follows one that is held.
+/// The most that is read beyond it to find the picture that follows a held one, in seconds.
 const MAX_TAIL_SECONDS: f64 = 60.0;
-/// The most that is read in front of an interval in search of a keyframe, in seconds.
+/// The most that is read before an interval to find a keyframe, in seconds.
 const MAX_LEAD_SECONDS: f64 = 40.0;
-/// What finding an interval may read besides it and what lies between it and a keyframe, in bytes. It takes up to 3 MB;
-/// a source whose index leads nowhere would be read from its start.
+/// What finding an interval may read, in bytes, besides the interval and what is between it and a keyframe. It takes up
+/// to 3 MB; a source with a useless index would be read from its start.
 const SEARCH_BYTES: u64 = 8 << 20;
-/// How many times more than on average a second of an interval may have, in bytes.
+/// How many times the average bit rate an interval may have.
 const MAX_UNEVEN: u64 = 8;
 
 /// A source of another container.
@@ -61,7 +61,7 @@ impl<S: RangeRead + Clone + 'static> Other<S> {
             let is_last = from <= 0.0 || lead >= MAX_LEAD_SECONDS;
             match Movie::read_remuxed(&file, start, duration).await {
                 Ok(movie) if movie.first_keyframe_seconds()? <= start_seconds.max(first) => {
-                    // Only the next picture tells how long the last one stays.
+                    // Only the next picture reveals how long the last one is shown.
                     let ends = movie.end_seconds();
                     if ends < end - 0.001 && end + tail < duration && tail < MAX_TAIL_SECONDS {
                         tail = (2.0 * tail).max(1.0);
@@ -73,7 +73,7 @@ impl<S: RangeRead + Clone + 'static> Other<S> {
                         lead_seconds: Some(lead),
                     });
                 }
-                // FFmpeg leaves out all pictures in front of a keyframe.
+                // FFmpeg drops all pictures before the first keyframe.
                 Ok(_) | Err(Error::NoVideo { .. }) if is_last => {
                     return Err(no_keyframe(from, start_seconds));
                 }
@@ -83,7 +83,7 @@ impl<S: RangeRead + Clone + 'static> Other<S> {
         }
     }
 
-    /// Writes what lies between two seconds of the source as the file `name`.
+    /// Writes what is between two seconds of the source to the file `name`.
     async fn remux(
         &self,
         seconds: Range<f64>,
@@ -91,7 +91,7 @@ impl<S: RangeRead + Clone + 'static> Other<S> {
         remuxer: Remuxer<'_>,
     ) -> Result<(), ClipError> {
         match self.remux_with(&[], seconds.clone(), name, remuxer).await {
-            // Of sound that lacks packets, what is left of a frame may not be what an MP4 can hold.
+            // With audio packets missing, the rest of a frame may not fit an MP4.
             Err(error)
                 if error.kind == ErrorKind::UnsupportedMedia
                     && self.remuxed.container == Container::MpegTs =>
@@ -121,7 +121,7 @@ impl<S: RangeRead + Clone + 'static> Other<S> {
         let most_bytes =
             (SEARCH_BYTES + bytes_of(facts, MAX_LEAD_SECONDS)).saturating_add(interval_bytes);
         let server = RangeServer::serve(source.clone(), most_bytes)?;
-        // FFmpeg seeks to a keyframe by its decode time: to the second where the first has none.
+        // FFmpeg seeks to a keyframe by decode time: if the first has none, to the second.
         let mut options = if seconds.start > 0.0 {
             read_from(remuxed, seconds.start)
         } else {
@@ -183,7 +183,7 @@ fn no_keyframe(searched_from_seconds: f64, start_seconds: f64) -> ClipError {
     ))
 }
 
-/// Refuses what is no interval, and one that is beyond the source by more than is to be seen in an excerpt.
+/// Refuses an invalid interval, and one that is so far beyond the source that no excerpt is needed to see it.
 pub(super) fn check_interval(
     facts: &Facts,
     start_seconds: f64,

@@ -4,12 +4,12 @@ use crate::{damage, decoded::Picture};
 use model::ClipError;
 use mp4_cut::Movie;
 
-/// What was decoded of a source itself.
+/// What was decoded from a source itself.
 #[derive(Debug)]
 pub struct Looked {
     /// Times count from second 0 of the source.
     pub pictures: Vec<Picture>,
-    /// Whether not each picture that the index shows decodes, at its time, or pictures are decoded in another order.
+    /// Whether some picture of the index does not decode at its time, or pictures are decoded in another order.
     pub is_damaged: bool,
 }
 
@@ -24,12 +24,12 @@ impl Looked {
         let shown = movie.shown_frames()?;
         let shown: Vec<f64> = shown.iter().map(|frame| frame.seconds).collect();
         let index = |at: f64| shown.partition_point(|seconds| *seconds < at);
-        // What an index that lies shows, and decoding does not, is missing close to where decoding begins.
+        // Pictures that only a wrong index shows are missing close to where decoding begins.
         let first = decoded
             .first()
             .map_or(start, |begun| begun.seconds - damage::TOLERANCE_SECONDS);
         let flaws = damage::flaws(&shown, index(first)..index(end), &decoded);
-        // FFmpeg gives up on times that are out of order after a few, which may lie before what is looked at.
+        // FFmpeg gives up after a few out-of-order times, which may precede the inspected part.
         let times = decoded.iter().map(|picture| picture.seconds);
         let is_in_order = times.is_sorted_by(|one, next| one < next);
         let by_the_source = decoded.into_iter().map(|picture| Picture {

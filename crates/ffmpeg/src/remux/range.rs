@@ -10,15 +10,15 @@ use std::ops::Range;
 /// An interval of a source, ready to be cut.
 #[derive(Debug)]
 pub struct RemuxedRange<S> {
-    /// What the interval is cut out of, by the source's own times.
+    /// What the interval is cut from, with the source's own times.
     pub movie: Movie,
     /// Where its samples are.
     pub samples: Samples<S>,
-    /// How far in front of the interval reading began, in seconds; `None` where an index says where to begin.
+    /// How far before the interval reading began, in seconds; `None` if an index says where to begin.
     pub lead_seconds: Option<f64>,
 }
 
-/// Where the samples of an excerpt are: in the source itself, or in a file that was made of it.
+/// Where the samples of an excerpt are: in the source itself, or in a file made from it.
 #[derive(Debug, Clone)]
 pub enum Samples<S> {
     /// The source.

@@ -6,7 +6,7 @@ use crate::{
 };
 use model::{ClipError, error::REMUX};
 
-/// What reading other containers takes.
+/// What is needed to read other containers.
 #[derive(Debug, Clone, Copy)]
 pub struct Remuxer<'a> {
     /// The program.
@@ -15,12 +15,12 @@ pub struct Remuxer<'a> {
     pub scratch: &'a Scratch,
     /// What each run may use.
     pub limits: Limits,
-    /// The largest source, in bytes, that is read from its start because nothing in it leads to an interval.
+    /// The largest source, in bytes, that is read from its start because it has no index.
     pub max_whole_bytes: u64,
 }
 
 impl Remuxer<'_> {
-    /// Refuses to read all of a source of so many bytes, whose container is `name`, where that is too much.
+    /// Refuses to read a whole source of `bytes` in the container `name` if it is too large.
     pub(super) fn check_whole(&self, name: &str, bytes: u64) -> Result<(), ClipError> {
         let max_bytes = self.max_whole_bytes;
         if bytes > max_bytes {

@@ -12,13 +12,13 @@ use ffmpeg::encode;
 use futures::executor::block_on;
 use mp4_cut::Movie;
 
-/// Cuts of two sources, the second of which is silent, half as large and of another rate: each with its source.
+/// Cuts, each with its source. There are two sources; the second is silent, half as large and has another rate.
 type Cuts = &'static [(usize, f64, f64)];
 
 const ONE: Cuts = &[(0, 0.5, 1.5)];
 const SEVERAL: Cuts = &[(0, 0.5, 1.5), (1, 0.0, 2.0)];
 
-/// Each with the request, and its cuts.
+/// Name, request and cuts of each clip.
 pub const ALL: [(&str, &str, Cuts); 11] = [
     ("plain", "{}", ONE),
     ("webm", r#"{"format": "webm", "quality": "high"}"#, ONE),
@@ -80,7 +80,7 @@ fn source(timescale: u32, frame: u32, has_sound: bool) -> Bytes {
     shape.file().into()
 }
 
-/// What the clip of a request is made with.
+/// The arguments with which the clip of a request is made.
 pub fn arguments(request: &str, cuts: Cuts) -> String {
     let files = [source(30_000, 1000, true), source(25, 1, false)];
     let movies = files.map(|file| block_on(Movie::read(&file)).expect("a source"));

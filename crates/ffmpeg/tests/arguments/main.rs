@@ -1,6 +1,7 @@
-//! What `FFmpeg` is told to do.
+//! Snapshots of the arguments that `FFmpeg` is run with.
 //!
-//! The program runs itself anew with a `PATH` on which `ffmpeg` is a script that notes what it is told, and then does it.
+//! The program runs itself again with a `PATH` on which `ffmpeg` is a script that records its arguments and then runs
+//! the real one.
 
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
         return code;
     }
     let mut arguments = Arguments::from_args();
-    // All runs are noted in one file.
+    // All runs are recorded in one file.
     arguments.test_threads = Some(1);
     let encodes = encodes::ALL.iter().map(|(name, edits, cuts)| {
         trial(&format!("encode_{name}"), || {
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, encodes.chain(runs).collect()).exit_code()
 }
 
-/// What `told` returns is what is in the repository.
+/// Checks that `told` returns the stored snapshot.
 fn trial(name: &str, told: impl FnOnce() -> String + Send + 'static) -> Trial {
     let file = format!("../snapshots/{name}.txt");
     Trial::test(format!("snapshot_of_{name}"), || {
@@ -37,7 +38,7 @@ fn trial(name: &str, told: impl FnOnce() -> String + Send + 'static) -> Trial {
     })
 }
 
-/// An option with its values on a line, and a filter of a graph.
+/// Puts each option with its values, and each filter of a graph, on its own line.
 fn lines(arguments: impl IntoIterator<Item = String>) -> String {
     let mut lines = String::new();
     for argument in arguments {

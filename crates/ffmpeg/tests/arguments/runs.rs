@@ -22,10 +22,10 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// What names the file in which runs are noted, in the program that is run anew.
+/// Environment variable with the file in which the program records runs when it runs itself again.
 const LOG: &str = "CLIPFLOW_TEST_COMMANDS";
 
-/// Does something, and returns what `FFmpeg` was told.
+/// Does something, and returns the arguments of the `FFmpeg` runs.
 type Run = fn() -> String;
 
 /// Each with its name.
@@ -36,7 +36,7 @@ pub const ALL: [(&str, Run); 4] = [
     ("remux_of_matroska", || remux("a.mkv")),
 ];
 
-/// Runs the program anew, noting the runs of `FFmpeg`; `None` where they are noted already.
+/// Runs the program again, recording the runs of `FFmpeg`; `None` if they are being recorded already.
 pub fn record() -> Option<ExitCode> {
     if env::var_os(LOG).is_some() {
         return None;
@@ -44,7 +44,7 @@ pub fn record() -> Option<ExitCode> {
     let folder = Folder::new();
     let (log, script) = (folder.path("commands"), folder.path("ffmpeg"));
     let program = on_path("ffmpeg").expect("ffmpeg on the PATH");
-    // Its environment is empty, so it has to know all.
+    // Its environment is empty, so the script must contain everything.
     let note = format!(
         "#!/bin/sh\ncase \"$*\" in *-progress*) echo \"$*\" >> '{}';; esac\nexec '{}' \"$@\"\n",
         log.display(),
@@ -72,7 +72,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// What `FFmpeg` was told while something was done. Runs that go on at the same time are noted in no order.
+/// The arguments of the `FFmpeg` runs during `work`. The order of concurrent runs is not recorded.
 fn noted(work: impl AsyncFnOnce()) -> String {
     let log = PathBuf::from(env::var_os(LOG).expect("it is set"));
     std::fs::write(&log, "").expect("room for a log");
@@ -86,7 +86,7 @@ fn noted(work: impl AsyncFnOnce()) -> String {
     commands.join("\n")
 }
 
-/// A word without the port and the secret of a URL.
+/// An argument without the port and the secret of a URL.
 fn anonymous(word: String) -> String {
     if word.starts_with("http://127.0.0.1:") {
         "http://127.0.0.1:PORT/SECRET".to_owned()

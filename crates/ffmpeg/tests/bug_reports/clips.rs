@@ -26,7 +26,7 @@ use model::{
 };
 use std::path::PathBuf;
 
-/// Cuts as `clipflow cut` and the workflow's functions do. Returns the clip, and how it was made; or why there is none.
+/// Cuts like `clipflow cut` and the workflow's functions. Returns the clip and how it was made, or why there is none.
 pub fn clipflow(
     report: &Report,
     sources: &[PathBuf],

@@ -3,7 +3,7 @@
 use crate::common::ffmpeg::{AAC, Folder, H264, HEVC, ffmpeg, pictures, probe, sound, words};
 use std::path::{Path, PathBuf};
 
-/// H.264 and sound, at so many pictures a second, for so long.
+/// H.264 and audio, at a frame rate, of a length.
 pub fn footage(
     folder: &Folder,
     name: &str,
@@ -28,13 +28,13 @@ pub fn hevc(
     encoded(folder, name, arguments, &options)
 }
 
-/// Inputs, encoded as the options say.
+/// Encodes inputs with options.
 pub fn encoded(folder: &Folder, name: &str, inputs: [Vec<String>; 2], options: &str) -> PathBuf {
     let [pictures, sound] = inputs;
     folder.build(name, &[pictures, sound, words(options)])
 }
 
-/// Another file with the same streams, written with these options for input and output.
+/// Rewrites a file with the same streams, with options for input and output.
 pub fn rewritten(folder: &Folder, file: &Path, name: &str, input: &str, output: &str) -> PathBuf {
     let path = folder.path(name);
     let file = vec!["-i".to_owned(), file.display().to_string()];
@@ -43,7 +43,7 @@ pub fn rewritten(folder: &Folder, file: &Path, name: &str, input: &str, output: 
     path
 }
 
-/// What `ffprobe` says of a clip that it should not.
+/// The faults of a clip: what `ffprobe` says, unless it is what is expected.
 pub fn unless(clip: &Path, entries: &str, expected: &str) -> Vec<String> {
     let said = probe(clip, &format!("-show_entries {entries}"));
     let said: Vec<_> = said

@@ -1,7 +1,7 @@
-//! Public reports of bugs of programs that cut video. Each is made into a source and cut by clipflow, whose clip has to be
-//! right, and by the `FFmpeg` command that people use; docs/bug-reports.md says how both do.
+//! Public bug reports about programs that cut video. For each, a source is built and cut by clipflow, whose clip has to
+//! be right, and by the `FFmpeg` command that people use. docs/bug-reports.md compares both.
 //!
-//! `UPDATE_EXPECT=1` writes the page anew.
+//! `UPDATE_EXPECT=1` rewrites the page.
 
 mod clips;
 #[path = "../common/mod.rs"]

@@ -1,4 +1,4 @@
-//! What is seen and heard of a clip, beside what it has to show.
+//! Compares what is seen and heard of a clip with what it has to show.
 
 use crate::common::ffmpeg::{Picture, probe, read_pictures, words};
 use std::{
@@ -8,21 +8,22 @@ use std::{
     process::{self},
 };
 
-/// The size that pictures are compared in. They are scaled to it, whatever their own shape.
+/// The size in which pictures are compared. All are scaled to it, whatever their shape.
 const SIZE: (usize, usize) = (80, 45);
-/// Sound is compared in this many samples a second, in one channel.
+/// Audio is compared at this many samples per second, in one channel.
 const RATE: usize = 8000;
-/// How long a piece of sound is that is looked for, in samples: 50 ms.
+/// The length of the audio pieces that are compared, in samples: 50 ms.
 const PIECE: usize = RATE / 20;
-/// Pieces of sound lie so far apart, in seconds.
+/// The distance between pieces of audio, in seconds.
 const STEP: f64 = 0.2;
-/// How far off sound is looked for, in samples: 0.6 s.
+/// The largest audio offset that is searched, in samples: 0.6 s.
 const MAX_LAG: usize = RATE * 6 / 10;
-/// What nobody hears or sees, in seconds: by so much sound may lie beside its pictures, and pictures beside their time.
+/// An imperceptible offset, in seconds, for audio against its pictures, and for pictures against their time.
 const UNHEARD: f64 = 0.005;
-/// Pictures differ by less than this from what they are encoded from, in squares of brightness: 30 dB.
+/// The largest mean squared error of encoded pictures: 30 dB.
 const MAX_ERROR: f64 = 65.0;
-/// What a container rounds a duration to, in seconds, and a packet of sound that goes on behind the last picture.
+/// By how much a clip may be longer, in seconds: rounding in the container, and an audio packet that extends beyond the
+/// last picture.
 const LONGER: f64 = 0.03;
 
 /// A picture that is shown.
@@ -37,17 +38,17 @@ pub struct Played {
     pictures: Vec<Seen>,
     sound: Vec<f32>,
     has_sound: bool,
-    /// Whether a decoder has something to say.
+    /// Whether a decoder complains.
     complains: bool,
 }
 
 impl Played {
-    /// Plays a source. Its start is second 0, whatever its clock says.
+    /// Plays a source. Second 0 is its start, whatever its timestamps are.
     pub fn source(path: &Path) -> Self {
         Self::of(path, &[])
     }
 
-    /// Plays a clip as its clock says.
+    /// Plays a clip with its own timestamps.
     pub fn clip(path: &Path) -> Self {
         Self::of(path, &["-copyts"])
     }
@@ -100,7 +101,7 @@ impl Played {
         }
     }
 
-    /// How long its last picture is shown, as far as can be told: as long as the one before.
+    /// When its last picture ends, assuming that it is shown for as long as the one before.
     fn end(&self) -> f64 {
         match &self.pictures[..] {
             [.., before, last] => 2.0 * last.time - before.time,
@@ -109,10 +110,10 @@ impl Played {
     }
 }
 
-/// Output options for sound in its place, so deep that a part of a sample more or less makes no difference.
+/// Output options for audio in its place, low-pass filtered so that a fraction of a sample makes no difference.
 const SOUND: &str = "-map 0:a:0 -af aresample=async=1:min_hard_comp=0.002:first_pts=0,lowpass=f=600 -ac 1 -ar 8000 -f s16le";
 
-/// Whether a decoder has something to say, and not only the filter that scales pictures of full range for us.
+/// Whether a decoder complains. The filter that scales full-range pictures for us does not count.
 fn complains(remarks: &str) -> bool {
     let is_ours = |line: &&str| line.contains("deprecated pixel format used");
     remarks.lines().any(|line| !is_ours(&line))
@@ -123,7 +124,7 @@ fn complains(remarks: &str) -> bool {
 pub struct Interval {
     pub source: usize,
     pub shows: Range<usize>,
-    /// When the first picture is cut, in seconds, if it begins earlier.
+    /// When the interval begins, in seconds, if that is within its first picture.
     pub begins: Option<f64>,
 }
 
@@ -155,7 +156,7 @@ impl fmt::Display for Expected {
 struct Shown {
     /// Which pictures of sources it shows, and when, in seconds.
     pictures: Vec<(Place, f64)>,
-    /// How many of them are not as they are in the source.
+    /// How many of them differ from the source.
     damaged: usize,
 }
 
@@ -188,7 +189,7 @@ impl Expected {
         }
     }
 
-    /// What is wrong with a clip; nothing, if all is right.
+    /// What is wrong with a clip; empty if nothing is.
     pub fn faults(&self, clip: &Path) -> Vec<String> {
         let played = Played::clip(clip);
         let shown = self.shown(&played);
@@ -209,7 +210,7 @@ impl Expected {
         faults
     }
 
-    /// Finds out which pictures are shown.
+    /// Finds which pictures are shown.
     fn shown(&self, played: &Played) -> Shown {
         let (mut pictures, mut damaged) = (Vec::<(Place, f64)>::new(), 0);
         for seen in &played.pictures {
@@ -228,7 +229,7 @@ impl Expected {
         Shown { pictures, damaged }
     }
 
-    /// The picture that is most like one, which probably is `next`, and how much they differ.
+    /// The picture most like `seen`, which is probably `next`, and how much they differ.
     fn find(&self, seen: &Seen, next: Option<Place>) -> (Place, f64) {
         let of = |place: Place| &self.sources[place.source].pictures[place.number].pixels;
         let mut best = (
@@ -260,7 +261,7 @@ impl Expected {
         self.sources[place.source].pictures[place.number].time
     }
 
-    /// What is shown that should not be, and what is not shown.
+    /// Pictures that are wrongly shown, or missing.
     fn wrong_pictures(&self, shown: &Shown) -> Vec<String> {
         let is_expected = |place: &Place| self.pictures.iter().any(|(other, _)| other == place);
         let is_shown = |place: &Place| shown.pictures.iter().any(|(other, _)| other == place);
@@ -295,7 +296,7 @@ impl Expected {
         faults
     }
 
-    /// What is shown at another time than it should be.
+    /// Pictures that are shown at the wrong time.
     fn wrong_times(&self, shown: &Shown) -> Vec<String> {
         let mut faults = Vec::new();
         let Some((_, first)) = shown.pictures.first() else {
@@ -321,7 +322,7 @@ impl Expected {
         faults
     }
 
-    /// Whether the container says another length than the clip has.
+    /// Whether the container's duration is wrong.
     fn wrong_duration(&self, clip: &Path, is_right: bool) -> Option<String> {
         let said = probe(clip, "-show_entries format=duration");
         let seconds: f64 = said.trim().parse().unwrap_or(0.0);
@@ -329,7 +330,7 @@ impl Expected {
         (is_right && is_off).then(|| format!("lasts {seconds:.2} s instead of {:.2}", self.seconds))
     }
 
-    /// What is heard beside the pictures that it belongs to, or not at all.
+    /// Audio that is out of sync with its pictures, or missing.
     fn wrong_sound(&self, played: &Played, shown: &Shown) -> Vec<String> {
         if !self.sources[0].has_sound {
             return Vec::new();
@@ -403,7 +404,7 @@ impl Expected {
 
 /// What is heard at a place.
 enum Heard {
-    /// What belongs there, by so many seconds beside it.
+    /// The right audio, off by this many seconds.
     Off(f64),
     Nothing,
     Other,
@@ -435,7 +436,7 @@ fn pictures(count: usize) -> String {
     }
 }
 
-/// The mean of the squares of differences, or more than `limit`.
+/// The mean squared error, or any value above `limit`.
 #[expect(clippy::cast_precision_loss, reason = "a picture has few pixels")]
 fn error(a: &[u8], b: &[u8], limit: f64) -> f64 {
     let mut sum = 0;
@@ -450,7 +451,7 @@ fn error(a: &[u8], b: &[u8], limit: f64) -> f64 {
     sum as f64 / (SIZE.0 * SIZE.1) as f64
 }
 
-/// By how many samples a piece that should begin at `begin` lies elsewhere in `sound`, or nothing where it is not found.
+/// The offset, in samples, at which a piece that should begin at `begin` is found in `sound`; `None` if it is not.
 fn lag(piece: &[f32], sound: &[f32], begin: usize) -> Option<usize> {
     let (mut nearest, mut least) = (
         None,

@@ -1,8 +1,8 @@
-//! docs/bug-reports.md: a table between two marks.
+//! docs/bug-reports.md: a table between two markers.
 
 use std::{fs, path::PathBuf};
 
-/// A report, and how it is done by.
+/// A report and its results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The report, with a link.
@@ -31,7 +31,7 @@ pub struct Page {
     marks: [&'static str; 2],
 }
 
-/// Whether the page is written anew.
+/// Whether the page is rewritten.
 pub fn is_written() -> bool {
     std::env::var_os("UPDATE_EXPECT").is_some()
 }
@@ -63,7 +63,7 @@ impl Page {
         }
     }
 
-    /// The page before the rows, the rows, and the page behind them.
+    /// The page before the rows, the rows, and the page after them.
     fn parts(&self) -> [String; 3] {
         let page = read();
         let (before, rest) = page.split_once(self.marks[0]).expect("the table's mark");
@@ -88,10 +88,10 @@ impl Page {
         lines.iter().filter_map(title).collect()
     }
 
-    /// Its row of this report says the same.
+    /// Checks that its row for this report is the same.
     ///
     /// # Errors
-    /// Both rows, where they differ.
+    /// Both rows, if they differ.
     pub fn check(&self, row: &Row) -> Result<(), String> {
         let (lines, line) = (self.lines(), row.line());
         if lines.contains(&line) {

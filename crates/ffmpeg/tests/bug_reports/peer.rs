@@ -6,7 +6,7 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
-/// Cuts as people are told to, without encoding.
+/// Cuts without encoding, as commonly recommended.
 ///
 /// # Errors
 /// What `FFmpeg` says when it fails.
@@ -52,6 +52,6 @@ fn run(input: &[&str], output: &Path) -> Result<(), String> {
     }
     let said = String::from_utf8_lossy(&ran.stderr);
     let first = said.lines().next().unwrap_or("it says nothing");
-    // Without who says it, and where that lies in memory.
+    // Without the component's name and address.
     Err(first.rsplit("] ").next().unwrap_or(first).to_owned())
 }

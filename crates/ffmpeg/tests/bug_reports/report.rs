@@ -1,4 +1,4 @@
-//! A report: where it stands, what was seen, and how to see it.
+//! A report: where it was published, what was seen, and how to reproduce it.
 
 use crate::{
     common::ffmpeg::Folder,
@@ -12,10 +12,10 @@ use std::{
 
 /// Builds a source.
 pub type Build = fn(&Folder) -> PathBuf;
-/// Looks at what is special about a clip. Returns what is wrong with it.
+/// Checks a special property of a clip. Returns what is wrong with it.
 pub type Check = fn(&Path) -> Vec<String>;
 
-/// How `FFmpeg` is told to cut.
+/// How `FFmpeg` is used to cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// `ffmpeg -ss A -to B -i … -c copy`
@@ -27,7 +27,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// What the page says of it, where it is another than usual.
+    /// How the page mentions it, if it is not the usual one.
     pub fn said(self) -> &'static str {
         match self {
             Self::Usual => "",
@@ -40,7 +40,7 @@ impl Command {
 /// A cut of a source, and the numbers of the pictures that it has to show.
 #[derive(Debug, Clone)]
 pub struct Segment {
-    /// The place of the source in the list of sources.
+    /// Index of the source.
     pub source: usize,
     pub start: f64,
     pub end: f64,
@@ -49,15 +49,15 @@ pub struct Segment {
 
 /// A report.
 pub struct Report {
-    /// The test's name: what is true of clipflow's clip.
+    /// The test's name: a fact about clipflow's clip.
     pub name: &'static str,
-    /// Where it stands.
+    /// Where it was published.
     pub url: &'static str,
-    /// What people saw, in other words than theirs.
+    /// What people saw, in our words.
     pub said: &'static str,
     sources: Vec<Build>,
     pub segments: Vec<Segment>,
-    /// When the first picture is cut, in seconds of the source, if that is later than it begins.
+    /// When the cut begins, in seconds of the source, if that is within its first picture.
     begins: Option<f64>,
     pub format: Format,
     pub command: Command,
@@ -65,7 +65,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of a source that is cut exactly, into H.264.
+    /// A report about a source that is cut exactly, to H.264.
     pub fn new(name: &'static str, url: &'static str, said: &'static str, source: Build) -> Self {
         Self {
             name,
@@ -86,12 +86,12 @@ impl Report {
         self
     }
 
-    /// Cuts an interval out of the first source. It has to show these of the source's pictures.
+    /// Cuts an interval from the first source; it has to show these of the source's pictures.
     pub fn cut(self, start: f64, end: f64, shows: Range<usize>) -> Self {
         self.cut_of(0, start, end, shows)
     }
 
-    /// As [`cut`](Self::cut), of any source.
+    /// As [`cut`](Self::cut), from any source.
     pub fn cut_of(mut self, source: usize, start: f64, end: f64, shows: Range<usize>) -> Self {
         let segment = Segment {
             source,
@@ -106,7 +106,7 @@ impl Report {
         self
     }
 
-    /// The cut begins while its first picture is shown.
+    /// Makes the cut begin while its first picture is shown.
     pub fn begins_at(mut self, seconds: f64) -> Self {
         self.begins = Some(seconds);
         self
@@ -124,7 +124,7 @@ impl Report {
         self
     }
 
-    /// Looks at more of the clip than what is seen and heard.
+    /// Adds a check besides what is seen and heard.
     pub fn check(mut self, check: Check) -> Self {
         self.checks.push(check);
         self

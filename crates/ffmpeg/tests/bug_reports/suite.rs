@@ -1,4 +1,4 @@
-//! A test for each report, which also writes its row of the page, or compares it.
+//! One test for each report, which also writes or compares its row on the page.
 
 use crate::{
     common::ffmpeg::Folder,
@@ -17,11 +17,11 @@ use std::{
 /// A clip and how it was made, or why there is none.
 pub type Made = Result<(PathBuf, String), String>;
 
-/// Rows that were measured, with the place of their report.
+/// Measured rows, with the index of their report.
 type Rows = Arc<Mutex<Vec<(usize, Row)>>>;
 
-/// Runs the tests. `clipflow` makes clipflow's clip of a report's sources, and returns it and how it was made, or why there
-/// is none.
+/// Runs the tests. `clipflow` makes clipflow's clip from a report's sources and returns it with how it was made, or why
+/// there is none.
 pub fn run<F>(page: Page, reports: Vec<Report>, clipflow: F) -> ExitCode
 where
     F: Fn(&Report, &[PathBuf], &Folder) -> Made + Clone + Send + 'static,
@@ -65,7 +65,7 @@ where
     conclusion.exit_code()
 }
 
-/// Cuts what a report is about in both ways. Returns its row, and what is wrong with clipflow's clip.
+/// Makes a report's clip in both ways. Returns its row, and what is wrong with clipflow's clip.
 fn compare(
     report: &Report,
     clipflow: &impl Fn(&Report, &[PathBuf], &Folder) -> Made,
@@ -102,7 +102,7 @@ fn faults(report: &Report, expected: &Expected, clip: &Path) -> Vec<String> {
     faults
 }
 
-/// What the page says of a clip.
+/// The page's text about a clip.
 fn said(faults: &[String], expected: &Expected) -> String {
     if faults.is_empty() {
         format!("right: {expected}")

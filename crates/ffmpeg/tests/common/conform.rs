@@ -1,4 +1,4 @@
-//! What every clip has to be: exact, in step, and nothing that a decoder complains of.
+//! Checks that every clip is exact, in sync, and decodes without complaints.
 
 use super::{
     ffmpeg::{Decoded, Picture, SAMPLE_RATE, decode, load, probe, read},
@@ -14,12 +14,12 @@ use ffmpeg::{
 use mp4_cut::{Movie, SmartCutFacts, Window, WindowFacts, io::CachedSource};
 use std::{collections::HashMap, ops::Range, path::Path};
 
-/// The worst that an encoded picture may look beside the source's, in dB.
+/// The lowest PSNR of an encoded picture against the source's, in dB.
 const MIN_PSNR: f64 = 38.0;
-/// How far the sound may be off, in samples: 1 ms.
+/// The largest audio offset, in samples: 1 ms.
 const MAX_SOUND_OFF: usize = SAMPLE_RATE / 1000;
 
-/// What is found of a clip, an MP4, that is looked at around these seconds and at both ends.
+/// Checks an MP4 clip around `seams`, in seconds, and at both ends.
 pub async fn check(clip: &Bytes, seams: &[f64]) -> Checked {
     let pieces = Movie::read_edits(clip).await.expect("a clip");
     let facts = || pieces.iter().map(|piece| &piece.facts.video);
@@ -44,7 +44,7 @@ pub async fn check(clip: &Bytes, seams: &[f64]) -> Checked {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Way {
     Copy,
-    /// Out of open groups of pictures, of whose first ones `FFmpeg` misses what they would free.
+    /// A copy from open GOPs. `FFmpeg` misses the references of their leading pictures.
     OpenCopy,
     Smart(SmartCutFacts),
     Encode,
@@ -59,39 +59,39 @@ impl Way {
 /// How well a clip conforms.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {
-    /// The worst of its pictures beside the source's, in dB; infinite where all are the same.
+    /// The lowest PSNR of its pictures against the source's, in dB; infinite if all are identical.
     worst_psnr: f64,
-    /// How far its sound is off, in samples.
+    /// Its audio offset, in samples.
     sound_off: usize,
 }
 
-/// A clip, and what it has to show.
+/// A clip and what it has to show.
 struct Cut<'a> {
     sources: &'a [(&'a Source, &'a Window)],
     way: Way,
     clip: &'a Path,
-    /// What failures are told with.
+    /// The label for failure messages.
     label: String,
 }
 
 /// A picture that a clip has to show.
 struct Expected<'a> {
-    /// When, and for how long, in microseconds.
+    /// When it is shown, and for how long, in microseconds.
     time: i64,
     duration: i64,
     hash: &'a str,
-    /// None for a copy, whose pictures have the same hash.
+    /// Empty for a copy, whose pictures have the same hash.
     pixels: &'a [u8],
 }
 
-/// As [`assert_all_conform`], of one interval.
+/// As [`assert_all_conform`], for one interval.
 pub async fn assert_conforms(source: &Source, window: &Window, way: Way, clip: &Path) -> Found {
     assert_all_conform(&[(source, window)], way, clip).await
 }
 
-/// A clip shows the intervals' pictures at their times, one interval after the other, the copied ones unchanged and the
-/// encoded ones alike; its sound is in place at both ends of each; time goes on in every track; and it decodes without a
-/// word.
+/// Asserts that a clip shows the intervals' pictures at their times, one interval after the other, the copied ones
+/// unchanged and the encoded ones similar; that its audio is in place at both ends of each; that time increases in
+/// every track; and that it decodes without complaints.
 pub async fn assert_all_conform(sources: &[(&Source, &Window)], way: Way, clip: &Path) -> Found {
     let facts: Vec<_> = sources.iter().map(|(_, window)| &window.facts).collect();
     let has_audio = facts.iter().any(|facts| facts.has_audio);
@@ -145,7 +145,7 @@ impl Cut<'_> {
         intervals
     }
 
-    /// Looked at as little as `verify` does, around every joint.
+    /// Asserts that checking only around every joint, as `verify` does, finds no damage.
     async fn assert_is_found_whole(&self) {
         let checked = check(&load(self.clip), &self.joints()).await;
         assert_eq!(checked, Checked::default(), "{}", self.label);
@@ -163,7 +163,7 @@ impl Cut<'_> {
         joints
     }
 
-    /// Returns how far the sound is off, in samples.
+    /// Returns the audio offset, in samples.
     fn assert_sound_is_in_place(&self, sound: &[f64]) -> usize {
         let mut sound_off = 0;
         for (source, window, begin) in self.intervals() {
@@ -202,7 +202,7 @@ impl Cut<'_> {
         expected
     }
 
-    /// Returns the worst of the encoded pictures beside the source's, in dB.
+    /// Returns the lowest PSNR of the encoded pictures against the source's, in dB.
     fn assert_shows_its_pictures(&self, shown: &[Picture]) -> f64 {
         let (label, expected) = (&self.label, self.expected());
         assert_eq!(
@@ -229,7 +229,7 @@ impl Cut<'_> {
         self.assert_alike(&others)
     }
 
-    /// A smart cut has as much unchanged as it says that it copied, in microseconds.
+    /// Asserts that a smart cut has as many unchanged microseconds as it claims to have copied.
     fn assert_copied(&self, unchanged: i64) {
         if let (Way::Smart(facts), label) = (self.way, &self.label) {
             assert!(
@@ -241,7 +241,7 @@ impl Cut<'_> {
         }
     }
 
-    /// Pictures that are not the source's, each with its place in the clip, are like it.
+    /// Asserts that pictures that are not identical to the source's are similar; each comes with its index in the clip.
     fn assert_alike(&self, others: &[(usize, &Expected)]) -> f64 {
         let label = &self.label;
         let mut worst_psnr = f64::INFINITY;
@@ -296,14 +296,14 @@ fn ends(window: &Window) -> [i64; 2] {
     [window.facts.start_seconds, window.facts.end_seconds].map(microseconds)
 }
 
-/// How many pictures a clip holds, also those that it does not show.
+/// How many pictures a clip contains, including hidden ones.
 pub fn stored_samples(clip: &Path) -> u64 {
     let moov = super::synthetic::decode_index(&load(clip));
     let runs = &moov.trak[0].mdia.minf.stbl.stts.entries;
     runs.iter().map(|run| u64::from(run.sample_count)).sum()
 }
 
-/// In every track packets are decoded one after the other, and no two are shown at the same time.
+/// Asserts that in every track decode times increase and no two packets are shown at the same time.
 fn assert_time_goes_on(clip: &Path, label: &str) {
     let mut tracks: HashMap<String, (Vec<i64>, Vec<i64>)> = HashMap::new();
     for line in probe(clip, "-show_entries packet=stream_index,pts,dts").lines() {
@@ -329,16 +329,16 @@ fn assert_time_goes_on(clip: &Path, label: &str) {
     }
 }
 
-/// What is known of a source that is cut in every way.
+/// What is known about a source that is cut in every way.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
-    /// Why no smart cut is made of it; of others a good part has to be copied.
+    /// Why it cannot be smart-cut. From other sources, a good part has to be copied.
     pub unfit: Option<&'static str>,
-    /// Whether its groups of pictures are open, in H.264.
+    /// Whether it is H.264 with open GOPs.
     pub open: bool,
 }
 
-/// Cuts a source at the usual intervals in every way, and returns how well the clips conform, a line for each way.
+/// Cuts a source at the usual intervals in every way, and returns how well the clips conform, one line per way.
 pub async fn assert_all_cuts_conform(name: &str, path: &Path, traits: Traits) -> Vec<String> {
     let source = Source::decode(path).await;
     let (mut copies, mut smart_cuts, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
@@ -351,7 +351,7 @@ pub async fn assert_all_cuts_conform(name: &str, path: &Path, traits: Traits) ->
     for (number, interval) in source.intervals().enumerate() {
         let (window, copy) = source.cut(interval.clone()).await;
         copies.push(assert_conforms(&source, &window, way, &copy).await);
-        // What takes longer than copying is done with half of them.
+        // Everything slower than copying is done for only half of them.
         if number < source.intervals().count() / 2 {
             continue;
         }
@@ -374,7 +374,7 @@ pub async fn assert_all_cuts_conform(name: &str, path: &Path, traits: Traits) ->
         .collect()
 }
 
-/// Makes a smart cut, and returns how much of it was copied, in seconds; or there is none, and that was to be expected.
+/// Makes a smart cut and returns how many seconds of it were copied; or asserts that none was expected.
 async fn assert_smart_cut_conforms(
     source: &Source,
     interval: Range<f64>,

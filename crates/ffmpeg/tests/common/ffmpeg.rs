@@ -1,4 +1,4 @@
-//! Sources built by `FFmpeg`, and what `FFmpeg` decodes of a file.
+//! Sources built by `FFmpeg`, and what `FFmpeg` decodes from a file.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -13,19 +13,19 @@ use tempfile::TempDir;
 
 /// The picture size of generated sources.
 pub const SIZE: (usize, usize) = (320, 180);
-/// Sound is decoded to this many samples a second, in one channel.
+/// Audio is decoded to this many samples per second, in one channel.
 pub const SAMPLE_RATE: usize = 48_000;
 
 pub const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
 pub const HEVC: &str = "-c:v libx265 -preset ultrafast -crf 32 -pix_fmt yuv420p -tag:v hvc1";
 pub const AAC: &str = "-c:a aac -b:a 96k";
 
-/// How many bits of a picture's number are burned in, from left to right, the lowest first.
+/// How many bits of a picture's number are burned in, from left to right, lowest bit first.
 pub const BITS: usize = 10;
-/// The row of pixels in which they can be read.
+/// The row of pixels in which the bits can be read.
 pub const BITS_ROW: usize = 30;
 
-/// Input options for `seconds` of pictures that are all different, and numbered.
+/// Input options for `seconds` of distinct, numbered pictures.
 pub fn pictures(rate: &str, seconds: u32) -> Vec<String> {
     let (width, height) = SIZE;
     let source = format!("testsrc2=size={width}x{height}:rate={rate}:duration={seconds}");
@@ -54,7 +54,7 @@ pub fn number_of(picture: &[u8]) -> usize {
     (0..BITS).filter(is_set).map(|bit| 1 << bit).sum()
 }
 
-/// Input options for `seconds` of sound that is different at all times, also after lossy compression: low noise.
+/// Input options for `seconds` of audio that never repeats, even after lossy compression: low-frequency noise.
 pub fn sound(seconds: u32) -> Vec<String> {
     words(&format!(
         "-f lavfi -i anoisesrc=r={SAMPLE_RATE}:d={seconds}:seed=7,lowpass=f=3000"
@@ -78,7 +78,8 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Runs `FFmpeg` with `arguments`, which write the file `name`. What depends on no other file is built once.
+    /// Runs `FFmpeg` with `arguments`, which write the file `name`. Files that depend on no other file are built only
+    /// once.
     pub fn build(&self, name: &str, arguments: &[Vec<String>]) -> PathBuf {
         let path = self.path(name);
         let output = vec!["-y".to_owned(), path.display().to_string()];
@@ -101,7 +102,7 @@ impl Folder {
     }
 }
 
-/// The file that `FFmpeg` builds by these arguments under a name, which tells it the container.
+/// The file that `FFmpeg` builds with these arguments. The name determines the container.
 fn built(name: &str, arguments: Vec<String>) -> Arc<OnceLock<Bytes>> {
     static BUILT: Mutex<Files> = Mutex::new(Files::new());
     type Files = BTreeMap<(String, Vec<String>), Arc<OnceLock<Bytes>>>;
@@ -128,7 +129,7 @@ pub fn ffmpeg(arguments: &[String]) -> Vec<u8> {
     output.stdout
 }
 
-/// What `ffprobe` says of `path`, one line for each packet or stream.
+/// What `ffprobe` says about `path`, one line for each packet or stream.
 pub fn probe(path: &Path, options: &str) -> String {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-of", "csv=p=0"])
@@ -138,7 +139,7 @@ pub fn probe(path: &Path, options: &str) -> String {
     String::from_utf8(output.expect("ffprobe").stdout).expect("text")
 }
 
-/// A picture as it is decoded.
+/// A decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// When it is shown, in microseconds from the start of the file.
@@ -147,17 +148,17 @@ pub struct Picture {
     pub hash: String,
 }
 
-/// What `FFmpeg` decodes of a file.
+/// What `FFmpeg` decodes from a file.
 pub struct Decoded {
     /// Every picture that is shown.
     pub pictures: Vec<Picture>,
-    /// The sound from the start of the file; nothing of a silent one.
+    /// The audio from the start of the file; empty for a silent one.
     pub sound: Vec<f64>,
-    /// What it has to say about that: nothing, if all is well.
+    /// Its complaints; empty if all is well.
     pub remarks: String,
 }
 
-/// Decodes `path`, as strictly as `FFmpeg` does.
+/// Decodes `path`, as strictly as `FFmpeg` can.
 pub fn decode(path: &Path, has_sound: bool) -> Decoded {
     let folder = Folder::new();
     let sound = folder.path("sound");
@@ -189,11 +190,11 @@ pub fn decode(path: &Path, has_sound: bool) -> Decoded {
 
 /// Output options for a listing of pictures.
 const PICTURES: &str = "-map 0:v:0 -fps_mode passthrough -enc_time_base:v demux -f framemd5 -";
-/// Output options for samples of sound, [`SAMPLE_RATE`] a second.
+/// Output options for audio samples, [`SAMPLE_RATE`] per second.
 const SOUND: &str =
     "-map 0:a:0 -af aresample=async=1:min_hard_comp=0.002:first_pts=0 -ac 1 -ar 48000 -f s16le";
 
-/// Every picture that is shown of `path`.
+/// Every picture that `path` shows.
 pub fn decode_pictures(path: &Path) -> Vec<Picture> {
     read_pictures(&ffmpeg(
         &[
@@ -239,8 +240,8 @@ fn read_sound(samples: &[u8]) -> Vec<f64> {
         .collect()
 }
 
-/// The pixels of every picture that is shown of `path`, which has `width` times `height`: their brightness, then both colours
-/// of every fourth.
+/// The pixels of every picture that `path` shows, in `width` by `height`: luma, then both chroma planes at a quarter of
+/// the size.
 pub fn decode_pixels(path: &Path, [width, height]: [usize; 2]) -> Vec<Vec<u8>> {
     let options = "-map 0:v:0 -fps_mode passthrough -pix_fmt yuv420p -f rawvideo -";
     let pixels = ffmpeg(
@@ -255,7 +256,7 @@ pub fn decode_pixels(path: &Path, [width, height]: [usize; 2]) -> Vec<Vec<u8>> {
     pixels.chunks(picture_bytes).map(<[u8]>::to_vec).collect()
 }
 
-/// The bytes of a file, which can be read by range.
+/// The bytes of a file, as a source.
 pub fn load(path: &Path) -> Bytes {
     std::fs::read(path)
         .expect("a file that a test has built")
@@ -276,7 +277,7 @@ pub async fn collect(window: &Window, source: &Bytes) -> mp4_cut::Result<Vec<u8>
         .await
 }
 
-/// Where a second of sound is, in samples.
+/// The index of the audio sample at `seconds`.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -287,7 +288,7 @@ pub fn sample_at(seconds: f64) -> usize {
     (seconds * SAMPLE_RATE as f64) as usize
 }
 
-/// How loud sound is at most between two seconds.
+/// The peak level of audio between two seconds.
 pub fn level(sound: &[f64], from: f64, to: f64) -> f64 {
     let part = &sound[sample_at(from)..sample_at(to)];
     part.iter().map(|sample| sample.abs()).fold(0.0, f64::max)

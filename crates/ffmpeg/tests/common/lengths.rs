@@ -1,9 +1,9 @@
-//! NAL units whose lengths take fewer bytes than encoders write.
+//! NAL units with shorter length fields than encoders write.
 
 use super::synthetic::decode_index;
 use mp4_atom::{Codec, Encode, Stsc, StscEntry, StszSamples, Trak};
 
-/// An MP4 with its samples one by one, in which the lengths of NAL units take so many bytes: 1, 2 or 4.
+/// Rewrites an MP4, sample by sample, with NAL unit lengths of this many bytes: 1, 2 or 4.
 pub fn with_lengths(file: &[u8], bytes: u8) -> Vec<u8> {
     let ftyp_bytes = super::boxes::size(file, 0);
     let mut index = decode_index(file);
@@ -14,7 +14,7 @@ pub fn with_lengths(file: &[u8], bytes: u8) -> Vec<u8> {
         let samples = samples(trak).into_iter();
         places.extend(samples.map(|(at, size)| (at, size, number, has_units)));
     }
-    // As they were interleaved.
+    // Keep the interleaving.
     places.sort_unstable();
     let mut tables = vec![(Vec::new(), Vec::new()); index.trak.len()];
     for (at, size, number, has_units) in places {
@@ -46,7 +46,7 @@ pub fn with_lengths(file: &[u8], bytes: u8) -> Vec<u8> {
     whole
 }
 
-/// Where the samples of a track lie, and how long they are.
+/// Where the samples of a track are, and how long they are.
 fn samples(trak: &Trak) -> Vec<(usize, usize)> {
     let stbl = &trak.mdia.minf.stbl;
     let sizes: Vec<u32> = match &stbl.stsz.samples {
@@ -71,7 +71,7 @@ fn samples(trak: &Trak) -> Vec<(usize, usize)> {
     samples
 }
 
-/// Says in the sample description of a track how many bytes lengths take. Returns whether it has NAL units.
+/// Sets the length size in the sample description of a track. Returns whether it has NAL units.
 fn set_length_size(trak: &mut Trak, bytes: u8) -> bool {
     match &mut trak.mdia.minf.stbl.stsd.codecs[0] {
         Codec::Avc1(avc1) => avc1.avcc.length_size = bytes,

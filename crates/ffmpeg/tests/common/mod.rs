@@ -1,4 +1,4 @@
-//! What all tests of cuts share: sources that `FFmpeg` builds, cuts of them, and what a clip has to be.
+//! Shared by all tests of cuts: sources built by `FFmpeg`, cuts of them, and the checks on clips.
 
 #[path = "../../../mp4-cut/tests/common/boxes.rs"]
 pub mod boxes;

@@ -1,4 +1,4 @@
-//! Properties that are checked without `proptest!`, whose cases cannot wait for anything.
+//! Checks properties without `proptest!`, whose cases cannot be async.
 
 use proptest::{
     prelude::*,
@@ -7,13 +7,13 @@ use proptest::{
 use std::env;
 use tokio::runtime::{Builder, Runtime};
 
-/// What runs a test's futures.
+/// The runtime for a test's futures.
 pub fn runtime() -> Runtime {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime")
 }
 
-/// What `holds` asserts holds for `cases` of `values`, or as many as `PROPTEST_CASES` says: each takes seconds.
+/// Checks `holds` for `cases` of `values`, or as many as `PROPTEST_CASES` says: each takes seconds.
 pub fn assert_for_any<S: Strategy>(cases: u32, values: &S, holds: impl AsyncFn(S::Value)) {
     let wanted = env::var("PROPTEST_CASES").ok();
     let config = ProptestConfig {
@@ -28,7 +28,7 @@ pub fn assert_for_any<S: Strategy>(cases: u32, values: &S, holds: impl AsyncFn(S
     });
 }
 
-/// A property holds. No failure is kept in a file.
+/// Checks a property without storing failures in a file.
 pub fn check<S: Strategy>(
     config: &ProptestConfig,
     values: &S,

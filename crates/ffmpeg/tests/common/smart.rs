@@ -15,7 +15,7 @@ pub struct MadeCut {
     pub path: PathBuf,
 }
 
-/// Makes the smart cut of an interval; or why there is none.
+/// Makes the smart cut of an interval, or says why there is none.
 pub async fn smart_cut(
     source: &Source,
     interval: Range<f64>,
@@ -28,7 +28,7 @@ pub async fn smart_cut(
     Ok((windows.remove(0), facts, path))
 }
 
-/// Makes the smart cut of intervals, one behind the other; or why there is none.
+/// Makes the smart cut of intervals, one after the other, or says why there is none.
 pub async fn smart_cuts(
     cuts: &[(&Source, Range<f64>)],
     joined_sound: Option<AudioFormat>,
@@ -41,7 +41,7 @@ pub async fn smart_cuts(
     smart_cuts_in(format, cuts, joined_sound).await
 }
 
-/// As [`smart_cuts`], of a format.
+/// As [`smart_cuts`], in a format.
 pub async fn smart_cuts_in(
     format: Format,
     cuts: &[(&Source, Range<f64>)],

@@ -1,4 +1,4 @@
-//! Sources as cameras, phones and encoders write them, what is shown of them, and clips of them.
+//! Sources as cameras, phones and encoders write them, what players show of them, and clips from them.
 
 pub use super::ffmpeg::{AAC, H264, HEVC};
 
@@ -28,7 +28,8 @@ pub const LIMITS: Limits = Limits {
     time: Duration::from_mins(1),
     file_bytes: 1 << 30,
 };
-/// Intervals as parts of the duration: from the first frame, a frame or two, the end; all, the middle, across keyframes.
+/// Intervals as fractions of the duration: from the first frame, a frame or two, the end; all, the middle, across
+/// keyframes.
 const INTERVALS: [(f64, f64); 6] = [
     (0.0, 0.1),
     (0.7, 0.715),
@@ -38,7 +39,7 @@ const INTERVALS: [(f64, f64); 6] = [
     (0.123, 0.913),
 ];
 
-/// A request for an exact clip, and the clip: windows of sources, each by its place in the list of sources, with edits.
+/// A request for an exact clip, and the clip: windows of sources, each given by its source's index, with edits.
 pub fn clip_of(
     sources: &[&Facts],
     windows: &[(usize, WindowFacts)],
@@ -47,7 +48,7 @@ pub fn clip_of(
     clip_of_request(sources, windows, &json!({"edits": edits}))
 }
 
-/// As [`clip_of`], with everything that a valid request may say. A watermark is 200 by 100 pixels.
+/// As [`clip_of`], with any other fields of a valid request. A watermark is 200 by 100 pixels.
 pub fn clip_of_request(
     sources: &[&Facts],
     windows: &[(usize, WindowFacts)],
@@ -89,12 +90,12 @@ pub fn clip_of_request(
     (request, spec)
 }
 
-/// Encodes a window, which is in the file `copy`, as a clip is that is encoded whole.
+/// Encodes a window, which is in the file `copy`, like a clip that is encoded whole.
 pub async fn encode(source: &Source, window: &Window, copy: &Path) -> PathBuf {
     edit(source, window, copy, &json!({})).await.0
 }
 
-/// As [`encode`], with edits; also returns what the clip was to be.
+/// As [`encode`], with edits; also returns the clip's specification.
 pub async fn edit(
     source: &Source,
     window: &Window,
@@ -104,7 +105,7 @@ pub async fn edit(
     encode_as(source, window, copy, &json!({"edits": edits})).await
 }
 
-/// As [`edit`], with everything that a valid request may say.
+/// As [`edit`], with any other fields of a valid request.
 pub async fn encode_as(
     source: &Source,
     window: &Window,
@@ -124,7 +125,7 @@ pub async fn encode_as(
     (folder.join(request.format.file_name()), spec)
 }
 
-/// A source, and what a player shows of it.
+/// A source and what a player shows of it.
 pub struct Source {
     pub folder: Folder,
     pub movie: Movie,
@@ -158,7 +159,7 @@ impl Source {
         self.pixels.get_or_init(|| self.pixels_of(&self.path))
     }
 
-    /// As [`pixels`](Self::pixels), of a clip.
+    /// As [`pixels`](Self::pixels), for a clip.
     pub fn pixels_of(&self, clip: &Path) -> Vec<Vec<u8>> {
         let video = &self.movie.facts.video;
         decode_pixels(
@@ -189,7 +190,7 @@ impl Source {
         (window, path)
     }
 
-    /// The number of the first picture of a window: what is on the screen when it starts.
+    /// The number of a window's first picture: the one on screen when it starts.
     pub fn first_picture(&self, window: &Window) -> usize {
         let start = microseconds(window.facts.start_seconds) + TIME_TOLERANCE;
         let behind = self
@@ -207,9 +208,10 @@ impl Source {
         self.pictures.partition_point(|picture| picture.time < end)
     }
 
-    /// By how many samples `clip`, the sound of one, is off, at its start or its end. It goes on to the window's end.
+    /// The audio offset of a clip, in samples, at its start or its end, whichever is larger. Its audio must last to the
+    /// window's end.
     pub fn sound_off(&self, window: &Window, clip: &[f64]) -> usize {
-        /// What decoders and encoders need to get going, and to end.
+        /// The samples that decoders and encoders need to settle at the start and the end.
         const EDGE: usize = 2048;
         if !window.facts.has_audio {
             return 0;
@@ -252,13 +254,13 @@ impl Source {
     }
 }
 
-/// How far times may be off, in microseconds: `FFmpeg` and we round edits to the timescales of tracks, by up to half a
-/// unit.
+/// Tolerance for times, in microseconds: `FFmpeg` and we round edits to the timescales of tracks, by up to half a unit.
 pub const TIME_TOLERANCE: i64 = 50;
-/// The most that sound can be found to be off, in samples: 5 ms.
+/// The largest audio offset that is searched, in samples: 5 ms.
 const MAX_LAG: usize = SAMPLE_RATE / 200;
 
-/// By how many samples `part`, which begins at `start`, is found elsewhere in `sound`; the most where it is not.
+/// The offset, in samples, at which `part`, which should begin at `start`, is found in `sound`; the maximum if it is
+/// not.
 fn lag(part: &[f64], sound: &[f64], start: usize) -> usize {
     let mut nearest = None;
     let mut least = part.iter().map(|sample| sample.abs()).sum::<f64>() / 2.0;
@@ -272,7 +274,7 @@ fn lag(part: &[f64], sound: &[f64], start: usize) -> usize {
     nearest.unwrap_or(MAX_LAG)
 }
 
-/// By how much the beginning of `sound`, and silence behind it, differs from `part`, where that is below `limit`.
+/// How much the beginning of `sound`, padded with silence, differs from `part`, if that is below `limit`.
 fn distance_below(limit: f64, part: &[f64], sound: &[f64]) -> Option<f64> {
     let mut distance = 0.0;
     for (index, sample) in part.iter().enumerate() {
@@ -290,7 +292,7 @@ pub fn microseconds(seconds: f64) -> i64 {
     microseconds
 }
 
-/// How alike two pictures are, in dB.
+/// The similarity of two pictures (PSNR), in dB.
 #[expect(clippy::cast_precision_loss, reason = "a picture has few pixels")]
 pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
     let mut squares = 0;

@@ -1,5 +1,5 @@
-//! What every clip has to be, of whatever source and in whatever way it is cut: exact, in step, and nothing that a
-//! decoder complains of. A test for each kind of source.
+//! Checks that every clip, of any source and cut in any way, is exact, in sync, and decodes without complaints. There
+//! is one test per kind of source.
 //!
 //! `--nocapture` prints how well the clips conform.
 

@@ -1,11 +1,10 @@
-//! Clips in a real browser: headless Chromium seeks in a `<video>`, draws it on a canvas and reads the number that is
-//! burned into each frame.
+//! Clips in a real browser: headless Chromium seeks in a `<video>`, draws it on a canvas and reads the number burned
+//! into each frame.
 //!
-//! In Chromium `seeked` fires before the frame is painted, so a page that draws on a canvas waits
-//! for `requestVideoFrameCallback`, which is silent when the frame stays the same. Where frames
-//! last differently long and are reordered, Chromium shows one for as long as it takes to the next
-//! that is decoded, so after a seek the frame before may be seen, in clips and in their sources;
-//! those are compared with `FFmpeg` only.
+//! In Chromium `seeked` fires before the frame is painted, so a page that draws on a canvas waits for
+//! `requestVideoFrameCallback`, which is silent when the frame stays the same. If frames vary in duration and are
+//! reordered, Chromium shows each until the next one in decode order, so after a seek the previous frame may be
+//! visible, in clips and in their sources. Those are compared with `FFmpeg` only.
 
 use crate::common::{
     ffmpeg::{BITS, BITS_ROW, Folder, SIZE, load, number_of, numbered, words},
@@ -29,17 +28,17 @@ use std::{
 /// How long the browser may take for all clips.
 const TIME: Duration = Duration::from_mins(5);
 
-/// What the page is told about a clip, and what it has to see.
+/// What the page is told about a clip, and what it has to show.
 struct Clip {
     name: String,
     file: Vec<u8>,
-    /// When to look, in seconds, and the number that is to be seen then.
+    /// When to look, in seconds, and the number that must be visible then.
     looks: Vec<(f64, usize)>,
 }
 
 impl Clip {
-    /// Looks at the first and the last frame of each window of `source`, of which `file` shows one after the other, and at
-    /// ten between, in no order.
+    /// Looks at the first and the last frame of each window of `source`, and at ten between, in random order. `file`
+    /// shows the windows one after the other.
     fn of(name: String, source: &Source, windows: &[Window], file: &Path) -> Self {
         let (mut frames, mut looks, mut begin) = (Vec::new(), Vec::new(), 0);
         for window in windows {
@@ -89,7 +88,7 @@ const number = () => {
       await until('loadeddata', () => { video.src = '/' + index; });
       const numbers = [];
       for (const time of times) {
-        // Nothing is painted anew where the same frame is shown already.
+        // If the same frame is already shown, nothing is repainted.
         const limit = new Promise((resolve) => setTimeout(resolve, 500));
         const painted = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
         await until('seeked', () => { video.currentTime = time; });
@@ -105,7 +104,7 @@ const number = () => {
 })();
 </script>";
 
-/// Serves the page and the clips on a loopback port, and takes what the page has seen.
+/// Serves the page and the clips on a loopback port, and receives what the page saw.
 fn serve(clips: Vec<Clip>) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
@@ -114,7 +113,7 @@ fn serve(clips: Vec<Clip>) -> (String, mpsc::Receiver<Value>) {
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             let (clips, sender) = (clips.clone(), sender.clone());
-            // A browser that hangs up does not want the rest.
+            // A browser that hangs up does not need the rest.
             std::thread::spawn(move || _ = answer(connection, &clips, &sender));
         }
     });
@@ -194,7 +193,7 @@ fn answer(
     connection.write_all(&body)
 }
 
-/// A browser, ended when this is dropped.
+/// A browser, killed on drop.
 struct Browser(Child);
 
 impl Browser {
@@ -219,7 +218,7 @@ impl Drop for Browser {
     }
 }
 
-/// Sources whose frames are numbered, with a name and whether the browser decodes them as they are.
+/// Sources with numbered frames, each with a name and whether the browser decodes it directly.
 fn sources() -> Vec<(String, Folder, PathBuf, bool)> {
     let upright = kinds().into_iter().filter(|kind| !kind.turned());
     let mut sources: Vec<_> = upright
@@ -247,7 +246,7 @@ fn sources() -> Vec<(String, Folder, PathBuf, bool)> {
     sources
 }
 
-/// Intervals as parts of the duration.
+/// Intervals as fractions of the duration.
 const INTERVALS: [Range<f64>; 2] = [0.31..0.77, 0.0..1.0];
 /// Intervals that are joined.
 const JOINED: [Range<f64>; 4] = [0.31..0.77, 0.62..0.7, 0.05..0.6, 0.76..1.0];
@@ -300,7 +299,7 @@ async fn clips_of(name: &str, path: &Path, plays: bool) -> Vec<Clip> {
     let video = &source.movie.facts.video;
     let mut clips = Vec::new();
     if !video.constant_frame_rate {
-        // Chromium shows a frame for as long as it takes to the next that is decoded, also of such a source itself.
+        // Chromium shows each frame until the next one in decode order, even for the source itself.
         return clips;
     }
     let at = |part: f64| video.start_seconds + part * video.duration_seconds;

@@ -1,5 +1,5 @@
-//! Sources of other containers than MP4 with an index: excerpts of them, cut like any MP4, compared with what `FFmpeg`
-//! decodes of the source.
+//! Sources other than MP4 with an index: excerpts of them, cut like any MP4, compared with what `FFmpeg` decodes from
+//! the source.
 
 use crate::common::{
     boxes,
@@ -34,7 +34,7 @@ const SECONDS: u32 = 8;
 /// Intervals of it: all, from the start, across keyframes, a few frames, to the end.
 const INTERVALS: [(f64, f64); 5] = [(0.0, 8.0), (0.0, 0.7), (3.123, 6.4), (5.0, 5.1), (6.6, 8.0)];
 
-/// How to write a container: the file's name, which says what it is, and options.
+/// How to write a container: the file's name, which determines it, and options.
 const CONTAINERS: [(&str, &str); 9] = [
     ("a.ts", ""),
     ("a.mkv", ""),
@@ -42,14 +42,14 @@ const CONTAINERS: [(&str, &str); 9] = [
         "sidx.mp4",
         "-movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
     ),
-    // So many that the clip's are found by their index.
+    // Enough fragments that the clip's are found by the index.
     (
         "many.mp4",
         "-g 12 -movflags +frag_keyframe+delay_moov+default_base_moof+global_sidx",
     ),
     ("mfra.mp4", "-movflags +frag_keyframe+delay_moov"),
     ("late.ts", "-output_ts_offset 3600"),
-    // The clock of a transport stream begins anew after 95443.7 s.
+    // The clock of a transport stream wraps around after 95443.7 s.
     ("wraps.ts", "-output_ts_offset 95440"),
     ("wraps-later.ts", "-output_ts_offset 95435"),
     ("dash.mp4", "-movflags +dash+delay_moov"),
@@ -92,7 +92,7 @@ impl Work {
             .await
     }
 
-    /// The source of a cut: the excerpt's index and bytes, and what is shown of the source itself.
+    /// The source of a cut: the excerpt's index and bytes, and what the source itself shows.
     pub async fn source(
         &self,
         media: &Media<Bytes>,
@@ -139,7 +139,7 @@ impl Shown {
             sound,
             ..
         } = decode(file, media.facts.audio.is_some());
-        // Of a transport stream, FFmpeg counts from the first picture when it decodes nothing else.
+        // For a transport stream, FFmpeg counts from the first picture if it decodes nothing else.
         let video = &media.facts.video;
         let size = [video.coded_width, video.coded_height];
         let late = microseconds(video.start_seconds) - pictures[0].time;
@@ -162,8 +162,8 @@ fn build(folder: &Folder, name: &str, options: &[Vec<String>]) -> PathBuf {
     )
 }
 
-/// Cuts copies of a source, and smart cuts where they can be made, and compares them with the source. Returns how long
-/// was copied in the smart cuts, in seconds, and why there was none.
+/// Makes copies and, if possible, smart cuts of a source, and compares them with the source. Returns how many seconds
+/// the smart cuts copied, and the reasons why there were none.
 pub async fn assert_cuts_are_exact(path: &Path, intervals: &[(f64, f64)]) -> (f64, Vec<String>) {
     let work = Work::new();
     let media = work
@@ -350,7 +350,7 @@ async fn recording_without_its_index_is_unsupported_media() {
     assert!(error.message.ends_with(message), "{error}");
 }
 
-/// A fragmented MP4 of so many fragments without an index that not each of them may take a read.
+/// A fragmented MP4 without an index, with too many fragments to spend a read on each.
 fn unindexed(folder: &Folder) -> PathBuf {
     let options = words(
         "-g 48 -bf 0 -an -movflags +frag_every_frame+empty_moov+default_base_moof+skip_trailer",
@@ -413,7 +413,7 @@ async fn assert_too_large(path: &Path, max_whole_bytes: u64, what: &str) {
 async fn cut_that_ends_long_before_a_held_picture_does_ends_there() {
     let folder = Folder::new();
     let held = "-vf select='lt(t,2)+gt(t,6.5)' -fps_mode passthrough -g 15";
-    // Where pictures are reordered, the one behind is decoded early.
+    // If pictures are reordered, the one after the end is decoded early.
     for (name, reordered) in [
         ("held.ts", 0),
         ("held.ts", 2),
@@ -632,7 +632,7 @@ async fn container_that_does_not_lead_to_an_interval_is_unsupported_media() {
     }
 }
 
-/// A fragmented MP4 with an index for each fragment and none at its end, and where its first index begins.
+/// A fragmented MP4 with an index for each fragment and none at its end, and the offset of its first index.
 fn chained(folder: &Folder, seconds: u32, options: &str) -> (Vec<u8>, usize) {
     let options = words(&format!(
         "-g 30 -movflags +dash+delay_moov+skip_trailer {options}"
@@ -658,7 +658,7 @@ async fn index_in_parts_is_read_to_its_end() {
     let facts = Work::new().open(&path).await.expect("a source").facts;
     assert!((facts.duration_seconds - 60.0).abs() < 0.05, "{facts:?}");
     let (whole, at) = chained(&folder, SECONDS, "");
-    // What may stand in front of an index, or of a part of it.
+    // Boxes that may precede an index, or a part of it.
     let other = [
         &b"\0\0\0\x10styp\0\0\0\0\0\0\0\0"[..],
         b"\0\0\0\x08free",
@@ -693,7 +693,7 @@ async fn index_of_indexes_is_followed() {
     let expected = (media.facts.duration_seconds, window(&media).await.frames);
     let at = boxes::first(&whole, *b"sidx");
     let be = |at: usize| u32::from_be_bytes(whole[at..at + 4].try_into().expect("four bytes"));
-    // It names the index behind it, which is as long as the rest of the file: bit 31 says that it is one.
+    // It refers to the index after it, which spans the rest of the file; bit 31 says that it is an index.
     let rest = u32::try_from(whole.len() - at).expect("a short file");
     let numbers = [
         44,
@@ -935,7 +935,7 @@ async fn interval_that_is_not_remuxed_is_estimated_by_the_frame_rate() {
     }
 }
 
-/// What reading a source raises.
+/// The error of reading a source.
 #[derive(Debug, Clone)]
 struct Changed(Bytes);
 
@@ -972,7 +972,7 @@ async fn interval_from_second_0_begins_there_where_the_source_starts_a_microseco
     let movie = movie.expect("a source");
     let facts = movie.window(0.0, 1.0).expect("a window").facts;
     assert_eq!(facts.frames, 30);
-    // What was planned is asked for again when the clip is made.
+    // The planned interval is requested again when the clip is made.
     let again = movie.window(facts.start_seconds, facts.end_seconds);
     assert_eq!(again.expect("the same window").facts, facts);
 }
@@ -1016,7 +1016,7 @@ fn stream_of(packet: &[u8; 188]) -> u16 {
     u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
 }
 
-/// The check of a section of a transport stream (ITU-T H.222.0, annex A).
+/// The checksum of a transport stream section (ITU-T H.222.0, annex A).
 fn crc(section: &[u8]) -> u32 {
     section.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
@@ -1087,7 +1087,7 @@ async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
             section[video] = 0xdb;
         });
     };
-    // In place of a track's number: ContentEncodings, ContentEncoding, ContentEncryption, and nothing.
+    // Replaces a track's number with ContentEncodings, ContentEncoding and an empty ContentEncryption.
     let encrypt_track = |file: &mut [u8]| {
         let number = file
             .windows(3)

@@ -29,13 +29,13 @@ use std::path::Path;
 /// The kinds of damage to a sample of a file.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
-    /// The length of its first NAL unit leads beyond it.
+    /// The length of its first NAL unit exceeds the sample.
     NalLength,
-    /// Some of its bits are others.
+    /// Some of its bits are flipped.
     Bits,
 }
 
-/// A source of 5 s, 30 frames a second, with a keyframe each second, and what makes clips of it.
+/// A source of 5 s at 30 frames per second, with a keyframe every second, and what is needed to make clips of it.
 struct Work {
     folder: Folder,
     ffmpeg: Ffmpeg,
@@ -63,7 +63,7 @@ impl Work {
         self.folder.build(name, &parts)
     }
 
-    /// A source in which the pictures that are shown at these seconds are damaged.
+    /// A source in which the pictures shown at these seconds are damaged.
     fn damaged(&self, damage: Damage, seconds: &[f64]) -> Bytes {
         let path = self.source("a.mp4", H264);
         let mut file = load(&path).to_vec();
@@ -155,7 +155,7 @@ impl Work {
     }
 }
 
-/// Where the samples of the video lie that are shown at these seconds, and their lengths.
+/// The places and lengths of the video samples shown at these seconds.
 fn samples_at(file: &Path, seconds: &[f64]) -> Vec<(usize, usize)> {
     let listing = probe(
         file,
@@ -259,7 +259,7 @@ async fn request_may_refuse_damage() {
     }
 }
 
-/// A transport stream of which packets of a stream are lost, from the one at a part of all of them on.
+/// A transport stream that lost some packets of one stream, beginning at a fraction `part` of them.
 fn without_packets(stream: &[u8], pid: u16, part: f64, lost: usize) -> Bytes {
     let is_of = |packet: &&[u8]| u16::from_be_bytes([packet[1] & 0x1f, packet[2]]) == pid;
     let all = stream.chunks(188).filter(is_of).count();
@@ -339,7 +339,7 @@ async fn damaged_picture_of_a_copy_is_found_where_it_is_looked_for() {
         let copy = json!({"cut": "copy"});
         let made = work.cut(source, (1.1, 4.9), copy).await.expect("a clip");
         assert_eq!(made.damaged, None);
-        // The one in the middle is not looked at.
+        // The one in the middle is not checked.
         let checked = check(&made.bytes, &[]).await;
         let index = 12;
         assert_eq!(checked.flaws, [Flaw { index, is_missing }]);
@@ -366,7 +366,7 @@ async fn clip_whose_seams_do_not_decode_is_found() {
     ] {
         let clip = smart_clip(codec).await;
         assert_eq!(check(&clip, &[2.0]).await, Checked::default(), "{codec}");
-        // The encoder's picture parameter set, the last one, is no longer one.
+        // Destroy the encoder's picture parameter set, the last one.
         let (configuration, nal): (&[u8], &[u8]) = match codec {
             H264 => (b"avcC", &[0x68]),
             _ => (b"hvcC", &[0x44, 0x01]),

@@ -18,13 +18,13 @@ const HDR10: &str = "log-level=error:keyint=30:colorprim=bt2020:transfer=smpte20
      master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400";
 const HLG: &str = "log-level=error:keyint=30:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc:range=limited";
 
-/// Two seconds of HEVC of 10 bits, with parameters of its encoder.
+/// Two seconds of 10-bit HEVC, with encoder parameters.
 fn build(folder: &Folder, parameters: &str) -> PathBuf {
     let options = format!("{HEVC} -pix_fmt yuv420p10le -x265-params {parameters}");
     folder.build("source.mp4", &[pictures("30", 2), words(&options)])
 }
 
-/// The clip of a format that is encoded whole of a second of a source.
+/// A clip of one second of a source, encoded whole in a format.
 async fn encoded(source: &Source, format: &str) -> PathBuf {
     let (window, copy) = source.cut(0.5..1.5).await;
     let windows = [(0, window.facts.clone())];
@@ -39,7 +39,7 @@ async fn encoded(source: &Source, format: &str) -> PathBuf {
     folder.join(request.format.file_name())
 }
 
-/// Pixel format, range, matrix, transfer and primaries of a clip, by its stream.
+/// Pixel format, range, matrix, transfer and primaries of a clip, according to its stream.
 fn stream(clip: &Path) -> String {
     let entries = "stream=pix_fmt,color_range,color_space,color_transfer,color_primaries";
     probe(clip, &format!("-select_streams v -show_entries {entries}"))
@@ -48,13 +48,13 @@ fn stream(clip: &Path) -> String {
         .to_owned()
 }
 
-/// What is said of the light in a clip's pictures.
+/// The light-level metadata of a clip's pictures.
 fn light(clip: &Path) -> String {
     let entries = "stream_side_data=side_data_type,max_luminance,max_content,max_average";
     probe(clip, &format!("-select_streams v -show_entries {entries}"))
 }
 
-/// The average luma of a clip's pictures, of 255.
+/// The average luma of a clip's pictures, up to 255.
 fn brightness(clip: &Path) -> f64 {
     let input = vec!["-i".to_owned(), clip.display().to_string()];
     let options = words("-vf scale=out_range=full,format=gray -f rawvideo -");
@@ -94,7 +94,7 @@ async fn other_formats_of_an_hdr_source_are_sdr_and_say_so() {
             let clip = encoded(&source, format).await;
             assert_eq!(stream(&clip), "yuv420p,tv,bt709,bt709,bt709", "{format}");
             assert_eq!(light(&clip).trim(), "", "{format}");
-            // White of 100 cd/m² is half of what PQ can show, and three quarters of HLG.
+            // White at 100 cd/m² is half of PQ's signal range, and three quarters of HLG's.
             let (before, after) = (brightness(&source.path), brightness(&clip));
             assert!((before - after).abs() > 5.0, "{format}: {before} {after}");
         }

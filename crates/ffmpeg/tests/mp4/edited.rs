@@ -1,4 +1,4 @@
-//! Clips that are encoded whole, of sources whose pictures are shown in another size than they are stored in.
+//! Clips encoded whole from sources whose pictures are not shown in their stored size.
 
 use crate::common::{
     boxes,
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// The clip of a second of a source is of the size that was planned, which is this one, and all of its frames are there.
+/// Asserts that the clip of one second of a source has the planned size, which must be `size`, and all of its frames.
 async fn assert_has_size(path: &Path, edits: Value, size: &str) {
     let source = Source::decode(path).await;
     let (window, copy) = source.cut(0.2..1.2).await;
@@ -103,7 +103,7 @@ async fn clean_aperture_is_left_to_players() {
     assert_has_size(&path, json!({"rotate": 180}), "320x180").await;
 }
 
-/// How many sizes and shapes are tried.
+/// How many sizes and aspect ratios are tried.
 const SHAPES: u32 = 6;
 
 #[test]
@@ -153,7 +153,7 @@ fn clip_of_any_size_and_any_shape_of_pixels_has_the_size_that_was_planned() {
 #[tokio::test]
 async fn clip_whose_width_is_shown_odd_is_smart_cut_and_encoded_alike() {
     let folder = Folder::new();
-    // Shown 319 wide.
+    // Shown 319 pixels wide.
     let path = build(&folder, "source.mp4", "-vf setsar=1280/1281:max=2000 -g 10");
     assert_has_size(&path, json!({}), "319x180").await;
     let source = Source::decode(&path).await;
@@ -174,7 +174,7 @@ async fn pictures_that_an_encoder_cannot_show_in_their_size_are_not_copied() {
     );
 }
 
-/// Removes the box that says what shape pixels have, and what the header of the track says of it.
+/// Removes the pixel aspect box, and the display size from the track header.
 fn forget_shape(path: &Path) {
     let mut file = load(path).to_vec();
     let at = |file: &[u8], kind: &[u8; 4]| {

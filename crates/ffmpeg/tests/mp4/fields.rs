@@ -1,4 +1,4 @@
-//! Field-coded H.264: two fields are a frame, whether they have samples of their own or share one.
+//! Field-coded H.264: two fields form a frame, in separate samples or in one.
 
 use crate::common::{
     boxes,
@@ -23,7 +23,7 @@ const INTERVALS: [(f64, f64); 5] = [
     (3.72, 4.0),
 ];
 
-/// How the frame of a number is coded.
+/// How the frame with a number is coded.
 type Coding = fn(u32) -> Coded;
 
 /// The ways in which the frames of a source are coded.
@@ -46,7 +46,7 @@ const CODED: [(&str, Coding); 4] = [
     }),
 ];
 
-/// Every cut of a source shows its frames and no others, by every way.
+/// Asserts that every cut of a source, made in any way, shows exactly its frames.
 async fn assert_cut_as_frames(path: &Path, label: &str) {
     let work = Work::new();
     let media = work
@@ -55,7 +55,7 @@ async fn assert_cut_as_frames(path: &Path, label: &str) {
         .unwrap_or_else(|error| panic!("{label}: {error}"));
     let frames = u64::from(GROUPS * group_frames());
     let video = &media.facts.video;
-    // Of other containers, FFmpeg's average of fields and frames is all that is known before they are cut.
+    // For other containers, only FFmpeg's average over fields and frames is known before cutting.
     let is_average = media.is_remuxed() && label.contains("frames");
     if !is_average {
         assert_eq!(video.frames, frames, "{label}: {video:?}");
@@ -81,7 +81,7 @@ async fn assert_cut_as_frames(path: &Path, label: &str) {
     }
 }
 
-/// A source is refused because times do not tell its fields.
+/// Asserts that a source is refused because times do not reveal its fields.
 async fn assert_refused(path: &Path, label: &str) {
     let work = Work::new();
     let media = work.open(path).await.expect("a source");
@@ -115,7 +115,7 @@ async fn two_fields_are_a_frame_whatever_the_samples_and_the_container() {
             let remuxed = folder.build(name, &[input(), words("-c copy"), words(options)]);
             let label = format!("{label}, {name}");
             if name == "a.mkv" && coded(0) == Coded::Fields {
-                // Matroska wants both fields in one block; of others FFmpeg gets decode times wrong.
+                // Matroska requires both fields in one block; otherwise FFmpeg gets decode times wrong.
                 assert_refused(&remuxed, &label).await;
             } else {
                 assert_cut_as_frames(&remuxed, &label).await;

@@ -1,4 +1,4 @@
-//! Windows of sources as cameras, phones and encoders write them, compared with what `FFmpeg` decodes of the source.
+//! Windows of sources as cameras, phones and encoders write them, compared with what `FFmpeg` decodes from the source.
 
 use crate::common::{
     boxes,
@@ -43,7 +43,7 @@ async fn first_video_and_all_sound_are_kept_of_many_tracks() {
     assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
 }
 
-/// The language of each track of sound, and whether it is played unless the viewer chooses another.
+/// The language of each audio track, and whether it is the default.
 #[tokio::test]
 async fn spatial_sound_beside_ordinary_sound_is_dropped() {
     let folder = Folder::new();
@@ -382,7 +382,7 @@ async fn clip_of_hevc_names_all_parameter_sets_in_its_sample_entry() {
         .windows(4)
         .position(|kind| kind == b"hvcC")
         .expect("a configuration");
-    // The number of arrays: the sets are in the samples only.
+    // Set the number of arrays to zero: the sets are only in the samples.
     bare[record + 4 + 22] = 0;
     for (name, bytes) in [("whole.mp4", whole.to_vec()), ("bare.mp4", bare)] {
         let path = folder.path(name);

@@ -1,4 +1,4 @@
-//! Smart cuts of HEVC that are cut again, and played from anywhere.
+//! HEVC smart cuts that are cut again and played from anywhere.
 
 use crate::common::{
     conform::{Way, assert_conforms},
@@ -20,7 +20,7 @@ fn build(folder: &Folder, parameters: &str, pixels: &str) -> PathBuf {
     folder.build("source.mp4", &[pictures("30", 5), words(&options)])
 }
 
-/// Source options: groups of all sorts, and their pixels.
+/// Source options: all sorts of GOPs and pixel formats.
 const KINDS: [(&str, &str); 4] = [
     ("open-gop=0", "yuv420p"),
     ("open-gop=1:b-adapt=0", "yuv420p"),
@@ -38,7 +38,7 @@ async fn smart_cuts_of_smart_cuts_of_hevc_are_exact() {
             let (window, facts, clip) = cut.expect("a smart cut");
             assert!(facts.copied_seconds > 1.0, "{parameters}: {facts:?}");
             assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
-            // A source's folder goes with it.
+            // A source's folder is removed with it.
             let kept = folder.path("cut.mp4");
             std::fs::copy(&clip, &kept).expect("room");
             source = Source::decode(&kept).await;
@@ -46,7 +46,7 @@ async fn smart_cuts_of_smart_cuts_of_hevc_are_exact() {
     }
 }
 
-/// The hash of the picture that is shown when playing starts at a time, in microseconds.
+/// The hash of the picture shown when playback starts at a time, in microseconds.
 fn shown_from(clip: &Path, time: i64) -> String {
     let seconds = format!("{}us", (time - 5000).max(0));
     let input = ["-ss", &seconds, "-i", &clip.display().to_string()].map(str::to_owned);
@@ -73,7 +73,7 @@ async fn every_picture_of_a_smart_cut_of_hevc_can_be_sought() {
     }
 }
 
-/// The options of an encoder, and what pictures are in.
+/// Encoder options and pixel formats.
 fn codings() -> impl Strategy<Value = String> {
     let depths = prop::sample::select(vec!["yuv420p", "yuv420p10le"]);
     let hevc = (any::<bool>(), 1_u32..4, any::<bool>()).prop_map(|(is_open, slices, is_repeated)| {
@@ -94,9 +94,9 @@ fn codings() -> impl Strategy<Value = String> {
     )
 }
 
-/// How many pictures before and behind a keyframe or a seam are sought.
+/// How many pictures before and after a keyframe or a seam are sought.
 const AROUND: usize = 2;
-/// How many clips are sought in.
+/// In how many clips we seek.
 const CLIPS: u32 = 6;
 
 #[test]
@@ -127,7 +127,8 @@ fn pictures_around_every_keyframe_and_seam_of_any_smart_cut_can_be_sought() {
     );
 }
 
-/// The pictures around every keyframe of a clip, and around where copied pictures and others meet.
+/// The pictures to seek: those around every keyframe of a clip, and around every boundary of copied
+/// pictures.
 async fn sought(shown: &[Picture], expected: &[Picture], clip: &Path) -> BTreeSet<usize> {
     let frames = read(&load(clip)).await.shown_frames().expect("frames");
     assert_eq!(frames.len(), shown.len());

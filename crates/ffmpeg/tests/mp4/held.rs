@@ -1,4 +1,4 @@
-//! Pictures that stay on the screen for longer than others, as in screen recordings and slide shows.
+//! Pictures that stay on screen for longer than others, as in screen recordings and slide shows.
 
 use crate::common::{
     conform::{Way, assert_conforms},
@@ -7,7 +7,7 @@ use crate::common::{
     source::{AAC, H264, Source, encode},
 };
 
-/// Pictures of a tenth of a second, of which two are held: that of 2 s for 8.3 s, and that of 10.3 s for 5.2 s.
+/// Pictures of a tenth of a second, two of which are held: the one at 2 s for 8.3 s, and the one at 10.3 s for 5.2 s.
 const HELD: &str = "-vf select='lte(n\\,20)+eq(n\\,103)+gte(n\\,155)',settb=1/90000 -fps_mode passthrough \
      -enc_time_base:v filter -video_track_timescale 90000";
 const CUTS: [(f64, f64, u64); 7] = [

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 const H264: &str = "-c:v libx264 -preset veryfast -crf 30 -pix_fmt yuv420p -bf 2 -g 30";
 const AAC: &str = "-c:a aac -b:a 96k -shortest";
-/// Of two sources of four seconds: to the end, from within a group of pictures, from a keyframe.
+/// Cuts of two four-second sources: to the end, from within a GOP, from a keyframe.
 const CUTS: [(usize, f64, f64); 4] = [
     (0, 2.52, 4.0),
     (1, 1.0, 2.28),
@@ -91,7 +91,7 @@ fn options(rest: &str) -> String {
     format!("{H264} {AAC} {rest}")
 }
 
-/// What players show of `cuts`, at its times in the joined clip.
+/// What players show of `cuts`, at their times in the joined clip.
 fn expected(shown: &[Vec<Picture>], cuts: &[(usize, f64, f64)]) -> Vec<Picture> {
     let mut begin = 0;
     let mut expected = Vec::new();
@@ -142,7 +142,7 @@ async fn joined_cuts_of_open_groups_of_hevc_show_all_their_pictures() {
             paths: vec![path.clone()],
             folder: Folder::new(),
         };
-        // From within groups, from where pictures precede a keyframe that they follow, and from a keyframe.
+        // From within GOPs, from leading pictures, and from a keyframe.
         let cuts = [
             (3.72, 5.2),
             (10.8, 11.6),
@@ -240,7 +240,7 @@ async fn joined_cuts_show_exactly_their_pictures_one_after_the_other() {
 /// How many joins are tried.
 const JOINS: u32 = 12;
 
-/// Pairs of sources that differ in how long after decoding pictures are shown, and in how many are reordered.
+/// Pairs of sources that differ in composition delay and in how many pictures are reordered.
 const PAIRS: [[&str; 2]; 4] = [
     ["-bf 3 -x264-params b-pyramid=normal", "-vf negate"],
     ["-bf 0 -g 12", "-bf 0 -bsf:v setts=pts=PTS+3:dts=DTS"],
@@ -308,7 +308,7 @@ async fn sound_of_joined_cuts_stays_with_their_pictures() {
     let sources = Sources::build([&options(""), &options("-af volume=0")]).await;
     let joined = sources.join(&CUTS).await.expect("a clip");
     let sound = decode(&joined, true).sound;
-    // Loud, silent, silent, loud: the borders to within two packets.
+    // Loud, silent, silent, loud, with boundaries accurate to two packets.
     let level = |from: f64, to: f64| level(&sound, from, to);
     assert!(level(0.1, 1.44) > 100.0);
     assert!(level(1.53, 2.87) < 5.0, "{}", level(1.53, 2.87));
@@ -320,7 +320,7 @@ async fn sound_of_joined_cuts_stays_with_their_pictures() {
     );
 }
 
-/// Decoders that hold pictures back would show them in the order of numbers that belong to two intervals.
+/// Decoders that hold pictures back would order them by counts from two different intervals.
 #[tokio::test]
 async fn cut_that_begins_with_no_idr_picture_is_not_joined_to_another_without_encoding() {
     let open =
@@ -335,7 +335,7 @@ async fn cut_that_begins_with_no_idr_picture_is_not_joined_to_another_without_en
         ),
         "{error}"
     );
-    // The first of a source is one.
+    // The first picture of a source is an IDR picture.
     let cuts = [(0, 2.2, 2.8), (1, 0.2, 0.6)];
     let joined = sources.join(&cuts).await.expect("a clip");
     let shown: Vec<_> = sources

@@ -1,4 +1,4 @@
-//! Smart cuts of several intervals that are joined, compared with what `FFmpeg` decodes of their sources.
+//! Joined smart cuts of several intervals, compared with what `FFmpeg` decodes from their sources.
 
 use crate::common::{
     conform::{Way, assert_all_conform},
@@ -17,10 +17,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// An interval of a source, by its place in the list of sources.
+/// An interval of a source, given by the source's index.
 type Interval = (usize, Range<f64>);
 
-/// Sources, and what is shown of them.
+/// Sources and what players show of them.
 struct Sources {
     list: Vec<Source>,
     /// Where they are.
@@ -39,7 +39,7 @@ impl Sources {
         }
     }
 
-    /// Sources of four seconds, each made with these options.
+    /// Four-second sources, each made with its options.
     async fn build(rate: &str, options: &[&str]) -> Self {
         let folder = Folder::new();
         let build = |(index, options): (usize, &&str)| {
@@ -66,7 +66,7 @@ impl Sources {
             .collect()
     }
 
-    /// The clip of these intervals as all functions expect it.
+    /// The specification of a clip of these intervals, as all functions expect it.
     fn spec(&self, intervals: &[Interval]) -> ClipSpec {
         let sources: Vec<_> = self.list.iter().map(|source| &source.movie.facts).collect();
         let window = |(source, interval): &Interval| {
@@ -91,7 +91,7 @@ impl Sources {
         smart_cuts(&self.cuts(intervals), self.spec(intervals).audio).await
     }
 
-    /// The smart cut of these intervals is exact, and it is what the rendition says.
+    /// Asserts that the smart cut of these intervals is exact and matches its specification.
     async fn assert_joined_is_exact(&self, intervals: &[Interval]) -> MadeCut {
         let spec = self.spec(intervals);
         assert!(spec.preserves_timing, "{spec:?}");
@@ -122,14 +122,14 @@ impl Sources {
         let delivered = read(&load(&clip.path)).await.facts;
         assert!(
             delivered.duration_seconds < seconds + 0.001,
-            "sound goes on: {delivered:?}"
+            "the audio is too long: {delivered:?}"
         );
         clip
     }
 }
 
-/// Of a source of four seconds with a keyframe every second: across keyframes, without one, from one, to the end, out of
-/// order, within the last B-frames of a group.
+/// Intervals of a four-second source with a keyframe every second: across keyframes, without one, from one, to the end,
+/// out of order, within the last B-frames of a GOP.
 fn intervals() -> Vec<Interval> {
     [
         0.3..2.45,
@@ -225,8 +225,8 @@ async fn joined_smart_cuts_of_hevc_that_repeats_its_parameter_sets_are_exact() {
     }
 }
 
-/// Has a file of `hev1` call itself `hvc1`, as cameras do that repeat parameter sets in samples. `FFmpeg` leaves them out of
-/// what it calls so itself.
+/// Renames a file's `hev1` to `hvc1`, as cameras do that repeat parameter sets in samples. `FFmpeg` drops the repeated
+/// sets when it writes `hvc1` itself.
 fn call_hvc1(path: &Path) {
     let mut file = load(path).to_vec();
     let kind = file.windows(4).rposition(|bytes| bytes == b"hev1");
@@ -255,7 +255,7 @@ async fn repeated_parameter_sets_that_differ_from_cut_to_cut_are_not_joined() {
         call_hvc1(&path);
         path
     });
-    // Both sample entries say what is in the samples of the first.
+    // Both sample entries have the parameter sets that are in the first file's samples.
     let [first, second] = [0, 1].map(|index| load(&paths[index]).to_vec());
     let [own, other] = [&second, &first].map(|file| configuration(file));
     assert_ne!(second[own.clone()], first[other.clone()]);
@@ -272,7 +272,7 @@ async fn repeated_parameter_sets_that_differ_from_cut_to_cut_are_not_joined() {
 
 #[tokio::test]
 async fn joined_smart_cuts_of_several_sources_are_exact() {
-    // Pictures of the second are shown two frames later after they are decoded.
+    // In the second source, pictures have two frames more composition delay.
     let late = "-vf negate -bsf:v setts=pts=PTS+2:dts=DTS";
     let sources = Sources::build("30", &["", late]).await;
     for (first, second) in [(0, 1), (1, 0)] {

@@ -1,9 +1,9 @@
-//! Smart cuts of HEVC as another decoder than `FFmpeg`'s shows them: libde265's `dec265`, which the variable
+//! Checks HEVC smart cuts with a decoder other than `FFmpeg`'s: libde265's `dec265`, which the variable
 //! `CLIPFLOW_DEC265` names (`make judge`).
 //!
-//! It takes a bare stream, and writes pictures in the order in which they are shown, of 8 bits or of 16. It gets parameter
-//! sets once, from the sample entry: version 1.0.11 loses what leading pictures refer to where sets are repeated behind
-//! other pictures, in clips as in their sources. So sets are repeated in samples only in closed groups here.
+//! It reads a raw stream and writes pictures in display order, with 8 or 16 bits. It gets parameter sets once, from the
+//! sample entry: version 1.0.11 loses the references of leading pictures if sets are repeated after other pictures, in
+//! clips as well as in their sources. So sets are repeated in samples only in closed GOPs here.
 
 use crate::common::{
     ffmpeg::{Folder, ffmpeg, load, pictures, words},
@@ -17,7 +17,7 @@ use std::{
     process::Command,
 };
 
-/// What sources are made with.
+/// The options of the sources.
 const KINDS: [(&str, &str); 8] = [
     ("open-gop=0", ""),
     ("open-gop=1:b-adapt=0", ""),
@@ -38,7 +38,7 @@ fn build(folder: &Folder, parameters: &str, options: &str) -> PathBuf {
     folder.build("source.mp4", &[pictures("30", 5), words(&options)])
 }
 
-/// The parameter sets of a clip's sample entry and its samples, each NAL unit behind its length of four bytes.
+/// The parameter sets of a clip's sample entry and its samples, each NAL unit preceded by its four-byte length.
 fn units(clip: &Path) -> Vec<u8> {
     let moov = decode_index(&load(clip));
     let Some(Codec::Hvc1(entry)) = moov.trak[0].mdia.minf.stbl.stsd.codecs.first() else {
@@ -57,7 +57,7 @@ fn units(clip: &Path) -> Vec<u8> {
     units
 }
 
-/// All that libde265 shows of a clip, picture behind picture.
+/// All pictures that libde265 shows of a clip, concatenated.
 fn judged(program: &str, folder: &Folder, clip: &Path) -> Vec<u8> {
     let (stream, shown) = (folder.path("bare.nal"), folder.path("shown.yuv"));
     std::fs::write(&stream, units(clip)).expect("room");
@@ -77,14 +77,14 @@ fn judged(program: &str, folder: &Folder, clip: &Path) -> Vec<u8> {
     pictures
 }
 
-/// The same of what `FFmpeg` shows.
+/// The same for `FFmpeg`.
 fn decoded(clip: &Path) -> Vec<u8> {
     let input = vec!["-i".to_owned(), clip.display().to_string()];
     let options = words("-map 0:v:0 -fps_mode passthrough -f rawvideo -");
     ffmpeg(&[input, options].concat())
 }
 
-/// Both decoders show the same of a clip of so many pictures.
+/// Asserts that both decoders show the same `pictures` pictures of a clip.
 fn assert_agreed(program: &str, folder: &Folder, clip: &Path, pictures: u64, label: &str) {
     let (one, other) = (judged(program, folder, clip), decoded(clip));
     let picture_bytes = other.len() / usize::try_from(pictures).expect("few");

@@ -1,4 +1,4 @@
-//! An interval of a source as a file of its own: what is in it, and what is shown of it.
+//! Cuts an interval of a source into its own file, and checks what it contains and shows.
 
 mod browser;
 #[path = "../common/mod.rs"]

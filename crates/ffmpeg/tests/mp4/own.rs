@@ -1,5 +1,5 @@
-//! Clips of ours that are sources: made as the functions make them, cut again, and judged by the source that they all come
-//! from, whose pictures are numbered.
+//! Clips of ours as sources: made like the functions make them, cut again, and compared with the original source, whose
+//! pictures are numbered.
 
 use crate::common::{
     ffmpeg::{Folder, SAMPLE_RATE, SIZE, decode, load, number_of, pictures, words},
@@ -21,26 +21,26 @@ use model::{
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Frames a second of the source.
+/// Frames per second of the source.
 const RATE: u32 = 30;
-/// How far sound may be off, in samples: 1 ms.
+/// The largest audio offset, in samples: 1 ms.
 const MAX_SOUND_OFF: usize = SAMPLE_RATE / 1000;
-/// How far times of pictures may be off, in microseconds: what a `WebM` rounds, of a picture and of the first one.
+/// Tolerance for picture times, in microseconds: the rounding of a `WebM`, for a picture and for the first one.
 const TIME_TOLERANCE: i64 = 1100;
-/// A tone that rises ten times a second, which stays itself however often it is compressed.
+/// A tone that rises ten times a second and survives repeated compression.
 const SOUND: &str =
     "-f lavfi -i aevalsrc=0.5*sin(2*PI*mod(t\\,0.1)*(200+19000*mod(t\\,0.1))):d=8:s=48000";
 
-/// A clip, and which frames of the source it shows.
+/// A clip and the frames of the source that it shows.
 #[derive(Debug, Clone)]
 struct Made {
     path: PathBuf,
-    /// From a frame up to another one, in order.
+    /// Frame ranges, in order; the end is exclusive.
     shows: Vec<(u32, u32)>,
 }
 
 impl Made {
-    /// What is shown of a part of it, by its frames.
+    /// The source frames shown by a part of it, which is given in its own frames.
     fn part(&self, start: u32, end: u32) -> Vec<(u32, u32)> {
         let (mut begin, mut part) = (0, Vec::new());
         for (first, last) in &self.shows {
@@ -93,7 +93,7 @@ impl Generations {
         }
     }
 
-    /// Makes the clip of cuts, each from a frame up to another one, as a request asks for it, and judges it.
+    /// Makes and checks the clip of a request. Each cut is a clip, its first frame and its end frame (exclusive).
     async fn cut(&mut self, cuts: &[(&Made, u32, u32)], asked: &Value) -> (Made, Method) {
         let label = format!("{asked} of {cuts:?}");
         let made = self.make(cuts, asked).await;
@@ -104,7 +104,7 @@ impl Generations {
         let shows = shows.collect();
         let made = Made { path, shows };
         Self::judge(&made, &label);
-        // FFmpeg plays whole packets of sound where edits meet.
+        // FFmpeg plays whole audio packets where edits meet.
         if made.shows.len() == 1 || !matches!(method, Method::Copy) {
             self.judge_sound(&made, &label);
         }
@@ -181,7 +181,7 @@ impl Generations {
         Ok((path, made.method))
     }
 
-    /// A clip shows its frames, each at its time.
+    /// Checks that a clip shows its frames, each at its time.
     fn judge(made: &Made, label: &str) {
         let pictures = decode(&made.path, true).pictures;
         let pixels = crate::common::ffmpeg::decode_pixels(&made.path, [SIZE.0, SIZE.1]);
@@ -199,7 +199,7 @@ impl Generations {
         }
     }
 
-    /// The sound of a clip is in place at both ends of each of its parts.
+    /// Checks that a clip's audio is in place at both ends of each part.
     fn judge_sound(&self, made: &Made, label: &str) {
         let sound = decode(&made.path, true).sound;
         let mut begin = 0;
@@ -218,7 +218,7 @@ impl Generations {
     }
 }
 
-/// Options by which groups of pictures are closed.
+/// Options for closed GOPs.
 const CLOSED: &str = "-g 30 -bf 2";
 
 #[tokio::test]

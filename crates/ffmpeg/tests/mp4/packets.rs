@@ -1,4 +1,4 @@
-//! Packets of a source that are found again in a clip of it.
+//! Finds packets of a source in a clip of it.
 
 use crate::common::{
     ffmpeg::{load, probe},
@@ -12,22 +12,22 @@ pub struct Packet {
     pub is_sound: bool,
     /// When it is shown, in microseconds from the start of the file.
     pub shown: Range<i64>,
-    /// Some bytes out of the middle of it, by which it is known.
+    /// Some bytes from its middle that identify it.
     bytes: Vec<u8>,
 }
 
 impl Packet {
-    /// Whether a window shows something of it.
+    /// Whether a window shows part of it.
     pub fn is_shown_in(&self, window: &Window) -> bool {
         let [start, end] = [window.facts.start_seconds, window.facts.end_seconds].map(microseconds);
         overlap(&self.shown, &(start + TIME_TOLERANCE..end - TIME_TOLERANCE))
     }
 }
 
-/// How many bytes tell a packet from others.
+/// How many bytes identify a packet.
 const TELLING_BYTES: usize = 16;
 
-/// The packets of a source of pictures and sound, but for the shortest, which others may be like.
+/// The packets of a source's video and audio, except the shortest, which may not be unique.
 pub fn packets(path: &Path) -> Vec<Packet> {
     let number = |text: &str| text.parse::<f64>().expect("a number");
     let start = number(probe(path, "-show_entries format=start_time").trim());
@@ -53,7 +53,7 @@ pub fn packets(path: &Path) -> Vec<Packet> {
     probe(path, entries).lines().filter_map(read).collect()
 }
 
-/// A clip holds none of those packets of its source that `may_be` does not let in.
+/// Asserts that a clip contains only those packets of its source that `may_be` accepts.
 pub fn assert_holds_only(clip: &Path, packets: &[Packet], may_be: impl Fn(&Packet) -> bool) {
     let clip = load(clip);
     let held: HashSet<&[u8]> = clip.windows(TELLING_BYTES).collect();

@@ -1,4 +1,4 @@
-//! What `QuickTime` writes and hardly anybody else does: compressed indexes, and tracks of several sample descriptions.
+//! What hardly any program except `QuickTime` writes: compressed indexes, and tracks with several sample descriptions.
 
 use crate::common::{
     boxes::{self, boxed},
@@ -14,7 +14,7 @@ use mp4_atom::{Edts, Elst, ElstEntry, Encode, StszSamples, Trak};
 use mp4_cut::{MAX_INDEX_BYTES, Movie, Opened, WindowFacts};
 use std::path::PathBuf;
 
-/// A source whose index lies behind its media, so that compressing it moves nothing.
+/// A source whose index follows its media, so that compressing it moves nothing.
 fn source(folder: &Folder) -> Bytes {
     load(&folder.build(
         "source.mov",
@@ -22,7 +22,7 @@ fn source(folder: &Folder) -> Bytes {
     ))
 }
 
-/// The file with another box for its index; `index` makes its body out of the index as it was.
+/// The file with another index box; `index` makes its body from the original index.
 fn with_index(file: &Bytes, index: impl FnOnce(&[u8]) -> Vec<u8>) -> Bytes {
     let start = boxes::last(file, *b"moov");
     let moov = boxed(*b"moov", &index(&file[start..]));
@@ -99,8 +99,8 @@ async fn compressed_index_that_cannot_be_read_is_refused_by_name() {
     refused(without, b"zlib", &|moov| packed(&moov[8..])).await;
 }
 
-/// A file that shows one file and then another, whose tracks have the sample descriptions of both. The pictures of the
-/// other are shown as late after being decoded as those of the one.
+/// A file that shows one file and then another; its tracks have the sample descriptions of both. Both files have the
+/// same composition delay.
 fn one_behind_the_other(folder: &Folder, one: &Bytes, other: &Bytes) -> PathBuf {
     let media = [&one[..], other].concat();
     let mut moov = decode_index(one);
@@ -124,7 +124,7 @@ fn move_chunks(track: &mut Trak, by: usize) {
     }
 }
 
-/// Appends the samples of `other`, whose chunks are moved by `by`, with its sample description.
+/// Appends the samples of `other`, with chunk offsets shifted by `by`, and its sample description.
 fn append(track: &mut Trak, mut other: Trak, by: usize) {
     move_chunks(&mut other, by);
     let (stbl, more) = (&mut track.mdia.minf.stbl, other.mdia.minf.stbl);

@@ -1,4 +1,4 @@
-//! Parameter sets among the pictures, and lengths of NAL units that take one or two bytes.
+//! Parameter sets in samples, and NAL unit lengths of one or two bytes.
 
 use crate::common::{
     boxes,
@@ -17,7 +17,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 const GROUPS: &str = "log-level=error:keyint=24:min-keyint=24:scenecut=0:open-gop=0";
-/// Puts the parameter sets in front of every keyframe, too.
+/// Also puts the parameter sets before every keyframe.
 const REPEATED: &str = "-bsf:v dump_extra=freq=keyframe";
 /// Cuts of four seconds: from the start, amid, to the end.
 const INTERVALS: [(f64, f64); 4] = [(0.0, 1.2), (1.1, 3.3), (2.7, 3.5), (2.9, 4.0)];
@@ -28,13 +28,13 @@ fn build(folder: &Folder, options: &str) -> PathBuf {
     folder.build("source.mp4", &[&inputs[..], &encoders].concat())
 }
 
-/// The body of the box that has a file's parameter sets.
+/// The body of the box that contains a file's parameter sets.
 fn record(file: &[u8], kind: [u8; 4]) -> Vec<u8> {
     let at = boxes::first(file, kind);
     file[at + 8..at + boxes::size(file, at)].to_vec()
 }
 
-/// Takes the parameter sets out of the record of H.264, and leaves the room that they took to a box that nobody reads.
+/// Removes the parameter sets from the H.264 record and fills the space with a box that nobody reads.
 fn empty_record(file: &mut [u8]) {
     let at = boxes::first(file, *b"avcC");
     let size = boxes::size(file, at);
@@ -46,11 +46,11 @@ fn empty_record(file: &mut [u8]) {
     file[at + 23..at + size].fill(0);
 }
 
-/// Has the record say something else of pictures than the sets that are in front of them.
+/// Makes the record contradict the parameter sets in the samples.
 fn falsify_record(file: &mut [u8], kind: [u8; 4]) {
     let at = boxes::first(file, kind);
     let end = at + boxes::size(file, at);
-    // A byte of a picture parameter set behind its ids: of H.264 the last, before what the high profile has.
+    // A byte of a picture parameter set after its ids: for H.264 the last one before the High profile's fields.
     let byte = if kind == *b"avcC" {
         end - 5
     } else {
@@ -62,7 +62,7 @@ fn falsify_record(file: &mut [u8], kind: [u8; 4]) {
     file[byte] ^= 0x30;
 }
 
-/// Has a record of H.265 say that all parameter sets are in it.
+/// Makes an H.265 record claim that it has all parameter sets.
 fn say_complete(record: &mut [u8]) {
     let length = |at: usize| usize::from(u16::from_be_bytes([record[at], record[at + 1]]));
     let (mut at, mut heads) = (23, Vec::new());
@@ -81,7 +81,7 @@ fn say_complete(record: &mut [u8]) {
     }
 }
 
-/// All cuts of a source are right, and their records are `expected`.
+/// Asserts that all cuts of a source are right, and that their records are `expected`.
 async fn assert_described(path: &Path, kind: [u8; 4], expected: &[u8]) {
     let source = Source::decode(path).await;
     for interval in [0.0..1.2, 1.1..3.3, 2.7..4.0] {
@@ -128,7 +128,7 @@ async fn parameter_sets_that_only_pictures_have_are_in_the_clips_record() {
 #[tokio::test]
 async fn record_that_says_something_else_than_the_pictures_is_mended() {
     let folder = Folder::new();
-    // With another tag, FFmpeg takes the sets out of the pictures.
+    // With any other tag, FFmpeg removes the sets from the samples.
     let hevc = format!("{HEVC} -x265-params {GROUPS} {REPEATED} -tag:v hev1");
     for (options, kind) in [(REPEATED, *b"avcC"), (&hevc, *b"hvcC")] {
         let path = build(&folder, options);
@@ -241,7 +241,7 @@ async fn sets_hold_from_the_sample_that_they_are_in() {
     }
 }
 
-/// A source in which lengths take so many bytes.
+/// A source with NAL unit lengths of this many bytes.
 fn with_short_lengths(folder: &Folder, options: &str, bytes: u8) -> PathBuf {
     let path = build(folder, options);
     let file = with_lengths(&load(&path), bytes);
@@ -252,7 +252,7 @@ fn with_short_lengths(folder: &Folder, options: &str, bytes: u8) -> PathBuf {
 #[tokio::test]
 async fn lengths_of_one_or_two_bytes_are_cut_in_every_way() {
     let hevc = format!("{HEVC} -x265-params {GROUPS}");
-    // Without the message of the encoder, which is longer than one byte can say.
+    // Without the encoder's message, which is too long for a one-byte length.
     let slices = "-x264-params slice-max-size=160 -crf 40 -vf scale=96:64 -bsf:v filter_units=remove_types=6";
     for (options, bytes) in [("", 4), ("", 2), (&hevc, 2), (slices, 1)] {
         let folder = Folder::new();

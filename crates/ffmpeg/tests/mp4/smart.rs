@@ -1,4 +1,4 @@
-//! Smart cuts of sources as cameras and encoders write them, compared with what `FFmpeg` decodes of the source.
+//! Smart cuts of sources as cameras and encoders write them, compared with what `FFmpeg` decodes from the source.
 
 use crate::{
     common::{
@@ -32,14 +32,14 @@ async fn smart_cut_of_a_smart_cut_is_exact() {
     assert_conforms(&again, &window, Way::Smart(facts), &clip).await;
 }
 
-/// Cameras code whole macroblocks, and let only the container say that the last columns are not shown.
+/// Cameras code whole macroblocks, and crop the last columns only in the container.
 #[tokio::test]
 async fn pictures_that_only_the_container_crops_are_smart_cut() {
     let folder = Folder::new();
     let coded = words("-vf scale=864:480,setsar=1 -g 15");
     let path = folder.build("source.mp4", &[pictures("30", 3), words(H264), coded]);
     let mut file = load(&path).to_vec();
-    // Where the widths lie in a sample entry and in a track's header, behind their types.
+    // The offsets of the width in a sample entry and in a track header, after the box type.
     for (kind, at) in [(b"avc1", 28), (b"tkhd", 80)] {
         let found = file.windows(4).rposition(|bytes| bytes == kind);
         let width = found.expect("a box") + at;
@@ -57,7 +57,7 @@ async fn pictures_that_only_the_container_crops_are_smart_cut() {
 #[tokio::test]
 async fn head_of_several_chunks_is_exact() {
     let folder = Folder::new();
-    // FFmpeg writes no more than a mebibyte in one chunk, and this noise has more in two seconds.
+    // FFmpeg writes at most 1 MiB per chunk, and two seconds of this noise have more.
     let noise = words("-vf scale=1280:720,noise=alls=20:allf=t");
     let path = folder.build(
         "source.mp4",
@@ -83,7 +83,8 @@ async fn head_of_several_chunks_is_exact() {
     assert_conforms(&source, &window, Way::Smart(facts), &clip).await;
 }
 
-/// Puts captions (ATSC A/53, as a message of their own) before every picture of an Annex B stream, one slice each.
+/// Puts captions (ATSC A/53, in a separate message) before every picture of an Annex B stream with one slice per
+/// picture.
 fn with_captions(stream: &[u8]) -> Vec<u8> {
     const START: &[u8] = &[0, 0, 1];
     let starts = stream
@@ -164,7 +165,7 @@ async fn keyframe_that_is_no_idr_picture_begins_no_copy() {
     let folder = Folder::new();
     let path = folder.build("source.mp4", &[pictures("30", 4), words(H264)]);
     let mut source = load(&path).to_vec();
-    // The header of an IDR picture's NAL unit, and the beginning of its slice, become those of another picture.
+    // Turn an IDR picture's NAL unit header, and the beginning of its slice, into those of a non-IDR picture.
     let slices: Vec<usize> = source
         .windows(2)
         .enumerate()
@@ -205,11 +206,11 @@ struct Recipe {
     group: u32,
     b_frames: u32,
     reference_frames: u32,
-    /// By how much pictures, or where it is negative sound, start late, in milliseconds.
+    /// How late pictures start, or, if negative, audio, in milliseconds.
     late_ms: i32,
     /// When both start.
     start_ms: u32,
-    /// The encoder of sound: each needs another time to get going.
+    /// The audio encoder: each has a different delay.
     sound: &'static str,
     options: &'static str,
 }
@@ -384,7 +385,7 @@ async fn gap_in_hidden_sound_hides_no_other_sound() {
             words("-g 60"),
         ];
         let source = Source::decode(&folder.build("source.mp4", &arguments)).await;
-        // With the gap in what is shown, at its start, and in what is hidden.
+        // With the gap within the shown part, at its start, and in the hidden part.
         for interval in [0.8..2.8, 1.2..2.8, 1.7..2.8] {
             let (window, copy) = source.cut(interval.clone()).await;
             assert_conforms(&source, &window, Way::Copy, &copy).await;
@@ -417,8 +418,8 @@ async fn copied_mp3_is_whole_from_a_keyframe_on() {
 
 /// How many sources are made.
 const RECIPES: u32 = 12;
-/// How much earlier and later than its pictures a copy may have sound, in microseconds: what is decoded before it is
-/// shown, and what decoders of sound need to get going.
+/// How much earlier and later than its pictures a copy may have audio, in microseconds: the decode delay of pictures,
+/// and the pre-roll of audio decoders.
 const SOUND_MARGIN: i64 = 500_000;
 
 #[test]
@@ -441,7 +442,7 @@ fn cuts_of_any_source_and_any_interval_are_exact() {
             let packets = packets(&path);
             let (window, copy) = source.cut(interval.clone()).await;
             assert_conforms(&source, &window, Way::Copy, &copy).await;
-            // Behind the keyframe's group, a copy has the frames that the last of it refer to, and no more.
+            // Besides the frames from the keyframe on, a copy has only those that its last frames refer to.
             let hidden = stored_samples(&copy) - window.facts.frames;
             assert!(
                 hidden <= window.facts.preroll_frames + u64::from(recipe.b_frames),
@@ -461,8 +462,8 @@ fn cuts_of_any_source_and_any_interval_are_exact() {
                 !packet.is_sound || overlap(&packet.shown, &decoded)
             });
 
-            // An exact clip has no packet of the source's but of pictures that it shows; sound that is shown, and encoded anew,
-            // may become the very packet that it was.
+            // An exact clip has no packets of the source except of pictures that it shows. Re-encoded audio may happen
+            // to become the same packet again.
             let encoded = encode(&source, &window, &copy).await;
             assert_conforms(&source, &window, Way::Encode, &encoded).await;
             assert_holds_only(&encoded, &packets, |packet| {

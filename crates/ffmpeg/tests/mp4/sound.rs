@@ -1,4 +1,4 @@
-//! Sound of every codec that a source may have, behind an edit.
+//! Audio of every codec that a source may have, after an edit.
 
 use super::containers::assert_cuts_are_exact;
 use crate::common::{
@@ -36,11 +36,11 @@ const CODECS: [(&str, &str); 13] = [
 /// Intervals that begin and end within packets: close to the start, across keyframes, within a group of pictures.
 const INTERVALS: [Range<f64>; 3] = [0.1..0.633, 0.733..2.5, 2.3..2.9];
 
-/// How far sound may be off, in samples: 1 ms.
+/// The largest audio offset, in samples: 1 ms.
 const MAX_OFF: usize = SAMPLE_RATE / 1000;
 
-/// Copies, smart cuts and encodes of a source have its sound in place, and all of it. Its decoder takes `settling_seconds`
-/// to get going.
+/// Asserts that copies, smart cuts and encodes of a source have all of its audio, in place. Its decoder needs
+/// `settling_seconds` to settle.
 async fn assert_sound_is_in_place(path: &Path, settling_seconds: f64) {
     let source = Source::decode(path).await;
     assert!(source.movie.facts.audio.is_some(), "{}", path.display());
@@ -68,13 +68,13 @@ async fn assert_sound_is_in_place(path: &Path, settling_seconds: f64) {
     }
 }
 
-/// As far as the step that reads clips back wants it.
+/// Asserts it as strictly as the step that verifies clips.
 async fn assert_sound_ends_with_pictures(clip: &Path) {
     let facts = read(&load(clip)).await.facts;
     let excess = facts.duration_seconds - facts.video.duration_seconds;
     assert!(
         excess < 0.05,
-        "{}: sound goes on for {excess} s",
+        "{}: the audio is {excess} s too long",
         clip.display()
     );
 }
@@ -103,8 +103,8 @@ async fn sound_that_decodes_to_nothing_at_first_is_in_place_in_other_containers(
     assert_cuts_are_exact(&path, &[(0.1, 0.633), (0.7, 2.5), (2.3, 2.9)]).await;
 }
 
-/// Frames of AMR in storage format (RFC 4867, 5.3), each behind its table of contents: noise of an even loudness, as the
-/// first and most important of their bits are always the same.
+/// AMR frames in storage format (RFC 4867, 5.3), each with its table of contents: noise of even loudness, since their
+/// first and most important bits are always the same.
 fn amr(contents: u8, frame_bytes: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut byte = || {
@@ -128,7 +128,7 @@ fn last_box(file: &[u8], kind: [u8; 4]) -> usize {
         .expect("a box")
 }
 
-/// Makes one sample of every `count` ones of a file's last track, which are all of one length and lie in `media`.
+/// Merges every `count` samples of a file's last track into one. They all have the same length and are in `media`.
 fn pack(file: &mut Vec<u8>, media: &[u8], count: u32) {
     let media_at = u32::try_from(file.len() + 8).expect("a short file");
     let bytes = u32::try_from(media.len() + 8).expect("a short box");
@@ -156,7 +156,7 @@ fn pack(file: &mut Vec<u8>, media: &[u8], count: u32) {
 #[tokio::test]
 async fn sound_of_packets_of_several_frames_is_in_place_behind_an_edit() {
     let folder = Folder::new();
-    // The narrow band at 12.2 kbit/s and the wide one at 23.85.
+    // Narrow band at 12.2 kbit/s and wide band at 23.85.
     for (name, magic, contents, frame_bytes) in [
         ("narrow", "#!AMR\n", 0x3c, 31),
         ("wide", "#!AMR-WB\n", 0x44, 60),
@@ -180,7 +180,7 @@ async fn sound_of_packets_of_several_frames_is_in_place_behind_an_edit() {
     }
 }
 
-/// Options for three seconds of sound in which each channel of a layout has a tone of its own, see [`tone`].
+/// Options for three seconds of audio in which each channel of a layout has its own tone, see [`tone`].
 fn tones(layout: &str, channels: &[&str]) -> Vec<String> {
     let tones: Vec<_> = channels
         .iter()
@@ -192,7 +192,7 @@ fn tones(layout: &str, channels: &[&str]) -> Vec<String> {
     ))
 }
 
-/// The tone of a channel, in Hz, 0 for none. Side channels have those of the rear ones.
+/// The tone of a channel, in Hz; 0 for none. Side channels have the same tones as rear ones.
 fn tone(channel: &str) -> u32 {
     match channel {
         "LFE" => 50,
@@ -207,7 +207,7 @@ fn tone(channel: &str) -> u32 {
     }
 }
 
-/// The tone of each channel of a track of sound, in Hz; 0 of silence.
+/// The tone of each channel of an audio track, in Hz; 0 for silence.
 fn tones_of(path: &Path, track: usize) -> Vec<u32> {
     let channels: usize = streams(path)[track].0;
     let input = [words("-ss 0.5 -i"), vec![path.display().to_string()]].concat();
@@ -235,7 +235,7 @@ fn tones_of(path: &Path, track: usize) -> Vec<u32> {
     (0..channels).map(tone).collect()
 }
 
-/// How many channels each track of sound has, and where they are.
+/// The number and layout of each audio track's channels.
 fn streams(path: &Path) -> Vec<(usize, String)> {
     let said = probe(
         path,
@@ -249,7 +249,8 @@ fn streams(path: &Path) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// All tracks of sound of a clip have this layout, each channel its tone, and the clip can be cut again.
+/// Asserts that all audio tracks of a clip have this layout, with each channel's tone, and that the clip can be cut
+/// again.
 async fn assert_has_layout(clip: &Path, (layout, channels): (&str, &[&str]), tracks: usize) {
     let expected: Vec<_> = channels.iter().map(|channel| tone(channel)).collect();
     assert_eq!(
@@ -275,7 +276,7 @@ async fn assert_has_layout(clip: &Path, (layout, channels): (&str, &[&str]), tra
 const IN_5_1: [&str; 6] = ["FL", "FR", "FC", "LFE", "BL", "BR"];
 const IN_5_1_SIDE: [&str; 6] = ["FL", "FR", "FC", "LFE", "SL", "SR"];
 
-/// A source with two tracks of the same sound.
+/// A source with two tracks of the same audio.
 fn build(folder: &Folder, name: &str, sound: Vec<String>, options: &str) -> PathBuf {
     let tracks = words("-map 0 -map 1 -map 1 -shortest");
     folder.build(
@@ -387,7 +388,7 @@ async fn channels_of_a_layout_without_a_number_get_one_and_stay_where_they_are()
 
 #[test]
 fn layout_that_is_planned_is_the_one_that_ffmpeg_chooses() {
-    // Those that AAC has a number for are not named in what is known of a source.
+    // Layouts that AAC has a number for are not named in a source's facts.
     const LAYOUTS: &str = "4.0=4 5.0=5 7.1=8 2.1=3 3.0(back)=3 quad=4 quad(side)=4 3.1=4 4.1=5 5.0(side)=5 \
          5.1(side)=6 6.0=6 6.0(front)=6 hexagonal=6 6.1=7 6.1(back)=7 6.1(front)=7 7.0=7 7.0(front)=7 7.1(wide)=8 \
          7.1(wide-side)=8 octagonal=8 cube=8 5.1.2=8 3.1.2=6";

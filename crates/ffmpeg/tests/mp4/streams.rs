@@ -1,4 +1,4 @@
-//! Sources of which only the pictures tell what cutting depends on.
+//! Sources whose pictures alone reveal what cutting depends on.
 
 use crate::common::{
     conform::{Way, assert_conforms},
@@ -36,10 +36,10 @@ fn position(file: &[u8], wanted: &[u8]) -> usize {
         .expect("it is there")
 }
 
-/// A copy and an encode of a second from within a group of pictures are exact.
+/// Asserts that a copy and an encode of one second from within a GOP are exact.
 async fn assert_cut_exactly(source: &Source) {
     let (window, copy) = source.cut(2.4..3.4).await;
-    // FFmpeg remarks that the pictures before those that are shown refer to missing ones.
+    // FFmpeg complains that the pictures before the shown ones refer to missing ones.
     assert_conforms(source, &window, Way::OpenCopy, &copy).await;
     let encoded = encode(source, &window, &copy).await;
     assert_conforms(source, &window, Way::Encode, &encoded).await;
@@ -47,7 +47,7 @@ async fn assert_cut_exactly(source: &Source) {
 
 #[tokio::test]
 async fn cut_of_intra_refresh_begins_where_its_pictures_are_complete() {
-    // Pictures that others do not refer to do not count, so with them more have to be decoded.
+    // Pictures that no others refer to do not count, so with them more must be decoded.
     for (options, from_the_first) in [("-bf 0", false), ("-bf 2", true)] {
         let folder = Folder::new();
         let refresh = format!("{options} -g 40 -x264-params intra-refresh=1:keyint=40");
@@ -63,7 +63,7 @@ async fn cut_of_intra_refresh_begins_where_its_pictures_are_complete() {
 
 #[tokio::test]
 async fn picture_that_is_no_keyframe_is_not_believed_to_be_one() {
-    // All of them, as no list says; one of three, as the list says wrongly; none.
+    // Keyframes: all, because there is no list; one of three, because the list is wrong; none.
     let no_list = |file: &mut Vec<u8>| {
         let at = position(file, b"stss");
         file[at..at + 4].copy_from_slice(b"free");
@@ -102,7 +102,7 @@ async fn cut_of_intra_refresh_of_hevc_begins_with_the_last_true_keyframe() {
     assert_cut_exactly(&source).await;
 }
 
-/// A file without its first pictures in the order of decoding.
+/// A file without its first pictures, in decode order.
 fn without_first(folder: &Folder, path: &Path, count: u32) -> PathBuf {
     let input = vec!["-i".to_owned(), path.display().to_string()];
     let options = format!("-c copy -copyinkf:v -bsf:v noise=drop=lt(n\\,{count})");
@@ -113,7 +113,7 @@ fn without_first(folder: &Folder, path: &Path, count: u32) -> PathBuf {
 async fn source_that_begins_between_keyframes_shows_what_can_be_decoded() {
     let open = "keyint=24:min-keyint=24:scenecut=0:bframes=3:b-adapt=0:open-gop=1";
     let open = format!("{HEVC} -x265-params log-level=error:{open}");
-    // Between keyframes; and with a keyframe, behind which are pictures that need what is in front of it.
+    // Starting between keyframes; and starting with a keyframe whose leading pictures need what precedes it.
     for (options, dropped) in [("-g 24", 10), (&open, 10), (&open, 21)] {
         let folder = Folder::new();
         let late = without_first(&folder, &build(&folder, options), dropped);
@@ -149,7 +149,7 @@ async fn source_without_a_keyframe_that_decoding_can_begin_with_is_refused_by_na
     assert!(error.message.contains("decoding cannot begin"), "{error}");
 }
 
-/// What decodes as the version of x264 wants that wrote it.
+/// Options for streams that decode by the rules of the x264 version that wrote them.
 const OF_A_VERSION: [&str; 2] = ["-pix_fmt yuv444p", "-crf 0"];
 
 #[tokio::test]
@@ -183,10 +183,10 @@ async fn pictures_of_an_old_version_of_x264_stay_behind_its_message() {
             let version = position(file, b"x264 - core ") + 12;
             file[version..version + 3].copy_from_slice(b"142");
         });
-        // FFmpeg decodes them by the rules of that version, which are wrong for them.
+        // FFmpeg decodes them by the rules of the old version, which are wrong for them.
         let source = Source::decode(&path).await;
         assert_ne!(source.pictures, right, "{options}");
-        // Of 4:4:4 it can then decode nothing.
+        // It cannot decode 4:4:4 at all then.
         if source.pictures.len() == right.len() {
             let (window, copy) = source.cut(2.4..3.4).await;
             assert_conforms(&source, &window, Way::Copy, &copy).await;

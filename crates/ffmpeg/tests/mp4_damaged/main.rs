@@ -1,5 +1,5 @@
-//! Sources that are cut short, damaged or hostile: they are rejected by name, without a panic and within a bound of
-//! memory; and the memory that a long source takes.
+//! Truncated, damaged or hostile sources are rejected with a named error, without a panic and within bounded memory.
+//! Also checks the memory that a long source takes.
 
 #[path = "../../../mp4-cut/tests/common/boxes.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
@@ -43,7 +43,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The most that `work` has allocated at any time beyond what was there before.
+/// The peak of memory that `work` allocates in addition to what was allocated before.
 fn peak_bytes(work: impl FnOnce()) -> usize {
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
@@ -51,12 +51,12 @@ fn peak_bytes(work: impl FnOnce()) -> usize {
     ALLOCATOR.peak_usage().saturating_sub(before)
 }
 
-/// A source of `seconds` with 30 frames a second, a keyframe every two seconds and sound.
+/// A source of `seconds` with 30 frames per second, a keyframe every two seconds, and audio.
 fn source(seconds: u32, frame_bytes: u32) -> Shape {
     let frames = (0..seconds * 30).map(|index| Sample {
         bytes: frame_bytes + index % 7,
         duration: 512,
-        // Every third picture is decoded ahead of the two that are shown before it.
+        // Every third picture is decoded before the two that are shown before it.
         offset: [1024, 1536, 0][index as usize % 3],
         sync: index % 60 == 0,
     });
@@ -143,7 +143,7 @@ fn index_that_names_media_beyond_the_end_says_so() {
     assert!(error.message.contains("cut short"), "{error}");
 }
 
-/// A value that a table does not expect, or one off.
+/// An extreme value, a small one, or any.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![
         Just(0),
@@ -194,17 +194,17 @@ proptest! {
     }
 }
 
-/// A change to a file; places are parts of its index.
+/// A change to a file; places are fractions of its index.
 #[derive(Debug, Clone)]
 enum Mutation {
     Byte(Index, u8),
     Number(Index, u32),
     /// A field at the beginning of a box.
     Field(Index, u32),
-    /// Some bytes are taken out, or put in once more.
+    /// Some bytes are removed, or duplicated.
     Remove(Index, u8),
     Repeat(Index, u8),
-    /// The file ends.
+    /// The file is truncated.
     End(Index),
 }
 
@@ -286,7 +286,7 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
         .iter()
         .map(|seed| {
             let moov = boxes::first(seed, *b"moov");
-            // Fragments have indexes of their own.
+            // Fragments have their own indexes.
             let end = if seed.windows(4).any(|bytes| bytes == b"moof") {
                 seed.len()
             } else {
@@ -324,7 +324,7 @@ fn mutated_files_are_cut_or_rejected_in_bounded_time_and_memory() {
     check(&ProptestConfig::with_cases(500), &strategy, case);
 }
 
-/// A source whose samples are zeros, which takes no memory of its own.
+/// A source whose samples are zeros, and so take no memory.
 struct Hollow {
     head: Bytes,
     length: u64,
@@ -409,7 +409,7 @@ fn memory_does_not_grow_with_the_clip() {
     let hour = hour();
     for interval in [1800.0..1810.0, 0.0..3599.0] {
         let peak = peak_bytes(|| assert_eq!(cut(&hour, interval.clone()), Ok(())));
-        // The tables of an hour, as they are read, chosen and written.
+        // The tables of one hour: as read, as chosen and as written.
         assert!(peak < 40 << 20, "{interval:?} takes {peak} bytes");
     }
 }
@@ -479,7 +479,7 @@ fn edit_list_of_several_pieces_is_refused() {
     let shape = source(4, 40);
     let mut file = shape.file();
     assert_eq!(decode_index(&file).trak.len(), 2);
-    // The sound's empty edit becomes an edit of media.
+    // The audio's empty edit becomes an edit of media.
     let media_time = boxes::last(&file, *b"elst") + 8 + 8 + 4;
     file[media_time..media_time + 4].copy_from_slice(&[0; 4]);
     let error = cut(&Bytes::from(file), 0.0..1.0).expect_err("several edits");

@@ -1,4 +1,4 @@
-//! Messages of the queue that a fuzzer makes.
+//! Fuzzes messages on the queue.
 
 #![no_main]
 

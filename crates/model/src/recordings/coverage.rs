@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
-/// A gap's reason to which nothing is added any more, in bytes.
+/// Once a gap's reason is this long, nothing more is added, in bytes.
 const MAX_REASON_BYTES: usize = 1000;
 
 /// An interval of the clock in milliseconds since 1970, UTC; the end is exclusive.
@@ -24,10 +24,10 @@ pub struct Interval {
     pub end_ms: i64,
 }
 
-/// What of a recording is shown.
+/// The part of a recording that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
-    /// The recording's place in the list of recordings.
+    /// Index of the recording.
     pub recording: usize,
     /// What is shown of it, on the clock.
     pub interval: Interval,
@@ -81,8 +81,8 @@ impl Interval {
     }
 }
 
-/// What of each recording to show for the window, in order, nothing twice: where recordings overlap, the one that began
-/// first is shown to its end.
+/// What to show of each recording for the window, in order and without repetition: if recordings overlap, the one that
+/// began first is shown to its end.
 #[must_use]
 pub fn pieces(window: Interval, recordings: &[Interval]) -> Vec<Piece> {
     let mut order: Vec<usize> = (0..recordings.len()).collect();
@@ -112,8 +112,8 @@ pub fn pieces(window: Interval, recordings: &[Interval]) -> Vec<Piece> {
 }
 
 impl Coverage {
-    /// What pieces cover of the window. A gap beside a piece that is shorter than `tolerance_ms` is none: no frame is
-    /// missing there, or the recordings' keys cannot tell.
+    /// The parts of the window that the pieces cover. A gap next to a piece that is shorter than `tolerance_ms` does
+    /// not count: no frame is missing there, or the recordings' keys are too imprecise to tell.
     #[must_use]
     pub fn of(window: Interval, pieces: &[Piece], tolerance_ms: i64) -> Self {
         let (mut covered, mut missing) = (Vec::new(), Vec::new());
@@ -139,7 +139,7 @@ impl Coverage {
         Self { covered, missing }
     }
 
-    /// Says why something is missing: a recording that cannot be read would have shown some of this interval.
+    /// Adds why something is missing: an unreadable recording would have shown part of this interval.
     pub fn explain(&mut self, unreadable: Interval, why: &str) {
         let why = visible(&shorten(why, MAX_REASON_BYTES));
         let gaps = self
@@ -159,7 +159,7 @@ impl Coverage {
     }
 }
 
-/// Adds what comes next: to the last interval where it continues that.
+/// Adds the next interval, extending the last one if it continues that.
 fn add(intervals: &mut Vec<Interval>, next: Interval) {
     match intervals.last_mut() {
         _ if next.is_empty() => {}
@@ -316,7 +316,7 @@ mod tests {
             if let (Some(first), Some(last)) = (all.first(), all.last()) {
                 prop_assert_eq!((first.start_ms, last.end_ms), (window.start_ms, window.end_ms));
             }
-            // Neighbours of one list would be one interval.
+            // Adjacent intervals of one list would be merged.
             prop_assert!([covered, missing.clone()].iter().all(|list| list.is_sorted_by(|one, next| one.end_ms < next.start_ms)));
             for gap in missing {
                 prop_assert!(recordings.iter().all(|one| one.end_ms <= gap.start_ms || gap.end_ms <= one.start_ms || one.is_empty()));

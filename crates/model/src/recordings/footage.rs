@@ -1,10 +1,10 @@
-//! Recordings that were opened: when their pictures are shown, and what of them a window needs.
+//! Opened recordings: when their pictures are shown, and which parts of them a window needs.
 
 use super::coverage::{Coverage, Interval, Piece, pieces};
 use crate::{ClipError, ErrorKind, number::signed, timestamp::clock};
 use mp4_cut::VideoFacts;
 
-/// A recording that was opened.
+/// An opened recording.
 #[derive(Debug, Clone)]
 pub struct Recording {
     pub video: VideoFacts,
@@ -29,8 +29,8 @@ impl Recording {
     }
 }
 
-/// What recordings cover of a window. A gap that is shorter than a frame, or that may be no more than what their keys
-/// leave open, is none.
+/// The parts of a window that recordings cover. A gap shorter than a frame, or within the precision of their keys, does
+/// not count.
 #[must_use]
 pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -> Coverage {
     let frames = recordings
@@ -44,16 +44,16 @@ pub fn coverage(window: Interval, recordings: &[Recording], precision_ms: i64) -
     )
 }
 
-/// A cut that a window needs of a recording.
+/// A cut that a window needs from a recording.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecordingCut {
-    /// The recording's place in the list of recordings.
+    /// Index of the recording.
     pub recording: usize,
-    /// The first second of the recording that is shown, and the first that is no longer shown.
+    /// Start (inclusive) and end (exclusive) of what is shown, in seconds of the recording.
     pub interval_seconds: (f64, f64),
 }
 
-/// The cuts that a window needs of recordings, in order. One that is shorter than a frame may hold none.
+/// The cuts that a window needs from recordings, in order. A cut shorter than a frame may contain none.
 #[must_use]
 pub fn cuts(window: Interval, recordings: &[Recording]) -> Vec<RecordingCut> {
     let mut cuts = Vec::new();
@@ -64,7 +64,7 @@ pub fn cuts(window: Interval, recordings: &[Recording]) -> Vec<RecordingCut> {
     {
         let recording = &recordings[number];
         let rest_ms = recording.interval().end_ms - interval.start_ms;
-        // What begins in the second half of the last frame begins, to the nearest frame, behind it.
+        // A cut that begins in the second half of the last frame is snapped to the end of that frame.
         if rest_ms < milliseconds(recording.frame_seconds() / 2.0) {
             continue;
         }
@@ -77,10 +77,10 @@ pub fn cuts(window: Interval, recordings: &[Recording]) -> Vec<RecordingCut> {
     cuts
 }
 
-/// What was planned of a cut; `None` where its recording has no frame in it.
+/// What was planned for a cut; `None` if its recording has no frame in it.
 ///
 /// # Errors
-/// The cut's, unless that is the reason.
+/// The cut's error, unless that is the reason.
 pub fn unless_empty<T>(planned: Result<T, ClipError>) -> Result<Option<T>, ClipError> {
     match planned {
         Ok(planned) => Ok(Some(planned)),

@@ -19,7 +19,7 @@ enum KeyPart {
     Start(Field),
 }
 
-/// A part of the time at which a recording began, in UTC, of a fixed number of digits.
+/// A part of the time at which a recording began, in UTC, with a fixed number of digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Year,
@@ -33,7 +33,7 @@ enum Field {
     Epoch,
 }
 
-/// How many of the fields from the year on make a time to the second.
+/// How many fields, from the year on, are needed for a time to the second.
 const TO_THE_SECOND: usize = 6;
 
 impl Field {
@@ -82,7 +82,7 @@ impl Field {
     }
 }
 
-/// Why a text is no [`KeyTemplate`].
+/// Why a text is not a [`KeyTemplate`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(String);
@@ -117,7 +117,7 @@ impl FromStr for KeyTemplate {
     }
 }
 
-/// The parts of what stands behind `{start:`.
+/// The parts of what follows `{start:`.
 fn start_parts(format: &str, parts: &mut Vec<KeyPart>) -> Result<(), TemplateError> {
     let mut rest = format;
     while let Some(at) = rest.find('%') {
@@ -131,7 +131,7 @@ fn start_parts(format: &str, parts: &mut Vec<KeyPart>) -> Result<(), TemplateErr
 }
 
 impl KeyTemplate {
-    /// Checks that the keys of one camera sort by time and can be listed without those of others.
+    /// Checks that the keys of one camera sort by time and can be listed without those of other cameras.
     fn check(&self) -> Result<(), TemplateError> {
         let error = |message: &str| Err(TemplateError(message.into()));
         for part in &self.parts {
@@ -168,7 +168,7 @@ impl KeyTemplate {
         }
     }
 
-    /// How many fields, from the year on, the keys tell.
+    /// How many fields, from the year on, the keys contain.
     fn known_fields(&self) -> Result<usize, TemplateError> {
         let mut known = 0;
         for field in self.fields() {
@@ -197,7 +197,7 @@ impl KeyTemplate {
         })
     }
 
-    /// How exactly keys tell when a recording began, in milliseconds.
+    /// The precision of a recording's start in its key, in milliseconds.
     #[must_use]
     pub fn precision_ms(&self) -> i64 {
         if self.fields().any(|field| field == Field::Millisecond) {
@@ -207,7 +207,7 @@ impl KeyTemplate {
         }
     }
 
-    /// What all keys of a camera begin with, and few others do.
+    /// A prefix that all keys of a camera have, and few others.
     #[must_use]
     pub fn prefix(&self, camera: &str) -> String {
         let parts = self
@@ -228,7 +228,7 @@ impl KeyTemplate {
         )
     }
 
-    /// When the recording of a key began, in milliseconds since 1970; `None` when the key is not one of the camera's.
+    /// When the recording of a key began, in milliseconds since 1970; `None` if the key is not one of the camera's.
     ///
     /// A leap second counts, as in POSIX, as the second after it.
     #[must_use]

@@ -16,7 +16,7 @@ pub struct CameraWindow {
     /// The interval.
     #[serde(flatten)]
     pub interval: Interval,
-    /// How much of it must be there.
+    /// How much of it must exist.
     pub coverage: RequiredCoverage,
 }
 
@@ -31,8 +31,8 @@ pub enum RequiredCoverage {
     Partial,
 }
 
-/// Whether `text` can be a `cameraId`: 1 to [`MAX_CAMERA_ID`] of `A-Z a-z 0-9 _ - . /`, which stand in an S3 key as they
-/// are.
+/// Whether `text` can be a `cameraId`: 1 to [`MAX_CAMERA_ID`] of `A-Z a-z 0-9 _ - . /`, which need no escaping in an S3
+/// key.
 #[must_use]
 pub fn is_camera_id(text: &str) -> bool {
     (1..=MAX_CAMERA_ID).contains(&text.len())

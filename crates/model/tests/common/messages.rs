@@ -1,4 +1,4 @@
-//! What becomes of a message of the queue, whoever wrote it: for property tests, and for fuzzing.
+//! Processes an untrusted queue message, for property tests and fuzzing.
 
 use model::{
     ErrorKind,
@@ -10,12 +10,12 @@ use model::{
 /// The most characters of a refusal.
 const MAX_MESSAGE_CHARACTERS: usize = 4000;
 
-/// Takes a body through `start` and `validate`. What is JSON has a name and can be handed on; what is refused is so by
-/// name, within a message; what is valid comes back as it was from the next step.
+/// Takes a body through `start` and `validate`. A JSON body gets a name and can be passed on; a refusal names its error
+/// and fits into a message; a valid request comes back unchanged from the next step.
 pub fn hand_on(body: &str) -> Option<Result<ClipRequest, String>> {
     let request = sent::read(body).ok()?;
     let identity = Identity::of(&request);
-    sent::check(&identity.canonical).expect("every step can hand it on");
+    sent::check(&identity.canonical).expect("every step can pass it on");
     let name = identity.execution_name();
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     assert!(name.len() <= 80 && name.chars().all(is_plain), "{name}");

@@ -1,14 +1,14 @@
-//! Work whose memory is in proportion to what it reads.
+//! Runs work whose memory must be proportional to its input.
 
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// What a file may take whatever its length.
+/// Memory that a file of any length may take.
 const BYTES: usize = 256 << 10;
-/// What it may take for each of its bytes. A sample takes half a byte of the most compact table, and the frame that is
-/// made of it 32 bytes of memory, more than once.
+/// Memory that it may take for each of its bytes. A sample takes half a byte in the most compact table, and its frame
+/// takes 32 bytes of memory, more than once.
 const BYTES_A_BYTE: usize = 256;
 
 /// Works on `data`, which may be `inflated_bytes` longer than it is.

@@ -1,10 +1,10 @@
-//! Changes files box by box, so that most of them still are boxes in boxes and get far into the reader: libFuzzer's own
-//! changes are made to what lies in a box, boxes are repeated, moved and left out, tables grow and shrink; and the
-//! lengths of all boxes around a change stay right.
+//! Changes files box by box, so that most of them stay well-formed and get far into the reader. libFuzzer's own changes
+//! apply to the contents of a box; boxes are repeated, moved and removed; tables grow and shrink. The lengths of all
+//! enclosing boxes are kept correct.
 
 use std::ops::Range;
 
-/// Boxes that hold boxes, and how many bytes of theirs lie in front of those.
+/// Boxes that contain boxes, and how many bytes precede those.
 const CONTAINERS: [(&[u8; 4], usize); 18] = [
     (b"moov", 0),
     (b"trak", 0),
@@ -27,7 +27,7 @@ const CONTAINERS: [(&[u8; 4], usize); 18] = [
 ];
 /// The lengths of the entries of tables.
 const ENTRIES: [usize; 4] = [4, 8, 12, 20];
-/// Bytes of a header in front of the count of a table, with version and flags.
+/// Bytes before the count of a table: the header, version and flags.
 const COUNT: usize = 12;
 
 /// Changes the file in the first `size` bytes of `data`, and returns its new size, at most `max_size`.
@@ -74,7 +74,7 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
 /// A box in the file.
 struct Place {
     whole: Range<usize>,
-    /// Where the boxes around it begin.
+    /// Where the enclosing boxes begin.
     around: Vec<usize>,
 }
 
@@ -111,7 +111,7 @@ fn find(file: &[u8], within: Range<usize>, around: &[usize], places: &mut Vec<Pl
     }
 }
 
-/// Replaces a part of the file beside or around a box.
+/// Replaces a part of the file next to or around a box.
 fn replace(file: &mut Vec<u8>, place: &Place, range: Range<usize>, by: &[u8]) {
     let (old, new) = (range.len(), by.len());
     file.splice(range, by.iter().copied());
@@ -127,7 +127,7 @@ fn replace_in(file: &mut Vec<u8>, place: &Place, range: Range<usize>, by: &[u8])
     add(file, place.whole.start, new, old);
 }
 
-/// Repeats or removes entries at the end of a table, and counts them.
+/// Repeats or removes entries at the end of a table, and updates its count.
 fn resize_table(file: &mut Vec<u8>, place: &Place, random: &mut Random) {
     let Range { start, end } = place.whole;
     let entry = ENTRIES[random.below(ENTRIES.len())];

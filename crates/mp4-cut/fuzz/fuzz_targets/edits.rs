@@ -1,4 +1,4 @@
-//! Edit lists that a fuzzer makes, in a file that is right otherwise.
+//! Fuzzes edit lists in an otherwise valid file.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fragments behind an index that a fuzzer makes, in a file that is right otherwise.
+//! Fuzzes the fragments after the index of an otherwise valid file.
 
 #![no_main]
 

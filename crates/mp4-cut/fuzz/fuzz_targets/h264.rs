@@ -1,4 +1,4 @@
-//! Parameter sets of H.264, and samples that a fuzzer makes, in a file that is right otherwise.
+//! Fuzzes H.264 parameter sets and samples in an otherwise valid file.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Parameter sets of HEVC, and samples that a fuzzer makes, in a file that is right otherwise.
+//! Fuzzes HEVC parameter sets and samples in an otherwise valid file.
 
 #![no_main]
 

@@ -1,5 +1,4 @@
-//! Reads and cuts files that a fuzzer makes: no panic, no sum that overflows, no memory out of proportion, no end of
-//! the time that libFuzzer gives it.
+//! Reads and cuts fuzzed files. There must be no panic, no overflow, no disproportionate memory and no timeout.
 
 #![no_main]
 
@@ -15,7 +14,7 @@ use mp4_cut::MAX_INDEX_BYTES;
 
 fuzz_target!(|data: &[u8]| {
     let file = Bytes::copy_from_slice(data);
-    // Where the cut begins and ends is up to the fuzzer as well.
+    // The fuzzer also chooses where the cut begins and ends.
     let [.., start, end] = data else { return };
     let [start, end] = [start, end].map(|byte| f64::from(*byte) / 255.0);
     bounded(data, inflated_bytes(data), || {
@@ -23,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-/// What a compressed index may be inflated to, on its way to the limit's double.
+/// The length that a compressed index may be inflated to, up to twice the limit.
 fn inflated_bytes(data: &[u8]) -> usize {
     let limit = usize::try_from(MAX_INDEX_BYTES).unwrap_or(usize::MAX);
     if data.windows(4).any(|bytes| bytes == b"cmvd") {

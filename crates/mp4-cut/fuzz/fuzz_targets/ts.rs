@@ -1,4 +1,4 @@
-//! What is read of transport streams and of Matroska before `FFmpeg` reads them: whether they are encrypted.
+//! Fuzzes what is read from transport streams and Matroska before `FFmpeg` reads them: whether they are encrypted.
 
 #![no_main]
 

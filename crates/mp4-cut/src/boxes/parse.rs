@@ -5,18 +5,18 @@ use bytes::{Buf, Bytes};
 use mp4_atom::Atom;
 use std::iter;
 
-/// The longest index (`moov`, `sidx` or `mfra`) that is read, in bytes. At about 1 kB per second of media that is nine
-/// hours. A longer one is [`Error::Unsupported`], so that memory is bounded whatever the source.
+/// The longest index (`moov`, `sidx` or `mfra`) that is read, in bytes: about nine hours at 1 kB per second of media. A
+/// longer one is [`Error::Unsupported`], which bounds memory for any source.
 pub const MAX_INDEX_BYTES: u64 = 32 << 20;
 /// A box's type: its four-character code.
 pub(crate) type FourCC = [u8; 4];
 
-/// The error for an index that contradicts itself.
+/// The error for an inconsistent index.
 pub(crate) fn damaged(what: impl std::fmt::Display) -> Error {
     Error::Damaged(what.to_string())
 }
 
-/// A box's type for a message, with `?` for what is not printable.
+/// A box's type for a message, with `?` for each unprintable byte.
 pub(crate) fn fourcc_name(kind: FourCC) -> String {
     let mut name = String::new();
     for byte in kind {
@@ -32,15 +32,15 @@ pub(crate) struct Header {
     pub kind: FourCC,
     /// Bytes of the header itself: 8, or 16 with a 64-bit size.
     pub length: u64,
-    /// Bytes of the box with its header; `None` when it goes on to the end of what holds it.
+    /// Bytes of the box including its header; `None` if the box extends to the end of its container.
     pub bytes: Option<u64>,
 }
 
 impl Header {
-    /// Reads a box's header from the front of `data`; `None` when `data` is too short for it.
+    /// Reads a box's header from the start of `data`; `None` when `data` is too short for it.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for a size that is less than the header's own.
+    /// [`Error::Damaged`] for a size smaller than the header itself.
     pub fn read(mut data: &[u8]) -> Result<Option<Self>> {
         if data.len() < 8 {
             return Ok(None);
@@ -72,14 +72,14 @@ impl Header {
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
     pub kind: FourCC,
-    /// The box as it stands in the file, header included.
+    /// The whole box as in the file, header included.
     pub whole: Bytes,
     /// What follows the header.
     pub body: Bytes,
 }
 
 impl Child {
-    /// The box whose bytes are `whole`, which are no fewer than those of its `header`.
+    /// A box from all its bytes; `whole` must be at least as long as `header`.
     pub fn new(header: Header, whole: Bytes) -> Self {
         let content = if header.length == 8 { 8.. } else { 16.. };
         Self {
@@ -108,7 +108,7 @@ fn split_child(body: &mut Bytes) -> Result<Option<Child>> {
         return Ok(None);
     };
     let name = fourcc_name(header.kind);
-    // Only the last box of a file may leave its length open: where others are copied to, it would hold what follows.
+    // Only the last box of a file may leave its length open. Copied elsewhere, it would swallow what follows.
     let Some(bytes) = header.bytes else {
         return if header.kind == [0; 4] {
             Ok(None)
@@ -140,13 +140,13 @@ pub(crate) fn require(body: &Bytes, kind: FourCC) -> Result<Child> {
     find(body, kind)?.ok_or_else(|| damaged(format!("it has no box {}", fourcc_name(kind))))
 }
 
-/// Decodes a box with `mp4-atom`, which is strict about what it knows.
+/// Decodes a box with `mp4-atom`, which is strict about boxes that it knows.
 pub(crate) fn decode<T: Atom>(child: &Child) -> Result<T> {
     T::decode_body(&mut &child.body[..])
         .map_err(|error| damaged(format!("box {}: {error}", T::KIND)))
 }
 
-/// A box of a length that fits in 32 bits, as tables and sample entries are.
+/// A box whose length fits in 32 bits, such as a table or a sample entry.
 pub(crate) fn boxed(kind: FourCC, body: &[u8]) -> Vec<u8> {
     let bytes = u32::try_from(body.len() + 8).unwrap_or(u32::MAX);
     [&bytes.to_be_bytes()[..], &kind, body].concat()

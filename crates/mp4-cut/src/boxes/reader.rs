@@ -1,4 +1,4 @@
-//! Boxes of a source that is read by ranges.
+//! Reads boxes of a source by byte range.
 
 use crate::{
     boxes::parse::{Child, FourCC, Header, MAX_INDEX_BYTES, damaged, fourcc_name},
@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 4;
 /// Bytes of the longest header: size, type and 64-bit size.
 const MAX_HEADER_BYTES: u64 = 16;
 const NEAR_READ_BYTES: u64 = 256 << 10;
-/// A longer read is made in parallel parts.
+/// Reads longer than this are split into parallel parts.
 const LONG_READ_BYTES: u64 = 1 << 20;
 /// Concurrent requests for the heads of boxes.
 const HEADS_AT_ONCE: usize = 8;
@@ -22,25 +22,26 @@ const HEADS_AT_ONCE: usize = 8;
 /// How far a [`BoxReader`] reads ahead, and how often it reads.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
-    /// How much the first reads take, in bytes.
+    /// Sizes of the first reads, in bytes.
     pub first_bytes: &'static [u64],
-    /// How much every later read takes, in bytes.
+    /// Size of every later read, in bytes.
     pub then_bytes: u64,
     pub max_reads: usize,
-    /// What one more read than that raises.
+    /// The error when more reads than this are needed.
     pub too_many: fn() -> Error,
-    /// A read that begins so near behind the one before takes [`NEAR_READ_BYTES`]: there is more of the kind.
+    /// A read that begins within this distance after the previous one takes [`NEAR_READ_BYTES`]: more boxes of this
+    /// kind are expected.
     pub near_bytes: u64,
 }
 
-/// A walk over the boxes of a source, through a buffer of what it read last.
+/// Walks over the boxes of a source, buffering the last read.
 pub(crate) struct BoxReader<'a, S> {
     source: &'a S,
     read_ahead: &'static ReadAhead,
     buffer: Bytes,
     buffer_start: u64,
     reads: usize,
-    /// What boxes begin with that were read ahead, in order, and where they begin.
+    /// Beginnings of boxes that were read ahead, with their offsets, in order.
     heads: Vec<(u64, Bytes)>,
 }
 
@@ -56,7 +57,7 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
         }
     }
 
-    /// Reads what the boxes at these places begin with, several at once.
+    /// Reads the beginnings of the boxes at these offsets, several at once.
     pub async fn read_heads(&mut self, boxes: Vec<u64>) -> Result<()> {
         let length = self.read_ahead.then_bytes;
         let end = self.source.len();
@@ -86,7 +87,7 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
         Header::read(&self.buffered(at))
     }
 
-    /// The first box from `at` on that is one of `kinds`, and where it begins.
+    /// The first box from `at` on whose type is one of `kinds`, and its offset.
     pub async fn find(
         &mut self,
         mut at: u64,
@@ -104,7 +105,7 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
         Ok(None)
     }
 
-    /// The box at `at`, which must be a `kind` and no longer than an index may be.
+    /// The box at `at`, which must be of type `kind` and no longer than [`MAX_INDEX_BYTES`].
     pub async fn require(&mut self, at: u64, kind: FourCC) -> Result<Child> {
         match self.header(at).await? {
             Some(header) if header.kind == kind && header.bytes.is_some() => {
@@ -128,7 +129,7 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
         Ok(Child::new(header, self.bytes(at..at + bytes).await?))
     }
 
-    /// Bytes of the source: what the buffer has of them, and the rest of a long range in parallel.
+    /// Bytes of the source: from the buffer where possible. The rest of a long range is read in parallel.
     pub async fn bytes(&mut self, range: Range<u64>) -> Result<Bytes> {
         let length = usize_of(range.end - range.start);
         if self.buffered(range.start).len() < length && length as u64 <= self.read_ahead.then_bytes
@@ -159,7 +160,7 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
         }
     }
 
-    /// Fills the buffer with `bytes` from `at` on, or with all that there are.
+    /// Fills the buffer with `bytes` from `at` on, or fewer at the end of the source.
     async fn fill(&mut self, at: u64, bytes: u64) -> Result<()> {
         self.count_read()?;
         let read_end = self.buffer_start + self.buffer.len() as u64;
@@ -184,7 +185,7 @@ impl<'a, S: RangeRead> BoxReader<'a, S> {
     }
 }
 
-/// Lengths in memory fit: what is read is bounded by [`MAX_INDEX_BYTES`].
+/// Cannot fail: reads are bounded by [`MAX_INDEX_BYTES`].
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -203,7 +204,7 @@ mod tests {
         near_bytes: 0,
     };
 
-    /// A file, and the ranges that were read of it.
+    /// A file that records which ranges were read.
     struct Recorded(Bytes, Mutex<Vec<Range<u64>>>);
 
     impl Recorded {

@@ -16,7 +16,7 @@ const HEAD_BYTES: usize = 8;
 /// The entries of a whole `stsd` box.
 ///
 /// # Errors
-/// [`Error::Damaged`](crate::Error::Damaged) when `stsd` is no box, as for every entry that is none.
+/// [`Error::Damaged`](crate::Error::Damaged) if `stsd`, or an entry, is not a box.
 pub(crate) fn entries(stsd: &Bytes) -> Result<impl Iterator<Item = Result<Child>> + use<>> {
     let stsd = children(stsd.clone())
         .next()
@@ -38,7 +38,7 @@ pub(crate) fn first_entry(stsd: &Bytes) -> Result<Child> {
         .unwrap_or_else(|| Err(damaged("a track has no sample description (stsd)")))
 }
 
-/// The only entry of a whole `stsd` box of a video track, if it has just one.
+/// The entry of a video track's whole `stsd` box, if it has exactly one.
 pub(crate) fn only_video_entry(stsd: &Bytes) -> Option<Child> {
     let mut entries = entries(stsd).ok()?;
     let entry = entries.next()?.ok()?;
@@ -67,7 +67,7 @@ pub(crate) fn entry_boxes(entry: &Child, boxes_at: usize) -> Result<Bytes> {
     }
 }
 
-/// A whole `stsd` box with `entry`, the body of its only entry, in the place of the one that it had.
+/// A whole `stsd` box whose only entry is replaced by one of type `kind` with the body `entry`.
 pub(crate) fn with_entry(stsd: &Bytes, kind: [u8; 4], entry: &[u8]) -> Result<Bytes> {
     let stsd = children(stsd.clone())
         .next()

@@ -1,4 +1,4 @@
-//! Tables, read where they stand in the index.
+//! Tables, read in place.
 
 use crate::{
     boxes::parse::{Child, damaged, fourcc_name},
@@ -7,7 +7,7 @@ use crate::{
 use bytes::{Buf, Bytes};
 use std::{iter, ops::Range};
 
-/// A table of entries of `N` bytes, read where it stands in the index, so that it costs no memory of its own.
+/// A table of `N`-byte entries, read in place in the index, so that it needs no memory of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<const N: usize>(Bytes);
 
@@ -47,7 +47,7 @@ impl<const N: usize> Table<N> {
 }
 
 impl Table<4> {
-    /// The entries in `range`, as they stand in the index.
+    /// The bytes of the entries in `range`.
     pub fn slice(&self, range: Range<usize>) -> Bytes {
         self.entries()
             .get(range)
@@ -69,7 +69,7 @@ impl Table<4> {
     }
 }
 
-/// A table of runs: a number of samples, and the value that each of them has.
+/// A table of runs: a number of samples, and the value that they share.
 pub(crate) type Runs = Table<8>;
 
 /// `count` samples that share `value`.
@@ -93,7 +93,7 @@ impl Run {
         [self.count, self.value]
     }
 
-    /// The run with its value as the signed number that its bits are (`ctts`, 8.6.1.3).
+    /// The run with its value reinterpreted as a signed number (`ctts`, 8.6.1.3).
     pub fn signed(self) -> Run<i64> {
         Run {
             count: self.count,

@@ -1,9 +1,8 @@
-//! What the decoders of audio need before the sound that is heard, and what `FFmpeg` makes of an edit list in front of
-//! them.
+//! How much audio decoders need before the first audible sample, and how `FFmpeg` applies an edit list there.
 
 use crate::{read::track::Track, time::rescale};
 
-/// How audio of a codec is cut so that decoders begin with the sound that is meant.
+/// How audio of a codec is cut so that playback begins with the right sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decoder {
     hidden: Hidden,
@@ -11,13 +10,13 @@ pub(crate) struct Decoder {
     pub starts_at: StartsAt,
 }
 
-/// What is put in front of what is heard, and hidden by the edit list.
+/// What precedes the audible sound, hidden by the edit list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hidden {
-    /// Nothing: every sample decodes by itself. `FFmpeg` decodes several of them at once, and then drops others than
-    /// those that are hidden.
+    /// Nothing: every sample decodes independently. `FFmpeg` decodes several at once, and would then drop other samples
+    /// than the hidden ones.
     Nothing,
-    /// At least one sample, and at least so many milliseconds.
+    /// At least one sample, and at least this many milliseconds.
     Milliseconds(i64),
 }
 
@@ -25,17 +24,17 @@ enum Hidden {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartsAt {
     AnyTime,
-    /// At its start. `FFmpeg` does not show a part of a sample, but shows the next one in its place.
+    /// At its start. `FFmpeg` never presents part of a sample; it presents the next one instead.
     Sample,
 }
 
 /// By [codec name](crate::AudioFacts::codec).
 ///
-/// - `AAC`, AC-3 and DTS overlap with one frame before.
+/// - `AAC`, AC-3 and DTS overlap with the previous frame.
 /// - Opus needs 80 ms (RFC 7845, 4.6).
-/// - A packet of MP3 begins in up to 511 bytes of those before it (`main_data_begin` of ISO/IEC 11172-3, 2.4.2.7), which
-///   ten packets have from 32 kbit/s on. Layer II, which has the same name in MP4, needs less.
-/// - A decoder of Vorbis makes nothing of its first packet (Vorbis I, 4.3.8).
+/// - An MP3 packet may begin up to 511 bytes back in earlier packets (`main_data_begin` of ISO/IEC 11172-3, 2.4.2.7).
+///   From 32 kbit/s on, ten packets hold that much. Layer II, which has the same name in MP4, needs less.
+/// - A Vorbis decoder outputs nothing for its first packet (Vorbis I, 4.3.8).
 /// - AMR predicts gains and spectra from the frames before, each of 20 ms (3GPP TS 26.090 and 26.190).
 const DECODERS: [(&str, Decoder); 12] = [
     ("aac", Decoder::hiding(Hidden::Milliseconds(0))),
@@ -58,10 +57,11 @@ const DECODERS: [(&str, Decoder); 12] = [
     ("amr_wb", Decoder::hiding(Hidden::Milliseconds(100))),
 ];
 
-/// How long a frame of a codec is, in milliseconds, where a sample may have several that are decoded one by one.
+/// Frame duration in milliseconds, for codecs whose samples may hold several frames that are decoded one by one.
 const FRAME_MILLISECONDS: [(&str, i64); 2] = [("amr_nb", 20), ("amr_wb", 20)];
 
-/// For samples of several frames. When `FFmpeg` drops a frame of one, it drops all but one of the next sample's, too.
+/// For samples of several frames. When `FFmpeg` drops one frame of a sample, it also drops all but one frame of the
+/// next.
 const SEVERAL_FRAMES: Decoder = Decoder {
     hidden: Hidden::Nothing,
     starts_at: StartsAt::Sample,
@@ -86,8 +86,8 @@ impl Decoder {
         find(&DECODERS, codec).unwrap_or(Self::hiding(Hidden::Milliseconds(0)))
     }
 
-    /// How much of `audio` is decoded before what is heard, in its timescale, besides the one sample that is in front of
-    /// it anyway; `None` where nothing is to be hidden.
+    /// How much of `audio` is decoded before the audible part, in its timescale, not counting the one sample that
+    /// always precedes it; `None` if nothing may be hidden.
     pub fn pre_roll(self, audio: &Track) -> Option<i64> {
         match self.hidden {
             Hidden::Nothing => None,

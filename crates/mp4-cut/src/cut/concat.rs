@@ -1,4 +1,4 @@
-//! Several intervals, of one source or of several, joined in one file without encoding.
+//! Joins several intervals, of one or several sources, in one file without encoding.
 //!
 //! All intervals share one composition offset: `FFmpeg` times an edit by the first picture that it decodes in it,
 //! corrected by what it found in the first edit. If sound begins late in an interval, the edit before it is extended
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use std::ops::{Deref, Range};
 
-/// Bytes of a part's first picture that are looked at: more than its parameter sets and messages take.
+/// Bytes read of a part's first picture: more than its parameter sets and SEI messages need.
 const HEAD_BYTES: u64 = 16 << 10;
 
 /// Intervals of sources of the same format, laid out as one MP4 whose edit lists show them one after the other.
@@ -37,7 +37,7 @@ pub struct Join {
     joints: Vec<Joint>,
 }
 
-/// Where the picture begins with which the clip goes on, of a codec of which that must be an IDR picture.
+/// The first picture of a later interval, for codecs where it must be an IDR picture.
 #[derive(Debug, Clone)]
 struct Joint {
     /// The number of its interval.
@@ -48,10 +48,11 @@ struct Joint {
 }
 
 impl Join {
-    /// Joins intervals, each of a movie, from a second up to, not including, another. Each gets at most one audio track.
+    /// Joins intervals: each is a movie, a start (inclusive) and an end (exclusive) in seconds. Each gets at most one
+    /// audio track.
     ///
     /// # Errors
-    /// As [`Movie::window`], and [`Error::Unlike`] when the formats differ, saying in what.
+    /// As [`Movie::window`], and [`Error::Unlike`] if the formats differ, saying how.
     pub fn of(cuts: &[(&Movie, f64, f64)]) -> Result<Self> {
         let [(first, ..), ..] = cuts else {
             return Err(Error::internal("there is nothing to join"));
@@ -67,7 +68,7 @@ impl Join {
             .enumerate()
             .map(begin_amid_stream)
             .collect();
-        // Delayed first: a part must last to the end of what it shows then.
+        // Delay first: a part must then last until the end of what it shows.
         align_composition_offsets(&mut parts, timescale);
         align(&mut parts, timescale);
         let joints = parts.iter().enumerate().skip(1).filter_map(joint).collect();
@@ -96,11 +97,11 @@ impl Join {
         })
     }
 
-    /// Checks that decoders can go on with each interval: that of H.264 and VVC it begins with an IDR picture. Behind any
-    /// other one they would show pictures in the order of numbers that have nothing to do with those of the interval before.
+    /// Checks that decoders can continue with each interval: for H.264 and VVC, each begins with an IDR picture. After
+    /// any other picture, decoders would order pictures by counts that are unrelated to the previous interval's.
     ///
     /// # Errors
-    /// [`Error::Unlike`] where one does not, and whatever a source raises.
+    /// [`Error::Unlike`] if one does not, and any error from a source.
     pub async fn check_joints<S>(&self, sources: &[S]) -> Result<()>
     where
         S: Deref<Target: RangeRead + Sized>,
@@ -129,7 +130,7 @@ impl Join {
     /// `connections` requests in flight.
     ///
     /// # Errors
-    /// The stream ends with whatever a source raises.
+    /// The stream ends with the first error from a source.
     pub fn stream<S>(
         &self,
         sources: Vec<S>,
@@ -181,9 +182,9 @@ fn joint((index, part): (usize, &Vec<OutputTrack>)) -> Option<Joint> {
     })
 }
 
-/// Makes a part one that a stream can go on with, where its codec is H.265: pictures that are shown before the first, which
-/// may refer to what is missing, are left out; nothing of them is to be shown. Behind other parts the first picture begins
-/// a coded sequence of its own ([`hevc::begin_copy`], which the stream of the part does).
+/// Makes an H.265 part one that a stream can continue with. Leading pictures of the first picture may refer to missing
+/// ones, and none of them is shown, so they are left out. After another part, the first picture begins a new coded
+/// sequence (the part's stream applies [`hevc::begin_copy`]).
 fn begin_amid_stream((index, part): (usize, &mut Vec<OutputTrack>)) -> Option<BegunSample> {
     let video = part.first_mut()?;
     if video.source.codec != "hevc" || shows_leading(video) {
@@ -208,13 +209,13 @@ fn begin_amid_stream((index, part): (usize, &mut Vec<OutputTrack>)) -> Option<Be
     (index > 0).then_some(begun)
 }
 
-/// Whether pictures are shown that precede the first keyframe: those at the beginning of a source.
+/// Whether pictures shown before the first keyframe are part of the clip, as at the beginning of a source.
 fn shows_leading(video: &OutputTrack) -> bool {
     let first = Run::values(&video.samples.composition).next().unwrap_or(0);
     first > video.edit.media_time.cast_signed()
 }
 
-/// In what the formats of two parts differ.
+/// How the formats of two parts differ.
 fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>> {
     if one.tracks.len() != other.tracks.len() {
         let which = if one.tracks.len() > other.tracks.len() {
@@ -235,7 +236,7 @@ fn differences(one: &Chosen, other: &Chosen) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// In what the formats of two tracks differ.
+/// How the formats of two tracks differ.
 pub(crate) fn difference(one: &Track, other: &Track, is_audio: bool) -> Result<Option<String>> {
     let what = if is_audio { "sound" } else { "pictures" };
     let verb = if is_audio { "is" } else { "are" };
@@ -272,13 +273,13 @@ pub(crate) fn difference(one: &Track, other: &Track, is_audio: bool) -> Result<O
     Ok(None)
 }
 
-/// Makes all tracks of a part as long as its video, so that every part begins at the same time on every track: as the
-/// edit lists show them, and in the media itself, for players that ignore edit lists.
+/// Makes all tracks of a part as long as its video, so that every part begins at the same time on every track: both in
+/// the edit lists and in the media itself, for players that ignore edit lists.
 fn align(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
     for number in 0..parts.len() {
         let shown = parts[number].first().map_or(0, |video| video.edit.duration);
         for track in 1..parts[number].len() {
-            // FFmpeg understands empty edits only in front of all others: what is before goes on for longer instead.
+            // FFmpeg supports empty edits only at the start, so the previous edit is extended instead.
             let gap = if number == 0 {
                 0
             } else {
@@ -297,7 +298,7 @@ fn align(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
         .collect();
     let next_starts = starts.into_iter().skip(1).chain([None]);
     for (part, next_start) in parts.iter_mut().zip(next_starts) {
-        // What is hidden behind the end of a part must not be shown with the next.
+        // What is hidden after the end of a part must not be shown with the next.
         if let (Some(video), Some(start)) = (part.first_mut(), next_start)
             && let Some(latest) = video.samples.latest_time()
         {
@@ -323,8 +324,8 @@ fn align(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
     }
 }
 
-/// Gives the video of all parts the same time between decoding the first frame that is shown and the start of the edit.
-/// `FFmpeg` times an edit by that frame and corrects it by what it found in the first edit, whatever this one has.
+/// Gives the video of all parts the same time between decoding the first shown frame and the start of the edit.
+/// `FFmpeg` times every edit by that frame, and always corrects it by the first edit's offset.
 fn align_composition_offsets(parts: &mut [Vec<OutputTrack>], movie_timescale: u32) {
     let mut delays = Vec::new();
     for part in parts.iter() {
@@ -343,7 +344,7 @@ fn align_composition_offsets(parts: &mut [Vec<OutputTrack>], movie_timescale: u3
     }
 }
 
-/// The time between decoding the first frame that is shown and the start of the edit, in the track's timescale.
+/// The time between decoding the first shown frame and the start of the edit, in the track's timescale.
 fn first_delay(video: &OutputTrack, movie_timescale: u32) -> Option<i64> {
     let Edit {
         media_time,

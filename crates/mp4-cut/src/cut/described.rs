@@ -1,17 +1,17 @@
-//! Copies of sources whose sample description lacks parameter sets, or has others than their pictures.
+//! Copies of sources whose sample description lacks parameter sets, or differs from those in the samples.
 
 use crate::{error::Result, io::RangeRead, read::movie::Movie, read::parameter_sets};
 
-/// The most keyframes of an interval that are looked at.
+/// How many keyframes of an interval are inspected at most.
 const MAX_KEYFRAMES: usize = 16;
 
 impl Movie {
-    /// The movies of intervals, each from a second up to, not including, another, in order. Where their sample descriptions
-    /// are the same, and keyframes of the intervals have parameter sets that those lack, they have them all: players take
-    /// parameter sets from there.
+    /// The movies of the intervals, in order; each interval has a start (inclusive) and an end (exclusive) in seconds.
+    /// If their sample descriptions are equal and keyframes of the intervals carry parameter sets that these lack, the
+    /// sets are added to all of them, because players take parameter sets from there.
     ///
     /// # Errors
-    /// As [`window`](Self::window), and whatever a source raises.
+    /// As [`window`](Self::window), and any error from a source.
     pub async fn described<R: RangeRead>(cuts: &[(&Self, &R, f64, f64)]) -> Result<Vec<Self>> {
         let mut movies: Vec<Self> = cuts.iter().map(|(movie, ..)| (*movie).clone()).collect();
         let descriptions = |movie: &Self| movie.video.samples.descriptions.clone();
@@ -47,7 +47,7 @@ impl Movie {
         parameter_sets::describe_at(&mut self.video, source, samples.start).await
     }
 
-    /// The samples that decoding an interval begins with and those that it could begin with later, if not too many.
+    /// The sample that decoding an interval starts with and later ones where it could start, up to a limit.
     fn keyframes_of(&self, start_seconds: f64, end_seconds: f64) -> Result<Vec<u32>> {
         let (samples, _) = self.samples_of(&self.snap(start_seconds, end_seconds)?)?;
         let first = samples.start;

@@ -1,5 +1,5 @@
-//! NAL units whose lengths take one or two bytes, as old muxers wrote them. An encoder's may be longer than such lengths can
-//! say, so a smart cut is made of a file in which they take four.
+//! NAL units with length fields of one or two bytes, as old muxers wrote them. Encoded units may be too long for those,
+//! so a smart cut is made from a file with four-byte lengths.
 
 use crate::{
     cut::media::{Media, Rewrite, RewrittenSamples},
@@ -16,10 +16,10 @@ use crate::{
 use bytes::Bytes;
 
 impl Movie {
-    /// The file that this movie was read from with the lengths of NAL units in four bytes; `None` where they are.
+    /// The file that this movie was read from, with four-byte NAL unit lengths; `None` if it has them already.
     ///
     /// # Errors
-    /// [`SmartCutError::Ineligible`] for samples that do not consist of NAL units, and whatever the file raises.
+    /// [`SmartCutError::Ineligible`] for samples that do not consist of NAL units, and any error from the file.
     pub async fn with_long_lengths<R: RangeRead + Clone>(
         &self,
         file: &R,
@@ -63,7 +63,7 @@ impl Movie {
         }))
     }
 
-    /// All of a track as it is.
+    /// A whole track, unchanged.
     fn whole_track<'a>(&self, track: &'a Track) -> OutputTrack<'a> {
         let (table, edit) = (&track.samples, track.edit_segment);
         let in_movie = |ticks: i64| {
@@ -75,7 +75,7 @@ impl Movie {
             order: run.offset,
             run,
         });
-        // What is decoded last may be shown later than all of them last.
+        // The last picture may be shown later than the sum of all durations.
         let end = match edit.media_end {
             i64::MAX => table.duration,
             end => end,
@@ -96,7 +96,7 @@ impl Movie {
     }
 }
 
-/// How long the lengths of a track's NAL units are, where they are not four bytes long, and its `stsd` box if they were.
+/// The size of a track's NAL unit lengths if it is not four bytes, and its `stsd` box as if it were.
 fn short_lengths(video: &Track) -> Option<(LengthSize, Bytes)> {
     let stsd = &video.samples.descriptions;
     let (size, long) = match video.codec.as_str() {
@@ -110,7 +110,7 @@ fn short_lengths(video: &Track) -> Option<(LengthSize, Bytes)> {
     Some((size, long?))
 }
 
-/// Where the rewritten samples of chunks are, in the order of the file that they were in.
+/// The chunks of rewritten samples, in the order of the original file.
 fn rewritten_chunks(
     rewritten: &RewrittenSamples,
     runs: impl Iterator<Item = ChunkRun>,

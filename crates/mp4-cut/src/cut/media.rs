@@ -1,4 +1,4 @@
-//! Files that a smart cut's samples are copied from, some of which are changed on the way.
+//! Files that a smart cut copies samples from; some samples are changed on the way.
 
 use crate::{
     boxes::parse::damaged,
@@ -11,7 +11,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use std::{ops::Range, sync::Arc};
 
-/// A file, and what is changed of it.
+/// A file, and what is changed in it.
 #[derive(Debug)]
 pub(crate) struct Media<R> {
     file: R,
@@ -21,16 +21,16 @@ pub(crate) struct Media<R> {
 #[derive(Debug)]
 enum Change {
     None,
-    /// The sample of H.265 in `range` becomes one that a stream can go on with; none of its bytes moves.
+    /// The H.265 sample in `range` is changed so that a stream can continue with it; its length stays the same.
     Begun {
         range: Range<u64>,
         size: LengthSize,
     },
-    /// It holds nothing but samples of a track that are rewritten.
+    /// It holds only the rewritten samples of a track.
     Rewritten(RewrittenSamples),
 }
 
-/// The samples of a part that an encoder made, as they stand beside a source's.
+/// The samples of an encoded part, changed to share a stream with the source's.
 #[derive(Debug, Clone)]
 pub(crate) struct MovedSamples {
     /// The part's parameter sets, as the encoder wrote them.
@@ -38,23 +38,23 @@ pub(crate) struct MovedSamples {
     pub samples: RewrittenSamples,
 }
 
-/// The samples of a track, each of them rewritten, one behind the other.
+/// The rewritten samples of a track, one after the other.
 #[derive(Debug, Clone)]
 pub(crate) struct RewrittenSamples {
     places: Arc<[Place]>,
     rewrite: Rewrite,
 }
 
-/// How samples are rewritten in which the lengths of NAL units are so long.
+/// How to rewrite samples whose NAL units have lengths of the given size.
 #[derive(Debug, Clone)]
 pub(crate) enum Rewrite {
-    /// As they stand beside those of a source of H.265.
+    /// To share a stream with the samples of an H.265 source.
     Beside(Arc<JoinableSource>, LengthSize),
-    /// With lengths of four bytes.
+    /// To four-byte lengths.
     LongLengths(LengthSize),
 }
 
-/// A sample's place: where it is in its file, and where it is among the rewritten ones.
+/// Where a sample is in its file, and where it is among the rewritten samples.
 #[derive(Debug)]
 struct Place {
     written: Range<u64>,
@@ -86,7 +86,7 @@ impl<R: RangeRead> Media<R> {
         Self { file, change }
     }
 
-    /// With the sample of H.265 in `range` as one that a stream can go on with.
+    /// A file whose H.265 sample in `range` is changed so that a stream can continue with it.
     pub fn begun(file: R, range: Range<u64>, size: LengthSize) -> Self {
         let change = Change::Begun { range, size };
         Self { file, change }
@@ -98,10 +98,10 @@ impl<R: RangeRead> Media<R> {
         Self { file, change }
     }
 
-    /// Reads exactly `range` of what the file becomes.
+    /// Reads exactly `range` of the changed file.
     ///
     /// # Errors
-    /// Whatever the file raises, and [`Error::Damaged`](crate::Error::Damaged) where it has changed.
+    /// Any error from the file, and [`Error::Damaged`](crate::Error::Damaged) if the file has changed meanwhile.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         match &self.change {
             Change::None => fetch::read_exact(&self.file, range).await,
@@ -134,7 +134,8 @@ impl<R: RangeRead> Media<R> {
 }
 
 impl MovedSamples {
-    /// Finds out how long the samples of an encoded part become. `Err` says why they cannot stand beside the source's.
+    /// Measures the rewritten samples of an encoded part. The inner error says why they cannot share a stream with the
+    /// source's.
     pub async fn read(
         file: &impl RangeRead,
         table: &SampleTable,
@@ -155,8 +156,8 @@ impl MovedSamples {
 }
 
 impl RewrittenSamples {
-    /// Finds out how long the samples of a track become, each of which `look` is shown first. `Err` says why they cannot be
-    /// rewritten.
+    /// Measures the rewritten samples of a track; `look` sees each of them first. The inner error says why they cannot
+    /// be rewritten.
     pub async fn read(
         file: &impl RangeRead,
         table: &SampleTable,
@@ -183,7 +184,7 @@ impl RewrittenSamples {
         Ok(Ok(Self { places, rewrite }))
     }
 
-    /// Where samples are, which follow each other.
+    /// Where consecutive samples are.
     pub fn run(&self, range: Range<u32>) -> ChunkRun {
         let samples = &self.places[range.start as usize..range.end as usize];
         let ends = samples.first().zip(samples.last());
@@ -222,7 +223,7 @@ impl RewrittenSamples {
     }
 }
 
-/// Where an encoder wrote each sample.
+/// Where the encoder put each sample.
 fn written_samples(table: &SampleTable) -> impl Iterator<Item = (usize, Range<u64>)> {
     let runs = table.chunk_runs(0..table.count);
     let mut index = 0;
@@ -246,7 +247,7 @@ fn overlap(one: &Range<u64>, other: &Range<u64>) -> Range<u64> {
     one.start.max(other.start)..one.end.min(other.end)
 }
 
-/// What of `bytes`, which lie at `at`, is in `range`.
+/// The part of `bytes`, which are at `at`, that is within `range`.
 fn part_of<'a>(bytes: &'a [u8], at: &Range<u64>, range: &Range<u64>) -> &'a [u8] {
     let part = overlap(at, range);
     let within = |offset: u64| usize::try_from(offset - at.start).unwrap_or(usize::MAX);

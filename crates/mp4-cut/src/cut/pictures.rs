@@ -29,7 +29,8 @@ impl Pictures {
         }
     }
 
-    /// Whether a copy may begin with a keyframe behind which pictures follow that are shown before it, without these.
+    /// Whether a copy may begin with a keyframe that has leading pictures (decoded after it, shown before it), without
+    /// them.
     pub fn leave_out_leading(&self) -> bool {
         matches!(self, Self::Hevc(_))
     }
@@ -49,7 +50,7 @@ impl Pictures {
         }
     }
 
-    /// What of the source's description a joined clip does not have.
+    /// What the source's description has and a joined clip's does not.
     pub fn dropped(&self) -> Option<&'static str> {
         match self {
             Self::H264(_) => None,

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// A sample that an interval begins within: its place among all samples, and for how long it was shown by then.
+/// A sample that an interval begins within: its index, and how long it has been shown by then.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     pub index: u32,
@@ -17,24 +17,24 @@ pub(crate) struct Held {
 /// The video samples that an interval needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Selection {
-    /// In decode order, from the keyframe to the last that is shown.
+    /// In decode order, from the keyframe to the last sample that is shown.
     pub samples: Range<u32>,
     pub keyframe: Frame,
     pub next_keyframe: Option<Frame>,
     pub frames: u64,
     pub preroll_frames: u64,
-    /// The media time of the earliest frame, if it were shown.
+    /// The media time of the earliest frame, shown or not.
     pub earliest: i64,
     /// The last frame that is shown.
     pub last_frame: Frame,
-    /// The frame that the interval begins within, and for how long it was shown by then, if it does.
+    /// The frame that the interval begins within, if it does, and how long it has been shown by then.
     pub held: Option<Held>,
 }
 
 impl Selection {
-    /// Chooses the keyframe that is the last before everything shown in the interval, both when decoding and when
-    /// showing: so that an interval which starts with the leading pictures of an open GOP gets the
-    /// keyframe of the group before, which they refer to.
+    /// Chooses the last keyframe that precedes everything shown in the interval, in decode order and in display order.
+    /// So an interval that starts with the leading pictures of an open GOP gets the keyframe of the previous GOP, which
+    /// they refer to.
     pub fn of(video: &Track, interval: &Range<i64>) -> Result<Self> {
         let on_screen = on_screen_at(video, interval.start)?;
         let (mut shown, mut held) = (None::<Shown>, None);
@@ -116,7 +116,7 @@ impl Shown {
     }
 }
 
-/// The media time of the frame that is shown at `time`; `time` where there is none.
+/// The media time of the frame shown at `time`; `time` itself if there is none.
 fn on_screen_at(video: &Track, time: i64) -> Result<i64> {
     let shown = video.samples.frames()?.map(|frame| frame.time);
     let before = shown.filter(|shown| *shown <= time && video.edit_segment.shows(*shown));
@@ -126,14 +126,14 @@ fn on_screen_at(video: &Track, time: i64) -> Result<i64> {
 /// The keyframes around the start of an interval.
 #[derive(Default)]
 struct Keyframes {
-    /// The last that decoding can start at.
+    /// The last at which decoding can start.
     last: Option<Frame>,
     next: Option<Frame>,
     refreshes: Vec<Refresh>,
 }
 
 impl Keyframes {
-    /// Goes on to the next `frame` in decode order, of an interval that shows a frame of media time `start` first.
+    /// Takes the next `frame` in decode order, for an interval whose first shown frame has media time `start`.
     fn look_at(
         &mut self,
         frame: Frame,
@@ -154,16 +154,16 @@ impl Keyframes {
     }
 }
 
-/// A keyframe whose parts are spread over several frames.
+/// A keyframe whose parts are spread over several frames (gradual refresh).
 struct Refresh {
     keyframe: Frame,
-    /// How many frames are missing that are shown later than all before them: others may not count.
+    /// How many frames are still missing that are shown later than all before them; other frames may not count.
     missing: u32,
     last_shown: i64,
 }
 
 impl Refresh {
-    /// Goes on to the next `frame` in decode order. Returns the last keyframe that is complete with it.
+    /// Takes the next `frame` in decode order. Returns the last keyframe that is complete with it.
     fn next(refreshes: &mut Vec<Self>, frame: Frame, recovery_frames: u32) -> Option<Frame> {
         for refresh in refreshes
             .iter_mut()

@@ -1,9 +1,9 @@
 //! Smart cuts: only the frames before the first keyframe of an interval, and those at its end that cannot be decoded
 //! without later ones, are encoded. Everything between is copied.
 //!
-//! The copy begins with an IDR picture, so nothing behind it refers to anything before it. Encoded and copied frames share
-//! one track and one sample entry; each part refers to its own parameter sets by id. Every part begins with an IDR
-//! picture, so several intervals can follow each other in any order. The file has only what is shown, in one edit.
+//! The copy begins with an IDR picture, so nothing after it refers to anything before it. Encoded and copied frames
+//! share one track and one sample entry; each part refers to its own parameter sets by id. Every part begins with an
+//! IDR picture, so several intervals can follow each other in any order. The file has only what is shown, in one edit.
 //!
 //! An interval has three parts. The head is encoded. It reaches to the first IDR picture that splits the frames alike
 //! in display order and in decoding order. The body is copied. The tail is encoded. It has the frames that cannot be
@@ -16,7 +16,7 @@
 //!
 //! Every interval's media lasts exactly as long as it is shown, because the last sample's duration makes up for
 //! rounding. All intervals share the longest delay. Encoders get the same options for all parts, so there is one set of
-//! their parameters; access unit delimiters tell IDR pictures apart where a part of one picture meets the next. An
+//! their parameters; access unit delimiters separate the IDR pictures of two adjacent parts of one picture each. An
 //! interval in which no copy can begin is all head. What an encoder made is checked before it is joined: size, chroma,
 //! depth, ids and number of frames.
 
@@ -47,18 +47,18 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use mp4_atom::Matrix;
 use std::{ops::Range, sync::Arc};
 
-/// Bytes of a keyframe that are read to tell what it is: more than its parameter sets and messages take.
+/// Bytes of a keyframe that are read to classify it: more than its parameter sets and SEI messages need.
 const KEYFRAME_HEAD_BYTES: u64 = 16 << 10;
 /// The most frames of a clip: more than two hours at 60 frames per second.
 const MAX_FRAMES: usize = 500_000;
-/// How many keyframes are looked at in search of one that a copy can begin with.
+/// How many keyframes are inspected to find one that a copy can begin with.
 const MAX_KEYFRAMES: usize = 8;
-/// How many cuts' keyframes are looked at at once.
+/// For how many cuts keyframes are inspected concurrently.
 const KEYFRAMES_AT_ONCE: usize = 8;
 /// The most frames that precede another in decoding order and follow it in output order (`max_num_reorder_frames` of
 /// ITU-T H.264, E.2.1, is at most `MaxDpbFrames`, which is at most 16).
 const MAX_REORDER_FRAMES: usize = 16;
-/// Encoded samples are stored in chunks of this many a second, so that audio lies beside its video.
+/// Encoded samples are stored in this many chunks per second, so that audio is interleaved with its video.
 const CHUNKS_PER_SECOND: u32 = 2;
 
 /// Which frames of a clip are copied, and which are encoded. The clip is one interval, or several, one after the other.
@@ -74,19 +74,19 @@ pub struct SmartCut {
 pub struct SmartCutInterval {
     /// How much is encoded.
     pub facts: SmartCutFacts,
-    /// How much of that stands before the copy, in seconds.
+    /// How much of that comes before the copy, in seconds.
     pub head_seconds: f64,
     /// In media time, as all times below.
     interval: Range<i64>,
-    /// When the frames in front of the copy are shown.
+    /// When the frames before the copy are shown.
     head: Vec<i64>,
-    /// The samples that are copied, and those among them that are left out.
+    /// The samples to copy, including those that are left out.
     body: Range<u32>,
-    /// How many behind the first are left out: they are shown before it, and in the head.
+    /// How many after the first are left out: they are shown before it, so they are part of the head.
     left_out: u32,
-    /// When those are shown.
+    /// When the copied samples are shown.
     copied: Range<i64>,
-    /// When the frames behind the copy are shown.
+    /// When the frames after the copy are shown.
     tail: Vec<i64>,
     reorder_frames: u32,
 }
@@ -102,10 +102,10 @@ pub struct SmartCutFacts {
     pub copied_seconds: f64,
 }
 
-/// Why an interval is not cut in this way.
+/// Why an interval is not smart-cut.
 #[derive(Debug, thiserror::Error)]
 pub enum SmartCutError {
-    /// The source is not made for it, for this reason. Encoding the whole interval works.
+    /// The source does not allow it, for this reason. Encoding the whole interval works.
     #[error("{0}")]
     Ineligible(String),
     /// Something else went wrong.
@@ -145,11 +145,12 @@ pub struct SmartClip<R> {
 }
 
 impl SmartCut {
-    /// Chooses which frames are copied of intervals, each of a movie and the source that it was read from, from a second
-    /// up to, not including, another.
+    /// Chooses which frames of the intervals are copied. Each interval is a movie, the source that it was read from, a
+    /// start (inclusive) and an end (exclusive) in seconds.
     ///
     /// # Errors
-    /// [`SmartCutError::Ineligible`] if none can be, saying why; otherwise as [`Movie::window`], and whatever a source raises.
+    /// [`SmartCutError::Ineligible`] if none can be, saying why; otherwise as [`Movie::window`], and any error from a
+    /// source.
     pub async fn of<R: RangeRead>(cuts: &[(&Movie, &R, f64, f64)]) -> Result<Self, SmartCutError> {
         let snapped = cuts
             .iter()
@@ -157,7 +158,7 @@ impl SmartCut {
         Self::of_intervals(snapped.collect::<Result<_>>()?, false).await
     }
 
-    /// As [`SmartCut::of`], of everything that is shown of files, and looking at every keyframe of them.
+    /// As [`SmartCut::of`], for everything that the files show, inspecting all of their keyframes.
     ///
     /// # Errors
     /// As [`SmartCut::of`].
@@ -192,7 +193,7 @@ impl SmartCut {
             }
             pictures = Pictures::read(&first.video, &heads)?;
         }
-        // Behind another version's pictures, decoders decode those of old versions wrongly.
+        // Decoders mis-decode pictures of old x264 versions that follow those of another version.
         let version = |movie: &Movie| movie.video.samples.preamble.clone();
         if intervals
             .iter()
@@ -223,7 +224,7 @@ impl SmartCut {
 }
 
 impl Movie {
-    /// Chooses which frames of an interval are copied; where none can be, it says why.
+    /// Chooses which frames of an interval are copied, or says why none can be.
     async fn smart_cut(
         &self,
         pictures: &Pictures,
@@ -309,8 +310,8 @@ impl Movie {
     }
 }
 
-/// The keyframes of the interval that divide it: everything shown before is decoded before, and the reverse; where they
-/// may be left out, except for frames directly behind the keyframe, whose number stands beside its place.
+/// The keyframes that divide the interval: what is shown before one is decoded before it, and the reverse. If leading
+/// frames may be left out, those directly after the keyframe are exempt; their number is given beside its place.
 fn dividing_keyframes(
     frames: &[Frame],
     interval: &Range<i64>,
@@ -337,8 +338,8 @@ fn dividing_keyframes(
     dividing
 }
 
-/// How many of `frames`, counted in decode order, are shown without a gap and within the interval, and when the last of
-/// them ends; `None` when not even the first.
+/// How many of `frames`, in decode order, are shown without a gap and within the interval, and when the last of them
+/// ends; `None` if not even the first is.
 fn closed_run(frames: &[Frame], interval: &Range<i64>) -> Option<(usize, i64)> {
     let mut following = vec![interval.end; frames.len() + 1];
     for (index, frame) in frames.iter().enumerate().rev() {
@@ -364,7 +365,7 @@ fn closed_run(frames: &[Frame], interval: &Range<i64>) -> Option<(usize, i64)> {
     run
 }
 
-/// How many frames precede any frame when decoding and follow it when shown.
+/// The most frames that precede a frame in decode order and follow it in display order.
 fn reorder_frames(frames: &[Frame]) -> u32 {
     let deepest = frames.iter().enumerate().map(|(index, frame)| {
         let before = &frames[index.saturating_sub(2 * MAX_REORDER_FRAMES)..index];
@@ -393,7 +394,7 @@ async fn keyframe_heads(movie: &Movie, source: &impl RangeRead) -> Result<Vec<By
 }
 
 impl SmartCutInterval {
-    /// What has to be encoded in front of the copy, as [`SmartCut::encode_target`] says; `None` when nothing has.
+    /// What must be encoded before the copy, as [`SmartCut::encode_target`] says; `None` if nothing.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -401,7 +402,7 @@ impl SmartCutInterval {
         part(movie, self.interval.start..self.copied.start)
     }
 
-    /// What has to be encoded behind the copy, as [`SmartCut::encode_target`] says; `None` when nothing has.
+    /// What must be encoded after the copy, as [`SmartCut::encode_target`] says; `None` if nothing.
     ///
     /// # Errors
     /// As [`Movie::window`].
@@ -413,7 +414,7 @@ impl SmartCutInterval {
         self.interval.end - self.interval.start
     }
 
-    /// Where the samples that are copied lie.
+    /// Where the copied samples are.
     fn copied_runs(&self, table: &SampleTable) -> impl Iterator<Item = ChunkRun> {
         let Range { start, end } = self.body;
         let first_end = end.min(start + 1);
@@ -423,7 +424,7 @@ impl SmartCutInterval {
             .chain(table.chunk_runs(behind..end))
     }
 
-    /// What is copied, of which these samples are [`SmartCut::open_keyframes`]; `None` when nothing is.
+    /// The copied samples, given which of them are [`SmartCut::open_keyframes`]; `None` if nothing is copied.
     fn copy(&self, video: &Track, open: &[u32]) -> Option<Copied> {
         let table = &video.samples;
         if self.body.is_empty() {
@@ -435,7 +436,7 @@ impl SmartCutInterval {
         if shown_for > 0 {
             samples.show_later(0, shown_for);
         }
-        // What is left out is decoded at no time.
+        // Samples that are left out take no decode time.
         let begin = self.body.start + self.left_out;
         if self.left_out > 0 {
             samples.leave_out_leading();
@@ -456,14 +457,14 @@ impl SmartCutInterval {
 /// Samples that are copied.
 struct Copied {
     samples: SampleList,
-    /// How long after it is decoded the first is shown.
+    /// The time between decoding and showing the first sample.
     delay: i64,
-    /// The same of a sample behind the last.
+    /// The same for a sample after the last.
     end_delay: i64,
 }
 
 impl Copied {
-    /// Shows all samples `delay` after they are decoded, which must not be less than it is.
+    /// Shows all samples `delay` after they are decoded; it must not be less than the current delay.
     fn delay_to(&mut self, delay: i64) {
         let missing = delay - self.delay;
         self.samples.delay(missing.max(0));
@@ -485,13 +486,14 @@ impl SmartCut {
         }
     }
 
-    /// The number of audio tracks of a clip of `files`: all of a single one, in `FFmpeg`'s order, and one of several.
+    /// The number of audio tracks in a clip of `files`: for a single file all of them, in `FFmpeg`'s order; for
+    /// several, one.
     #[must_use]
     pub fn audio_tracks<R>(files: &[(Movie, R)]) -> usize {
         audio_headers(files).len()
     }
 
-    /// What the encoder of a part has to make.
+    /// What the encoder of a part has to produce.
     #[must_use]
     pub fn encode_target(&self) -> EncodeTarget {
         self.pictures.encode_target()
@@ -503,11 +505,11 @@ impl SmartCut {
         self.pictures.dropped()
     }
 
-    /// Joins the copied samples of `files`, one for each cut, with what was encoded of each and the audio tracks of the
+    /// Joins the copied samples of `files` (one per cut) with each cut's encoded frames and the audio tracks of the
     /// whole clip, as many as [`SmartCut::audio_tracks`] counts.
     ///
     /// # Errors
-    /// [`SmartCutError::Ineligible`] if the encoded frames cannot stand beside the source's, saying why.
+    /// [`SmartCutError::Ineligible`] if the encoded frames cannot share a track with the source's, saying why.
     pub async fn join<R: RangeRead + Clone>(
         &self,
         files: &[(Movie, R)],
@@ -570,8 +572,8 @@ impl SmartCut {
         Ok(parts)
     }
 
-    /// Samples that a cut copies behind its first: keyframes of H.265 behind which pictures follow that are shown before
-    /// them, and may refer to what is in front.
+    /// The samples after a cut's first copied one that are open-GOP keyframes of H.265: their leading pictures, which
+    /// are shown before them, may refer to earlier pictures.
     async fn open_keyframes<R: RangeRead>(
         &self,
         cut: &SmartCutInterval,
@@ -601,7 +603,7 @@ impl SmartCut {
         Ok(open)
     }
 
-    /// The file that a cut's samples are copied from, the first of them such that a stream can go on with it.
+    /// The file that a cut's samples are copied from, with the first one changed so that a stream can continue with it.
     fn copied_media<R: RangeRead + Clone>(
         &self,
         cut: &SmartCutInterval,
@@ -621,9 +623,9 @@ impl SmartCut {
     }
 
     /// The video track, under the headers of `source`. Its media begins with the first frame, and every cut's media
-    /// lasts exactly as long as the cut is shown. All keyframes are shown equally long after they are decoded, so that
-    /// decode times go on evenly from part to part: players that look for keyframes by decode times (`FFmpeg`, and so
-    /// Chromium) take the delay of the first for that of all, and would begin too late with one that is delayed longer.
+    /// lasts exactly as long as the cut is shown. All keyframes have the same delay between decoding and display, so
+    /// decode times continue evenly from part to part. Players that find keyframes by decode time (`FFmpeg`, Chromium)
+    /// assume the first delay for all, and would start too late at a keyframe with a longer one.
     fn video_track<'a>(
         &self,
         source: &'a Track,
@@ -710,7 +712,7 @@ impl SmartCut {
     }
 }
 
-/// The audio tracks that a clip of `files` gets the headers of.
+/// The audio tracks whose headers a clip of `files` gets.
 fn audio_headers<R>(files: &[(Movie, R)]) -> Vec<&Track> {
     match files {
         [(movie, _)] => movie.audio.iter().chain(&movie.more_audio).collect(),
@@ -722,19 +724,19 @@ fn audio_headers<R>(files: &[(Movie, R)]) -> Vec<&Track> {
     }
 }
 
-/// What a cut is joined of.
+/// The parts that a cut is joined from.
 struct CutParts<'a> {
     movie: &'a Movie,
-    /// The place in the list of files of the one that `movie` was read from.
+    /// Index of the file that `movie` was read from.
     file: usize,
-    /// Samples of it, as [`SmartCut::open_keyframes`] finds them.
+    /// Samples that [`SmartCut::open_keyframes`] found.
     open: Vec<u32>,
     head: Option<EncodedPart>,
     tail: Option<EncodedPart>,
 }
 
 impl CutParts<'_> {
-    /// The samples of the cut, whose first is decoded at `start` from the start of the clip, and where they lie.
+    /// The samples of the cut and where they are. The first is decoded at `start`, counted from the start of the clip.
     fn lay_out(
         &self,
         cut: &SmartCutInterval,
@@ -793,7 +795,7 @@ fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>> {
     }
     let mut video_only = movie.clone();
     (video_only.audio, video_only.more_audio) = (None, Vec::new());
-    // The track's matrix turns the copied frames, so the encoder must not turn these.
+    // The track's matrix rotates all frames, so the encoder must not rotate these.
     video_only.video.tkhd.matrix = Matrix::default();
     video_only.window_of(&interval).map(Some)
 }
@@ -801,9 +803,9 @@ fn part(movie: &Movie, interval: Range<i64>) -> Result<Option<Window>> {
 /// A part that was encoded.
 struct EncodedPart {
     track: Track,
-    /// Its file's place in the list of files.
+    /// Index of its file.
     file: usize,
-    /// Its samples as they are written, where they differ from those that the encoder wrote.
+    /// Its samples as written to the clip, if they differ from the encoder's output.
     moved: Option<MovedSamples>,
 }
 
@@ -841,7 +843,7 @@ impl EncodedPart {
         }))
     }
 
-    /// Where its samples are, in the file as it is read.
+    /// Where its samples are in its file.
     fn runs(&self, range: Range<u32>) -> Vec<ChunkRun> {
         match &self.moved {
             None => self.track.samples.chunk_runs(range).collect(),
@@ -849,7 +851,7 @@ impl EncodedPart {
         }
     }
 
-    /// The tables of its samples.
+    /// Its sample tables.
     fn samples(&self) -> SampleList {
         let table = &self.track.samples;
         let samples = table.select(0..table.count);
@@ -866,7 +868,7 @@ impl EncodedPart {
         self.track.edit_segment.timescale
     }
 
-    /// Its samples in chunks, the first of which is decoded at `start`, in `timescale`, from the start of the clip.
+    /// Its samples in chunks. The first is decoded at `start`, in `timescale`, counted from the start of the clip.
     fn chunks(&self, start: i64, timescale: u32) -> impl Iterator<Item = PlacedChunk> {
         let table = &self.track.samples;
         let chunks = table.duration.max(1)
@@ -921,8 +923,8 @@ impl EncodedPart {
     }
 }
 
-/// The samples of an encoded part, whose frames are shown at `times` of the source and end at `end`, each `delay` after
-/// it is decoded; the first is decoded at `start` from the start of the clip.
+/// The samples of an encoded part. Its frames are shown at `times` of the source, until `end`, each `delay` after it is
+/// decoded. The first is decoded at `start`, counted from the start of the clip.
 fn encoded_part(
     part: Option<&EncodedPart>,
     times: &[i64],
@@ -972,7 +974,7 @@ async fn encoded_track(file: &impl RangeRead) -> Result<Track, SmartCutError> {
     track.ok_or_else(|| "nothing of a part could be decoded".to_owned().into())
 }
 
-/// Where the copied samples of a file lie, the first of which is decoded at `start` from the start of the clip.
+/// Where the copied samples of a file are. The first is decoded at `start`, counted from the start of the clip.
 fn copied_chunks(
     samples: &SampleList,
     runs: impl Iterator<Item = ChunkRun>,
@@ -1001,7 +1003,7 @@ impl<R: RangeRead + 'static> SmartClip<R> {
     /// The clip's bytes in order, `output_bytes` of them.
     ///
     /// # Errors
-    /// The stream ends with whatever the files raise.
+    /// The stream ends with the first error from a file.
     pub fn stream(self) -> impl Stream<Item = Result<Bytes>> + Send {
         let Self {
             header,
@@ -1025,7 +1027,7 @@ impl<R: RangeRead + 'static> SmartClip<R> {
 mod tests {
     use super::*;
 
-    /// Frames that are shown at `times`, given in decode order; the first is a keyframe, and those that `sync` names.
+    /// Frames shown at `times`, given in decode order. The first is a keyframe, as are those listed in `sync`.
     fn frames(times: &[i64], sync: &[usize]) -> Vec<Frame> {
         let frame = |(index, time): (usize, &i64)| Frame {
             index: u32::try_from(index).expect("few frames"),

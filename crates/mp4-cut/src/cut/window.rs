@@ -1,9 +1,9 @@
-//! An interval of a source as a file of its own.
+//! Cuts one interval of a source into its own file.
 //!
-//! `FFmpeg` drops as much sound as an edit hides, however little of the hidden part it decoded. A gap in that part,
-//! which MP4 writes as one long sample, would make it drop as much of the sound that is shown. So hidden sound is
-//! written without gaps. `FFmpeg` decodes FLAC and ALAC several packets at a time and drops packets other than the
-//! hidden ones, so only part of the first packet is hidden.
+//! `FFmpeg` drops as much sound as an edit hides, even if it decoded less than that. A gap in that part, which MP4
+//! writes as one long sample, would make it drop as much of the sound that is shown. So hidden sound is written without
+//! gaps. `FFmpeg` decodes FLAC and ALAC several packets at a time and drops packets other than the hidden ones, so only
+//! part of the first packet is hidden.
 //!
 //! Negative composition offsets with B-frames at the cut defeat `FFmpeg`'s correction, so they are
 //! raised to 0 and above.
@@ -33,47 +33,47 @@ use std::{
 
 const NANOSECONDS: u32 = 1_000_000_000;
 
-/// Bytes between samples that are fetched and thrown away rather than being skipped with a request of their own.
+/// Gaps between samples up to this many bytes are fetched and discarded rather than skipped with another request.
 const MAX_GAP_BYTES: u64 = 256 << 10;
 
-/// The samples that an interval of a source needs, laid out as a small MP4 whose edit lists show exactly the interval.
+/// The samples that an interval needs, laid out as a small MP4 whose edit lists show exactly the interval.
 ///
-/// Before the interval it has the frames from the last keyframe on, hidden by the edit list, which decoding the first
-/// frame takes; behind its end, the frames that its last frames refer to.
+/// Before the interval it has the frames from the last keyframe on, hidden by the edit list, which are needed to decode
+/// the first frame. After the interval it has the frames that the last ones refer to.
 #[derive(Debug, Clone)]
 pub struct Window {
     /// What the window holds.
     pub facts: WindowFacts,
-    /// How its frames lie in time.
+    /// When its frames are shown.
     pub timing: FrameTiming,
     header: Bytes,
     copies: Vec<Range<u64>>,
     spans: Vec<Range<u64>>,
-    /// The sample that is changed so that a stream can go on with it.
+    /// The sample that is changed so that a stream can continue with it.
     pub(crate) begun: Option<BegunSample>,
     pub(crate) preamble: Option<Preamble>,
 }
 
-/// What an encoder has to know to time a window's frames as the source does.
+/// What an encoder needs to time a window's frames like the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameTiming {
     /// When the last frame is shown, from the start, in the video's timescale.
     pub last_frame: i64,
-    /// How long, in the video's timescale.
+    /// How long the last frame is shown, in the video's timescale.
     pub last_frame_duration: i64,
-    /// Whether frames last equally long, the last one too.
+    /// Whether all frames have the same duration, including the last.
     pub even: bool,
 }
 
-/// A sample of H.265 with which a copy begins amid a stream.
+/// An H.265 sample at which a copy begins within a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct BegunSample {
-    /// Where it lies in the source, in bytes.
+    /// Its place in the source, in bytes.
     pub range: Range<u64>,
     pub size: LengthSize,
 }
 
-/// Bytes that are put in front of a sample.
+/// Bytes inserted before a sample.
 #[derive(Debug, Clone)]
 pub(crate) struct Preamble {
     /// Where the sample begins in the source.
@@ -82,7 +82,7 @@ pub(crate) struct Preamble {
 }
 
 impl Preamble {
-    /// What stands in front of the first sample of a track's part.
+    /// What is inserted before the first sample of a track's part.
     pub fn of(track: &OutputTrack) -> Option<Self> {
         let bytes = track.samples.preamble.clone();
         let first = track.chunks.first()?;
@@ -93,7 +93,7 @@ impl Preamble {
     }
 }
 
-/// What a window holds. Times are seconds from the first video or audio that a player presents of the source.
+/// What a window holds. Times are in seconds from the first video or audio of the source that a player presents.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
@@ -110,7 +110,7 @@ pub struct WindowFacts {
     pub preroll_frames: u64,
     /// When the keyframe that decoding starts with is shown.
     pub keyframe_seconds: f64,
-    /// When the first keyframe behind the start is shown; `None` when the interval has none.
+    /// When the first keyframe after the start is shown; `None` if the interval has none.
     pub next_keyframe_seconds: Option<f64>,
     /// Whether the window has audio.
     pub has_audio: bool,
@@ -118,9 +118,9 @@ pub struct WindowFacts {
     pub timescale: u32,
     /// Length of the file that [`Window::stream`] yields, in bytes.
     pub output_bytes: u64,
-    /// Bytes of the source that will be read for it.
+    /// Bytes of the source that are read for it.
     pub source_bytes: u64,
-    /// Where they are in the source, in bytes, if they are one range.
+    /// Where these bytes are in the source, if they are one range.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -135,15 +135,16 @@ impl Movie {
     /// the last frame by less than a frame, or not beyond the longest track, is taken as the end of the last frame.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a time beyond the source; [`Error::Interval`] for an interval that is not one or holds no
-    /// frame; [`Error::Unsupported`] for a source whose samples overlap in the file, and for a first keyframe of no bytes.
+    /// [`Error::OutOfRange`] for a time beyond the source; [`Error::Interval`] for an invalid interval or one that
+    /// holds no frame; [`Error::Unsupported`] for a source whose samples overlap in the file, and for a first keyframe
+    /// of no bytes.
     pub fn window(&self, start_seconds: f64, end_seconds: f64) -> Result<Window> {
         self.window_of(&self.snap(start_seconds, end_seconds)?)
     }
 
-    /// Chooses the samples of every frame that is shown at some time from `start_seconds` up to, not including,
-    /// `end_seconds`; of the frame that is shown at `start_seconds` where that is all. Times in front of the first frame
-    /// and behind the last one are theirs.
+    /// Chooses the samples of every frame that is shown between `start_seconds` (inclusive) and `end_seconds`
+    /// (exclusive): at least the frame shown at `start_seconds`. Times before the first frame or after the last are
+    /// clamped to them.
     ///
     /// # Errors
     /// [`Error::Interval`] for a time that is negative or not finite; [`Error::Unsupported`] for a source whose samples
@@ -170,10 +171,10 @@ impl Movie {
         self.window_of(&(start.min(last)..end))
     }
 
-    /// Checks that two times, in seconds, are an interval.
+    /// Checks that two times, in seconds, form an interval.
     ///
     /// # Errors
-    /// [`Error::Interval`] for an end that is negative or not finite, and for ends that are not in order.
+    /// [`Error::Interval`] for a time that is negative or not finite, and for times that are not in order.
     pub fn check_interval(start_seconds: f64, end_seconds: f64) -> Result<()> {
         for (bound, seconds) in [(Bound::Start, start_seconds), (Bound::End, end_seconds)] {
             if !seconds.is_finite() || seconds < 0.0 {
@@ -228,7 +229,7 @@ impl Movie {
         })
     }
 
-    /// Chooses what [`window_of`](Self::window_of) writes; lengths in bytes are not known yet.
+    /// Chooses what [`window_of`](Self::window_of) writes, before lengths in bytes are known.
     pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>> {
         let selection = Selection::of(&self.video, interval)?;
         let video = self.video_cut(interval, &selection);
@@ -270,7 +271,7 @@ impl Movie {
     ) -> WindowFacts {
         let next_keyframe = selection.next_keyframe;
         WindowFacts {
-            // A source whose start is known to the microsecond may begin a fraction of one in front of it.
+            // If a source's start is known only to the microsecond, the interval may begin a fraction of one before it.
             start_seconds: self.seconds_of(interval.start).max(0.0),
             end_seconds: self.seconds_of(interval.end),
             duration_seconds: self.ticks(interval.end - interval.start).seconds(),
@@ -286,8 +287,8 @@ impl Movie {
         }
     }
 
-    /// The samples that showing an interval takes, in decode order; and the one that it begins within, and for how long
-    /// that was shown by then, if it does.
+    /// The samples needed to show an interval, in decode order; and, if it begins within a sample, that sample and how
+    /// long it has been shown by then.
     pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<(Range<u32>, Option<Held>)> {
         Selection::of(&self.video, interval).map(|selection| (selection.samples, selection.held))
     }
@@ -316,7 +317,7 @@ impl Movie {
             ));
         }
         let is_near = end < precise(extent.end.saturating_add(extent.last_duration.into()));
-        // Half a millisecond is what is lost when a duration is printed with three decimals.
+        // Printing a duration with three decimals loses up to half a millisecond.
         if !is_near && end_seconds > duration_seconds + 0.0005 {
             return Err(Error::out_of_range(
                 Bound::End,
@@ -336,8 +337,8 @@ impl Movie {
         }
     }
 
-    /// Where the video is cut for two wanted times: at the nearest boundary of frames, the earlier of two that are equally
-    /// near, or within a frame that is held for longer than frames usually last.
+    /// Where the video is cut for two requested times: at the nearest frame boundary (the earlier of two equally near
+    /// ones), or within a frame that is held for longer than usual.
     fn cut_points(&self, wanted: [i128; 2]) -> Result<[i64; 2]> {
         let VideoExtent { start, end, .. } = self.video_extent;
         let mut around = [start..end, start..end];
@@ -383,8 +384,8 @@ impl Movie {
         )
     }
 
-    /// How long frames are taken to last that are not held, in the video's timescale: where all last equally long, as long
-    /// as they do, and otherwise a tenth of a second at most.
+    /// The longest duration of a frame that is not held, in the video's timescale: the common duration if all frames
+    /// have one, and otherwise at most a tenth of a second.
     fn usual_duration(&self) -> i64 {
         let usual = i64::from(self.video.samples.usual_duration());
         if self.facts.video.constant_frame_rate {
@@ -394,8 +395,8 @@ impl Movie {
         }
     }
 
-    /// The media time of the video at `seconds` of what a player presents, in units of 1/[`precision`](Self::precision)
-    /// of the video's timescale: exact to the nanosecond, whatever the timescales.
+    /// The video's media time at `seconds` of presentation time, in units of 1/[`precision`](Self::precision) of the
+    /// video's timescale. Exact to the nanosecond for any timescales.
     fn precise_media_time(&self, seconds: f64) -> i128 {
         // Three years are beyond any source, and keep the products in range.
         let nanoseconds = Time::from_seconds(seconds.min(1e8), NANOSECONDS).ticks;
@@ -417,18 +418,18 @@ impl Movie {
             .samples
             .select_behind_preamble(selection.samples.clone());
         if let Some(Held { index, shown_for }) = selection.held {
-            // An edit that begins within a frame would lose it in players that show whole frames.
+            // Players that show whole frames would lose a frame in which an edit begins.
             samples.show_later(index - selection.samples.start, shown_for);
         }
         let last = selection.last_frame;
         if last.end == selection.samples.end {
             samples.shorten_last(interval.end - last.time.max(interval.start));
         }
-        // Offsets below zero are QuickTime's, and not every player of MP4 reads them: decode that much earlier instead.
+        // Negative offsets come from QuickTime, and not every MP4 player reads them: decode that much earlier instead.
         let shift = samples.make_composition_offsets_nonnegative();
         let media_start = selection.keyframe.decode_time - shift;
-        // Where frames last differently long, the durations between decoding them may not reach to the end that is
-        // shown; a player that measures the media by them would stop early.
+        // If frame durations vary, the sum of decode durations may fall short of the shown end. A player that measures
+        // the media by them would stop early.
         samples.extend_to(interval.end - selection.earliest);
         Cut {
             source: &self.video,
@@ -439,9 +440,9 @@ impl Movie {
         }
     }
 
-    /// The audio of an interval: from the decode time of the first frame, so that players that ignore edit lists stay in
-    /// sync, and by at least the decoder's pre-roll earlier; or, where the [`Decoder`] takes no hidden samples, from the
-    /// sample that is heard first.
+    /// The audio of an interval. It begins at the decode time of the first frame, so that players that ignore edit
+    /// lists stay in sync, and at least the decoder's pre-roll early. If the [`Decoder`] allows no hidden samples, it
+    /// begins with the first audible sample.
     fn audio_cut<'a>(
         &self,
         audio: &'a Track,
@@ -505,7 +506,7 @@ fn shown_audio(audio: &Track, wanted: &Range<i64>, starts_at: StartsAt) -> Optio
 #[derive(Debug)]
 pub(crate) struct Chosen<'a> {
     pub facts: WindowFacts,
-    /// The video, the audio if there is any, and further audio.
+    /// The video, then the audio tracks, if any.
     pub tracks: Vec<OutputTrack<'a>>,
     /// The movie's timescale, in which all edits are exact.
     pub timescale: u32,
@@ -520,9 +521,9 @@ struct Cut<'a> {
     samples: SampleList,
     /// The media time of the source at which the media of the window begins.
     media_start: i64,
-    /// How long nothing is shown first, in the track's timescale.
+    /// The length of the initial gap in which nothing is shown, in the track's timescale.
     gap: i64,
-    /// What is shown then, in media time of the source.
+    /// What is shown after the gap, in media time of the source.
     shown: Range<i64>,
 }
 
@@ -552,7 +553,7 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// Samples of one source, which stay in the order that they have there.
+/// Samples of one source, in the source's order.
 pub(crate) fn in_order_of_source(
     runs: impl Iterator<Item = ChunkRun>,
 ) -> impl Iterator<Item = PlacedChunk> {
@@ -563,8 +564,8 @@ pub(crate) fn in_order_of_source(
     })
 }
 
-/// A timescale in which the edits of both tracks are exact: the least common multiple of theirs, or, where that is
-/// excessive, a multiple of the video's that is good to 0.1 ms.
+/// A timescale in which the edits of both tracks are exact: the least common multiple of both, or, if that is
+/// excessive, a multiple of the video's that is accurate to 0.1 ms.
 pub(crate) fn movie_timescale(video: u32, audio: u32) -> u32 {
     const MAX_TIMESCALE: u64 = 50_000_000;
     let (wide_video, audio) = (u64::from(video), u64::from(audio));
@@ -585,7 +586,7 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     }
 }
 
-/// The spans that are fetched for `copies`: small gaps are read and thrown away.
+/// The spans to fetch for `copies`: small gaps are read and discarded.
 fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut spans: Vec<Range<u64>> = Vec::new();
     for copy in copies {
@@ -599,10 +600,10 @@ fn spans(copies: &[Range<u64>]) -> Vec<Range<u64>> {
 
 impl Window {
     /// The window's bytes in order, `facts.output_bytes` of them, read from `source` (a reference or an `Arc`) with
-    /// `connections` requests in flight. At most 2 MiB a connection are held at any time.
+    /// `connections` requests in flight. At most 2 MiB per connection is held at any time.
     ///
     /// # Errors
-    /// The stream ends with whatever the source raises.
+    /// The stream ends with the first error from the source.
     pub fn stream<S>(
         &self,
         source: S,
@@ -614,7 +615,7 @@ impl Window {
         stream::iter([Ok(self.header.clone())]).chain(self.samples(source, connections))
     }
 
-    /// The window's samples in order, as [`stream`](Self::stream) yields them behind the header.
+    /// The window's samples in order, as [`stream`](Self::stream) yields them after the header.
     pub(crate) fn samples<S>(
         &self,
         source: S,
@@ -659,7 +660,7 @@ impl Window {
         kept.try_flatten()
     }
 
-    /// A window whose header is another's: a part of a file.
+    /// A window without its own header: a part of a file.
     pub(crate) fn part(mut facts: WindowFacts, copies: Vec<FileSpan>) -> Self {
         let copies: Vec<Range<u64>> = copies.into_iter().map(|copy| copy.range).collect();
         let spans = spans(&copies);
@@ -686,7 +687,7 @@ impl Window {
 }
 
 impl BegunSample {
-    /// Changes it among the bytes of a source, which come in order, each part with its place there.
+    /// Changes the sample within a stream of source bytes, which arrives in order; each part comes with its offset.
     fn change(
         self,
         parts: impl Stream<Item = Result<(u64, Bytes)>> + Send,
@@ -706,7 +707,7 @@ impl BegunSample {
             if held.len() as u64 == self.range.end - self.range.start {
                 let sample = std::mem::take(&mut held).freeze();
                 let begun = hevc::begin_copy(&sample, self.size);
-                // The flags that change are in front of all escapes.
+                // The flags to change come before any emulation prevention bytes.
                 let begun = begun.filter(|begun| begun.len() == sample.len());
                 whole.extend_from_slice(begun.as_deref().unwrap_or(&sample));
                 whole.extend_from_slice(&part[within(kept.end)..]);

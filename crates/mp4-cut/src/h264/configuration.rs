@@ -16,7 +16,7 @@ use mp4_atom::{Atom, Avcc, Encode};
 
 /// The highest id of a sequence parameter set.
 const MAX_SPS_ID: u32 = 31;
-/// Sample entries of H.264: with all parameter sets, and with some among the pictures.
+/// Sample entries of H.264: with all parameter sets in the entry (`avc1`), or some of them in samples (`avc3`).
 const KINDS: [FourCC; 2] = [*b"avc1", *b"avc3"];
 
 /// The sample entry of a source whose frames may be joined with encoded ones.
@@ -24,15 +24,15 @@ const KINDS: [FourCC; 2] = [*b"avc1", *b"avc3"];
 pub(crate) struct Avc {
     config: Avcc,
     size: LengthSize,
-    /// The first, which the others are like.
+    /// The first sequence parameter set; the others match it.
     sps: Sps,
-    /// An id that neither a sequence nor a picture parameter set of the source has.
+    /// An id that no sequence or picture parameter set of the source uses.
     free_id: u32,
 }
 
 impl Avc {
-    /// Reads an `stsd` box. `samples` are the beginnings of samples that will be copied, in which further parameter sets
-    /// may lie.
+    /// Reads an `stsd` box. `samples` are the beginnings of samples that will be copied; they may carry further
+    /// parameter sets.
     ///
     /// # Errors
     /// Why frames of this source cannot be joined with encoded ones.
@@ -68,7 +68,7 @@ impl Avc {
         if !sps.shape.frame_mbs_only {
             return Err("the source may be interlaced".to_owned());
         }
-        // The encoder takes them as luma and chroma.
+        // The encoder would treat the planes as luma and chroma.
         if sps.vui.signal.is_rgb() {
             return Err("the source's pictures are RGB".to_owned());
         }
@@ -84,7 +84,7 @@ impl Avc {
         })
     }
 
-    /// How long the lengths of NAL units are in the source's samples.
+    /// The size of NAL unit lengths in the source's samples.
     pub fn length_size(&self) -> LengthSize {
         self.size
     }
@@ -102,8 +102,8 @@ impl Avc {
         }
     }
 
-    /// The `stsd` box of a track that holds frames of the source and of `encoded`, the `stsd` boxes of encoded
-    /// parts. The source reorders frames by up to `reorder_frames`, if its own parameters do not say.
+    /// The `stsd` box of a track that holds frames of the source and of `encoded`, the `stsd` boxes of encoded parts.
+    /// The source reorders frames by up to `reorder_frames`, unless its own parameters say otherwise.
     ///
     /// # Errors
     /// Why the parts cannot be joined.
@@ -146,7 +146,7 @@ impl Avc {
                 }
             }
         }
-        // Both parts of a clip have the same encoder and options, so that their sets are the same.
+        // All parts of a clip come from the same encoder with the same options, so their sets must be equal.
         if joined.sequence_parameter_sets.len() > self.config.sequence_parameter_sets.len() + 1 {
             return Err("the encoder used different parameters for start and end".to_owned());
         }
@@ -154,18 +154,19 @@ impl Avc {
         with_config(stsd, &entry, *b"avc1", &joined).map_err(|error| error.to_string())
     }
 
-    /// The encoder's sequence parameters with the source's cropping and video usability information (colours, pixel aspect,
-    /// timing), and with the source's bounds on reordering and buffering, so that decoders need not empty their buffers
-    /// between the parts (C.4.4) and know from the first picture on how many to hold back. Where pictures of the source
-    /// may be lossless, the encoder's may, too: `FFmpeg` orders the coefficients of lossless pictures as the first
-    /// parameters that it meets want it.
+    /// The encoder's sequence parameters with the source's cropping and video usability information (colours, pixel
+    /// aspect, timing), and with the source's bounds on reordering and buffering. So decoders need not flush their
+    /// buffers between parts (C.4.4) and know from the first picture on how many to hold back. If the source's pictures
+    /// may be lossless, so may the encoder's: `FFmpeg` orders the coefficients of lossless pictures by the first
+    /// parameters that it sees.
     fn like_source(&self, encoded: &[u8], reorder_frames: u32) -> Result<Vec<u8>, String> {
         let mut encoded =
             Sps::read(encoded).ok_or("the encoder's H.264 parameters (SPS) cannot be read")?;
         if let (Some(at), true) = (encoded.lossless_at, self.sps.shape.may_be_lossless) {
             encoded.shape.may_be_lossless = true;
             encoded.rbsp[at / 8] |= 0x80 >> (at % 8);
-            // Only this profile may say so (annex A.2); it has no constraints that the encoder's pictures may break.
+            // Only this profile may set the flag (annex A.2); it has no constraints that the encoder's pictures could
+            // violate.
             (encoded.rbsp[1], encoded.rbsp[2]) = (self.sps.profile(), 0);
         }
         if encoded.id != self.free_id {
@@ -211,7 +212,7 @@ impl Avc {
     }
 }
 
-/// What H.264's own parameters, in the boxes of a sample entry, say of a pixel's width and height.
+/// The pixel aspect ratio in the H.264 parameter sets among a sample entry's boxes.
 pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
     match first_sps(boxes)?.vui.pixel_aspect? {
         (0, _) | (_, 0) => None,
@@ -219,7 +220,7 @@ pub(crate) fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
     }
 }
 
-/// Bits of a sample, `chroma_format_idc` and colours, by H.264's own parameters in the boxes of a sample entry.
+/// Bit depth, `chroma_format_idc` and colours in the H.264 parameter sets among a sample entry's boxes.
 pub(crate) fn pixel_format(boxes: &Bytes) -> Option<(u8, u8, VideoSignal)> {
     let Sps { shape, vui, .. } = first_sps(boxes)?;
     let narrow = |number: u32| u8::try_from(number).ok();
@@ -236,15 +237,15 @@ fn first_sps(boxes: &Bytes) -> Option<Sps> {
     Sps::read(config.sequence_parameter_sets.first()?)
 }
 
-/// The parameters in an `stsd` box, and how many bytes say how long a NAL unit of a sample is; `None` where they cannot be
-/// read, or lie among the pictures.
+/// The parameters in an `stsd` box and its size of NAL unit lengths; `None` if they cannot be read, or are only in the
+/// samples.
 pub(crate) fn parameters(stsd: &Bytes) -> Option<(Sps, LengthSize)> {
     let config = config(&only_video_entry(stsd)?)?;
     let sps = Sps::read(config.sequence_parameter_sets.first()?)?;
     Some((sps, LengthSize::of_bytes(config.length_size)?))
 }
 
-/// How many bytes say how long a NAL unit of a sample is.
+/// The size of a sample's NAL unit lengths.
 pub(crate) fn length_size(stsd: &Bytes) -> Option<LengthSize> {
     LengthSize::of_bytes(config(&only_video_entry(stsd)?)?.length_size)
 }
@@ -280,7 +281,7 @@ pub(crate) fn with_sets_of_samples(stsd: &Bytes, heads: &[Bytes]) -> Option<Byte
     with_config(stsd, &entry, KINDS[0], &written).ok()
 }
 
-/// An `stsd` box of samples whose NAL units have lengths of four bytes, and are otherwise the same.
+/// The same `stsd` box for samples with four-byte NAL unit lengths.
 pub(crate) fn with_long_lengths(stsd: &Bytes) -> Option<Bytes> {
     let entry = only_video_entry(stsd)?;
     let mut config = config(&entry)?;
@@ -288,7 +289,7 @@ pub(crate) fn with_long_lengths(stsd: &Bytes) -> Option<Bytes> {
     with_config(stsd, &entry, entry.kind, &config).ok()
 }
 
-/// An `stsd` box whose `entry` is of another kind and has another `avcC`, and everything else as it was.
+/// The same `stsd` box, with `entry` changed to another type and another `avcC`.
 fn with_config(stsd: &Bytes, entry: &Child, kind: FourCC, config: &Avcc) -> Result<Bytes> {
     let mut body = entry.body[..VISUAL_ENTRY_BYTES].to_vec();
     for child in children(entry_boxes(entry, VISUAL_ENTRY_BYTES)?) {

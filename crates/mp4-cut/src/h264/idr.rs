@@ -3,7 +3,7 @@
 use crate::nal::{self, LengthSize};
 
 /// Why a copy cannot begin with the sample that begins with `head`. `None` if it can: the sample is an IDR picture, so
-/// nothing behind it refers to anything before it.
+/// nothing after it refers to anything before it.
 pub(crate) fn cannot_begin_with(head: &[u8], size: LengthSize) -> Option<&'static str> {
     for unit in nal::units(head, size).map_while(|unit| unit) {
         match unit.bytes.first().map(|header| header & 31) {

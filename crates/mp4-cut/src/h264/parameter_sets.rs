@@ -9,10 +9,10 @@ use mp4_atom::{Avcc, AvccExt};
 
 const SPS_TYPE: u8 = 7;
 const PPS_TYPE: u8 = 8;
-/// Profiles of whose records more is said (ISO/IEC 14496-15, 5.3.3.1.2).
+/// Profiles whose configuration records have extra fields (ISO/IEC 14496-15, 5.3.3.1.2).
 const EXTENDED_PROFILES: [u8; 4] = [100, 110, 122, 144];
 
-/// Sequence and picture parameter sets, each id once, in the order in which they came.
+/// Sequence and picture parameter sets, each id once, in order of appearance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ParameterSets {
     sps: Vec<Set>,
@@ -23,13 +23,13 @@ pub(crate) struct ParameterSets {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Set {
     id: u32,
-    /// The NAL unit without zeros behind it.
+    /// The NAL unit without trailing zeros.
     nal: Vec<u8>,
 }
 
 impl ParameterSets {
-    /// The sets that samples of a stream are decoded with, which begin like this, in order: those of the first count before
-    /// those of the stream's record.
+    /// The sets for decoding samples of a stream, which begin with `heads`, in order. The first sample's sets take
+    /// precedence over the record's.
     ///
     /// # Errors
     /// When a set changes, or cannot be read.
@@ -61,12 +61,12 @@ impl ParameterSets {
         kinds.any(|kind| matches!(kind, SPS_TYPE | PPS_TYPE))
     }
 
-    /// Whether a stream can be decoded with them.
+    /// Whether they suffice to decode a stream.
     pub fn are_complete(&self) -> bool {
         !self.sps.is_empty() && !self.pps.is_empty()
     }
 
-    /// The record with exactly these sets; `None` where they cannot be described.
+    /// The record with exactly these sets; `None` if a record cannot hold them.
     pub fn written(self, config: &Avcc) -> Option<Avcc> {
         let nals = |sets: Vec<Set>| -> Vec<_> { sets.into_iter().map(|set| set.nal).collect() };
         let mut config = config.clone();
@@ -97,7 +97,7 @@ impl ParameterSets {
         Some(config)
     }
 
-    /// Takes the sets out of a sample, or out of the beginning of one.
+    /// Collects the sets in a sample, or in the beginning of one.
     fn collect(&mut self, sample: &[u8], size: LengthSize) -> Result<(), String> {
         let units = nal::units(sample, size).map_while(|unit| unit);
         for unit in units.filter(|unit| unit.is_whole) {
@@ -149,7 +149,7 @@ mod tests {
         0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
     ];
     const PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
-    /// Another one of the same id, and one of another.
+    /// Another set with the same id, and one with a different id.
     const OTHER_PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xe0];
     const SECOND_PPS: &[u8] = &[0x68, 0x5b, 0xe3, 0xcb, 0x22, 0xc0];
     const SLICE: &[u8] = &[0x65, 0x88, 0x84];
@@ -175,7 +175,7 @@ mod tests {
 
     type Nals = Vec<Vec<u8>>;
 
-    /// The sets of a record and samples, as a record has them.
+    /// The sets of a record and of samples, as stored in a record.
     fn described(config: &Avcc, heads: &[Bytes]) -> Result<(Nals, Nals), String> {
         let sets = ParameterSets::of(config, LengthSize::Four, heads)?;
         let written = sets.written(config).ok_or("not written")?;

@@ -1,4 +1,5 @@
-//! What the NAL units of a sample say of its picture: its first slice header (ITU-T H.264, 7.3.3) and its messages (annex D).
+//! What the NAL units of a sample say about its picture: its first slice header (ITU-T H.264, 7.3.3) and its SEI
+//! messages (annex D).
 
 use crate::{
     h264::sps::Sps,
@@ -8,23 +9,21 @@ use crate::{
     },
 };
 
-/// Bytes of a slice that are looked at: more than the fields of its header that are read here take.
+/// Bytes of a slice that are read: more than the header fields used here need.
 const SLICE_HEAD_BYTES: usize = 32;
-/// The type of a message from where on pictures are right (D.1.8).
+/// The type of the message that says from where on pictures are correct (D.1.8).
 const RECOVERY_POINT: usize = 6;
-/// The type of a message that programs give a meaning to, which a number of 16 bytes names (D.1.7).
+/// The type of messages defined by programs and identified by a 16-byte UUID (D.1.7).
 const USER_DATA_UNREGISTERED: usize = 5;
-/// The number of x264's message of its version.
+/// The UUID of x264's version message.
 const X264: [u8; 16] = [
     0xdc, 0x45, 0xe9, 0xbd, 0xe6, 0xd9, 0x48, 0xb7, 0x96, 0x2c, 0xd8, 0x20, 0xd9, 0x23, 0xee, 0xef,
 ];
 
-/// The first version of x264 whose 4:4:4 and lossless pictures are what the standard says; decoders know what those
-/// before it wrote.
+/// The first x264 build whose 4:4:4 and lossless pictures follow the standard. Decoders know how earlier ones deviate.
 const FIRST_RIGHT_BUILD: u32 = 151;
 
-/// Whether pictures in 4:4:4 or without loss decode as the standard says behind the NAL unit that says which x264 wrote
-/// them.
+/// Whether 4:4:4 or lossless pictures that follow this NAL unit, which names the x264 build, decode by the standard.
 pub(crate) fn is_as_standardized(version: &[u8]) -> bool {
     const BEFORE_BUILD: &[u8] = b"x264 - core ";
     let before = version
@@ -40,17 +39,17 @@ pub(crate) fn is_as_standardized(version: &[u8]) -> bool {
     build >= FIRST_RIGHT_BUILD
 }
 
-/// What a sample is, as far as its beginning tells.
+/// What a sample is, judging by its beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Picture {
     pub is_idr: bool,
     /// Whether its first slice refers to no other picture.
     pub is_intra: bool,
-    /// How many further frames have to be decoded until pictures are right, where a message says so.
+    /// How many more frames must be decoded until pictures are correct, if a message says so.
     pub recovery_frames: Option<u32>,
-    /// The field that its first slice is of; `None` for a frame.
+    /// The field that its first slice belongs to; `None` for a frame.
     pub field: Option<Field>,
-    /// The NAL unit, with its length in front, in which x264 says its version: some decoders depend on it.
+    /// The NAL unit, including its length prefix, with x264's version: some decoders depend on it.
     pub version: Option<Vec<u8>>,
 }
 
@@ -63,7 +62,7 @@ pub(crate) struct Field {
 }
 
 impl Picture {
-    /// Reads the sample that begins with `head`; `None` where no slice is in it.
+    /// Reads the sample that begins with `head`; `None` if there is no slice in `head`.
     pub fn read(head: &[u8], sps: &Sps, size: LengthSize) -> Option<Self> {
         let mut picture = Self::default();
         for unit in nal::units(head, size).map_while(|unit| unit) {
@@ -80,7 +79,7 @@ impl Picture {
         None
     }
 
-    /// The field that a whole sample is, if it is one, and not two.
+    /// The field that a whole sample contains, if it is exactly one.
     pub fn lone_field(sample: &[u8], sps: &Sps, size: LengthSize) -> Option<Field> {
         let units = nal::units(sample, size).map_while(|unit| unit);
         let slices = units.filter(|unit| {

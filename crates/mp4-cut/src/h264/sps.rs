@@ -16,14 +16,14 @@ pub(crate) struct Sps {
     /// Bits of `frame_num` in a slice header.
     pub frame_num_bits: u32,
     pub max_num_ref_frames: u32,
-    /// Where the shape's `may_be_lossless` stands, in bits, if it is there.
+    /// The bit position of the shape's `may_be_lossless`, if present.
     pub lossless_at: Option<usize>,
-    /// Where it stands what is cropped of pictures, in bits; `vui_parameters_present_flag` follows.
+    /// The bit range of the cropping fields; `vui_parameters_present_flag` follows.
     pub cropping: Range<usize>,
     pub vui: Vui,
 }
 
-/// What all pictures of a stream must agree in.
+/// The properties that all pictures of a stream must share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub chroma_format: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Shape {
     pub frame_mbs_only: bool,
 }
 
-/// A pixel's width and height in relation to each other, by their `aspect_ratio_idc` from 1 on (table E-1).
+/// Pixel aspect ratios by `aspect_ratio_idc`, from 1 on (table E-1).
 const PIXEL_ASPECTS: [(u32, u32); 16] = [
     (1, 1),
     (12, 11),
@@ -60,9 +60,9 @@ const PIXEL_ASPECTS: [(u32, u32); 16] = [
 /// Video usability information (annex E).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Vui {
-    /// A pixel's width and height in relation to each other.
+    /// The pixel aspect ratio (width, height).
     pub pixel_aspect: Option<(u32, u32)>,
-    /// Where aspect ratio, overscan, video signal type, chroma location and timing stand, in bits.
+    /// The bit range of aspect ratio, overscan, video signal type, chroma location and timing.
     pub common: Option<Range<usize>>,
     /// `max_num_reorder_frames` and `max_dec_frame_buffering`.
     pub bounds: Option<(u32, u32)>,
@@ -117,7 +117,7 @@ impl Sps {
         self.rbsp[3]
     }
 
-    /// `MaxDpbFrames` (A.3.1, table A-1): how many frames a decoder of the level buffers when the stream does not say.
+    /// `MaxDpbFrames` (A.3.1, table A-1): how many frames a decoder of the level buffers if the stream does not say.
     pub fn max_dpb_frames(&self) -> u32 {
         let macroblocks = match self.level() {
             ..=10 => 396,
@@ -140,7 +140,8 @@ impl Sps {
 }
 
 impl Shape {
-    /// Reads what only some profiles have, and where `may_be_lossless` stands; for the others, 4:2:0 of 8 bits is the default.
+    /// Reads the fields that only some profiles have, and the position of `may_be_lossless`. Other profiles default to
+    /// 8-bit 4:2:0.
     fn read_chroma(
         &mut self,
         bits: &mut BitReader,
@@ -179,7 +180,7 @@ impl Shape {
     }
 }
 
-/// Skips what is cropped of pictures.
+/// Skips the cropping fields.
 fn skip_cropping(bits: &mut BitReader) -> Option<()> {
     if bits.flag()? {
         for _ in 0..4 {
@@ -189,7 +190,7 @@ fn skip_cropping(bits: &mut BitReader) -> Option<()> {
     Some(())
 }
 
-/// Skips `pic_order_cnt_type` and what belongs to it.
+/// Skips `pic_order_cnt_type` and the fields that depend on it.
 fn skip_picture_order(bits: &mut BitReader) -> Option<()> {
     match bits.ue()? {
         0 => _ = bits.ue()?,
@@ -206,7 +207,7 @@ fn skip_picture_order(bits: &mut BitReader) -> Option<()> {
     Some(())
 }
 
-/// Skips a list of `length` scaling factors (7.3.2.1.1.1), if it is there.
+/// Skips a list of `length` scaling factors (7.3.2.1.1.1), if present.
 fn skip_scaling_list(bits: &mut BitReader, length: u32) -> Option<()> {
     if !bits.flag()? {
         return Some(());
@@ -229,7 +230,7 @@ fn skip_scaling_list(bits: &mut BitReader, length: u32) -> Option<()> {
     Some(())
 }
 
-/// Skips HRD parameters (E.1.2), and tells whether they are there.
+/// Skips HRD parameters (E.1.2) and returns whether they are present.
 fn skip_hrd(bits: &mut BitReader) -> Option<bool> {
     if !bits.flag()? {
         return Some(false);

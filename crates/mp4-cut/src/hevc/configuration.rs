@@ -17,7 +17,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Reads what follows the header of an `hvcC` box. `None` where it is damaged.
+    /// Reads what follows the header of an `hvcC` box. `None` if it is damaged.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {
         let record = Hvcc::decode_body(&mut &body[..]).ok()?;
@@ -27,13 +27,13 @@ impl Configuration {
         })
     }
 
-    /// How many bytes say how long a NAL unit of a sample is.
+    /// The size of a sample's NAL unit lengths.
     #[must_use]
     pub fn length_size(&self) -> LengthSize {
         self.length_size
     }
 
-    /// The record of samples whose NAL units have lengths of four bytes, and are otherwise the same.
+    /// The same record for samples with four-byte NAL unit lengths.
     pub fn with_long_lengths(&self) -> Option<Vec<u8>> {
         let mut record = self.record.clone();
         record.length_size_minus_one = 3;
@@ -42,7 +42,7 @@ impl Configuration {
         Some(body)
     }
 
-    /// Bits of a sample, `chroma_format_idc`, and what the first sequence parameter set says of colours.
+    /// Bit depth, `chroma_format_idc`, and the colours in the first sequence parameter set.
     pub fn pixel_format(&self) -> (u8, u8, VideoSignal) {
         let arrays = &self.record.arrays;
         let mut sets = arrays
@@ -62,7 +62,7 @@ impl Configuration {
     /// samples.
     ///
     /// # Errors
-    /// When a set cannot be read, or the record holds two of the same id, or several layers.
+    /// If a set cannot be read, or the record contains two with the same id, or several layers.
     pub fn parameter_sets(&self) -> Result<ParameterSets, Ineligible> {
         let mut sets = ParameterSets::default();
         for array in &self.record.arrays {
@@ -75,8 +75,8 @@ impl Configuration {
         Ok(sets)
     }
 
-    /// The sets that samples of the stream are decoded with, which begin like this, in order: those of
-    /// the first count before those of the record.
+    /// The sets for decoding samples of the stream, which begin with `heads`, in order. The first sample's sets take
+    /// precedence over the record's.
     ///
     /// # Errors
     /// As [`parameter_sets`](Self::parameter_sets), and when a set changes.
@@ -93,8 +93,8 @@ impl Configuration {
         Ok(sets)
     }
 
-    /// What follows the header of the `hvcC` box of an `hvc1` sample entry with exactly these
-    /// parameter sets. `None` where they are not complete, or were not written.
+    /// What follows the header of the `hvcC` box of an `hvc1` sample entry with exactly these parameter sets. `None` if
+    /// they are incomplete or cannot be written.
     ///
     /// What the record says of all pictures is taken from the first sequence parameter set where
     /// the record begins with another or holds none; what only the record says is kept.
@@ -109,7 +109,7 @@ impl Configuration {
         if had.sps.first() != Some(first) {
             describe(&mut record, &Sps::read(&first.nal)?);
         }
-        // Encoded and copied pictures are divided differently.
+        // Encoded and copied pictures are split into tiles or slices differently.
         if sets.pps.len() > 1 {
             (record.min_spatial_segmentation_idc, record.parallelism_type) = (0, 0);
         }

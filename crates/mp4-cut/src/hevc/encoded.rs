@@ -24,8 +24,8 @@ pub struct Hevc {
 }
 
 impl Hevc {
-    /// Reads an `stsd` box. `samples` are the beginnings of samples that will be copied, in which further parameter sets
-    /// may lie.
+    /// Reads an `stsd` box. `samples` are the beginnings of samples that will be copied; they may carry further
+    /// parameter sets.
     ///
     /// # Errors
     /// Why pictures of this source cannot be joined with encoded ones.
@@ -53,13 +53,13 @@ impl Hevc {
         })
     }
 
-    /// How long the lengths of NAL units are in the source's samples.
+    /// The size of NAL unit lengths in the source's samples.
     #[must_use]
     pub fn length_size(&self) -> LengthSize {
         self.size
     }
 
-    /// What moves encoded samples into the source's stream.
+    /// The source, which changes encoded samples to fit its stream.
     #[must_use]
     pub fn source(&self) -> &JoinableSource {
         &self.source
@@ -71,13 +71,13 @@ impl Hevc {
         }
     }
 
-    /// What of the source's description a joined clip does not have.
+    /// What the source's description has and a joined clip's does not.
     #[must_use]
     pub fn dropped(&self) -> Option<&'static str> {
         dolby_vision(&self.entry).map(|_| "Dolby Vision metadata")
     }
 
-    /// The `stsd` box of a track that holds pictures of the source and of encoded parts, whose parameter sets are
+    /// The `stsd` box of a track with pictures of the source and of encoded parts, which have the parameter sets
     /// `encoded`.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Hevc {
     }
 }
 
-/// The parameter sets in an encoded part's `stsd` box, and how long the lengths in its samples are.
+/// The parameter sets in an encoded part's `stsd` box, and the size of the lengths in its samples.
 pub fn encoded_sets(stsd: &Bytes) -> Result<(ParameterSets, LengthSize), String> {
     let (_, configuration): (_, Configuration) =
         configuration(stsd).ok_or("the encoder's configuration (hvcC) cannot be read")?;
@@ -106,8 +106,8 @@ pub fn encoded_sets(stsd: &Bytes) -> Result<(ParameterSets, LengthSize), String>
     Ok((sets, configuration.length_size()))
 }
 
-/// Why a copy cannot begin with the sample that begins with `head`. `None` if it can: what is decoded behind it and shown
-/// behind it refers to nothing in front of it.
+/// Why a copy cannot begin with the sample that begins with `head`. `None` if it can: what is decoded and shown after
+/// it refers to nothing before it.
 #[must_use]
 pub fn cannot_begin_with(head: &[u8], size: LengthSize) -> Option<&'static str> {
     if !picture(head, size).is_some_and(Picture::is_random_access) {

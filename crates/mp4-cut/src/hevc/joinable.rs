@@ -14,23 +14,22 @@ const MAIN: u8 = 1;
 const MAIN_10: u8 = 2;
 const YUV_420: u8 = 1;
 
-/// A source whose pictures may stand in one stream with encoded ones.
+/// A source whose pictures may share a stream with encoded ones.
 ///
-/// The encoder must be told to make pictures of the source's [`Format`], of its progressive frames,
-/// without sub-layers, without pictures that are shown in another order than they are decoded in,
-/// and to begin each part with an IDR picture.
+/// The encoder must be told to make progressive pictures in the source's [`Format`], without
+/// sub-layers and without reordering, and to begin each part with an IDR picture.
 #[derive(Debug, Clone)]
 pub struct JoinableSource {
     configuration: Configuration,
     sets: ParameterSets,
-    /// The first, which the others are like.
+    /// The first sequence parameter set; the others match it.
     sps: Sps,
-    /// What is enough for all pictures of the source.
+    /// Bounds that suffice for all pictures of the source.
     bounds: Bounds,
     ids: Ids,
 }
 
-/// Ids that no parameter set of the source has.
+/// Ids that no parameter set of the source uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ids {
     vps: u8,
@@ -39,7 +38,7 @@ struct Ids {
 }
 
 impl JoinableSource {
-    /// A source with this configuration record, whose `sets` are those of the record and of all
+    /// A source with this configuration record. `sets` are the sets of the record and of all
     /// samples that will be copied.
     ///
     /// # Errors
@@ -82,7 +81,7 @@ impl JoinableSource {
         self.sps.format
     }
 
-    /// The parameter sets of encoded parts as they stand beside the source's.
+    /// The parameter sets of encoded parts, changed to be used beside the source's.
     ///
     /// # Errors
     /// Why the parts cannot be joined with the source: the encoder did not do as it was told.
@@ -97,7 +96,7 @@ impl JoinableSource {
         if sps.format != self.sps.format {
             return Err("the encoder's pictures differ in size, chroma or bit depth".into());
         }
-        // Without a window of its own, it was given the pictures as they are coded.
+        // If it sets no window, it was given uncropped pictures.
         if sps.window != Window::default() && sps.window != self.sps.window {
             return Err("the encoder's pictures are cropped differently".into());
         }
@@ -135,7 +134,7 @@ impl JoinableSource {
     }
 
     /// What follows the header of the `hvcC` box of an `hvc1` sample entry for the source's
-    /// pictures and those of encoded parts, each of which has the parameter sets `encoded`.
+    /// pictures and those of encoded parts, given the parameter sets `encoded` of each.
     ///
     /// # Errors
     /// Why the parts cannot be joined: the encoder did not do as it was told.
@@ -152,12 +151,12 @@ impl JoinableSource {
         written.ok_or_else(|| "the source's HEVC configuration (hvcC) cannot be written".into())
     }
 
-    /// A sample of an encoded part as it stands beside the source's: its slices name other
-    /// parameter sets, and the sets themselves are left out. `encoded` is the size of lengths in
-    /// the sample; the result has the source's.
+    /// A sample of an encoded part, changed to share a stream with the source's: its slices refer
+    /// to other parameter set ids, and the sets themselves are left out. `encoded` is the size of
+    /// NAL unit lengths in the sample; the result uses the source's.
     ///
     /// # Errors
-    /// When the sample is damaged, or the encoder did not do as it was told.
+    /// If the sample is damaged, or the encoder did not do as it was told.
     pub fn sample(&self, sample: &[u8], encoded: LengthSize) -> Result<Vec<u8>, Ineligible> {
         let size = self.configuration.length_size();
         let mut moved = Vec::with_capacity(sample.len() + 64);
@@ -173,7 +172,7 @@ impl JoinableSource {
                     size.append(&mut moved, &slice)
                 }
                 Kind::Sei => size.append(&mut moved, unit.bytes),
-                // The end of a sequence would have pictures dropped that were not shown yet.
+                // An end-of-sequence unit would make decoders drop pictures not shown yet.
                 Kind::Vps | Kind::Sps | Kind::Pps | Kind::Other => Some(()),
             };
             appended.ok_or("an encoded picture is too long for the source's NAL units")?;
@@ -183,7 +182,7 @@ impl JoinableSource {
 }
 
 impl Ids {
-    /// `None` where all are taken of one kind.
+    /// `None` if all ids of one kind are taken.
     fn unused(sets: &ParameterSets) -> Option<Self> {
         let unused = |sets: &[Set], mut ids: std::ops::RangeInclusive<u8>| {
             ids.find(|id| !sets.iter().any(|set| set.id == *id))
@@ -241,7 +240,7 @@ mod tests {
         source_of(&sets(units).expect("sets"))
     }
 
-    /// Sets of an encoder that made pictures like those of `nal`, but in order.
+    /// Sets of an encoder that made pictures like those of `nal`, but without reordering.
     fn encoded(nal: &[u8]) -> ParameterSets {
         encoded_with(nal, |_| {})
     }
@@ -269,7 +268,7 @@ mod tests {
         Ok(configuration.parameter_sets().expect("sets"))
     }
 
-    /// A sample of slices that begin with `first`, behind parameter sets and an end of sequence.
+    /// A sample of slices that begin with `first`, after parameter sets and an end of sequence.
     fn encoded_sample(first: u8) -> Vec<u8> {
         let mut sample = Vec::new();
         for unit in [
@@ -312,7 +311,7 @@ mod tests {
     fn cuts_of_cuts_use_ids_until_none_is_left() {
         let first = sets(&[VPS, X265, PPS]).expect("sets");
         let mut all = first;
-        // The source's own, and 15 others: sequence parameter sets have 16 ids.
+        // The source's own and 15 others: sequence parameter sets have 16 ids.
         for generation in 0..15 {
             let source = source_of(&all).expect("a source");
             assert_eq!(source.ids.pps, 15 + generation);

@@ -1,22 +1,21 @@
 //! H.265 (HEVC): encoded pictures in one stream with a source's.
 //!
-//! A smart cut copies from a random access point on and encodes the pictures in front of it. Both parts share one track
-//! and one sample description. [`JoinableSource`] says whether a source allows that, gives encoded samples and
-//! parameter sets ids that the source does not use, and writes the sample description of both. [`begin_copy`] changes a
-//! copied random access point so that a stream can continue with it. Nothing here decodes pictures, and slice headers
-//! are not parsed beyond the id that they begin with.
+//! A smart cut copies from a random access point on and encodes the pictures before it. Both parts share one track and
+//! one sample description. [`JoinableSource`] says whether a source allows that, gives encoded samples and parameter
+//! sets ids that the source does not use, and writes the sample description of both. [`begin_copy`] changes a copied
+//! random access point so that a stream can continue with it. Nothing here decodes pictures, and slice headers are not
+//! parsed beyond the id that they begin with.
 //!
-//! x265 gives its parameter sets ids that cannot be chosen, the ones that sources have. Encoded slices
-//! move to an id of 15 to 30, which takes 9 bits where id 0 takes one: the eight bits that are
-//! inserted leave all that follows where it was in its bytes. A copy begins at an IDR or CRA picture.
-//! A CRA becomes a BLA, and its leading pictures are left out of the copy and encoded in the head.
-//! Later CRAs with leading pictures stay places to seek to and to cut at, and a sample group says
-//! what they are. The sample entry is `hvc1` and names both sets of parameters.
+//! x265 gives its parameter sets fixed ids, which sources use too. So encoded slices move to an id from 15 to 30, which
+//! takes 9 bits where id 0 takes one: inserting exactly eight bits keeps the byte alignment of everything after them. A
+//! copy begins at an IDR or CRA picture. A CRA becomes a BLA, and its leading pictures are left out of the copy and
+//! encoded in the head. Later CRAs with leading pictures remain seek points and cut points; a sample group marks them.
+//! The sample entry is `hvc1` and names both sets of parameters.
 //!
-//! Cameras repeat their parameter sets in samples. Those of all keyframes of all cuts are compared with the
-//! sample entry's: where two of the same id differ, nothing is joined. So a repeated set says nothing new wherever
-//! a joint puts it, and it stays in its sample. Encoded parts have ids that none of them has, and their own sets are
-//! in the sample entry only, so no repetition takes them away.
+//! Cameras repeat their parameter sets in samples. The sets of all keyframes of all cuts are compared with the sample
+//! entry's; if two with the same id differ, nothing is joined. So a repeated set changes nothing wherever it ends up,
+//! and stays in its sample. Encoded parts use ids that none of them has, and their sets are only in the sample entry,
+//! so no repeated set replaces them.
 //!
 //! Names and layouts are those of ITU-T H.265 and of ISO/IEC 14496-15, clause 8.
 

@@ -2,23 +2,23 @@
 
 use crate::nal::{self, LengthSize};
 
-/// Bytes of the header that each NAL unit begins with.
+/// Bytes of a NAL unit's header.
 pub const HEADER_BYTES: usize = 2;
 
-/// What a picture is to those around it.
+/// How a picture relates to those around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Picture {
-    /// Nothing behind it refers to anything in front of it.
+    /// Nothing after it refers to anything before it.
     Idr,
-    /// As [`Picture::Cra`], where pictures in front of it are known to be missing.
+    /// As [`Picture::Cra`], but pictures before it are known to be missing.
     Bla,
-    /// Pictures that are shown after it refer to nothing in front of it.
+    /// Pictures shown after it refer to nothing before it.
     Cra,
-    /// Decoded after such a picture and shown before it, and decodable without what is in front.
+    /// Decoded after such a picture and shown before it; decodable without earlier pictures.
     Radl,
-    /// Decoded after such a picture and shown before it, and possibly not decodable from there on.
+    /// Decoded after such a picture and shown before it; possibly not decodable without earlier pictures.
     Rasl,
-    /// Any other.
+    /// Any other picture.
     Trailing,
 }
 
@@ -85,8 +85,8 @@ fn unit_type(first: u8) -> u8 {
     first >> 1 & 63
 }
 
-/// The NAL units of a sample, or of the beginning of one. `None` stands for one that is too short for its header, and for
-/// what follows a length that is cut off.
+/// The NAL units of a sample, or of the beginning of one. `None` stands for a unit too short for its header, or a
+/// length that is cut off.
 pub(super) fn units(sample: &[u8], size: LengthSize) -> impl Iterator<Item = Option<Unit<'_>>> {
     nal::units(sample, size).map(|unit| {
         let unit = unit?;
@@ -97,8 +97,7 @@ pub(super) fn units(sample: &[u8], size: LengthSize) -> impl Iterator<Item = Opt
     })
 }
 
-/// The picture that a sample holds, of which `head` is the beginning. `None` where that holds no
-/// slice of the base layer.
+/// The picture in the sample that begins with `head`. `None` if there is no slice of the base layer in `head`.
 #[must_use]
 pub fn picture(head: &[u8], size: LengthSize) -> Option<Picture> {
     for unit in units(head, size) {

@@ -16,8 +16,8 @@ pub(super) const SEVERAL_LAYERS: &str = "the source has several layers (MV-HEVC 
 /// The longest parameter set that a configuration record can hold.
 const MAX_BYTES: usize = u16::MAX as usize;
 
-/// Video, sequence and picture parameter sets of the base layer, each id once, in the order in
-/// which they came.
+/// Video, sequence and picture parameter sets of the base layer, each id once, in order of
+/// appearance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParameterSets {
     pub(super) vps: Vec<Set>,
@@ -29,16 +29,16 @@ pub struct ParameterSets {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Set {
     pub id: u8,
-    /// The NAL unit without zeros behind it.
+    /// The NAL unit without trailing zeros.
     pub nal: Vec<u8>,
 }
 
 impl ParameterSets {
-    /// Takes the parameter sets out of a sample, or out of the beginning of one. Sets cut off at
-    /// its end, and everything behind damage, are left alone.
+    /// Collects the parameter sets in a sample, or in the beginning of one. Sets cut off at its
+    /// end, and everything after damage, are ignored.
     ///
     /// # Errors
-    /// When a set differs from one of the same id, has another layer, or cannot be read.
+    /// If a set differs from one with the same id, belongs to another layer, or cannot be read.
     pub fn collect(&mut self, sample: &[u8], size: LengthSize) -> Result<(), Ineligible> {
         for unit in units(sample, size).map_while(|unit| unit) {
             if unit.is_whole {
@@ -55,7 +55,7 @@ impl ParameterSets {
             .any(|unit| matches!(unit.kind, Kind::Vps | Kind::Sps | Kind::Pps))
     }
 
-    /// Whether a stream can be decoded with them: there is one of each kind.
+    /// Whether they suffice to decode a stream: there is one of each kind.
     #[must_use]
     pub fn are_complete(&self) -> bool {
         ![&self.vps, &self.sps, &self.pps]
@@ -74,7 +74,7 @@ impl ParameterSets {
         Ok(())
     }
 
-    /// Adds the sets of another part of the same stream whose ids are not taken.
+    /// Adds those sets of another part of the same stream whose ids are still free.
     pub(super) fn merge_missing(&mut self, other: &Self) {
         let kinds = [
             (&mut self.vps, &other.vps),
@@ -157,7 +157,7 @@ pub(super) fn pps_ids(nal: &[u8]) -> Option<(u8, u8)> {
     Some((bits.ue_to(MAX_PPS_ID)?, bits.ue_to(MAX_SPS_ID)?))
 }
 
-/// A picture parameter set under other ids; `None` where it is damaged.
+/// A picture parameter set with other ids; `None` if it is damaged.
 pub(super) fn moved_pps(nal: &[u8], id: u8, sps_id: u8) -> Option<Vec<u8>> {
     let rbsp = unescape(nal);
     let mut read = BitReader::new(&rbsp);
@@ -269,7 +269,7 @@ pub mod tests {
         let sps = Sps::read(X265).expect("parameters");
         let vps = new_vps(11, &sps.general, sps.bounds);
         assert_eq!((vps_id(&vps), vps_layers(&vps)), (Some(11), Some(1)));
-        // x265 writes the same, but for timing, under id 0.
+        // x265 writes the same under id 0, except for timing.
         assert_eq!(new_vps(0, &sps.general, sps.bounds), VPS);
     }
 

@@ -1,4 +1,4 @@
-//! Sample entries of H.265: where the parameter sets are, and what else is said of the stream.
+//! Sample entries of H.265: where the parameter sets are, and what else they say about the stream.
 
 use super::{configuration::Configuration, parameter_sets::ParameterSets};
 use crate::nal::{LengthSize, VideoSignal};
@@ -12,8 +12,7 @@ use bytes::Bytes;
 /// The boxes of a Dolby Vision configuration.
 pub(crate) const DOLBY_VISION: [FourCC; 3] = [*b"dvcC", *b"dvvC", *b"dvwC"];
 
-/// The only sample entry of an `stsd` box, and its configuration; `None` where there are several,
-/// or it cannot be read.
+/// The only sample entry of an `stsd` box, and its configuration; `None` if there are several, or it cannot be read.
 pub fn configuration(stsd: &Bytes) -> Option<(Child, Configuration)> {
     let entry = only_video_entry(stsd)?;
     let boxes = entry_boxes(&entry, VISUAL_ENTRY_BYTES).ok()?;
@@ -21,27 +20,27 @@ pub fn configuration(stsd: &Bytes) -> Option<(Child, Configuration)> {
     Some((entry, Configuration::read(&record.body)?))
 }
 
-/// Bits of a sample, `chroma_format_idc` and colours of the only sample entry of an `stsd` box.
+/// Bit depth, `chroma_format_idc` and colours of the only sample entry of an `stsd` box.
 pub fn pixel_format(stsd: &Bytes) -> Option<(u8, u8, VideoSignal)> {
     configuration(stsd).map(|(_, configuration)| configuration.pixel_format())
 }
 
-/// How long the lengths of NAL units are in the samples of an `stsd` box.
+/// The size of NAL unit lengths in the samples of an `stsd` box.
 pub fn length_size(stsd: &Bytes) -> Option<LengthSize> {
     configuration(stsd).map(|(_, configuration)| configuration.length_size())
 }
 
-/// What a sample entry says of Dolby Vision.
+/// What a sample entry says about Dolby Vision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DolbyVision {
-    /// Whether decoders that know nothing of it show its pictures in the right colours.
+    /// Whether decoders without Dolby Vision show its pictures in the right colours.
     pub is_compatible: bool,
 }
 
-/// What a sample entry says of Dolby Vision ("Dolby Vision Streams Within the ISO Base Media File
-/// Format", 3.2); `None` of a stream without.
+/// What a sample entry says about Dolby Vision ("Dolby Vision Streams Within the ISO Base Media File Format", 3.2);
+/// `None` for a stream without it.
 pub fn dolby_vision(entry: &Child) -> Option<DolbyVision> {
-    /// Its pictures are in a colour space of its own.
+    /// The profile whose pictures use their own colour space.
     const OWN_COLOURS: u8 = 5;
     let boxes = entry_boxes(entry, VISUAL_ENTRY_BYTES).ok()?;
     let mut records = DOLBY_VISION
@@ -76,7 +75,7 @@ pub fn with_sets_of_samples(stsd: &Bytes, heads: &[Bytes]) -> Option<Bytes> {
     with_record(stsd, &entry, kind, &configuration.with(&sets)?, true).ok()
 }
 
-/// An `stsd` box of samples whose NAL units have lengths of four bytes, and are otherwise the same.
+/// The same `stsd` box for samples with four-byte NAL unit lengths.
 pub fn with_long_lengths(stsd: &Bytes) -> Option<Bytes> {
     let (entry, configuration) = configuration(stsd)?;
     let record = configuration.with_long_lengths()?;
@@ -88,8 +87,8 @@ pub fn has_sets(stsd: &Bytes, head: &[u8]) -> bool {
     length_size(stsd).is_some_and(|size| ParameterSets::are_in(head, size))
 }
 
-/// An `stsd` box whose entry is of another kind and has another `hvcC`, and everything else as it
-/// was, but for Dolby Vision where that is not kept.
+/// The same `stsd` box, with its entry changed to another type and another `hvcC`, and without Dolby Vision if that is
+/// not kept.
 pub fn with_record(
     stsd: &Bytes,
     entry: &Child,

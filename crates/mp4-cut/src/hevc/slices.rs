@@ -1,6 +1,6 @@
-//! Slices that are changed without being parsed: only the first bits of their headers are looked at
-//! (H.265, 7.3.6.1): `first_slice_segment_in_pic_flag`, `no_output_of_prior_pics_flag` in pictures
-//! at which decoding can start, and `slice_pic_parameter_set_id`.
+//! Changes slices without parsing them. Only the first fields of their headers are read (H.265,
+//! 7.3.6.1): `first_slice_segment_in_pic_flag`, `no_output_of_prior_pics_flag` (only in random
+//! access pictures) and `slice_pic_parameter_set_id`.
 
 use super::nal::{HEADER_BYTES, Kind, Picture, Unit, units};
 use crate::nal::{
@@ -9,18 +9,18 @@ use crate::nal::{
 };
 use std::{borrow::Cow, ops::RangeInclusive};
 
-/// The ids of picture parameter sets that slices are moved to. As `ue(v)` these take 9 bits, where
-/// id 0 takes one: moving a slice inserts exactly one byte, so that the bits behind keep their
-/// places in their bytes, and slice data and their entry points stay as they are.
+/// The ids of picture parameter sets that slices are moved to. As `ue(v)` they take 9 bits, where
+/// id 0 takes one. So moving a slice inserts exactly one byte, which keeps the bits after it
+/// byte-aligned, and slice data and entry points unchanged.
 pub const PPS_IDS: RangeInclusive<u8> = 15..=30;
 
 const BLA_N_LP: u8 = 18;
 const NO_OUTPUT_OF_PRIOR_PICS: u8 = 0x40;
 
-/// Moves a slice from the picture parameter set 0 to another. A picture at which decoding can start
-/// also keeps the pictures in front of it (`no_output_of_prior_pics_flag` becomes 0).
+/// Moves a slice from the picture parameter set 0 to another. A random access picture also keeps
+/// the pictures before it (`no_output_of_prior_pics_flag` becomes 0).
 ///
-/// `None` where the unit is no slice, its id is not 0, or `pps_id` is not one of [`PPS_IDS`].
+/// `None` if the unit is not a slice, its id is not 0, or `pps_id` is not one of [`PPS_IDS`].
 pub fn move_to_pps(unit: &Unit, pps_id: u8) -> Option<Vec<u8>> {
     let Kind::Slice(picture) = unit.kind else {
         return None;
@@ -42,11 +42,11 @@ pub fn move_to_pps(unit: &Unit, pps_id: u8) -> Option<Vec<u8>> {
     Some(escape(&rbsp))
 }
 
-/// The sample of the first copied picture, at which decoding must be able to start, such that a
-/// stream can go on with it: pictures decoded before it are still shown, and none are missed that
-/// it may refer to. The leading pictures that follow it must be left out.
+/// Changes the sample of the first copied picture, which must be a random access picture, so that a
+/// stream can continue with it: pictures decoded before it are still shown, and it does not depend
+/// on missing ones. Its leading pictures must be left out.
 ///
-/// `None` where the sample is damaged or decoding cannot start there.
+/// `None` if the sample is damaged or decoding cannot start there.
 #[must_use]
 pub fn begin_copy(sample: &[u8], size: LengthSize) -> Option<Vec<u8>> {
     let mut begun = Vec::with_capacity(sample.len() + 16);
@@ -95,7 +95,7 @@ mod tests {
     const IDR: u8 = 20;
     const TRAILING: u8 = 1;
 
-    /// A slice of a picture parameter set below 63, `flags` in front of its id.
+    /// A slice that uses a picture parameter set below 63, with `flags` before the id.
     fn slice(unit_type: u8, flags: &[bool], pps_id: u8, rest: &[u8]) -> Vec<u8> {
         let mut bits = crate::nal::bits::BitWriter::default();
         bits.number(u32::from(unit_type) << 9 | 1, 16);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn cleared_flag_may_need_an_escape() {
-        // Picture parameter set 63 has six zeros behind the flag.
+        // The id 63 is coded with six zeros after the flag.
         let unit = |flags| slice(CRA, flags, 63, &[0; 3]);
         let [dropping, keeping] = [unit(&[false, true]), unit(&[false, false])];
         assert!(keeping.len() > dropping.len() || keeping[2] == 0);

@@ -1,7 +1,7 @@
 //! Sequence parameter sets (H.265, 7.3.2.2) and their usability information (annex E).
 //!
-//! Only what smart cuts need is kept: what all pictures of a stream have in common, and where
-//! those fields lie that an encoded sequence takes over from its source.
+//! Only what smart cuts need is kept: what all pictures of a stream have in common, and where the
+//! fields are that an encoded sequence takes over from its source.
 
 use crate::nal::{
     VideoSignal,
@@ -38,7 +38,7 @@ pub struct Format {
 /// The conformance window: left, right, top, bottom, in chroma samples.
 pub type Window = [u32; 4];
 
-/// What a decoder has to hold back and to keep, of all sub-layers.
+/// How many pictures a decoder must hold back and keep, over all sub-layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// `sps_max_dec_pic_buffering_minus1`.
@@ -50,7 +50,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What is enough for both.
+    /// Bounds that suffice for both.
     pub fn both(self, other: Self) -> Self {
         Self {
             buffering: self.buffering.max(other.buffering),
@@ -87,18 +87,18 @@ pub struct Sps {
     rbsp: Vec<u8>,
 }
 
-/// Where the fields lie that are replaced, in bits.
+/// Bit positions of the fields that are replaced.
 #[derive(Debug, Clone)]
 struct Places {
     id: Range<usize>,
     window: Range<usize>,
     bounds: Range<usize>,
-    /// From `vui_parameters_present_flag` on. `None` where the end was not looked for.
+    /// From `vui_parameters_present_flag` on. `None` if the end was not needed.
     vui: Option<Range<usize>>,
     end: usize,
 }
 
-/// Video usability information, as far as it concerns those who show pictures.
+/// Video usability information, as far as it concerns display.
 #[derive(Debug, Clone)]
 pub struct Vui {
     /// Whether pictures are fields (`field_seq_flag`).
@@ -108,17 +108,18 @@ pub struct Vui {
     /// `neutral_chroma_indication_flag`.
     signal_at: Range<usize>,
     display_window: Range<usize>,
-    /// `vui_num_units_in_tick` and `vui_time_scale`, behind the flag that says that they are there.
+    /// `vui_num_units_in_tick` and `vui_time_scale`, after the flag that says that they are
+    /// present.
     timing: Option<Range<usize>>,
 }
 
-/// What stands up to the id, which is looked for also in parameters that are not understood.
+/// What precedes the id, which is read even from parameters that are otherwise not understood.
 struct Head {
     sub_layers: u8,
     temporal_id_nesting: bool,
     general: General,
     id: u8,
-    /// Bits in front of the id.
+    /// Bits before the id.
     id_start: usize,
 }
 
@@ -131,7 +132,7 @@ pub struct Replacement<'a> {
 }
 
 impl Sps {
-    /// Reads a NAL unit of the base layer. `None` where it is damaged or not understood.
+    /// Reads a NAL unit of the base layer. `None` if it is damaged or not understood.
     pub fn read(nal: &[u8]) -> Option<Self> {
         let rbsp = unescape(nal);
         let mut bits = BitReader::new(&rbsp);
@@ -191,8 +192,8 @@ impl Sps {
         self.general[0] >> 6
     }
 
-    /// The NAL unit of this sequence with another's place, limits and usability information.
-    /// `None` where this one has sub-layers or a hypothetical reference decoder.
+    /// The NAL unit of this sequence with another's id, limits and usability information. `None` if
+    /// this one has sub-layers or a hypothetical reference decoder.
     pub fn replaced(&self, with: &Replacement) -> Option<Vec<u8>> {
         let Places {
             id,
@@ -223,7 +224,7 @@ impl Sps {
         Some(bits.into_nal())
     }
 
-    /// The usability information, without what only the source's own pictures keep to: timing of
+    /// The usability information, without what holds only for the source's own pictures: timing of
     /// fields and of the hypothetical reference decoder, order counts, restrictions.
     fn write_vui(&self, bits: &mut BitWriter) {
         bits.flag(self.vui.is_some());
@@ -263,7 +264,7 @@ impl Head {
     }
 }
 
-/// The id of a NAL unit of the base layer; `None` where it is damaged.
+/// The id of a NAL unit of the base layer; `None` if it is damaged.
 pub fn sps_id(nal: &[u8]) -> Option<u8> {
     let rbsp = unescape(nal);
     Head::read(&mut BitReader::new(&rbsp)).map(|head| head.id)
@@ -279,7 +280,7 @@ fn read_vui(bits: &mut BitReader) -> Option<(Option<Vui>, Option<usize>)> {
 }
 
 impl Vui {
-    /// Reads what follows `vui_parameters_present_flag`, and finds the end of it unless it holds a
+    /// Reads what follows `vui_parameters_present_flag`, and finds its end unless it contains a
     /// hypothetical reference decoder.
     fn read(bits: &mut BitReader) -> Option<(Self, Option<usize>)> {
         const EXTENDED_SAR: u32 = 255;
@@ -330,7 +331,7 @@ fn read_profile_tier_level(bits: &mut BitReader, sub_layers: u8) -> Option<Gener
         *byte = bits.byte(8)?;
     }
     let mut sub_layer_bits = 0;
-    // Where there are several, flags of eight are there, of which the last say nothing.
+    // With more than one sub-layer, there are flags for eight; the last ones are unused.
     let flags = if sub_layers > 1 { 8 } else { 0 };
     for layer in 1..=flags {
         let (has_profile, has_level) = (bits.flag()?, bits.flag()?);
@@ -343,7 +344,7 @@ fn read_profile_tier_level(bits: &mut BitReader, sub_layers: u8) -> Option<Gener
     Some(general)
 }
 
-/// A window behind the flag that says that it is there.
+/// A window, preceded by the flag that says that it is present.
 fn read_window(bits: &mut BitReader) -> Option<Window> {
     Some(if bits.flag()? {
         [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
@@ -365,7 +366,7 @@ fn read_bounds(bits: &mut BitReader, sub_layers: u8) -> Option<Bounds> {
     last
 }
 
-/// What lies between the bounds and the usability information.
+/// Skips what is between the bounds and the usability information.
 fn skip_coding_tools(bits: &mut BitReader, poc_lsb_bits: u8) -> Option<()> {
     // Sizes of coding and transform blocks, depths of transform hierarchies.
     for _ in 0..6 {
@@ -413,8 +414,8 @@ fn skip_scaling_lists(bits: &mut BitReader) -> Option<()> {
     Some(())
 }
 
-/// Skips a short-term reference picture set (7.3.7). Returns how many pictures it names, which the
-/// next may be described by.
+/// Skips a short-term reference picture set (7.3.7). Returns how many pictures it has; the next set
+/// may be predicted from it.
 fn skip_reference_set(bits: &mut BitReader, may_be_predicted: bool, before: u8) -> Option<u8> {
     const MAX_PICTURES: u8 = 16;
     if may_be_predicted && bits.flag()? {
@@ -556,7 +557,7 @@ pub mod tests {
                 (replaced.bounds, replaced.window),
                 (source.bounds, source.window)
             );
-            // What its pictures were made with is its own.
+            // The coding tools remain the encoder's.
             assert_eq!((replaced.format, replaced.sub_layers), (encoded.format, 1));
             let signal = |sps: &Sps| {
                 let vui = sps.vui.clone().expect("usability information");
@@ -567,7 +568,7 @@ pub mod tests {
                 bits.into_nal()
             };
             assert_eq!(signal(&replaced), signal(&source));
-            // Replaced once more, by what it was, it is what it was.
+            // Replacing it again with the original values restores it.
             let back = Replacement {
                 vps_id: 0,
                 id: 0,
@@ -602,7 +603,7 @@ pub mod tests {
         assert_eq!(bounds(0, 0, 0).both(bounds(0, 0, 6)), bounds(0, 0, 0));
     }
 
-    /// Parameters in which everything is there that can be.
+    /// Parameters with every optional field present.
     #[derive(Debug, Clone, Copy)]
     pub struct Written {
         pub general: General,
@@ -744,7 +745,7 @@ pub mod tests {
             }
         }
 
-        /// One set that names its pictures, one that is predicted from it, one from that.
+        /// One set with explicit pictures, one predicted from it, and one predicted from that.
         fn write_reference_sets(&self, bits: &mut BitWriter) {
             bits.ue(3);
             let (negative, positive) = (self.numbers[1] % 9, self.numbers[2] % 8);

@@ -1,4 +1,4 @@
-//! A cache of the ranges that were read last: programs that seek read the same places again.
+//! Caches the most recently read ranges: programs that seek read the same places again.
 
 use crate::{
     error::Result,
@@ -15,7 +15,7 @@ const MAX_CACHED_BYTES: usize = 8 << 20;
 /// Concurrent requests of a long read.
 const CONNECTIONS: usize = 4;
 
-/// A source with a cache of the 8 MiB that were read last. Clones share the cache.
+/// A source with a cache of the 8 MiB read last. Clones share the cache.
 #[derive(Debug, Clone)]
 pub struct CachedSource<S> {
     source: S,

@@ -11,10 +11,10 @@ use std::{
     pin::pin,
 };
 
-/// The largest part that one request asks for. A few connections then hold little memory, and the wait for the first
-/// byte (about 30 ms from S3) is no longer than the transfer.
+/// The largest part that one request asks for. So a few connections use little memory, and the time to first byte
+/// (about 30 ms from S3) is no longer than the transfer.
 const MAX_PART_BYTES: u64 = 2 << 20;
-/// The smallest part that is worth a request of its own.
+/// The smallest part worth its own request.
 const MIN_PART_BYTES: u64 = 128 << 10;
 
 /// Splits `ranges` into parts of nearly equal length, at most 2 MiB each, so that `connections` concurrent requests
@@ -43,8 +43,8 @@ pub fn split_ranges(ranges: &[Range<u64>], connections: usize) -> Vec<Range<u64>
 /// 2 MiB. Each part comes with the offset at which it begins in the source.
 ///
 /// # Errors
-/// The stream ends with whatever the source raises, and with [`Error::Internal`] if a read returns another number of
-/// bytes than it was asked for.
+/// The stream ends with the first error from the source, or with [`Error::Internal`] if a read returns a different
+/// number of bytes than requested.
 pub fn read_ranges<S>(
     source: S,
     ranges: &[Range<u64>],
@@ -61,7 +61,7 @@ where
         .buffered(connections.max(1))
 }
 
-/// Reads `range` with `connections` requests in flight, behind the bytes `front`.
+/// Reads `range` with `connections` requests in flight, and appends it to the bytes `front`.
 pub(crate) async fn read_whole(
     source: &impl RangeRead,
     front: &[u8],
@@ -79,7 +79,7 @@ pub(crate) async fn read_whole(
 /// Reads exactly `range`.
 ///
 /// # Errors
-/// Whatever the source raises, and [`Error::Internal`] if it returns another number of bytes.
+/// Any error from the source, and [`Error::Internal`] if it returns a different number of bytes.
 pub(crate) async fn read_exact(source: &impl RangeRead, range: Range<u64>) -> Result<Bytes> {
     let expected = range.end.saturating_sub(range.start);
     let bytes = source.read(range.clone()).await?;

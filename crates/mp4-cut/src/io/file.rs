@@ -1,4 +1,4 @@
-//! A file of this machine as a source.
+//! A local file as a source.
 
 use crate::error::{Error, Result};
 use crate::io::range::RangeRead;
@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-/// A file of this machine. Reads block the thread that polls them.
+/// A local file. Reads block the polling thread.
 #[derive(Debug, Clone)]
 pub struct LocalFile {
     file: Arc<File>,
@@ -24,7 +24,7 @@ impl LocalFile {
     /// Opens a file, which must not change while it is read.
     ///
     /// # Errors
-    /// When it cannot be opened, naming it.
+    /// If it cannot be opened; the error names it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let open = || {

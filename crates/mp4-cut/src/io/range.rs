@@ -14,10 +14,10 @@ pub trait RangeRead: Send + Sync {
         self.len() == 0
     }
 
-    /// Reads exactly `range`, in bytes, which lies within the length.
+    /// Reads exactly `range`, in bytes, which is within the length.
     ///
     /// # Errors
-    /// Whatever the source raises, as [`Error::Read`].
+    /// Any error from the source, as [`Error::Read`].
     fn read(&self, range: Range<u64>) -> impl Future<Output = Result<Bytes>> + Send;
 }
 

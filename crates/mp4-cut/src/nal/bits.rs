@@ -17,7 +17,7 @@ pub fn unescape(nal: &[u8]) -> Vec<u8> {
     rbsp
 }
 
-/// Inserts the bytes that prevent start codes, also behind zero words at the end (7.4.2).
+/// Inserts the bytes that prevent start codes, also after zero words at the end (7.4.2).
 pub fn escape(rbsp: &[u8]) -> Vec<u8> {
     let mut zeros = 0;
     let mut nal = Vec::with_capacity(rbsp.len() + rbsp.len() / 64 + 1);
@@ -35,7 +35,7 @@ pub fn escape(rbsp: &[u8]) -> Vec<u8> {
     nal
 }
 
-/// Reads the bits of a parameter set. `None` is its end.
+/// Reads the bits of a parameter set. `None` marks its end.
 pub struct BitReader<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -62,12 +62,12 @@ impl<'a> BitReader<'a> {
         }
     }
 
-    /// The number of bits in front of the next one.
+    /// The number of bits before the next one.
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// The number of bits in front of `rbsp_stop_one_bit`.
+    /// The number of bits before `rbsp_stop_one_bit`.
     pub fn end(&self) -> usize {
         self.end
     }
@@ -145,7 +145,7 @@ impl BitWriter {
         }
     }
 
-    /// An unsigned Exp-Golomb number, `ue(v)`. `u32::MAX` has none and is not written.
+    /// An unsigned Exp-Golomb number, `ue(v)`. `u32::MAX` has no code and is not written.
     pub fn ue(&mut self, value: u32) {
         let Some(coded) = value.checked_add(1) else {
             return;

@@ -2,15 +2,15 @@
 
 use std::iter;
 
-/// The type of a message that turns or mirrors pictures (D.1.27; D.2.17), which encoded ones would not have.
+/// The type of a message that rotates or mirrors pictures (D.1.27; D.2.17). Encoded pictures would lack it.
 const DISPLAY_ORIENTATION: usize = 47;
 
-/// Whether a message says how to turn pictures.
+/// Whether a message rotates pictures.
 pub fn turns_pictures(payload: &[u8]) -> bool {
     sei_messages(payload).any(|(kind, _)| kind == DISPLAY_ORIENTATION)
 }
 
-/// The messages of an SEI NAL unit, each with its type. The last may be cut off.
+/// The messages of an SEI NAL unit, each with its type. The last may be truncated.
 pub fn sei_messages(mut payload: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     iter::from_fn(move || {
         let (kind, bytes) = (sei_number(&mut payload)?, sei_number(&mut payload)?);

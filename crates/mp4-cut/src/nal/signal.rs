@@ -1,11 +1,11 @@
-//! What H.264 and H.265 say of their pictures' colours (annex E of both).
+//! How H.264 and H.265 describe their pictures' colours (annex E of both).
 
 use super::bits::BitReader;
 
 /// How pictures are to be shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct VideoSignal {
-    /// Whether values use their full range; `None` where nothing is said.
+    /// Whether values use their full range; `None` if unspecified.
     pub full_range: Option<bool>,
     /// Primaries, transfer and matrix, by their numbers in ITU-T H.273.
     pub colours: Option<[u8; 3]>,

@@ -2,19 +2,19 @@
 
 use std::iter;
 
-/// How many bytes in front of each NAL unit of a sample say how long the unit is.
+/// How many bytes the length before each NAL unit of a sample takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LengthSize {
     /// Units of at most 255 bytes.
     One,
     /// Units of less than 64 KiB.
     Two,
-    /// What nearly all files have.
+    /// Used by nearly all files.
     Four,
 }
 
 impl LengthSize {
-    /// `None` for a number that the file format does not have.
+    /// `None` for a size that the file format does not allow.
     #[must_use]
     pub fn of_bytes(bytes: u8) -> Option<Self> {
         match bytes {
@@ -56,7 +56,7 @@ impl LengthSize {
 /// A NAL unit of a sample, or what is known of its beginning.
 #[derive(Debug, Clone, Copy)]
 pub struct NalUnit<'a> {
-    /// With its length in front.
+    /// Including its length prefix.
     pub prefixed: &'a [u8],
     /// From its header on.
     pub bytes: &'a [u8],
@@ -64,7 +64,7 @@ pub struct NalUnit<'a> {
     pub is_whole: bool,
 }
 
-/// The NAL units of a sample, or of the beginning of one. Ends with `None` where a length is cut off.
+/// The NAL units of a sample, or of the beginning of one. Ends with `None` if a length is truncated.
 pub fn units(mut sample: &[u8], size: LengthSize) -> impl Iterator<Item = Option<NalUnit<'_>>> {
     iter::from_fn(move || {
         if sample.is_empty() {

@@ -1,7 +1,7 @@
-//! AMR in samples of several frames, as 3GP may have it.
+//! AMR in samples of several frames, as in some 3GP files.
 //!
-//! `FFmpeg` 9 leaves out a whole sample of which a part is hidden. So each frame becomes a sample of its own, where the
-//! tables tell their lengths: where all samples have as many frames, of one mode.
+//! `FFmpeg` 9 drops a whole sample if part of it is hidden. So each frame becomes its own sample, if the tables reveal
+//! the frame lengths: if all samples have the same number of frames, all of one mode.
 
 use crate::{
     boxes::{
@@ -15,15 +15,15 @@ use bytes::{Buf, Bytes};
 
 /// How long a frame is, in milliseconds.
 const FRAME_MILLISECONDS: u32 = 20;
-/// How long frames of speech are, each behind its byte of contents, in bytes, by mode (RFC 4867, 5.3; 3GPP TS 26.101).
+/// Length of speech frames by mode, in bytes, including the header byte (RFC 4867, 5.3; 3GPP TS 26.101).
 const NARROW_BAND: [u32; 8] = [13, 14, 16, 18, 20, 21, 27, 32];
-/// The same of the wide band (3GPP TS 26.201).
+/// The same for wide band (3GPP TS 26.201).
 const WIDE_BAND: [u32; 9] = [18, 24, 33, 37, 41, 47, 51, 59, 61];
 
-/// The body of a track's `stbl` box with a sample for each frame; `None` where it stays as it is.
+/// The body of a track's `stbl` box with one sample per frame; `None` if it stays unchanged.
 ///
 /// # Errors
-/// [`Error::Damaged`](crate::Error::Damaged) when a table is.
+/// [`Error::Damaged`](crate::Error::Damaged) if a table is.
 pub(super) fn in_single_frames(stbl: &Bytes, codec: &str, timescale: u32) -> Result<Option<Bytes>> {
     let modes: &[u32] = match codec {
         "amr_nb" => &NARROW_BAND,
@@ -45,7 +45,7 @@ pub(super) fn in_single_frames(stbl: &Bytes, codec: &str, timescale: u32) -> Res
     }
 }
 
-/// The length that all samples have, in bytes, and how many there are.
+/// The common length of all samples, in bytes, and their number.
 fn fixed_size(stbl: &Bytes) -> Result<Option<(u32, u32)>> {
     let Some(Child { mut body, .. }) = find(stbl, *b"stsz")?.filter(|stsz| stsz.body.len() >= 12)
     else {
@@ -62,13 +62,14 @@ fn fixed_size(stbl: &Bytes) -> Result<Option<(u32, u32)>> {
     Ok(first.filter(|_| is_fixed).map(|bytes| (bytes, count)))
 }
 
-/// How long all samples last.
+/// The common duration of all samples.
 fn fixed_duration(timing: &Runs) -> Option<u32> {
     let first = timing.runs().next()?.value;
     timing.runs().all(|run| run.value == first).then_some(first)
 }
 
-/// The tables with `frames` samples for each one: how many there are, how long each lasts, and its bytes.
+/// The tables with each sample split into `frames`. The array has the number of samples, and the duration and bytes of
+/// each.
 fn split(stbl: &Bytes, frames: u32, [count, duration, bytes]: [u32; 3]) -> Result<Bytes> {
     let mut body = Vec::new();
     for child in children(stbl.clone()) {
@@ -104,9 +105,9 @@ fn split(stbl: &Bytes, frames: u32, [count, duration, bytes]: [u32; 3]) -> Resul
     Ok(body.into())
 }
 
-/// An `stsd` box whose `damr` box says that a sample has a frame (3GPP TS 26.244, 6.7).
+/// An `stsd` box whose `damr` box says that each sample has one frame (3GPP TS 26.244, 6.7).
 fn with_single_frames(stsd: &[u8]) -> Vec<u8> {
-    /// Behind its name: the vendor, the version, the modes and how often they change.
+    /// Its offset after the box type: vendor, version, modes and how often they change come first.
     const FRAMES_PER_SAMPLE: usize = 4 + 4 + 1 + 2 + 1;
     let mut stsd = stsd.to_vec();
     let damr = stsd.windows(4).rposition(|name| name == b"damr");
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn each_frame_of_amr_becomes_a_sample() {
         let split = in_single_frames(&tables(320, 1600), "amr_nb", 8000);
-        let split = split.expect("tables").expect("ten frames a sample");
+        let split = split.expect("tables").expect("ten frames per sample");
         let samples = SampleTable::read(&split, None, 10_000).expect("tables");
         assert_eq!((samples.count, samples.duration), (30, 4800));
         let runs: Vec<_> = samples

@@ -1,4 +1,4 @@
-//! How many channels audio has and where they are, by what its decoder is configured with.
+//! Number and layout of audio channels, from the decoder configuration.
 
 /// Channels of audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +10,8 @@ pub(crate) struct Channels {
 
 /// A layout that the source does not name.
 const UNKNOWN: &str = "unknown";
-/// Of the places that dependent substreams of E-AC-3 can have (ETSI TS 102 366, F.6.2), those of one channel: Cs, Ts,
-/// Cvh and LFE2. All others are pairs.
+/// Locations of dependent E-AC-3 substreams (ETSI TS 102 366, F.6.2) that are a single channel: Cs, Ts, Cvh and LFE2.
+/// All others are pairs.
 const SINGLE_PLACES: u32 = 0b1_1000_1100;
 
 impl Channels {
@@ -29,7 +29,7 @@ impl Channels {
         }
     }
 
-    /// By the number alone, which names a layout in some codecs.
+    /// From the number alone, which implies a layout in some codecs.
     pub fn of_count(codec: &str, count: u32) -> Self {
         match (codec, count) {
             ("opus" | "flac" | "vorbis", 4) => Self::named(4, "quad"),
@@ -40,7 +40,7 @@ impl Channels {
         }
     }
 
-    /// By an `AudioSpecificConfig` of AAC (ISO/IEC 14496-3, 1.6.2.1).
+    /// From an AAC `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1).
     pub fn of_aac(config: &[u8]) -> Option<Self> {
         let mut bits = Bits::new(config);
         if bits.number(5)? == 31 {
@@ -50,7 +50,7 @@ impl Channels {
             bits.number(24)?;
         }
         Some(match bits.number(4)? {
-            // Other object types than AAC's main, LC, SSR and LTP have other fields in front of the PCE.
+            // Object types other than AAC main, LC, SSR and LTP have other fields before the PCE.
             0 if matches!(config[0] >> 3, 1..=4) => Self::named(bits.skip_to_pce()?, UNKNOWN),
             0 => return None,
             7 | 12 => Self::usual(8),
@@ -60,14 +60,14 @@ impl Channels {
         })
     }
 
-    /// By the body of a `dac3` box (ETSI TS 102 366, F.4).
+    /// From the body of a `dac3` box (ETSI TS 102 366, F.4).
     pub fn of_ac3(dac3: &[u8]) -> Option<Self> {
         let mut bits = Bits::new(dac3);
         bits.number(2 + 5 + 3)?;
         Some(Self::of_mode(bits.number(3)?, bits.number(1)? == 1))
     }
 
-    /// By the body of a `dec3` box (F.6).
+    /// From the body of a `dec3` box (F.6).
     pub fn of_eac3(dec3: &[u8]) -> Option<Self> {
         let mut bits = Bits::new(dec3);
         bits.number(13 + 3)?;
@@ -83,7 +83,7 @@ impl Channels {
         Some(Self::named(main.count + more, UNKNOWN))
     }
 
-    /// By AC-3's `acmod` and `lfeon` (ETSI TS 102 366, 4.4.2).
+    /// From AC-3's `acmod` and `lfeon` (ETSI TS 102 366, 4.4.2).
     fn of_mode(acmod: u32, lfe: bool) -> Self {
         match (acmod, lfe) {
             (1, false) => Self::usual(1),
@@ -121,7 +121,7 @@ pub(crate) fn decoder_config(esds: &[u8]) -> Option<&[u8]> {
     descriptor(decoder.get(13..)?, DECODER_SPECIFIC)
 }
 
-/// What is in the descriptor that `bytes` begin with, if it has this tag.
+/// The contents of the descriptor at the start of `bytes`, if it has this tag.
 fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let (found, mut rest) = bytes.split_first()?;
     let mut length = 0;
@@ -140,7 +140,7 @@ fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     }
 }
 
-/// Bits, the highest of each byte first. `None` is their end.
+/// Reads bits, most significant first. `None` marks the end.
 struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -162,8 +162,8 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    /// How many channels the program config element has behind the fields of a `GASpecificConfig` (ISO/IEC 14496-3,
-    /// 4.4.1 and 4.4.1.1).
+    /// The number of channels in the program config element that follows the fields of a `GASpecificConfig` (ISO/IEC
+    /// 14496-3, 4.4.1 and 4.4.1.1).
     fn skip_to_pce(&mut self) -> Option<u32> {
         self.number(1)?;
         if self.number(1)? == 1 {

@@ -12,17 +12,17 @@ use std::collections::BTreeMap;
 
 /// `sample_is_non_sync_sample` of a sample's flags (8.8.3.1).
 const NON_SYNC: u32 = 1 << 16;
-/// The most samples of all tracks, so that their tables are no longer than an index may be.
+/// The most samples over all tracks, so that their tables are no longer than an index may be.
 const MAX_SAMPLES: u32 = 4 << 20;
 
 /// Gathers the samples of a file's fragments, in the order of the file.
 #[derive(Debug)]
 pub(crate) struct Defragmenter {
-    /// By track number: what `trex` says samples are when a fragment says nothing else.
+    /// By track number: the sample defaults of `trex`, which fragments may override.
     defaults: BTreeMap<u32, Defaults>,
     tracks: BTreeMap<u32, TrackSamples>,
     file_bytes: u64,
-    /// Whether samples were left out because the file ends before they do.
+    /// Whether samples were left out because the file is truncated.
     pub is_cut_short: bool,
 }
 
@@ -40,7 +40,7 @@ struct TrackSamples {
     count: u32,
     /// When the first is decoded, in the track's timescale.
     first_decode_time: i64,
-    /// When a sample behind the last would be decoded.
+    /// When a sample after the last would be decoded.
     end_decode_time: i64,
     durations: Vec<Run>,
     composition: Vec<Run<i32>>,
@@ -51,7 +51,7 @@ struct TrackSamples {
     chunks: Vec<Chunk>,
 }
 
-/// Samples that lie one behind the other in the file.
+/// Samples that are contiguous in the file.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
     offset: u64,
@@ -69,10 +69,10 @@ struct Sample {
 }
 
 impl Defragmenter {
-    /// Begins with the samples that the `moov` box has itself, as some writers put them in front of all fragments.
+    /// Begins with the samples in the `moov` box itself, which some writers put before all fragments.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when `moov` has no `mvex`, or tables that cannot be read.
+    /// [`Error::Damaged`] if `moov` has no `mvex`, or has tables that cannot be read.
     pub fn new(moov: &Bytes, file_bytes: u64) -> Result<Self> {
         let mvex: Mvex = decode(&require(moov, *b"mvex")?)?;
         let defaults = mvex.trex.iter().map(|trex| {
@@ -99,7 +99,7 @@ impl Defragmenter {
         Ok(all)
     }
 
-    /// Forgets the samples of `moov`'s own tables, where fragments behind them were left out.
+    /// Forgets the samples of `moov`'s own tables, if fragments after them were left out.
     pub fn forget_complete(&mut self) {
         self.tracks.clear();
     }
@@ -135,12 +135,12 @@ impl Defragmenter {
         Ok(())
     }
 
-    /// Adds the samples of the fragment whose `moof` box begins at byte `at` of the file. Fragments without `tfdt` go on
-    /// where the one before ended; `is_first` says that none was left out before this one.
+    /// Adds the samples of the fragment whose `moof` box begins at byte `at` of the file. Fragments without `tfdt`
+    /// continue where the previous one ended; `is_first` says that none was left out before this one.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for a fragment that contradicts itself, [`Error::Unsupported`] for one that does not tell when it
-    /// begins, and for more samples than an index may name.
+    /// [`Error::Damaged`] for an inconsistent fragment; [`Error::Unsupported`] for one without a start time, and for
+    /// more samples than an index may have.
     pub fn add(&mut self, at: u64, moof: &Child, is_first: bool) -> Result<()> {
         let moof: Moof = decode(moof)?;
         let mut implicit_base = at;
@@ -160,8 +160,8 @@ impl Defragmenter {
         Ok(())
     }
 
-    /// Adds a track's part of a fragment. Returns where its data ends, which is where that of the next track begins
-    /// unless it says something else (8.8.7.1).
+    /// Adds a track's part of a fragment. Returns where its data ends, which is where the next track's data begins
+    /// unless that says otherwise (8.8.7.1).
     fn add_track(
         &mut self,
         moof: u64,
@@ -244,10 +244,10 @@ impl Defragmenter {
         times.collect()
     }
 
-    /// The body of a `moov` box whose tables name all samples that were gathered.
+    /// The body of a `moov` box whose tables have all gathered samples.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when `moov` is.
+    /// [`Error::Damaged`] if `moov` is.
     pub fn complete(&self, moov: &Bytes) -> Result<Bytes> {
         let mut body = Vec::new();
         for child in children(moov.clone()) {
@@ -269,8 +269,8 @@ impl Defragmenter {
 }
 
 impl TrackSamples {
-    /// Makes the last sample last until `time`, when the next is decoded. Where that is no later than the last itself,
-    /// the fragment's own word is not taken: a recording's clock does not run backwards.
+    /// Makes the last sample last until `time`, when the next is decoded. If that is not later than the last sample
+    /// itself, the fragment's time is ignored: a recording's clock does not run backwards.
     fn go_on_at(&mut self, time: i64) {
         let Some(last) = self.durations.last_mut() else {
             (self.first_decode_time, self.end_decode_time) = (time, time);
@@ -288,8 +288,8 @@ impl TrackSamples {
         }
     }
 
-    /// Adds the samples of a run whose data begins at `offset`. Returns where it ends, and whether all of it lies within the
-    /// file.
+    /// Adds the samples of a run whose data begins at `offset`. Returns where it ends, and whether all of it is within
+    /// the file.
     fn add_run(
         &mut self,
         offset: u64,
@@ -340,7 +340,7 @@ impl TrackSamples {
         }
     }
 
-    /// The boxes of an `stbl` that name the samples.
+    /// The boxes of an `stbl` that describe the samples.
     fn tables(&self) -> Vec<u8> {
         let runs = |runs: &[Run]| {
             let entries = runs.iter().flat_map(|run| run.entry());
@@ -400,7 +400,7 @@ fn push<T: PartialEq>(runs: &mut Vec<Run<T>>, value: T) {
     }
 }
 
-/// A number of entries, and the numbers that they consist of.
+/// The body of a table: the number of entries, then their numbers.
 pub(super) fn table(count: u32, numbers: impl Iterator<Item = u32>) -> Vec<u8> {
     let mut table = count.to_be_bytes().to_vec();
     table.extend(numbers.flat_map(u32::to_be_bytes));

@@ -1,5 +1,5 @@
-//! A source whose edit list shows several pieces of its media, one behind the other, as clips do that were joined without
-//! encoding. Each piece is cut as if it were a source of its own, and all have the times of the whole.
+//! A source whose edit list shows several pieces of its media in a row, such as a clip that was joined without
+//! encoding. Each piece is cut as if it were a separate source, but with the times of the whole.
 
 use crate::{
     error::Result,
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Rates that differ by less than this part are the same.
+/// Rates that differ by less than this fraction are considered equal.
 const SAME_RATE: f64 = 1e-4;
 
 /// An MP4 whose edit list shows several pieces of its media.
@@ -46,7 +46,7 @@ impl EditedMovie {
         Ok(Self { facts, pieces })
     }
 
-    /// What of the interval between two seconds lies in each piece that has something of it, in order.
+    /// The parts of the interval between two seconds, one for each piece that overlaps it, in order.
     #[must_use]
     pub fn parts(&self, start_seconds: f64, end_seconds: f64) -> Vec<(f64, f64)> {
         let begins = self.pieces.iter().map(Movie::start_seconds).skip(1);
@@ -66,7 +66,7 @@ impl EditedMovie {
         parts
     }
 
-    /// The piece that has most of the interval between two seconds.
+    /// The piece with the largest part of the interval between two seconds.
     #[must_use]
     pub fn piece(&self, start_seconds: f64, end_seconds: f64) -> &Movie {
         let overlap = |piece: &&Movie| {
@@ -80,7 +80,7 @@ impl EditedMovie {
     }
 }
 
-/// What all pieces together are, which last so many seconds.
+/// The facts about all pieces together, which last `seconds`.
 fn facts(pieces: &[Movie], seconds: f64) -> Facts {
     let videos = || pieces.iter().map(|piece| &piece.facts.video);
     let mut facts = pieces[0].facts.clone();

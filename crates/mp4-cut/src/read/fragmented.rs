@@ -1,4 +1,4 @@
-//! A source of many fragments, of which an interval's are read.
+//! A source with many fragments, of which only those of an interval are read.
 
 use crate::{
     error::{Error, Result},
@@ -13,12 +13,12 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// How much more than an interval is read at its start: the index knows nothing of the edit list, which shifts times by a
-/// few frames.
+/// How much more than an interval is read at its start: the index ignores the edit list, which shifts times by a few
+/// frames.
 const LEAD_SECONDS: f64 = 0.2;
 /// How much more is read at its end: enough to see where its last frame ends.
 const TAIL_SECONDS: f64 = 0.5;
-/// The most that is read in front of an interval in search of a keyframe.
+/// The most that is read before an interval to find a keyframe.
 const MAX_LEAD_SECONDS: f64 = 60.0;
 
 /// A fragmented MP4 (ISO/IEC 14496-12, 8.8) with an index of its fragments (`sidx` or `mfra`).
@@ -29,11 +29,11 @@ pub struct FragmentedMovie {
     moov: Moov,
     fragments: Fragments,
     origin: Time,
-    /// Where its media is shown, by its first part.
+    /// Where its media is shown, according to its first part.
     edit: EditSegment,
     /// What its video is, by the index and the first keyframe.
     descriptions: Bytes,
-    /// What is to be added to a second of the source to find it in the video's media.
+    /// Add this to a second of the source to get the video's media time.
     media_seconds: f64,
 }
 
@@ -85,11 +85,10 @@ impl FragmentedMovie {
         })
     }
 
-    /// The part of the source that an interval in seconds is cut out of, with a keyframe in front of it where there is
-    /// one.
+    /// The part of the source that an interval in seconds is cut from, with a keyframe before it if there is one.
     ///
     /// # Errors
-    /// [`Error::Damaged`] or [`Error::Unsupported`] for fragments that cannot be read; and whatever the source raises.
+    /// [`Error::Damaged`] or [`Error::Unsupported`] for fragments that cannot be read; and any error from the source.
     pub async fn part(
         &self,
         source: &impl RangeRead,

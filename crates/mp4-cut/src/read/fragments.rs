@@ -11,16 +11,16 @@ use bytes::Bytes;
 use mp4_atom::{Mdhd, Mfra, Sidx, Tkhd};
 use std::{collections::BTreeMap, ops::Range};
 
-/// A container that is no MP4.
+/// A container other than MP4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "camelCase"))]
 pub enum Container {
-    /// An MPEG transport stream, which is searched by its time stamps.
+    /// An MPEG transport stream, which is searched by timestamp.
     MpegTs,
     /// Matroska or `WebM` with cues.
     Matroska,
-    /// Matroska or `WebM` without cues, as live recordings and unfinished ones are.
+    /// Matroska or `WebM` without cues, such as a live or unfinished recording.
     MatroskaWithoutCues,
     /// AVI.
     Avi,
@@ -33,9 +33,9 @@ pub enum Container {
 /// The identifiers of Matroska's elements (RFC 9559, section 5.1).
 const CLUSTER: [u8; 4] = [0x1f, 0x43, 0xb6, 0x75];
 const CUES: [u8; 4] = [0x1c, 0x53, 0xbb, 0x6b];
-/// The last box of a fragmented MP4 that has an index at its end, `mfro`, tells how long that index is.
+/// The length of `mfro`, the last box of a fragmented MP4 with an index at its end, which gives the index's length.
 const MFRO_BYTES: u64 = 16;
-/// Of sources without an index of all fragments only short ones are opened: every fragment may take a read.
+/// A source without a complete index is opened only if it is short: every fragment may take a read.
 const ALL: ReadAhead = ReadAhead {
     first_bytes: &[],
     then_bytes: 4 << 10,
@@ -43,7 +43,7 @@ const ALL: ReadAhead = ReadAhead {
     too_many: || Error::Unindexed,
     near_bytes: 64 << 10,
 };
-/// Most of the fragments of an interval are named by the index, and their heads read at once.
+/// The index lists most fragments of an interval, so their heads are read concurrently.
 const INTERVAL: ReadAhead = ReadAhead {
     max_reads: 1024,
     ..ALL
@@ -56,15 +56,15 @@ const WHOLE: ReadAhead = ReadAhead {
     too_many: || Error::Unindexed,
     near_bytes: 0,
 };
-/// So many fragments are read at once, whatever of them is asked for.
+/// Up to this many fragments are all read at once, whatever is requested.
 const FEW_FRAGMENTS: usize = 8;
-/// How many samples tell what a track is.
+/// How many samples are needed to describe a track.
 const MIN_FIRST_SAMPLES: u32 = 2;
-/// How many more fragments are read for the tracks that are not there yet when the first has been read.
+/// How many more fragments are read to find tracks missing from the first one.
 const MAX_FRAGMENTS_BEYOND: u32 = 8;
 
 impl Container {
-    /// What people call it.
+    /// Its common name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -76,13 +76,13 @@ impl Container {
         }
     }
 
-    /// Whether nothing in it leads to an interval for sure, so that it has to be read from its start.
+    /// Whether it has no reliable way to find an interval, so that it must be read from the start.
     #[must_use]
     pub fn is_read_whole(self) -> bool {
         !matches!(self, Self::MpegTs | Self::Matroska)
     }
 
-    /// The container of a file of so many bytes that begins with `head` and is no MP4; `None` for one that is not known.
+    /// The container of a file that begins with `head` and is not an MP4; `None` if unknown.
     pub(crate) fn of(head: &[u8], file_bytes: u64) -> Option<Self> {
         let at = |offset: usize, magic: &[u8]| {
             head.get(offset..)
@@ -105,11 +105,11 @@ impl Container {
         if !at(0, b"\x1a\x45\xdf\xa3") {
             return None;
         }
-        // Its cues are missing, or say where something is that is.
+        // Its cues are missing, or may point to something that is missing.
         if matroska_bytes(head).is_some_and(|bytes| bytes > file_bytes) {
             return Some(Self::MatroskaWithoutCues);
         }
-        // Cues are named by the head, or lie in it.
+        // The head refers to the cues, or contains them.
         let in_front = head.windows(4).take_while(|bytes| *bytes != CLUSTER);
         Some(if in_front.into_iter().any(|bytes| bytes == CUES) {
             Self::Matroska
@@ -119,7 +119,7 @@ impl Container {
     }
 }
 
-/// How long a Matroska file says that it is; `None` where it does not (RFC 8794, sections 4 and 6).
+/// The length that a Matroska file declares; `None` if it does not (RFC 8794, sections 4 and 6).
 fn matroska_bytes(head: &[u8]) -> Option<u64> {
     const SEGMENT: [u8; 4] = [0x18, 0x53, 0x80, 0x67];
     let (header, bytes) = element_size(head.get(4..)?)?;
@@ -128,7 +128,7 @@ fn matroska_bytes(head: &[u8]) -> Option<u64> {
     (segment as u64 + 4 + header).checked_add(bytes?)
 }
 
-/// How many bytes say how long an element is, and how long it is, where it says so.
+/// How many bytes an element's size field takes, and the size, if known.
 fn element_size(bytes: &[u8]) -> Option<(u64, Option<u64>)> {
     let length = bytes.first()?.leading_zeros() + 1;
     let field = bytes.get(..length.min(8) as usize)?;
@@ -140,36 +140,36 @@ fn element_size(bytes: &[u8]) -> Option<(u64, Option<u64>)> {
     (length <= 8).then_some((length.into(), (value != unknown).then_some(value)))
 }
 
-/// Where the fragments of a fragmented MP4 lie.
+/// Where the fragments of a fragmented MP4 are.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fragments {
-    /// Where the first can begin in the file: behind the `moov` box.
+    /// Where the first can begin in the file: after the `moov` box.
     head_end: u64,
     starts: Starts,
-    /// Whether the index names fragments beyond the end of the file.
+    /// Whether the index lists fragments beyond the end of the file.
     pub is_cut_short: bool,
 }
 
-/// When a track's fragments begin, in seconds of its media, and where in the file, in order; by the track's number.
+/// By track number: when each fragment begins, in seconds of the track's media, and where in the file, in order.
 type Starts = BTreeMap<u32, Vec<(f64, u64)>>;
 
-/// What lies behind the `moov` box of a file that announces fragments (`mvex`).
+/// What follows the `moov` box of a file that announces fragments (`mvex`).
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// No fragment: the `mvex` box is a remnant, as some cameras leave it.
+    /// No fragment: the `mvex` box is a remnant, which some cameras leave.
     None,
-    /// So few fragments that all were read.
+    /// Few enough fragments that all were read.
     All(Defragmenter),
     /// An index of them.
     Indexed(Fragments),
 }
 
 impl Fragments {
-    /// Finds the index of the fragments, behind the `moov` box, which ends at `head_end`, or at the end of the file. Where
-    /// there is none, or none of all fragments, it reads all of them, if they are few.
+    /// Finds the index of the fragments, either after the `moov` box, which ends at `head_end`, or at the end of the
+    /// file. If there is no complete index, it reads all fragments, if they are few.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for many fragments without an index; and whatever the source raises.
+    /// [`Error::Unsupported`] for many fragments without an index; and any error from the source.
     pub async fn find(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Found> {
         let mut boxes = BoxReader::new(source, &ALL);
         let Some(first) = boxes.find(head_end, &[b"sidx", b"moof"]).await? else {
@@ -186,11 +186,11 @@ impl Fragments {
         Ok(Found::All(all))
     }
 
-    /// The samples of all fragments of a source that begin behind the `moov` box, which ends at `head_end`, however many
-    /// there are. Reads all of the source.
+    /// The samples of all fragments after the `moov` box, which ends at `head_end`, however many there are. Reads the
+    /// whole source.
     ///
     /// # Errors
-    /// As [`Defragmenter::add`]; and whatever the source raises.
+    /// As [`Defragmenter::add`]; and any error from the source.
     pub async fn all(source: &impl RangeRead, moov: &Bytes, head_end: u64) -> Result<Defragmenter> {
         let mut all = Defragmenter::new(moov, source.len())?;
         let mut boxes = BoxReader::new(source, &WHOLE);
@@ -215,7 +215,7 @@ impl Fragments {
         if let (at, b"sidx") = first {
             next = fragments.add_segments(boxes, at).await?;
         }
-        // Where one index is not all, the other is.
+        // If one index is incomplete, the other is used.
         if next.is_some()
             && let Some(mfra) = random_access(boxes).await?
         {
@@ -232,7 +232,7 @@ impl Fragments {
         self.starts.values().flatten().map(|(_, at)| *at)
     }
 
-    /// Adds what a segment index names, and the indexes that it names. Returns what comes behind all that.
+    /// Adds the fragments of a segment index, and of the indexes that it refers to. Returns what follows them all.
     async fn add_segments(
         &mut self,
         boxes: &mut BoxReader<'_, impl RangeRead>,
@@ -262,7 +262,7 @@ impl Fragments {
         boxes.find(last, INDEX).await
     }
 
-    /// Adds the fragments in which video and audio can be entered.
+    /// Adds the fragments at which video and audio have random access points.
     fn add_random_access(&mut self, mfra: &Mfra, moov: &Bytes) -> Result<()> {
         let mut has_video = false;
         for track in media_tracks(moov)? {
@@ -298,7 +298,8 @@ impl Fragments {
         Ok(self)
     }
 
-    /// Where to begin to read what is shown from `seconds` on: of every track the last fragment that begins no later.
+    /// Where to start reading what is shown from `seconds` on: the earliest, over all tracks, of the last fragment that
+    /// begins no later.
     fn before(&self, seconds: f64) -> u64 {
         let first = |starts: &Vec<(f64, u64)>| {
             let last = starts.iter().rfind(|(start, _)| *start <= seconds);
@@ -308,7 +309,7 @@ impl Fragments {
         first.unwrap_or(self.head_end)
     }
 
-    /// The places of the fragments that the index names from `offset` up to what begins at `seconds`.
+    /// The offsets of the fragments that the index lists from `offset` up to those that begin at `seconds`.
     fn named(&self, offset: u64, seconds: f64) -> Vec<u64> {
         let starts = self.starts.values().flatten();
         let mut named: Vec<u64> = starts
@@ -320,10 +321,10 @@ impl Fragments {
         named
     }
 
-    /// The samples of the first fragments: enough of them to tell what the tracks are.
+    /// The samples of the first fragments: enough of them to describe the tracks.
     ///
     /// # Errors
-    /// As [`Defragmenter::add`]; and whatever the source raises.
+    /// As [`Defragmenter::add`]; and any error from the source.
     pub async fn first(&self, source: &impl RangeRead, moov: &Bytes) -> Result<Defragmenter> {
         let mut samples = Defragmenter::new(moov, source.len())?;
         let enough: Vec<_> = media_tracks(moov)?
@@ -344,7 +345,7 @@ impl Fragments {
     /// The samples of the last fragments of every track.
     ///
     /// # Errors
-    /// As [`Defragmenter::add`]; and whatever the source raises.
+    /// As [`Defragmenter::add`]; and any error from the source.
     pub async fn last(&self, source: &impl RangeRead, moov: &Bytes) -> Result<Defragmenter> {
         let from = self.before(f64::INFINITY);
         let samples = Self::all_from(source, moov, from).await?;
@@ -374,10 +375,10 @@ impl Fragments {
         Ok(samples)
     }
 
-    /// The samples of the fragments that hold `seconds` of the media, and a little more of both ends.
+    /// The samples of the fragments that contain `seconds` of the media, and a little more at both ends.
     ///
     /// # Errors
-    /// As [`Defragmenter::add`]; and whatever the source raises.
+    /// As [`Defragmenter::add`]; and any error from the source.
     pub async fn between(
         &self,
         source: &impl RangeRead,
@@ -451,14 +452,14 @@ fn media_tracks(moov: &Bytes) -> Result<Vec<MediaTrack>> {
     Ok(tracks)
 }
 
-/// A box that was looked for, and where it begins.
+/// A box that was found, with its offset.
 type Next = Option<(u64, &'static FourCC)>;
 
-/// What fragments begin with, or an index of them.
+/// Boxes that fragments, or an index of them, begin with.
 const INDEX: &[&FourCC] = &[b"sidx", b"moof", b"mdat"];
 
-/// Adds all fragments from byte `at` on, until every track that is named has been read as far as it says, or one of them
-/// much further than the others: those have ended.
+/// Adds all fragments from byte `at` on, until every listed track has been read to its limit, or one of them much
+/// further than the others, which means that the others have ended.
 async fn add_all(
     reader: &mut BoxReader<'_, impl RangeRead>,
     samples: &mut Defragmenter,
@@ -488,7 +489,7 @@ async fn add_all(
     Ok(())
 }
 
-/// The box `mfra`, whose length is told by the last bytes of the file.
+/// The `mfra` box, whose length is in the last bytes of the file.
 async fn random_access(boxes: &mut BoxReader<'_, impl RangeRead>) -> Result<Option<Child>> {
     let bytes = boxes.source_bytes();
     let Some(at) = bytes.checked_sub(MFRO_BYTES) else {
@@ -519,7 +520,7 @@ mod tests {
 
     #[test]
     fn matroska_that_ends_before_it_says_is_not_led_by_its_cues() {
-        // A header of four bytes, and a segment of 32 that names its cues.
+        // A header of four bytes, and a segment of 32 that refers to its cues.
         let head =
             b"\x1a\x45\xdf\xa3\x84EBML\x18\x53\x80\x67\x40\x20\x11\x4d\x9b\x74\x1c\x53\xbb\x6b";
         for (bytes, container) in [

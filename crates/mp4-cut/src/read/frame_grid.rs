@@ -3,9 +3,9 @@
 use crate::{error::Result, read::track::Track, time::Time};
 use std::ops::Range;
 
-/// How far off its place on a grid a frame may be, in frames, besides one unit of its timescale.
+/// How far a frame may be from its place on a grid, in frames, in addition to one unit of its timescale.
 const TOLERANCE: f64 = 0.05;
-/// Rates of cameras, of films and of television, ascending.
+/// Frame rates of cameras, film and television, ascending.
 const RATES: [f64; 17] = [
     5.0,
     7.5,
@@ -26,8 +26,8 @@ const RATES: [f64; 17] = [
     120.0,
 ];
 
-/// The lowest of [`RATES`] on whose grid all frames lie that are shown between two media times, if they take at least every
-/// second place of it.
+/// The lowest of [`RATES`] whose grid fits all frames shown between two media times, if they fill at least every second
+/// place.
 pub(crate) fn rate(video: &Track, shown: Range<i64>) -> Result<Option<f64>> {
     let timescale = video.edit_segment.timescale;
     let seconds = |ticks| Time { ticks, timescale }.seconds();
@@ -46,7 +46,7 @@ pub(crate) fn rate(video: &Track, shown: Range<i64>) -> Result<Option<f64>> {
     }
     let most = 2.0 * frames / seconds(shown.end - shown.start);
     found.retain(|(rate, _)| *rate <= most);
-    // Over a few seconds 24 frames a second are hardly another grid than NTSC's.
+    // Over a few seconds, the grids of 24 and 24/1.001 frames per second are hardly distinguishable.
     Ok(match found[..] {
         [(rate, off), (next, next_off), ..] if next < 1.01 * rate && next_off < off => Some(next),
         [(rate, _), ..] => Some(rate),

@@ -1,4 +1,4 @@
-//! What a source says of itself besides its tracks.
+//! Metadata of a source, besides its tracks.
 
 use crate::{
     boxes::parse::{children, find},
@@ -14,11 +14,11 @@ const PLACE_KEY: &[u8] = b"com.apple.quicktime.location.";
 /// Whether the body of a `moov` box says where the source was recorded.
 ///
 /// # Errors
-/// [`Error::Damaged`](crate::Error::Damaged) when boxes in it are.
+/// [`Error::Damaged`](crate::Error::Damaged) if boxes in it are.
 pub(crate) fn names_place(moov: &Bytes) -> Result<bool> {
     let has_key = |meta: &Bytes| meta.windows(PLACE_KEY.len()).any(|key| key == PLACE_KEY);
     if let Some(udta) = find(moov, *b"udta")? {
-        // Behind the boxes there may be four zeros (`QuickTime` File Format, "User data atoms").
+        // The boxes may be followed by four zeros (`QuickTime` File Format, "User data atoms").
         for child in children(udta.body).map_while(Result::ok) {
             if PLACES.contains(&child.kind) || &child.kind == b"meta" && has_key(&child.body) {
                 return Ok(true);

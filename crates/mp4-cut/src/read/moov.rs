@@ -1,4 +1,4 @@
-//! Finds a source's index, the `moov` box, and reads it and little else.
+//! Finds a source's index, the `moov` box, and reads little else.
 
 use crate::{
     boxes::parse::{Child, FourCC, Header, MAX_INDEX_BYTES, damaged, find, fourcc_name, require},
@@ -14,11 +14,11 @@ use bytes::Bytes;
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
 use std::{collections::BTreeMap, ops::Range};
 
-/// The first read: enough for the boxes in front of an index, and for all of a short source's index.
+/// The first read: enough for the boxes before an index, and for a short source's whole index.
 const FIRST_READ_BYTES: u64 = 64 << 10;
-/// The read behind the first box that is skipped, where an index at the end usually begins.
+/// The read after the first skipped box, where an index at the end usually begins.
 const SKIP_READ_BYTES: u64 = 128 << 10;
-/// All reads but that of a long index together stay below 256 KiB.
+/// All reads together, except that of a long index, stay below 256 KiB.
 const READ_AHEAD: ReadAhead = ReadAhead {
     first_bytes: &[FIRST_READ_BYTES, SKIP_READ_BYTES],
     then_bytes: 4 << 10,
@@ -26,7 +26,7 @@ const READ_AHEAD: ReadAhead = ReadAhead {
     too_many: || damaged("its boxes are too many to find the index (moov)"),
     near_bytes: 0,
 };
-/// How many boxes there may be in front of the index.
+/// How many boxes may precede the index.
 const MAX_BOXES: u32 = 10_000;
 
 /// What can be the first box of an MP4 or a MOV.
@@ -37,7 +37,7 @@ const FIRST_BOXES: &[&FourCC] = &[
 /// Brands of still pictures, which have no `moov`.
 const IMAGE_BRANDS: &[&FourCC] = &[b"heic", b"heix", b"mif1", b"avif", b"crx "];
 
-/// The index of a source, as it stands in the file.
+/// The index of a source, as stored in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Moov {
     /// The `ftyp` box; old `QuickTime` files have none.
@@ -46,11 +46,11 @@ pub(crate) struct Moov {
     pub body: Bytes,
     /// Where the `moov` box begins.
     pub start: u64,
-    /// Bytes of both with their headers.
+    /// Length of `ftyp` and `moov`, including headers.
     pub bytes: u64,
-    /// When each track's first sample is decoded, by the track's number, in an index made of fragments.
+    /// When each track's first sample is decoded, by track number, in an index made from fragments.
     pub first_decode_times: BTreeMap<u32, i64>,
-    /// Whether the file ends before the samples of its fragments do.
+    /// Whether the file ends before its last fragments' samples do.
     pub is_cut_short: bool,
 }
 
@@ -81,21 +81,21 @@ impl Moov {
     /// Finds and reads the index of `source`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`], naming what was found instead; and whatever the source raises.
+    /// [`Error::Unsupported`], naming what was found instead; and any error from the source.
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
         Self::find(source).await?.index()
     }
 
-    /// Finds the index of `source` and reads it, or tells what container it is.
+    /// Finds and reads the index of `source`, or identifies its container.
     ///
     /// # Errors
-    /// [`Error::Unsupported`], naming what was found instead; and whatever the source raises.
+    /// [`Error::Unsupported`], naming what was found instead; and any error from the source.
     pub async fn find(source: &impl RangeRead) -> Result<Found> {
         Self::search(source, false).await
     }
 
-    /// The index of `source`, with the samples of all its fragments, however many there are: where nothing leads to them,
-    /// all of the source is read.
+    /// The index of `source`, with the samples of all its fragments, however many there are. Without an index of them,
+    /// the whole source is read.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -157,7 +157,8 @@ impl Moov {
         }
     }
 
-    /// What a `moov` box that begins at `at` is; where it announces fragments and `reads_all`, with all of them.
+    /// The index from the `moov` box at `at`. If it announces fragments and `reads_all` is set, it includes all of
+    /// them.
     async fn of(
         source: &impl RangeRead,
         ftyp: Option<Child>,
@@ -202,7 +203,7 @@ impl Moov {
     }
 }
 
-/// What a file of so many bytes is that begins with `head` and not with a box.
+/// Identifies a file that begins with `head`, which is not a box.
 fn other_container(head: &[u8], file_bytes: u64) -> Result<Found> {
     match Container::of(head, file_bytes) {
         Some(container) => Ok(Found::Other(container)),
@@ -248,7 +249,7 @@ fn decompress(moov: Bytes) -> Result<Bytes> {
             fourcc_name(method).trim_end()
         )));
     }
-    // Its length as it was before, then the stream.
+    // The uncompressed length, then the stream.
     let cmvd = require(&cmov.body, *b"cmvd")?.body;
     let stream = cmvd
         .get(4..)
@@ -289,7 +290,7 @@ pub(crate) fn reads(index: Range<u64>, source_bytes: u64) -> [Range<u64>; 2] {
     ]
 }
 
-/// Lengths in memory fit: what is read is bounded by [`MAX_INDEX_BYTES`].
+/// Cannot fail: reads are bounded by [`MAX_INDEX_BYTES`].
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }

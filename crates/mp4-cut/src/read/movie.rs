@@ -1,4 +1,4 @@
-//! A source as its index describes it.
+//! A source as described by its index.
 //!
 //! Second 0 is the first picture or sound that a player shows, whatever the timestamps say.
 //! `FFmpeg` does the same: it shows an edited video from the first frame inside the edit and shifts
@@ -24,10 +24,10 @@ use bytes::Bytes;
 use mp4_atom::{Matrix, Mvhd};
 use std::{iter, ops::Range};
 
-/// Apple's spatial audio, which `FFmpeg` does not decode. Telephones record it beside an ordinary track.
+/// Apple's spatial audio, which `FFmpeg` does not decode. iPhones record it in addition to an ordinary track.
 const UNDECODABLE: &str = "apac";
 
-/// A source whose index has been read, and checked against the length of the file.
+/// A source whose index has been read and checked against the length of the file.
 #[derive(Debug, Clone)]
 pub struct Movie {
     /// What the source is.
@@ -74,8 +74,7 @@ pub struct Facts {
     pub audio: Option<AudioFacts>,
     /// Tracks that clips do not get, such as `text (deu)` or `time code`.
     pub dropped_tracks: Vec<String>,
-    /// Of how many pieces of its media what is shown consists, one behind the other; one but for what was joined by edit
-    /// lists.
+    /// How many pieces of its media are shown in a row: one, unless it was joined by edit lists.
     #[cfg_attr(
         feature = "serde",
         serde(default = "one_piece", skip_serializing_if = "is_one_piece")
@@ -109,14 +108,14 @@ pub struct VideoFacts {
     pub width: u32,
     /// Height after pixel aspect and rotation, in pixels.
     pub height: u32,
-    /// How far the matrix of `tkhd` (8.3.2) turns frames clockwise: 0, 90, 180 or 270 degrees.
+    /// How far the matrix of `tkhd` (8.3.2) rotates frames clockwise: 0, 90, 180 or 270 degrees.
     pub rotation_degrees: u16,
     /// Average frames per second.
     pub frame_rate: f64,
-    /// Whether all frames last equally long, to one unit of the timescale.
+    /// Whether all frames have the same duration, to one unit of the timescale.
     pub constant_frame_rate: bool,
-    /// The rate on whose grid all frames lie, at which at least every second place has one; `None` where they lie on no
-    /// usual one, and where the rate is constant.
+    /// The rate whose grid fits all frames and has one on at least every second place; `None` if no usual rate fits, or
+    /// if the frame rate is constant.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -132,7 +131,7 @@ pub struct VideoFacts {
     pub duration_seconds: f64,
     /// Average bits per second.
     pub bit_rate: u64,
-    /// How pixels are stored; `None` where the sample entry does not say.
+    /// How pixels are stored; `None` if the sample entry does not say.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -149,8 +148,8 @@ pub struct AudioFacts {
     pub codec: String,
     /// Number of channels.
     pub channels: u32,
-    /// `FFmpeg`'s name of where they are, such as `5.1(side)`, unless it is what AAC means by their number; `unknown`
-    /// where the source gives it no name.
+    /// `FFmpeg`'s name of the channel layout, such as `5.1(side)`, unless it is AAC's default for their number;
+    /// `unknown` if the source does not say.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -160,10 +159,11 @@ pub struct AudioFacts {
     pub sample_rate: u32,
     /// Average bits per second.
     pub bit_rate: u64,
-    /// Number of audio tracks that clips can have. A [`Window`](crate::Window) has all of them, a [`Join`](crate::Join)
-    /// and a [`SmartClip`](crate::SmartClip) of several intervals the first.
+    /// Number of audio tracks that clips can have. A [`Window`](crate::Window) has all of them; a [`Join`](crate::Join)
+    /// and a [`SmartClip`](crate::SmartClip) of several intervals have only the first.
     pub tracks: usize,
-    /// Their languages, in order, as ISO 639-2 codes; empty where a track names none, and where none does.
+    /// Their languages, in order, as ISO 639-2 codes; an empty code for a track that has none, and an empty list if
+    /// none has one.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Vec::is_empty")
@@ -181,7 +181,7 @@ pub struct ShownFrame {
 }
 
 impl Facts {
-    /// Says among what clips do not get that the source ends before its index does.
+    /// Adds to `dropped_tracks` that the source ends before its index does.
     pub(super) fn say_cut_short(&mut self) {
         let seconds = self.duration_seconds;
         let missing = format!("all after {seconds:.3} s: the source was cut short");
@@ -223,7 +223,7 @@ impl Movie {
     /// When the first keyframe is shown, in seconds.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a track with too many samples to look at one by one, or without a keyframe.
+    /// [`Error::Unsupported`] for a track with too many samples to inspect one by one, or without a keyframe.
     pub fn first_keyframe_seconds(&self) -> Result<f64> {
         let first = self.video.samples.frames()?.find(|frame| frame.sync);
         let first = first.ok_or_else(|| Error::unsupported("the source has no keyframe"))?;
@@ -256,10 +256,10 @@ impl Movie {
         self.origin.seconds()
     }
 
-    /// The frames that a player shows, in the order in which it shows them.
+    /// The frames that a player shows, in display order.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
+    /// [`Error::Unsupported`] for a track with too many samples to inspect one by one.
     pub fn shown_frames(&self) -> Result<Vec<ShownFrame>> {
         let edit = self.video.edit_segment;
         let mut shown: Vec<_> = self
@@ -281,15 +281,15 @@ impl Movie {
     /// them, and clips have them in front (`avc1`, `hvc1`).
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for what is not an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
-    /// an index that contradicts itself; and whatever the source raises, as [`Error::Read`].
+    /// [`Error::Unsupported`] for anything but an MP4 or MOV that can be cut, saying what it is; [`Error::Damaged`] for
+    /// an inconsistent index; and any error from the source, as [`Error::Read`].
     pub async fn read(source: &impl RangeRead) -> Result<Self> {
         let mut movie = Self::of_one_edit(&Moov::read(source).await?, source.len())?;
         movie.look(source).await?;
         Ok(movie)
     }
 
-    /// Adds what only the pictures tell.
+    /// Adds facts that only the pictures reveal.
     pub(super) async fn look(&mut self, source: &impl RangeRead) -> Result<()> {
         self.describe(source).await?;
         let begins_with = Box::pin(pictures::look(&mut self.video, source)).await?;
@@ -299,7 +299,7 @@ impl Movie {
         self.count_fields(source).await
     }
 
-    /// Adds what parameter sets tell that only the pictures have.
+    /// Adds parameter sets that are only in the samples.
     pub(super) async fn describe(&mut self, source: &impl RangeRead) -> Result<()> {
         if parameter_sets::describe(&mut self.video, source).await? {
             self.describe_pictures()?;
@@ -321,7 +321,7 @@ impl Movie {
         Ok(())
     }
 
-    /// Shows no frame that is shown before that of a sample: those cannot be decoded.
+    /// Hides all frames shown before that of `sample`: they cannot be decoded.
     fn begin_with(&mut self, sample: u32) -> Result<()> {
         self.video.samples.first_keyframe_is(sample);
         let begin = self
@@ -338,18 +338,18 @@ impl Movie {
         Ok(())
     }
 
-    /// Where the video is shown, in the media time of the whole source, of which this is a part.
+    /// Where the video is shown, in media time of the whole source that this is a part of.
     pub(super) fn edit_of_source(&self) -> EditSegment {
         self.video.edit_segment.later(self.video.first_decode_time)
     }
 
-    /// Shows this part of a source where the whole is shown: its own first frame is not the one that the edit begins with.
+    /// Shows this part where the whole source shows it: the edit does not begin with this part's first frame.
     pub(super) fn show_by(&mut self, edit_of_source: EditSegment) -> Result<()> {
         self.video.edit_segment = edit_of_source.later(-self.video.first_decode_time);
         self.survey_again()
     }
 
-    /// Counts two fields that have samples of their own as a frame.
+    /// Counts two fields with separate samples as one frame.
     pub(super) async fn count_fields(&mut self, source: &impl RangeRead) -> Result<()> {
         let fields = Box::pin(pictures::field_duration(&self.video, source)).await?;
         self.count_fields_lasting(fields)
@@ -363,7 +363,7 @@ impl Movie {
         Ok(())
     }
 
-    /// Says what the source is when other frames turn out to be shown. Second 0 is the first of them, where it was.
+    /// Updates the facts after the set of shown frames has changed. If second 0 was the first frame, it stays so.
     fn survey_again(&mut self) -> Result<()> {
         let survey = Survey::of(&self.video)?;
         let extent = survey.video_extent()?;
@@ -384,7 +384,7 @@ impl Movie {
         Ok(())
     }
 
-    /// How many edits of its media the video has of an index.
+    /// How many edits of its media the index's video has.
     pub(super) fn count_edits(index: &Moov) -> Result<usize> {
         let (_, mut headers) = headers(index)?;
         let video = take_track(&mut headers, *b"vide");
@@ -398,8 +398,9 @@ impl Movie {
         }
     }
 
-    /// Reads the index of a clip whose edit lists may have several edits of media, as those of a [`Join`](crate::Join):
-    /// one movie for each, as if it were a file of its own. More than 50 edits make none.
+    /// Reads the index of a clip whose edit lists may have several edits of media, like those of a
+    /// [`Join`](crate::Join): one movie for each, as if it were a separate file. For more than 50 edits, there are
+    /// none.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -440,7 +441,7 @@ impl Movie {
         if count > max_edits {
             return Ok(Vec::new());
         }
-        // Players would not play a disabled track, and these have been chosen.
+        // Players would not play a disabled track, but these were chosen.
         for track in iter::once(&mut video).chain(&mut audio) {
             track.tkhd.enabled = true;
         }
@@ -522,19 +523,19 @@ impl Movie {
     }
 }
 
-/// What a movie has besides its video and the audio that was chosen.
+/// The tracks of a movie besides its video and the chosen audio.
 #[derive(Default)]
 struct Others {
     /// Audio tracks that clips can have, whose edits are in step with the video's.
     more_audio: Vec<Track>,
-    /// Their languages; empty where a track names none.
+    /// Their languages; empty for a track that has none.
     languages: Vec<String>,
     /// The names of the rest.
     dropped_tracks: Vec<String>,
 }
 
 impl Others {
-    /// What cannot be read of them, such as an encrypted track, does not spoil the clip.
+    /// A track that cannot be read, such as an encrypted one, does not spoil the clip.
     fn of(
         headers: Vec<TrackHeader>,
         mvhd: &Mvhd,
@@ -569,7 +570,7 @@ struct Described {
     file_bytes: u64,
     video: VideoEntry,
     audio: Option<AudioEntry>,
-    /// Of all audio tracks that clips can have.
+    /// The languages of all audio tracks that clips can have.
     audio_languages: Vec<String>,
     dropped_tracks: Vec<String>,
 }
@@ -620,7 +621,7 @@ impl TrackHeader {
     }
 }
 
-/// Takes the track of `handler` that players choose: the first that is enabled, or else the first.
+/// Takes the track of `handler` that players choose: the first enabled one, or else the first.
 fn take_track(headers: &mut Vec<TrackHeader>, handler: FourCC) -> Option<TrackHeader> {
     let enabled = headers
         .iter()
@@ -633,7 +634,7 @@ fn take_track(headers: &mut Vec<TrackHeader>, handler: FourCC) -> Option<TrackHe
 #[derive(Debug, Default)]
 struct Survey {
     shown: u64,
-    /// When the first of all frames is shown, were there no edit.
+    /// When the first of all frames would be shown without an edit.
     earliest: i64,
     first: Option<i64>,
     last: Option<Frame>,
@@ -654,7 +655,7 @@ impl Survey {
         let mut before = None;
         for frame in video.samples.frames()? {
             let is_shown = video.edit_segment.shows(frame.time);
-            // Writers put anything into the last duration; of a piece, what makes up for the joint.
+            // Writers put anything into the last duration; in a piece, it compensates for the joint.
             if (is_shown || !is_piece)
                 && let Some(duration) = before.replace(frame.duration)
             {
@@ -682,8 +683,9 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Where the last frame ends: with the edit, which alone knows it where frames are reordered and last differently
-    /// long; but an edit that goes on for longer than any frame lasts, and than all of them, does not stretch it.
+    /// Where the last frame ends. That is the end of the edit, the only reliable source if frames are reordered and
+    /// vary in duration. But an edit that continues for longer than any frame lasts, and than all of them together,
+    /// does not stretch the last frame.
     fn end_of(&self, last: Frame, video: &Track) -> i64 {
         let (media_end, longest) = (
             video.edit_segment.media_end,
@@ -708,7 +710,7 @@ impl Survey {
         }
     }
 
-    /// Fills in how many frames there are, and how many a second.
+    /// Fills in the number of frames and the frame rate.
     fn describe(&self, video: &mut VideoFacts) {
         #[expect(clippy::cast_precision_loss, reason = "a rate for people and for JSON")]
         let frames = self.shown as f64;
@@ -771,8 +773,8 @@ fn turned_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
     }
 }
 
-/// The picture's size before it is turned. As `FFmpeg` does, the pixels' aspect is believed before the track's header,
-/// which some cameras fill with the coded size, and that before the stream.
+/// The picture's size before rotation. As in `FFmpeg`, the pixel aspect takes precedence over the track header, which
+/// some cameras fill with the coded size, and that over the stream.
 fn shown_size(video: &Track, entry: &VideoEntry) -> [u32; 2] {
     let (width, height) = (u32::from(entry.width), u32::from(entry.height));
     let header = [video.tkhd.width.integer(), video.tkhd.height.integer()].map(u32::from);
@@ -832,8 +834,7 @@ fn bit_rate(track: &Track) -> u64 {
     u64::try_from(bits / duration).unwrap_or(u64::MAX)
 }
 
-/// How far a display matrix turns the picture clockwise, to the nearest quarter turn. A mirrored picture counts as not
-/// mirrored.
+/// How far a display matrix rotates the picture clockwise, to the nearest quarter turn. Mirroring is ignored.
 fn rotation(matrix: &Matrix) -> u16 {
     if matrix.a.unsigned_abs() >= matrix.b.unsigned_abs() {
         if matrix.a < 0 && matrix.d < 0 { 180 } else { 0 }

@@ -1,4 +1,4 @@
-//! Opening a source, whatever it is.
+//! Opens a source of any kind.
 
 use crate::{
     error::Result,
@@ -26,7 +26,7 @@ pub enum Opened {
 }
 
 impl Movie {
-    /// Reads the index of `source`, as [`read`](Self::read) does, or tells which other container it is.
+    /// Reads the index of `source`, as [`read`](Self::read) does, or identifies another container.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -48,8 +48,8 @@ impl Movie {
         })
     }
 
-    /// Opens a source that [`open`](Self::open) finds to be [unindexed](crate::Error::Unindexed). All of it is read, once,
-    /// and nothing of it kept but where its samples are.
+    /// Opens a source that [`open`](Self::open) finds to be [unindexed](crate::Error::Unindexed). All of it is read
+    /// once; only the places of its samples are kept.
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -1,4 +1,4 @@
-//! Parameter sets that lie among the pictures of a source.
+//! Parameter sets in the samples of a source.
 
 use crate::{
     error::Result,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::iter;
 
-/// Bytes of a sample that are read: more than its parameter sets and messages take.
+/// Bytes of a sample that are read: more than its parameter sets and SEI messages need.
 pub(crate) const HEAD_BYTES: u64 = 16 << 10;
 /// Samples that are read at once.
 const HEADS_AT_ONCE: usize = 8;
@@ -22,7 +22,7 @@ const MAX_KEYFRAMES: usize = 256;
 /// begins later may not have them. What cannot be read stays as it is. Returns whether something was changed.
 ///
 /// # Errors
-/// Whatever the source raises.
+/// Any error from the source.
 pub(crate) async fn describe(track: &mut Track, source: &impl RangeRead) -> Result<bool> {
     if !matches!(track.codec.as_str(), "h264" | "hevc") {
         return Ok(false);
@@ -37,7 +37,7 @@ pub(crate) async fn describe(track: &mut Track, source: &impl RangeRead) -> Resu
 /// last keyframe up to there that has some.
 ///
 /// # Errors
-/// Whatever the source raises.
+/// Any error from the source.
 pub(crate) async fn describe_at(
     track: &mut Track,
     source: &impl RangeRead,
@@ -74,7 +74,7 @@ fn has_sets(track: &Track, head: &[u8]) -> bool {
 /// The beginnings of samples.
 ///
 /// # Errors
-/// Whatever the source raises.
+/// Any error from the source.
 pub(crate) async fn heads(
     table: &SampleTable,
     source: &impl RangeRead,
@@ -94,8 +94,8 @@ pub(crate) async fn heads(
         .await
 }
 
-/// Puts the parameter sets of samples that begin with `heads`, in order, into a track's sample description. Returns whether
-/// it lacked some.
+/// Adds the parameter sets of samples that begin with `heads`, in order, to a track's sample description. Returns
+/// whether it lacked some.
 pub(crate) fn add(track: &mut Track, heads: &[Bytes]) -> bool {
     let stsd = &track.samples.descriptions;
     let described = match track.codec.as_str() {

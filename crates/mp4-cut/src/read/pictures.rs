@@ -17,30 +17,30 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use std::collections::BTreeMap;
 
-/// Bytes of a sample that are read: more than its parameter sets and messages take.
+/// Bytes of a sample that are read: more than its parameter sets and SEI messages need.
 const HEAD_BYTES: u64 = 16 << 10;
-/// How many keyframes of H.265 are looked at in search of one that decoding can begin with.
+/// How many H.265 keyframes are inspected to find one that decoding can begin with.
 const FIRST_KEYFRAMES: usize = 4;
-/// How many samples behind the first, and behind keyframes, are looked at in search of fields.
+/// How many samples after the first, and after keyframes, are inspected for fields.
 const SAMPLES: u32 = 4;
-/// How many keyframes those are.
+/// How many keyframes are inspected for fields.
 const KEYFRAMES: usize = 4;
 /// Samples that are read at once.
 const SAMPLES_AT_ONCE: usize = 8;
 /// `chroma_format_idc` of 4:4:4.
 const YUV444: u32 = 3;
 
-/// Looks at pictures of a source, where its index gives a reason to:
+/// Inspects pictures of a source, if its index gives a reason to:
 ///
-/// - keyframes, where all samples are said to be some, or where those that are said to be are no larger than others, and of
-///   H.265 always: what none is does not count as one, and of intra refresh (a keyframe's parts spread over several
-///   pictures) it counts only once all parts are there;
-/// - the first picture of 4:4:4 and of what may be lossless, for x264's version: decoders take it into account.
+/// - keyframes, if the index marks all samples, or if marked ones are no larger than others, and always for H.265.
+///   False ones are unmarked. With intra refresh (a keyframe spread over several pictures), a keyframe counts only once
+///   it is complete;
+/// - the first picture of 4:4:4 or possibly lossless video, for x264's version, which decoders take into account.
 ///
-/// Returns the sample that decoding begins with, where pictures that are shown before its own are in the source.
+/// Returns the sample that decoding begins with, if the source has pictures that are shown before it.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where decoding can begin nowhere; and whatever the source raises.
+/// [`Error::Unsupported`] if decoding can begin nowhere; and any error from the source.
 pub(crate) async fn look(track: &mut Track, source: &impl RangeRead) -> Result<Option<u32>> {
     if track.codec == "hevc" && track.samples.count > 1 {
         return look_at_hevc(&mut track.samples, source).await;
@@ -89,17 +89,16 @@ async fn look_at_hevc(table: &mut SampleTable, source: &impl RangeRead) -> Resul
     let begins_with = begins_with.ok_or_else(|| {
         Error::unsupported("decoding cannot begin at any of the source's keyframes")
     })?;
-    // Pictures behind the first may need what is in front of it.
+    // Pictures after the first may need what precedes it.
     let is_whole = begins_with == 0 && behind_first != Some(hevc::Picture::Rasl);
     Ok((!is_whole).then_some(begins_with))
 }
 
-/// How long the field lasts that is the first of a frame, at the least, where fields have samples of their own. Pictures
-/// are looked at in a few places; how long samples last tells the fields of all others, and where it does not, those of
-/// these.
+/// The minimum duration of the first field of a frame, if fields have separate samples. Pictures are inspected in a few
+/// places; everywhere else, sample durations tell fields from frames.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where they cannot be told; and whatever the source raises.
+/// [`Error::Unsupported`] if they cannot be told apart; and any error from the source.
 pub(crate) async fn field_duration(track: &Track, source: &impl RangeRead) -> Result<Option<u32>> {
     let Some(look) = Look::of(track, source).filter(|look| !look.sps.shape.frame_mbs_only) else {
         return Ok(None);
@@ -148,7 +147,7 @@ struct Look<'a, R> {
 }
 
 impl<'a, R: RangeRead> Look<'a, R> {
-    /// `None` for what pictures tell nothing of.
+    /// `None` if pictures of this codec reveal nothing.
     fn of(track: &Track, source: &'a R) -> Option<Self> {
         if track.codec != "h264" || track.samples.count < 2 {
             return None;
@@ -166,7 +165,7 @@ impl<'a, R: RangeRead> Look<'a, R> {
         Ok(Picture::read(&head, &self.sps, self.length_size))
     }
 
-    /// Which of some samples are a field; those that cannot be read are none of them.
+    /// Which of the inspected samples are a field; unreadable ones are omitted.
     async fn at_fields(&self, table: &SampleTable) -> Result<BTreeMap<u32, Option<Field>>> {
         let samples = table.keyframes(KEYFRAMES).flat_map(|keyframe| {
             let end = keyframe.saturating_add(SAMPLES).min(table.count);
@@ -230,7 +229,7 @@ impl<'a, R: RangeRead> Look<'a, R> {
     }
 }
 
-/// Up to so many bytes of a sample.
+/// Up to this many bytes of a sample.
 async fn bytes_of(
     source: &impl RangeRead,
     table: &SampleTable,

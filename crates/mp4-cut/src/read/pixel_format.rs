@@ -10,7 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// What H.273 calls unspecified.
+/// H.273's value for "unspecified".
 const UNSPECIFIED: u8 = 2;
 /// Transfer characteristics of HDR: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
 const HDR_TRANSFERS: [u8; 2] = [16, 18];
@@ -24,19 +24,19 @@ pub struct PixelFormat {
     pub bit_depth: u8,
     /// How densely colours are sampled, such as `4:2:0`.
     pub chroma: String,
-    /// Whether values use their full range; `None` where neither container nor stream says.
+    /// Whether values use their full range; `None` if neither container nor stream says.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub full_range: Option<bool>,
-    /// Colour primaries, by their number in ITU-T H.273; 2 where nobody says.
+    /// Colour primaries, by their number in ITU-T H.273; 2 if unspecified.
     pub primaries: u8,
     /// Transfer characteristics, by their number in H.273: 16 is PQ, 18 is HLG.
     pub transfer: u8,
     /// Matrix coefficients, by their number in H.273.
     pub matrix: u8,
-    /// Whether there is metadata of Dolby Vision.
+    /// Whether there is Dolby Vision metadata.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "std::ops::Not::not")
@@ -51,7 +51,7 @@ impl PixelFormat {
         HDR_TRANSFERS.contains(&self.transfer)
     }
 
-    /// Of the first entry of a whole `stsd` box; `None` where the codec is unknown or does not say.
+    /// From the first entry of a whole `stsd` box; `None` if the codec is unknown or does not say.
     pub(crate) fn of(stsd: &Bytes) -> Option<Self> {
         let entry = first_entry(stsd).ok()?;
         let boxes = entry_boxes(&entry, VISUAL_ENTRY_BYTES).ok()?;
@@ -99,7 +99,7 @@ fn of_container(colr: &[u8]) -> Option<VideoSignal> {
     })
 }
 
-/// Of the third byte of an `av1C` box ("AV1 Codec ISO Media File Format Binding", 2.3.3).
+/// From the third byte of an `av1C` box ("AV1 Codec ISO Media File Format Binding", 2.3.3).
 fn of_av1(record: &[u8]) -> Option<(u8, u8, VideoSignal)> {
     let flags = *record.get(2)?;
     let bit_depth = match flags >> 5 & 3 {
@@ -116,18 +116,18 @@ fn of_av1(record: &[u8]) -> Option<(u8, u8, VideoSignal)> {
     Some((bit_depth, chroma_format, VideoSignal::default()))
 }
 
-/// Of a `vpcC` box ("VP Codec ISO Media File Format Binding").
+/// From a `vpcC` box ("VP Codec ISO Media File Format Binding").
 fn of_vp9(record: &[u8]) -> Option<(u8, u8, VideoSignal)> {
     let [packed, primaries, transfer, matrix] = *record.get(6..)?.first_chunk()?;
     let signal = VideoSignal {
         full_range: Some(packed & 1 == 1),
         colours: Some([primaries, transfer, matrix]),
     };
-    // 0 and 1 are 4:2:0 with chroma samples in different places.
+    // 0 and 1 are both 4:2:0, with different chroma locations.
     Some((packed >> 4, (packed >> 1 & 7).max(1), signal))
 }
 
-/// Of a `vvcC` box.
+/// From a `vvcC` box.
 fn of_vvc(record: &[u8]) -> Option<(u8, u8, VideoSignal)> {
     let (bit_depth, chroma_format) = vvc::pixel_format(record)?;
     Some((bit_depth, chroma_format, VideoSignal::default()))

@@ -21,9 +21,9 @@ pub(crate) struct VideoEntry {
     pub codec: String,
     pub width: u16,
     pub height: u16,
-    /// A pixel's width and height in relation to each other; `None` when the description does not say.
+    /// The pixel aspect ratio; `None` if the description does not say.
     pub pixel_aspect: Option<(u32, u32)>,
-    /// The same as the stream itself has it, which counts where nothing else says otherwise.
+    /// The pixel aspect ratio in the stream itself, used if nothing else says otherwise.
     pub stream_aspect: Option<(u32, u32)>,
 }
 
@@ -32,14 +32,14 @@ pub(crate) struct VideoEntry {
 pub(crate) struct AudioEntry {
     pub codec: String,
     pub channels: Channels,
-    /// In Hz; 0 when the description does not say.
+    /// In Hz; 0 if the description does not say.
     pub sample_rate: u32,
-    /// What samples of a fixed length are; `None` when `stsz` is right about it.
+    /// The packets of fixed-length samples; `None` if `stsz` is right about them.
     pub packet: Option<Packet>,
 }
 
 impl VideoEntry {
-    /// Reads a whole `stsd` box, whose entries may differ in everything but what a clip has once.
+    /// Reads a whole `stsd` box. Its entries may differ only in what a clip can have several of.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for encrypted entries, and for several codecs or sizes; [`Error::Damaged`].
@@ -95,7 +95,7 @@ impl AudioEntry {
             sample_rate: fields.get_u32() >> 16,
             packet: None,
         };
-        // QuickTime's versions 1 and 2 put more fields behind those of MP4.
+        // QuickTime's versions 1 and 2 have more fields after those of MP4.
         match version {
             1 if fields.len() >= 16 => read.read_version_1(fields),
             2 if fields.len() >= 36 => read.read_version_2(fields),
@@ -130,8 +130,8 @@ impl AudioEntry {
     }
 }
 
-/// The channels that a decoder makes, where it is told more than what is in the fields of the entry, in which MP4 often
-/// has two whatever they are.
+/// The decoder's channels, if its configuration says more than the fields of the entry. In MP4 those often say two
+/// regardless of the real number.
 fn decoder_channels(entry: &Child, codec: &str) -> Option<Channels> {
     let boxes_at = audio_entry_bytes(entry);
     let in_box = |kind, channels: fn(&[u8]) -> Option<Channels>| {
@@ -158,7 +158,7 @@ fn pixel_aspect(boxes: &Bytes) -> Option<(u32, u32)> {
     }
 }
 
-/// The name that people and `FFmpeg` use; for an unknown codec its four-character code.
+/// The common name, as used by `FFmpeg`; for an unknown codec, its four-character code.
 fn codec_name(entry: &Child, boxes_at: usize) -> Result<String> {
     Ok(match &entry.kind {
         b"encv" | b"enca" | b"drmi" | b"drms" | b"p608" => {
@@ -212,7 +212,7 @@ fn object_type(body: &Bytes, boxes_at: usize) -> Option<u8> {
     )
 }
 
-/// The `esds` box of a sample entry; `None` when there is none to be read.
+/// The `esds` box of a sample entry; `None` if there is none that can be read.
 fn esds(body: &Bytes, boxes_at: usize) -> Option<Esds> {
     Esds::decode_body(&mut &esds_body(body, boxes_at)?[..]).ok()
 }
@@ -227,17 +227,17 @@ fn esds_body(body: &Bytes, boxes_at: usize) -> Option<Bytes> {
     Some(esds.body)
 }
 
-/// What of the entries of a whole `stsd` box decoding depends on.
+/// The fields of a whole `stsd` box's entries that decoding depends on.
 ///
 /// # Errors
-/// [`Error::Damaged`] for entries that are none.
+/// [`Error::Damaged`] for invalid entries.
 pub(crate) fn decoding_parameters(stsd: &Bytes, is_audio: bool) -> Result<Vec<Vec<u8>>> {
     entries(stsd)?
         .map(|entry| entry_parameters(&entry?, is_audio))
         .collect()
 }
 
-/// All of an entry but its bit rates, which differ from file to file of the same encoder.
+/// An entry without its bit rates, which differ between files of the same encoder.
 fn entry_parameters(entry: &Child, is_audio: bool) -> Result<Vec<u8>> {
     let boxes_at = if is_audio {
         audio_entry_bytes(entry)
@@ -260,7 +260,7 @@ fn entry_parameters(entry: &Child, is_audio: bool) -> Result<Vec<u8>> {
     Ok(parameters)
 }
 
-/// What people call the tracks of a handler (ISO/IEC 14496-12, 8.4.3).
+/// The common name for tracks of a handler (ISO/IEC 14496-12, 8.4.3).
 pub(crate) fn handler_name(kind: FourCC) -> String {
     match &kind {
         b"vide" => "video".to_owned(),

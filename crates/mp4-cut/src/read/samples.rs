@@ -1,4 +1,4 @@
-//! A track's samples: when each is shown, how long it is and where it lies in the file.
+//! A track's samples: when each is shown, how long it is and where it is in the file.
 
 use crate::{
     boxes::parse::{Child, FourCC, children, damaged, find, fourcc_name, require},
@@ -8,13 +8,13 @@ use crate::{
 use bytes::{Buf, Bytes};
 use std::{iter, ops::Range};
 
-/// The most samples of a video track that are looked at one by one; half a day at 60 frames a second is 2.6 million.
+/// The most samples of a video track that are inspected one by one; half a day at 60 frames per second is 2.6 million.
 const MAX_VIDEO_SAMPLES: u32 = 4_000_000;
 
 /// How many samples a keyframe is compared with.
 const SAMPLES_COMPARED: u32 = 8;
 
-/// The tables of an `stbl` box, read where they stand in the index.
+/// The tables of an `stbl` box, read in place in the index.
 #[derive(Debug, Clone)]
 pub(crate) struct SampleTable {
     /// The number of samples.
@@ -26,7 +26,7 @@ pub(crate) struct SampleTable {
     /// The `sgpd` boxes, passed on byte for byte.
     pub group_descriptions: Vec<Bytes>,
     timing: Runs,
-    /// How long each sample of the longest run of equal ones lasts.
+    /// The sample duration of the longest run of equal durations.
     usual_duration: u32,
     composition: Option<Runs>,
     sample_to_chunk: Table<12>,
@@ -36,14 +36,15 @@ pub(crate) struct SampleTable {
     sync: Option<Vec<u32>>,
     dependencies: Option<Bytes>,
     groups: Vec<Group>,
-    /// How many frames behind any sync sample but the first have to be decoded until pictures are right: above zero for
-    /// intra refresh.
+    /// How many frames must be decoded after any sync sample except the first until pictures are correct: above zero
+    /// for intra refresh.
     pub recovery_frames: u32,
-    /// What has to stand in front of the first of any samples, in a sample, that are not the first of all.
+    /// What must be inserted at the start of the first sample of any range that does not begin with the track's first
+    /// sample.
     pub preamble: Bytes,
     /// Whether the first keyframe has parameter sets.
     pub has_parameter_sets: bool,
-    /// Where fields have samples of their own: how long the shortest lasts that is the first of a frame.
+    /// If fields have separate samples: the shortest duration of the first field of a frame.
     pub field_duration: Option<u32>,
 }
 
@@ -56,7 +57,7 @@ enum Offsets {
 /// How long samples are.
 #[derive(Debug, Clone)]
 pub(crate) enum Sizes {
-    /// Packets of the same length, each of one or more samples.
+    /// Packets of equal length, each of one or more samples.
     Fixed(Packet),
     /// A length for each sample.
     Each(Table<4>),
@@ -79,12 +80,12 @@ pub(crate) struct Group {
     pub runs: Runs,
 }
 
-/// A frame's place in time. It is a sample, or two of a field each.
+/// A frame's place in time. It is one sample, or two with one field each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// Its first sample: zero-based, in decode order.
     pub index: u32,
-    /// The first sample behind it.
+    /// The first sample after it.
     pub end: u32,
     /// When it is decoded, in the track's timescale.
     pub decode_time: i64,
@@ -111,7 +112,7 @@ impl SampleTable {
     /// Reads the body of an `stbl` box. `packet` is what the audio sample entry says about samples of a fixed length.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the tables contradict each other; [`Error::Unsupported`] when they name bytes beyond
+    /// [`Error::Damaged`] if the tables contradict each other; [`Error::Unsupported`] if they refer to bytes beyond
     /// `file_bytes`.
     pub fn read(stbl: &Bytes, packet: Option<Packet>, file_bytes: u64) -> Result<Self> {
         let timing = Runs::of_box(&require(stbl, *b"stts")?)?;
@@ -195,7 +196,7 @@ impl SampleTable {
         Ok(())
     }
 
-    /// Every frame's place in time, in decode order. A field without another is none: no player shows it.
+    /// Every frame's place in time, in decode order. A field without its pair is not a frame: no player shows it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
@@ -231,7 +232,7 @@ impl SampleTable {
             decode_time += i64::from(duration);
             Some(frame)
         });
-        // A frame lasts for at least two fields.
+        // A frame lasts at least as long as two fields.
         let is_field = |duration: u32| {
             self.field_duration
                 .is_some_and(|field| u64::from(duration) * 2 < u64::from(field) * 3)
@@ -247,7 +248,7 @@ impl SampleTable {
         }))
     }
 
-    /// The first sample behind the first of all that is said to be one that decoding can start at.
+    /// The first sync sample after the track's first sample.
     pub fn second_keyframe(&self) -> Option<u32> {
         match &self.sync {
             Some(sync) => sync.iter().copied().find(|index| *index > 0),
@@ -255,8 +256,8 @@ impl SampleTable {
         }
     }
 
-    /// The [second](Self::second_keyframe), where all are said to be some, or where it is not much larger than samples behind
-    /// it: it may be none.
+    /// The [second keyframe](Self::second_keyframe) if it may not be one: if all samples are marked as keyframes, or if
+    /// it is not much larger than the samples after it.
     pub fn doubtful_keyframe(&self) -> Option<u32> {
         let second = self.second_keyframe()?;
         if self.sync.is_none() {
@@ -268,25 +269,25 @@ impl SampleTable {
         (bytes(second) < 2 * largest).then_some(second)
     }
 
-    /// Takes all sync samples but the first of all samples for none.
+    /// Unmarks all sync samples except the track's first sample.
     pub fn only_first_is_keyframe(&mut self) {
         self.sync = Some(vec![0]);
     }
 
-    /// Takes all samples in front of `sample` for ones that decoding cannot start at.
+    /// Unmarks all sync samples before `sample`.
     pub fn first_keyframe_is(&mut self, sample: u32) {
         let sync = self.sync.get_or_insert_with(|| (0..self.count).collect());
         sync.retain(|index| *index >= sample);
     }
 
-    /// Samples that decoding can start at, in order; the first of all where there are none, or where all are some.
+    /// Samples that decoding can start at, in order; only the first sample if there are none, or if all are.
     pub fn first_keyframes(&self) -> impl Iterator<Item = u32> {
         let sync = self.sync.as_deref().unwrap_or_default();
         let first = if sync.is_empty() { Some(0) } else { None };
         first.into_iter().chain(sync.iter().copied())
     }
 
-    /// Up to `most` samples that decoding can start at, from all over the track; the first of all where there are none.
+    /// Up to `most` samples that decoding can start at, spread over the track; the first sample if there are none.
     pub fn keyframes(&self, most: usize) -> impl Iterator<Item = u32> {
         let count = self.sync.as_ref().map_or(1, Vec::len);
         self.first_keyframes().step_by(count.div_ceil(most).max(1))
@@ -300,14 +301,14 @@ impl SampleTable {
             .sum()
     }
 
-    /// The sample that is being decoded at `time`: the first before the first, the last behind the last.
+    /// The sample that is being decoded at `time`; earlier times give the first sample, later times the last.
     pub fn sample_at(&self, time: i64) -> u32 {
         let time = time.max(0);
         let (mut index, mut start) = (0_u32, 0_i64);
         for run in self.timing.slice(0, self.count) {
             let end = start + i64::from(run.count) * i64::from(run.value);
             if time < end {
-                // A run that ends behind its start has a value above zero.
+                // A run that ends after its start has a value above zero.
                 let within = (time - start) / i64::from(run.value);
                 return index + u32::try_from(within).unwrap_or(run.count);
             }
@@ -332,7 +333,7 @@ impl SampleTable {
         }
     }
 
-    /// The audio sample that is heard at `time`; where none is, because of a gap, the one after the gap.
+    /// The audio sample that is heard at `time`; in a gap, the one after it.
     pub fn sample_heard_at(&self, time: i64) -> u32 {
         let index = self.sample_at(time);
         if time - self.decode_time(index) > self.longest_audio_sample() {
@@ -342,7 +343,7 @@ impl SampleTable {
         }
     }
 
-    /// When the first sample starts that does not start before `time`; the end of the last where there is none.
+    /// The start of the first sample that does not start before `time`; the end of the last if there is none.
     pub fn sample_start(&self, time: i64) -> i64 {
         let index = self.sample_at(time);
         if self.decode_time(index) < time {
@@ -357,12 +358,12 @@ impl SampleTable {
         self.usual_duration
     }
 
-    /// The longest that an audio sample lasts without a gap after it: 5 % more than is usual, and what rounding may add.
+    /// The longest duration of an audio sample without a gap after it: 5 % more than usual, plus possible rounding.
     fn longest_audio_sample(&self) -> i64 {
         i64::from(self.usual_duration) * 21 / 20 + 1
     }
 
-    /// How many samples cannot be taken apart; one except in old `QuickTime` audio.
+    /// How many samples form an indivisible packet: one, except in old `QuickTime` audio.
     pub fn samples_per_packet(&self) -> u32 {
         match &self.sizes {
             Sizes::Fixed(packet) => packet.samples,
@@ -385,7 +386,7 @@ impl SampleTable {
         }
     }
 
-    /// Where the samples in `range` lie, in decode order, one run per chunk (`stsc` and `stco`, 8.7.4 and 8.7.5).
+    /// Where the samples in `range` are, in decode order, one run per chunk (`stsc` and `stco`, 8.7.4 and 8.7.5).
     pub fn chunk_runs(&self, range: Range<u32>) -> impl Iterator<Item = ChunkRun> {
         let mut entries = self.sample_to_chunk.entries().iter().map(split_entry);
         let mut next_entry = entries.next();
@@ -417,8 +418,8 @@ impl SampleTable {
         })
     }
 
-    /// As [`select`](Self::select), of audio of which nothing is heard before the sample `heard`; and the media time at
-    /// which it begins. `FFmpeg` drops as much audio as the hidden samples last, so those get the usual duration where
+    /// As [`select`](Self::select), for audio that is inaudible before the sample `heard`; also returns the media time
+    /// at which it begins. `FFmpeg` drops as much audio as the hidden samples last, so they get the usual duration if
     /// there is a gap between them.
     pub fn select_audio(&self, range: Range<u32>, heard: u32) -> (SampleList, i64) {
         let hidden = Run {
@@ -444,7 +445,7 @@ impl SampleTable {
         )
     }
 
-    /// As [`select`](Self::select), with what has to stand in front of the first.
+    /// As [`select`](Self::select), with the preamble inserted before the first sample.
     pub fn select_behind_preamble(&self, range: Range<u32>) -> SampleList {
         let is_behind_first = range.start > 0 && !self.preamble.is_empty();
         let samples = self.select(range);
@@ -455,7 +456,7 @@ impl SampleTable {
         }
     }
 
-    /// The tables of the samples in `range`, as a track of their own.
+    /// The tables of the samples in `range`, as a separate track.
     pub fn select(&self, range: Range<u32>) -> SampleList {
         let Range { start, end } = range;
         let indices = start as usize..end as usize;
@@ -470,7 +471,7 @@ impl SampleTable {
             sync: self.sync.as_ref().map(|sync| {
                 let at = |index: u32| sync.partition_point(|sync| *sync < index);
                 let within = sync[at(start)..at(end)].iter().map(|index| index - start);
-                // Readers begin at the last in front of what is shown, which may be too late then.
+                // Readers begin at the last one before what is shown, which may be too late in this case.
                 within
                     .filter(|index| self.recovery_frames == 0 || *index == 0)
                     .collect()
@@ -507,36 +508,36 @@ pub(crate) struct SampleList {
     /// Which samples of the source these are.
     pub range: Range<u32>,
     pub durations: Vec<Run>,
-    /// Composition offsets: how long after being decoded samples are shown; empty when nothing is reordered.
+    /// Composition offsets: how long after decoding samples are shown; empty if nothing is reordered.
     pub composition: Vec<Run<i64>>,
-    /// Zero-based; `None` when decoding can start at any sample.
+    /// Zero-based; `None` if decoding can start at any sample.
     pub sync: Option<Vec<u32>>,
     pub sizes: SampleSizes,
-    /// One `sdtp` entry a sample.
+    /// One `sdtp` entry per sample.
     pub dependencies: Option<Bytes>,
-    /// The fields of each `sbgp` box in front of its table, and the table.
+    /// For each `sbgp` box, the fields before its table, and the table.
     pub groups: Vec<(Bytes, Vec<Run>)>,
-    /// Bytes of the first sample that are not the source's, and stand in front of those.
+    /// Bytes inserted before the source's bytes of the first sample.
     pub preamble: Bytes,
-    /// Which of `sync` are clean random access pictures of H.265, where that is to be written: pictures behind them
-    /// that are shown before them may refer to what is in front.
+    /// Which of `sync` are H.265 clean random access pictures, if that is to be written: their leading pictures may
+    /// refer to earlier pictures.
     pub open: Vec<u32>,
 }
 
-/// Lengths of samples, as they are written.
+/// Sample lengths, as written to the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SampleSizes {
     /// All packets have the same length.
     Same(Packet),
-    /// One length a sample, as big-endian u32.
+    /// One length per sample, as big-endian u32.
     Each(Bytes),
 }
 
 impl SampleList {
-    /// The samples of `lists`, one list behind the other.
+    /// The samples of `lists`, one list after the other.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for audio packets that cannot be listed one by one, which only old `QuickTime` files have.
+    /// [`Error::Unsupported`] for audio packets that cannot be listed one by one; only old `QuickTime` files have them.
     pub fn joined<'a>(lists: impl Iterator<Item = &'a Self> + Clone) -> Result<Self> {
         let mut whole = Self {
             range: 0..0,
@@ -579,7 +580,7 @@ impl SampleList {
         Ok(whole)
     }
 
-    /// These samples with more bytes in front of the first.
+    /// These samples with more bytes before the first.
     fn behind(mut self, preamble: Bytes) -> Self {
         let SampleSizes::Each(sizes) = &self.sizes else {
             return self;
@@ -597,8 +598,8 @@ impl SampleList {
         self.range.end - self.range.start
     }
 
-    /// Leaves out the samples behind the first that are shown before it, and returns how many these are. The first then
-    /// lasts as long as they did, too. `range` is that much shorter.
+    /// Leaves out the samples after the first that are shown before it, and returns their number. The first sample's
+    /// duration grows by theirs, and `range` shrinks by their number.
     pub fn leave_out_leading(&mut self) -> u32 {
         let mut durations = Run::values(&self.durations);
         let mut offsets = Run::values(&self.composition);
@@ -620,7 +621,7 @@ impl SampleList {
         count
     }
 
-    /// Decodes the first sample later, by no more than it lasts, and shows it when it was shown.
+    /// Decodes the first sample later, by at most its duration, without changing when it is shown.
     pub fn decode_first_later(&mut self, by: i64) {
         let Some(&Run { value, .. }) = self.durations.first() else {
             return;
@@ -681,7 +682,7 @@ impl SampleList {
         self.range.end -= count;
     }
 
-    /// Makes all composition offsets zero or more, and returns by how much.
+    /// Raises all composition offsets to zero or more, and returns by how much.
     pub fn make_composition_offsets_nonnegative(&mut self) -> i64 {
         let mut lowest = 0;
         for run in &self.composition {
@@ -693,7 +694,7 @@ impl SampleList {
         -lowest
     }
 
-    /// When the first of the samples that are shown within `shown` is decoded; both in the list's own time.
+    /// When the first of the samples shown within `shown` is decoded; both in the list's own time.
     pub fn first_decode_time(&self, shown: &Range<i64>) -> Option<i64> {
         let mut offsets = Run::values(&self.composition);
         let mut decode_time = 0_i64;
@@ -707,7 +708,7 @@ impl SampleList {
         None
     }
 
-    /// When the sample is shown that is shown last, in the list's own time.
+    /// When the sample shown last is shown, in the list's own time.
     pub fn latest_time(&self) -> Option<i64> {
         let mut offsets = Run::values(&self.composition);
         let mut decode_time = 0_i64;
@@ -719,7 +720,7 @@ impl SampleList {
         times.max()
     }
 
-    /// Shows all samples later, by so many units of the track's timescale.
+    /// Shows all samples later, by `by` units of the track's timescale.
     pub fn delay(&mut self, by: i64) {
         if self.composition.is_empty() {
             let count = self.count();
@@ -774,8 +775,8 @@ impl SampleList {
         }
     }
 
-    /// Makes the last sample longer or shorter, so that the sum of the durations is `duration`. Returns whether that can
-    /// be: a sample lasts at least one unit, and readers take a duration above `i32::MAX` for a negative one.
+    /// Makes the last sample longer or shorter, so that the sum of the durations is `duration`. Returns whether that is
+    /// possible: a sample lasts at least one unit, and readers treat a duration above `i32::MAX` as negative.
     pub fn fit_to(&mut self, duration: i64) -> bool {
         let missing = i128::from(duration) - i128::from(self.duration());
         if missing == 0 {
@@ -831,7 +832,7 @@ impl SampleSizes {
     }
 }
 
-/// `runs` without those of the first `count` samples, behind `first`.
+/// `first`, followed by `runs` without those of the first `count` samples.
 fn behind<T: Copy>(runs: &[Run<T>], mut count: u32, first: Run<T>) -> Vec<Run<T>> {
     let mut kept = vec![first];
     for run in runs {
@@ -847,7 +848,7 @@ fn behind<T: Copy>(runs: &[Run<T>], mut count: u32, first: Run<T>) -> Vec<Run<T>
     kept
 }
 
-/// The groups that all lists have; what only some have is lost, which no decoder needs.
+/// The groups that all lists have. Groups of only some lists are dropped; no decoder needs them.
 fn joined_groups<'a>(mut lists: impl Iterator<Item = &'a SampleList>) -> Vec<(Bytes, Vec<Run>)> {
     let Some(first) = lists.next() else {
         return Vec::new();
@@ -870,7 +871,7 @@ fn joined_groups<'a>(mut lists: impl Iterator<Item = &'a SampleList>) -> Vec<(By
     groups
 }
 
-/// `runs`, and one of no group for the samples of `list` that they leave out.
+/// `runs`, completed by a run of no group for the samples of `list` that they do not cover.
 fn covering_runs(list: &SampleList, runs: &[Run]) -> Vec<Run> {
     let mut covering = runs.to_vec();
     let covered: u32 = runs.iter().map(|run| run.count).sum();
@@ -1012,7 +1013,7 @@ fn read_sync(stbl: &Bytes, table: &SampleTable) -> Result<Option<Vec<u32>>> {
     for number in &mut sync {
         *number -= 1;
     }
-    // There is one such group at most, and none in sound of packets, whose samples are numbers without a table.
+    // There is at most one such group, and none is read for packet audio, whose number of samples no table bounds.
     let random_access = table
         .groups
         .iter()

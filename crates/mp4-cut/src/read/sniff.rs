@@ -1,6 +1,6 @@
 //! Identifies files whose container this crate does not read.
 
-/// What `head`, the first bytes of a file, looks like, with its article; `None` when nothing is recognised.
+/// What the first bytes of a file, `head`, look like, with an article; `None` if nothing is recognised.
 pub(crate) fn describe(head: &[u8]) -> Option<&'static str> {
     let at = |offset: usize, magic: &[u8]| {
         head.get(offset..)
@@ -34,7 +34,7 @@ pub(crate) fn describe(head: &[u8]) -> Option<&'static str> {
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        // The head may end within a character.
+        // The head may end inside a character.
         Err(error) if error.error_len().is_none() => {
             std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or("")
         }

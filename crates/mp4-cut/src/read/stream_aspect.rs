@@ -1,14 +1,14 @@
-//! What MPEG-2 and MPEG-4 streams themselves say of the shape of their pixels.
+//! Pixel aspect ratios in MPEG-2 and MPEG-4 streams.
 
 use std::iter;
 
-/// Width and height in relation to each other, by `aspect_ratio_info` from 1 on (ISO/IEC 14496-2, table 6-12).
+/// Pixel aspect ratios by `aspect_ratio_info`, from 1 on (ISO/IEC 14496-2, table 6-12).
 const PIXEL_ASPECTS: [(u32, u32); 5] = [(1, 1), (12, 11), (10, 11), (16, 11), (40, 33)];
-/// `aspect_ratio_info` of an aspect that follows.
+/// The `aspect_ratio_info` for an explicit ratio that follows.
 const EXTENDED_PAR: u32 = 15;
 
-/// A pixel's width and height in relation to each other, by the first header of a stream in `bytes`, which are the box of
-/// its configuration; `None` where it does not say.
+/// The pixel aspect ratio in the first stream header in `bytes`, which are the configuration box; `None` if it does not
+/// say.
 pub(crate) fn of_configuration(bytes: &[u8]) -> Option<(u32, u32)> {
     let mut headers = bytes.windows(4).enumerate().filter_map(|(at, code)| {
         let [0, 0, 1, kind] = *code else { return None };
@@ -24,7 +24,7 @@ pub(crate) fn of_configuration(bytes: &[u8]) -> Option<(u32, u32)> {
         .filter(|(width, height)| *width > 0 && *height > 0)
 }
 
-/// Of a video object layer (ISO/IEC 14496-2, 6.2.3).
+/// From a video object layer (ISO/IEC 14496-2, 6.2.3).
 fn of_mpeg4(body: &[u8]) -> Option<(u32, u32)> {
     let mut bits = bits(body).skip(9);
     if number(&mut bits, 1)? == 1 {
@@ -36,7 +36,7 @@ fn of_mpeg4(body: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-/// Of a sequence header (ITU-T H.262, 6.2.2.1 and table 6-3), which has the shape of the picture.
+/// From a sequence header (ITU-T H.262, 6.2.2.1 and table 6-3), which has the aspect ratio of the picture.
 fn of_mpeg2(body: &[u8]) -> Option<(u32, u32)> {
     let mut bits = bits(body);
     let (width, height) = (number(&mut bits, 12)?, number(&mut bits, 12)?);
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn shape_is_that_of_the_first_header() {
-        // FFmpeg's headers of 320x180 pictures that are shown four to three.
+        // FFmpeg's headers of 320x180 pictures that are shown at 4:3.
         let mpeg2 = [0, 0, 1, 0xb3, 0x14, 0x00, 0xb4, 0x25];
         assert_eq!(of_configuration(&mpeg2), Some((720, 960)));
         let named = [9, 0, 0, 1, 0x20, 0, 0b0000_1000];

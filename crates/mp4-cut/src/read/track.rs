@@ -1,4 +1,4 @@
-//! A track: what it says of itself, its samples and where its edit list puts them.
+//! A track: its headers, its samples and where its edit list puts them.
 
 use crate::{
     boxes::parse::{Child, FourCC, children, damaged, decode, find, require},
@@ -35,14 +35,14 @@ pub(crate) struct Track {
     pub mdhd: Mdhd,
     pub codec: String,
     pub samples: SampleTable,
-    /// The edit that is looked at.
+    /// The edit in use.
     pub edit_segment: EditSegment,
     /// All edits of media, in the order in which they are shown; at least one.
     pub edits: Vec<EditSegment>,
     has_edit: bool,
     /// When the first sample is decoded, in the track's timescale; the table counts from there.
     pub first_decode_time: i64,
-    /// Boxes that are passed on byte for byte, by the box that holds them.
+    /// Boxes that are passed on byte for byte, by their parent box.
     pub trak_boxes: Vec<Bytes>,
     pub mdia_boxes: Vec<Bytes>,
     pub minf_boxes: Vec<Bytes>,
@@ -50,8 +50,8 @@ pub(crate) struct Track {
 
 /// What a track's edit list does: where its media is shown on the movie's timeline.
 ///
-/// One edit of the media, behind empty ones, is what cameras, phones and `FFmpeg` write. Clips that were joined without
-/// encoding have one for each of their parts.
+/// Cameras, phones and `FFmpeg` write one edit of the media, after empty ones. Clips that were joined without encoding
+/// have one for each part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EditSegment {
     /// The units of everything below: 1/`timescale` second.
@@ -80,7 +80,7 @@ impl EditSegment {
         shown_for.saturating_add(self.media_start)
     }
 
-    /// The same edit of media whose times are so much higher.
+    /// The same edit, with media times higher by `by`.
     pub fn later(self, by: i64) -> Self {
         Self {
             media_start: self.media_start.saturating_add(by),
@@ -98,7 +98,7 @@ impl TrackHeader {
     /// Reads the parts of a `trak` box that say what the track is.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the box is.
+    /// [`Error::Damaged`] if the box is.
     pub fn read(trak: &Child) -> Result<Self> {
         let trak = &trak.body;
         let tkhd: Tkhd = decode(&require(trak, *b"tkhd")?)?;
@@ -138,7 +138,7 @@ impl TrackHeader {
         Ok(edits.count().max(1))
     }
 
-    /// The ISO 639-2 code of the track's language; `None` when it names none.
+    /// The ISO 639-2 code of the track's language; `None` if it has none.
     pub fn language(&self) -> Option<String> {
         language::named(self.media_header().ok()?.language)
     }
@@ -200,7 +200,7 @@ impl TrackHeader {
 }
 
 impl Track {
-    /// The same track with another edit to be looked at.
+    /// The same track with another edit in use.
     #[must_use]
     pub fn with_edit(&self, index: usize) -> Self {
         Self {
@@ -209,11 +209,11 @@ impl Track {
         }
     }
 
-    /// Shows the frames of a fragmented source that precede media time 0, where its edit begins there: writers that use
-    /// negative composition offsets mean all frames.
+    /// Shows the frames of a fragmented source that precede media time 0, if its edit begins there: writers that use
+    /// negative composition offsets mean to show all frames.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
+    /// [`Error::Unsupported`] for a track with too many samples to inspect one by one.
     pub fn show_from_first_frame(&mut self) -> Result<()> {
         let edit = self.edit_segment;
         let earliest = self.samples.frames()?.map(|frame| frame.time).min();
@@ -227,10 +227,10 @@ impl Track {
         Ok(())
     }
 
-    /// Starts a video's edit with the first frame whose time lies in it, as players and `FFmpeg` do.
+    /// Starts a video's edit with the first frame whose time is within it, as players and `FFmpeg` do.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a track with too many samples to look at one by one.
+    /// [`Error::Unsupported`] for a track with too many samples to inspect one by one.
     pub fn start_with_a_frame(&mut self) -> Result<()> {
         if self.has_edit {
             let edit_segment = self.edit_segment;
@@ -245,13 +245,13 @@ impl Track {
     }
 }
 
-/// Half a year in a track's timescale: far beyond any film, and short enough that sums and conversions to any other
-/// timescale stay within an i64.
+/// Half a year in a track's timescale: far longer than any video, and short enough that sums and conversions to any
+/// other timescale fit in an i64.
 fn max_ticks(timescale: u32) -> i64 {
     i64::from(timescale) << 24
 }
 
-/// The boxes in `body` whose type is to be kept, whole.
+/// The whole boxes in `body` whose type `keep` accepts.
 fn kept_boxes(body: &Bytes, keep: impl Fn(&FourCC) -> bool) -> Result<Vec<Bytes>> {
     let mut kept = Vec::new();
     for child in children(body.clone()) {
@@ -263,7 +263,7 @@ fn kept_boxes(body: &Bytes, keep: impl Fn(&FourCC) -> bool) -> Result<Vec<Bytes>
     Ok(kept)
 }
 
-/// A track's media may lie in another file, as `QuickTime` reference movies have it.
+/// Refuses tracks whose media is in another file, as in `QuickTime` reference movies.
 fn check_self_contained(minf: &Bytes) -> Result<()> {
     let Some(dinf) = find(minf, *b"dinf")? else {
         return Ok(());
@@ -305,7 +305,7 @@ fn read_edits(
     for edit in edits.into_iter().flat_map(|edits| edits.entries) {
         let duration = ticks(edit.segment_duration)?;
         if let Some(media_start) = media_start(&edit, limit)? {
-            // No duration means that the edit goes on to the end of the media.
+            // A duration of zero means that the edit extends to the end of the media.
             let media_end = if duration > 0 {
                 media_start + duration
             } else {

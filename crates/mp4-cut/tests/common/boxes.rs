@@ -1,8 +1,8 @@
-//! Boxes of a file, to change them and to show them.
+//! Changes and prints the boxes of a file.
 
 use std::fmt::Write;
 
-/// Boxes that hold boxes, and how much stands in front of those.
+/// Boxes that contain boxes, and how many bytes precede those.
 const CONTAINERS: [(&[u8; 4], usize); 12] = [
     (b"moov", 0),
     (b"trak", 0),
@@ -17,7 +17,7 @@ const CONTAINERS: [(&[u8; 4], usize); 12] = [
     (b"avc1", 78),
     (b"jpeg", 78),
 ];
-/// Numbers of a table that are shown.
+/// How many numbers of a table are shown at most.
 const MAX_NUMBERS: usize = 24;
 
 /// Where the first box of a kind begins.
@@ -32,7 +32,7 @@ pub fn last(file: &[u8], kind: [u8; 4]) -> usize {
     kinds.unwrap_or_else(|| panic!("there is no box {}", name(&kind))) - 4
 }
 
-/// Makes a box that begins at `at` one of another kind.
+/// Changes the type of the box at `at`.
 pub fn rename(file: &mut [u8], at: usize, kind: [u8; 4]) {
     file[at + 4..at + 8].copy_from_slice(&kind);
 }
@@ -48,7 +48,7 @@ pub fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes(), &kind, body].concat()
 }
 
-/// Adds a box to another one, to which `kinds` lead, at the end of it and of the file.
+/// Adds a box at the end of the one that `kinds` lead to, which must also be the end of the file.
 pub fn add(file: &mut Vec<u8>, kinds: &[&[u8; 4]], added: &[u8]) {
     let (mut at, mut holders) = (0, Vec::new());
     for kind in kinds {
@@ -56,7 +56,7 @@ pub fn add(file: &mut Vec<u8>, kinds: &[&[u8; 4]], added: &[u8]) {
             at += size(file, at);
         }
         holders.push(at);
-        // The descriptions stand behind their number.
+        // The descriptions follow their count.
         at += if *kind == b"stsd" { 16 } else { 8 };
     }
     let holder = *holders.last().expect("a box");
@@ -68,8 +68,8 @@ pub fn add(file: &mut Vec<u8>, kinds: &[&[u8; 4]], added: &[u8]) {
     file.splice(end..end, added.iter().copied());
 }
 
-/// Where boxes of an index begin, where their bodies do and where they end, also those of boxes in boxes. `at` is where
-/// `file` itself begins.
+/// Where the boxes of an index and their bodies begin and end, including nested boxes. `at` is where `file` itself
+/// begins.
 pub fn boundaries(file: &[u8], at: usize, boundaries: &mut Vec<usize>) {
     const CONTAINERS: [&[u8; 4]; 6] = [b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl"];
     let mut offset = 0;
@@ -84,16 +84,16 @@ pub fn boundaries(file: &[u8], at: usize, boundaries: &mut Vec<usize>) {
     }
 }
 
-/// What is shown of boxes.
+/// How much of each box is shown.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Detail {
     /// Kind, size and the numbers in them.
     All,
-    /// Kind alone: another encoder makes boxes of other sizes.
+    /// The kind alone: another encoder makes boxes of other sizes.
     Kinds,
 }
 
-/// The boxes of a file, a line each, those in boxes indented.
+/// The boxes of a file, one per line, nested ones indented.
 pub fn tree(file: &[u8], detail: Detail) -> String {
     let mut lines = String::new();
     add_to_tree(&mut lines, file, detail, 0);
@@ -126,7 +126,7 @@ fn add_to_tree(lines: &mut String, file: &[u8], detail: Detail, depth: usize) {
     }
 }
 
-/// The big-endian numbers of a box, small negative ones as such, or its text.
+/// The big-endian numbers of a box, with small negative ones shown as negative, or its text.
 fn numbers(body: &[u8]) -> String {
     let (words, rest) = body.as_chunks::<4>();
     let mut shown = String::new();

@@ -1,4 +1,4 @@
-//! Sources that count what is read of them.
+//! Sources that count the bytes read from them.
 
 use bytes::Bytes;
 use mp4_cut::{Result, io::RangeRead};
@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-/// A source that counts the bytes that are read of it, and of its clones.
+/// A source that counts the bytes read from it and its clones.
 #[derive(Debug, Clone)]
 pub struct Counted<S> {
     source: S,

@@ -1,4 +1,4 @@
-//! Files of which one part is whatever anybody likes, and all others are right: for property tests, and for fuzzing.
+//! Files with one arbitrary part and otherwise valid content, for property tests and fuzzing.
 
 use super::{boxes::boxed, ways};
 use bytes::Bytes;
@@ -14,23 +14,23 @@ pub enum Part {
     Hevc,
     /// The edit list of the only track.
     Edits,
-    /// All behind an index that has no samples.
+    /// Everything after an index without samples.
     Fragments,
 }
 
-/// Numbers of samples, and which of them are keyframes.
+/// The number of samples, and which of them are keyframes.
 const SAMPLES: u32 = 9;
 const KEYFRAMES: [u32; 3] = [1, 4, 7];
-/// Ticks of a second, and of a sample.
+/// Ticks per second, and per sample.
 const TIMESCALE: u32 = 25;
 
-/// Cuts such a file in every way. Returns what was raised.
+/// Cuts such a file in every way. Returns the errors.
 pub fn cut(part: Part, content: &[u8], interval: Range<f64>) -> Vec<Error> {
     ways::cut_in_every_way(&file(part, content), interval)
 }
 
-/// A file that has `content` for a part. For parameter sets, the first two bytes of it are their length, and samples
-/// follow them.
+/// A file with `content` as its `part`. For parameter sets, its first two bytes are their length, and samples follow
+/// them.
 fn file(part: Part, content: &[u8]) -> Bytes {
     let head = boxed(*b"ftyp", b"isom\0\0\0\0isom");
     match part {
@@ -58,7 +58,7 @@ fn file(part: Part, content: &[u8]) -> Bytes {
     }
 }
 
-/// The parameter sets, and the samples behind them.
+/// The parameter sets, and the samples after them.
 fn divide(content: &[u8]) -> (&[u8], &[u8]) {
     let Some((length, rest)) = content.split_first_chunk() else {
         return (&[], &[]);

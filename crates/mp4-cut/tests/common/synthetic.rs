@@ -1,4 +1,4 @@
-//! Sources made of tables alone: their samples are no pictures, but bytes that tell which sample they are.
+//! Sources with real tables but synthetic samples: bytes that identify the sample.
 
 use mp4_atom::{
     Ac3, Ac3SpecificBox, Atom, Audio, Co64, Codec, Ctts, CttsEntry, Dinf, Dref, DrefEntry, Edts,
@@ -10,7 +10,7 @@ use mp4_atom::{
 /// Units per second of the movie's own times.
 pub const MOVIE_TIMESCALE: u32 = 1000;
 
-/// A source to be written.
+/// A source to write.
 #[derive(Debug, Clone)]
 pub struct Shape {
     pub tracks: Vec<Track>,
@@ -33,17 +33,17 @@ pub struct Track {
 pub struct Sample {
     pub bytes: u32,
     pub duration: u32,
-    /// From decoding to showing.
+    /// From decode time to display time.
     pub offset: i32,
     pub sync: bool,
 }
 
-/// An edit that goes on to the end of the media.
+/// An edit that extends to the end of the media.
 #[derive(Debug, Clone, Copy)]
 pub struct Edit {
-    /// How long nothing is shown first, in units of [`MOVIE_TIMESCALE`].
+    /// The length of the initial gap, in units of [`MOVIE_TIMESCALE`].
     pub empty: u64,
-    /// What is shown then, in the track's timescale.
+    /// The media time that is shown after the gap, in the track's timescale.
     pub media_time: u64,
 }
 
@@ -56,7 +56,7 @@ pub fn fill(track: usize, sample: usize, bytes: u32) -> impl Iterator<Item = u8>
 }
 
 impl Shape {
-    /// Everything in front of the samples, the index among it, and the length of the samples.
+    /// Everything before the samples, including the index, and the length of the samples.
     pub fn head(&self) -> (Vec<u8>, u64) {
         let mut head = Vec::new();
         let mut chunks = self.chunks(0);
@@ -95,7 +95,7 @@ impl Shape {
         file
     }
 
-    /// The whole file with the index behind the samples.
+    /// The whole file with the index after the samples.
     pub fn file_with_index_last(&self) -> Vec<u8> {
         let (head, media) = self.head();
         let ftyp_bytes = u32::from_be_bytes(*head.first_chunk().expect("a box")) as usize;

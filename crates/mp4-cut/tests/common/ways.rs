@@ -1,4 +1,4 @@
-//! Everything that is done with a file that anybody may have made, once: for property tests, and for fuzzing.
+//! Does everything once that can be done with an untrusted file, for property tests and fuzzing.
 
 use bytes::Bytes;
 use futures_executor::block_on;
@@ -6,8 +6,8 @@ use futures_util::{Stream, TryStreamExt};
 use mp4_cut::{Encoded, Error, Join, Movie, Opened, Result, SmartCut, SmartCutError, Window};
 use std::ops::Range;
 
-/// Reads `file` and cuts it in every way from one part of its length to another: 0 is its start, 1 its end. Returns
-/// what was raised; a failure that is not the file's fault is a panic.
+/// Reads `file` and cuts it in every way from one part of its length to another: 0 is its start, 1 its end. Returns the
+/// errors; panics on a failure that is not the file's fault.
 pub fn cut_in_every_way(file: &Bytes, part: Range<f64>) -> Vec<Error> {
     block_on(async {
         let mut raised = Vec::new();
@@ -64,7 +64,7 @@ async fn cut(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<()> {
     let window = movie.window(interval.start, interval.end)?;
     let clip = collect(window.stream(file, 4), window.facts.output_bytes).await?;
     assert!(window.timing.last_frame_duration > 0);
-    // Times that make no sense make a clip of none.
+    // Senseless times make an unreadable clip, so an error is fine here.
     Movie::read(&clip).await.map(drop)
 }
 
@@ -77,8 +77,8 @@ async fn join(file: &Bytes, movie: &Movie, interval: Range<f64>) -> Result<()> {
     Movie::read_edits(&clip).await.map(drop)
 }
 
-/// Makes the clip of a splice of `count` cuts. The parts that an encoder would make are the source's own frames: they
-/// have the right form and the wrong parameters.
+/// Makes a smart-cut clip of `count` cuts. In place of encoded parts it uses the source's own frames: they have the
+/// right form and the wrong parameters.
 async fn smart_cut(
     file: &Bytes,
     movie: &Movie,

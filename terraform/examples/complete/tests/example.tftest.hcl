@@ -55,6 +55,6 @@ run "the_example_deploys" {
 
   assert {
     condition     = aws_sns_topic_subscription.outcomes.topic_arn == module.clipflow.topic_arn
-    error_message = "The queue hears of no outcomes."
+    error_message = "The queue does not receive outcomes."
   }
 }

@@ -1,4 +1,4 @@
-//! Reports of sources in other containers than MP4, and in other codecs than H.264.
+//! Reports about sources in containers other than MP4 or codecs other than H.264.
 
 use crate::{
     common::ffmpeg::{AAC, Folder, pictures, sound},
@@ -14,7 +14,7 @@ pub fn reports() -> Vec<Report> {
     reports
 }
 
-/// Their sound begins a packet before their pictures, and so does second 0.
+/// Their audio begins one packet before their pictures, and so does second 0.
 fn transport_streams() -> Vec<Report> {
     vec![
         Report::new(
@@ -102,7 +102,7 @@ fn matroska() -> Vec<Report> {
 
 fn others() -> Vec<Report> {
     vec![
-        // Its first picture is shown one picture late, as its decoder waits for another.
+        // Its first picture is shown one picture late, because its decoder waits for another.
         Report::new(
             "avi_without_times_is_cut",
             "https://github.com/mifi/lossless-cut/issues/651",
@@ -124,7 +124,7 @@ fn others() -> Vec<Report> {
             },
         )
         .cut(2.2, 5.2, 55..130),
-        // Leading pictures refer to what lies before the cut.
+        // Leading pictures refer to what precedes the cut.
         Report::new(
             "open_groups_of_hevc_leave_no_artefacts",
             "https://github.com/gkozlenko/node-video-lib/pull/53",

@@ -1,4 +1,4 @@
-//! Reports of what clips end with, and how long they are.
+//! Reports about the ends and durations of clips.
 
 use crate::{
     common::ffmpeg::probe,
@@ -62,7 +62,7 @@ pub fn reports() -> Vec<Report> {
         )
         .cut(0.0, 5.972_633, 0..358)
         .in_its_codec(),
-        // The demuxer's start was added to the length.
+        // The start time was added to the duration.
         Report::new(
             "start_of_the_source_does_not_lengthen_the_clip",
             "https://trac.ffmpeg.org/ticket/9141",
@@ -94,7 +94,7 @@ pub fn reports() -> Vec<Report> {
 /// What `ffprobe` derives from all of a track's times and its header.
 const RATES: &str = "stream=r_frame_rate,avg_frame_rate,nb_frames -select_streams V:0";
 
-/// Says where a clip's rate is not the source's.
+/// Reports if a clip's rate differs from the source's.
 pub fn rate_is(clip: &Path, rate: &str) -> Vec<String> {
     let said = probe(
         clip,

@@ -1,4 +1,4 @@
-//! Reports of clips that are made of several cuts.
+//! Reports about clips made of several cuts.
 
 use crate::{
     footage::{footage, rewritten},

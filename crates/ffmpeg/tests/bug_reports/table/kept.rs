@@ -1,4 +1,4 @@
-//! Reports of what clips should keep of their sources: how they are turned, their shape, their colours, their dates.
+//! Reports about what clips should keep of their sources: rotation, aspect ratio, colours, dates.
 
 use crate::{
     common::ffmpeg::{ffmpeg, words},

@@ -1,4 +1,4 @@
-//! Reports of sound: where it lies, and whether it is there.
+//! Reports about audio: whether it is in sync, and whether it is there.
 
 use crate::{
     common::ffmpeg::{AAC, Folder, H264, pictures, sound, words},
@@ -13,7 +13,7 @@ pub fn reports() -> Vec<Report> {
     reports
 }
 
-/// Where the sound lies.
+/// Audio in sync.
 fn in_step() -> Vec<Report> {
     vec![
         Report::new(
@@ -68,7 +68,7 @@ fn in_step() -> Vec<Report> {
     ]
 }
 
-/// Sound of other codecs, and several tracks of it.
+/// Audio of other codecs, and several tracks.
 fn there() -> Vec<Report> {
     vec![
         Report::new(
@@ -136,7 +136,7 @@ fn there() -> Vec<Report> {
     ]
 }
 
-/// The kinds of tracks of sound.
+/// The audio tracks.
 const AUDIO_TRACKS: &str = "stream=codec_type -select_streams a";
 
 fn several_tracks(folder: &Folder, name: &str, tracks: usize) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Reports of what clips begin with.
+//! Reports about the starts of clips.
 
 use crate::{
     common::ffmpeg::{AAC, H264, pictures, sound, words},
@@ -16,7 +16,7 @@ pub fn reports() -> Vec<Report> {
 /// Cuts that begin where a copy could.
 fn at_keyframes() -> Vec<Report> {
     vec![
-        // Both cutting modes keep what lies between the keyframe and the cut.
+        // Both cutting modes keep what is between the keyframe and the cut.
         Report::new(
             "clip_of_long_groups_starts_at_the_cut",
             "https://github.com/mifi/lossless-cut/issues/142",
@@ -31,7 +31,7 @@ fn at_keyframes() -> Vec<Report> {
             |folder| footage(folder, "a.mp4", ("30", 8), "-g 60 -bf 3"),
         )
         .cut(4.0, 6.0, 120..180),
-        // The program shows times in whole milliseconds, which lie before the keyframe.
+        // The program shows times in whole milliseconds, just before the keyframe.
         Report::new(
             "time_just_before_a_keyframe_is_that_keyframe",
             "https://github.com/mifi/lossless-cut/issues/939",
@@ -120,10 +120,10 @@ fn between_keyframes() -> Vec<Report> {
     ]
 }
 
-/// Sources that do not begin as others do, and players that start elsewhere.
+/// Sources with unusual starts, and players that start elsewhere.
 fn at_odd_starts() -> Vec<Report> {
     vec![
-        // Its edit list begins within a group of pictures, as a cut without encoding leaves it.
+        // Its edit list begins within a group of pictures, as after a cut without encoding.
         Report::new(
             "source_whose_edits_begin_within_a_group_is_cut",
             "https://github.com/google/ExoPlayer/issues/3358",

@@ -1,11 +1,11 @@
-//! Reports of sources whose pictures are not shown for equally long.
+//! Reports about sources with a variable frame rate.
 
 use crate::{
     footage::{footage, rewritten},
     report::Report,
 };
 
-/// Options that write times as a filter makes them.
+/// Options that keep the filter's timestamps.
 const AS_FILTERED: &str =
     "-fps_mode passthrough -enc_time_base:v filter -video_track_timescale 90000";
 
@@ -39,7 +39,7 @@ pub fn reports() -> Vec<Report> {
             },
         )
         .cut(1.59, 4.77, 30..90),
-        // Ten pictures a second, the first of them at 0.1 s.
+        // Ten pictures per second, the first of them at 0.1 s.
         Report::new(
             "screen_that_starts_late_is_cut_at_all",
             "https://github.com/mifi/lossless-cut/issues/1076",
@@ -52,7 +52,7 @@ pub fn reports() -> Vec<Report> {
             },
         )
         .cut(3.0, 6.0, 30..60),
-        // A screen on which nothing moves for five seconds is one picture.
+        // A screen recording in which nothing moves for five seconds is one picture.
         Report::new(
             "picture_that_stays_is_shown_from_the_cut_on",
             "https://github.com/mifi/lossless-cut/issues/1232",
