@@ -27,7 +27,7 @@ def prepare(progress: Progress) -> build.Build:
     """Installs the toolchain and FFmpeg for arm64; returns how to build.
 
     # Errors
-    Failure if a download fails, or if Rust lacks its standard library for arm64. """
+    Failure if a download fails, or if Rust lacks its standard library for arm64."""
     _check_rust()
     packages.install_beside(progress, "install cargo-zigbuild", _ZIGBUILD, _TOOLS)
     packages.install_beside(progress, "install FFmpeg for arm64", _FFMPEG, _WHEEL, *_PLATFORM)

@@ -66,7 +66,7 @@ def build(way: Build, progress: Progress) -> None:
     """Compiles and packs what is out of date.
 
     # Errors
-    Failure if the build fails, or if a binary for AWS needs a newer C library than Lambda has. """
+    Failure if the build fails, or if a binary for AWS needs a newer C library than Lambda has."""
     names, target = _functions()
     with progress.step("compile the functions") as step:
         _compile(way, step.say)
@@ -98,7 +98,7 @@ def package_layer(way: Build) -> None:
     """Packs FFmpeg as a layer; its `bin/` is on a function's PATH.
 
     # Errors
-    Failure if the largest function would be too large with it. """
+    Failure if the largest function would be too large with it."""
     # MiniStack mounts no layers but counts their size, and the stack's functions are larger than
     # those for AWS. So its layer contains only the smaller program.
     names = ("ffprobe",) if way is FOR_STACK else ("ffmpeg", "ffprobe")
@@ -114,7 +114,7 @@ def check_size(way: Build) -> None:
     """Checks that Lambda accepts every function together with the layer.
 
     # Errors
-    Failure if one is too large. """
+    Failure if one is too large."""
     layer = way.zip("ffmpeg-layer")
     for package in set(way.packages.glob("*.zip")) - {layer}:
         unpacked = _unpacked(layer) + _unpacked(package)

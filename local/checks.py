@@ -21,7 +21,7 @@ def terraform(progress: Progress) -> None:
     module and its examples, and has checkov look for what is insecure.
 
     # Errors
-    Failure with the output of Terraform or checkov. """
+    Failure with the output of Terraform or checkov."""
     with progress.step("terraform fmt"):
         deploy.run(
             paths.ROOT, ["fmt", "-no-color", "-check", "-diff", "-recursive"], "terraform-fmt.log"
@@ -119,7 +119,7 @@ def dependencies(progress: Progress) -> None:
     listed in deny.toml, and looks for security advisories if their database can be fetched.
 
     # Errors
-    Failure with the output of cargo-deny. """
+    Failure with the output of cargo-deny."""
     packages.install(progress)
     packages.install_deny(progress)
     with progress.step("cargo deny: licences, bans and sources"):

@@ -119,7 +119,7 @@ class Stage:
         """Shows the states of a clip's execution while they happen, and returns its events.
 
         # Errors
-        Failure if there is none, or if it does not succeed. """
+        Failure if there is none, or if it does not succeed."""
         execution = self.execution(clip_id)
         self.in_states("show", execution["name"], "--watch", accept=accept)
         events = self.history(execution["name"])
@@ -162,7 +162,7 @@ class Stage:
         """Runs the command `clipflow` on the stack, and returns what it prints.
 
         # Errors
-        Failure if its exit code is not an accepted one. """
+        Failure if its exit code is not an accepted one."""
         command = [str(build.command()), *arguments, "--local"]
         environment = processes.environment({"CLIPFLOW_STACK": str(paths.STACK)})
         log = paths.LOGS / "demo-clipflow.log"
@@ -188,7 +188,7 @@ class Stage:
         """A clip's document.
 
         # Errors
-        Failure if there is none. """
+        Failure if there is none."""
         document = self.find(clip_id)
         if document is None:
             raise Failure(f"MongoDB has no document {clip_id}")
@@ -220,7 +220,7 @@ class Stage:
         """Polls until there is something.
 
         # Errors
-        Failure if there is nothing within WAIT_SECONDS. """
+        Failure if there is nothing within WAIT_SECONDS."""
         limit = time.monotonic() + WAIT_SECONDS
         while True:
             found = look()
@@ -249,7 +249,7 @@ class Stage:
         """Downloads a delivered object under its own name.
 
         # Errors
-        Failure if it is missing, empty, or not of the announced size. """
+        Failure if it is missing, empty, or not of the announced size."""
         file = folder / key.rpartition("/")[2]
         try:
             body = self.client("s3").get_object(Bucket=self.stack["bucket"], Key=key)["Body"]
@@ -279,7 +279,7 @@ def run(stack: dict[str, Any], progress: Progress, choice: Choice) -> int:
     """Plays all scenes and prints what they left; returns the exit code.
 
     # Errors
-    Failure if anything is wrong. """
+    Failure if anything is wrong."""
     video, start, end = choice.resolved()
     stage = Stage(stack, progress)
     shutil.rmtree(paths.DEMO, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The page that the demonstration ends with: all scenes, with their clips, states and documents.
 
 It is assembled from the pages that `clipflow show --html` writes, so it shows what the console
-shows. """
+shows."""
 
 import dataclasses
 import datetime

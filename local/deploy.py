@@ -115,7 +115,7 @@ def run(
     AWS settings, with which the provider would sign for another account, or assume a role.
 
     # Errors
-    Failure if Terraform fails, with its last output. """
+    Failure if Terraform fails, with its last output."""
     _data(folder).mkdir(parents=True, exist_ok=True)
     environment = {
         name: value

@@ -63,7 +63,7 @@ def prepare(progress: Progress, targets: Sequence[str], seconds: int) -> list[li
     """Prepares everything, and returns the commands that fuzz each target for `seconds`.
 
     # Errors
-    Failure if something is missing, does not compile or cannot be installed. """
+    Failure if something is missing, does not compile or cannot be installed."""
     prerequisites.check_for_fuzzing()
     packages.install(progress)
     _install(progress)

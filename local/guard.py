@@ -16,7 +16,7 @@ a crash), `pause NAME` and `resume NAME` apply to one service. It writes what ru
 STATUS.
 
 This file is a separate program and imports only the standard library, so that it starts in
-milliseconds. """
+milliseconds."""
 
 import contextlib
 import ctypes
@@ -66,7 +66,7 @@ def descendants(pid: int) -> list[int]:
 def start_ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None if there is none, or it has ended.
 
-    Together with the process id, this identifies a process: ids are reused. """
+    Together with the process id, this identifies a process: ids are reused."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
@@ -185,7 +185,7 @@ class Services:
     """The programs that a stack is made of.
 
     A service is described by `name`, `arguments`, `environment` and `log`, the file to which its
-    output is appended. """
+    output is appended."""
 
     def __init__(self, specifications: list[dict[str, Any]], status: str):
         self._specifications = {each["name"]: each for each in specifications}

@@ -2,7 +2,7 @@
 
 A job must pass three checks: the service's own model, from botocore; the list of settings that
 clipflow uses, because the effect of the others was never examined; and rules in the service's
-documentation that concern more than single settings. """
+documentation that concern more than single settings."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ def check(job: Any) -> None:
     """Checks the body of a CreateJob.
 
     # Errors
-    Refusal for the first problem. """
+    Refusal for the first problem."""
     check_shape(create_job(), job, "")
     _check_use(USED, job, "")
     _check_rules(job)

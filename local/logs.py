@@ -31,7 +31,7 @@ def show(name: str | None) -> int:
     """Prints the log of one function or service, or of all functions; returns the exit code.
 
     # Errors
-    Failure if there is no such log. """
+    Failure if there is no such log."""
     found = stack.load()
     if found:
         packages.use()

@@ -89,7 +89,7 @@ def frame_number(timecode: str, rate: Fraction) -> int:
     With a semicolon, two numbers are skipped every minute except every tenth (four at 59.94).
 
     # Errors
-    JobError if there is no such frame at that rate. """
+    JobError if there is no such frame at that rate."""
     found = TIMECODE.match(timecode)
     assert found
     hours, minutes, seconds, frame = (int(found[group]) for group in (1, 2, 3, 5))

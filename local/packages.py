@@ -56,7 +56,7 @@ def install(progress: Progress) -> None:
     """Installs what is missing, and makes it importable by this process.
 
     # Errors
-    Failure if a download or an installation fails, or if a program does not run here. """
+    Failure if a download or an installation fails, or if a program does not run here."""
     stamp = paths.VENV / "installed"
     wanted = _wanted(REQUIREMENTS)
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -147,7 +147,7 @@ def install_interpreter(progress: Progress) -> None:
     """Installs the Step Functions interpreter that runs the definition, in a separate Python.
 
     # Errors
-    Failure if a download or an installation fails. """
+    Failure if a download or an installation fails."""
     stamp = paths.INTERPRETER / "installed"
     wanted = _wanted(_INTERPRETER_REQUIREMENTS)
     if stamp.exists() and stamp.read_text() == wanted:

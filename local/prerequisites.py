@@ -18,7 +18,7 @@ def check() -> None:
     """Checks everything and reports all that is missing at once, with how to get it.
 
     # Errors
-    Failure if something is missing. """
+    Failure if something is missing."""
     _require("the stack", [*_machine(), *_python(), *_rust(), *_terraform()])
 
 
@@ -26,7 +26,7 @@ def check_for_fuzzing() -> None:
     """Checks what fuzzing needs, as `check` does for the stack.
 
     # Errors
-    Failure if something is missing. """
+    Failure if something is missing."""
     _require("fuzzing", [*_machine(), *_python(), *_rust(), *_cpp()])
 
 

@@ -53,7 +53,7 @@ def run(
     """Runs a program to its end, with its output in a log file, and returns its exit code.
 
     # Errors
-    Failure with the last lines of the log, if the exit code is not one of `accept`. """
+    Failure with the last lines of the log, if the exit code is not one of `accept`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         open(log, "w", encoding="utf-8") as output,

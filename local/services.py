@@ -94,7 +94,7 @@ def started(numbers: dict[str, int]) -> Iterator[None]:
     process, or if the block is left by an error, or with `stop`; `keep` lets them continue.
 
     # Errors
-    Failure if a service ends, or is not ready in time. """
+    Failure if a service ends, or is not ready in time."""
     _prepare_folders()
     with processes.lifeline() as reader:
         supervisor = _supervise(reader, numbers)
@@ -128,7 +128,7 @@ def without_mongod() -> Iterator[None]:
     """Stops mongod within the block.
 
     # Errors
-    Failure if it does not stop, or is not ready again in time. """
+    Failure if it does not stop, or is not ready again in time."""
     order("stop mongod")
     try:
         _await(

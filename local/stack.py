@@ -23,7 +23,7 @@ def lock() -> Iterator[None]:
     """Makes sure that no other process changes this checkout's stack.
 
     # Errors
-    Failure if one does, with its process id. """
+    Failure if one does, with its process id."""
     paths.STATE.mkdir(parents=True, exist_ok=True)
     with open(paths.LOCK, "a+", encoding="utf-8") as file:
         try:
@@ -56,7 +56,7 @@ def up(progress: Progress) -> Iterator[dict[str, Any]]:
     """Brings the stack up to date, within the block or, if it was already up, permanently.
 
     # Errors
-    Failure if anything does not work; everything that was started is then ended. """
+    Failure if anything does not work; everything that was started is then ended."""
     prerequisites.check()
     _prepare(progress)
     with contextlib.ExitStack() as until:

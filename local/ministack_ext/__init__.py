@@ -7,7 +7,7 @@ concurrency of an alias. S3: a range of an object's version. Each module says wh
 and which functions of MiniStack it replaces.
 
 It imports only the standard library, MiniStack and google-crc32c, so that each module could become
-a contribution to MiniStack. """
+a contribution to MiniStack."""
 
 from . import api, functions, objects, tasks, walker
 
@@ -19,7 +19,7 @@ def install() -> None:
     """Extends the MiniStack in this process; call once, before it serves.
 
     # Errors
-    RuntimeError for another version of MiniStack, whose functions may differ. """
+    RuntimeError for another version of MiniStack, whose functions may differ."""
     import importlib.metadata
 
     found = importlib.metadata.version("ministack")

@@ -2,7 +2,7 @@
 
 AWS, RedriveExecution: an execution of a Standard workflow that has not succeeded can continue with
 the state that failed, for 14 days after its end, within a year of its start, and while its history
-has room. """
+has room."""
 
 import contextvars
 import datetime

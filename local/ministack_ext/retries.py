@@ -1,7 +1,7 @@
 """When a state is retried, and where the execution continues if it is not.
 
 AWS: a retrier waits for `IntervalSeconds` times `BackoffRate` to the power of its retries so far,
-at most `MaxDelaySeconds`, and with `JitterStrategy` FULL a random time up to that. """
+at most `MaxDelaySeconds`, and with `JitterStrategy` FULL a random time up to that."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ class TaskTimedOut(sfn._ExecutionError):  # type: ignore[misc]
     """A task took longer than `TimeoutSeconds`, or sent no heartbeat for `HeartbeatSeconds`.
 
     AWS calls both `States.Timeout` in the history, without a cause; `States.HeartbeatTimeout` in a
-    retrier or a catcher matches only the latter. """
+    retrier or a catcher matches only the latter."""
 
     def __init__(self, heartbeat: bool):
         super().__init__("States.Timeout", None)
@@ -84,7 +84,7 @@ def catch(
     """The output of a failed state, and the state where the execution continues.
 
     # Errors
-    The error if no catcher matches it. """
+    The error if no catcher matches it."""
     catcher = find(state.get("Catch", []), error)
     if catcher is None:
         raise error

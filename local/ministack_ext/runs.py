@@ -2,7 +2,7 @@
 
 A run knows what can end an execution from outside: StopExecution and the state machine's
 `TimeoutSeconds`. An execution does all of its waiting here, so one that has ended does nothing
-more. """
+more."""
 
 import contextlib
 import contextvars
@@ -87,7 +87,7 @@ class Run:
         that.
 
         # Errors
-        Ended if somebody else has ended it. """
+        Ended if somebody else has ended it."""
         with self._changed:
             if self._over:
                 raise Ended

@@ -61,7 +61,7 @@ def execute_task(
     """The output of a Task state, and the name of the state that follows.
 
     # Errors
-    MiniStack's _ExecutionError if nothing retries or catches it; Ended and TimedOut. """
+    MiniStack's _ExecutionError if nothing retries or catches it; Ended and TimedOut."""
     run = runs.current(execution)
     attempts = retries.Retries(state)
     while True:
@@ -83,7 +83,7 @@ def with_retry_and_catch(
     """The output of a Parallel or Map state, and the name of the state that follows.
 
     # Errors
-    As for a Task state. """
+    As for a Task state."""
     run = runs.current({})
     entered = ctx["State"]
     attempts = retries.Retries(state)
@@ -161,7 +161,7 @@ class _Call:
         """The answer.
 
         # Errors
-        The error with which it was answered. """
+        The error with which it was answered."""
         if self._error:
             raise self._error
         return self._result
