@@ -75,6 +75,12 @@ impl HttpSource {
         &self.name
     }
 
+    /// How many bytes from its beginning were read when it was pinned. Reading them again costs nothing.
+    #[must_use]
+    pub fn head_bytes(&self) -> u64 {
+        self.head.len() as u64
+    }
+
     async fn fetch(&self, range: &Range<u64>) -> Result<Bytes, ClipError> {
         let mut request = self.client.get(self.url.clone());
         if let Some((name, value)) = self.version.condition() {
@@ -98,7 +104,7 @@ impl RangeRead for HttpSource {
     }
 
     async fn read(&self, range: Range<u64>) -> mp4_cut::Result<Bytes> {
-        if range.end <= self.head.len() as u64 {
+        if range.end <= self.head_bytes() {
             return self.head.read(range).await;
         }
         Ok(retried(|| self.fetch(&range)).await?)

@@ -22,6 +22,8 @@ pub struct Source {
     /// Its name, without potential secrets.
     pub name: String,
     at: At,
+    /// Bytes from its beginning that were read when it was opened.
+    head_bytes: u64,
     read_bytes: Arc<AtomicU64>,
 }
 
@@ -48,13 +50,16 @@ impl Source {
             Some(("s3", _)) => At::S3(Box::new(object(name, target).await?)),
             _ => At::File(file(Path::new(name))?),
         };
-        let name = match &at {
-            At::Http(source) => source.name(),
-            At::File(_) | At::S3(_) => name,
+        let (name, head_bytes) = match &at {
+            At::File(_) => (name, 0),
+            At::Http(source) => (source.name(), source.head_bytes()),
+            At::S3(source) => (name, source.head_bytes()),
         };
+        read_bytes.fetch_add(head_bytes, Relaxed);
         Ok(Self {
             name: name.to_owned(),
             at,
+            head_bytes,
             read_bytes,
         })
     }
@@ -70,12 +75,15 @@ impl RangeRead for Source {
     }
 
     async fn read(&self, range: Range<u64>) -> mp4_cut::Result<Bytes> {
+        let is_read_before = range.end <= self.head_bytes;
         let read = match &self.at {
             At::File(file) => file.read(range).await?,
             At::Http(source) => source.read(range).await?,
             At::S3(source) => source.read(range).await?,
         };
-        self.read_bytes.fetch_add(read.len() as u64, Relaxed);
+        if !is_read_before {
+            self.read_bytes.fetch_add(read.len() as u64, Relaxed);
+        }
         Ok(read)
     }
 }

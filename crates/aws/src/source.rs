@@ -76,6 +76,13 @@ impl S3Source {
         })
     }
 
+    /// How many bytes from the object's beginning were read when it was pinned. Reading them again costs nothing.
+    #[must_use]
+    pub fn head_bytes(&self) -> u64 {
+        let head = self.ahead.iter().find(|(start, _)| *start == 0);
+        head.map_or(0, |(_, bytes)| bytes.len() as u64)
+    }
+
     /// Reads an object that was pinned before.
     #[must_use]
     pub fn pinned(client: Client, object: PinnedObject) -> Self {

@@ -432,13 +432,10 @@ impl Movie {
             .map(|audio| audio.audio(mvhd.timescale, file_bytes))
             .transpose()?;
         let (mut audio, audio_entry) = audio.unzip();
-        if let Some(audio) = &mut audio
-            && !edits::align(&mut video.edits, audio)
-        {
-            return Ok(Vec::new());
-        }
+        let align = |audio: &mut Track| edits::align(&mut video.edits, audio);
+        let are_in_step = audio.as_mut().is_none_or(align);
         let count = video.edits.len();
-        if count > max_edits {
+        if !are_in_step || count > max_edits {
             return Ok(Vec::new());
         }
         // Players would not play a disabled track, but these were chosen.
