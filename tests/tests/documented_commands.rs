@@ -12,12 +12,13 @@ use std::{
 use tests::{Stack, eventually, markdown::Page};
 
 /// Commands mentioned in a sentence, without required arguments, or with a question that nobody answers here.
-const MENTIONED: [&str; 7] = [
+const MENTIONED: [&str; 8] = [
     "--help",
     "cut",
     "cut SOURCE",
     "dlq",
     "enqueue",
+    "enqueue --source FILE",
     "enqueue --wait",
     "rerun --failed",
 ];
