@@ -41,6 +41,18 @@ pub fn flaws(shown: &[f64], looked_at: Range<usize>, decoded: &[Picture]) -> Vec
     flaws
 }
 
+/// How many of the pictures shown at the times `shown`, in seconds, an encoder does not get. A decoded picture whose time
+/// differs from the index counts: it is encoded all the same.
+#[must_use]
+pub fn left_out(shown: &[f64], decoded: &[Picture]) -> usize {
+    let [first, .., last] = shown else {
+        return shown.len().saturating_sub(decoded.len());
+    };
+    let range = first - TOLERANCE_SECONDS..=last + TOLERANCE_SECONDS;
+    let came = decoded.iter().filter(|one| range.contains(&one.seconds));
+    shown.len().saturating_sub(came.count())
+}
+
 /// Refuses a source whose first shown picture does not decode.
 ///
 /// # Errors
@@ -66,6 +78,21 @@ pub(crate) fn undecodable(what: &str, complaints: &[String]) -> ClipError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn picture_at_another_time_is_not_left_out() {
+        let picture = |seconds| Picture {
+            seconds,
+            is_whole: true,
+        };
+        let shown = [0.0, 0.04, 0.08, 0.12];
+        let moved = [0.0, 0.05, 0.09, 0.12].map(picture);
+        assert_eq!(flaws(&shown, 0..4, &moved).len(), 2);
+        assert_eq!(left_out(&shown, &moved), 0);
+        assert_eq!(left_out(&shown, &moved[..3]), 1);
+        let with_others = [-0.04, 0.0, 0.04, 0.12, 0.16].map(picture);
+        assert_eq!(left_out(&shown, &with_others), 1);
+    }
 
     fn picture(seconds: f64, is_whole: bool) -> Picture {
         Picture { seconds, is_whole }

@@ -1,7 +1,7 @@
 //! Finds the damage in a clip's windows.
 
 use crate::{
-    damage::{Flaw, check_first, flaws, undecodable},
+    damage::{Flaw, check_first, flaws, left_out, undecodable},
     decoded::Decoded,
     process::{Input, Limits},
     remux::Remuxer,
@@ -48,7 +48,7 @@ pub async fn survey(
         }
         // On a frame grid, the previous picture replaces a missing one.
         if spec.frame_rate.is_none() {
-            damaged.left_out += missing as u64;
+            damaged.left_out += left_out(&shown, &pictures) as u64;
         }
         damaged.audio |= is_audio_damaged && spec.audio.is_some();
         let second = |index: usize| match shown.get(index) {
