@@ -55,7 +55,7 @@ impl Decoding<'_> {
     ///
     /// # Errors
     /// `DeliveryMismatch` if a picture does not decode although it does in its source; `UnsupportedMedia` if the first
-    /// picture does not decode there either.
+    /// picture does not decode there either, or if what was encoded of a damaged source does not decode.
     pub async fn check(
         &self,
         file: Samples<S3Source>,
@@ -133,9 +133,15 @@ impl Decoding<'_> {
                 .collect();
             let ours = |seconds: f64| {
                 let said = checked.complaints.join("; ");
-                Err(ClipError::delivery_mismatch(format!(
-                    "the picture at {seconds:.3} s of the clip does not decode: {said}"
-                )))
+                let what =
+                    format!("the picture at {seconds:.3} s of the clip does not decode: {said}");
+                // What is encoded of a damaged source can be no better.
+                Err(match self.input.clip.damaged {
+                    Some(_) => {
+                        ClipError::unsupported_media(format!("the source is damaged: {what}"))
+                    }
+                    None => ClipError::delivery_mismatch(what),
+                })
             };
             let Some(first) = times.first() else { continue };
             if !self.is_copied(part) {
