@@ -18,8 +18,11 @@ use std::{fmt::Display, mem, ops::Range, pin::pin};
 const HEAD_BYTES: u64 = 64 * 1024;
 /// The most that is read ahead, in bytes; for more than this, saving a wait is not worth it.
 const MAX_AHEAD_BYTES: u64 = 16 << 20;
-/// Concurrent ranged reads when reading ahead.
-const CONNECTIONS_AHEAD: usize = 8;
+/// About how many parts are read ahead. All are read concurrently: one more than there are connections would wait for a
+/// whole answer.
+const PARTS_AHEAD: usize = 8;
+/// The most concurrent ranged reads when reading many short ranges ahead.
+const CONNECTIONS_AHEAD: usize = 32;
 /// Concurrent ranged reads when reading a whole object.
 const CONNECTIONS: usize = 4;
 
@@ -131,7 +134,7 @@ impl S3Source {
     async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
         let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
         let mut places = Vec::new();
-        for part in io::split_ranges(ranges, CONNECTIONS_AHEAD) {
+        for part in io::split_ranges(ranges, PARTS_AHEAD) {
             let rest = room.split_off(length(&part));
             places.push((part, mem::replace(&mut room, rest)));
         }
