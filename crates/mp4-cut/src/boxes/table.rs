@@ -113,8 +113,16 @@ impl Runs {
 
     /// The value of each sample.
     pub fn values(&self) -> impl Iterator<Item = u32> {
-        self.runs()
-            .flat_map(|run| iter::repeat_n(run.value, run.count as usize))
+        let mut runs = self.runs();
+        let (mut left, mut value) = (0, 0);
+        iter::from_fn(move || {
+            while left == 0 {
+                let run = runs.next()?;
+                (left, value) = (run.count, run.value);
+            }
+            left -= 1;
+            Some(value)
+        })
     }
 
     /// The runs of the samples from `first` up to, not including, `end`.

@@ -39,7 +39,7 @@ impl Selection {
         let on_screen = on_screen_at(video, interval.start)?;
         let (mut shown, mut held) = (None::<Shown>, None);
         let mut keyframes = Keyframes::default();
-        for frame in video.samples.frames()? {
+        for frame in video.samples.frames_before(interval.end)? {
             if (on_screen..interval.end).contains(&frame.time)
                 && video.edit_segment.shows(frame.time)
             {
@@ -68,8 +68,10 @@ impl Selection {
         };
         let samples = keyframe.index..shown.samples.end;
         let (mut preroll_frames, mut earliest) = (0, interval.start);
-        for frame in video.samples.frames()? {
-            if samples.contains(&frame.index) && frame.time < on_screen {
+        let until_end = video.samples.frames()?;
+        let until_end = until_end.take_while(|frame| frame.index < samples.end);
+        for frame in until_end {
+            if frame.index >= samples.start && frame.time < on_screen {
                 preroll_frames += 1;
                 earliest = earliest.min(frame.time);
             }
@@ -118,7 +120,8 @@ impl Shown {
 
 /// The media time of the frame shown at `time`; `time` itself if there is none.
 fn on_screen_at(video: &Track, time: i64) -> Result<i64> {
-    let shown = video.samples.frames()?.map(|frame| frame.time);
+    let frames = video.samples.frames_before(time.saturating_add(1))?;
+    let shown = frames.map(|frame| frame.time);
     let before = shown.filter(|shown| *shown <= time && video.edit_segment.shows(*shown));
     Ok(before.max().unwrap_or(time))
 }

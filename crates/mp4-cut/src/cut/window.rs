@@ -342,13 +342,19 @@ impl Movie {
     fn cut_points(&self, wanted: [i128; 2]) -> Result<[i64; 2]> {
         let VideoExtent { start, end, .. } = self.video_extent;
         let mut around = [start..end, start..end];
+        let media_times = wanted.map(|wanted| wanted.div_euclid(self.precision()));
+        let earliest_offset = self.video.samples.earliest_offset();
         for frame in self.video.samples.frames()? {
+            // Neither this frame nor any after it can be nearer.
+            let may_be_shown_at = frame.decode_time + earliest_offset;
+            if around.iter().all(|around| around.end <= may_be_shown_at) {
+                break;
+            }
             if !self.video.edit_segment.shows(frame.time) {
                 continue;
             }
-            let time = i128::from(frame.time) * self.precision();
-            for (around, wanted) in around.iter_mut().zip(wanted) {
-                if time <= wanted {
+            for (around, wanted) in around.iter_mut().zip(media_times) {
+                if i128::from(frame.time) <= wanted {
                     around.start = around.start.max(frame.time);
                 } else {
                     around.end = around.end.min(frame.time);

@@ -208,7 +208,7 @@ impl SampleTable {
             )));
         }
         let mut durations = self.timing.values();
-        let mut offsets = self.composition.iter().flat_map(Runs::values);
+        let mut offsets = self.composition.as_ref().map(Runs::values);
         let mut sync = self.sync.as_ref().map(|sync| sync.iter().peekable());
         let (mut next_index, mut decode_time) = (0, 0_i64);
         let mut samples = iter::from_fn(move || {
@@ -216,7 +216,8 @@ impl SampleTable {
                 return None;
             }
             let duration = durations.next()?;
-            let offset = offsets.next().unwrap_or(0).cast_signed();
+            let offset = offsets.as_mut().and_then(Iterator::next);
+            let offset = offset.unwrap_or(0).cast_signed();
             let frame = Frame {
                 index: next_index,
                 end: next_index + 1,
@@ -246,6 +247,24 @@ impl SampleTable {
             }
             Some(frame)
         }))
+    }
+
+    /// The frames that can be shown before media time `time`, and perhaps some more: the first ones in decode order.
+    ///
+    /// # Errors
+    /// As [`frames`](Self::frames).
+    pub fn frames_before(&self, time: i64) -> Result<impl Iterator<Item = Frame>> {
+        let earliest = self.earliest_offset();
+        let may_be = move |frame: &Frame| frame.decode_time + earliest < time;
+        Ok(self.frames()?.take_while(may_be))
+    }
+
+    /// The least difference between the time at which a frame is shown and the one at which it is decoded.
+    pub fn earliest_offset(&self) -> i64 {
+        let offsets = self.composition.iter().flat_map(Runs::runs);
+        let offsets = offsets.map(|run| run.signed().value);
+        // Samples behind the table have none.
+        offsets.chain([0]).min().unwrap_or(0)
     }
 
     /// The first sync sample after the track's first sample.
