@@ -260,7 +260,7 @@ async fn make(
     let made = clip::make(look, plan, ranges, None, remuxer).await?;
     let file = complete(made.content, remuxer.scratch).await?;
     let damaged = match made.damaged {
-        None if made.method.copies() => found_damaged(&file, remuxer).await?,
+        None if made.method.copies() => found_damaged(&file, &made.method, remuxer).await?,
         found => found,
     };
     Ok((file, made.method, damaged))
@@ -376,9 +376,10 @@ async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, Cl
     })
 }
 
-/// The damage in a clip with copied pictures, checked as far as `verify` would.
+/// The damage in a clip with copied pictures. Its first and its last second are checked, unless they were just encoded.
 async fn found_damaged(
     file: &Path,
+    method: &Method,
     Remuxer {
         ffmpeg, scratch, ..
     }: Remuxer<'_>,
@@ -395,12 +396,21 @@ async fn found_damaged(
     let Some((first, last)) = pieces.first().zip(pieces.last()) else {
         return Ok(None);
     };
+    let start = shown.first().map_or(0.0, |frame| frame.seconds);
+    let encoded: Vec<_> = match method {
+        Method::SmartCut { encoded, .. } => encoded
+            .iter()
+            .map(|part| start + part.start_seconds..start + part.end_seconds)
+            .collect(),
+        _ => Vec::new(),
+    };
     let clip = Clip {
         file: CachedSource::new(file),
         demuxer: "mov",
         codec: &first.facts.video.codec,
         shown: &shown,
         end_seconds: last.origin_seconds() + last.facts.duration_seconds,
+        encoded: &encoded,
     };
     let checked = clip.check(&[], ffmpeg, scratch.path()).await?;
     damage::check_first(&checked.flaws, &checked.complaints)?;

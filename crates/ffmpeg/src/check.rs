@@ -47,6 +47,8 @@ pub struct Clip<'a, S> {
     pub shown: &'a [ShownFrame],
     /// Where it ends, in seconds.
     pub end_seconds: f64,
+    /// What was just encoded, in seconds. Places that show nothing else are not checked.
+    pub encoded: &'a [Range<f64>],
 }
 
 /// What was found.
@@ -108,6 +110,9 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         for place in places(*first..self.end_seconds, seams) {
             let index = |at: f64| seconds.partition_point(|seconds| *seconds < at);
             let range = index(place.start)..index(place.end);
+            if self.is_encoded(&seconds[range.clone()]) {
+                continue;
+            }
             let mut decoded = match look(place.clone()).await {
                 Ok(decoded) => decoded,
                 Err(error) => return checked.but_for(error),
@@ -148,6 +153,12 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
             damaged.add(second(*index)..second(index + 1));
         }
         damaged
+    }
+
+    /// Whether all pictures at these times were just encoded.
+    fn is_encoded(&self, seconds: &[f64]) -> bool {
+        let is_encoded = |at| self.encoded.iter().any(|part| part.contains(at));
+        !seconds.is_empty() && seconds.iter().all(is_encoded)
     }
 
     async fn look(

@@ -72,6 +72,7 @@ impl Decoding<'_> {
             codec: video_codec,
             shown,
             end_seconds: self.found.end_seconds(),
+            encoded: &[],
         };
         let parts = self.parts();
         let checked = clip
@@ -131,17 +132,9 @@ impl Decoding<'_> {
                 .map(|flaw| self.found.shown[flaw.index].seconds)
                 .filter(|seconds| part.shown.contains(seconds))
                 .collect();
-            let ours = |seconds: f64| {
-                let said = checked.complaints.join("; ");
-                let what =
-                    format!("the picture at {seconds:.3} s of the clip does not decode: {said}");
-                // What is encoded of a damaged source can be no better.
-                Err(match self.input.clip.damaged {
-                    Some(_) => {
-                        ClipError::unsupported_media(format!("the source is damaged: {what}"))
-                    }
-                    None => ClipError::delivery_mismatch(what),
-                })
+            let ours = |seconds| {
+                let damaged = self.input.clip.damaged.as_ref();
+                Err(undecodable(seconds, &checked.complaints, damaged))
             };
             let Some(first) = times.first() else { continue };
             if !self.is_copied(part) {
@@ -219,5 +212,39 @@ impl Decoding<'_> {
             })
         };
         Ok(times.iter().find(is_whole).copied())
+    }
+}
+
+/// The error for a picture that does not decode although it was encoded, or decodes in its source. What is encoded of a
+/// source with damage can be no better than that.
+fn undecodable(seconds: f64, complaints: &[String], damage: Option<&Damaged>) -> ClipError {
+    let said = complaints.join("; ");
+    let what = format!("the picture at {seconds:.3} s of the clip does not decode: {said}");
+    match damage {
+        Some(_) => ClipError::unsupported_media(format!("the source is damaged: {what}")),
+        None => ClipError::delivery_mismatch(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undecodable_picture_of_a_damaged_source_is_a_rejection_and_otherwise_our_fault() {
+        let complaints = ["cabac decode of qscale diff failed".to_owned()];
+        let error = |damage| undecodable(1.5, &complaints, damage);
+        let damaged = Damaged {
+            pictures: 3,
+            ..Damaged::default()
+        };
+        assert_eq!(
+            error(Some(&damaged)),
+            ClipError::unsupported_media(
+                "the source is damaged: the picture at 1.500 s of the clip does not decode: \
+                 cabac decode of qscale diff failed"
+            )
+        );
+        assert_eq!(error(None).kind, ErrorKind::DeliveryMismatch);
     }
 }

@@ -33,6 +33,7 @@ pub async fn check(clip: &Bytes, seams: &[f64]) -> Checked {
         codec: &facts().next().expect("a piece").codec,
         shown: &shown,
         end_seconds: facts().map(|video| video.duration_seconds).sum(),
+        encoded: &[],
     };
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
     let folder = std::env::temp_dir();
