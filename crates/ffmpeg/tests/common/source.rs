@@ -3,7 +3,7 @@
 pub use super::ffmpeg::{AAC, H264, HEVC};
 
 use super::ffmpeg::{
-    Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_pixels, load, read,
+    Decoded, Folder, Picture, SAMPLE_RATE, collect, decode, decode_pixels, load, probe, read,
 };
 use ffmpeg::{
     encode,
@@ -136,13 +136,28 @@ pub struct Source {
     pub sound: Vec<f64>,
 }
 
+/// Where the sound of a file ends by its index, in samples. Without an edit list, `FFmpeg` goes on to the end of the last
+/// packet, which the encoder has filled up with silence.
+fn sound_end(path: &Path) -> Option<usize> {
+    let entries = "-select_streams a:0 -show_entries stream=start_time,duration:format=start_time";
+    let said = probe(path, entries);
+    let mut numbers = said.split(['\n', ',']).map(str::parse::<f64>);
+    let mut number = || numbers.next()?.ok();
+    let (start, seconds, file_start) = (number()?, number()?, number()?);
+    let end = microseconds(start - file_start + seconds);
+    Some(usize::try_from(end).ok()? * SAMPLE_RATE / 1_000_000)
+}
+
 impl Source {
     pub async fn decode(path: &Path) -> Self {
         let bytes = load(path);
         let movie = read(&bytes).await;
         let Decoded {
-            pictures, sound, ..
+            pictures,
+            mut sound,
+            ..
         } = decode(path, movie.facts.audio.is_some());
+        sound.truncate(sound_end(path).unwrap_or(usize::MAX));
         Self {
             folder: Folder::new(),
             movie,

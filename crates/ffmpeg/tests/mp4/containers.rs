@@ -35,7 +35,7 @@ const SECONDS: u32 = 8;
 const INTERVALS: [(f64, f64); 5] = [(0.0, 8.0), (0.0, 0.7), (3.123, 6.4), (5.0, 5.1), (6.6, 8.0)];
 
 /// How to write a container: the file's name, which determines it, and options.
-const CONTAINERS: [(&str, &str); 9] = [
+const CONTAINERS: [(&str, &str); 10] = [
     ("a.ts", ""),
     ("a.mkv", ""),
     (
@@ -53,6 +53,8 @@ const CONTAINERS: [(&str, &str); 9] = [
     ("wraps.ts", "-output_ts_offset 95440"),
     ("wraps-later.ts", "-output_ts_offset 95435"),
     ("dash.mp4", "-movflags +dash+delay_moov"),
+    // The first group of pictures is in `moov`, the others are in fragments.
+    ("hybrid.mp4", "-g 48 -movflags +frag_keyframe"),
 ];
 
 /// A working folder and a program for excerpts.
@@ -880,6 +882,15 @@ async fn transport_stream_with_rare_keyframes_is_read_from_further_in_front() {
 }
 
 #[tokio::test]
+async fn cut_of_a_transport_stream_does_not_begin_at_a_later_keyframe() {
+    let folder = Folder::new();
+    let keyframes = words("-g 300 -force_key_frames 0,1,5.5");
+    let path = build(&folder, "rare.ts", &[words(H264), keyframes, words(AAC)]);
+    // The keyframe before each start is further away than what is read first.
+    assert_cuts_are_exact(&path, &[(5.0, 6.5), (4.2, 7.0), (0.9, 1.5)]).await;
+}
+
+#[tokio::test]
 async fn interval_that_is_not_remuxed_is_estimated_by_the_frame_rate() {
     let folder = Folder::new();
     let work = Work::new();
@@ -1098,6 +1109,12 @@ async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
         ];
         file[number..number + encrypted.len()].copy_from_slice(&encrypted);
     };
+    let entry = |file: &mut [u8], from: [u8; 4], to: [u8; 4]| {
+        let entry = boxes::last(file, from);
+        boxes::rename(file, entry, to);
+    };
+    let pictures_entry = |file: &mut [u8]| entry(file, *b"avc1", *b"encv");
+    let sound_entry = |file: &mut [u8]| entry(file, *b"mp4a", *b"enca");
     let video = |file: &mut [u8]| scramble(file, VIDEO);
     let sound = |file: &mut [u8]| scramble(file, SOUND);
     for (name, encrypt) in [
@@ -1107,12 +1124,15 @@ async fn encrypted_sources_are_refused_by_name_whatever_the_container() {
         ("sample-aes.ts", &sample_aes),
         ("track.mkv", &encrypt_track),
         ("track.webm", &encrypt_track),
+        ("video.mp4", &pictures_entry),
+        ("sound.mp4", &sound_entry),
+        ("fragments.mp4", &pictures_entry),
     ] {
         let folder = Folder::new();
-        let codecs = if name.ends_with("webm") {
-            words(VP9)
-        } else {
-            [words(H264), words(AAC)].concat()
+        let codecs = match name {
+            "track.webm" => words(VP9),
+            "fragments.mp4" => words(&format!("{H264} {AAC} -movflags +frag_keyframe+empty_moov")),
+            _ => [words(H264), words(AAC)].concat(),
         };
         let path = build(&folder, name, &[codecs]);
         let mut file = load(&path).to_vec();

@@ -174,19 +174,30 @@ async fn pictures_that_an_encoder_cannot_show_in_their_size_are_not_copied() {
     );
 }
 
+/// Puts the coded width in the track header, in place of the one that is shown.
+fn forget_shown_width(path: &Path) {
+    let mut file = load(path).to_vec();
+    let width = boxes::first(&file, *b"tkhd") + 84;
+    file[width..width + 4].copy_from_slice(&(320_u32 << 16).to_be_bytes());
+    std::fs::write(path, file).expect("room");
+}
+
 /// Removes the pixel aspect box, and the display size from the track header.
 fn forget_shape(path: &Path) {
     let mut file = load(path).to_vec();
-    let at = |file: &[u8], kind: &[u8; 4]| {
-        file.windows(4)
-            .position(|found| found == kind)
-            .expect("a box")
-    };
-    let pasp = at(&file, b"pasp");
-    file[pasp..pasp + 4].copy_from_slice(b"free");
-    let width = at(&file, b"tkhd") + 80;
-    file[width..width + 4].copy_from_slice(&(320_u32 << 16).to_be_bytes());
+    let pasp = boxes::first(&file, *b"pasp");
+    boxes::rename(&mut file, pasp, *b"free");
     std::fs::write(path, file).expect("room");
+    forget_shown_width(path);
+}
+
+#[tokio::test]
+async fn shape_of_pixels_that_its_own_box_alone_knows_is_kept() {
+    let folder = Folder::new();
+    let vp9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -aspect 4:3";
+    let path = build(&folder, "source.mp4", vp9);
+    forget_shown_width(&path);
+    assert_has_size(&path, json!({}), "240x180").await;
 }
 
 #[tokio::test]

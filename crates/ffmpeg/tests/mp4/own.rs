@@ -65,6 +65,7 @@ struct Generations {
     original: Source,
     ffmpeg: Ffmpeg,
     count: u32,
+    encodes_hevc_whole: bool,
 }
 
 impl Generations {
@@ -83,6 +84,7 @@ impl Generations {
             original: Source::decode(&path).await,
             ffmpeg: Ffmpeg::find().expect("ffmpeg"),
             count: 0,
+            encodes_hevc_whole: false,
         }
     }
 
@@ -163,7 +165,7 @@ impl Generations {
             segments,
             coverage: None,
             watermark: None,
-            encodes_hevc_whole: false,
+            encodes_hevc_whole: self.encodes_hevc_whole,
         };
         let made = clip::make(request.look(), &plan, &ranges, None, remuxer).await?;
         self.count += 1;
@@ -280,4 +282,22 @@ async fn clips_of_every_format_are_sources() {
             generations.cut(&[(&copied, 5, 65)], &asked).await;
         }
     }
+}
+
+#[tokio::test]
+async fn hevc_is_encoded_whole_where_its_smart_cuts_are_turned_off() {
+    let hevc = "-c:v libx265 -x265-params log-level=error:keyint=30:min-keyint=30 -tag:v hvc1";
+    let mut generations = Generations::of(hevc).await;
+    let first = generations.first();
+    let asked = json!({"format": "hevc"});
+    let (_, method) = generations.cut(&[(&first, 17, 150)], &asked).await;
+    assert!(matches!(method, Method::SmartCut { .. }), "{method}");
+    generations.encodes_hevc_whole = true;
+    let (_, method) = generations.cut(&[(&first, 17, 150)], &asked).await;
+    assert_eq!(
+        method,
+        Method::EncodedWhole {
+            why: "smart cuts of HEVC are turned off in this deployment".to_owned()
+        }
+    );
 }

@@ -416,6 +416,26 @@ async fn copied_mp3_is_whole_from_a_keyframe_on() {
     );
 }
 
+#[tokio::test]
+async fn copy_of_sound_ends_where_the_index_says() {
+    let recipe = Recipe {
+        rate: "30",
+        irregular: false,
+        group: 76,
+        b_frames: 0,
+        reference_frames: 2,
+        late_ms: 393,
+        start_ms: 0,
+        sound: "libopus",
+        // Only the edit list would tell players that the last packet is not heard to its end.
+        options: "-use_editlist 0",
+    };
+    let folder = Folder::new();
+    let source = Source::decode(&recipe.build(&folder)).await;
+    let (window, copy) = source.cut(2.9..3.3).await;
+    assert_conforms(&source, &window, Way::Copy, &copy).await;
+}
+
 /// How many sources are made.
 const RECIPES: u32 = 12;
 /// How much earlier and later than its pictures a copy may have audio, in microseconds: the decode delay of pictures,
