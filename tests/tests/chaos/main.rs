@@ -10,7 +10,8 @@
 //!   before; SQS delivers its event at least once, so it may be announced again. Nothing else is announced.
 //! - Queues are empty, except for messages that are not requests, which become dead letters.
 //! - No `FFmpeg` process and no working folder is left. An incomplete multipart upload is left only by a killed
-//!   function; on AWS, the bucket's lifecycle rule removes it.
+//!   function, and where S3's answer to its creation, or the request to abort it, was lost. On AWS, the bucket's
+//!   lifecycle rule removes it.
 //! - `clipflow rerun --failed` fixes all failures with redrives.
 //!
 //! `CLIPFLOW_CHAOS_SEED` and `CLIPFLOW_CHAOS_REQUESTS` choose another run.
@@ -100,7 +101,7 @@ async fn survive(
     let failed = judge.failures_are_known().await;
     judge.mend(failed).await;
     judge.every_request_ended_once().await;
-    judge.nothing_is_left().await;
+    judge.nothing_is_left(&storm.lost_uploads()).await;
     judge.findings.are_none();
 }
 

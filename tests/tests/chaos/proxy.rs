@@ -4,7 +4,7 @@
 
 use fastrand::Rng;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -73,6 +73,7 @@ struct State {
     weather: Weather,
     random: Rng,
     troubled: BTreeMap<Trouble, usize>,
+    lost_uploads: BTreeSet<String>,
 }
 
 impl Proxy {
@@ -87,6 +88,7 @@ impl Proxy {
             weather: Weather::Calm,
             random,
             troubled: BTreeMap::new(),
+            lost_uploads: BTreeSet::new(),
         }));
         let shared = state.clone();
         thread::spawn(move || {
@@ -108,6 +110,11 @@ impl Proxy {
     pub fn troubled(&self) -> BTreeMap<Trouble, usize> {
         lock(&self.state).troubled.clone()
     }
+
+    /// The paths of multipart uploads whose id nobody learned, or that S3 was not told to abort.
+    pub fn lost_uploads(&self) -> BTreeSet<String> {
+        lock(&self.state).lost_uploads.clone()
+    }
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -115,8 +122,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
-    /// What happens to the next request.
-    fn next(&mut self) -> Option<Trouble> {
+    /// What happens to the next request, which has this head.
+    fn next(&mut self, head: &[u8]) -> Option<Trouble> {
         let trouble = match self.weather {
             Weather::Calm => None,
             Weather::Unsettled(one_of) => {
@@ -126,6 +133,7 @@ impl State {
             Weather::Outage(trouble) => Some(trouble),
         }?;
         *self.troubled.entry(trouble).or_default() += 1;
+        self.lost_uploads.extend(lost_upload(head, trouble));
         Some(trouble)
     }
 }
@@ -144,7 +152,7 @@ async fn accept(listener: std::net::TcpListener, service: SocketAddr, state: Arc
 
 async fn serve(mut client: TcpStream, service: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
     let head = read_head(&mut client).await?;
-    let trouble = lock(state).next();
+    let trouble = lock(state).next(&head);
     match trouble {
         Some(Trouble::ResetBefore) => return reset(client),
         Some(Trouble::Refusal) => return refuse(client).await,
@@ -183,6 +191,23 @@ async fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
         }
     }
     Ok(head)
+}
+
+/// The path of the multipart upload that is left behind if a request with this head has this trouble.
+fn lost_upload(head: &[u8], trouble: Trouble) -> Option<String> {
+    let head = String::from_utf8_lossy(head);
+    let mut words = head.split_whitespace();
+    let (method, address) = (words.next()?, words.next()?);
+    let (path, query) = address.split_once('?')?;
+    let is_lost = match method {
+        "POST" => query.starts_with("uploads") && trouble == Trouble::ResetAfter,
+        "DELETE" => {
+            let arrives = matches!(trouble, Trouble::Delay | Trouble::ResetAfter);
+            query.contains("uploadId=") && !arrives
+        }
+        _ => false,
+    };
+    is_lost.then(|| path.to_owned())
 }
 
 /// The request, changed so that the connection is closed after it.

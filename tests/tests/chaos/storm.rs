@@ -3,7 +3,7 @@
 use crate::proxy::{Proxy, Trouble, Weather};
 use fastrand::Rng;
 use serde_json::json;
-use std::{net::TcpStream, time::Duration};
+use std::{collections::BTreeSet, net::TcpStream, time::Duration};
 use tests::{
     Before, Stack, eventually,
     parts::retriers,
@@ -181,6 +181,11 @@ impl<'a> Storm<'a> {
         for function in ANNOUNCING {
             self.stack.reserve(function, None);
         }
+    }
+
+    /// The paths of multipart uploads that were left behind because S3 could not be reached.
+    pub fn lost_uploads(&self) -> BTreeSet<String> {
+        self.proxy.lost_uploads()
     }
 
     /// Restores the deployment.
