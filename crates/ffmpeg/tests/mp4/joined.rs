@@ -2,9 +2,10 @@
 
 use crate::common::source::HEVC;
 use crate::common::{
+    boxes,
     ffmpeg::{
-        Folder, Picture, decode, decode_pictures, level, load, pictures, read, sample_at, sound,
-        words,
+        Folder, Picture, decode, decode_pictures, level, load, pictures, probe, read, sample_at,
+        sound, words,
     },
     property::{assert_for_any, runtime},
     source::{TIME_TOLERANCE, microseconds},
@@ -157,7 +158,36 @@ async fn joined_cuts_of_open_groups_of_hevc_show_all_their_pictures() {
         assert_eq!(expected.len(), 37 + 20 + 17 + 10 + 11);
         assert_shows(&joined, &expected);
         assert_eq!(decode(&joined, false).remarks, "");
+        let types = keyframe_types(&joined);
+        let broken_links = types.iter().filter(|kind| (16..=18).contains(*kind));
+        // Two parts begin without one: the first, and one at the source's first picture.
+        assert_eq!(broken_links.count(), cuts.len() - 2);
     }
+}
+
+/// The types of the slices of a file's HEVC keyframes (ITU-T H.265, table 7-1): 16 to 18 are broken links (BLA).
+fn keyframe_types(path: &Path) -> Vec<u8> {
+    let file = load(path);
+    let packets = probe(
+        path,
+        "-ignore_editlist 1 -select_streams v -show_entries packet=pos,flags",
+    );
+    let keyframes = packets.lines().filter_map(|line| {
+        let (at, flags) = line.split_once(',')?;
+        flags.starts_with('K').then(|| at.parse::<usize>())
+    });
+    let slice_type = |mut at: usize| {
+        loop {
+            let kind = file[at + 4] >> 1 & 0x3f;
+            if kind < 32 {
+                return kind;
+            }
+            at += 4 + boxes::size(&file, at);
+        }
+    };
+    keyframes
+        .map(|at| slice_type(at.expect("a place")))
+        .collect()
 }
 
 #[tokio::test]
