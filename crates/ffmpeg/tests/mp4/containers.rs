@@ -886,8 +886,16 @@ async fn cut_of_a_transport_stream_does_not_begin_at_a_later_keyframe() {
     let folder = Folder::new();
     let keyframes = words("-g 300 -force_key_frames 0,1,5.5");
     let path = build(&folder, "rare.ts", &[words(H264), keyframes, words(AAC)]);
+    let work = Work::new();
+    let media = work.open(&path).await.expect("a source");
     // The keyframe before each start is further away than what is read first.
-    assert_cuts_are_exact(&path, &[(5.0, 6.5), (4.2, 7.0), (0.9, 1.5)]).await;
+    for (start, end) in [(5.0, 6.5), (4.2, 7.0), (0.9, 1.5)] {
+        let range = work.remuxed_range(&media, (start, end)).await;
+        let window = range.expect("an excerpt").movie.window(start, end);
+        let begins = window.expect("a window").facts.start_seconds;
+        assert!((begins - start).abs() < 0.02, "{begins} and not {start}");
+        assert_cuts_are_exact(&path, &[(start, end)]).await;
+    }
 }
 
 #[tokio::test]
