@@ -86,10 +86,14 @@ impl Expected {
     #[must_use]
     pub fn of_damaged(self, damaged: &Damaged) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a clip has fewer frames")]
-        let left_out = damaged.left_out as f64;
+        let left_out = damaged.left_out as f64 * self.frame_seconds;
+        // Nothing is shown in place of the last pictures, however long they last.
+        let last = damaged.places.last();
+        let last =
+            last.filter(|last| left_out > 0.0 && last.end > self.seconds - self.frame_seconds);
         Self {
             frames: self.frames.saturating_sub(damaged.left_out),
-            left_out_seconds: left_out * self.frame_seconds,
+            left_out_seconds: last.map_or(left_out, |last| left_out.max(last.end - last.start)),
             may_lack_audio: damaged.audio,
             ..self
         }
@@ -174,6 +178,24 @@ mod tests {
             ("640x358", "h264")
         );
         assert_eq!((copied.frames, encoded.frames), (50, 50));
+    }
+
+    #[test]
+    fn clip_may_be_shorter_by_the_last_pictures_if_those_are_left_out() {
+        let (request, plan) = (
+            request(Cut::Exact, Format::Mp4),
+            plan(&[source("h264", 360, 25.0)]),
+        );
+        let shorter_by = |left_out, start: f64, end: f64| {
+            let mut damaged = Damaged::default();
+            damaged.add(start..end);
+            damaged.left_out = left_out;
+            let expected = Expected::of(&request, &plan, EngineName::Trim).expect("a clip");
+            expected.of_damaged(&damaged).left_out_seconds
+        };
+        assert!((shorter_by(1, 0.7, 1.0) - 0.3).abs() < 1e-9);
+        assert!((shorter_by(1, 0.2, 0.5) - 0.04).abs() < 1e-9);
+        assert!(shorter_by(0, 0.7, 1.0).abs() < 1e-9);
     }
 
     #[test]
