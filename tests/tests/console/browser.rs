@@ -6,7 +6,7 @@ use crate::{
     server::Console,
     toy::{Toy, available, failing, name},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::Path;
 use tests::Stack;
 

@@ -58,6 +58,8 @@ impl Console {
         let (origin, _) = url.split_once("/?").expect("the first URL");
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            // The server may close a connection that it has not read a request's body from.
+            .max_idle_connections(0)
             .max_redirects(0);
         Self {
             child,
