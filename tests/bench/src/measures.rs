@@ -665,18 +665,8 @@ fn start(bench: &Bench) -> Outcome<Vec<Row>> {
     bench.names()?.into_iter().map(row).collect()
 }
 
-/// The longest package of a function that clips wait for, in MiB.
-const PACKAGE_MIB: f64 = 6.0;
-/// The same for `report`, which nothing waits for: it contains the clients of more services than any other.
-const REPORT_MIB: f64 = 7.0;
-
 fn size(bench: &Bench) -> Outcome<Vec<Row>> {
     let row = |name: String| {
-        let limit = if name == "report" {
-            REPORT_MIB
-        } else {
-            PACKAGE_MIB
-        };
         let package = bench.root.join(format!("target/lambda/{name}.zip"));
         let bytes = fs::metadata(&package)
             .map_err(|error| format!("{}: {error}", package.display()))?
@@ -685,7 +675,7 @@ fn size(bench: &Bench) -> Outcome<Vec<Row>> {
             format!("{name}, zip"),
             float(bytes) / 1_048_576.0,
             "MiB",
-            Some(limit),
+            Some(6.0),
         ))
     };
     bench.names()?.into_iter().map(row).collect()
