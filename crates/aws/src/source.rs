@@ -9,30 +9,39 @@ use aws_sdk_s3::{
     primitives::ByteStream,
 };
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{
+    FutureExt, Stream, TryStreamExt,
+    future::{self, BoxFuture, Shared},
+};
 use model::{ClipError, plan::PinnedObject, request::Source};
 use mp4_cut::io::{self, RangeRead};
-use std::{fmt::Display, mem, ops::Range, pin::pin};
+use std::{fmt::Display, ops::Range, slice, sync::Arc};
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How much of the object is read when pinning it, in bytes: enough for the boxes before most indexes.
 const HEAD_BYTES: u64 = 64 * 1024;
 /// The most that is read ahead, in bytes; for more than this, saving a wait is not worth it.
 const MAX_AHEAD_BYTES: u64 = 16 << 20;
-/// About how many parts are read ahead. All are read concurrently: one more than there are connections would wait for a
-/// whole answer.
-const PARTS_AHEAD: usize = 8;
+/// Into how many parts each range is divided that is read ahead: as many as its reader asks for at once.
+const PARTS_AHEAD: usize = 4;
+/// Concurrent ranged reads of such a part, so that the first one is soon complete.
+const CONNECTIONS_PER_PART: usize = 2;
 /// The most concurrent ranged reads when reading many short ranges ahead.
 const CONNECTIONS_AHEAD: usize = 32;
 /// Concurrent ranged reads when reading a whole object.
 const CONNECTIONS: usize = 4;
+
+/// Bytes that are being read, or have been.
+type Reading = Shared<BoxFuture<'static, Result<Bytes, ClipError>>>;
 
 /// Reads a [`PinnedObject`].
 #[derive(Debug, Clone)]
 pub struct S3Source {
     client: Client,
     object: PinnedObject,
-    /// Ranges that have been read, each with its offset.
-    ahead: Vec<(u64, Bytes)>,
+    /// Ranges that are read ahead. They do not overlap.
+    ahead: Vec<(Range<u64>, Reading)>,
 }
 
 impl S3Source {
@@ -71,7 +80,8 @@ impl S3Source {
             BytesMut::with_capacity(length(&(0..HEAD_BYTES))),
         )
         .await?;
-        let ahead = vec![(0, head.freeze())];
+        let read = 0..head.len() as u64;
+        let ahead = vec![(read, future::ready(Ok(head.freeze())).boxed().shared())];
         Ok(Self {
             client,
             object,
@@ -82,8 +92,8 @@ impl S3Source {
     /// How many bytes from the object's beginning were read when it was pinned. Reading them again costs nothing.
     #[must_use]
     pub fn head_bytes(&self) -> u64 {
-        let head = self.ahead.iter().find(|(start, _)| *start == 0);
-        head.map_or(0, |(_, bytes)| bytes.len() as u64)
+        let head = self.ahead.iter().find(|(range, _)| range.start == 0);
+        head.map_or(0, |(range, _)| range.end)
     }
 
     /// Reads an object that was pinned before.
@@ -96,15 +106,9 @@ impl S3Source {
         }
     }
 
-    /// Reads `ranges` concurrently, so that later reads within one of them need not wait. Does nothing if they are
-    /// longer than 16 MiB.
-    ///
-    /// # Errors
-    /// As [`read`](RangeRead::read).
-    pub async fn read_ahead(
-        &mut self,
-        ranges: impl IntoIterator<Item = Range<u64>>,
-    ) -> Result<(), ClipError> {
+    /// Begins to read `ranges` in the background, so that later reads within one of them need not wait. Does nothing if
+    /// they are longer than 16 MiB.
+    pub fn read_ahead(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) {
         let mut ranges: Vec<Range<u64>> = ranges.into_iter().collect();
         ranges.sort_by_key(|range| range.start);
         ranges.dedup_by(|next, last| {
@@ -114,42 +118,74 @@ impl S3Source {
             }
             is_one
         });
-        if ranges
-            .iter()
-            .map(|range| range.end - range.start)
-            .sum::<u64>()
-            > MAX_AHEAD_BYTES
-        {
-            return Ok(());
+        let lengths = ranges.iter().map(|range| range.end - range.start);
+        if lengths.sum::<u64>() > MAX_AHEAD_BYTES {
+            return;
         }
-        let ahead = self.gather(&ranges).await?;
-        self.ahead = ahead
-            .into_iter()
-            .map(|(at, bytes)| (at, bytes.freeze()))
-            .collect();
-        Ok(())
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_AHEAD));
+        let parts = ranges
+            .iter()
+            .flat_map(|range| io::split_ranges(slice::from_ref(range), PARTS_AHEAD));
+        let readings = parts.map(|part| (part.clone(), self.begin(part, connections.clone())));
+        self.ahead = readings.collect();
     }
 
-    /// Reads `ranges`, which do not overlap, each into one buffer. Every part is received directly into its place.
-    async fn gather(&self, ranges: &[Range<u64>]) -> Result<Vec<(u64, BytesMut)>, ClipError> {
-        let mut room = BytesMut::with_capacity(ranges.iter().map(length).sum());
+    /// Begins to read `part` in the background.
+    fn begin(&self, part: Range<u64>, connections: Arc<Semaphore>) -> Reading {
+        let source = Self::pinned(self.client.clone(), self.object.clone());
+        let reading = async move { source.gather(part, &connections).await };
+        let reading = AbortOnDropHandle::new(tokio::spawn(reading));
+        let ended = |error| ClipError::internal(format!("reading ahead ended: {error}"));
+        reading
+            .map(move |read| read.map_err(ended)?)
+            .boxed()
+            .shared()
+    }
+
+    /// Reads `range` by several requests into one buffer. Each of its parts is received directly into its place.
+    async fn gather(&self, range: Range<u64>, connections: &Semaphore) -> Result<Bytes, ClipError> {
+        let mut room = BytesMut::with_capacity(length(&range));
         let mut places = Vec::new();
-        for part in io::split_ranges(ranges, PARTS_AHEAD) {
+        for part in io::split_ranges(slice::from_ref(&range), CONNECTIONS_PER_PART) {
             let rest = room.split_off(length(&part));
-            places.push((part, mem::replace(&mut room, rest)));
+            places.push((part, std::mem::replace(&mut room, rest)));
         }
-        let read = stream::iter(places).map(async |(part, place)| {
-            Ok::<_, ClipError>((part.start, self.receive(part, place).await?))
+        let parts = places.into_iter().map(async |(part, place)| {
+            let _permit = connections.acquire().await;
+            self.receive(part, place).await
         });
-        let mut read = pin!(read.buffered(CONNECTIONS_AHEAD));
-        let mut gathered: Vec<(u64, BytesMut)> = Vec::new();
-        while let Some((at, part)) = read.try_next().await? {
-            match gathered.last_mut() {
-                Some((start, bytes)) if *start + bytes.len() as u64 == at => bytes.unsplit(part),
-                _ => gathered.push((at, part)),
-            }
+        let mut gathered = BytesMut::new();
+        for part in future::try_join_all(parts).await? {
+            gathered.unsplit(part);
         }
-        Ok(gathered)
+        Ok(gathered.freeze())
+    }
+
+    /// What is read ahead of `range`, once it has arrived; `None` unless all of it is.
+    async fn read_before(&self, range: &Range<u64>) -> Option<Result<Bytes, ClipError>> {
+        let shared = |part: &Range<u64>| part.start.max(range.start)..part.end.min(range.end);
+        let parts = self
+            .ahead
+            .iter()
+            .map(|(part, reading)| (part, shared(part), reading));
+        let parts: Vec<_> = parts.filter(|(_, shared, _)| !shared.is_empty()).collect();
+        let covered = parts.iter().map(|(_, shared, _)| shared.end - shared.start);
+        if covered.sum::<u64>() < range.end - range.start {
+            return None;
+        }
+        let pieces = parts.into_iter().map(async |(part, shared, reading)| {
+            let bytes = reading.clone().await?;
+            let start = length(&(part.start..shared.start));
+            Ok::<_, ClipError>(bytes.slice(start..start + length(&shared)))
+        });
+        Some(
+            future::try_join_all(pieces)
+                .await
+                .map(|pieces| match pieces.as_slice() {
+                    [piece] => piece.clone(),
+                    pieces => pieces.concat().into(),
+                }),
+        )
     }
 
     /// Reads `range` into `place`, which has exactly enough room.
@@ -190,10 +226,8 @@ impl RangeRead for S3Source {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        for (start, bytes) in &self.ahead {
-            if *start <= range.start && range.end <= start + bytes.len() as u64 {
-                return bytes.read(range.start - start..range.end - start).await;
-            }
+        if let Some(read) = self.read_before(&range).await {
+            return Ok(read?);
         }
         let place = BytesMut::with_capacity(length(&range));
         Ok(self.receive(range, place).await?.freeze())
@@ -307,8 +341,9 @@ fn read_call(object: &PinnedObject) -> Call<'_> {
 mod tests {
     use super::*;
     use aws_sdk_s3::primitives::SdkBody;
-    use aws_smithy_mocks::{Rule, mock, mock_client};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use model::ErrorKind;
+    use std::iter;
 
     fn object() -> PinnedObject {
         PinnedObject {
@@ -334,12 +369,44 @@ mod tests {
                     .build()
             });
         let mut source = S3Source::pinned(mock_client!(aws_sdk_s3, [&rule]), object());
-        source
-            .read_ahead([20..30, 10..25])
-            .await
-            .expect("one request");
+        source.read_ahead([20..30, 10..25]);
         assert_eq!(source.read(19..21).await.expect("read"), b"jk"[..]);
         assert_eq!(rule.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn read_across_parts_that_are_read_ahead_joins_them() {
+        let rule = mock!(Client::get_object).then_compute_output(|request| {
+            let range = request.range().unwrap_or_default().replace("bytes=", "");
+            let (first, last) = range.split_once('-').expect("a range");
+            let [first, last] = [first, last].map(|at| at.parse::<u32>().expect("a number"));
+            let body: Vec<u8> = (first..=last).map(|at| at.to_be_bytes()[2]).collect();
+            GetObjectOutput::builder().body(body.into()).build()
+        });
+        let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&rule]);
+        let bytes = 2_000_000;
+        let mut source = S3Source::pinned(client, PinnedObject { bytes, ..object() });
+        source.read_ahead(iter::once(0..bytes));
+        for range in [
+            0..bytes,
+            499_999..500_001,
+            100_000..1_900_000,
+            1_999_999..bytes,
+        ] {
+            let read = source.read(range.clone()).await.expect("read");
+            let wanted = range.map(|at| at.to_be_bytes()[6]);
+            assert!(read.iter().copied().eq(wanted));
+        }
+        assert_eq!(rule.num_calls(), PARTS_AHEAD * CONNECTIONS_PER_PART);
+    }
+
+    #[tokio::test]
+    async fn failure_of_reading_ahead_is_the_error_of_the_read() {
+        let client = mock_client!(aws_sdk_s3, [&answer(412, "")]);
+        let mut source = S3Source::pinned(client, object());
+        source.read_ahead(iter::once(0..100));
+        let error = ClipError::from(source.read(1..2).await.expect_err("it changed"));
+        assert_eq!(error.kind, ErrorKind::SourceNotFound);
     }
 
     fn answer(status: u16, body: &'static str) -> Rule {

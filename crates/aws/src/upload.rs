@@ -9,11 +9,12 @@ use aws_sdk_s3::{
 };
 use aws_smithy_checksums::ChecksumAlgorithm;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, pin_mut, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future, pin_mut, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use model::{error::ClipError, outcome::Object};
 use std::{collections::HashMap, convert::Infallible, path::Path};
+use tokio::sync::watch;
 
 /// Objects longer than this are uploaded in parts of this length, in bytes.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -38,30 +39,24 @@ pub struct Uploaded {
     pub etag: String,
 }
 
-/// Puts a stream: up to 8 MiB in one request, above that in parts, which are aborted on failure. S3 verifies a checksum
-/// of every part; that and TLS protect the content, so it is not hashed again for the request's signature.
+/// Puts a stream of `bytes` bytes: up to 8 MiB in one request, which is sent while the stream yields its content, above
+/// that in parts, which are aborted on failure. S3 verifies a checksum of every request; that and TLS protect the content,
+/// so it is not hashed again for the request's signature.
 ///
 /// # Errors
-/// The stream's own error, or the error of the failed call.
+/// The stream's own error, the error of the failed call, or `Internal` if the stream has another length.
 pub async fn put(
     client: &Client,
     to: &Destination<'_>,
     content: impl Stream<Item = Result<Bytes, impl Into<ClipError>>>,
+    bytes: u64,
 ) -> Result<Uploaded, ClipError> {
-    let parts = parts(content.map_err(Into::into));
-    pin_mut!(parts);
-    let first = parts.try_next().await?.unwrap_or_default();
-    if first.bytes < PART_BYTES {
-        return put_at_once(client, to, first).await;
+    let content = content.map_err(Into::into);
+    if bytes <= PART_BYTES as u64 {
+        return put_at_once(client, to, content, bytes).await;
     }
     let upload_id = begin(client, to).await?;
-    let result = put_parts(
-        client,
-        to,
-        &upload_id,
-        stream::once(async { Ok(first) }).chain(parts),
-    )
-    .await;
+    let result = put_parts(client, to, &upload_id, parts(content), bytes).await;
     if result.is_err() {
         let abort = client
             .abort_multipart_upload()
@@ -87,12 +82,9 @@ pub async fn put_file(
     let unreadable =
         |error: std::io::Error| ClipError::internal(format!("reading {}: {error}", path.display()));
     let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    put(
-        client,
-        to,
-        tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).map_err(unreadable),
-    )
-    .await
+    let bytes = file.metadata().await.map_err(unreadable)?.len();
+    let content = tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024);
+    put(client, to, content.map_err(unreadable), bytes).await
 }
 
 /// An existing object.
@@ -199,30 +191,62 @@ fn parts(
     })
 }
 
+/// Sends content while it arrives, and its checksum after it.
 async fn put_at_once(
     client: &Client,
     to: &Destination<'_>,
-    content: UploadPart,
+    content: impl Stream<Item = Result<Bytes, ClipError>>,
+    bytes: u64,
 ) -> Result<Uploaded, ClipError> {
-    let bytes = content.bytes;
-    let put = client
-        .put_object()
-        .bucket(to.bucket)
-        .key(to.key)
-        .content_type(to.content_type)
-        .set_metadata(Some(to.metadata.clone()))
-        .content_length(length(bytes))
-        .checksum_crc32_c(content.checksum())
-        .body(content.body())
-        .customize()
-        .disable_payload_signing()
-        .send()
-        .await
-        .map_err(|error| failure(to, &error))?;
+    let (arriving, pieces) = watch::channel(Vec::new());
+    let receive = async move {
+        pin_mut!(content);
+        let mut received = 0;
+        while let Some(piece) = content.try_next().await? {
+            received += piece.len() as u64;
+            arriving.send_modify(|pieces| pieces.push(piece));
+        }
+        check_length(received, bytes)
+    };
+    let send = async {
+        let put = client
+            .put_object()
+            .bucket(to.bucket)
+            .key(to.key)
+            .content_type(to.content_type)
+            .set_metadata(Some(to.metadata.clone()))
+            .content_length(length(bytes))
+            .checksum_algorithm(types::ChecksumAlgorithm::Crc32C)
+            .body(arriving_body(pieces))
+            .send();
+        put.await.map_err(|error| failure(to, &error))
+    };
+    let ((), put) = future::try_join(receive, send).await?;
     Ok(Uploaded {
-        bytes: bytes as u64,
+        bytes,
         etag: unquoted(put.e_tag),
     })
+}
+
+/// A body of the pieces that have arrived and of those that will, which can be sent again when a request is retried.
+fn arriving_body(pieces: watch::Receiver<Vec<Bytes>>) -> ByteStream {
+    ByteStream::new(SdkBody::retryable(move || {
+        let frames = stream::unfold((pieces.clone(), 0), async |(mut pieces, next)| {
+            let has_arrived = |pieces: &Vec<Bytes>| next < pieces.len();
+            let piece = pieces.wait_for(has_arrived).await.ok()?[next].clone();
+            Some((Ok::<_, Infallible>(Frame::data(piece)), (pieces, next + 1)))
+        });
+        SdkBody::from_body_1_x(StreamBody::new(frames))
+    }))
+}
+
+fn check_length(received: u64, bytes: u64) -> Result<(), ClipError> {
+    if received == bytes {
+        return Ok(());
+    }
+    Err(ClipError::internal(format!(
+        "the content has {received} bytes instead of {bytes}"
+    )))
 }
 
 async fn begin(client: &Client, to: &Destination<'_>) -> Result<String, ClipError> {
@@ -246,6 +270,7 @@ async fn put_parts(
     to: &Destination<'_>,
     upload_id: &str,
     parts: impl Stream<Item = Result<UploadPart, ClipError>>,
+    bytes: u64,
 ) -> Result<Uploaded, ClipError> {
     let done: Vec<(u64, CompletedPart)> = parts
         .zip(stream::iter(1..))
@@ -253,7 +278,7 @@ async fn put_parts(
         .buffered(PARTS_AT_ONCE)
         .try_collect()
         .await?;
-    let bytes = done.iter().map(|(bytes, _)| bytes).sum();
+    check_length(done.iter().map(|(bytes, _)| bytes).sum(), bytes)?;
     let parts = done.into_iter().map(|(_, part)| part).collect();
     let completed = client
         .complete_multipart_upload()
@@ -288,7 +313,7 @@ async fn put_part(
         .key(to.key)
         .upload_id(upload_id)
         .part_number(number)
-        .content_length(length(bytes))
+        .content_length(length(bytes as u64))
         .checksum_crc32_c(&checksum)
         .body(content.body())
         .customize()
@@ -318,7 +343,7 @@ fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'sta
 }
 
 /// A length in the SDK's type.
-fn length(bytes: usize) -> i64 {
+fn length(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -373,14 +398,14 @@ mod tests {
     async fn short_content_is_put_at_once_with_a_checksum() {
         let put_object = mock!(Client::put_object)
             .match_requests(|request| {
-                request.checksum_crc32_c() == Some("4waSgw==")
+                request.checksum_algorithm() == Some(&types::ChecksumAlgorithm::Crc32C)
                     && request.content_length() == Some(9)
             })
             .then_output(|| PutObjectOutput::builder().e_tag("\"abc\"").build());
         let client = mock_client!(aws_sdk_s3, [&put_object]);
         let content =
             stream::iter(["1234", "56789"].map(|piece| Ok::<_, ClipError>(Bytes::from(piece))));
-        let uploaded = put(&client, &destination(), content).await;
+        let uploaded = put(&client, &destination(), content, 9).await;
         assert_eq!(
             uploaded,
             Ok(Uploaded {
@@ -388,6 +413,55 @@ mod tests {
                 etag: "abc".into()
             })
         );
+    }
+
+    #[tokio::test]
+    async fn short_content_that_fails_is_not_put() {
+        let put_object =
+            mock!(Client::put_object).then_output(|| PutObjectOutput::builder().build());
+        let client = mock_client!(aws_sdk_s3, [&put_object]);
+        let broken =
+            chunks(&[1]).chain(stream::iter([Err(ClipError::source_not_found("changed"))]));
+        let failed = put(&client, &destination(), broken, 2).await;
+        assert_eq!(
+            failed.expect_err("it fails").kind,
+            ErrorKind::SourceNotFound
+        );
+    }
+
+    #[tokio::test]
+    async fn content_of_another_length_is_an_internal_error() {
+        let put_object =
+            mock!(Client::put_object).then_output(|| PutObjectOutput::builder().build());
+        let aborted = mock!(Client::abort_multipart_upload)
+            .then_output(|| AbortMultipartUploadOutput::builder().build());
+        let part = mock!(Client::upload_part)
+            .then_output(|| UploadPartOutput::builder().e_tag("p").build());
+        for (lengths, bytes) in [([1, 1], 3), ([2, 2], 3), ([PART_BYTES, 1], PART_BYTES + 2)] {
+            let rules = [&put_object, &begun(), &part, &aborted];
+            let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
+            let put = put(&client, &destination(), chunks(&lengths), bytes as u64).await;
+            let error = put.expect_err("it fails");
+            assert_eq!(error.kind, ErrorKind::Internal, "{error}");
+        }
+        assert_eq!(aborted.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn body_is_sent_while_it_arrives_and_again_from_its_beginning() {
+        let (arriving, pieces) = watch::channel(Vec::new());
+        let first = arriving_body(pieces).into_inner();
+        let again = first.try_clone().expect("it can be sent again");
+        let mut first = ByteStream::new(first);
+        arriving.send_modify(|pieces| pieces.push(Bytes::from("1234")));
+        let sent = first.try_next().await.expect("no error");
+        assert_eq!(sent, Some(Bytes::from("1234")));
+        arriving.send_modify(|pieces| pieces.push(Bytes::from("56789")));
+        drop(arriving);
+        let rest = first.collect().await.expect("no error");
+        assert_eq!(rest.to_vec(), b"56789");
+        let again = ByteStream::new(again).collect().await.expect("no error");
+        assert_eq!(again.to_vec(), b"123456789");
     }
 
     #[tokio::test]
@@ -438,16 +512,18 @@ mod tests {
             RuleMode::MatchAny,
             [&begun(), &part, &completed]
         );
+        let bytes = 2 * PART_BYTES as u64 + 6;
         let uploaded = put(
             &client,
             &destination(),
             chunks(&[PART_BYTES + 1, PART_BYTES, 5]),
+            bytes,
         )
         .await;
         assert_eq!(
             uploaded,
             Ok(Uploaded {
-                bytes: 2 * PART_BYTES as u64 + 6,
+                bytes,
                 etag: "abc-3".into()
             })
         );
@@ -463,7 +539,8 @@ mod tests {
             .then_output(|| AbortMultipartUploadOutput::builder().build());
         let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&begun(), &part, &aborted]);
         let broken = stream::iter([Err(ClipError::source_not_found("changed"))]);
-        let failed = put(&client, &destination(), chunks(&[PART_BYTES]).chain(broken)).await;
+        let content = chunks(&[PART_BYTES]).chain(broken);
+        let failed = put(&client, &destination(), content, PART_BYTES as u64 + 1).await;
         assert_eq!(
             failed.expect_err("it fails").kind,
             ErrorKind::SourceNotFound

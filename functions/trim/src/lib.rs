@@ -182,7 +182,7 @@ async fn put(
         metadata,
     };
     let put = match made.content {
-        Content::Stream(stream) => upload::put(&deps.s3, &to, stream).await?,
+        Content::Stream(stream, bytes) => upload::put(&deps.s3, &to, stream, bytes).await?,
         Content::File(file) => upload::put_file(&deps.s3, &to, &file).await?,
     };
     let object = Object {
@@ -226,7 +226,7 @@ fn described(damaged: &Damaged) -> (String, String) {
     (DAMAGED.to_owned(), json)
 }
 
-/// The plan's sources. Short windows are read together with the index, since `probe` found out where they are.
+/// The plan's sources. Short windows are read while the index is, since `probe` found out where they are.
 async fn open(
     deps: &Deps,
     plan: &Plan,
@@ -244,9 +244,7 @@ async fn open(
                     .iter()
                     .filter(|segment| segment.source == index);
                 let spans = windows.filter_map(|segment| segment.window.source_span.clone());
-                source
-                    .read_ahead(probed.facts.index_reads().into_iter().chain(spans))
-                    .await?;
+                source.read_ahead(probed.facts.index_reads().into_iter().chain(spans));
             }
             Media::reopen(source, probed.facts.clone(), remuxer).await
         });

@@ -59,15 +59,13 @@ impl Reader {
         let begun = Instant::now();
         self.runtime.block_on(async {
             let mut source = S3Source::pinned(self.s3.clone(), probed.object.clone());
-            source
-                .read_ahead(
-                    probed
-                        .facts
-                        .index_reads()
-                        .into_iter()
-                        .chain(planned.source_span.clone()),
-                )
-                .await?;
+            source.read_ahead(
+                probed
+                    .facts
+                    .index_reads()
+                    .into_iter()
+                    .chain(planned.source_span.clone()),
+            );
             let window = Movie::read(&source)
                 .await?
                 .window(planned.start_seconds, planned.end_seconds)?;

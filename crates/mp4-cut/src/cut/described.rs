@@ -22,7 +22,8 @@ impl Movie {
             return Ok(movies);
         }
         let mut heads = Vec::new();
-        for (movie, source, start, end) in cuts {
+        for (movie, (_, source, start, end)) in movies.iter_mut().zip(cuts) {
+            movie.select(*start, *end)?;
             let keyframes = movie.keyframes_of(*start, *end)?;
             heads.extend(parameter_sets::heads(&movie.video.samples, *source, keyframes).await?);
         }
@@ -43,6 +44,9 @@ impl Movie {
         start_seconds: f64,
         end_seconds: f64,
     ) -> Result<()> {
+        if !self.video.samples.has_parameter_sets {
+            return Ok(());
+        }
         let (samples, _) = self.samples_of(&self.snap(start_seconds, end_seconds)?)?;
         parameter_sets::describe_at(&mut self.video, source, samples.start).await
     }

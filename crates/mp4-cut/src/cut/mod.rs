@@ -6,6 +6,5 @@ mod described;
 mod lengths;
 mod media;
 mod pictures;
-mod selection;
 pub(crate) mod smart;
 pub(crate) mod window;

@@ -26,10 +26,7 @@ use crate::{
     cut::concat,
     cut::media::{Media, MovedSamples},
     cut::pictures::Pictures,
-    cut::{
-        selection::Held,
-        window::{Window, movie_timescale},
-    },
+    cut::window::{Window, movie_timescale},
     encode_target::EncodeTarget,
     error::{Error, Result},
     hevc,
@@ -39,6 +36,7 @@ use crate::{
     read::movie::{Movie, read_track},
     read::parameter_sets,
     read::samples::{ChunkRun, Frame, SampleList, SampleTable},
+    read::selection::Held,
     read::track::Track,
     time::{Time, rescale},
 };

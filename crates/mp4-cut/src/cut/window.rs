@@ -9,10 +9,7 @@
 //! raised to 0 and above.
 
 use crate::{
-    cut::{
-        audio_decoder::{Decoder, StartsAt},
-        selection::{Held, Selection},
-    },
+    cut::audio_decoder::{Decoder, StartsAt},
     error::{Bound, Error, Result},
     hevc,
     io::RangeRead,
@@ -21,6 +18,7 @@ use crate::{
     nal::LengthSize,
     read::movie::{Movie, VideoExtent},
     read::samples::{ChunkRun, SampleList},
+    read::selection::{Held, Selected, Selection},
     read::track::Track,
     time::{Time, rescale},
 };
@@ -231,7 +229,7 @@ impl Movie {
 
     /// Chooses what [`window_of`](Self::window_of) writes, before lengths in bytes are known.
     pub(crate) fn choose(&self, interval: &Range<i64>) -> Result<Chosen<'_>> {
-        let selection = Selection::of(&self.video, interval)?;
+        let selection = self.selection(interval)?;
         let video = self.video_cut(interval, &selection);
         let audio_cut = |audio| self.audio_cut(audio, interval, &video);
         let audio = self.audio.as_ref().and_then(audio_cut);
@@ -290,7 +288,26 @@ impl Movie {
     /// The samples needed to show an interval, in decode order; and, if it begins within a sample, that sample and how
     /// long it has been shown by then.
     pub(crate) fn samples_of(&self, interval: &Range<i64>) -> Result<(Range<u32>, Option<Held>)> {
-        Selection::of(&self.video, interval).map(|selection| (selection.samples, selection.held))
+        let selection = self.selection(interval)?;
+        Ok((selection.samples, selection.held))
+    }
+
+    fn selection(&self, interval: &Range<i64>) -> Result<Selection> {
+        match &self.selected {
+            Some(selected) if selected.interval == *interval => Ok(selected.selection.clone()),
+            _ => Selection::of(&self.video, interval),
+        }
+    }
+
+    /// Remembers which samples an interval needs. The video's samples must not change afterwards.
+    pub(crate) fn select(&mut self, start_seconds: f64, end_seconds: f64) -> Result<()> {
+        let interval = self.snap(start_seconds, end_seconds)?;
+        self.selected = Some(Selected {
+            seconds: [start_seconds, end_seconds],
+            selection: self.selection(&interval)?,
+            interval,
+        });
+        Ok(())
     }
 
     fn ticks(&self, ticks: i64) -> Time {
@@ -302,6 +319,11 @@ impl Movie {
 
     /// The media times of the frame boundaries that an interval is snapped to.
     pub(crate) fn snap(&self, start_seconds: f64, end_seconds: f64) -> Result<Range<i64>> {
+        if let Some(selected) = &self.selected
+            && selected.seconds.map(f64::to_bits) == [start_seconds, end_seconds].map(f64::to_bits)
+        {
+            return Ok(selected.interval.clone());
+        }
         Self::check_interval(start_seconds, end_seconds)?;
         let (extent, duration_seconds) = (self.video_extent, self.facts.duration_seconds);
         let precise = |media_time: i64| i128::from(media_time) * self.precision();
@@ -343,7 +365,7 @@ impl Movie {
         let VideoExtent { start, end, .. } = self.video_extent;
         let mut around = [start..end, start..end];
         let media_times = wanted.map(|wanted| wanted.div_euclid(self.precision()));
-        let earliest_offset = self.video.samples.earliest_offset();
+        let earliest_offset = self.video.samples.earliest_offset;
         for frame in self.video.samples.frames()? {
             // Neither this frame nor any after it can be nearer.
             let may_be_shown_at = frame.decode_time + earliest_offset;

@@ -18,6 +18,7 @@ pub(crate) mod pictures;
 pub(crate) mod pixel_format;
 pub(crate) mod sample_entry;
 pub(crate) mod samples;
+pub(crate) mod selection;
 mod sniff;
 mod stream_aspect;
 pub(crate) mod track;

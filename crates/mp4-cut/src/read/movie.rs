@@ -17,6 +17,7 @@ use crate::{
     read::pixel_format::PixelFormat,
     read::sample_entry::{AudioEntry, VideoEntry, handler_name},
     read::samples::Frame,
+    read::selection::Selected,
     read::track::{EditSegment, Track, TrackHeader},
     time::Time,
 };
@@ -41,6 +42,8 @@ pub struct Movie {
     pub(crate) video_extent: VideoExtent,
     /// The first video or audio that a player presents, on the movie's timeline: second 0 of the source.
     pub(crate) origin: Time,
+    /// The interval that was selected last. Selecting one goes through all frames before its end.
+    pub(crate) selected: Option<Selected>,
 }
 
 /// The extent of the video that a player shows, in media time.
@@ -516,6 +519,7 @@ impl Movie {
             more_audio: Vec::new(),
             video_extent,
             origin,
+            selected: None,
         })
     }
 }

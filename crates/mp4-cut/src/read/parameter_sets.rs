@@ -43,9 +43,6 @@ pub(crate) async fn describe_at(
     source: &impl RangeRead,
     sample: u32,
 ) -> Result<()> {
-    if !track.samples.has_parameter_sets {
-        return Ok(());
-    }
     let all = track.samples.first_keyframes();
     let mut keyframes: Vec<u32> = all.take_while(|keyframe| *keyframe <= sample).collect();
     keyframes.reverse();

@@ -29,6 +29,8 @@ pub(crate) struct SampleTable {
     /// The sample duration of the longest run of equal durations.
     usual_duration: u32,
     composition: Option<Runs>,
+    /// The least difference between the time at which a frame is shown and the one at which it is decoded.
+    pub earliest_offset: i64,
     sample_to_chunk: Table<12>,
     offsets: Offsets,
     sizes: Sizes,
@@ -146,6 +148,7 @@ impl SampleTable {
                 .max_by_key(|run| (run.count, run.value))
                 .map_or(0, |run| run.value),
             timing,
+            earliest_offset: composition.as_ref().map_or(0, earliest_offset),
             composition,
             sample_to_chunk: Table::of_box(&require(stbl, *b"stsc")?)?,
             offsets,
@@ -254,17 +257,9 @@ impl SampleTable {
     /// # Errors
     /// As [`frames`](Self::frames).
     pub fn frames_before(&self, time: i64) -> Result<impl Iterator<Item = Frame>> {
-        let earliest = self.earliest_offset();
+        let earliest = self.earliest_offset;
         let may_be = move |frame: &Frame| frame.decode_time + earliest < time;
         Ok(self.frames()?.take_while(may_be))
-    }
-
-    /// The least difference between the time at which a frame is shown and the one at which it is decoded.
-    pub fn earliest_offset(&self) -> i64 {
-        let offsets = self.composition.iter().flat_map(Runs::runs);
-        let offsets = offsets.map(|run| run.signed().value);
-        // Samples behind the table have none.
-        offsets.chain([0]).min().unwrap_or(0)
     }
 
     /// The first sync sample after the track's first sample.
@@ -407,11 +402,12 @@ impl SampleTable {
 
     /// Where the samples in `range` are, in decode order, one run per chunk (`stsc` and `stco`, 8.7.4 and 8.7.5).
     pub fn chunk_runs(&self, range: Range<u32>) -> impl Iterator<Item = ChunkRun> {
-        let mut entries = self.sample_to_chunk.entries().iter().map(split_entry);
+        let (entry, skipped, mut end) = self.chunks_before(range.start);
+        let entries = &self.sample_to_chunk.entries()[entry..];
+        let mut entries = entries.iter().map(split_entry);
         let mut next_entry = entries.next();
         let (mut samples_per_chunk, mut description) = (0, 1);
-        let mut chunks = self.offsets.iter().zip(1_u32..);
-        let mut end = 0_u32;
+        let mut chunks = self.offsets.behind(skipped as usize).zip(skipped + 1..);
         iter::from_fn(move || {
             while end < range.end.min(self.count) {
                 let (offset, chunk) = chunks.next()?;
@@ -435,6 +431,26 @@ impl SampleTable {
             }
             None
         })
+    }
+
+    /// How many chunks have only samples before `sample`: the index of the last one's entry in `stsc`, their number and
+    /// the number of their samples.
+    fn chunks_before(&self, sample: u32) -> (usize, u32, u32) {
+        let entries = self.sample_to_chunk.entries();
+        let (mut chunks, mut samples) = (0, 0);
+        for (index, [first_chunk, samples_per_chunk, _]) in
+            entries.iter().map(split_entry).enumerate()
+        {
+            let next = entries.get(index + 1).map(split_entry);
+            let of_entry = next.map_or(u32::MAX, |[next_first, ..]| next_first) - first_chunk;
+            let before = of_entry.min((sample - samples) / samples_per_chunk.max(1));
+            chunks += before;
+            samples += before * samples_per_chunk;
+            if before < of_entry {
+                return (index, chunks, samples);
+            }
+        }
+        (entries.len(), chunks, samples)
     }
 
     /// As [`select`](Self::select), for audio that is inaudible before the sample `heard`; also returns the media time
@@ -902,20 +918,15 @@ fn covering_runs(list: &SampleList, runs: &[Run]) -> Vec<Run> {
 }
 
 impl Offsets {
-    fn iter(&self) -> impl Iterator<Item = u64> {
+    /// The offsets of the chunks from `first` on, counted from zero.
+    fn behind(&self, first: usize) -> impl Iterator<Item = u64> {
         let (short, long) = match self {
-            Self::Short(table) => (Some(table), None),
-            Self::Long(table) => (None, Some(table)),
+            Self::Short(table) => (table.entries(), [].as_slice()),
+            Self::Long(table) => ([].as_slice(), table.entries()),
         };
-        short
-            .into_iter()
-            .flat_map(|table| table.all().map(u64::from))
-            .chain(long.into_iter().flat_map(|table| {
-                table
-                    .entries()
-                    .iter()
-                    .map(|entry| u64::from_be_bytes(*entry))
-            }))
+        let short = short.iter().skip(first).copied().map(u32::from_be_bytes);
+        let long = long.iter().skip(first).copied().map(u64::from_be_bytes);
+        short.map(u64::from).chain(long)
     }
 }
 
@@ -945,6 +956,12 @@ impl Group {
 fn split_entry(entry: &[u8; 12]) -> [u32; 3] {
     let (fields, _) = entry.as_chunks();
     [fields[0], fields[1], fields[2]].map(u32::from_be_bytes)
+}
+
+fn earliest_offset(composition: &Runs) -> i64 {
+    let offsets = composition.runs().map(|run| run.signed().value);
+    // Samples behind the table have none.
+    offsets.fold(0, i64::min)
 }
 
 fn total_duration(timing: &Runs, count: u32) -> Result<i64> {

@@ -14,6 +14,16 @@ pub(crate) struct Held {
     pub shown_for: i64,
 }
 
+/// An interval and the video samples that it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Selected {
+    /// The start and the end that were asked for.
+    pub seconds: [f64; 2],
+    /// The media times that they were snapped to.
+    pub interval: Range<i64>,
+    pub selection: Selection,
+}
+
 /// The video samples that an interval needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Selection {
