@@ -236,7 +236,8 @@ fn arriving_body(pieces: watch::Receiver<Vec<Bytes>>) -> ByteStream {
             let piece = pieces.wait_for(has_arrived).await.ok()?[next].clone();
             Some((Ok::<_, Infallible>(Frame::data(piece)), (pieces, next + 1)))
         });
-        SdkBody::from_body_1_x(StreamBody::new(frames))
+        // The SDK asks again after the end.
+        SdkBody::from_body_1_x(StreamBody::new(frames.fuse()))
     }))
 }
 
@@ -354,12 +355,14 @@ fn unquoted(etag: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_s3::config::Credentials;
     use aws_sdk_s3::operation::{
         abort_multipart_upload::AbortMultipartUploadOutput,
         complete_multipart_upload::CompleteMultipartUploadOutput,
         create_multipart_upload::CreateMultipartUploadOutput, put_object::PutObjectOutput,
         upload_part::UploadPartOutput,
     };
+    use aws_smithy_http_client::test_util::capture_request;
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use model::ErrorKind;
     use proptest::prelude::*;
@@ -412,6 +415,35 @@ mod tests {
                 bytes: 9,
                 etag: "abc".into()
             })
+        );
+    }
+
+    #[tokio::test]
+    async fn checksum_follows_short_content() {
+        let (http, request) = capture_request(None);
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version_latest()
+            .endpoint_url("https://localhost")
+            .region(aws_sdk_s3::config::Region::new("us-east-1"))
+            .credentials_provider(Credentials::for_tests())
+            .http_client(http)
+            .build();
+        let content = chunks(&[2, 3]);
+        let put = put(&Client::from_conf(config), &destination(), content, 5).await;
+        assert_eq!(put.expect("it is put").bytes, 5);
+        let request = request.expect_request();
+        assert_eq!(
+            request.headers().get("x-amz-content-sha256"),
+            Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+        );
+        assert_eq!(
+            request.headers().get("x-amz-decoded-content-length"),
+            Some("5")
+        );
+        let body = ByteStream::new(request.into_body()).collect().await;
+        assert_eq!(
+            String::from_utf8_lossy(&body.expect("no error").to_vec()),
+            "5\r\n\u{7}\u{7}\u{7}\u{7}\u{7}\r\n0\r\nx-amz-checksum-crc32c:LlMJfA==\r\n\r\n"
         );
     }
 
