@@ -369,7 +369,7 @@ async fn find_ffmpeg() -> Result<Ffmpeg, ClipError> {
 async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, ClipError> {
     Ok(match content {
         Content::File(file) => file,
-        Content::Stream(stream, _) => {
+        Content::Stream(stream) => {
             scratch.save("finished.mp4", stream).await?;
             scratch.file("finished.mp4")
         }

@@ -107,7 +107,7 @@ impl Upload {
             metadata: HashMap::new(),
         };
         let content = self.content(bar.clone(), interrupted.clone()).await?;
-        let put = upload::put(client, &to, content, self.bytes).await;
+        let put = upload::put(client, &to, content).await;
         bar.finish_and_clear();
         put.map_err(|error| {
             if interrupted.load(Relaxed) {

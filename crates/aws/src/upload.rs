@@ -9,12 +9,11 @@ use aws_sdk_s3::{
 };
 use aws_smithy_checksums::ChecksumAlgorithm;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, future, pin_mut, stream};
+use futures::{Stream, StreamExt, TryStreamExt, pin_mut, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use model::{error::ClipError, outcome::Object};
 use std::{collections::HashMap, convert::Infallible, path::Path};
-use tokio::sync::watch;
 
 /// Objects longer than this are uploaded in parts of this length, in bytes.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -39,24 +38,30 @@ pub struct Uploaded {
     pub etag: String,
 }
 
-/// Puts a stream of `bytes` bytes: up to 8 MiB in one request, which is sent while the stream yields its content, above
-/// that in parts, which are aborted on failure. S3 verifies a checksum of every request; that and TLS protect the content,
-/// so it is not hashed again for the request's signature.
+/// Puts a stream: up to 8 MiB in one request, above that in parts, which are aborted on failure. S3 verifies a checksum
+/// of every part; that and TLS protect the content, so it is not hashed again for the request's signature.
 ///
 /// # Errors
-/// The stream's own error, the error of the failed call, or `Internal` if the stream has another length.
+/// The stream's own error, or the error of the failed call.
 pub async fn put(
     client: &Client,
     to: &Destination<'_>,
     content: impl Stream<Item = Result<Bytes, impl Into<ClipError>>>,
-    bytes: u64,
 ) -> Result<Uploaded, ClipError> {
-    let content = content.map_err(Into::into);
-    if bytes <= PART_BYTES as u64 {
-        return put_at_once(client, to, content, bytes).await;
+    let parts = parts(content.map_err(Into::into));
+    pin_mut!(parts);
+    let first = parts.try_next().await?.unwrap_or_default();
+    if first.bytes < PART_BYTES {
+        return put_at_once(client, to, first).await;
     }
     let upload_id = begin(client, to).await?;
-    let result = put_parts(client, to, &upload_id, parts(content), bytes).await;
+    let result = put_parts(
+        client,
+        to,
+        &upload_id,
+        stream::once(async { Ok(first) }).chain(parts),
+    )
+    .await;
     if result.is_err() {
         let abort = client
             .abort_multipart_upload()
@@ -82,9 +87,12 @@ pub async fn put_file(
     let unreadable =
         |error: std::io::Error| ClipError::internal(format!("reading {}: {error}", path.display()));
     let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    let bytes = file.metadata().await.map_err(unreadable)?.len();
-    let content = tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024);
-    put(client, to, content.map_err(unreadable), bytes).await
+    put(
+        client,
+        to,
+        tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).map_err(unreadable),
+    )
+    .await
 }
 
 /// An existing object.
@@ -191,63 +199,30 @@ fn parts(
     })
 }
 
-/// Sends content while it arrives, and its checksum after it.
 async fn put_at_once(
     client: &Client,
     to: &Destination<'_>,
-    content: impl Stream<Item = Result<Bytes, ClipError>>,
-    bytes: u64,
+    content: UploadPart,
 ) -> Result<Uploaded, ClipError> {
-    let (arriving, pieces) = watch::channel(Vec::new());
-    let receive = async move {
-        pin_mut!(content);
-        let mut received = 0;
-        while let Some(piece) = content.try_next().await? {
-            received += piece.len() as u64;
-            arriving.send_modify(|pieces| pieces.push(piece));
-        }
-        check_length(received, bytes)
-    };
-    let send = async {
-        let put = client
-            .put_object()
-            .bucket(to.bucket)
-            .key(to.key)
-            .content_type(to.content_type)
-            .set_metadata(Some(to.metadata.clone()))
-            .content_length(length(bytes))
-            .checksum_algorithm(types::ChecksumAlgorithm::Crc32C)
-            .body(arriving_body(pieces))
-            .send();
-        put.await.map_err(|error| failure(to, &error))
-    };
-    let ((), put) = future::try_join(receive, send).await?;
+    let bytes = content.bytes;
+    let put = client
+        .put_object()
+        .bucket(to.bucket)
+        .key(to.key)
+        .content_type(to.content_type)
+        .set_metadata(Some(to.metadata.clone()))
+        .content_length(length(bytes))
+        .checksum_crc32_c(content.checksum())
+        .body(content.body())
+        .customize()
+        .disable_payload_signing()
+        .send()
+        .await
+        .map_err(|error| failure(to, &error))?;
     Ok(Uploaded {
-        bytes,
+        bytes: bytes as u64,
         etag: unquoted(put.e_tag),
     })
-}
-
-/// A body of the pieces that have arrived and of those that will, which can be sent again when a request is retried.
-fn arriving_body(pieces: watch::Receiver<Vec<Bytes>>) -> ByteStream {
-    ByteStream::new(SdkBody::retryable(move || {
-        let frames = stream::unfold((pieces.clone(), 0), async |(mut pieces, next)| {
-            let has_arrived = |pieces: &Vec<Bytes>| next < pieces.len();
-            let piece = pieces.wait_for(has_arrived).await.ok()?[next].clone();
-            Some((Ok::<_, Infallible>(Frame::data(piece)), (pieces, next + 1)))
-        });
-        // The SDK asks again after the end.
-        SdkBody::from_body_1_x(StreamBody::new(frames.fuse()))
-    }))
-}
-
-fn check_length(received: u64, bytes: u64) -> Result<(), ClipError> {
-    if received == bytes {
-        return Ok(());
-    }
-    Err(ClipError::internal(format!(
-        "the content has {received} bytes instead of {bytes}"
-    )))
 }
 
 async fn begin(client: &Client, to: &Destination<'_>) -> Result<String, ClipError> {
@@ -271,7 +246,6 @@ async fn put_parts(
     to: &Destination<'_>,
     upload_id: &str,
     parts: impl Stream<Item = Result<UploadPart, ClipError>>,
-    bytes: u64,
 ) -> Result<Uploaded, ClipError> {
     let done: Vec<(u64, CompletedPart)> = parts
         .zip(stream::iter(1..))
@@ -279,7 +253,7 @@ async fn put_parts(
         .buffered(PARTS_AT_ONCE)
         .try_collect()
         .await?;
-    check_length(done.iter().map(|(bytes, _)| bytes).sum(), bytes)?;
+    let bytes = done.iter().map(|(bytes, _)| bytes).sum();
     let parts = done.into_iter().map(|(_, part)| part).collect();
     let completed = client
         .complete_multipart_upload()
@@ -314,7 +288,7 @@ async fn put_part(
         .key(to.key)
         .upload_id(upload_id)
         .part_number(number)
-        .content_length(length(bytes as u64))
+        .content_length(length(bytes))
         .checksum_crc32_c(&checksum)
         .body(content.body())
         .customize()
@@ -344,7 +318,7 @@ fn failure<E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'sta
 }
 
 /// A length in the SDK's type.
-fn length(bytes: u64) -> i64 {
+fn length(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -355,14 +329,12 @@ fn unquoted(etag: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_s3::config::Credentials;
     use aws_sdk_s3::operation::{
         abort_multipart_upload::AbortMultipartUploadOutput,
         complete_multipart_upload::CompleteMultipartUploadOutput,
         create_multipart_upload::CreateMultipartUploadOutput, put_object::PutObjectOutput,
         upload_part::UploadPartOutput,
     };
-    use aws_smithy_http_client::test_util::capture_request;
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use model::ErrorKind;
     use proptest::prelude::*;
@@ -401,14 +373,14 @@ mod tests {
     async fn short_content_is_put_at_once_with_a_checksum() {
         let put_object = mock!(Client::put_object)
             .match_requests(|request| {
-                request.checksum_algorithm() == Some(&types::ChecksumAlgorithm::Crc32C)
+                request.checksum_crc32_c() == Some("4waSgw==")
                     && request.content_length() == Some(9)
             })
             .then_output(|| PutObjectOutput::builder().e_tag("\"abc\"").build());
         let client = mock_client!(aws_sdk_s3, [&put_object]);
         let content =
             stream::iter(["1234", "56789"].map(|piece| Ok::<_, ClipError>(Bytes::from(piece))));
-        let uploaded = put(&client, &destination(), content, 9).await;
+        let uploaded = put(&client, &destination(), content).await;
         assert_eq!(
             uploaded,
             Ok(Uploaded {
@@ -416,84 +388,6 @@ mod tests {
                 etag: "abc".into()
             })
         );
-    }
-
-    #[tokio::test]
-    async fn checksum_follows_short_content() {
-        let (http, request) = capture_request(None);
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version_latest()
-            .endpoint_url("https://localhost")
-            .region(aws_sdk_s3::config::Region::new("us-east-1"))
-            .credentials_provider(Credentials::for_tests())
-            .http_client(http)
-            .build();
-        let content = chunks(&[2, 3]);
-        let put = put(&Client::from_conf(config), &destination(), content, 5).await;
-        assert_eq!(put.expect("it is put").bytes, 5);
-        let request = request.expect_request();
-        assert_eq!(
-            request.headers().get("x-amz-content-sha256"),
-            Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER")
-        );
-        assert_eq!(
-            request.headers().get("x-amz-decoded-content-length"),
-            Some("5")
-        );
-        let body = ByteStream::new(request.into_body()).collect().await;
-        assert_eq!(
-            String::from_utf8_lossy(&body.expect("no error").to_vec()),
-            "5\r\n\u{7}\u{7}\u{7}\u{7}\u{7}\r\n0\r\nx-amz-checksum-crc32c:LlMJfA==\r\n\r\n"
-        );
-    }
-
-    #[tokio::test]
-    async fn short_content_that_fails_is_not_put() {
-        let put_object =
-            mock!(Client::put_object).then_output(|| PutObjectOutput::builder().build());
-        let client = mock_client!(aws_sdk_s3, [&put_object]);
-        let broken =
-            chunks(&[1]).chain(stream::iter([Err(ClipError::source_not_found("changed"))]));
-        let failed = put(&client, &destination(), broken, 2).await;
-        assert_eq!(
-            failed.expect_err("it fails").kind,
-            ErrorKind::SourceNotFound
-        );
-    }
-
-    #[tokio::test]
-    async fn content_of_another_length_is_an_internal_error() {
-        let put_object =
-            mock!(Client::put_object).then_output(|| PutObjectOutput::builder().build());
-        let aborted = mock!(Client::abort_multipart_upload)
-            .then_output(|| AbortMultipartUploadOutput::builder().build());
-        let part = mock!(Client::upload_part)
-            .then_output(|| UploadPartOutput::builder().e_tag("p").build());
-        for (lengths, bytes) in [([1, 1], 3), ([2, 2], 3), ([PART_BYTES, 1], PART_BYTES + 2)] {
-            let rules = [&put_object, &begun(), &part, &aborted];
-            let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules);
-            let put = put(&client, &destination(), chunks(&lengths), bytes as u64).await;
-            let error = put.expect_err("it fails");
-            assert_eq!(error.kind, ErrorKind::Internal, "{error}");
-        }
-        assert_eq!(aborted.num_calls(), 1);
-    }
-
-    #[tokio::test]
-    async fn body_is_sent_while_it_arrives_and_again_from_its_beginning() {
-        let (arriving, pieces) = watch::channel(Vec::new());
-        let first = arriving_body(pieces).into_inner();
-        let again = first.try_clone().expect("it can be sent again");
-        let mut first = ByteStream::new(first);
-        arriving.send_modify(|pieces| pieces.push(Bytes::from("1234")));
-        let sent = first.try_next().await.expect("no error");
-        assert_eq!(sent, Some(Bytes::from("1234")));
-        arriving.send_modify(|pieces| pieces.push(Bytes::from("56789")));
-        drop(arriving);
-        let rest = first.collect().await.expect("no error");
-        assert_eq!(rest.to_vec(), b"56789");
-        let again = ByteStream::new(again).collect().await.expect("no error");
-        assert_eq!(again.to_vec(), b"123456789");
     }
 
     #[tokio::test]
@@ -544,18 +438,16 @@ mod tests {
             RuleMode::MatchAny,
             [&begun(), &part, &completed]
         );
-        let bytes = 2 * PART_BYTES as u64 + 6;
         let uploaded = put(
             &client,
             &destination(),
             chunks(&[PART_BYTES + 1, PART_BYTES, 5]),
-            bytes,
         )
         .await;
         assert_eq!(
             uploaded,
             Ok(Uploaded {
-                bytes,
+                bytes: 2 * PART_BYTES as u64 + 6,
                 etag: "abc-3".into()
             })
         );
@@ -571,8 +463,7 @@ mod tests {
             .then_output(|| AbortMultipartUploadOutput::builder().build());
         let client = mock_client!(aws_sdk_s3, RuleMode::MatchAny, [&begun(), &part, &aborted]);
         let broken = stream::iter([Err(ClipError::source_not_found("changed"))]);
-        let content = chunks(&[PART_BYTES]).chain(broken);
-        let failed = put(&client, &destination(), content, PART_BYTES as u64 + 1).await;
+        let failed = put(&client, &destination(), chunks(&[PART_BYTES]).chain(broken)).await;
         assert_eq!(
             failed.expect_err("it fails").kind,
             ErrorKind::SourceNotFound

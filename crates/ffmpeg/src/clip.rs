@@ -51,8 +51,8 @@ pub struct Clip<'a> {
 
 /// A clip's file.
 pub enum Content<'a> {
-    /// Its bytes, in order, and how many there are.
-    Stream(BoxStream<'a, mp4_cut::Result<Bytes>>, u64),
+    /// Its bytes, in order.
+    Stream(BoxStream<'a, mp4_cut::Result<Bytes>>),
     /// A file of the working folder.
     File(PathBuf),
 }
@@ -129,7 +129,7 @@ pub async fn make<'a, O, S: RangeRead + 'static>(
 ) -> Result<Clip<'a>, ClipError> {
     match look.cut {
         Cut::Copy => Ok(Clip {
-            content: copy(plan, ranges).await?,
+            content: Content::Stream(copy(plan, ranges).await?),
             method: Method::Copy,
             damaged: None,
         }),
@@ -140,7 +140,7 @@ pub async fn make<'a, O, S: RangeRead + 'static>(
 async fn copy<'a, O, S: RangeRead>(
     plan: &Plan<O>,
     ranges: &'a [RemuxedRange<S>],
-) -> Result<Content<'a>, ClipError> {
+) -> Result<BoxStream<'a, mp4_cut::Result<Bytes>>, ClipError> {
     let cuts = ranges.iter().zip(&plan.segments).map(|(range, segment)| {
         let facts = &segment.window;
         let (start, end) = (facts.start_seconds, facts.end_seconds);
@@ -151,8 +151,7 @@ async fn copy<'a, O, S: RangeRead>(
     let cuts: Vec<_> = movies.iter().zip(cuts).collect();
     if let [(movie, (_, samples, start, end))] = cuts.as_slice() {
         let window = movie.window(*start, *end)?;
-        let stream = window.stream(*samples, CONNECTIONS).boxed();
-        return Ok(Content::Stream(stream, window.facts.output_bytes));
+        return Ok(window.stream(*samples, CONNECTIONS).boxed());
     }
     let intervals: Vec<_> = cuts
         .iter()
@@ -161,8 +160,7 @@ async fn copy<'a, O, S: RangeRead>(
     let read_from: Vec<_> = cuts.iter().map(|(_, (_, samples, ..))| *samples).collect();
     let join = Join::of(&intervals)?;
     join.check_joints(&read_from).await?;
-    let stream = join.stream(read_from, CONNECTIONS).boxed();
-    Ok(Content::Stream(stream, join.bytes))
+    Ok(join.stream(read_from, CONNECTIONS).boxed())
 }
 
 fn windows<O, S>(plan: &Plan<O>, ranges: &[RemuxedRange<S>]) -> Result<Vec<Window>, ClipError> {
@@ -255,9 +253,8 @@ async fn smart_cut<'a>(
         let tail_seconds = encoded_seconds - cut.head_seconds;
         (cut.head_seconds, copied_seconds, tail_seconds)
     });
-    let bytes = clip.output_bytes;
     Ok(Clip {
-        content: Content::Stream(clip.stream().boxed(), bytes),
+        content: Content::Stream(clip.stream().boxed()),
         method: Method::SmartCut {
             facts: smart_cut.facts(),
             encoded: encoded(lengths),

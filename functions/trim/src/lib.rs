@@ -182,7 +182,7 @@ async fn put(
         metadata,
     };
     let put = match made.content {
-        Content::Stream(stream, bytes) => upload::put(&deps.s3, &to, stream, bytes).await?,
+        Content::Stream(stream) => upload::put(&deps.s3, &to, stream).await?,
         Content::File(file) => upload::put_file(&deps.s3, &to, &file).await?,
     };
     let object = Object {

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{
     fs::{self, File},
-    io::{self, BufRead, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -200,19 +200,8 @@ impl Service {
     fn put(&self, connection: &mut Connection, request: &Request, object: &Path) -> io::Result<()> {
         fs::create_dir_all(object.parent().unwrap_or(&self.root))?;
         let bytes = request.body_bytes();
-        let (mut body, mut file) = (connection.body(bytes), create(object)?);
-        match request.header("x-amz-decoded-content-length") {
-            None => self.network.copy(&mut body, &mut file, bytes)?,
-            Some(decoded) => {
-                let decoded = decoded.parse().map_err(io::Error::other)?;
-                let copied = self
-                    .network
-                    .copy(&mut Decoded::of(&mut body), &mut file, decoded)?;
-                // The last chunk, which is empty, and the checksum.
-                io::copy(&mut body, &mut io::sink())?;
-                copied
-            }
-        };
+        self.network
+            .copy(&mut connection.body(bytes), &mut create(object)?, bytes)?;
         thread::sleep(self.network.first_byte);
         let checksum = request.header("x-amz-checksum-crc32c").unwrap_or_default();
         let headers = [
@@ -251,38 +240,6 @@ impl Service {
         thread::sleep(self.network.first_byte);
         connection.answer(status, &[], 0)?;
         Ok(())
-    }
-}
-
-/// The content of a body whose encoding is `aws-chunked`: each chunk begins with its length in hexadecimal and ends with
-/// the line.
-struct Decoded<R> {
-    body: R,
-    left: u64,
-}
-
-impl<R: BufRead> Decoded<R> {
-    fn of(body: R) -> Self {
-        Self { body, left: 0 }
-    }
-
-    fn begin_chunk(&mut self) -> io::Result<()> {
-        let mut line = String::new();
-        while line.trim().is_empty() && self.body.read_line(&mut line)? > 0 {}
-        let length = line.trim().split(';').next().unwrap_or_default();
-        self.left = u64::from_str_radix(length, 16).map_err(io::Error::other)?;
-        Ok(())
-    }
-}
-
-impl<R: BufRead> Read for Decoded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            self.begin_chunk()?;
-        }
-        let read = self.body.by_ref().take(self.left).read(buffer)?;
-        self.left -= read as u64;
-        Ok(read)
     }
 }
 

@@ -65,7 +65,7 @@ async fn cut(
     let made = clip::make(look, &plan, &ranges, None, remuxer).await?;
     let bytes = match made.content {
         Content::File(file) => load(&file).to_vec(),
-        Content::Stream(stream, _) => {
+        Content::Stream(stream) => {
             let parts: Vec<Bytes> = stream.try_collect().await?;
             parts.concat()
         }

@@ -127,7 +127,7 @@ impl Work {
         let made = clip::make(request.look(), &plan, &ranges, None, remuxer).await?;
         let bytes = match made.content {
             Content::File(file) => load(&file),
-            Content::Stream(stream, _) => stream
+            Content::Stream(stream) => stream
                 .try_fold(Vec::new(), async |whole, part| {
                     Ok([whole, part.to_vec()].concat())
                 })

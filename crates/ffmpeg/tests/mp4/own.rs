@@ -175,7 +175,7 @@ impl Generations {
             Content::File(file) => {
                 std::fs::copy(file, &path).expect("room");
             }
-            Content::Stream(stream, _) => {
+            Content::Stream(stream) => {
                 let parts: Vec<Bytes> = stream.try_collect().await?;
                 std::fs::write(&path, parts.concat()).expect("room");
             }

@@ -387,6 +387,9 @@ impl SampleTable {
 
     /// The total length of the samples in `range`.
     pub fn bytes(&self, range: Range<u32>) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
         let indices = range.start as usize..range.end as usize;
         match &self.sizes {
             Sizes::Fixed(packet) => {
