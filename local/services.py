@@ -294,8 +294,8 @@ def _ministack(numbers: dict[str, int]) -> dict[str, str]:
 
 
 def _concurrency() -> int:
-    """How many functions run at once: one more than processors, since each waits at times."""
-    return 1 + (os.cpu_count() or 1)
+    """How many functions run at once: several for each processor, since most of them wait."""
+    return 3 * (os.cpu_count() or 1)
 
 
 def _wait(is_ready: Callable[[], bool], supervisor: "subprocess.Popen[str]", name: str) -> None:

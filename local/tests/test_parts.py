@@ -222,7 +222,7 @@ class DemoTest(unittest.TestCase):
 
 class ServicesTest(unittest.TestCase):
     def test_functions_run_side_by_side_as_the_machine_can(self) -> None:
-        for processors, functions in ((1, 2), (2, 3), (8, 9), (None, 2)):
+        for processors, functions in ((1, 3), (2, 6), (8, 24), (None, 3)):
             with mock.patch.object(os, "cpu_count", return_value=processors):
                 self.assertEqual(services._concurrency(), functions)
 

@@ -430,6 +430,10 @@ async fn stopped_execution_is_aborted_and_can_be_rerun() {
         (code == 0 && shown["status"] == "running").then_some(())
     })
     .await;
+    eventually("its job", async || {
+        (!stack.jobs("cli-stop").await.is_empty()).then_some(())
+    })
+    .await;
     let stopped = done(&stack, &["stop", "cli-stop", "--reason", "wrong beach"]);
     assert_eq!(stopped["stopped"].as_array().map(Vec::len), Some(1));
     let shown = done(&stack, &["show", "cli-stop"]);
