@@ -106,6 +106,12 @@ pub struct Ended {
 static RECEIVED: OnceLock<Mutex<HashMap<String, Vec<Value>>>> = OnceLock::new();
 
 impl Stack {
+    /// Connects as [`connect`](Self::connect), as the only test of its program until the guard is dropped.
+    pub async fn connect_alone() -> (tokio::sync::MutexGuard<'static, ()>, Self) {
+        static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        (ALONE.lock().await, Self::connect().await)
+    }
+
     /// The stack that `CLIPFLOW_STACK` names.
     ///
     /// # Panics

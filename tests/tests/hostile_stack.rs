@@ -1,7 +1,8 @@
 //! The worst files and requests of `make hostile` through the whole stack: nothing fails, and every outcome is
 //! reported.
 //!
-//! Runs some of them, or all if `CLIPFLOW_HOSTILE` is set.
+//! Runs some of them, or all if `CLIPFLOW_HOSTILE` is set. One test runs at a time: they share the account's
+//! concurrency.
 
 use futures::{StreamExt, stream};
 use hostile::{Case, canary::Canary, media::Media, requests, worst};
@@ -9,7 +10,6 @@ use model::identity::Identity;
 use serde_json::json;
 use std::{collections::BTreeSet, env, io::Write};
 use tests::{Stack, eventually};
-use tokio::sync::Mutex;
 
 /// How many of the worst files are tried, and the step between tried requests.
 const FILES: usize = 25;
@@ -20,8 +20,6 @@ const AT_ONCE: usize = 3;
 /// How long a rejection may take, in seconds from the start of its execution to its end, although the stack's functions
 /// are not optimized.
 const REJECTION_SECONDS: f64 = 10.0;
-/// The tests run one after the other, because they share the account's concurrency.
-static ALONE: Mutex<()> = Mutex::const_new(());
 /// The longest message that `MiniStack` accepts, in bytes. SQS accepts 1 MiB.
 const MAX_MESSAGE_BYTES: usize = 262_143;
 
@@ -113,8 +111,7 @@ async fn upload(stack: &Stack, number: usize, case: &Case) -> (String, String) {
 
 #[tokio::test]
 async fn worst_files_fail_nothing_and_reach_nothing() {
-    let _alone = ALONE.lock().await;
-    let stack = Stack::connect().await;
+    let (_alone, stack) = Stack::connect_alone().await;
     let media = Media::make();
     let canary = Canary::new(&media.silent);
     let count = if is_all() { ALL_FILES } else { FILES };
@@ -130,8 +127,7 @@ async fn worst_files_fail_nothing_and_reach_nothing() {
 
 #[tokio::test]
 async fn hostile_requests_fail_nothing_and_are_told() {
-    let _alone = ALONE.lock().await;
-    let stack = Stack::connect().await;
+    let (_alone, stack) = Stack::connect_alone().await;
     let (bucket, key) = (&stack.description.source_bucket, "hostile/good.mp4");
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(&Media::make().silent).expect("room for it");

@@ -1,5 +1,7 @@
 //! Failures that can be rerun: each state of the definition fails in turn, the cause is fixed, and its command reruns
 //! it.
+//!
+//! What is broken here is broken for all tests, so only one runs at a time.
 
 use aws_sdk_sfn::types::HistoryEvent;
 use futures::FutureExt;
@@ -11,10 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, resume_unwind},
 };
 use tests::{Ended, Stack, eventually, parts::retriers, services::order};
-use tokio::sync::{Mutex, MutexGuard};
 
-/// What is broken here is broken for all tests, so only one runs at a time.
-static ALONE: Mutex<()> = Mutex::const_new(());
 /// Longer than `report` waits for `MongoDB`.
 const REPORT_AGAIN_SECONDS: &str = "10";
 
@@ -48,10 +47,6 @@ impl Case {
     fn clip_id(&self) -> String {
         format!("rerun-{}", self.state.to_lowercase())
     }
-}
-
-async fn begin() -> (MutexGuard<'static, ()>, Stack) {
-    (ALONE.lock().await, Stack::connect().await)
 }
 
 /// Runs a request while something is broken, and always repairs it. The states retry only once, after one second.
@@ -253,7 +248,7 @@ async fn fails_by_release(
     (variable, value): (&str, &str),
     timeout: Option<u32>,
 ) {
-    let (_alone, stack) = begin().await;
+    let (_alone, stack) = Stack::connect_alone().await;
     let before = stack.release(function, |settings| {
         settings["Environment"]["Variables"][variable] = json!(value);
         if let Some(seconds) = timeout {
@@ -276,7 +271,7 @@ async fn release_that_does_not_start() {
 
 #[tokio::test]
 async fn self_check_tells_a_release_that_does_not_start() {
-    let (_alone, stack) = begin().await;
+    let (_alone, stack) = Stack::connect_alone().await;
     for name in stack.description.function_names.keys() {
         assert_eq!(
             stack.self_check(name),
@@ -314,7 +309,7 @@ async fn s3_that_is_down() {
 
 #[tokio::test]
 async fn job_that_fails() {
-    let (_alone, stack) = begin().await;
+    let (_alone, stack) = Stack::connect_alone().await;
     let case = Case {
         end_seconds: 23,
         ..Case::of(
@@ -362,7 +357,7 @@ async fn s3_that_denies_access() {
 
 #[tokio::test]
 async fn mongodb_that_is_down() {
-    let (_alone, stack) = begin().await;
+    let (_alone, stack) = Stack::connect_alone().await;
     order("stop mongod");
     let uri = &stack.description.mongodb_uri;
     let address = uri
@@ -392,7 +387,7 @@ async fn mongodb_that_is_down() {
 
 #[tokio::test]
 async fn topic_that_was_deleted() {
-    let (_alone, stack) = begin().await;
+    let (_alone, stack) = Stack::connect_alone().await;
     stack.delete_topic().await;
     let case = Case::of("Notify", "bug", "Internal", "publishing the outcome");
     fails_and_is_rerun(&stack, &case, async || stack.make_topic().await).await;

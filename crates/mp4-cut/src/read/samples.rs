@@ -436,8 +436,8 @@ impl SampleTable {
         })
     }
 
-    /// How many chunks have only samples before `sample`: the index of the last one's entry in `stsc`, their number and
-    /// the number of their samples.
+    /// The chunks that have only samples before `sample`: the index of the `stsc` entry that applies after them, how many
+    /// chunks there are, and how many samples they have.
     fn chunks_before(&self, sample: u32) -> (usize, u32, u32) {
         let entries = self.sample_to_chunk.entries();
         let (mut chunks, mut samples) = (0, 0);
