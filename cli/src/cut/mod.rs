@@ -9,7 +9,7 @@ mod source;
 
 use crate::{deployment::Target, failure::Failure, render};
 use ffmpeg::{
-    check::Clip,
+    check::{self, Clip},
     clip::{self, Content, Method},
     damage,
     process::{self, Ffmpeg, Limits},
@@ -259,10 +259,11 @@ async fn make(
     };
     let made = clip::make(look, plan, ranges, None, remuxer).await?;
     let file = complete(made.content, remuxer.scratch).await?;
-    let damaged = match made.damaged {
-        None if made.method.copies() => found_damaged(&file, &made.method, remuxer).await?,
-        found => found,
-    };
+    let mut damaged = made.damaged.unwrap_or_default();
+    if made.method.copies() {
+        damaged = damaged.with(found_damaged(&file, &made.method, remuxer).await?);
+    }
+    let damaged = Some(damaged).filter(|damaged| !damaged.is_none());
     Ok((file, made.method, damaged))
 }
 
@@ -376,31 +377,33 @@ async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, Cl
     })
 }
 
-/// The damage in a clip with copied pictures. Its first and its last second are checked, unless they were just encoded.
+/// The damage in a clip with copied pictures. Its first and its last second are checked, unless they were just encoded,
+/// or decoded for that.
 async fn found_damaged(
     file: &Path,
     method: &Method,
     Remuxer {
         ffmpeg, scratch, ..
     }: Remuxer<'_>,
-) -> Result<Option<Damaged>, ClipError> {
+) -> Result<Damaged, ClipError> {
     if ffmpeg.is_missing() {
-        return Ok(None);
+        return Ok(Damaged::default());
     }
     let file = LocalFile::open(file)?;
     let pieces = Movie::read_edits(&file).await?;
-    let mut shown = Vec::new();
-    for piece in &pieces {
-        shown.extend(piece.shown_frames()?);
-    }
+    let (shown, leads) = check::pictures(&pieces)?;
     let Some((first, last)) = pieces.first().zip(pieces.last()) else {
-        return Ok(None);
+        return Ok(Damaged::default());
     };
     let start = shown.first().map_or(0.0, |frame| frame.seconds);
-    let encoded: Vec<_> = match method {
-        Method::SmartCut { encoded, .. } => encoded
+    let known: Vec<_> = match method {
+        Method::SmartCut {
+            encoded, decoded, ..
+        } => encoded
             .iter()
-            .map(|part| start + part.start_seconds..start + part.end_seconds)
+            .map(|part| part.start_seconds..part.end_seconds)
+            .chain(decoded.clone())
+            .map(|part| start + part.start..start + part.end)
             .collect(),
         _ => Vec::new(),
     };
@@ -409,12 +412,13 @@ async fn found_damaged(
         demuxer: "mov",
         codec: &first.facts.video.codec,
         shown: &shown,
+        leads: &leads,
         end_seconds: last.origin_seconds() + last.facts.duration_seconds,
-        encoded: &encoded,
+        known: &known,
     };
     let checked = clip.check(&[], ffmpeg, scratch.path()).await?;
     damage::check_first(&checked.flaws, &checked.complaints)?;
-    Ok(Some(clip.damaged(&checked)).filter(|damaged| !damaged.is_none()))
+    Ok(clip.damaged(&checked))
 }
 
 /// Renames the clip to its final path. Returns its length.

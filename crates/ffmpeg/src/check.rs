@@ -6,12 +6,12 @@
 use crate::{
     damage::{self, Flaw},
     decoded::Decoded,
-    process::{Ffmpeg, Input, Limits},
+    process::{Ffmpeg, Input, Limits, UNEDITED},
     range_server::RangeServer,
 };
 use model::{ClipError, ErrorKind, damage::Damaged};
 use mp4_cut::{
-    ShownFrame,
+    Movie, ShownFrame,
     io::{CachedSource, RangeRead},
 };
 use std::{
@@ -43,12 +43,42 @@ pub struct Clip<'a, S> {
     pub demuxer: &'static str,
     /// `FFmpeg`'s name of its codec.
     pub codec: &'a str,
-    /// Its pictures.
+    /// Its pictures, in order.
     pub shown: &'a [ShownFrame],
+    /// What its edit list hides and shown pictures are decoded from.
+    pub leads: &'a [Lead],
     /// Where it ends, in seconds.
     pub end_seconds: f64,
-    /// What was just encoded, in seconds. Places that show nothing else are not checked.
-    pub encoded: &'a [Range<f64>],
+    /// What was just encoded, or decoded without damage, in seconds. Places that show nothing else are not checked.
+    pub known: &'a [Range<f64>],
+}
+
+/// Hidden pictures from which a shown one is decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lead {
+    /// When they are shown if the edit list is ignored, in seconds.
+    pub media_seconds: Vec<f64>,
+    /// The index of the shown picture that follows them.
+    pub index: usize,
+}
+
+/// The pictures of a clip that was read in pieces, and the hidden ones before each piece.
+///
+/// # Errors
+/// As [`Movie::shown_frames`].
+pub fn pictures(pieces: &[Movie]) -> Result<(Vec<ShownFrame>, Vec<Lead>), ClipError> {
+    let (mut shown, mut leads) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        let media_seconds = piece.lead_frames()?;
+        if !media_seconds.is_empty() {
+            leads.push(Lead {
+                media_seconds,
+                index: shown.len(),
+            });
+        }
+        shown.extend(piece.shown_frames()?);
+    }
+    Ok((shown, leads))
 }
 
 /// What was found.
@@ -56,6 +86,8 @@ pub struct Clip<'a, S> {
 pub struct Checked {
     /// Which pictures are damaged, in order.
     pub flaws: Vec<Flaw>,
+    /// Which pictures are decoded from damaged ones that are hidden, by their indexes, in order.
+    pub after_damage: Vec<usize>,
     /// Whether some of the sound that belongs to the pictures does not decode.
     pub is_audio_damaged: bool,
     /// The first complaints.
@@ -110,10 +142,11 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         for place in places(*first..self.end_seconds, seams) {
             let index = |at: f64| seconds.partition_point(|seconds| *seconds < at);
             let range = index(place.start)..index(place.end);
-            if self.is_encoded(&seconds[range.clone()]) {
+            if self.is_known(&seconds[range.clone()]) {
                 continue;
             }
-            let mut decoded = match look(place.clone()).await {
+            let media = self.media_place(&place);
+            let mut decoded = match look(media.clone()).await {
                 Ok(decoded) => decoded,
                 Err(error) => return checked.but_for(error),
             };
@@ -121,18 +154,47 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
                 checked.undecoded = Some(format!("this FFmpeg has no decoder for {}", self.codec));
                 return Ok(checked);
             }
-            let mut flaws = damage::flaws(&seconds, range.clone(), &decoded.pictures);
-            if place.start > *first && (!flaws.is_empty() || decoded.is_audio_damaged) {
-                decoded = match look(place.start - LEAD_SECONDS..place.end).await {
+            let mut damage = self.damage(range.clone(), &decoded);
+            if place.start > *first && (!damage.is_none() || decoded.is_audio_damaged) {
+                decoded = match look(media.start - LEAD_SECONDS..media.end).await {
                     Ok(decoded) => decoded,
                     Err(error) => return checked.but_for(error),
                 };
-                let again = damage::flaws(&seconds, range, &decoded.pictures);
-                flaws.retain(|flaw| again.iter().any(|other| other.index == flaw.index));
+                damage = damage.also_in(&self.damage(range, &decoded));
             }
-            checked.add(flaws, decoded);
+            checked.add(damage, decoded);
         }
         Ok(checked)
+    }
+
+    /// A place on the timeline of the media. It begins with the file if it contains the first picture, which may be
+    /// decoded from hidden ones.
+    fn media_place(&self, place: &Range<f64>) -> Range<f64> {
+        let later = |index: usize| self.shown[index].media_seconds - self.shown[index].seconds;
+        let begun = |at: f64| self.shown.partition_point(|frame| frame.seconds <= at);
+        let before = |at: f64| self.shown.partition_point(|frame| frame.seconds < at);
+        let first = begun(place.start).saturating_sub(1);
+        Range {
+            start: match first {
+                0 => 0.0,
+                _ => place.start + later(first),
+            },
+            end: place.end + later(before(place.end).saturating_sub(1)),
+        }
+    }
+
+    /// The damage to the pictures in `range`, of which `decoded` is what was decoded.
+    fn damage(&self, range: Range<usize>, decoded: &Decoded) -> Damage {
+        let media: Vec<f64> = self.shown.iter().map(|frame| frame.media_seconds).collect();
+        let is_damaged = |lead: &&Lead| {
+            range.contains(&lead.index)
+                && decoded.is_lead_damaged(&lead.media_seconds, media[lead.index])
+        };
+        let damaged = self.leads.iter().filter(is_damaged);
+        Damage {
+            after_damage: damaged.map(|lead| lead.index).collect(),
+            flaws: damage::flaws(&media, range, &decoded.pictures),
+        }
     }
 
     /// What was found, in the form that an outcome reports.
@@ -149,16 +211,23 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
             audio: checked.is_audio_damaged,
             ..Damaged::default()
         };
-        for Flaw { index, .. } in &checked.flaws {
-            damaged.add(second(*index)..second(index + 1));
+        let mut indexes: Vec<_> = checked.flaws.iter().map(|flaw| flaw.index).collect();
+        indexes.extend(&checked.after_damage);
+        indexes.sort_unstable();
+        indexes.dedup();
+        for index in indexes {
+            damaged.add(second(index)..second(index + 1));
         }
         damaged
     }
 
-    /// Whether all pictures at these times were just encoded.
-    fn is_encoded(&self, seconds: &[f64]) -> bool {
-        let is_encoded = |at| self.encoded.iter().any(|part| part.contains(at));
-        !seconds.is_empty() && seconds.iter().all(is_encoded)
+    /// Whether all pictures at these times were just encoded or decoded.
+    fn is_known(&self, seconds: &[f64]) -> bool {
+        let is_known = |at: &f64| {
+            let at = at + damage::TOLERANCE_SECONDS;
+            self.known.iter().any(|part| part.contains(&at))
+        };
+        !seconds.is_empty() && seconds.iter().all(is_known)
     }
 
     async fn look(
@@ -172,24 +241,36 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
             time,
             file_bytes: 0,
         };
-        look(&self.file, self.demuxer, place, ffmpeg, folder, limits).await
+        let options: &[&str] = match self.demuxer {
+            "mov" => &UNEDITED,
+            _ => &[],
+        };
+        look(
+            &self.file,
+            (self.demuxer, options),
+            place,
+            ffmpeg,
+            folder,
+            limits,
+        )
+        .await
     }
 }
 
-/// Decodes what a file shows between two seconds of its timeline, reading it by ranges.
+/// Decodes what a file shows between two seconds of its timeline, reading it by ranges, with a demuxer and its options.
 ///
 /// # Errors
 /// `TrimBudgetExceeded` or `UnsupportedMedia` if it takes too long or reads too much, and any error from reading.
 pub async fn look<S: RangeRead + Clone + 'static>(
     file: &CachedSource<S>,
-    demuxer: &'static str,
+    (demuxer, options): (&'static str, &[&str]),
     place: Range<f64>,
     ffmpeg: &Ffmpeg,
     folder: &Path,
     limits: Limits,
 ) -> Result<Decoded, ClipError> {
     let server = RangeServer::serve(file.clone(), LOOK_BYTES)?;
-    let mut options = Vec::new();
+    let mut options: Vec<String> = options.iter().map(ToString::to_string).collect();
     let start = place.start.max(0.0);
     if place.start > 0.0 {
         let seek = format!("{start:.6}");
@@ -204,12 +285,34 @@ pub async fn look<S: RangeRead + Clone + 'static>(
     Ok(decoded)
 }
 
+/// Damage to some of a clip's pictures.
+struct Damage {
+    flaws: Vec<Flaw>,
+    after_damage: Vec<usize>,
+}
+
+impl Damage {
+    fn is_none(&self) -> bool {
+        self.flaws.is_empty() && self.after_damage.is_empty()
+    }
+
+    /// What another look found too.
+    fn also_in(mut self, other: &Self) -> Self {
+        let has = |flaw: &Flaw| other.flaws.iter().any(|other| other.index == flaw.index);
+        self.flaws.retain(has);
+        self.after_damage
+            .retain(|index| other.after_damage.contains(index));
+        self
+    }
+}
+
 impl Checked {
-    fn add(&mut self, flaws: Vec<Flaw>, decoded: Decoded) {
-        if !flaws.is_empty() && self.complaints.is_empty() {
+    fn add(&mut self, damage: Damage, decoded: Decoded) {
+        if !damage.is_none() && self.complaints.is_empty() {
             self.complaints = decoded.complaints;
         }
-        self.flaws.extend(flaws);
+        self.flaws.extend(damage.flaws);
+        self.after_damage.extend(damage.after_damage);
         self.is_audio_damaged |= decoded.is_audio_damaged;
     }
 

@@ -6,7 +6,8 @@ use crate::{
     process::{Input, Limits},
     remux::{RemuxedRange, Remuxer},
     scratch::Scratch,
-    smart, survey,
+    smart::{self, Made},
+    survey,
 };
 use bytes::Bytes;
 use futures::{
@@ -27,7 +28,7 @@ use mp4_cut::{
     Join, Movie, SmartCutError, SmartCutFacts, Window,
     io::{LocalFile, RangeRead},
 };
-use std::{ffi::OsString, fmt, path::PathBuf, time::Instant};
+use std::{ffi::OsString, fmt, ops::Range, path::PathBuf, time::Instant};
 
 /// Concurrent ranged reads of a source.
 const CONNECTIONS: usize = 4;
@@ -45,7 +46,8 @@ pub struct Clip<'a> {
     pub content: Content<'a>,
     /// How it was made.
     pub method: Method,
-    /// Damage that was found in the sources. Copied parts are not examined.
+    /// Damage that was found in the sources. What is copied is not examined, except for the pictures that others are
+    /// decoded from.
     pub damaged: Option<Damaged>,
 }
 
@@ -68,6 +70,8 @@ pub enum Method {
         facts: SmartCutFacts,
         /// When the encoded pictures are shown, in seconds of the clip.
         encoded: Vec<Interval>,
+        /// When the copied pictures are shown that were decoded for the last encoded ones, and are not damaged.
+        decoded: Option<Range<f64>>,
         /// What the source has and the clip does not.
         dropped: Option<&'static str>,
     },
@@ -187,7 +191,11 @@ async fn encode<'a, O, S: RangeRead>(
     let mut why = match why_no_smart_cut(look, &spec, plan) {
         Some(why) => why.to_owned(),
         None => match smart_cut(look, &spec, &names, remuxer).await {
-            Ok(clip) => return Ok(clip),
+            Ok(clip) => {
+                look.damage
+                    .check(clip.damaged.as_ref().unwrap_or(&Damaged::default()))?;
+                return Ok(clip);
+            }
             Err(error) => why_encoded_whole(error)?,
         },
     };
@@ -244,23 +252,43 @@ async fn smart_cut<'a>(
         ..
     } = remuxer;
     let target = (look.format, look.quality);
-    let (smart_cut, clip) = smart::cut(ffmpeg, scratch, names, spec.audio, target, limits).await?;
-    let lengths = smart_cut.cuts.iter().map(|cut| {
+    let Made {
+        smart_cut,
+        clip,
+        leads,
+    } = smart::cut(ffmpeg, scratch, names, spec.audio, target, limits).await?;
+    let (mut damaged, mut decoded) = (Damaged::default(), None);
+    let (mut lengths, mut end) = (Vec::new(), 0.0);
+    for (cut, [head, tail]) in smart_cut.cuts.iter().zip(leads) {
         let SmartCutFacts {
             encoded_seconds,
             copied_seconds,
         } = cut.facts;
-        let tail_seconds = encoded_seconds - cut.head_seconds;
-        (cut.head_seconds, copied_seconds, tail_seconds)
-    });
+        lengths.push((
+            cut.head_seconds,
+            copied_seconds,
+            encoded_seconds - cut.head_seconds,
+        ));
+        let copied = end + cut.head_seconds..end + cut.head_seconds + copied_seconds;
+        for (start, lead) in [(end, head), (copied.end, tail)] {
+            if let Some(lead) = lead.filter(|lead| lead.is_damaged) {
+                damaged.add(start..start + lead.picture_seconds);
+            }
+        }
+        decoded = tail
+            .filter(|lead| !lead.is_damaged)
+            .map(|lead| copied.start.max(copied.end - lead.seconds)..copied.end);
+        end += encoded_seconds + copied_seconds;
+    }
     Ok(Clip {
         content: Content::Stream(clip.stream().boxed()),
         method: Method::SmartCut {
             facts: smart_cut.facts(),
-            encoded: encoded(lengths),
+            encoded: encoded(lengths.into_iter()),
+            decoded,
             dropped: smart_cut.dropped(),
         },
-        damaged: None,
+        damaged: Some(damaged).filter(|damaged| !damaged.is_none()),
     })
 }
 
@@ -282,21 +310,31 @@ struct EncodedWhole<'a> {
 impl EncodedWhole<'_> {
     /// Encodes. If `FFmpeg` gives up, finds the damage and encodes past it. Returns the damage.
     async fn run(&self) -> Result<Option<Damaged>, ClipError> {
-        let given_up = match self.encode(&[]).await {
-            Ok(()) if self.lacks_pictures().await? => None,
-            Err(error) if error.kind == ErrorKind::UnsupportedMedia => Some(error),
-            done => return done.map(|()| None),
+        let (given_up, damaged) = match self.encode(&[]).await {
+            Ok(()) if self.lacks_pictures().await? => (None, self.survey().await?),
+            Ok(()) => (
+                None,
+                survey::survey_leads(self.names, self.spec, self.left()).await?,
+            ),
+            Err(error) if error.kind == ErrorKind::UnsupportedMedia => {
+                (Some(error), self.survey().await?)
+            }
+            Err(error) => return Err(error),
         };
-        let damaged = survey::survey(self.names, self.spec, self.left()).await?;
         self.look.damage.check(&damaged)?;
         match given_up {
             // Whatever the cause, it is not in the source.
             Some(error) if damaged.is_none() => return Err(error),
             Some(_) => self.encode(&PLAY_ON).await?,
+            None if damaged.is_none() => return Ok(None),
             None => {}
         }
         tracing::warn!(%damaged, "the source is damaged");
-        Ok(Some(damaged).filter(|damaged| !damaged.is_none()))
+        Ok(Some(damaged))
+    }
+
+    async fn survey(&self) -> Result<Damaged, ClipError> {
+        survey::survey(self.names, self.spec, self.left()).await
     }
 
     async fn encode(&self, options: &[&str]) -> Result<(), ClipError> {

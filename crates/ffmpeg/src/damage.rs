@@ -19,6 +19,14 @@ pub struct Flaw {
     pub is_missing: bool,
 }
 
+impl Flaw {
+    /// The first shown picture, decoded in part.
+    pub(crate) const IN_FIRST: Self = Self {
+        index: 0,
+        is_missing: false,
+    };
+}
+
 /// Which pictures in the range `looked_at` of `shown` (their times, in seconds) are damaged. `decoded` is in order.
 #[must_use]
 pub fn flaws(shown: &[f64], looked_at: Range<usize>, decoded: &[Picture]) -> Vec<Flaw> {

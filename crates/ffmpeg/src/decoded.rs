@@ -5,6 +5,7 @@
 
 use crate::log::{self, MAX_LINE, MAX_LINES};
 use model::text::shorten;
+use std::ops::Range;
 
 /// Log settings, which come first: every line with its level, and repeated lines in full.
 const LEVELS: &str = "repeat+level+info";
@@ -21,6 +22,9 @@ const NO_DECODER: [&str; 3] = [
     "Decoder not found",
     "Function not implemented",
 ];
+
+/// Less than any picture is shown, in seconds.
+const SHORTEST_SECONDS: f64 = 1e-7;
 
 /// A picture that was decoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,10 +61,10 @@ impl Decoded {
         "-copyts",
         "-y",
     ];
-    /// Options that decode a whole input, even if it is damaged, and write nothing.
-    pub(crate) const OUTPUT: [&str; 13] = [
-        "-max_error_rate",
-        "1",
+    /// Options that continue however much is damaged.
+    pub(crate) const PLAY_ON: [&str; 2] = ["-max_error_rate", "1"];
+    /// Options that decode a whole input and write nothing.
+    pub(crate) const OUTPUT: [&str; 11] = [
         "-map",
         "0:v:0",
         "-map",
@@ -80,6 +84,36 @@ impl Decoded {
         self.has_no_decoder && self.pictures.is_empty()
     }
 
+    /// The pictures that are shown in `range`, in seconds.
+    fn shown_in(&self, range: &Range<f64>) -> impl Iterator<Item = &Picture> + use<'_> {
+        let range = range.start - SHORTEST_SECONDS..range.end - SHORTEST_SECONDS;
+        let pictures = self.pictures.iter();
+        pictures.filter(move |picture| range.contains(&picture.seconds))
+    }
+
+    /// Whether as many as `expected` pictures were decoded that are shown in `range`, in seconds, and all of them whole.
+    #[must_use]
+    pub fn is_whole(&self, range: Range<f64>, expected: u64) -> bool {
+        let came: Vec<_> = self.shown_in(&range).collect();
+        came.len() as u64 >= expected && came.iter().all(|picture| picture.is_whole)
+    }
+
+    /// Whether one of the hidden pictures shown at the times `lead`, before one that is shown at `end`, was not decoded,
+    /// or only in part. The first ones may be missing by design: if a stream is refreshed gradually, `FFmpeg` gives out
+    /// no picture before the first complete one.
+    #[must_use]
+    pub fn is_lead_damaged(&self, lead: &[f64], end: f64) -> bool {
+        let Some(start) = lead.first() else {
+            return false;
+        };
+        let came: Vec<_> = self.shown_in(&(*start..end)).collect();
+        let begun = came
+            .first()
+            .map_or(end, |first| first.seconds - SHORTEST_SECONDS);
+        let expected = lead.iter().filter(|seconds| **seconds > begun).count();
+        came.len() < expected || came.iter().any(|picture| !picture.is_whole)
+    }
+
     /// Takes a line of the log.
     pub(crate) fn hear(&mut self, line: &str) {
         if let Some((_, picture)) = line.split_once(PICTURE) {
@@ -92,11 +126,16 @@ impl Decoded {
         } else if line.ends_with(IN_PART) {
             self.is_next_in_part = true;
             self.complain(line);
-        } else if line.contains("[error]") || line.contains("[fatal]") {
+        } else if Self::is_error(line) {
             self.is_audio_damaged |= line.starts_with(OF_AUDIO);
             self.has_no_decoder |= NO_DECODER.iter().any(|said| line.contains(said));
             self.complain(line);
         }
+    }
+
+    /// Whether a line of the log says that something went wrong.
+    pub(crate) fn is_error(line: &str) -> bool {
+        line.contains("[error]") || line.contains("[fatal]")
     }
 
     fn complain(&mut self, line: &str) {

@@ -38,6 +38,8 @@ const LOOPBACK_PROTOCOLS: &str = "http,tcp";
 const MAX_PIXELS: &str = "67108864";
 /// How decoded pictures are cropped: as their codec says, like players do, and not to the container's clean aperture.
 const CROPPING: &str = "codec";
+/// Options that ignore the edit list of an MP4.
+pub(crate) const UNEDITED: [&str; 2] = ["-ignore_editlist", "1"];
 /// The most streams that are inspected.
 const MAX_STREAMS: &str = "64";
 /// The longest answer of `ffprobe`, in bytes.
@@ -154,6 +156,22 @@ impl Input {
             is_cropped: false,
             ..self
         }
+    }
+
+    /// The same MP4 file, with all frames that its edit list hides, on the timeline of its media. `FFmpeg` says nothing
+    /// about hidden frames that it decodes only in part.
+    #[must_use]
+    pub fn unedited(mut self) -> Self {
+        self.options.extend(UNEDITED.map(str::to_owned));
+        self
+    }
+
+    /// The same input up to a second.
+    #[must_use]
+    pub fn until(mut self, seconds: f64) -> Self {
+        self.options
+            .extend(["-t".to_owned(), format!("{seconds:.6}")]);
+        self
     }
 
     /// The same HEVC input, decoded by several threads. Each thread holds pictures in memory. With several threads,
@@ -319,29 +337,52 @@ impl Ffmpeg {
         limits: Limits,
     ) -> Result<(), ClipError> {
         let program = self.program.as_ref().map_err(Clone::clone)?;
-        let threads = self.threads.to_string();
         let mut command = Command::new(program);
         command.args(COMMON).current_dir(folder);
         for input in inputs {
             self.decode(&mut command, input);
         }
-        let watched = self.encoded_microseconds.as_deref();
-        command
-            .args([
-                "-threads",
-                &threads,
-                "-progress",
-                "pipe:1",
-                "-stats_period",
-                if watched.is_some() { "0.2" } else { "5" },
-            ])
-            .args(output);
+        self.encode(&mut command, output);
         run(
             command,
             self.bounds(limits, Some(folder), inputs),
-            |stdout| listen_to_progress(stdout, watched),
+            |stdout| listen_to_progress(stdout, self.encoded_microseconds.as_deref()),
         )
         .await
+    }
+
+    /// As [`run`](Self::run) on one input, but continues past damage. Returns what was decoded. Times are those of the
+    /// input.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_and_look(
+        &self,
+        folder: &Path,
+        input: &Input,
+        output: &[OsString],
+        limits: Limits,
+    ) -> Result<Decoded, ClipError> {
+        let program = self.program.as_ref().map_err(Clone::clone)?;
+        let mut command = Command::new(program);
+        command.args(Decoded::COMMON).current_dir(folder);
+        self.decode(&mut command, input);
+        command.args(Decoded::PLAY_ON);
+        self.encode(&mut command, output);
+        let (mut decoded, mut said) = (Decoded::default(), Said::default());
+        let (status, ()) = run_to_end(
+            command,
+            self.bounds(limits, Some(folder), std::slice::from_ref(input)),
+            |stdout| listen_to_progress(stdout, self.encoded_microseconds.as_deref()),
+            |line| {
+                decoded.hear(line);
+                if Decoded::is_error(line) {
+                    said.hear(line);
+                }
+            },
+        )
+        .await?;
+        classify_exit(status, &said.to_string()).map(|()| decoded)
     }
 
     /// Decodes what is shown of an input, with its audio, continuing past damage.
@@ -358,7 +399,7 @@ impl Ffmpeg {
         let mut command = Command::new(program);
         command.args(Decoded::COMMON).current_dir(folder);
         self.decode(&mut command, input);
-        command.args(Decoded::OUTPUT);
+        command.args(Decoded::PLAY_ON).args(Decoded::OUTPUT);
         let mut decoded = Decoded::default();
         let heard = |line: &str| decoded.hear(line);
         let bounds = self.bounds(limits, Some(folder), std::slice::from_ref(input));
@@ -367,6 +408,19 @@ impl Ffmpeg {
             Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
             _ => Ok(decoded),
         }
+    }
+
+    /// Adds an output that is encoded, reporting progress.
+    fn encode(&self, command: &mut Command, output: &[OsString]) {
+        let period = match self.encoded_microseconds {
+            Some(_) => "0.2",
+            None => "5",
+        };
+        let threads = self.threads.to_string();
+        command
+            .args(["-threads", &threads, "-progress", "pipe:1"])
+            .args(["-stats_period", period])
+            .args(output);
     }
 
     /// Adds an input that is decoded.

@@ -314,7 +314,7 @@ impl<S: RangeRead + Clone + 'static> Media<S> {
             Samples::Source(source) => {
                 let source = CachedSource::new(source);
                 let place = start - LOOK_LEAD_SECONDS..end;
-                check::look(&source, "mov", place, ffmpeg, scratch.path(), limits).await?
+                check::look(&source, ("mov", &[]), place, ffmpeg, scratch.path(), limits).await?
             }
             Samples::File(_) => {
                 ffmpeg

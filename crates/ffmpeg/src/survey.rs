@@ -10,7 +10,8 @@ use model::{ClipError, clip_spec::ClipSpec, damage::Damaged};
 use mp4_cut::{Movie, io::LocalFile};
 use std::time::Instant;
 
-/// Finds the damage in the windows in the files `names`, which are encoded as `spec` says.
+/// Finds the damage in the windows in the files `names`, which are encoded as `spec` says. If a window's first picture is
+/// decoded from a damaged one, it counts as damaged.
 ///
 /// # Errors
 /// `UnsupportedMedia` if the clip's first picture does not decode, or no picture of a window; otherwise as
@@ -24,27 +25,28 @@ pub async fn survey(
     let mut damaged = Damaged::default();
     let mut start_seconds = 0.0;
     for (number, (name, part)) in names.iter().zip(&spec.parts).enumerate() {
-        let limits = Limits {
-            time: remuxer.limits.time.saturating_sub(begun.elapsed()),
-            ..remuxer.limits
-        };
-        let shown = shown_seconds(&LocalFile::open(remuxer.scratch.file(name))?).await?;
+        let movie = Movie::read(&LocalFile::open(remuxer.scratch.file(name))?).await?;
+        let shown = shown_seconds(&movie)?;
+        let input = Input::mp4(name).unedited();
+        let decoded = look(&input, begun, remuxer).await?;
+        let first = shown.first().copied().unwrap_or_default();
+        let is_lead_damaged = decoded.is_lead_damaged(&movie.lead_frames()?, first);
         let Decoded {
             pictures,
             is_audio_damaged,
             complaints,
             ..
-        } = remuxer
-            .ffmpeg
-            .look(remuxer.scratch.path(), &Input::mp4(name), limits)
-            .await?;
-        let flaws = flaws(&shown, 0..shown.len(), &pictures);
+        } = decoded;
+        let mut flaws = flaws(&shown, 0..shown.len(), &pictures);
         if number == 0 {
             check_first(&flaws, &complaints)?;
         }
         let missing = flaws.iter().filter(|flaw| flaw.is_missing).count();
         if missing == shown.len() {
             return Err(undecodable("none of its pictures decodes", &complaints));
+        }
+        if is_lead_damaged && flaws.first().is_none_or(|first| first.index > 0) {
+            flaws.insert(0, Flaw::IN_FIRST);
         }
         // On a frame grid, the previous picture replaces a missing one.
         if spec.frame_rate.is_none() {
@@ -63,7 +65,49 @@ pub async fn survey(
     Ok(damaged)
 }
 
-async fn shown_seconds(file: &LocalFile) -> Result<Vec<f64>, ClipError> {
-    let shown = Movie::read(file).await?.shown_frames()?;
-    Ok(shown.iter().map(|frame| frame.seconds).collect())
+/// Finds damage in the hidden pictures that the first shown ones of windows are decoded from.
+///
+/// # Errors
+/// As [`Ffmpeg::look`](crate::process::Ffmpeg::look).
+pub async fn survey_leads(
+    names: &[String],
+    spec: &ClipSpec,
+    remuxer: Remuxer<'_>,
+) -> Result<Damaged, ClipError> {
+    let begun = Instant::now();
+    let mut damaged = Damaged::default();
+    let mut start_seconds = 0.0;
+    for (name, part) in names.iter().zip(&spec.parts) {
+        let movie = Movie::read(&LocalFile::open(remuxer.scratch.file(name))?).await?;
+        let lead = movie.lead_frames()?;
+        let shown = shown_seconds(&movie)?;
+        if let Some(first) = shown.first().filter(|_| !lead.is_empty()) {
+            let input = Input::mp4(name).unedited().until(*first);
+            let decoded = look(&input, begun, remuxer).await?;
+            if decoded.is_lead_damaged(&lead, *first) {
+                let shown_for = shown
+                    .get(1)
+                    .map_or(part.seconds, |next| (next - first) / spec.speed);
+                damaged.add(start_seconds..start_seconds + shown_for);
+            }
+        }
+        start_seconds += part.seconds;
+    }
+    Ok(damaged)
+}
+
+/// Decodes an input within what is left of the time since `begun`.
+async fn look(input: &Input, begun: Instant, remuxer: Remuxer<'_>) -> Result<Decoded, ClipError> {
+    let limits = Limits {
+        time: remuxer.limits.time.saturating_sub(begun.elapsed()),
+        ..remuxer.limits
+    };
+    let folder = remuxer.scratch.path();
+    remuxer.ffmpeg.look(folder, input, limits).await
+}
+
+/// When the pictures are shown, on the timeline of the media.
+fn shown_seconds(movie: &Movie) -> Result<Vec<f64>, ClipError> {
+    let shown = movie.shown_frames()?;
+    Ok(shown.iter().map(|frame| frame.media_seconds).collect())
 }

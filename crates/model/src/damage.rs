@@ -81,6 +81,38 @@ impl Damaged {
         self.pictures == 0 && !self.audio
     }
 
+    /// Adds damage to the same clip that was found elsewhere, which may be the same.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.left_out += other.left_out;
+        self.audio |= other.audio;
+        self.places.extend(other.places);
+        self.places
+            .sort_by(|one, next| one.start.total_cmp(&next.start));
+        self.places.dedup_by(|next, last| {
+            let is_same = next.start < last.end;
+            if is_same {
+                last.end = last.end.max(next.end);
+                last.pictures = last.pictures.max(next.pictures);
+            }
+            is_same
+        });
+        self.pictures = self.places.iter().map(|place| place.pictures).sum();
+        self.merge_last();
+        self
+    }
+
+    /// Merges the last places if there are more than are listed.
+    fn merge_last(&mut self) {
+        while self.places.len() > MAX_PLACES
+            && let Some(last) = self.places.pop()
+            && let Some(before) = self.places.last_mut()
+        {
+            before.end = last.end;
+            before.pictures += last.pictures;
+        }
+    }
+
     /// Adds a picture that is shown between two seconds of the clip, after the existing ones.
     pub fn add(&mut self, shown: Range<f64>) {
         let Range { start, end } = microseconds(shown);
@@ -153,6 +185,16 @@ mod tests {
         // The metadata of an S3 object is limited to 2 KB.
         let said = serde_json::to_string(&damaged).expect("JSON");
         assert!(said.len() < 1000, "{said}");
+    }
+
+    #[test]
+    fn what_was_found_twice_counts_once() {
+        let both = damaged(&[0, 3, 4]).with(damaged(&[3, 4, 30]));
+        assert_eq!(both, damaged(&[0, 3, 4, 30]));
+        assert_eq!(Damaged::default().with(damaged(&[3])), damaged(&[3]));
+        let many: Vec<u32> = (0..20).map(|number| 2 * number).collect();
+        let both = damaged(&many[..10]).with(damaged(&many[10..]));
+        assert_eq!(both, damaged(&many));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use ffmpeg::{
     check::{Checked, Clip},
     damage,
     process::Limits,
-    remux::{Media, Remuxer, Samples},
+    remux::{Looked, Media, Remuxer, Samples},
     scratch::Scratch,
 };
 use model::{
@@ -61,7 +61,10 @@ impl Decoding<'_> {
         file: Samples<S3Source>,
     ) -> Result<(Damaged, Option<String>), ClipError> {
         let Found {
-            shown, video_codec, ..
+            shown,
+            leads,
+            video_codec,
+            ..
         } = self.found;
         let clip = Clip {
             file: CachedSource::new(file),
@@ -71,8 +74,9 @@ impl Decoding<'_> {
             },
             codec: video_codec,
             shown,
+            leads,
             end_seconds: self.found.end_seconds(),
-            encoded: &[],
+            known: &[],
         };
         let parts = self.parts();
         let checked = clip
@@ -83,9 +87,11 @@ impl Decoding<'_> {
         let mut damaged = clip.damaged(&checked);
         // Audio is copied only together with pictures.
         damaged.audio &= self.input.request.cut == Cut::Copy;
-        // A clip encoded from a damaged source decodes; `trim` has already reported its damage.
-        let encoded = self.input.clip.damaged.clone();
-        Ok((encoded.unwrap_or(damaged), checked.undecoded))
+        // What was encoded from a damaged source decodes; `trim` has already reported its damage.
+        if let Some(encoded) = self.input.clip.damaged.clone() {
+            damaged = damaged.with(encoded);
+        }
+        Ok((damaged, checked.undecoded))
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
@@ -126,34 +132,32 @@ impl Decoding<'_> {
     async fn blame(&self, checked: &Checked, parts: &[Part<'_>]) -> Result<(), ClipError> {
         let begun = Instant::now();
         for part in parts {
-            let times: Vec<f64> = checked
-                .flaws
-                .iter()
-                .map(|flaw| self.found.shown[flaw.index].seconds)
-                .filter(|seconds| part.shown.contains(seconds))
-                .collect();
+            let in_part = |index: &usize| {
+                let seconds = self.found.shown[*index].seconds;
+                Some(seconds).filter(|seconds| part.shown.contains(seconds))
+            };
+            let flaws = checked.flaws.iter().map(|flaw| &flaw.index);
+            let times: Vec<f64> = flaws.filter_map(in_part).collect();
+            let after_damage = checked.after_damage.iter().find_map(in_part);
             let ours = |seconds| {
                 let damaged = self.input.clip.damaged.as_ref();
                 Err(undecodable(seconds, &checked.complaints, damaged))
             };
-            let Some(first) = times.first() else { continue };
-            if !self.is_copied(part) {
-                return ours(*first);
-            }
-            let time = SOURCES_TIME.saturating_sub(begun.elapsed());
-            let whole = match Box::pin(self.whole_in_source(part, &times, time)).await {
-                // A source that cannot be checked is not known to be damaged.
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        ErrorKind::UnsupportedMedia | ErrorKind::TrimBudgetExceeded
-                    ) =>
-                {
-                    Some(*first)
-                }
-                found => found?,
+            let Some(first) = times.first().copied().or(after_damage) else {
+                continue;
             };
-            if let Some(whole) = whole {
+            if !self.is_copied(part) {
+                return ours(first);
+            }
+            let time = || SOURCES_TIME.saturating_sub(begun.elapsed());
+            if !times.is_empty()
+                && let Some(whole) = whole_in(self.look(part, &times, time()).await, &times)?
+            {
+                return ours(whole);
+            }
+            if let Some(seconds) = after_damage
+                && let Some(whole) = whole_in(self.look_before(part, time()).await, &[seconds])?
+            {
                 return ours(whole);
             }
         }
@@ -168,27 +172,61 @@ impl Decoding<'_> {
             && (request.cut == Cut::Copy || part.segment.smart_cut.is_some())
     }
 
-    /// The first of `times`, in seconds of the clip, whose picture decodes in its source, if the source is undamaged
+    /// Which of `times`, in seconds of the clip, have a picture that decodes in its source; none if the source is damaged
     /// around it. If a source's index is wrong about its pictures, what is shown depends on where decoding begins.
-    async fn whole_in_source(
+    async fn look(
         &self,
         part: &Part<'_>,
         times: &[f64],
         time: Duration,
-    ) -> Result<Option<f64>, ClipError> {
-        let PlannedSegment {
-            source,
-            window,
-            lead_seconds,
-            ..
-        } = part.segment;
-        let probed = &self.input.probe.sources[*source];
+    ) -> Result<Vec<f64>, ClipError> {
+        let PlannedSegment { source, window, .. } = part.segment;
         let by_the_source = |seconds: f64| seconds - part.shown.start + window.start_seconds;
-        let object = S3Source::pinned(self.deps.s3.clone(), probed.object.clone());
         let interval = (
             (by_the_source(times[0]) - AROUND_SECONDS).max(0.0),
             by_the_source(times[times.len() - 1]) + AROUND_SECONDS,
         );
+        let looked = self.look_at_source(part, interval, time).await?;
+        let rate = self.input.probe.sources[*source].facts.video.frame_rate;
+        let near = NEAR_FRAMES / rate.max(1.0);
+        let is_whole = |seconds: &f64| {
+            looked.pictures.iter().any(|picture| {
+                picture.is_whole && (picture.seconds - by_the_source(*seconds)).abs() < near
+            })
+        };
+        let times = times.iter().copied();
+        Ok(times
+            .filter(|_| !looked.is_damaged)
+            .filter(is_whole)
+            .collect())
+    }
+
+    /// The start of the part, if the pictures that its first one is decoded from are undamaged in the source.
+    async fn look_before(&self, part: &Part<'_>, time: Duration) -> Result<Vec<f64>, ClipError> {
+        let window = &part.segment.window;
+        let interval = (window.keyframe_seconds.max(0.0), window.start_seconds);
+        let looked = self.look_at_source(part, interval, time).await?;
+        Ok(if looked.is_damaged {
+            Vec::new()
+        } else {
+            vec![part.shown.start]
+        })
+    }
+
+    /// What decodes of a part's source between two of its seconds.
+    async fn look_at_source(
+        &self,
+        part: &Part<'_>,
+        interval: (f64, f64),
+        time: Duration,
+    ) -> Result<Looked, ClipError> {
+        let PlannedSegment {
+            source,
+            lead_seconds,
+            ..
+        } = part.segment;
+        let probed = &self.input.probe.sources[*source];
+        let object = S3Source::pinned(self.deps.s3.clone(), probed.object.clone());
         let limits = Limits {
             time,
             file_bytes: self.deps.scratch_bytes,
@@ -201,17 +239,22 @@ impl Decoding<'_> {
         };
         let media = Box::pin(Media::reopen(object, probed.facts.clone(), remuxer)).await?;
         let look = media.look(interval, *lead_seconds, "source.mp4", remuxer);
-        let looked = Box::pin(look).await?;
-        if looked.is_damaged {
-            return Ok(None);
-        }
-        let near = NEAR_FRAMES / probed.facts.video.frame_rate.max(1.0);
-        let is_whole = |seconds: &&f64| {
-            looked.pictures.iter().any(|picture| {
-                picture.is_whole && (picture.seconds - by_the_source(**seconds)).abs() < near
-            })
-        };
-        Ok(times.iter().find(is_whole).copied())
+        Box::pin(look).await
+    }
+}
+
+/// The first picture that is whole in its source, as far as could be found out; the first of `times` if that was not
+/// possible. A source that cannot be checked is not known to be damaged.
+fn whole_in(found: Result<Vec<f64>, ClipError>, times: &[f64]) -> Result<Option<f64>, ClipError> {
+    let is_unchecked = |kind| {
+        matches!(
+            kind,
+            ErrorKind::UnsupportedMedia | ErrorKind::TrimBudgetExceeded
+        )
+    };
+    match found {
+        Err(error) if is_unchecked(error.kind) => Ok(times.first().copied()),
+        found => Ok(found?.first().copied()),
     }
 }
 

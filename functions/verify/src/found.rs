@@ -1,5 +1,6 @@
 //! What a delivered clip is, and whether that is what was requested.
 
+use ffmpeg::check::{self, Lead};
 use model::{ClipError, clip_spec::Size, expected::Expected};
 use mp4_cut::{Movie, PixelFormat, ShownFrame};
 use std::fmt::Display;
@@ -12,6 +13,7 @@ pub const AUDIO_TOLERANCE_SECONDS: f64 = 2.0 * 1024.0 / 44_100.0;
 pub struct Found {
     pub size: Size,
     pub shown: Vec<ShownFrame>,
+    pub leads: Vec<Lead>,
     pub seconds: f64,
     /// How imprecise that is, because the container has no separate durations for pictures and audio.
     pub imprecision_seconds: f64,
@@ -34,13 +36,11 @@ impl Found {
             ));
         };
         let facts = || pieces.iter().map(|piece| &piece.facts);
-        let mut shown = Vec::new();
-        for piece in pieces {
-            shown.extend(piece.shown_frames()?);
-        }
+        let (shown, leads) = check::pictures(pieces)?;
         Ok(Self {
             size: Size::shown(&first.facts.video),
             shown,
+            leads,
             seconds: facts().map(|facts| facts.video.duration_seconds).sum(),
             imprecision_seconds: 0.0,
             start_seconds: first.facts.video.start_seconds,

@@ -60,6 +60,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         size,
         start_seconds: shown.first().map_or(0.0, |first| first.seconds),
         shown,
+        leads: Vec::new(),
         seconds,
         imprecision_seconds: AUDIO_TOLERANCE_SECONDS,
         excess_seconds: 0.0,
@@ -84,6 +85,7 @@ fn shown_frames(
             let seconds = frame.timestamp as f64 * tick_seconds;
             shown.push(ShownFrame {
                 seconds,
+                media_seconds: seconds,
                 is_keyframe: frame.is_keyframe == Some(true),
             });
         }

@@ -16,8 +16,9 @@ use verify::{Deps, Input, handle};
 
 const START: f64 = 1.1;
 const END: f64 = 1.9;
-/// The numbers, in the source, of the clip's first picture and of one in its middle.
+/// The numbers, in the source, of the clip's first picture, of one that it is decoded from, and of one in its middle.
 const FIRST: usize = 33;
+const BEFORE: usize = 31;
 const MIDDLE: usize = 45;
 
 /// Three seconds of H.264 with a keyframe each.
@@ -45,7 +46,8 @@ fn source_with(more: &str) -> Bytes {
 /// The same with one picture damaged, given its number.
 async fn damaged(source: &Bytes, number: usize) -> Bytes {
     let movie = Movie::read(source).await.expect("a source");
-    let seconds = movie.shown_frames().expect("frames")[number].seconds;
+    // In the middle of the picture.
+    let seconds = movie.shown_frames().expect("frames")[number].seconds + 0.5 / 30.0;
     // The bytes that are decoded up to and including a picture end with it.
     let end_of = async |seconds: f64| {
         let window = movie.window_shown(seconds, seconds).expect("a picture");
@@ -140,6 +142,17 @@ async fn damage_of_the_source_is_delivered_and_said() {
 }
 
 #[tokio::test]
+async fn damage_before_the_start_of_a_copy_is_said() {
+    let source = damaged(&source(), BEFORE).await;
+    let (.., clip) = copy(&source).await;
+    let delivered = verify(&source, clip, EngineName::Trim, json!({})).await;
+    let damaged = delivered.expect("a clip").damaged;
+    let said = serde_json::to_value(damaged).expect("JSON");
+    let place = json!({"start": 0.0, "end": 0.033_333, "pictures": 1});
+    assert_eq!(said, json!({"pictures": 1, "places": [place]}));
+}
+
+#[tokio::test]
 async fn source_whose_first_picture_does_not_decode_is_refused() {
     let source = damaged(&source(), FIRST).await;
     let (.., clip) = copy(&source).await;
@@ -151,7 +164,7 @@ async fn source_whose_first_picture_does_not_decode_is_refused() {
 #[tokio::test]
 async fn damage_that_the_source_does_not_have_is_our_own_fault() {
     let source = source();
-    for number in [FIRST, MIDDLE] {
+    for number in [BEFORE, FIRST, MIDDLE] {
         let (.., clip) = copy(&damaged(&source, number).await).await;
         let error = verify(&source, clip, EngineName::Trim, json!({})).await;
         let error = error.expect_err("the source is whole");

@@ -8,7 +8,7 @@ use super::{
 };
 use bytes::Bytes;
 use ffmpeg::{
-    check::{Checked, Clip},
+    check::{self, Checked, Clip},
     process::Ffmpeg,
 };
 use mp4_cut::{Movie, SmartCutFacts, Window, WindowFacts, io::CachedSource};
@@ -23,17 +23,15 @@ const MAX_SOUND_OFF: usize = SAMPLE_RATE / 1000;
 pub async fn check(clip: &Bytes, seams: &[f64]) -> Checked {
     let pieces = Movie::read_edits(clip).await.expect("a clip");
     let facts = || pieces.iter().map(|piece| &piece.facts.video);
-    let shown = pieces
-        .iter()
-        .flat_map(|piece| piece.shown_frames().expect("frames"))
-        .collect::<Vec<_>>();
+    let (shown, leads) = check::pictures(&pieces).expect("frames");
     let clip = Clip {
         file: CachedSource::new(clip.clone()),
         demuxer: "mov",
         codec: &facts().next().expect("a piece").codec,
         shown: &shown,
+        leads: &leads,
         end_seconds: facts().map(|video| video.duration_seconds).sum(),
-        encoded: &[],
+        known: &[],
     };
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
     let folder = std::env::temp_dir();

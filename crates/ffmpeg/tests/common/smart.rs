@@ -1,7 +1,11 @@
 //! Smart cuts of sources.
 
 use super::source::{LIMITS, Source};
-use ffmpeg::{process::Ffmpeg, scratch::Scratch, smart};
+use ffmpeg::{
+    process::Ffmpeg,
+    scratch::Scratch,
+    smart::{self, Made},
+};
 use futures::TryStreamExt;
 use model::{clip_spec::AudioFormat, error::why_encoded_whole, quality::Quality, request::Format};
 use mp4_cut::{SmartCutFacts, Window};
@@ -67,7 +71,13 @@ pub async fn smart_cuts_in(
     .await
     {
         Err(error) => Err(why_encoded_whole(error).expect("a reason")),
-        Ok((smart_cut, smart_clip)) => {
+        Ok(Made {
+            smart_cut,
+            clip: smart_clip,
+            leads,
+        }) => {
+            let mut leads = leads.iter().flatten().flatten();
+            assert!(leads.all(|lead| !lead.is_damaged));
             let facts = smart_cut.facts();
             let path = cuts[0].0.folder.path("smart.mp4");
             let bytes = smart_clip.output_bytes;

@@ -23,6 +23,7 @@ use model::{
     plan::{PinnedObject, Plan, PlannedSegment, ProbedSource},
     request::ClipRequest,
 };
+use mp4_cut::{Join, Movie};
 use serde_json::json;
 use std::path::Path;
 
@@ -33,6 +34,8 @@ enum Damage {
     NalLength,
     /// Some of its bits are flipped.
     Bits,
+    /// Of its four slices, the second was lost.
+    Slice,
 }
 
 /// A source of 5 s at 30 frames per second, with a keyframe every second, and what is needed to make clips of it.
@@ -65,7 +68,11 @@ impl Work {
 
     /// A source in which the pictures shown at these seconds are damaged.
     fn damaged(&self, damage: Damage, seconds: &[f64]) -> Bytes {
-        let path = self.source("a.mp4", H264);
+        let codec = match damage {
+            Damage::Slice => format!("{H264} -x264-params slices=4"),
+            _ => H264.to_owned(),
+        };
+        let path = self.source("a.mp4", &codec);
         let mut file = load(&path).to_vec();
         for (at, bytes) in samples_at(&path, seconds) {
             match damage {
@@ -75,6 +82,7 @@ impl Work {
                         *byte ^= 0x55;
                     }
                 }
+                Damage::Slice => lose_slice(&mut file[at..at + bytes]),
             }
         }
         file.into()
@@ -174,6 +182,19 @@ fn samples_at(file: &Path, seconds: &[f64]) -> Vec<(usize, usize)> {
     samples
 }
 
+/// Makes the second slice of an H.264 sample filler data (ITU-T H.264, table 7-1).
+fn lose_slice(sample: &mut [u8]) {
+    let (mut at, mut slices) = (0, 0);
+    while slices < 2 {
+        let length = u32::from_be_bytes(sample[at..at + 4].try_into().expect("a length"));
+        slices += u32::from(matches!(sample[at + 4] & 31, 1 | 5));
+        if slices == 2 {
+            sample[at + 4] = 12;
+        }
+        at += 4 + length as usize;
+    }
+}
+
 fn place(start: f64, end: f64, pictures: u64) -> DamagedPlace {
     DamagedPlace {
         start,
@@ -257,6 +278,65 @@ async fn request_may_refuse_damage() {
             .await;
         assert!(said.contains("1 picture from 0.400 s"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn damage_before_the_start_is_said_of_every_kind_of_clip() {
+    let work = Work::new();
+    for damage in [Damage::NalLength, Damage::Bits, Damage::Slice] {
+        let source = work.damaged(damage, &[1.5]);
+        let damaged = Some(Damaged {
+            pictures: 1,
+            places: vec![place(0.0, 0.033_333, 1)],
+            ..Damaged::default()
+        });
+        let cut = async |more| work.cut(source.clone(), (1.7, 3.0), more).await;
+        let smart = cut(json!({})).await.expect("a clip");
+        assert!(matches!(smart.method, Method::SmartCut { .. }));
+        assert_eq!(smart.damaged, damaged, "{damage:?}");
+        let whole = cut(json!({"edits": {"rotate": 180}}))
+            .await
+            .expect("a clip");
+        assert!(matches!(whole.method, Method::EncodedWhole { .. }));
+        assert_eq!(whole.damaged, damaged, "{damage:?}");
+        let copy = cut(json!({"cut": "copy"})).await.expect("a clip");
+        let checked = check(&copy.bytes, &[]).await;
+        assert_eq!(checked.after_damage, [0], "{damage:?}");
+        assert_eq!(checked.flaws, []);
+        let refused = cut(json!({"damage": OnDamage::Reject})).await.err();
+        let message = refused.expect("the request refuses damage").message;
+        assert!(message.contains("1 picture from 0.000 s"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn damage_before_an_interval_of_a_joined_copy_is_found() {
+    let work = Work::new();
+    let source = work.damaged(Damage::Slice, &[3.5]);
+    let movie = Movie::read(&source).await.expect("a source");
+    let join = Join::of(&[(&movie, 0.5, 2.0), (&movie, 3.7, 4.9)]).expect("alike");
+    let clip = join
+        .stream(vec![&source, &source], 1)
+        .try_fold(Vec::new(), async |whole, part| {
+            Ok([whole, part.to_vec()].concat())
+        });
+    let clip = clip.await.expect("the source's bytes").into();
+    assert_eq!(check(&clip, &[1.5]).await.after_damage, [45]);
+    assert!(check(&clip, &[]).await.after_damage.is_empty());
+}
+
+#[tokio::test]
+async fn damage_that_the_encoded_end_of_a_clip_is_decoded_from_is_said() {
+    let work = Work::new();
+    let source = work.damaged(Damage::Slice, &[4.2]);
+    let made = work.cut(source, (2.0, 4.7), json!({})).await;
+    let made = made.expect("a clip");
+    let Method::SmartCut { facts, .. } = made.method else {
+        panic!("{:?}", made.method)
+    };
+    let end = 2.7 - facts.encoded_seconds;
+    let places = made.damaged.expect("damage").places;
+    assert!((places[0].start - end).abs() < 1e-6, "{places:?}");
 }
 
 /// A transport stream that lost some packets of one stream, beginning at a fraction `part` of them.

@@ -55,6 +55,8 @@ pub struct Window {
 /// What an encoder needs to time a window's frames like the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameTiming {
+    /// When the first frame is shown if the edit list is ignored, in the video's timescale.
+    pub media_start: i64,
     /// When the last frame is shown, from the start, in the video's timescale.
     pub last_frame: i64,
     /// How long the last frame is shown, in the video's timescale.
@@ -198,6 +200,9 @@ impl Movie {
             last_frame_duration,
         } = self.choose(interval)?;
         let preamble = tracks.first().and_then(Preamble::of);
+        let media_start = tracks
+            .first()
+            .map_or(0, |video| video.edit.media_time.cast_signed());
         let Layout {
             header,
             copies,
@@ -218,6 +223,7 @@ impl Movie {
         Ok(Window {
             header,
             timing: FrameTiming {
+                media_start,
                 last_frame,
                 last_frame_duration,
                 even,
@@ -701,6 +707,7 @@ impl Window {
         Self {
             facts,
             timing: FrameTiming {
+                media_start: 0,
                 last_frame: 0,
                 last_frame_duration: 0,
                 even: true,

@@ -179,6 +179,8 @@ pub struct AudioFacts {
 pub struct ShownFrame {
     /// When it is shown, on the timeline of the file, in seconds.
     pub seconds: f64,
+    /// When it is shown if the edit list is ignored, in seconds.
+    pub media_seconds: f64,
     /// Whether the index says that decoding can begin with it.
     pub is_keyframe: bool,
 }
@@ -272,11 +274,37 @@ impl Movie {
             .filter(|frame| edit.shows(frame.time))
             .map(|frame| ShownFrame {
                 seconds: edit.presentation(frame.time).seconds(),
+                media_seconds: edit.media_seconds(frame.time),
                 is_keyframe: frame.sync,
             })
             .collect();
         shown.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
         Ok(shown)
+    }
+
+    /// The hidden frames from which the first shown one is decoded: those from the last keyframe before it on. Each is
+    /// given as the time at which it is shown if the edit list is ignored, in seconds; in display order.
+    ///
+    /// # Errors
+    /// As [`shown_frames`](Self::shown_frames).
+    pub fn lead_frames(&self) -> Result<Vec<f64>> {
+        let edit = self.video.edit_segment;
+        let frames = || self.video.samples.frames();
+        let shown = frames()?.filter(|frame| edit.shows(frame.time));
+        let Some(first) = shown.min_by_key(|frame| frame.time) else {
+            return Ok(Vec::new());
+        };
+        let before = frames()?.take_while(|frame| frame.index <= first.index);
+        let keyframes = before.filter(|frame| frame.sync && frame.time <= first.time);
+        let Some(keyframe) = keyframes.last() else {
+            return Ok(Vec::new());
+        };
+        let lead = frames()?.filter(|frame| {
+            frame.index >= keyframe.index && (keyframe.time..first.time).contains(&frame.time)
+        });
+        let mut lead: Vec<f64> = lead.map(|frame| edit.media_seconds(frame.time)).collect();
+        lead.sort_by(f64::total_cmp);
+        Ok(lead)
     }
 
     /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Parameter sets of

@@ -73,6 +73,15 @@ impl EditSegment {
         }
     }
 
+    /// A media time in seconds.
+    pub fn media_seconds(&self, media_time: i64) -> f64 {
+        Time {
+            ticks: media_time,
+            timescale: self.timescale,
+        }
+        .seconds()
+    }
+
     /// The media time that is shown at `time` of the movie's timeline, to the nearest unit.
     pub fn media_time(&self, time: Time) -> i64 {
         let shown_for =
