@@ -261,7 +261,9 @@ async fn make(
     let file = complete(made.content, remuxer.scratch).await?;
     let mut damaged = made.damaged.unwrap_or_default();
     if made.method.copies() {
-        damaged = damaged.with(found_damaged(&file, &made.method, remuxer).await?);
+        let is_damaged = !damaged.is_none();
+        let found = found_damaged(&file, &made.method, is_damaged, remuxer).await?;
+        damaged = damaged.with(found);
     }
     let damaged = Some(damaged).filter(|damaged| !damaged.is_none());
     Ok((file, made.method, damaged))
@@ -377,11 +379,12 @@ async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, Cl
     })
 }
 
-/// The damage in a clip with copied pictures. Its first and its last second are checked, unless they were just encoded,
-/// or decoded for that.
+/// The damage in a clip with copied pictures. Its first and its last second are checked, except at an end that was just
+/// encoded, unless damage was found then.
 async fn found_damaged(
     file: &Path,
     method: &Method,
+    is_damaged: bool,
     Remuxer {
         ffmpeg, scratch, ..
     }: Remuxer<'_>,
@@ -396,14 +399,10 @@ async fn found_damaged(
         return Ok(Damaged::default());
     };
     let start = shown.first().map_or(0.0, |frame| frame.seconds);
-    let known: Vec<_> = match method {
-        Method::SmartCut {
-            encoded, decoded, ..
-        } => encoded
+    let encoded: Vec<_> = match method {
+        Method::SmartCut { encoded, .. } if !is_damaged => encoded
             .iter()
-            .map(|part| part.start_seconds..part.end_seconds)
-            .chain(decoded.clone())
-            .map(|part| start + part.start..start + part.end)
+            .map(|part| start + part.start_seconds..start + part.end_seconds)
             .collect(),
         _ => Vec::new(),
     };
@@ -414,7 +413,7 @@ async fn found_damaged(
         shown: &shown,
         leads: &leads,
         end_seconds: last.origin_seconds() + last.facts.duration_seconds,
-        known: &known,
+        encoded: &encoded,
     };
     let checked = clip.check(&[], ffmpeg, scratch.path()).await?;
     damage::check_first(&checked.flaws, &checked.complaints)?;

@@ -49,8 +49,9 @@ pub struct Clip<'a, S> {
     pub leads: &'a [Lead],
     /// Where it ends, in seconds.
     pub end_seconds: f64,
-    /// What was just encoded, or decoded without damage, in seconds. Places that show nothing else are not checked.
-    pub known: &'a [Range<f64>],
+    /// What was just encoded, in seconds. An end of the clip that was encoded is not checked: what it was made of was
+    /// decoded for that.
+    pub encoded: &'a [Range<f64>],
 }
 
 /// Hidden pictures from which a shown one is decoded.
@@ -142,7 +143,7 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         for place in places(*first..self.end_seconds, seams) {
             let index = |at: f64| seconds.partition_point(|seconds| *seconds < at);
             let range = index(place.start)..index(place.end);
-            if self.is_known(&seconds[range.clone()]) {
+            if self.is_encoded_end(&range) {
                 continue;
             }
             let media = self.media_place(&place);
@@ -221,13 +222,16 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         damaged
     }
 
-    /// Whether all pictures at these times were just encoded or decoded.
-    fn is_known(&self, seconds: &[f64]) -> bool {
-        let is_known = |at: &f64| {
-            let at = at + damage::TOLERANCE_SECONDS;
-            self.known.iter().any(|part| part.contains(&at))
+    /// Whether the pictures in `range` are an end of the clip whose outermost picture was encoded.
+    fn is_encoded_end(&self, range: &Range<usize>) -> bool {
+        let is_encoded = |index: usize| {
+            let at = self.shown[index].seconds + damage::TOLERANCE_SECONDS;
+            self.encoded.iter().any(|part| part.contains(&at))
         };
-        !seconds.is_empty() && seconds.iter().all(is_known)
+        let last = self.shown.len() - 1;
+        let ends = [0, last];
+        let mut ends = ends.iter().filter(|end| range.contains(end)).peekable();
+        ends.peek().is_some() && ends.all(|end| is_encoded(*end))
     }
 
     async fn look(

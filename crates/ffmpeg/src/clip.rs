@@ -28,7 +28,7 @@ use mp4_cut::{
     Join, Movie, SmartCutError, SmartCutFacts, Window,
     io::{LocalFile, RangeRead},
 };
-use std::{ffi::OsString, fmt, ops::Range, path::PathBuf, time::Instant};
+use std::{ffi::OsString, fmt, path::PathBuf, time::Instant};
 
 /// Concurrent ranged reads of a source.
 const CONNECTIONS: usize = 4;
@@ -70,8 +70,6 @@ pub enum Method {
         facts: SmartCutFacts,
         /// When the encoded pictures are shown, in seconds of the clip.
         encoded: Vec<Interval>,
-        /// When the copied pictures are shown that were decoded for the last encoded ones, and are not damaged.
-        decoded: Option<Range<f64>>,
         /// What the source has and the clip does not.
         dropped: Option<&'static str>,
     },
@@ -257,27 +255,21 @@ async fn smart_cut<'a>(
         clip,
         leads,
     } = smart::cut(ffmpeg, scratch, names, spec.audio, target, limits).await?;
-    let (mut damaged, mut decoded) = (Damaged::default(), None);
+    let mut damaged = Damaged::default();
     let (mut lengths, mut end) = (Vec::new(), 0.0);
-    for (cut, [head, tail]) in smart_cut.cuts.iter().zip(leads) {
+    for (cut, leads) in smart_cut.cuts.iter().zip(leads) {
         let SmartCutFacts {
             encoded_seconds,
             copied_seconds,
         } = cut.facts;
-        lengths.push((
-            cut.head_seconds,
-            copied_seconds,
-            encoded_seconds - cut.head_seconds,
-        ));
-        let copied = end + cut.head_seconds..end + cut.head_seconds + copied_seconds;
-        for (start, lead) in [(end, head), (copied.end, tail)] {
+        let tail_seconds = encoded_seconds - cut.head_seconds;
+        lengths.push((cut.head_seconds, copied_seconds, tail_seconds));
+        let starts = [end, end + cut.head_seconds + copied_seconds];
+        for (start, lead) in starts.into_iter().zip(leads) {
             if let Some(lead) = lead.filter(|lead| lead.is_damaged) {
                 damaged.add(start..start + lead.picture_seconds);
             }
         }
-        decoded = tail
-            .filter(|lead| !lead.is_damaged)
-            .map(|lead| copied.start.max(copied.end - lead.seconds)..copied.end);
         end += encoded_seconds + copied_seconds;
     }
     Ok(Clip {
@@ -285,7 +277,6 @@ async fn smart_cut<'a>(
         method: Method::SmartCut {
             facts: smart_cut.facts(),
             encoded: encoded(lengths.into_iter()),
-            decoded,
             dropped: smart_cut.dropped(),
         },
         damaged: Some(damaged).filter(|damaged| !damaged.is_none()),

@@ -51,11 +51,9 @@ pub struct Made {
     pub leads: Vec<[Option<Lead>; 2]>,
 }
 
-/// The pictures from which the first one of an encoded part is decoded.
+/// What was found of the pictures from which the first one of an encoded part is decoded.
 #[derive(Debug, Clone, Copy)]
 pub struct Lead {
-    /// How long they last.
-    pub seconds: f64,
     /// Whether one of them decodes only in part, which the pictures after it show too.
     pub is_damaged: bool,
     /// How long a picture of the part is shown, on average.
@@ -395,7 +393,6 @@ fn lead(window: &Window, hidden: &[f64], decoded: &Decoded) -> Result<Lead, Clip
     #[expect(clippy::cast_precision_loss, reason = "a part has few frames")]
     let picture_seconds = facts.duration_seconds / facts.frames.max(1) as f64;
     Ok(Lead {
-        seconds: hidden.first().map_or(0.0, |first| start - first),
         is_damaged: decoded.is_lead_damaged(hidden, start),
         picture_seconds,
     })

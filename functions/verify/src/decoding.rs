@@ -76,7 +76,7 @@ impl Decoding<'_> {
             shown,
             leads,
             end_seconds: self.found.end_seconds(),
-            known: &[],
+            encoded: &[],
         };
         let parts = self.parts();
         let checked = clip

@@ -31,7 +31,7 @@ pub async fn check(clip: &Bytes, seams: &[f64]) -> Checked {
         shown: &shown,
         leads: &leads,
         end_seconds: facts().map(|video| video.duration_seconds).sum(),
-        known: &[],
+        encoded: &[],
     };
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
     let folder = std::env::temp_dir();
