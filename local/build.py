@@ -50,7 +50,7 @@ class Build:
 
 
 FOR_AWS = Build(
-    "release", ("--release", "--exclude=cli", "--exclude=tests"), paths.LAMBDA_PACKAGES, 6
+    "release", ("--release", "--exclude=cli", "--exclude=tests"), paths.LAMBDA_PACKAGES, 9
 )
 """The build that is deployed: small and fast."""
 

@@ -13,7 +13,8 @@ use model::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::time::SystemTime;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info_span, level_filters::LevelFilter};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// A failed invocation, as Lambda reports it. Its message is bounded: Step Functions truncates a longer cause, and
 /// truncated JSON cannot be parsed.
@@ -180,14 +181,18 @@ fn span(payload: &Value) -> tracing::Span {
     )
 }
 
-/// Sends `tracing` events to standard output as JSON lines, filtered by `CLIPFLOW_LOG` (default `info`).
+/// Sends `tracing` events to standard output as JSON lines, filtered by `CLIPFLOW_LOG` (default `info`): a level, or
+/// targets with levels.
 pub fn start_tracing() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CLIPFLOW_LOG");
-    tracing_subscriber::fmt()
+    let filter = std::env::var("CLIPFLOW_LOG").ok();
+    let filter = filter.and_then(|filter| filter.parse::<Targets>().ok());
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
-        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+        .with_current_span(false);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)))
         .init();
 }
 

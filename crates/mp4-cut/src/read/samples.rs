@@ -99,6 +99,16 @@ pub(crate) struct Frame {
     pub sync: bool,
 }
 
+/// A chunk: samples that lie one behind the other in the file.
+#[derive(Debug)]
+struct Chunk {
+    /// Where they begin in the file.
+    offset: u64,
+    samples: Range<u32>,
+    /// One-based index into the sample descriptions.
+    description: u32,
+}
+
 /// Consecutive samples of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChunkRun {
@@ -180,19 +190,27 @@ impl SampleTable {
             }
             next_first_chunk = first_chunk.saturating_add(1);
         }
-        let mut samples = 0;
-        for run in self.chunk_runs(0..self.count) {
-            samples += run.samples;
-            let end = run.offset.saturating_add(run.bytes);
+        let mut placed = 0;
+        let largest = self.largest_sample();
+        for Chunk {
+            offset, samples, ..
+        } in self.chunks(0)
+        {
+            placed = samples.end;
+            let most = largest.saturating_mul(samples.len() as u64);
+            if offset.saturating_add(most) <= file_bytes {
+                continue;
+            }
+            let end = offset.saturating_add(self.bytes(samples));
             if end > file_bytes {
                 return Err(Error::unsupported(format!(
                     "the source was cut short: its index names media at byte {end}, and it has {file_bytes}"
                 )));
             }
         }
-        if samples < self.count {
+        if placed < self.count {
             return Err(damaged(format!(
-                "it places {samples} samples of {}",
+                "it places {placed} samples of {}",
                 self.count
             )));
         }
@@ -403,36 +421,63 @@ impl SampleTable {
         }
     }
 
+    /// No sample is larger, in bytes.
+    fn largest_sample(&self) -> u64 {
+        match &self.sizes {
+            Sizes::Fixed(packet) => packet.bytes.into(),
+            Sizes::Each(table) => table.all().max().unwrap_or(0).into(),
+            Sizes::Compact { .. } => u16::MAX.into(),
+        }
+    }
+
     /// Where the samples in `range` are, in decode order, one run per chunk (`stsc` and `stco`, 8.7.4 and 8.7.5).
     pub fn chunk_runs(&self, range: Range<u32>) -> impl Iterator<Item = ChunkRun> {
-        let (entry, skipped, mut end) = self.chunks_before(range.start);
+        let chunks = self.chunks(range.start);
+        let end = range.end;
+        let of_range = chunks.take_while(move |chunk| chunk.samples.start < end);
+        of_range.filter_map(
+            move |Chunk {
+                      offset,
+                      samples,
+                      description,
+                  }| {
+                let kept = samples.start.max(range.start)..samples.end.min(range.end);
+                (!kept.is_empty()).then(|| ChunkRun {
+                    offset: offset.saturating_add(self.bytes(samples.start..kept.start)),
+                    bytes: self.bytes(kept.clone()),
+                    samples: kept.end - kept.start,
+                    description,
+                })
+            },
+        )
+    }
+
+    /// The chunks from the one of sample `first` on, or perhaps a few before it.
+    fn chunks(&self, first: u32) -> impl Iterator<Item = Chunk> {
+        let (entry, skipped, mut end) = self.chunks_before(first);
         let entries = &self.sample_to_chunk.entries()[entry..];
         let mut entries = entries.iter().map(split_entry);
         let mut next_entry = entries.next();
         let (mut samples_per_chunk, mut description) = (0, 1);
         let mut chunks = self.offsets.behind(skipped as usize).zip(skipped + 1..);
         iter::from_fn(move || {
-            while end < range.end.min(self.count) {
-                let (offset, chunk) = chunks.next()?;
-                if let Some([first_chunk, samples, entry]) = next_entry
-                    && first_chunk <= chunk
-                {
-                    (samples_per_chunk, description) = (samples, entry);
-                    next_entry = entries.next();
-                }
-                let start = end;
-                end = start.saturating_add(samples_per_chunk).min(self.count);
-                let kept = start.max(range.start)..end.min(range.end);
-                if !kept.is_empty() {
-                    return Some(ChunkRun {
-                        offset: offset.saturating_add(self.bytes(start..kept.start)),
-                        bytes: self.bytes(kept.clone()),
-                        samples: kept.end - kept.start,
-                        description,
-                    });
-                }
+            if end == self.count {
+                return None;
             }
-            None
+            let (offset, chunk) = chunks.next()?;
+            if let Some([first_chunk, samples, entry]) = next_entry
+                && first_chunk <= chunk
+            {
+                (samples_per_chunk, description) = (samples, entry);
+                next_entry = entries.next();
+            }
+            let start = end;
+            end = start.saturating_add(samples_per_chunk).min(self.count);
+            Some(Chunk {
+                offset,
+                samples: start..end,
+                description,
+            })
         })
     }
 
