@@ -379,8 +379,8 @@ async fn complete(content: Content<'_>, scratch: &Scratch) -> Result<PathBuf, Cl
     })
 }
 
-/// The damage in a clip with copied pictures. Its first and its last second are checked, except at an end that was just
-/// encoded, unless damage was found then.
+/// The damage in a clip with copied pictures. Its first and its last second are checked, unless they were just encoded,
+/// or decoded for that without damage.
 async fn found_damaged(
     file: &Path,
     method: &Method,
@@ -394,15 +394,19 @@ async fn found_damaged(
     }
     let file = LocalFile::open(file)?;
     let pieces = Movie::read_edits(&file).await?;
-    let (shown, leads) = check::pictures(&pieces)?;
+    let (shown, leads, frames_behind) = check::pictures(&pieces)?;
     let Some((first, last)) = pieces.first().zip(pieces.last()) else {
         return Ok(Damaged::default());
     };
     let start = shown.first().map_or(0.0, |frame| frame.seconds);
-    let encoded: Vec<_> = match method {
-        Method::SmartCut { encoded, .. } if !is_damaged => encoded
+    let known: Vec<_> = match method {
+        Method::SmartCut {
+            encoded, decoded, ..
+        } if !is_damaged => encoded
             .iter()
-            .map(|part| start + part.start_seconds..start + part.end_seconds)
+            .map(|part| part.start_seconds..part.end_seconds)
+            .chain(decoded.clone())
+            .map(|part| start + part.start..start + part.end)
             .collect(),
         _ => Vec::new(),
     };
@@ -412,8 +416,9 @@ async fn found_damaged(
         codec: &first.facts.video.codec,
         shown: &shown,
         leads: &leads,
+        frames_behind,
         end_seconds: last.origin_seconds() + last.facts.duration_seconds,
-        encoded: &encoded,
+        known: &known,
     };
     let checked = clip.check(&[], ffmpeg, scratch.path()).await?;
     damage::check_first(&checked.flaws, &checked.complaints)?;

@@ -26,6 +26,8 @@ const EDGE_SECONDS: f64 = 1.0;
 const SEAM_SECONDS: f64 = 0.5;
 /// The most that is checked, in seconds of pictures.
 const MAX_SECONDS: f64 = 20.0;
+/// Less than this of a place is not checked on its own, in seconds.
+const REST_SECONDS: f64 = 0.25;
 /// How far before a place the second check of it begins, in seconds: pictures may need more before them than the index
 /// says.
 const LEAD_SECONDS: f64 = 5.0;
@@ -47,11 +49,12 @@ pub struct Clip<'a, S> {
     pub shown: &'a [ShownFrame],
     /// What its edit list hides and shown pictures are decoded from.
     pub leads: &'a [Lead],
+    /// How many hidden pictures come after the last shown one.
+    pub frames_behind: u64,
     /// Where it ends, in seconds.
     pub end_seconds: f64,
-    /// What was just encoded, in seconds. An end of the clip that was encoded is not checked: what it was made of was
-    /// decoded for that.
-    pub encoded: &'a [Range<f64>],
+    /// What was just encoded, or decoded for that without damage, in seconds. It is not checked.
+    pub known: &'a [Range<f64>],
 }
 
 /// Hidden pictures from which a shown one is decoded.
@@ -63,11 +66,12 @@ pub struct Lead {
     pub index: usize,
 }
 
-/// The pictures of a clip that was read in pieces, and the hidden ones before each piece.
+/// The pictures of a clip that was read in pieces, the hidden ones before each piece, and how many there are after the
+/// last.
 ///
 /// # Errors
 /// As [`Movie::shown_frames`].
-pub fn pictures(pieces: &[Movie]) -> Result<(Vec<ShownFrame>, Vec<Lead>), ClipError> {
+pub fn pictures(pieces: &[Movie]) -> Result<(Vec<ShownFrame>, Vec<Lead>, u64), ClipError> {
     let (mut shown, mut leads) = (Vec::new(), Vec::new());
     for piece in pieces {
         let media_seconds = piece.lead_frames()?;
@@ -79,7 +83,8 @@ pub fn pictures(pieces: &[Movie]) -> Result<(Vec<ShownFrame>, Vec<Lead>), ClipEr
         }
         shown.extend(piece.shown_frames()?);
     }
-    Ok((shown, leads))
+    let behind = pieces.last().map_or(Ok(0), Movie::frames_behind)?;
+    Ok((shown, leads, behind))
 }
 
 /// What was found.
@@ -143,7 +148,7 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         for place in places(*first..self.end_seconds, seams) {
             let index = |at: f64| seconds.partition_point(|seconds| *seconds < at);
             let range = index(place.start)..index(place.end);
-            if self.is_encoded_end(&range) {
+            if self.is_known(&place) {
                 continue;
             }
             let media = self.media_place(&place);
@@ -154,6 +159,13 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
             if decoded.has_no_decoder() {
                 checked.undecoded = Some(format!("this FFmpeg has no decoder for {}", self.codec));
                 return Ok(checked);
+            }
+            if decoded.is_audio_damaged && place.start <= *first && !self.leads.is_empty() {
+                // The damage may be in sound that the edit list hides.
+                decoded.is_audio_damaged = match self.look_edited(&place, ffmpeg, folder).await {
+                    Ok(edited) => edited.is_audio_damaged,
+                    Err(error) => return checked.but_for(error),
+                };
             }
             let mut damage = self.damage(range.clone(), &decoded);
             if place.start > *first && (!damage.is_none() || decoded.is_audio_damaged) {
@@ -192,8 +204,17 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
                 && decoded.is_lead_damaged(&lead.media_seconds, media[lead.index])
         };
         let damaged = self.leads.iter().filter(is_damaged);
+        let mut after_damage: Vec<_> = damaged.map(|lead| lead.index).collect();
+        let last = media.len() - 1;
+        let behind = media[last]..f64::INFINITY;
+        if range.contains(&last)
+            && self.frames_behind > 0
+            && !decoded.is_whole(behind, 1 + self.frames_behind)
+        {
+            after_damage.push(last);
+        }
         Damage {
-            after_damage: damaged.map(|lead| lead.index).collect(),
+            after_damage,
             flaws: damage::flaws(&media, range, &decoded.pictures),
         }
     }
@@ -222,18 +243,20 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         damaged
     }
 
-    /// Whether the pictures in `range` are an end of the clip whose outermost picture was encoded.
-    fn is_encoded_end(&self, range: &Range<usize>) -> bool {
-        let is_encoded = |index: usize| {
-            let at = self.shown[index].seconds + damage::TOLERANCE_SECONDS;
-            self.encoded.iter().any(|part| part.contains(&at))
-        };
-        let last = self.shown.len() - 1;
-        let ends = [0, last];
-        let mut ends = ends.iter().filter(|end| range.contains(end)).peekable();
-        ends.peek().is_some() && ends.all(|end| is_encoded(*end))
+    /// Whether nearly all pictures of a place are known to decode.
+    fn is_known(&self, place: &Range<f64>) -> bool {
+        let pictures = self
+            .shown
+            .iter()
+            .map(|frame| frame.seconds + damage::TOLERANCE_SECONDS);
+        let in_place = pictures.filter(|at| place.contains(at));
+        let (known, unknown): (Vec<f64>, Vec<f64>) =
+            in_place.partition(|at| self.known.iter().any(|part| part.contains(at)));
+        let rest = unknown.first().zip(unknown.last());
+        !known.is_empty() && rest.is_none_or(|(first, last)| last - first < REST_SECONDS)
     }
 
+    /// Decodes a place on the timeline of the media.
     async fn look(
         &self,
         place: Range<f64>,
@@ -241,23 +264,31 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         folder: &Path,
         time: Duration,
     ) -> Result<Decoded, ClipError> {
-        let limits = Limits {
-            time,
-            file_bytes: 0,
-        };
         let options: &[&str] = match self.demuxer {
             "mov" => &UNEDITED,
             _ => &[],
         };
-        look(
-            &self.file,
-            (self.demuxer, options),
-            place,
-            ffmpeg,
-            folder,
-            limits,
-        )
-        .await
+        let limits = Limits {
+            time,
+            file_bytes: 0,
+        };
+        let demuxer = (self.demuxer, options);
+        look(&self.file, demuxer, place, ffmpeg, folder, limits).await
+    }
+
+    /// Decodes what the edit list shows of a place.
+    async fn look_edited(
+        &self,
+        place: &Range<f64>,
+        ffmpeg: &Ffmpeg,
+        folder: &Path,
+    ) -> Result<Decoded, ClipError> {
+        let limits = Limits {
+            time: TIME,
+            file_bytes: 0,
+        };
+        let demuxer: (_, &[&str]) = (self.demuxer, &[]);
+        look(&self.file, demuxer, place.clone(), ffmpeg, folder, limits).await
     }
 }
 

@@ -28,7 +28,7 @@ use mp4_cut::{
     Join, Movie, SmartCutError, SmartCutFacts, Window,
     io::{LocalFile, RangeRead},
 };
-use std::{ffi::OsString, fmt, path::PathBuf, time::Instant};
+use std::{ffi::OsString, fmt, ops::Range, path::PathBuf, time::Instant};
 
 /// Concurrent ranged reads of a source.
 const CONNECTIONS: usize = 4;
@@ -70,6 +70,8 @@ pub enum Method {
         facts: SmartCutFacts,
         /// When the encoded pictures are shown, in seconds of the clip.
         encoded: Vec<Interval>,
+        /// When the copied pictures are shown that the clip's encoded end was decoded from, in seconds.
+        decoded: Option<Range<f64>>,
         /// What the source has and the clip does not.
         dropped: Option<&'static str>,
     },
@@ -255,7 +257,7 @@ async fn smart_cut<'a>(
         clip,
         leads,
     } = smart::cut(ffmpeg, scratch, names, spec.audio, target, limits).await?;
-    let mut damaged = Damaged::default();
+    let (mut damaged, mut decoded) = (Damaged::default(), None);
     let (mut lengths, mut end) = (Vec::new(), 0.0);
     for (cut, leads) in smart_cut.cuts.iter().zip(leads) {
         let SmartCutFacts {
@@ -270,6 +272,8 @@ async fn smart_cut<'a>(
                 damaged.add(start..start + lead.picture_seconds);
             }
         }
+        let [_, tail] = leads;
+        decoded = tail.map(|lead| (starts[1] - lead.seconds).max(end)..starts[1]);
         end += encoded_seconds + copied_seconds;
     }
     Ok(Clip {
@@ -277,6 +281,7 @@ async fn smart_cut<'a>(
         method: Method::SmartCut {
             facts: smart_cut.facts(),
             encoded: encoded(lengths.into_iter()),
+            decoded,
             dropped: smart_cut.dropped(),
         },
         damaged: Some(damaged).filter(|damaged| !damaged.is_none()),
@@ -303,10 +308,11 @@ impl EncodedWhole<'_> {
     async fn run(&self) -> Result<Option<Damaged>, ClipError> {
         let (given_up, damaged) = match self.encode(&[]).await {
             Ok(()) if self.lacks_pictures().await? => (None, self.survey().await?),
-            Ok(()) => (
-                None,
-                survey::survey_leads(self.names, self.spec, self.left()).await?,
-            ),
+            Ok(()) => match survey::survey_leads(self.names, self.spec, self.left()).await {
+                // The clip is made.
+                Err(error) if error.kind == ErrorKind::TrimBudgetExceeded => return Ok(None),
+                damaged => (None, damaged?),
+            },
             Err(error) if error.kind == ErrorKind::UnsupportedMedia => {
                 (Some(error), self.survey().await?)
             }

@@ -8,7 +8,7 @@ use model::ClipError;
 use std::ops::Range;
 
 /// Tolerance for the time of a picture, in seconds: `FFmpeg` and we round edits to the timescale of the movie.
-pub(crate) const TOLERANCE_SECONDS: f64 = 0.002;
+pub const TOLERANCE_SECONDS: f64 = 0.002;
 
 /// A picture that is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,8 @@ const IN_PART: &str = "corrupt decoded frame";
 const PICTURE: &str = "decoder -> pts:";
 /// Marks lines about audio.
 const OF_AUDIO: &str = "[aist#";
+/// Logged for a packet that a decoder refuses.
+const LOST_PACKET: &str = "Error submitting packet to decoder";
 /// Logged for a codec that this program does not decode; it decodes AV1 only in hardware.
 const NO_DECODER: [&str; 3] = [
     "no decoder found",
@@ -47,6 +49,8 @@ pub struct Decoded {
     /// Whether the next picture was decoded only in part.
     is_next_in_part: bool,
     has_no_decoder: bool,
+    /// How many packets of pictures the decoder refused.
+    lost_packets: u32,
 }
 
 impl Decoded {
@@ -99,18 +103,23 @@ impl Decoded {
     }
 
     /// Whether one of the hidden pictures shown at the times `lead`, before one that is shown at `end`, was not decoded,
-    /// or only in part. The first ones may be missing by design: if a stream is refreshed gradually, `FFmpeg` gives out
-    /// no picture before the first complete one.
+    /// or only in part. Unless a packet was lost, the first ones may be missing by design: if a stream is refreshed
+    /// gradually, `FFmpeg` gives out no picture before the first complete one.
     #[must_use]
     pub fn is_lead_damaged(&self, lead: &[f64], end: f64) -> bool {
         let Some(start) = lead.first() else {
             return false;
         };
         let came: Vec<_> = self.shown_in(&(*start..end)).collect();
-        let begun = came
-            .first()
-            .map_or(end, |first| first.seconds - SHORTEST_SECONDS);
-        let expected = lead.iter().filter(|seconds| **seconds > begun).count();
+        let begun = match came.first() {
+            _ if self.lost_packets > 0 => *start,
+            Some(first) => first.seconds,
+            None => end,
+        };
+        let expected = lead
+            .iter()
+            .filter(|seconds| **seconds > begun - SHORTEST_SECONDS)
+            .count();
         came.len() < expected || came.iter().any(|picture| !picture.is_whole)
     }
 
@@ -127,7 +136,9 @@ impl Decoded {
             self.is_next_in_part = true;
             self.complain(line);
         } else if Self::is_error(line) {
-            self.is_audio_damaged |= line.starts_with(OF_AUDIO);
+            let is_of_audio = line.starts_with(OF_AUDIO);
+            self.is_audio_damaged |= is_of_audio;
+            self.lost_packets += u32::from(!is_of_audio && line.contains(LOST_PACKET));
             self.has_no_decoder |= NO_DECODER.iter().any(|said| line.contains(said));
             self.complain(line);
         }

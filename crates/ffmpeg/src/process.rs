@@ -158,15 +158,15 @@ impl Input {
         }
     }
 
-    /// The same MP4 file, with all frames that its edit list hides, on the timeline of its media. `FFmpeg` says nothing
-    /// about hidden frames that it decodes only in part.
+    /// The same MP4 file, with all frames that its edit list hides, on the timeline of its media. Otherwise, `FFmpeg`
+    /// would say nothing about hidden frames that it decodes only in part.
     #[must_use]
     pub fn unedited(mut self) -> Self {
         self.options.extend(UNEDITED.map(str::to_owned));
         self
     }
 
-    /// The same input up to a second.
+    /// The same input up to a time, in seconds of its timeline.
     #[must_use]
     pub fn until(mut self, seconds: f64) -> Self {
         self.options

@@ -48,12 +48,14 @@ pub struct Made {
     /// The clip.
     pub clip: SmartClip<LocalFile>,
     /// For each cut, the pictures that come before its head and before its tail; `None` for a part that it has not.
-    pub leads: Vec<[Option<Lead>; 2]>,
+    pub leads: Vec<[Option<PartLead>; 2]>,
 }
 
 /// What was found of the pictures from which the first one of an encoded part is decoded.
 #[derive(Debug, Clone, Copy)]
-pub struct Lead {
+pub struct PartLead {
+    /// How long they are shown, in seconds.
+    pub seconds: f64,
     /// Whether one of them decodes only in part, which the pictures after it show too.
     pub is_damaged: bool,
     /// How long a picture of the part is shown, on average.
@@ -220,7 +222,7 @@ impl Work<'_> {
         &self,
         index: usize,
         cut: &SmartCutInterval,
-    ) -> Result<(Encoded<LocalFile>, [Option<Lead>; 2]), ClipError> {
+    ) -> Result<(Encoded<LocalFile>, [Option<PartLead>; 2]), ClipError> {
         let (movie, file) = &self.files[index];
         let (head, tail) = tokio::try_join!(
             self.encode_part(format!("head-{index}"), file, cut.head(movie)?),
@@ -236,14 +238,14 @@ impl Work<'_> {
         name: String,
         file: &LocalFile,
         window: Option<Window>,
-    ) -> Result<Option<(LocalFile, Lead)>, ClipError> {
+    ) -> Result<Option<(LocalFile, PartLead)>, ClipError> {
         let Some(window) = window else {
             return Ok(None);
         };
         let (input, output) = (format!("{name}-source.mp4"), format!("{name}.mp4"));
         self.scratch.save(&input, window.stream(file, 1)).await?;
         let part = LocalFile::open(self.scratch.file(&input))?;
-        let hidden = Movie::read(&part).await?.lead_frames()?;
+        let part = Movie::read(&part).await?;
         let quality = ["-crf", &self.crf.to_string()].map(str::to_owned);
         let arguments: Vec<_> = part_arguments(self.smart_cut.encode_target())
             .into_iter()
@@ -262,7 +264,7 @@ impl Work<'_> {
         let run = self
             .ffmpeg
             .run_and_look(folder, &input, &arguments, self.left());
-        let lead = lead(&window, &hidden, &run.await?)?;
+        let lead = lead(&window, &part, &run.await?)?;
         Ok(Some((LocalFile::open(self.scratch.file(&output))?, lead)))
     }
 
@@ -378,22 +380,25 @@ fn only_shown(timing: FrameTiming) -> String {
     format!("trim=start_pts={start}:end_pts={end},setpts=PTS-{start}")
 }
 
-/// Judges how a window and the pictures `hidden` before it were decoded, on the timeline of its media.
+/// Judges how the file `part` of a window was decoded, on the timeline of its media.
 ///
 /// # Errors
-/// `UnsupportedMedia` if some picture that it shows was not decoded, or only in part.
-fn lead(window: &Window, hidden: &[f64], decoded: &Decoded) -> Result<Lead, ClipError> {
+/// `UnsupportedMedia` if some picture that it shows, or a later one, was not decoded, or only in part.
+fn lead(window: &Window, part: &Movie, decoded: &Decoded) -> Result<PartLead, ClipError> {
     let Window { facts, timing, .. } = window;
     #[expect(clippy::cast_precision_loss, reason = "a file is short")]
     let start = timing.media_start as f64 / f64::from(facts.timescale);
-    if !decoded.is_whole(start..start + facts.duration_seconds, facts.frames) {
+    let hidden = part.lead_frames()?;
+    let expected = facts.frames + part.frames_behind()?;
+    if !decoded.is_whole(start..f64::INFINITY, expected) {
         let what = "a picture that is to be encoded does not decode";
         return Err(damage::undecodable(what, &decoded.complaints));
     }
     #[expect(clippy::cast_precision_loss, reason = "a part has few frames")]
     let picture_seconds = facts.duration_seconds / facts.frames.max(1) as f64;
-    Ok(Lead {
-        is_damaged: decoded.is_lead_damaged(hidden, start),
+    Ok(PartLead {
+        seconds: hidden.first().map_or(0.0, |first| start - first),
+        is_damaged: decoded.is_lead_damaged(&hidden, start),
         picture_seconds,
     })
 }

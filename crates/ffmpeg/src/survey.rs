@@ -11,7 +11,7 @@ use mp4_cut::{Movie, io::LocalFile};
 use std::time::Instant;
 
 /// Finds the damage in the windows in the files `names`, which are encoded as `spec` says. If a window's first picture is
-/// decoded from a damaged one, it counts as damaged.
+/// decoded from a damaged one, it counts as damaged; the same holds for the last one.
 ///
 /// # Errors
 /// `UnsupportedMedia` if the clip's first picture does not decode, or no picture of a window; otherwise as
@@ -31,6 +31,8 @@ pub async fn survey(
         let decoded = look(&input, begun, remuxer).await?;
         let first = shown.first().copied().unwrap_or_default();
         let is_lead_damaged = decoded.is_lead_damaged(&movie.lead_frames()?, first);
+        let all = shown.len() as u64 + movie.frames_behind()?;
+        let is_whole = decoded.is_whole(first..f64::INFINITY, all);
         let Decoded {
             pictures,
             is_audio_damaged,
@@ -45,6 +47,13 @@ pub async fn survey(
         if missing == shown.len() {
             return Err(undecodable("none of its pictures decodes", &complaints));
         }
+        if !is_whole && flaws.is_empty() {
+            // A hidden picture is damaged that the last ones are decoded from.
+            flaws.push(Flaw {
+                index: shown.len() - 1,
+                is_missing: false,
+            });
+        }
         if is_lead_damaged && flaws.first().is_none_or(|first| first.index > 0) {
             flaws.insert(0, Flaw::IN_FIRST);
         }
@@ -52,7 +61,11 @@ pub async fn survey(
         if spec.frame_rate.is_none() {
             damaged.left_out += left_out(&shown, &pictures) as u64;
         }
-        damaged.audio |= is_audio_damaged && spec.audio.is_some();
+        if is_audio_damaged && spec.audio.is_some() && !damaged.audio {
+            // The damage may be in sound that the edit list hides.
+            let edited = look(&Input::mp4(name), begun, remuxer).await?;
+            damaged.audio = edited.is_audio_damaged;
+        }
         let second = |index: usize| match shown.get(index) {
             Some(seconds) => start_seconds + (seconds - shown[0]) / spec.speed,
             None => start_seconds + part.seconds,

@@ -90,12 +90,16 @@ impl Damaged {
         self.places
             .sort_by(|one, next| one.start.total_cmp(&next.start));
         self.places.dedup_by(|next, last| {
-            let is_same = next.start < last.end;
-            if is_same {
+            let is_one = next.start <= last.end;
+            if is_one {
+                last.pictures = if next.start < last.end {
+                    last.pictures.max(next.pictures)
+                } else {
+                    last.pictures + next.pictures
+                };
                 last.end = last.end.max(next.end);
-                last.pictures = last.pictures.max(next.pictures);
             }
-            is_same
+            is_one
         });
         self.pictures = self.places.iter().map(|place| place.pictures).sum();
         self.merge_last();

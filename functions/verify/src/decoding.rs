@@ -10,7 +10,7 @@ use crate::{
 use aws::source::S3Source;
 use ffmpeg::{
     check::{Checked, Clip},
-    damage,
+    damage::{self, TOLERANCE_SECONDS},
     process::Limits,
     remux::{Looked, Media, Remuxer, Samples},
     scratch::Scratch,
@@ -63,6 +63,7 @@ impl Decoding<'_> {
         let Found {
             shown,
             leads,
+            frames_behind,
             video_codec,
             ..
         } = self.found;
@@ -75,8 +76,9 @@ impl Decoding<'_> {
             codec: video_codec,
             shown,
             leads,
+            frames_behind: *frames_behind,
             end_seconds: self.found.end_seconds(),
-            encoded: &[],
+            known: &[],
         };
         let parts = self.parts();
         let checked = clip
@@ -132,13 +134,17 @@ impl Decoding<'_> {
     async fn blame(&self, checked: &Checked, parts: &[Part<'_>]) -> Result<(), ClipError> {
         let begun = Instant::now();
         for part in parts {
-            let in_part = |index: &usize| {
-                let seconds = self.found.shown[*index].seconds;
-                Some(seconds).filter(|seconds| part.shown.contains(seconds))
-            };
-            let flaws = checked.flaws.iter().map(|flaw| &flaw.index);
-            let times: Vec<f64> = flaws.filter_map(in_part).collect();
-            let after_damage = checked.after_damage.iter().find_map(in_part);
+            let shown_at = |index: usize| self.found.shown[index].seconds;
+            let times: Vec<f64> = checked
+                .flaws
+                .iter()
+                .map(|flaw| shown_at(flaw.index))
+                .filter(|seconds| part.shown.contains(seconds))
+                .collect();
+            let start = part.shown.start;
+            let is_start = |index: &usize| (shown_at(*index) - start).abs() < TOLERANCE_SECONDS;
+            let is_after_damage = checked.after_damage.iter().any(is_start);
+            let after_damage = is_after_damage.then_some(start);
             let ours = |seconds| {
                 let damaged = self.input.clip.damaged.as_ref();
                 Err(undecodable(seconds, &checked.complaints, damaged))
@@ -155,8 +161,8 @@ impl Decoding<'_> {
             {
                 return ours(whole);
             }
-            if let Some(seconds) = after_damage
-                && let Some(whole) = whole_in(self.look_before(part, time()).await, &[seconds])?
+            if after_damage.is_some()
+                && let Some(whole) = whole_in(self.look_before(part, time()).await, &[start])?
             {
                 return ours(whole);
             }
@@ -201,10 +207,16 @@ impl Decoding<'_> {
             .collect())
     }
 
-    /// The start of the part, if the pictures that its first one is decoded from are undamaged in the source.
+    /// The start of the part, if the pictures that its first one is decoded from are known to be undamaged in the source:
+    /// if the source does not hide them too, and if they cannot be those at the end of the part before.
     async fn look_before(&self, part: &Part<'_>, time: Duration) -> Result<Vec<f64>, ClipError> {
         let window = &part.segment.window;
-        let interval = (window.keyframe_seconds.max(0.0), window.start_seconds);
+        let facts = &self.input.probe.sources[part.segment.source].facts;
+        let is_joined = self.input.probe.segments.len() > 1;
+        if window.keyframe_seconds < 0.0 || facts.pieces > 1 || is_joined {
+            return Ok(Vec::new());
+        }
+        let interval = (window.keyframe_seconds, window.start_seconds);
         let looked = self.look_at_source(part, interval, time).await?;
         Ok(if looked.is_damaged {
             Vec::new()

@@ -14,6 +14,7 @@ pub struct Found {
     pub size: Size,
     pub shown: Vec<ShownFrame>,
     pub leads: Vec<Lead>,
+    pub frames_behind: u64,
     pub seconds: f64,
     /// How imprecise that is, because the container has no separate durations for pictures and audio.
     pub imprecision_seconds: f64,
@@ -36,11 +37,12 @@ impl Found {
             ));
         };
         let facts = || pieces.iter().map(|piece| &piece.facts);
-        let (shown, leads) = check::pictures(pieces)?;
+        let (shown, leads, frames_behind) = check::pictures(pieces)?;
         Ok(Self {
             size: Size::shown(&first.facts.video),
             shown,
             leads,
+            frames_behind,
             seconds: facts().map(|facts| facts.video.duration_seconds).sum(),
             imprecision_seconds: 0.0,
             start_seconds: first.facts.video.start_seconds,

@@ -61,6 +61,7 @@ fn found(path: &Path) -> Result<Found, ClipError> {
         start_seconds: shown.first().map_or(0.0, |first| first.seconds),
         shown,
         leads: Vec::new(),
+        frames_behind: 0,
         seconds,
         imprecision_seconds: AUDIO_TOLERANCE_SECONDS,
         excess_seconds: 0.0,

@@ -23,15 +23,16 @@ const MAX_SOUND_OFF: usize = SAMPLE_RATE / 1000;
 pub async fn check(clip: &Bytes, seams: &[f64]) -> Checked {
     let pieces = Movie::read_edits(clip).await.expect("a clip");
     let facts = || pieces.iter().map(|piece| &piece.facts.video);
-    let (shown, leads) = check::pictures(&pieces).expect("frames");
+    let (shown, leads, frames_behind) = check::pictures(&pieces).expect("frames");
     let clip = Clip {
         file: CachedSource::new(clip.clone()),
         demuxer: "mov",
         codec: &facts().next().expect("a piece").codec,
         shown: &shown,
         leads: &leads,
+        frames_behind,
         end_seconds: facts().map(|video| video.duration_seconds).sum(),
-        encoded: &[],
+        known: &[],
     };
     let ffmpeg = Ffmpeg::find().expect("ffmpeg");
     let folder = std::env::temp_dir();

@@ -310,6 +310,35 @@ async fn damage_before_the_start_is_said_of_every_kind_of_clip() {
 }
 
 #[tokio::test]
+async fn hidden_sound_that_is_damaged_is_not_said() {
+    let work = Work::new();
+    let path = work.source("a.mp4", &format!("{H264} -g 150 -keyint_min 150"));
+    let mut file = load(&path).to_vec();
+    let listing = probe(
+        &path,
+        "-select_streams a -show_entries packet=pts_time,pos,size",
+    );
+    let mut damaged = 0;
+    for line in listing.lines() {
+        let fields: Vec<&str> = line.split(',').collect();
+        let time: f64 = fields[0].parse().expect("a time");
+        let [size, at] = [1, 2].map(|field| fields[field].parse::<usize>().expect("a number"));
+        if (1.0..1.2).contains(&time) {
+            file[at..at + size].fill(0xff);
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 5, "{listing}");
+    let source = Bytes::from(file);
+    let copy = async |start| {
+        let made = work.cut(source.clone(), (start, 4.9), json!({"cut": "copy"}));
+        check(&made.await.expect("a clip").bytes, &[]).await
+    };
+    assert!(copy(0.5).await.is_audio_damaged);
+    assert_eq!(copy(3.5).await, Checked::default());
+}
+
+#[tokio::test]
 async fn damage_before_an_interval_of_a_joined_copy_is_found() {
     let work = Work::new();
     let source = work.damaged(Damage::Slice, &[3.5]);
@@ -337,6 +366,32 @@ async fn damage_that_the_encoded_end_of_a_clip_is_decoded_from_is_said() {
     let end = 2.7 - facts.encoded_seconds;
     let places = made.damaged.expect("damage").places;
     assert!((places[0].start - end).abs() < 1e-6, "{places:?}");
+}
+
+#[tokio::test]
+async fn damage_behind_the_end_that_the_last_pictures_are_decoded_from_is_said() {
+    let work = Work::new();
+    let codec = format!("{H264} -bf 3 -b_strategy 0 -x264-params b-pyramid=none");
+    let path = work.source("a.mp4", &codec);
+    let behind = (135..140).find_map(|frame| {
+        let seconds = f64::from(frame) / 30.0;
+        let [(at, _)] = samples_at(&path, &[seconds])[..] else {
+            panic!("one sample")
+        };
+        // A picture that others refer to (nal_ref_idc, ITU-T H.264, 7.3.1).
+        (load(&path)[at + 4] >> 5 != 0).then_some(at)
+    });
+    let at = behind.expect("a picture that others are decoded from");
+    let mut file = load(&path).to_vec();
+    file[at..at + 4].fill(0xff);
+    let source = Bytes::from(file);
+    let cut = async |more| work.cut(source.clone(), (1.0, 4.5), more).await;
+    let exact = cut(json!({})).await.expect("a clip");
+    assert!(matches!(exact.method, Method::EncodedWhole { .. }));
+    let places = exact.damaged.expect("damage").places;
+    assert!((places[0].end - 3.5).abs() < 1e-6, "{places:?}");
+    let copy = cut(json!({"cut": "copy"})).await.expect("a clip");
+    assert_eq!(check(&copy.bytes, &[]).await.after_damage, [104]);
 }
 
 /// A transport stream that lost some packets of one stream, beginning at a fraction `part` of them.

@@ -179,7 +179,7 @@ pub struct AudioFacts {
 pub struct ShownFrame {
     /// When it is shown, on the timeline of the file, in seconds.
     pub seconds: f64,
-    /// When it is shown if the edit list is ignored, in seconds.
+    /// When it is shown if the edit list is ignored, in seconds; in fragmented files, since the first frame.
     pub media_seconds: f64,
     /// Whether the index says that decoding can begin with it.
     pub is_keyframe: bool,
@@ -282,8 +282,8 @@ impl Movie {
         Ok(shown)
     }
 
-    /// The hidden frames from which the first shown one is decoded: those from the last keyframe before it on. Each is
-    /// given as the time at which it is shown if the edit list is ignored, in seconds; in display order.
+    /// The hidden frames that come before the first shown one since the last keyframe, and from which it may be decoded.
+    /// Each is given as the time at which it is shown if the edit list is ignored, in seconds; in display order.
     ///
     /// # Errors
     /// As [`shown_frames`](Self::shown_frames).
@@ -305,6 +305,20 @@ impl Movie {
         let mut lead: Vec<f64> = lead.map(|frame| edit.media_seconds(frame.time)).collect();
         lead.sort_by(f64::total_cmp);
         Ok(lead)
+    }
+
+    /// How many hidden frames come after the last shown one, which may be decoded from them.
+    ///
+    /// # Errors
+    /// As [`shown_frames`](Self::shown_frames).
+    pub fn frames_behind(&self) -> Result<u64> {
+        let end = self.video.edit_segment.media_end;
+        let behind = self
+            .video
+            .samples
+            .frames()?
+            .filter(|frame| frame.time >= end);
+        Ok(behind.count() as u64)
     }
 
     /// Reads the index of `source`, in two or three requests: at most 256 KiB besides `ftyp` and `moov`. Parameter sets of
