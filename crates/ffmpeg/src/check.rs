@@ -136,9 +136,12 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         folder: &Path,
     ) -> Result<Checked, ClipError> {
         let begun = Instant::now();
-        let look = async |place: Range<f64>| {
-            let time = TIME.saturating_sub(begun.elapsed());
-            self.look(place, ffmpeg, folder, time).await
+        let look = async |place, demuxer| {
+            let limits = Limits {
+                time: TIME.saturating_sub(begun.elapsed()),
+                file_bytes: 0,
+            };
+            look(&self.file, demuxer, place, ffmpeg, folder, limits).await
         };
         let seconds: Vec<f64> = self.shown.iter().map(|frame| frame.seconds).collect();
         let Some(first) = seconds.first() else {
@@ -152,7 +155,7 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
                 continue;
             }
             let media = self.media_place(&place);
-            let mut decoded = match look(media.clone()).await {
+            let mut decoded = match look(media.clone(), self.unedited()).await {
                 Ok(decoded) => decoded,
                 Err(error) => return checked.but_for(error),
             };
@@ -162,14 +165,14 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
             }
             if decoded.is_audio_damaged && place.start <= *first && !self.leads.is_empty() {
                 // The damage may be in sound that the edit list hides.
-                decoded.is_audio_damaged = match self.look_edited(&place, ffmpeg, folder).await {
+                decoded.is_audio_damaged = match look(place.clone(), (self.demuxer, &[])).await {
                     Ok(edited) => edited.is_audio_damaged,
                     Err(error) => return checked.but_for(error),
                 };
             }
             let mut damage = self.damage(range.clone(), &decoded);
             if place.start > *first && (!damage.is_none() || decoded.is_audio_damaged) {
-                decoded = match look(media.start - LEAD_SECONDS..media.end).await {
+                decoded = match look(media.start - LEAD_SECONDS..media.end, self.unedited()).await {
                     Ok(decoded) => decoded,
                     Err(error) => return checked.but_for(error),
                 };
@@ -256,39 +259,12 @@ impl<S: RangeRead + Clone + 'static> Clip<'_, S> {
         !known.is_empty() && rest.is_none_or(|(first, last)| last - first < REST_SECONDS)
     }
 
-    /// Decodes a place on the timeline of the media.
-    async fn look(
-        &self,
-        place: Range<f64>,
-        ffmpeg: &Ffmpeg,
-        folder: &Path,
-        time: Duration,
-    ) -> Result<Decoded, ClipError> {
-        let options: &[&str] = match self.demuxer {
-            "mov" => &UNEDITED,
-            _ => &[],
-        };
-        let limits = Limits {
-            time,
-            file_bytes: 0,
-        };
-        let demuxer = (self.demuxer, options);
-        look(&self.file, demuxer, place, ffmpeg, folder, limits).await
-    }
-
-    /// Decodes what the edit list shows of a place.
-    async fn look_edited(
-        &self,
-        place: &Range<f64>,
-        ffmpeg: &Ffmpeg,
-        folder: &Path,
-    ) -> Result<Decoded, ClipError> {
-        let limits = Limits {
-            time: TIME,
-            file_bytes: 0,
-        };
-        let demuxer: (_, &[&str]) = (self.demuxer, &[]);
-        look(&self.file, demuxer, place.clone(), ffmpeg, folder, limits).await
+    /// The demuxer, with the options that put places on the timeline of the media.
+    fn unedited(&self) -> (&'static str, &'static [&'static str]) {
+        match self.demuxer {
+            "mov" => ("mov", &UNEDITED),
+            other => (other, &[]),
+        }
     }
 }
 

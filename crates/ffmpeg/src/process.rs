@@ -336,12 +336,7 @@ impl Ffmpeg {
         output: &[OsString],
         limits: Limits,
     ) -> Result<(), ClipError> {
-        let program = self.program.as_ref().map_err(Clone::clone)?;
-        let mut command = Command::new(program);
-        command.args(COMMON).current_dir(folder);
-        for input in inputs {
-            self.decode(&mut command, input);
-        }
+        let mut command = self.decode(&COMMON, folder, inputs)?;
         self.encode(&mut command, output);
         run(
             command,
@@ -363,16 +358,14 @@ impl Ffmpeg {
         output: &[OsString],
         limits: Limits,
     ) -> Result<Decoded, ClipError> {
-        let program = self.program.as_ref().map_err(Clone::clone)?;
-        let mut command = Command::new(program);
-        command.args(Decoded::COMMON).current_dir(folder);
-        self.decode(&mut command, input);
+        let inputs = std::slice::from_ref(input);
+        let mut command = self.decode(&Decoded::COMMON, folder, inputs)?;
         command.args(Decoded::PLAY_ON);
         self.encode(&mut command, output);
         let (mut decoded, mut said) = (Decoded::default(), Said::default());
         let (status, ()) = run_to_end(
             command,
-            self.bounds(limits, Some(folder), std::slice::from_ref(input)),
+            self.bounds(limits, Some(folder), inputs),
             |stdout| listen_to_progress(stdout, self.encoded_microseconds.as_deref()),
             |line| {
                 decoded.hear(line);
@@ -395,14 +388,12 @@ impl Ffmpeg {
         input: &Input,
         limits: Limits,
     ) -> Result<Decoded, ClipError> {
-        let program = self.program.as_ref().map_err(Clone::clone)?;
-        let mut command = Command::new(program);
-        command.args(Decoded::COMMON).current_dir(folder);
-        self.decode(&mut command, input);
+        let inputs = std::slice::from_ref(input);
+        let mut command = self.decode(&Decoded::COMMON, folder, inputs)?;
         command.args(Decoded::PLAY_ON).args(Decoded::OUTPUT);
         let mut decoded = Decoded::default();
         let heard = |line: &str| decoded.hear(line);
-        let bounds = self.bounds(limits, Some(folder), std::slice::from_ref(input));
+        let bounds = self.bounds(limits, Some(folder), inputs);
         let (status, ()) = run_to_end(command, bounds, async |_| (), heard).await?;
         match classify_exit(status, &decoded.complaints.join("; ")) {
             Err(error) if error.kind != ErrorKind::UnsupportedMedia => Err(error),
@@ -423,14 +414,25 @@ impl Ffmpeg {
             .args(output);
     }
 
-    /// Adds an input that is decoded.
-    fn decode(&self, command: &mut Command, input: &Input) {
-        let threads = if input.is_parallel { self.threads } else { 1 };
-        command.args(["-max_pixels", MAX_PIXELS, "-threads", &threads.to_string()]);
-        if let Some(cropping) = input.cropping(self.version) {
-            command.args(["-apply_cropping", cropping]);
+    /// A command that runs in `folder` and decodes `inputs`, with the options `common` in front.
+    fn decode(
+        &self,
+        common: &[&str],
+        folder: &Path,
+        inputs: &[Input],
+    ) -> Result<Command, ClipError> {
+        let program = self.program.as_ref().map_err(Clone::clone)?;
+        let mut command = Command::new(program);
+        command.args(common).current_dir(folder);
+        for input in inputs {
+            let threads = if input.is_parallel { self.threads } else { 1 };
+            command.args(["-max_pixels", MAX_PIXELS, "-threads", &threads.to_string()]);
+            if let Some(cropping) = input.cropping(self.version) {
+                command.args(["-apply_cropping", cropping]);
+            }
+            read(&mut command, input);
         }
-        read(command, input);
+        Ok(command)
     }
 
     /// Whether its encoder `encoder` accepts the pixel format `pixels`.

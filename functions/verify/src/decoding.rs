@@ -157,12 +157,12 @@ impl Decoding<'_> {
             }
             let time = || SOURCES_TIME.saturating_sub(begun.elapsed());
             if !times.is_empty()
-                && let Some(whole) = whole_in(self.look(part, &times, time()).await, &times)?
+                && let Some(whole) = whole_in(self.look(part, &times, time()).await, first)?
             {
                 return ours(whole);
             }
             if after_damage.is_some()
-                && let Some(whole) = whole_in(self.look_before(part, time()).await, &[start])?
+                && let Some(whole) = whole_in(self.look_before(part, time()).await, start)?
             {
                 return ours(whole);
             }
@@ -178,14 +178,14 @@ impl Decoding<'_> {
             && (request.cut == Cut::Copy || part.segment.smart_cut.is_some())
     }
 
-    /// Which of `times`, in seconds of the clip, have a picture that decodes in its source; none if the source is damaged
+    /// The first of `times`, in seconds of the clip, whose picture decodes in its source, if the source is undamaged
     /// around it. If a source's index is wrong about its pictures, what is shown depends on where decoding begins.
     async fn look(
         &self,
         part: &Part<'_>,
         times: &[f64],
         time: Duration,
-    ) -> Result<Vec<f64>, ClipError> {
+    ) -> Result<Option<f64>, ClipError> {
         let PlannedSegment { source, window, .. } = part.segment;
         let by_the_source = |seconds: f64| seconds - part.shown.start + window.start_seconds;
         let interval = (
@@ -193,36 +193,31 @@ impl Decoding<'_> {
             by_the_source(times[times.len() - 1]) + AROUND_SECONDS,
         );
         let looked = self.look_at_source(part, interval, time).await?;
+        if looked.is_damaged {
+            return Ok(None);
+        }
         let rate = self.input.probe.sources[*source].facts.video.frame_rate;
         let near = NEAR_FRAMES / rate.max(1.0);
-        let is_whole = |seconds: &f64| {
+        let is_whole = |seconds: &&f64| {
             looked.pictures.iter().any(|picture| {
-                picture.is_whole && (picture.seconds - by_the_source(*seconds)).abs() < near
+                picture.is_whole && (picture.seconds - by_the_source(**seconds)).abs() < near
             })
         };
-        let times = times.iter().copied();
-        Ok(times
-            .filter(|_| !looked.is_damaged)
-            .filter(is_whole)
-            .collect())
+        Ok(times.iter().find(is_whole).copied())
     }
 
     /// The start of the part, if the pictures that its first one is decoded from are known to be undamaged in the source:
     /// if the source does not hide them too, and if they cannot be those at the end of the part before.
-    async fn look_before(&self, part: &Part<'_>, time: Duration) -> Result<Vec<f64>, ClipError> {
+    async fn look_before(&self, part: &Part<'_>, time: Duration) -> Result<Option<f64>, ClipError> {
         let window = &part.segment.window;
         let facts = &self.input.probe.sources[part.segment.source].facts;
         let is_joined = self.input.probe.segments.len() > 1;
         if window.keyframe_seconds < 0.0 || facts.pieces > 1 || is_joined {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let interval = (window.keyframe_seconds, window.start_seconds);
         let looked = self.look_at_source(part, interval, time).await?;
-        Ok(if looked.is_damaged {
-            Vec::new()
-        } else {
-            vec![part.shown.start]
-        })
+        Ok((!looked.is_damaged).then_some(part.shown.start))
     }
 
     /// What decodes of a part's source between two of its seconds.
@@ -255,18 +250,19 @@ impl Decoding<'_> {
     }
 }
 
-/// The first picture that is whole in its source, as far as could be found out; the first of `times` if that was not
-/// possible. A source that cannot be checked is not known to be damaged.
-fn whole_in(found: Result<Vec<f64>, ClipError>, times: &[f64]) -> Result<Option<f64>, ClipError> {
-    let is_unchecked = |kind| {
-        matches!(
-            kind,
-            ErrorKind::UnsupportedMedia | ErrorKind::TrimBudgetExceeded
-        )
-    };
+/// The picture that was found to be whole in its source; `first` if that could not be found out, because a source that
+/// cannot be checked is not known to be damaged.
+fn whole_in(found: Result<Option<f64>, ClipError>, first: f64) -> Result<Option<f64>, ClipError> {
     match found {
-        Err(error) if is_unchecked(error.kind) => Ok(times.first().copied()),
-        found => Ok(found?.first().copied()),
+        Err(error)
+            if matches!(
+                error.kind,
+                ErrorKind::UnsupportedMedia | ErrorKind::TrimBudgetExceeded
+            ) =>
+        {
+            Ok(Some(first))
+        }
+        found => found,
     }
 }
 
